@@ -1,0 +1,41 @@
+GO       ?= go
+FUZZTIME ?= 60s
+SOAK     ?= 20s
+COUNT    ?= 10
+STATIC    = $(GO) tool -modfile=tools/go.mod staticcheck
+
+.PHONY: test bench lint fuzz soak generate
+
+# Installs redis-server if it is missing, then runs every test.
+test:
+	./scripts/deps.sh
+	$(GO) vet ./...
+	$(GO) test -race -timeout 11m ./...
+
+bench:
+	./scripts/deps.sh
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(STATIC) ./...
+	GOOS=linux $(GO) build ./...
+	GOOS=darwin $(GO) build ./...
+	GOOS=windows $(GO) build ./...
+
+# Runs each fuzz target for FUZZTIME.
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "== $$p $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; \
+		done; \
+	done
+
+# Runs the stress tests COUNT times with new seeds, each under load for SOAK.
+soak:
+	$(GO) test -race -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|Timeouts|KilledServer|Close' -stress $(SOAK) -count $(COUNT) -timeout 12h .
+
+generate:
+	$(GO) generate ./...

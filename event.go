@@ -1,0 +1,64 @@
+package respool
+
+import (
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+)
+
+// EventKind says what an Event tells of.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	EventDialed        EventKind = EventKind(pool.Dialed)        // a connection was opened; Duration is of dial and handshake
+	EventDialFailed    EventKind = EventKind(pool.DialFailed)    // a dial failed; Err tells why
+	EventClosed        EventKind = EventKind(pool.Closed)        // a connection is closed on both sides; Reason tells why, Duration its life
+	EventWaitBegan     EventKind = EventKind(pool.WaitBegan)     // a caller waits for a connection
+	EventWaitEnded     EventKind = EventKind(pool.WaitEnded)     // it got one, or Err tells why not; Duration is the wait
+	EventLaneCondemned EventKind = EventKind(pool.LaneCondemned) // a shared connection broke; Err tells why
+	EventLeakSuspected EventKind = EventKind(pool.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
+)
+
+// String gives the kind in words.
+func (k EventKind) String() string {
+	switch k {
+	case EventDialed:
+		return "dialed"
+	case EventDialFailed:
+		return "dial failed"
+	case EventClosed:
+		return "closed"
+	case EventWaitBegan:
+		return "wait began"
+	case EventWaitEnded:
+		return "wait ended"
+	case EventLaneCondemned:
+		return "lane condemned"
+	case EventLeakSuspected:
+		return "leak suspected"
+	}
+	return "unknown event"
+}
+
+// Event tells Options.OnEvent what happened to a connection. Fields that do
+// not belong to its kind are zero.
+type Event struct {
+	Kind     EventKind
+	Addr     string        // the node
+	Class    string        // lane, dedicated, subscription or idle
+	Duration time.Duration // of the dial, the wait, the connection's life, or the time it is held
+	Reason   string        // why a connection was closed
+	Err      error         // what failed
+	Stack    string        // where a suspected leak was acquired
+}
+
+func eventHook(fn func(Event)) func(pool.Event) {
+	if fn == nil {
+		return nil
+	}
+	return func(e pool.Event) {
+		fn(Event{Kind: EventKind(e.Kind), Addr: e.Addr, Class: e.Class, Duration: e.Duration,
+			Reason: e.Reason, Err: e.Err, Stack: e.Stack})
+	}
+}

@@ -1,0 +1,203 @@
+// Package archtest holds the project to its architecture: which package may
+// import which.
+package archtest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/seed-2b0d76a6/respool"
+
+// pkg is what go list tells of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string // of what is built, tests left out
+}
+
+// layers stand from the bottom to the top: a package imports only from below
+// its own layer. A name with /... stands for everything under it too.
+var layers = [][]string{
+	{"resp", "plan"},
+	{"internal/command", "internal/topology/..."},
+	{"internal/wire"},
+	{"internal/lane"},
+	{"internal/pool"},
+	{"internal/pubsub"},
+	{""},
+	{"internal/gateway/...", "monitor/...", "metrics/...", "goredis"},
+	{"cmd/..."},
+}
+
+// narrow lists what some packages may import of ours, where that is less than
+// all below them.
+var narrow = map[string][]string{
+	"internal/command":      {"resp"},
+	"internal/topology/...": {"resp", "internal/topology/..."},
+	"plan":                  {},
+	"internal/wire":         {"resp"},
+	"internal/lane":         {"resp", "internal/wire"},
+	"internal/pool":         {"resp", "internal/wire", "internal/lane"},
+}
+
+// tests are packages for tests alone: no other package may import them, but
+// for each other.
+var tests = []string{"internal/redistest", "internal/faultnet", "internal/archtest"}
+
+// lean are the layers that a service embeds: they take on no dependencies.
+const lean = 7
+
+func matches(pattern, name string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return name == base || strings.HasPrefix(name, base+"/")
+	}
+	return pattern == name
+}
+
+func anyMatch(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if matches(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func layerOf(name string) int {
+	for i, l := range layers {
+		if anyMatch(l, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// ours gives a package's name within the module.
+func ours(path string) (string, bool) {
+	if path == module {
+		return "", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return !strings.Contains(first, ".")
+}
+
+// violations lists the imports that go the wrong way.
+func violations(pkgs []pkg) []string {
+	var bad []string
+	for _, p := range pkgs {
+		name, _ := ours(p.ImportPath)
+		if anyMatch(tests, name) || strings.HasSuffix(name, "/gen") {
+			continue
+		}
+		layer := layerOf(name)
+		if layer < 0 {
+			bad = append(bad, fmt.Sprintf("%s has no place among the layers", p.ImportPath))
+			continue
+		}
+		for _, imported := range p.Imports {
+			if why := forbidden(name, layer, imported); why != "" {
+				bad = append(bad, fmt.Sprintf("%s imports %s: %s", p.ImportPath, imported, why))
+			}
+		}
+	}
+	return bad
+}
+
+func forbidden(name string, layer int, imported string) string {
+	other, own := ours(imported)
+	if !own {
+		if layer < lean && !standard(imported) && !strings.HasPrefix(imported, "golang.org/x/") {
+			return "only the standard library and golang.org/x may be used here"
+		}
+		return ""
+	}
+	if anyMatch(tests, other) {
+		return "that is for tests alone"
+	}
+	for pattern, allowed := range narrow {
+		if matches(pattern, name) {
+			if !anyMatch(allowed, other) {
+				return "it may import only " + strings.Join(allowed, ", ")
+			}
+			return ""
+		}
+	}
+	if l := layerOf(other); l >= layer && !sameTree(name, other) {
+		return "the arrows point the other way"
+	}
+	return ""
+}
+
+// sameTree reports whether both stand under one command or one package tree.
+func sameTree(a, b string) bool {
+	for _, l := range layers {
+		for _, p := range l {
+			if strings.HasSuffix(p, "/...") && matches(p, a) && matches(p, b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if len(pkgs) < 5 {
+		t.Fatalf("go list found %d packages", len(pkgs))
+	}
+	for _, v := range violations(pkgs) {
+		t.Error(v)
+	}
+}
+
+func TestViolationsAreFound(t *testing.T) {
+	for _, bad := range []pkg{
+		{module + "/resp", []string{module + "/internal/wire"}},
+		{module + "/internal/command", []string{module + "/internal/pool"}},
+		{module + "/internal/lane", []string{module + "/internal/pool"}},
+		{module + "/internal/pool", []string{module}},
+		{module, []string{module + "/internal/gateway"}},
+		{module, []string{"github.com/alecthomas/kong"}},
+		{module, []string{module + "/internal/redistest"}},
+		{module + "/cmd/respool", []string{module + "/internal/faultnet"}},
+		{module + "/monitor", []string{module + "/metrics"}},
+		{module + "/plan", []string{module + "/resp"}},
+		{module + "/nowhere", nil},
+	} {
+		if len(violations([]pkg{bad})) != 1 {
+			t.Errorf("%s importing %v is not found", bad.ImportPath, bad.Imports)
+		}
+	}
+	for _, good := range []pkg{
+		{module, []string{"net", "golang.org/x/sys/unix", module + "/internal/pool", module + "/resp"}},
+		{module + "/cmd/respool", []string{"github.com/alecthomas/kong", module}},
+		{module + "/internal/topology/sentinel", []string{module + "/resp"}},
+	} {
+		if v := violations([]pkg{good}); len(v) != 0 {
+			t.Errorf("%v", v)
+		}
+	}
+}

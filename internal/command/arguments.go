@@ -1,0 +1,103 @@
+package command
+
+import (
+	"math"
+	"reflect"
+	"strconv"
+)
+
+// arguments are those of one command, given either as values or in bytes. They are no
+// type parameter, since generic code counts its arguments as escaping when another package inlines
+// the call.
+type arguments struct {
+	values []any
+	raw    [][]byte
+}
+
+func (a arguments) len() int { return len(a.values) + len(a.raw) }
+
+// sub finds the subcommand that argument 1 names.
+func (a arguments) sub(container *Info) *Info {
+	prefix := len(container.Name) + len(" ")
+	for i := range container.subs {
+		if sub := &container.subs[i]; a.is(1, sub.Name[prefix:]) {
+			return sub
+		}
+	}
+	return container
+}
+
+// is tells whether argument i is a keyword, which is given in upper case.
+func (a arguments) is(i int, keyword string) bool {
+	if len(a.raw) > 0 {
+		return equalFoldBytes(a.raw[i], keyword)
+	}
+	switch v := a.values[i].(type) {
+	case string:
+		return equalFold(v, keyword)
+	case []byte:
+		return equalFoldBytes(v, keyword)
+	}
+	s, ok := named(a.values[i])
+	return ok && equalFold(s, keyword)
+}
+
+// number reads an argument that the server will read as a floating-point number.
+func (a arguments) number(i int) (float64, bool) {
+	if len(a.raw) > 0 {
+		f, err := strconv.ParseFloat(string(a.raw[i]), 64)
+		return f, err == nil
+	}
+	switch v := reflect.ValueOf(a.values[i]); {
+	case v.CanInt():
+		return float64(v.Int()), true
+	case v.CanUint():
+		return float64(v.Uint()), true
+	case v.CanFloat():
+		return v.Float(), true
+	}
+	s, ok := named(a.values[i])
+	if !ok {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil
+}
+
+// integer reads an argument that the server will read as an integer. A floating-point
+// number is sent as one if it has no fraction.
+func (a arguments) integer(i int) (int64, bool) {
+	if len(a.raw) > 0 {
+		n, err := strconv.ParseInt(string(a.raw[i]), 10, 64)
+		return n, err == nil
+	}
+	switch v := reflect.ValueOf(a.values[i]); {
+	case v.CanInt():
+		return v.Int(), true
+	case v.CanUint():
+		return int64(min(v.Uint(), math.MaxInt64)), true
+	case v.CanFloat():
+		f := v.Float()
+		return int64(f), f == math.Trunc(f) && math.Abs(f) < 1<<62
+	}
+	s, ok := named(a.values[i])
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
+}
+
+// named is the text of a value whose type is made of string or []byte: those too reach
+// the server as text.
+func named(value any) (s string, ok bool) {
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.String:
+		return v.String(), true
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return string(v.Bytes()), true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,52 @@
+package command_test
+
+import (
+	stdbytes "bytes"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+)
+
+// FuzzClassify takes the lines of its input for arguments. Texts and bytes must be
+// understood alike, and an index must be one of an argument.
+func FuzzClassify(f *testing.F) {
+	for _, c := range classified {
+		if raw, ok := toBytes(c.args); ok {
+			f.Add(stdbytes.Join(raw, []byte("\n")))
+		}
+	}
+	f.Add([]byte("MIGRATE\nhost\n6379\n\n0\n5000\nKEYS\na"))
+	f.Add([]byte("EVAL\nreturn 1\n1\nkey"))
+	f.Add([]byte("BLMPOP\n1e300\n1\na\nLEFT"))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		raw := stdbytes.Split(input, []byte("\n"))
+		args := make([]any, len(raw))
+		for i, arg := range raw {
+			args[i] = string(arg)
+		}
+		info, class := command.Classify(args)
+		if (info == nil) != (class == command.Unknown) {
+			t.Fatalf("%q: %v is %s", raw, info, class)
+		}
+		if inBytes, same := command.ClassifyBytes(raw); inBytes != info || same != class {
+			t.Fatalf("%q: %q is %s, and %q is %s in bytes", raw, nameOf(info), class, nameOf(inBytes), same)
+		}
+		index, ok := command.FirstKey(info, args)
+		if ok != (index > 0) || index >= len(args) {
+			t.Fatalf("%q: the first key is %d, %t", raw, index, ok)
+		}
+		if inBytes, same := command.FirstKeyBytes(info, raw); inBytes != index || same != ok {
+			t.Fatalf("%q: the first key is %d, %t, and %d, %t in bytes", raw, index, ok, inBytes, same)
+		}
+		d, forever, ok := command.BlockFor(info, args)
+		if got := outcome(d, forever, ok); got < -1 {
+			t.Fatalf("%q: blocks for %v, %t, %t", raw, d, forever, ok)
+		}
+		if e, always, same := command.BlockForBytes(info, raw); e != d || always != forever || same != ok {
+			t.Fatalf("%q: blocks for %v, and for %v in bytes", raw, d, e)
+		}
+		if class == command.Multiplexed && ok {
+			t.Fatalf("%q: shares a connection and blocks for %v", raw, d)
+		}
+	})
+}

@@ -1,0 +1,93 @@
+package main
+
+// Flags tell what a command may do to the data, and little of what it does to its
+// connection. These tables say the rest. A list names commands one by one; "ACL *" is a
+// container with all its subcommands. The generator stops at a name that commands.json
+// lacks, at a command without a class, and at one with two.
+
+const (
+	useAcquire     = "use Acquire"
+	useSubscribe   = "use Client.Subscribe, Client.PSubscribe or Client.SSubscribe"
+	useTransaction = "use Client.Transaction or Client.Watch"
+	useWatch       = "use Client.Watch"
+	useRedisCLI    = "use redis-cli"
+)
+
+// rule gives a class to commands whose flags do not tell it.
+type rule struct {
+	class  string
+	effect string
+	use    string
+	names  []string
+}
+
+var rules = []rule{
+	{class: "Multiplexed", names: []string{
+		"ACL *", "CLUSTER *", "COMMAND *", "CONFIG *", "FUNCTION *", "LATENCY *", "MEMORY *", "MODULE *",
+		"OBJECT *", "PUBSUB *", "SENTINEL *", "SLOWLOG *", "XGROUP *", "XINFO *",
+		"CLIENT HELP", "CLIENT KILL", "CLIENT LIST", "CLIENT PAUSE", "CLIENT UNBLOCK", "CLIENT UNPAUSE",
+		"SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT HELP", "SCRIPT KILL", "SCRIPT LOAD", "SCRIPT SHOW",
+		"BGREWRITEAOF", "BGSAVE", "DEBUG", "ECHO", "EVAL", "EVALSHA", "FAILOVER", "FCALL", "INFO", "LASTSAVE",
+		"PFSELFTEST", "PING", "PUBLISH", "REPLICAOF", "ROLE", "SAVE", "SHUTDOWN", "SLAVEOF", "SPUBLISH", "TIME",
+	}},
+
+	// A subcommand that is newer than the table is judged by its container, and most
+	// that CLIENT and SCRIPT may still get are about the connection.
+	{class: "Stateful", effect: "EffectTaint", use: useAcquire, names: []string{
+		"ASKING", "CLIENT", "CLIENT CACHING", "CLIENT CAPA", "CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT REPLY",
+		"CLIENT SETINFO", "CLIENT TRACKING", "READONLY", "READWRITE", "RESET", "SCRIPT", "SCRIPT DEBUG",
+	}},
+	{class: "Stateful", effect: "EffectTaint", use: "set the client name in Options, or use Acquire",
+		names: []string{"CLIENT SETNAME"}},
+	{class: "Stateful", effect: "EffectTaint", use: "set the username and password in Options", names: []string{"AUTH"}},
+	{class: "Stateful", effect: "EffectTaint", use: "set the protocol, username and password in Options",
+		names: []string{"HELLO"}},
+	{class: "Stateful", effect: "EffectTaint", use: "use Client.Close", names: []string{"QUIT"}},
+	{class: "Stateful", effect: "EffectSelect", use: "set the db in Options, or use Acquire", names: []string{"SELECT"}},
+	{class: "Stateful", effect: "EffectMulti", use: useTransaction, names: []string{"MULTI"}},
+	{class: "Stateful", effect: "EffectEndMulti", use: useTransaction, names: []string{"DISCARD", "EXEC"}},
+	{class: "Stateful", effect: "EffectWatch", use: useWatch, names: []string{"WATCH"}},
+	{class: "Stateful", effect: "EffectUnwatch", use: useWatch, names: []string{"UNWATCH"}},
+	{class: "Stateful", effect: "EffectNone", use: useAcquire, names: []string{
+		"CLIENT GETNAME", "CLIENT GETREDIR", "CLIENT ID", "CLIENT INFO", "CLIENT TRACKINGINFO",
+	}},
+	{class: "Stateful", effect: "EffectNone", use: "use Acquire and send it after the write, on the same connection",
+		names: []string{"WAIT", "WAITAOF"}},
+
+	{class: "Refused", effect: "EffectTaint", use: useSubscribe, names: []string{
+		"PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE",
+	}},
+	{class: "Refused", effect: "EffectTaint", use: useRedisCLI, names: []string{"MONITOR", "PSYNC", "REPLCONF", "SYNC"}},
+}
+
+// readOnly names commands without the flag "readonly" that are still safe to send twice.
+// What is told about one connection is not among them: another connection answers otherwise.
+var readOnly = []string{
+	"ACL CAT", "ACL DRYRUN", "ACL GENPASS", "ACL GETUSER", "ACL HELP", "ACL LIST", "ACL USERS", "ACL WHOAMI",
+	"CLIENT HELP", "CLIENT LIST",
+	"CLUSTER COUNT-FAILURE-REPORTS", "CLUSTER COUNTKEYSINSLOT", "CLUSTER GETKEYSINSLOT", "CLUSTER HELP", "CLUSTER INFO",
+	"CLUSTER KEYSLOT", "CLUSTER LINKS", "CLUSTER MYID", "CLUSTER MYSHARDID", "CLUSTER NODES", "CLUSTER REPLICAS",
+	"CLUSTER SHARDS", "CLUSTER SLAVES", "CLUSTER SLOT-STATS", "CLUSTER SLOTS",
+	"COMMAND *", "CONFIG GET", "CONFIG HELP", "ECHO", "FUNCTION DUMP", "FUNCTION HELP", "FUNCTION LIST",
+	"FUNCTION STATS", "INFO", "LASTSAVE",
+	"LATENCY DOCTOR", "LATENCY GRAPH", "LATENCY HELP", "LATENCY HISTOGRAM", "LATENCY HISTORY", "LATENCY LATEST",
+	"MEMORY DOCTOR", "MEMORY HELP", "MEMORY MALLOC-STATS", "MEMORY STATS", "MODULE HELP", "MODULE LIST", "OBJECT HELP",
+	"PING", "PUBSUB CHANNELS", "PUBSUB HELP", "PUBSUB NUMPAT", "PUBSUB NUMSUB", "PUBSUB SHARDCHANNELS",
+	"PUBSUB SHARDNUMSUB", "ROLE", "SCRIPT EXISTS", "SCRIPT HELP", "SCRIPT SHOW",
+	"SENTINEL CKQUORUM", "SENTINEL GET-MASTER-ADDR-BY-NAME", "SENTINEL GET-PRIMARY-ADDR-BY-NAME", "SENTINEL HELP",
+	"SENTINEL INFO-CACHE", "SENTINEL MASTER", "SENTINEL MASTERS", "SENTINEL MYID", "SENTINEL PENDING-SCRIPTS",
+	"SENTINEL PRIMARIES", "SENTINEL PRIMARY", "SENTINEL REPLICAS", "SENTINEL SENTINELS", "SENTINEL SLAVES",
+	"SLOWLOG GET", "SLOWLOG HELP", "SLOWLOG LEN", "TIME", "XGROUP HELP", "XINFO HELP",
+}
+
+// timeouts says where commands that block for a while say for how long.
+var timeouts = map[string][]string{
+	"firstSeconds": {"BLMPOP", "BZMPOP"},
+	"lastSeconds":  {"BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN"},
+	"lastMillis":   {"WAIT", "WAITAOF"},
+	"blockMillis":  {"XREAD", "XREADGROUP"},
+}
+
+// emptyKey names commands whose key at a fixed place may be empty, to say that keys
+// follow a keyword.
+var emptyKey = []string{"MIGRATE"}

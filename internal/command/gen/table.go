@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// command is an entry of commands.json.
+type command struct {
+	Name  string   `json:"name"`
+	Arity int      `json:"arity"`
+	Flags []string `json:"flags"`
+	ACL   []string `json:"acl"`
+	Keys  []struct {
+		Begin struct {
+			Index   *struct{ Pos int }
+			Keyword *struct {
+				Keyword   string
+				StartFrom int
+			}
+		}
+		Find struct {
+			Range  *struct{ LastKey, Step, Limit int }
+			KeyNum *struct{ KeyNumIdx, FirstKey, Step int }
+		}
+	} `json:"keys"`
+}
+
+func (c *command) has(flag string) bool { return slices.Contains(c.Flags, flag) }
+
+// entry is a command as the table tells it.
+type entry struct {
+	command
+	class, effect, use, timeout string
+	readOnly                    bool
+	subs                        []*entry
+}
+
+// parse reads commands.json into entries by name, subcommands within their containers,
+// and into all of them in a flat list.
+func parse(data []byte) (top, all []*entry, err error) {
+	var commands []command
+	if err := json.Unmarshal(data, &commands); err != nil {
+		return nil, nil, fmt.Errorf("parse the commands: %w", err)
+	}
+	slices.SortFunc(commands, func(a, b command) int { return strings.Compare(a.Name, b.Name) })
+	containers := map[string]*entry{}
+	for i, c := range commands {
+		if i > 0 && c.Name == commands[i-1].Name {
+			return nil, nil, fmt.Errorf("%s is there twice", c.Name)
+		}
+		e := &entry{command: c}
+		all = append(all, e)
+		container, _, isSub := strings.Cut(c.Name, " ")
+		if !isSub {
+			top = append(top, e)
+			containers[c.Name] = e
+			continue
+		}
+		parent := containers[container]
+		if parent == nil {
+			return nil, nil, fmt.Errorf("%s has no container", c.Name)
+		}
+		parent.subs = append(parent.subs, e)
+	}
+	return top, all, nil
+}
+
+// correct completes the entries by their flags and the tables of overrides.
+func correct(all []*entry) error {
+	for _, r := range rules {
+		err := each(all, r.names, func(e *entry) error {
+			if e.class != "" {
+				return fmt.Errorf("%s has two classes", e.Name)
+			}
+			e.class, e.effect, e.use = r.class, r.effect, r.use
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range all {
+		e.readOnly = e.has("readonly")
+		if e.class == "" {
+			e.class = classByFlags(e)
+		}
+		if e.class == "" {
+			return fmt.Errorf("%s has no class: add it to the rules", e.Name)
+		}
+	}
+	if err := each(all, readOnly, func(e *entry) error {
+		if e.readOnly || e.has("write") {
+			return fmt.Errorf("%s has a flag that says whether it writes", e.Name)
+		}
+		e.readOnly = true
+		return nil
+	}); err != nil {
+		return err
+	}
+	return correctTimeouts(all)
+}
+
+func correctTimeouts(all []*entry) error {
+	for kind, names := range timeouts {
+		if err := each(all, names, func(e *entry) error { e.timeout = kind; return nil }); err != nil {
+			return err
+		}
+	}
+	for _, e := range all {
+		if e.has("blocking") != (e.timeout != "") {
+			return fmt.Errorf("%s: its flag \"blocking\" and its timeout disagree", e.Name)
+		}
+	}
+	return nil
+}
+
+// classByFlags is the class of a command that reads or writes data. The flags of others say
+// too little.
+func classByFlags(e *entry) string {
+	switch {
+	case e.has("blocking"):
+		return "Blocking"
+	case e.has("pubsub"):
+		return ""
+	case e.has("readonly"), e.has("write"):
+		return "Multiplexed"
+	}
+	return ""
+}
+
+// each calls f for every command that names tells.
+func each(all []*entry, names []string, f func(*entry) error) error {
+	for _, name := range names {
+		container, whole := strings.CutSuffix(name, " *")
+		found := false
+		for _, e := range all {
+			if e.Name != container && !(whole && strings.HasPrefix(e.Name, container+" ")) {
+				continue
+			}
+			found = true
+			if err := f(e); err != nil {
+				return err
+			}
+		}
+		if !found {
+			return fmt.Errorf("there is no command %s", name)
+		}
+	}
+	return nil
+}

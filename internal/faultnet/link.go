@@ -1,0 +1,174 @@
+package faultnet
+
+import (
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// link is one connection and its counterpart.
+type link struct {
+	relay          *Relay
+	client, server *net.TCPConn // server is nil in a black hole
+	once           sync.Once
+	ended          chan struct{}
+	halved         atomic.Bool
+	left           atomic.Int64 // bytes to the client until the cut, plus one; 0: no cut
+}
+
+// chunk is what was read at once, and when it may go on.
+type chunk struct {
+	b   []byte
+	due time.Time
+}
+
+// queued is how many chunks a delay holds: a delay line, not a limit.
+const queued = 4096
+
+func (l *link) run() {
+	if l.server == nil {
+		_, _ = io.Copy(io.Discard, l.client)
+		l.client.Close()
+		return
+	}
+	var done sync.WaitGroup
+	done.Go(func() { l.forward(l.client, l.server, toServer) })
+	done.Go(func() { l.forward(l.server, l.client, toClient) })
+	done.Wait()
+	l.client.Close()
+	l.server.Close()
+}
+
+// cut resets the connection, on both sides.
+func (l *link) cut() {
+	l.once.Do(func() {
+		close(l.ended)
+		for _, c := range []*net.TCPConn{l.client, l.server} {
+			if c != nil {
+				_ = c.SetLinger(0)
+				c.Close()
+			}
+		}
+	})
+}
+
+func (l *link) cutAfter(n int64) { l.left.Store(n + 1) }
+
+func (l *link) halfClose() {
+	if l.server != nil && !l.halved.Swap(true) {
+		_ = l.client.CloseWrite()
+	}
+}
+
+// forward carries one direction through the delay line until its end.
+func (l *link) forward(from, to *net.TCPConn, direction int) {
+	line := make(chan chunk, queued)
+	var writer sync.WaitGroup
+	writer.Go(func() { l.write(to, direction, line) })
+	buf := make([]byte, 64<<10)
+	for {
+		limit := len(buf)
+		if slow := l.slow(direction); slow > 0 {
+			limit = max(1, slow/100)
+			l.wait(10 * time.Millisecond)
+		}
+		n, err := from.Read(buf[:limit])
+		if n > 0 {
+			line <- chunk{append([]byte(nil), buf[:n]...), time.Now().Add(l.delay())}
+		}
+		if err != nil {
+			break
+		}
+	}
+	close(line)
+	writer.Wait()
+}
+
+func (l *link) slow(direction int) int {
+	if direction != toServer {
+		return 0
+	}
+	l.relay.mu.Lock()
+	defer l.relay.mu.Unlock()
+	return l.relay.slow
+}
+
+func (l *link) delay() time.Duration {
+	l.relay.mu.Lock()
+	defer l.relay.mu.Unlock()
+	d := l.relay.delay
+	if l.relay.jitter > 0 {
+		d += rand.N(l.relay.jitter)
+	}
+	return d
+}
+
+func (l *link) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.ended:
+	}
+}
+
+// write sends what the line holds when it is due. After a failure it empties
+// the line, so that the reader never blocks.
+func (l *link) write(to *net.TCPConn, direction int, line <-chan chunk) {
+	failed := false
+	for c := range line {
+		if failed {
+			continue
+		}
+		l.wait(time.Until(c.due))
+		l.waitWhileStalled(direction)
+		failed = !l.pass(to, direction, c.b)
+	}
+	l.waitWhileStalled(direction)
+	if !failed {
+		_ = to.CloseWrite()
+	}
+}
+
+func (l *link) waitWhileStalled(direction int) {
+	for {
+		l.relay.mu.Lock()
+		stalled := l.relay.stalled[direction]
+		l.relay.mu.Unlock()
+		if stalled == nil {
+			return
+		}
+		select {
+		case <-stalled:
+		case <-l.ended:
+			return
+		}
+	}
+}
+
+// pass writes b, or the part of it before a cut.
+func (l *link) pass(to *net.TCPConn, direction int, b []byte) bool {
+	if direction == toClient {
+		if l.halved.Load() {
+			return true // the client has seen its end
+		}
+		if left := l.left.Load(); left > 0 {
+			if int64(len(b)) >= left-1 {
+				_, _ = to.Write(b[:left-1])
+				// What was written must arrive before the reset does.
+				l.wait(time.Millisecond)
+				l.cut()
+				return false
+			}
+			l.left.CompareAndSwap(left, left-int64(len(b)))
+		}
+	}
+	_, err := to.Write(b)
+	return err == nil
+}

@@ -1,0 +1,225 @@
+// Package faultnet is a TCP relay that misbehaves on purpose, for tests: it
+// delays, stalls, cuts in the middle of a frame, half-closes and reads slowly.
+package faultnet
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Relay forwards connections to a target. All methods are safe for concurrent
+// use and act on open connections as well as on new ones.
+type Relay struct {
+	listener net.Listener
+	done     sync.WaitGroup
+	accepted atomic.Int64
+
+	mu        sync.Mutex
+	target    string
+	links     map[*link]struct{}
+	closed    bool
+	delay     time.Duration
+	jitter    time.Duration
+	stalled   [2]chan struct{} // per direction: closed when it may go on; nil: not stalled
+	refuse    bool
+	blackhole bool
+	slow      int // bytes a second from the client; 0: as they come
+}
+
+// The two directions of a connection.
+const (
+	toServer = iota
+	toClient
+)
+
+// Start listens on a free port of 127.0.0.1 and forwards to target. The relay
+// ends with the test.
+func Start(t testing.TB, target string) *Relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Relay{listener: l, target: target, links: map[*link]struct{}{}}
+	r.done.Go(r.accept)
+	t.Cleanup(r.Close)
+	return r
+}
+
+// Addr is where clients connect.
+func (r *Relay) Addr() string { return r.listener.Addr().String() }
+
+// SetTarget sends new connections elsewhere.
+func (r *Relay) SetTarget(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = addr
+}
+
+// Close cuts everything and waits for the end.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		r.listener.Close()
+		r.resumeLocked(toServer)
+		r.resumeLocked(toClient)
+	}
+	r.mu.Unlock()
+	r.CutAll()
+	r.done.Wait()
+}
+
+// Conns is the number of open connections, Accepted that of all so far.
+func (r *Relay) Conns() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.links)
+}
+
+// Accepted is the number of connections so far.
+func (r *Relay) Accepted() int64 { return r.accepted.Load() }
+
+// Delay holds every byte back by d and up to jitter more, in each direction.
+// Order is kept and throughput is not limited.
+func (r *Relay) Delay(d, jitter time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delay, r.jitter = d, jitter
+}
+
+// Stall stops forwarding in both directions; nothing is lost. Resume goes on.
+func (r *Relay) Stall() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stallLocked(toServer)
+	r.stallLocked(toClient)
+}
+
+// StallReplies stops forwarding to the client alone.
+func (r *Relay) StallReplies() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stallLocked(toClient)
+}
+
+// Resume undoes Stall and StallReplies.
+func (r *Relay) Resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resumeLocked(toServer)
+	r.resumeLocked(toClient)
+}
+
+func (r *Relay) stallLocked(direction int) {
+	if r.stalled[direction] == nil && !r.closed {
+		r.stalled[direction] = make(chan struct{})
+	}
+}
+
+func (r *Relay) resumeLocked(direction int) {
+	if r.stalled[direction] != nil {
+		close(r.stalled[direction])
+		r.stalled[direction] = nil
+	}
+}
+
+// CutAll resets every open connection.
+func (r *Relay) CutAll() {
+	for _, l := range r.open() {
+		l.cut()
+	}
+}
+
+// CutAfter resets each open connection after n further bytes to its client,
+// in the middle of a frame if they end there.
+func (r *Relay) CutAfter(n int64) {
+	for _, l := range r.open() {
+		l.cutAfter(n)
+	}
+}
+
+// HalfClose ends the direction to the client on each open connection; what
+// the client sends is still forwarded.
+func (r *Relay) HalfClose() {
+	for _, l := range r.open() {
+		l.halfClose()
+	}
+}
+
+func (r *Relay) open() []*link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var links []*link
+	for l := range r.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// SlowReader takes only so many bytes a second from each client; 0 takes them
+// as they come.
+func (r *Relay) SlowReader(bytesPerSecond int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slow = bytesPerSecond
+}
+
+// Refuse closes new connections at once.
+func (r *Relay) Refuse(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = on
+}
+
+// Blackhole accepts new connections and never answers on them.
+func (r *Relay) Blackhole(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blackhole = on
+}
+
+func (r *Relay) accept() {
+	for {
+		conn, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		r.accepted.Add(1)
+		r.mu.Lock()
+		refuse, blackhole, target, closed := r.refuse, r.blackhole, r.target, r.closed
+		r.mu.Unlock()
+		if refuse || closed {
+			conn.Close()
+			continue
+		}
+		r.done.Go(func() { r.serve(conn.(*net.TCPConn), target, blackhole) })
+	}
+}
+
+func (r *Relay) serve(client *net.TCPConn, target string, blackhole bool) {
+	l := &link{relay: r, client: client, ended: make(chan struct{})}
+	if !blackhole {
+		server, err := net.Dial("tcp", target)
+		if err != nil {
+			client.Close()
+			return
+		}
+		l.server = server.(*net.TCPConn)
+	}
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		l.cut()
+		return
+	}
+	r.links[l] = struct{}{}
+	r.mu.Unlock()
+	l.run()
+	r.mu.Lock()
+	delete(r.links, l)
+	r.mu.Unlock()
+}

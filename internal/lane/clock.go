@@ -1,0 +1,174 @@
+package lane
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// clock measures a lane's waits in ticks, so that a command costs no look at
+// the time: a limit passes at most two ticks late. It stands still while the
+// lane is idle and watched. Its fields are guarded by Lane.mu.
+type clock struct {
+	timer   *time.Timer
+	period  time.Duration
+	tick    int64
+	running bool
+	quiet   int64  // ticks in a row without a byte read while replies were due
+	queued  uint64 // Lane.queued at the last tick
+	bytesIn uint64 // Lane.bytesIn at the last tick
+}
+
+const (
+	minTick = 2 * time.Millisecond
+	maxTick = 100 * time.Millisecond
+)
+
+// ticksEach is how finely a limit is measured.
+const ticksEach = 16
+
+// StallError condemns a lane on which nothing moves any more. It is an
+// os.ErrDeadlineExceeded.
+type StallError struct{ Limit time.Duration }
+
+func (e *StallError) Error() string {
+	return fmt.Sprintf("the server sent nothing for the stall limit of %v while replies were due", e.Limit)
+}
+
+// Timeout is always true.
+func (e *StallError) Timeout() bool { return true }
+
+// Is makes the error an os.ErrDeadlineExceeded.
+func (e *StallError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+func tickFor(cfg *Config) time.Duration {
+	period := maxTick
+	for _, limit := range []time.Duration{cfg.ReplyTimeout, cfg.StallLimit} {
+		if limit > 0 {
+			period = min(period, limit/ticksEach)
+		}
+	}
+	return max(period, minTick)
+}
+
+func (l *Lane) startClockLocked() {
+	c := &l.clock
+	if c.running {
+		return
+	}
+	c.running = true
+	if c.timer == nil {
+		c.period = tickFor(l.cfg)
+		c.timer = time.AfterFunc(c.period, l.onTick)
+		return
+	}
+	c.timer.Reset(c.period)
+}
+
+// due is the tick at which a wait that begins now has lasted longer than timeout.
+func (c *clock) due(timeout, block time.Duration) int64 {
+	if timeout <= 0 || block < 0 {
+		return 0
+	}
+	return c.tick + int64((timeout+block+c.period-1)/c.period) + 1
+}
+
+func (c *clock) stop() {
+	c.running = false
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// onTick ends waits that lasted too long, condemns a stalled lane, and sets
+// the background reader to watch an idle one.
+func (l *Lane) onTick() {
+	l.mu.Lock()
+	c := &l.clock
+	if l.dead != nil || !c.running {
+		l.mu.Unlock()
+		return
+	}
+	c.tick++
+	bytesIn := l.bytesIn.Load()
+	active := l.queued != c.queued
+	progress := bytesIn != c.bytesIn
+	c.queued, c.bytesIn = l.queued, bytesIn
+	if active || progress {
+		l.usedAt.Store(time.Now().UnixNano())
+	}
+	l.expireLocked()
+	if l.stalledLocked(progress) {
+		l.mu.Unlock()
+		l.Condemn(&StallError{Limit: l.cfg.StallLimit})
+		return
+	}
+	if l.queue.n == 0 && l.reading == nobody && !active {
+		l.reading = background
+		l.wakeReader()
+	}
+	if l.queue.n > 0 || active || l.reading != background {
+		c.timer.Reset(c.period)
+	} else {
+		c.running = false
+		l.settleLocked()
+	}
+	l.mu.Unlock()
+}
+
+// expireLocked ends the waits that are over. Replies are due in the order of
+// the queue, so the first one in time ends the search, but for blocking
+// commands, whose limits differ.
+func (l *Lane) expireLocked() {
+	for i := range l.queue.n {
+		q := l.queue.at(i)
+		if q.due == 0 || q.due > l.clock.tick {
+			if q.block == 0 {
+				return
+			}
+			continue
+		}
+		if q.state.Load() != waiting {
+			continue
+		}
+		q.finish(left, l.failure("wait for the reply of", true, &wire.TimeoutError{
+			Text: fmt.Sprintf("no reply within the socket timeout of %v", l.cfg.ReplyTimeout)}))
+		if q.self {
+			l.interruptReaderLocked()
+		}
+	}
+}
+
+func (l *Lane) stalledLocked(progress bool) bool {
+	c := &l.clock
+	head := l.queue.front()
+	if head == nil || progress {
+		c.quiet = 0
+		return false
+	}
+	c.quiet++
+	if l.cfg.StallLimit <= 0 || head.block < 0 {
+		return false
+	}
+	// The first quiet tick may follow the request at once.
+	return time.Duration(c.quiet-1)*c.period >= l.cfg.StallLimit+head.block
+}
+
+// keepBuffer is the largest write buffer that an idle lane keeps.
+const keepBuffer = 16 << 10
+
+// settleLocked lets go of what an idle lane does not need.
+func (l *Lane) settleLocked() {
+	if l.unwatch != nil {
+		l.unwatch()
+		l.unwatch, l.watching = nil, nil
+	}
+	if !l.flushing && cap(l.wbuf) > keepBuffer {
+		l.wbuf = nil
+	}
+	if cap(l.spare) > keepBuffer {
+		l.spare = nil
+	}
+}

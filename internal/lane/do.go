@@ -1,0 +1,227 @@
+package lane
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// Options of one request.
+type Options struct {
+	Reserved bool          // uses a place promised by Reserve
+	Block    time.Duration // the server may hold the reply back for so long; <0: for ever
+}
+
+// Do sends one command and waits for its reply, which belongs to the caller.
+// ctx and Config.ReplyTimeout bound the wait; args are not kept. An error is a
+// *resp.ArgumentError, ErrDraining, or a *wire.Error that says whether the
+// command was sent.
+func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) {
+	if err := l.enter(ctx, &opt, load{replies: 1}, args); err != nil {
+		return nil, err
+	}
+	start := len(l.wbuf)
+	buf, err := resp.AppendCommand(l.wbuf, args)
+	if err != nil {
+		l.grantLocked()
+		l.unlockDrained()
+		return nil, err
+	}
+	l.wbuf = buf
+	q := l.newRequest(1)
+	flush, read, company := l.enqueueLocked(q, len(buf)-start, opt)
+	l.mu.Unlock()
+	if err := l.await(ctx, q, flush, read, company); err != nil {
+		return nil, err
+	}
+	frame := q.frame
+	l.recycle(q)
+	return frame, nil
+}
+
+// DoRaw sends commands that are encoded already, in one piece, and waits for
+// their n replies, at least one, which belong to the caller. Where the connection broke in
+// between, the replies that came are returned beside the error. raw is not kept.
+func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]byte, error) {
+	if err := l.enter(ctx, &opt, load{n, len(raw)}, nil); err != nil {
+		return nil, err
+	}
+	l.wbuf = append(l.wbuf, raw...)
+	q := l.newRequest(n)
+	q.multi = true
+	q.frames = make([][]byte, 0, n)
+	flush, read, company := l.enqueueLocked(q, len(raw), opt)
+	l.mu.Unlock()
+	if err := l.await(ctx, q, flush, read, company); err != nil {
+		if q.state.Load() == done {
+			return q.frames, err
+		}
+		return nil, err
+	}
+	frames := q.frames
+	l.recycle(q)
+	return frames, nil
+}
+
+// Send sends bytes that have no reply in the queue, as SUBSCRIBE on a
+// connection whose frames are all pushes. raw is not kept.
+func (l *Lane) Send(raw []byte) error {
+	if err := l.enter(context.Background(), &Options{}, load{replies: 1}, nil); err != nil {
+		return err
+	}
+	l.wbuf = append(l.wbuf, raw...)
+	l.queued += uint64(len(raw))
+	flush := !l.flushing
+	l.flushing = true
+	l.startClockLocked()
+	l.mu.Unlock()
+	if flush {
+		l.flush(false)
+	}
+	return nil
+}
+
+// enter waits for room in the window, for want and the bytes of args, and
+// returns with mu held, or with an error and mu free.
+func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) error {
+	if ctx.Done() != nil && ended(ctx) {
+		if opt.Reserved {
+			l.Unreserve()
+		}
+		return l.failure("wait for", false, ctx.Err())
+	}
+	l.mu.Lock()
+	for {
+		switch {
+		case l.dead != nil:
+			err := l.dead
+			l.mu.Unlock()
+			return l.failure("write", false, err)
+		case l.draining && !opt.Reserved:
+			l.mu.Unlock()
+			return ErrDraining
+		case l.window.n == 0 && l.roomLocked():
+			l.keepPromiseLocked(opt)
+			return nil
+		}
+		want.bytes += sizeOf(args)
+		w := l.window.add(want, opt.Reserved)
+		l.mu.Unlock()
+		if err := l.awaitWindow(ctx, opt, w); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		if l.dead == nil {
+			l.granted.sub(want)
+			l.keepPromiseLocked(opt)
+			return nil
+		}
+	}
+}
+
+// keepPromiseLocked ends the promise of a request that has its place, or gives up.
+func (l *Lane) keepPromiseLocked(opt *Options) {
+	if opt.Reserved {
+		l.reserved--
+	}
+}
+
+// roomLocked reports whether one more request fits: the window is passed by
+// no more than one.
+func (l *Lane) roomLocked() bool {
+	return l.due+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
+}
+
+// grantLocked hands freed room in the window to those who wait, in order.
+func (l *Lane) grantLocked() {
+	for l.window.n > 0 && l.roomLocked() {
+		l.granted.add(l.window.first.want)
+		l.window.grant()
+	}
+}
+
+func (l *Lane) awaitWindow(ctx context.Context, opt *Options, w *windowWait) error {
+	var timeout <-chan time.Time
+	if l.cfg.ReplyTimeout > 0 {
+		timer := time.NewTimer(l.cfg.ReplyTimeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	var cause error
+	select {
+	case err := <-w.ch:
+		return l.windowFailure(err)
+	case <-ctx.Done():
+		cause = ctx.Err()
+	case <-timeout:
+		cause = errWindowTimeout
+	}
+	l.mu.Lock()
+	l.keepPromiseLocked(opt)
+	if !l.window.remove(w) {
+		// Decided in the same moment: the room goes to the next one.
+		if err := <-w.ch; err == nil && l.dead == nil {
+			l.granted.sub(w.want)
+			l.grantLocked()
+		}
+	}
+	l.unlockDrained()
+	return l.failure("wait for the window of", false, cause)
+}
+
+func (l *Lane) windowFailure(err error) error {
+	if err == nil || err == ErrDraining {
+		return err
+	}
+	return l.failure("write", false, err)
+}
+
+// enqueueLocked takes a place in the queue for q, whose n bytes stand in wbuf,
+// and tells the caller what else falls to it: to flush, to read for itself,
+// and whether others are about.
+func (l *Lane) enqueueLocked(q *request, n int, opt Options) (flush, read, company bool) {
+	q.start, q.bytes = l.queued, n
+	l.queued += uint64(n)
+	l.dueBytes += n
+	q.block = opt.Block
+	l.startClockLocked()
+	q.due = l.clock.due(l.cfg.ReplyTimeout, opt.Block)
+	l.queue.push(q)
+	l.due += q.want
+	l.depth.Store(int32(l.due))
+	flush, l.flushing = !l.flushing, true
+	if l.reading == nobody {
+		l.reading, read, q.self = caller, true, true
+	}
+	return flush, read, l.queue.n > 1
+}
+
+// await does the caller's share of the work and waits for the replies.
+func (l *Lane) await(ctx context.Context, q *request, flush, read, company bool) error {
+	if flush {
+		l.flush(company)
+	}
+	if read {
+		return l.readForSelf(ctx, q)
+	}
+	if ctx.Done() == nil {
+		<-q.wake
+		return q.err
+	}
+	select {
+	case <-q.wake:
+		return q.err
+	case <-ctx.Done():
+		return l.leave(ctx, q)
+	}
+}
+
+// leave gives up waiting because ctx ended.
+func (l *Lane) leave(ctx context.Context, q *request) error {
+	if q.state.CompareAndSwap(waiting, left) {
+		return l.failure("wait for the reply of", true, ctx.Err())
+	}
+	<-q.wake // decided in the same moment
+	return q.err
+}

@@ -1,0 +1,183 @@
+package lane
+
+import (
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// Sizes of the read side, in bytes.
+const (
+	firstBuffer = 4 << 10  // what an idle lane holds
+	fullBuffer  = 32 << 10 // what it grows to when reads fill it
+	// bigFrame is the size from which a frame is read into memory of its own,
+	// which the caller then owns, so that it is not copied.
+	bigFrame = fullBuffer / 2
+	// bigRead is the least that is worth a read straight into that memory.
+	bigRead = 4 << 10
+	// bigStart is how much a frame of claimed size gets before its bytes come.
+	bigStart = 64 << 10
+)
+
+// frame is a whole frame of the batch.
+type frame struct {
+	b     []byte
+	q     *request // whose reply it is; nil for a push
+	push  bool
+	owned bool // b is memory of its own, not the read buffer
+	last  bool // completes q
+}
+
+// input is the read half: bytes, and the frames found in them.
+type input struct {
+	scanner resp.Scanner
+	buf     []byte
+	r, w    int // buf[r:w] is a frame that is not whole, or empty
+	big     []byte
+	largest int // the largest frame read whole: so much may be trusted next time
+	frames  []frame
+}
+
+// fill reads once and finds the frames that are whole now. Frames may be
+// there beside an error.
+func (in *input) fill(conn *wire.Conn) (n int, err error) {
+	clear(in.frames)
+	in.frames = in.frames[:0]
+	if in.big != nil && in.scanner.Need() >= bigRead {
+		return in.fillBig(conn)
+	}
+	in.makeRoom()
+	at := in.w
+	n, err = conn.Read(in.buf[in.w:])
+	in.w += n
+	if perr := in.scan(at); perr != nil {
+		return n, perr
+	}
+	return n, err
+}
+
+// makeRoom makes sure that there is room to read into.
+func (in *input) makeRoom() {
+	if in.r == in.w {
+		if in.w == len(in.buf) && len(in.buf) < fullBuffer {
+			in.buf = make([]byte, min(max(firstBuffer, 2*len(in.buf)), fullBuffer))
+		}
+		in.r, in.w = 0, 0
+		return
+	}
+	if len(in.buf)-in.w >= len(in.buf)/4 {
+		return
+	}
+	to := in.buf
+	if len(in.buf) < fullBuffer {
+		to = make([]byte, fullBuffer)
+	}
+	in.w = copy(to, in.buf[in.r:in.w])
+	in.r, in.buf = 0, to
+}
+
+// scan goes over what was read into buf from at on.
+func (in *input) scan(at int) error {
+	for at < in.w {
+		n, done, err := in.scanner.Scan(in.buf[at:in.w])
+		if err != nil {
+			return err
+		}
+		at += n
+		if !done {
+			break
+		}
+		f := frame{b: in.buf[in.r:at], push: in.scanner.Kind() == resp.Push}
+		if in.big != nil {
+			f.b, f.owned = append(in.big, f.b...), true
+			in.big = nil
+			in.largest = max(in.largest, len(f.b))
+		}
+		in.frames = append(in.frames, f)
+		in.r = at
+	}
+	in.setAside()
+	return nil
+}
+
+// setAside moves the beginning of a large frame to memory of its own. It
+// grows with the bytes that came, never with a length that was only claimed.
+func (in *input) setAside() {
+	part := in.buf[in.r:in.w]
+	if len(part) == 0 {
+		return
+	}
+	if in.big == nil {
+		whole := in.scanner.Size() + in.scanner.Need()
+		if whole <= bigFrame {
+			return
+		}
+		in.big = make([]byte, 0, int(min(whole, int64(max(bigStart, in.largest)))))
+	}
+	in.big = append(in.big, part...)
+	in.r, in.w = 0, 0
+}
+
+// fillBig reads straight into the large frame, and never beyond its end.
+func (in *input) fillBig(conn *wire.Conn) (int, error) {
+	need := in.scanner.Need()
+	have := len(in.big)
+	if have == cap(in.big) {
+		bigger := make([]byte, have, int(min(int64(have)+need, int64(2*have))))
+		copy(bigger, in.big)
+		in.big = bigger
+	}
+	room := int(min(int64(cap(in.big)-have), need))
+	n, err := conn.Read(in.big[have : have+room])
+	in.big = in.big[:have+n]
+	if n == 0 {
+		return n, err
+	}
+	_, done, perr := in.scanner.Scan(in.big[have:])
+	if perr != nil {
+		return n, perr
+	}
+	if done {
+		in.frames = append(in.frames, frame{b: in.big, owned: true, push: in.scanner.Kind() == resp.Push})
+		in.largest = max(in.largest, len(in.big))
+		in.big = nil
+	}
+	return n, err
+}
+
+// Frames that come all the time need no memory of their own.
+var (
+	frameOK     = []byte("+OK\r\n")
+	frameQueued = []byte("+QUEUED\r\n")
+	framePong   = []byte("+PONG\r\n")
+	frameNull   = []byte("_\r\n")
+	frameNil    = []byte("$-1\r\n")
+	frameZero   = []byte(":0\r\n")
+	frameOne    = []byte(":1\r\n")
+)
+
+// keep gives the frame memory that outlives the read buffer. Nobody may write
+// to it.
+func (f *frame) keep() []byte {
+	if f.owned {
+		return f.b
+	}
+	if len(f.b) <= len(frameQueued) {
+		switch string(f.b) {
+		case "+OK\r\n":
+			return frameOK
+		case "+QUEUED\r\n":
+			return frameQueued
+		case "+PONG\r\n":
+			return framePong
+		case "_\r\n":
+			return frameNull
+		case "$-1\r\n":
+			return frameNil
+		case ":0\r\n":
+			return frameZero
+		case ":1\r\n":
+			return frameOne
+		}
+	}
+	return append([]byte(nil), f.b...)
+}

@@ -1,0 +1,264 @@
+// Package lane lets many callers share one connection: they append their
+// commands to one buffer, one flush carries everybody's bytes, and replies
+// are handed out in the order of the queue. It frames replies and never
+// decodes them. It knows nothing of limits on connections, of dialing or of
+// other lanes: that is the pool's.
+//
+// A lane owns one goroutine for its whole life, the background reader, and
+// starts a writer when a socket is full or cannot be written in part (TLS).
+// Both have ended when Config.OnClosed is called.
+package lane
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// ErrDraining refuses a request to a lane that takes no more: it was not sent
+// and may go elsewhere.
+var ErrDraining = errors.New("the lane is draining")
+
+// Config bounds a lane. It may be shared by many and is not changed.
+type Config struct {
+	ReplyTimeout time.Duration // a caller's wait for a reply; 0: its ctx alone
+	StallLimit   time.Duration // no byte read for so long while replies are due: condemned; 0: never
+	Window       int           // replies that may be due
+	WindowBytes  int           // bytes of commands whose replies are due
+	ReplyLimit   int64         // bytes of one reply; 0: no limit
+	LingerLimit  time.Duration // for the server to close its side too
+
+	// OnDead is called once, when the lane has become unusable, with the cause.
+	OnDead func(l *Lane, cause error)
+	// OnClosed is called once, when the socket is closed and no goroutine is left.
+	OnClosed func(l *Lane)
+}
+
+// role says who reads.
+type role uint8
+
+const (
+	nobody     role = iota // the queue is empty
+	caller                 // a caller that was alone, for itself
+	background             // the lane's goroutine
+)
+
+// Lane is one connection shared by any number of callers. All methods are
+// safe for concurrent use.
+type Lane struct {
+	cfg  *Config
+	conn *wire.Conn
+
+	depth   atomic.Int32  // replies due; a hint for those who choose a lane
+	usedAt  atomic.Int64  // unix nanoseconds of the last tick that saw activity
+	bytesIn atomic.Uint64 // bytes read
+	Born    time.Time
+
+	requests sync.Pool // of *request
+
+	mu       sync.Mutex
+	wbuf     []byte // encoded and not yet offered to the socket
+	spare    []byte // the other buffer, while no flush is under way
+	queue    ring
+	due      int    // replies due, the sum of want at enqueue time less what came
+	dueBytes int    // bytes of the requests in the queue
+	queued   uint64 // bytes appended since the lane began
+	offered  uint64 // bytes the socket was offered, or took where that is known
+	flushing bool
+	reading  role
+	shallow  int // replies in a row that the background reader read for a lone caller
+	window   waitList
+	granted  load // window room promised to waiters and not yet used
+	reserved int  // places promised by Reserve
+	draining bool
+	drained  func()          // called once the lane has nothing left, while draining
+	dead     error           // cause of the end
+	selfDone <-chan struct{} // Done of the ctx of the caller that reads for itself
+	watching <-chan struct{} // Done of the ctx whose end interrupts that caller
+	unwatch  func() bool
+	kicked   bool // InterruptRead was called and not yet taken back
+	clock    clock
+	onPush   func(frame []byte)
+	pushOnly bool
+	writing  bool // the writer goroutine was started
+
+	bgWake chan struct{} // capacity 1: the background reader has the read half, or the lane is dead
+	wrWake chan []byte   // capacity 1: bytes for the writer goroutine
+	wrDone chan struct{} // closed when the writer goroutine has ended
+	gone   chan struct{} // closed with the lane's death
+	abort  chan struct{} // closed by Abort: no lingering
+
+	in input // owned by whoever reads
+}
+
+// New takes conn over and starts the lane's reader.
+func New(conn *wire.Conn, cfg *Config) *Lane {
+	l := &Lane{
+		cfg: cfg, conn: conn, Born: time.Now(),
+		bgWake: make(chan struct{}, 1), wrWake: make(chan []byte, 1),
+		wrDone: make(chan struct{}), gone: make(chan struct{}), abort: make(chan struct{}),
+	}
+	l.in.scanner.Limit = cfg.ReplyLimit
+	l.usedAt.Store(l.Born.UnixNano())
+	l.mu.Lock()
+	l.startClockLocked()
+	l.mu.Unlock()
+	go l.readLoop()
+	return l
+}
+
+// Conn gives the connection's facts: address, protocol, server.
+func (l *Lane) Conn() *wire.Conn { return l.conn }
+
+// Depth is the number of replies due.
+func (l *Lane) Depth() int { return int(l.depth.Load()) }
+
+// UsedAt is when the lane was last seen in use, to within a tick.
+func (l *Lane) UsedAt() time.Time { return time.Unix(0, l.usedAt.Load()) }
+
+// Touch counts as use: for a lane that is lent.
+func (l *Lane) Touch() { l.usedAt.Store(time.Now().UnixNano()) }
+
+// Err is the cause of the lane's end, or nil while it lives.
+func (l *Lane) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead
+}
+
+// OnPush makes fn receive push frames on the reader's goroutine; the frame is
+// valid during the call. With only, every frame that nobody waits for counts
+// as a push: so it is on a RESP2 connection with subscriptions.
+func (l *Lane) OnPush(fn func(frame []byte), only bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.onPush, l.pushOnly = fn, only
+	if only && l.reading == nobody && l.dead == nil {
+		l.reading = background
+		l.wakeReader()
+	}
+}
+
+// Reserve promises a place to one request, so that draining waits for it.
+// It must be followed by a request with Options.Reserved, or by Unreserve.
+func (l *Lane) Reserve() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead != nil {
+		return false
+	}
+	l.reserved++
+	return true
+}
+
+// Unreserve takes a promise back.
+func (l *Lane) Unreserve() {
+	l.mu.Lock()
+	l.reserved--
+	l.unlockDrained()
+}
+
+// Drain refuses further requests and calls fn, once, when nothing is left: at
+// once if so. A lane that dies first never calls it. Undrain ends the state.
+func (l *Lane) Drain(fn func()) {
+	l.mu.Lock()
+	if l.dead != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.draining, l.drained = true, fn
+	l.window.refuse(ErrDraining)
+	l.unlockDrained()
+}
+
+// Undrain lets requests in again.
+func (l *Lane) Undrain() {
+	l.mu.Lock()
+	l.draining, l.drained = false, nil
+	l.mu.Unlock()
+}
+
+// unlockDrained unlocks mu, and calls drained if that is due.
+func (l *Lane) unlockDrained() {
+	var fn func()
+	if l.draining && l.queue.n == 0 && l.reserved == 0 && l.granted.replies == 0 && l.dead == nil {
+		fn, l.drained = l.drained, nil
+	}
+	l.mu.Unlock()
+	if fn != nil {
+		fn()
+	}
+}
+
+// Condemn ends the lane: whoever waits gets cause, the connection is closed.
+// It does not wait for that; OnClosed tells.
+func (l *Lane) Condemn(cause error) {
+	l.mu.Lock()
+	if l.dead != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.dead = cause
+	close(l.gone)
+	if l.unwatch != nil {
+		l.unwatch()
+		l.unwatch, l.watching = nil, nil
+	}
+	l.clock.stop()
+	orphans := make([]*request, 0, l.queue.n)
+	for l.queue.n > 0 {
+		orphans = append(orphans, l.queue.front())
+		l.queue.pop()
+	}
+	l.due, l.dueBytes = 0, 0
+	l.depth.Store(0)
+	l.window.failAll(cause)
+	offered := l.offered
+	if l.reading == nobody {
+		l.reading = background
+		l.wakeReader()
+	}
+	l.conn.Interrupt()
+	l.mu.Unlock()
+
+	for _, q := range orphans {
+		q.finish(done, l.failure("read", q.start < offered, cause))
+	}
+	if l.cfg.OnDead != nil {
+		l.cfg.OnDead(l, cause)
+	}
+}
+
+// Abort cuts a dead lane's lingering short.
+func (l *Lane) Abort() {
+	l.Condemn(wire.ErrClosed)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.abort:
+	default:
+		close(l.abort)
+		l.conn.Abort()
+	}
+}
+
+func (l *Lane) failure(op string, sent bool, err error) error {
+	return &wire.Error{Op: op, Addr: l.conn.Addr(), Sent: sent, Err: err}
+}
+
+// ended says why ctx ended, without the cost of asking while it has not.
+func ended(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// Done is closed with the lane's death; Err tells the cause.
+func (l *Lane) Done() <-chan struct{} { return l.gone }

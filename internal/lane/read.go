@@ -1,0 +1,299 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+var (
+	errUnasked   = errors.New("the server sent a reply that nobody asked for")
+	errServerEnd = errors.New("the server closed the connection")
+)
+
+// shallowLimit is how many replies in a row the background reader reads for a
+// caller that is alone before it gives the read half back.
+const shallowLimit = 4
+
+// readLoop is the lane's goroutine: it reads whenever it has the read half,
+// and closes the connection in the end.
+func (l *Lane) readLoop() {
+	for range l.bgWake {
+		for l.readInBackground() {
+		}
+		if l.Err() != nil {
+			break
+		}
+	}
+	l.mu.Lock()
+	writing := l.writing
+	l.mu.Unlock()
+	if writing {
+		<-l.wrDone
+	}
+	l.conn.Linger(l.cfg.LingerLimit)
+	if l.cfg.OnClosed != nil {
+		l.cfg.OnClosed(l)
+	}
+}
+
+// wakeReader tells the background reader that the read half is its.
+func (l *Lane) wakeReader() {
+	select {
+	case l.bgWake <- struct{}{}:
+	default:
+	}
+}
+
+// readInBackground reads once and reports whether to go on.
+func (l *Lane) readInBackground() bool {
+	if l.Err() != nil {
+		return false
+	}
+	n, err := l.in.fill(l.conn)
+	l.bytesIn.Add(uint64(n))
+	if cerr := l.complete(nil); cerr != nil {
+		err = cerr
+	}
+	if err != nil && !isTimeout(err) {
+		l.Condemn(readError(err))
+	}
+	l.mu.Lock()
+	if l.dead != nil {
+		l.mu.Unlock()
+		return false
+	}
+	l.resumeLocked()
+	switch {
+	case l.queue.n > 0 || len(l.in.frames) > 1:
+		l.shallow = 0
+	case len(l.in.frames) == 1 && l.in.frames[0].q != nil:
+		l.shallow++
+	}
+	if l.queue.n == 0 && l.shallow >= shallowLimit && !l.pushOnly {
+		l.shallow = 0
+		l.reading = nobody
+		l.startClockLocked()
+		l.unlockDrained()
+		return false
+	}
+	l.unlockDrained()
+	return true
+}
+
+// readForSelf reads until the reply to q is there: the caller was alone when
+// it sent q. Replies that belong to others are handed out on the way.
+func (l *Lane) readForSelf(ctx context.Context, q *request) error {
+	if done := ctx.Done(); done != nil {
+		l.watch(ctx, done)
+		if ended(ctx) && q.state.CompareAndSwap(waiting, left) {
+			l.handOver()
+			return l.failure("wait for the reply of", true, ctx.Err())
+		}
+	}
+	for q.state.Load() == waiting {
+		n, err := l.in.fill(l.conn)
+		l.bytesIn.Add(uint64(n))
+		if cerr := l.complete(q); cerr != nil {
+			err = cerr
+		}
+		if err == nil {
+			continue
+		}
+		if !isTimeout(err) {
+			l.Condemn(readError(err))
+			break
+		}
+		if ctx.Err() != nil && q.state.CompareAndSwap(waiting, left) {
+			l.handOver()
+			return l.failure("wait for the reply of", true, ctx.Err())
+		}
+		l.mu.Lock()
+		l.resumeLocked()
+		l.mu.Unlock()
+	}
+	l.handOver()
+	if q.mine {
+		return nil
+	}
+	<-q.wake
+	return q.err
+}
+
+// handOver gives the read half on: to the background reader if replies or
+// pushes are due or the lane is dead, to nobody otherwise.
+func (l *Lane) handOver() {
+	l.mu.Lock()
+	l.selfDone = nil
+	l.resumeLocked()
+	if l.queue.n == 0 && l.dead == nil && !l.pushOnly {
+		l.reading = nobody
+	} else {
+		l.reading = background
+		l.shallow = 0
+		l.wakeReader()
+	}
+	l.unlockDrained()
+}
+
+// watch makes the end of ctx interrupt the caller that reads for itself. The
+// registration is kept for the next command under the same ctx.
+func (l *Lane) watch(ctx context.Context, done <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.selfDone = done
+	if l.watching == done || l.dead != nil {
+		return
+	}
+	if l.unwatch != nil {
+		l.unwatch()
+	}
+	l.watching = done
+	l.unwatch = context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.reading == caller && l.selfDone == done {
+			l.interruptReaderLocked()
+		}
+	})
+}
+
+func (l *Lane) interruptReaderLocked() {
+	if l.dead == nil {
+		l.kicked = true
+		l.conn.InterruptRead()
+	}
+}
+
+// resumeLocked takes an interruption back. A dead lane stays interrupted.
+func (l *Lane) resumeLocked() {
+	if l.kicked && l.dead == nil {
+		l.kicked = false
+		l.conn.ResumeRead()
+	}
+}
+
+// complete hands the frames of the batch out. self is the caller's own
+// request, if a caller reads.
+func (l *Lane) complete(self *request) error {
+	frames := l.in.frames
+	if len(frames) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	if l.dead != nil {
+		l.mu.Unlock()
+		return nil
+	}
+	asked := l.matchLocked(frames)
+	l.depth.Store(int32(l.due))
+	l.grantLocked()
+	onPush := l.onPush
+	l.mu.Unlock()
+
+	first := 0 // where the frames of the request at hand begin, pushes among them
+	for i := range frames[:asked] {
+		switch f := &frames[i]; {
+		case f.q == nil:
+			if onPush != nil {
+				onPush(f.b)
+			}
+		case f.last:
+			f.q.take(frames[first : i+1])
+			f.q.deliver(f.q == self)
+			first = i + 1
+		}
+	}
+	if asked < len(frames) {
+		return unasked(frames[asked].b)
+	}
+	return nil
+}
+
+// matchLocked gives each frame its request, in order, and pops those that are
+// complete. It returns how many frames were expected. What a request got that
+// is still incomplete is stored under the lock, since the lane's end may hand
+// it out.
+func (l *Lane) matchLocked(frames []frame) int {
+	asked := len(frames)
+	partial := -1
+	for i := range frames {
+		f := &frames[i]
+		q := l.queue.front()
+		if f.push || q == nil && l.pushOnly {
+			continue
+		}
+		if q == nil {
+			asked = i
+			break
+		}
+		if partial < 0 {
+			partial = i
+		}
+		f.q = q
+		q.want--
+		l.due--
+		if q.want == 0 {
+			f.last = true
+			l.dueBytes -= q.bytes
+			l.queue.pop()
+			partial = -1
+		}
+	}
+	if partial >= 0 {
+		q := frames[partial].q
+		q.take(frames[partial:asked])
+	}
+	return asked
+}
+
+// take stores those of frames that are q's. Where one reply was asked for, it is the last.
+func (q *request) take(frames []frame) {
+	if q.state.Load() != waiting {
+		return
+	}
+	if !q.multi {
+		q.frame = frames[len(frames)-1].keep()
+		return
+	}
+	size := 0
+	for i := range frames {
+		if frames[i].q == q && !frames[i].owned {
+			size += len(frames[i].b)
+		}
+	}
+	slab := make([]byte, 0, size)
+	for i := range frames {
+		switch f := &frames[i]; {
+		case f.q != q:
+		case f.owned:
+			q.frames = append(q.frames, f.b)
+		default:
+			at := len(slab)
+			slab = append(slab, f.b...)
+			q.frames = append(q.frames, slab[at:len(slab):len(slab)])
+		}
+	}
+}
+
+func unasked(b []byte) error {
+	if len(b) > 0 && (b[0] == byte(resp.SimpleError) || b[0] == byte(resp.BulkError)) {
+		if v, _, err := resp.Decode(b); err == nil {
+			return resp.NewServerError(string(v.Str))
+		}
+	}
+	return errUnasked
+}
+
+// isTimeout tells a read that was interrupted from TCP's own ETIMEDOUT.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+func readError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errServerEnd
+	}
+	return err
+}

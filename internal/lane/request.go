@@ -1,0 +1,75 @@
+package lane
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// The states of a request. Whoever moves it away from waiting decides its
+// fate: the reader or the lane's end by done, the caller or the lane's clock
+// by left.
+const (
+	waiting int32 = iota
+	claimed       // decided, about to become done or left
+	done          // the reply, or err, is there
+	left          // nobody waits any more; the reply is dropped by its place
+)
+
+// request is one caller's place in the queue.
+type request struct {
+	state atomic.Int32
+	wake  chan struct{} // capacity 1: signalled once when another goroutine than the caller decides
+	self  bool          // the caller reads for itself; written under Lane.mu before it is enqueued
+	mine  bool          // the caller read its own reply: there is no signal to wait for
+
+	want   int      // replies still due, the reader's
+	multi  bool     // more than one reply was asked for
+	frame  []byte   // the reply, where one was asked for
+	frames [][]byte // the replies, where more were
+	err    error    // set by whoever made state leave waiting
+
+	start uint64        // where its bytes begin in the lane's stream
+	bytes int           // how many they are
+	due   int64         // the tick at which it has waited too long; 0: never
+	block time.Duration // how long the server may hold the reply back; <0: for ever
+}
+
+// newRequest takes a request from the lane's own pool: a channel made inside a
+// testing/synctest bubble must not come back outside of it.
+func (l *Lane) newRequest(replies int) *request {
+	q, ok := l.requests.Get().(*request)
+	if !ok {
+		q = &request{wake: make(chan struct{}, 1)}
+	}
+	q.want, q.multi = replies, replies != 1
+	return q
+}
+
+// recycle gives a request back whose caller got its reply. One that was left
+// belongs to the queue until its reply has passed, and then to the collector.
+func (l *Lane) recycle(q *request) {
+	q.self, q.mine, q.frame, q.frames, q.err = false, false, nil, nil, nil
+	q.due, q.block = 0, 0
+	q.state.Store(waiting)
+	l.requests.Put(q)
+}
+
+// finish decides a waiting request and wakes its caller.
+func (q *request) finish(state int32, err error) {
+	if !q.state.CompareAndSwap(waiting, claimed) {
+		return
+	}
+	q.err = err
+	q.state.Store(state)
+	q.wake <- struct{}{}
+}
+
+// deliver finishes a request whose replies are there. byCaller says that the
+// caller itself reads: it needs no signal.
+func (q *request) deliver(byCaller bool) {
+	if !byCaller {
+		q.finish(done, nil)
+		return
+	}
+	q.mine = q.state.CompareAndSwap(waiting, done)
+}

@@ -1,0 +1,64 @@
+package pool
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// backoff decides when a dial is allowed: a token bucket while the node is
+// well, one dial at a time with growing, jittered pauses while it is not. Its
+// fields are guarded by Pool.mu.
+type backoff struct {
+	base, cap time.Duration
+	rate      float64
+	burst     float64
+
+	tokens   float64
+	filled   time.Time
+	failures int
+	retryAt  time.Time
+	last     error // of the last failed dial, nil after one that went well
+}
+
+func (b *backoff) init(cfg *Config) {
+	b.base, b.cap = cfg.BackoffBase, cfg.BackoffCap
+	b.rate, b.burst = cfg.DialRate, float64(max(cfg.Max, 1))
+	b.tokens, b.filled = b.burst, time.Now()
+}
+
+// waits reports whether the node is down and not to be tried yet.
+func (b *backoff) waits() bool { return b.failures > 0 && time.Now().Before(b.retryAt) }
+
+// take allows a dial now, or tells how long it has to wait.
+func (b *backoff) take(under int) (wait time.Duration, ok bool) {
+	now := time.Now()
+	if b.failures > 0 {
+		if under > 0 {
+			return 0, false // the one under way tells
+		}
+		if d := b.retryAt.Sub(now); d > 0 {
+			return d, false
+		}
+	}
+	b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
+	b.filled = now
+	if b.tokens < 1 {
+		return time.Duration((1 - b.tokens) / b.rate * float64(time.Second)), false
+	}
+	b.tokens--
+	return 0, true
+}
+
+// failed notes a failed dial: the pause doubles up to the cap and is drawn
+// from its upper half, so that many clients do not come back as one.
+func (b *backoff) failed(err error) {
+	pause := b.cap
+	if b.failures < 20 {
+		pause = min(b.cap, b.base<<b.failures)
+	}
+	b.failures++
+	b.last = err
+	b.retryAt = time.Now().Add(pause/2 + rand.N(pause/2+1))
+}
+
+func (b *backoff) succeeded() { b.failures, b.last = 0, nil }

@@ -1,0 +1,60 @@
+package pool
+
+import "context"
+
+// Close stops admission, lets what is in flight and what is lent come to its
+// end until ctx ends, then cuts it. When it returns, no socket and no
+// goroutine of the pool is left. Further calls wait for the same end.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		p.cancel()
+		p.failWaitersLocked(ErrClosed)
+		p.stopTimersLocked()
+		for len(p.stack) > 0 {
+			p.closeLocked(p.popLocked(), "the client was closed")
+		}
+		for _, c := range p.lanes {
+			if c.retire = "the client was closed"; !c.draining {
+				p.drainLocked(c, c.retire)
+			}
+		}
+		p.checkEmptyLocked()
+	}
+	p.unlock()
+
+	select {
+	case <-p.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	p.cutNow()
+	p.mu.Lock()
+	for _, c := range p.members {
+		if c.class != closing {
+			p.closeLocked(c, "the client was closed before this was done")
+		}
+		p.later = append(p.later, c.lane.Abort)
+	}
+	p.unlock()
+	<-p.empty
+	return ctx.Err()
+}
+
+func (p *Pool) stopTimersLocked() {
+	if p.wake != nil {
+		p.wake.Stop()
+	}
+	if p.reaper != nil {
+		p.reaper.Stop()
+	}
+}
+
+func (p *Pool) checkEmptyLocked() {
+	if p.closed && !p.emptied && p.usedLocked() == 0 {
+		p.emptied = true
+		p.cutNow()
+		close(p.empty)
+	}
+}

@@ -1,0 +1,180 @@
+package pool
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// spread is the longest random delay, in time, of a dial that nobody waits
+// for: fleets that start together do not dial in step.
+const spread = 20 * time.Millisecond
+
+// neededLocked is how many dials should be under way beside those that are.
+func (p *Pool) neededLocked() int {
+	lanes := p.laneWanted
+	if p.waitLane.n > 0 && p.openLaneLocked() == nil {
+		lanes++
+	}
+	conns := p.waitConn.n
+	if p.started {
+		conns = max(conns, p.cfg.MinIdle-p.count[idle])
+	}
+	conns = min(conns, p.maxLentLocked()-p.lentLocked()-p.count[idle])
+	return lanes + max(conns, 0) - p.dialing
+}
+
+// dialLocked begins the dials that are needed, as far as the bound, the
+// number of parallel dials, the rate and the backoff allow.
+func (p *Pool) dialLocked() {
+	for n := p.neededLocked(); n > 0 && p.usedLocked() < p.max && p.dialing < p.cfg.DialParallel; n-- {
+		wait, ok := p.backoff.take(p.dialing)
+		if !ok {
+			if wait > 0 {
+				p.serveAgainLocked(wait)
+			}
+			return
+		}
+		var delay time.Duration
+		if p.waitLane.n+p.waitConn.n == 0 && p.dialing > 0 {
+			delay = rand.N(spread)
+		}
+		p.dialing++
+		go p.dial(delay)
+	}
+}
+
+func (p *Pool) serveAgainLocked(after time.Duration) {
+	if p.wake != nil {
+		p.wake.Reset(after)
+		return
+	}
+	p.wake = time.AfterFunc(after, func() {
+		p.mu.Lock()
+		p.serveLocked()
+		p.unlock()
+	})
+}
+
+// dial makes one conn. It belongs to no caller: whoever waits longest when it
+// is there gets it.
+func (p *Pool) dial(delay time.Duration) {
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-p.ctx.Done():
+		}
+	}
+	began := time.Now()
+	conn, err := p.cfg.Dial(p.ctx, p.cut)
+	took := time.Since(began)
+
+	p.mu.Lock()
+	p.dialing--
+	if err != nil {
+		p.dialFailedLocked(err, took)
+	} else {
+		p.dialedLocked(conn, took)
+	}
+	for _, ch := range p.watchers {
+		close(ch)
+	}
+	p.watchers = nil
+	p.serveLocked()
+	p.checkEmptyLocked()
+	p.unlock()
+}
+
+func (p *Pool) dialFailedLocked(err error, took time.Duration) {
+	if p.closed {
+		return
+	}
+	p.statistic.dialFailures++
+	p.backoff.failed(err)
+	p.laneWanted = 0
+	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
+	p.failFastLocked()
+}
+
+// failFastLocked fails those who wait for a node that is down: while no conn
+// is left and none may be dialed, there is nothing to wait for.
+func (p *Pool) failFastLocked() {
+	if p.liveLocked() == 0 && p.dialing == 0 && p.backoff.waits() {
+		p.failWaitersLocked(p.backoff.last)
+	}
+}
+
+func (p *Pool) dialedLocked(conn *wire.Conn, took time.Duration) {
+	p.statistic.dials++
+	p.backoff.succeeded()
+	p.emitLocked(Event{Kind: Dialed, Duration: took})
+	c := p.adoptLocked(conn)
+	if p.closed {
+		p.closeLocked(c, "the client was closed")
+		return
+	}
+	p.stack = append(p.stack, c)
+	if p.laneWanted > 0 && p.waitConn.n == 0 {
+		p.laneWanted--
+		p.shareLocked(p.popLocked())
+	}
+}
+
+// adoptLocked makes a conn a member of the ledger, idle.
+func (p *Pool) adoptLocked(conn *wire.Conn) *Conn {
+	now := time.Now()
+	c := &Conn{pool: p, class: idle, idleSince: now}
+	if life := p.cfg.MaxLifetime; life > 0 {
+		// Jitter, so that conns of one age do not go as one.
+		c.expires = now.Add(life - rand.N(life/10+1))
+	}
+	c.laneCfg = p.cfg.Lane
+	c.laneCfg.OnDead, c.laneCfg.OnClosed = c.died, c.closed
+	c.lane = lane.New(conn, &c.laneCfg)
+	p.members[c.lane] = c
+	p.count[idle]++
+	return c
+}
+
+// Warm opens the lanes and the idle conns that the pool should have, and
+// waits for them until ctx ends. It returns the first failure.
+func (p *Pool) Warm(ctx context.Context) error {
+	p.mu.Lock()
+	p.started = true
+	for {
+		if err := p.refusalLocked(); err != nil {
+			p.mu.Unlock()
+			return err
+		}
+		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.count[shared]
+		idles := p.cfg.MinIdle - p.count[idle]
+		if lanes <= 0 && idles <= 0 || p.usedLocked() >= p.max && p.dialing == 0 {
+			p.unlock()
+			return nil
+		}
+		p.laneWanted = max(p.laneWanted, lanes)
+		p.serveLocked()
+		if p.dialing == 0 && !p.backoff.waits() && p.usedLocked() >= p.max {
+			p.unlock()
+			return nil
+		}
+		changed := make(chan struct{})
+		p.watchers = append(p.watchers, changed)
+		failures := p.statistic.dialFailures
+		p.unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return &wire.Error{Op: "warm up", Addr: p.cfg.Addr, Err: ctx.Err()}
+		}
+		p.mu.Lock()
+		if p.statistic.dialFailures > failures && p.backoff.last != nil {
+			err := p.backoff.last
+			p.unlock()
+			return err
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package pool
+
+import "time"
+
+// EventKind says what happened.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	Dialed EventKind = iota + 1
+	DialFailed
+	Closed
+	WaitBegan
+	WaitEnded
+	LaneCondemned
+	LeakSuspected
+)
+
+// Event is something that happened in a pool. Fields that do not belong to
+// its kind are zero.
+type Event struct {
+	Kind     EventKind
+	Addr     string
+	Class    string        // Closed, WaitBegan, WaitEnded: lane, dedicated, subscription, idle
+	Duration time.Duration // Dialed, DialFailed: of the dial; Closed: the conn's life; WaitEnded: the wait; LeakSuspected: held so far
+	Reason   string        // Closed: why
+	Err      error         // DialFailed, WaitEnded (when in vain), LaneCondemned, Closed on a failure
+	Stack    string        // LeakSuspected: where it was acquired
+}
+
+// emitLocked keeps an event until the lock is free: listeners never run
+// under it.
+func (p *Pool) emitLocked(e Event) {
+	if p.cfg.OnEvent == nil {
+		return
+	}
+	e.Addr = p.cfg.Addr
+	p.later = append(p.later, func() { p.cfg.OnEvent(e) })
+}
+
+// unlock frees mu and does what had to wait for that.
+func (p *Pool) unlock() {
+	todo := p.later
+	p.later = nil
+	p.mu.Unlock()
+	for _, fn := range todo {
+		fn()
+	}
+}

@@ -1,0 +1,54 @@
+package pool
+
+import (
+	"context"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+)
+
+// Pick chooses a lane for one command: an idle one if there is, else the one
+// with the fewest replies due. It takes no lock; nil means that there is no
+// open lane and that Shared has to be asked.
+func (p *Pool) Pick() *lane.Lane {
+	lanes := *p.view.Load()
+	if len(lanes) == 0 {
+		return nil
+	}
+	best, least := lanes[0], lanes[0].Depth()
+	if least == 0 {
+		return best
+	}
+	for _, l := range lanes[1:] {
+		d := l.Depth()
+		if d == 0 {
+			return l
+		}
+		if d < least {
+			best, least = l, d
+		}
+	}
+	if p.mayGrow.Load() {
+		p.grow()
+	}
+	return best
+}
+
+// grow asks for another lane.
+func (p *Pool) grow() {
+	p.mu.Lock()
+	if p.mayGrow.Load() && !p.closed {
+		p.laneWanted++
+		p.serveLocked()
+	}
+	p.unlock()
+}
+
+// Shared waits for a lane where none is open. The lane carries a reservation
+// for one request.
+func (p *Pool) Shared(ctx context.Context) (*lane.Lane, error) {
+	c, err := p.obtain(ctx, shared)
+	if err != nil {
+		return nil, err
+	}
+	return c.lane, nil
+}

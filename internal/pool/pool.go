@@ -1,0 +1,188 @@
+// Package pool keeps the connections to one node within a bound. Its ledger
+// counts every socket from before its dial until the server has closed its
+// side; its lanes are shared by all callers, its dedicated conns are lent to
+// one at a time, and those who wait are served in order by direct hand-off.
+// It knows nothing of commands, nor of which node is the right one.
+//
+// A pool owns its dials, its timers and its lanes; all have ended when Close
+// returns.
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// The errors of a pool, beside those of the wire.
+var (
+	ErrClosed    = errors.New("the client is closed")
+	ErrExhausted = errors.New("no connection was free")
+)
+
+// Config of a pool. Every field is set: defaults are the client's.
+type Config struct {
+	Addr string
+	// Dial makes a connection under ctx; the end of cut cuts short what it
+	// still does to leave nothing behind after it failed.
+	Dial func(ctx, cut context.Context) (*wire.Conn, error)
+	Lane lane.Config // OnDead and OnClosed are the pool's
+
+	Max         int // sockets
+	Lanes       int // shared ones among them, at most
+	MinIdle     int // dedicated ones kept ready
+	MaxWaiters  int // 0: no limit
+	WaitTimeout time.Duration
+	IdleTimeout time.Duration // 0: never
+	MaxLifetime time.Duration // 0: for ever
+	HealthCheck time.Duration // idle conns are pinged so often; 0: never
+
+	DialParallel int           // dials under way at most
+	DialRate     float64       // dials a second, with a burst of Max
+	BackoffBase  time.Duration // after the first failure in a row
+	BackoffCap   time.Duration // at most
+
+	LeakThreshold time.Duration // 0: no detection
+	OnEvent       func(Event)   // nil: none
+}
+
+// class says what a slot of the ledger is used for.
+type class uint8
+
+const (
+	shared class = iota
+	idle
+	dedicated
+	subscribed
+	closing
+	classes
+)
+
+func (c class) String() string {
+	return [...]string{"lane", "idle", "dedicated", "subscription", "closing"}[c]
+}
+
+// Pool is the set of connections to one node.
+type Pool struct {
+	cfg    Config
+	ctx    context.Context // of all dials
+	cancel context.CancelFunc
+	cut    context.Context // ends when lingering is no longer wanted
+	cutNow context.CancelFunc
+
+	view    atomic.Pointer[[]*lane.Lane] // open lanes, for callers without the lock
+	mayGrow atomic.Bool                  // another lane could be opened
+
+	mu         sync.Mutex
+	max        int
+	members    map[*lane.Lane]*Conn
+	count      [classes]int // members by class
+	lanes      []*Conn      // class shared, those that drain included
+	stack      []*Conn      // class idle, the last one used on top
+	dialing    int
+	laneWanted int             // lanes to open beyond those that are
+	watchers   []chan struct{} // closed at the next change, for Warm
+	waitLane   waitQueue
+	waitConn   waitQueue
+	seq        uint64
+	backoff    backoff
+	wake       *time.Timer // serves again when a dial is allowed
+	reaper     *time.Timer
+	started    bool // MinIdle is kept from the first use on
+	closed     bool
+	empty      chan struct{} // closed when the pool is closed and the ledger empty
+	emptied    bool
+	later      []func()
+	statistic  counters
+}
+
+// counters only rise.
+type counters struct {
+	dials, dialFailures, closed, condemned uint64
+	waits, waitsInVain                     uint64
+	waited, longestWait                    time.Duration
+	leaks                                  uint64
+}
+
+// New makes a pool; it dials nothing.
+func New(cfg Config) *Pool {
+	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*Conn{}, empty: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.cut, p.cutNow = context.WithCancel(context.Background())
+	p.view.Store(new([]*lane.Lane))
+	p.backoff.init(&cfg)
+	p.mu.Lock()
+	p.startReaperLocked()
+	p.unlock()
+	return p
+}
+
+// usedLocked is the number of slots taken: what the server may count.
+func (p *Pool) usedLocked() int { return len(p.members) + p.dialing }
+
+// liveLocked is the number of conns that work.
+func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
+
+// moveLocked changes a member's class.
+func (p *Pool) moveLocked(c *Conn, to class) {
+	p.count[c.class]--
+	c.class = to
+	p.count[to]++
+}
+
+// Stats is the state of a pool at one moment, and what it counted so far.
+type Stats struct {
+	Addr                                     string
+	Max, Dialing, Lanes, Idle, Dedicated     int
+	Subscribed, Closing, Waiting, RepliesDue int
+	Dials, DialFailures, Closed, Condemned   uint64
+	Waits, WaitsInVain                       uint64
+	Waited, LongestWait                      time.Duration
+	Leaks                                    uint64
+	LastDialError                            error
+}
+
+// Stats takes a snapshot. It does not block but for the pool's lock.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.statistic
+	due := 0
+	for _, c := range p.lanes {
+		due += c.lane.Depth()
+	}
+	return Stats{
+		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing, Lanes: p.count[shared], Idle: p.count[idle],
+		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
+		Waiting: p.waitLane.n + p.waitConn.n, RepliesDue: due,
+		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
+		Waits: s.waits, WaitsInVain: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
+		Leaks: s.leaks, LastDialError: p.backoff.last,
+	}
+}
+
+// stateLocked describes the pool for errors.
+func (p *Pool) stateLocked() string {
+	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
+		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing, p.count[closing],
+		p.waitLane.n+p.waitConn.n)
+	if p.backoff.last != nil {
+		s += "; last dial failed: " + p.backoff.last.Error()
+	}
+	return s
+}
+
+// Resize changes the bound. Downwards it closes idle conns at once, drains
+// lanes down to one, and closes lent conns as they come back.
+func (p *Pool) Resize(n int) {
+	p.mu.Lock()
+	p.max = n
+	p.serveLocked()
+	p.unlock()
+}

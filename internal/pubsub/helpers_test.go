@@ -1,0 +1,141 @@
+package pubsub
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds waits that only a defect makes long.
+const patience = 30 * time.Second
+
+// setup says how a hub is made for a test.
+type setup struct {
+	protocol int
+	user     string
+	password string
+	hub      Config
+	tune     func(*pool.Config)
+}
+
+// newHub makes a hub on a pool of its own for the server.
+func newHub(t testing.TB, srv *redistest.Server, c setup) *Hub {
+	t.Helper()
+	return newHubAt(t, &wire.Config{
+		Network: "tcp", Addr: srv.Addr(), Protocol: c.protocol, Username: c.user, Password: c.password,
+		ConnectTimeout: 10 * time.Second, LingerLimit: 5 * time.Second,
+	}, c)
+}
+
+func newHubAt(t testing.TB, dial *wire.Config, c setup) *Hub {
+	t.Helper()
+	cfg := pool.Config{
+		Addr: dial.Addr,
+		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Lane: lane.Config{
+			ReplyTimeout: 10 * time.Second, StallLimit: 20 * time.Second, Window: 1024, WindowBytes: 4 << 20,
+			ReplyLimit: 64 << 20, LingerLimit: 5 * time.Second,
+		},
+		Max: 4, Lanes: 1, WaitTimeout: 10 * time.Second,
+		DialParallel: 2, DialRate: 1000, BackoffBase: 10 * time.Millisecond, BackoffCap: 100 * time.Millisecond,
+	}
+	if c.tune != nil {
+		c.tune(&cfg)
+	}
+	if c.hub.Buffer == 0 {
+		c.hub.Buffer = 1 << 20
+	}
+	p := pool.New(cfg)
+	h := New(p, c.hub)
+	t.Cleanup(func() {
+		h.Close(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := p.Close(ctx); err != nil {
+			t.Errorf("close the pool: %v", err)
+		}
+	})
+	return h
+}
+
+// eachProtocol runs a test over RESP2 and RESP3 on one server.
+func eachProtocol(t *testing.T, cfg redistest.Config, f func(t *testing.T, srv *redistest.Server, protocol int)) {
+	srv := redistest.Start(t, cfg)
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) { f(t, srv, protocol) })
+	}
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func mustSubscribe(t testing.TB, h *Hub, kind Kind, names ...string) *Subscription {
+	t.Helper()
+	s, err := h.Subscribe(testContext(t), kind, names)
+	if err != nil {
+		t.Fatalf("Subscribe(%v): %v", names, err)
+	}
+	return s
+}
+
+func mustReceive(t testing.TB, s *Subscription) Message {
+	t.Helper()
+	msg, err := s.Receive(testContext(t))
+	if err != nil {
+		t.Fatalf("Receive: %v", err)
+	}
+	return msg
+}
+
+// text shows a message in one line.
+func text(m Message) string {
+	if m.Gap != nil {
+		return fmt.Sprintf("gap(%s, %d)", m.Gap.Cause, m.Gap.Lost)
+	}
+	if m.Pattern != "" {
+		return m.Pattern + " " + m.Channel + " " + m.Payload
+	}
+	return m.Channel + " " + m.Payload
+}
+
+func wantMessages(t testing.TB, s *Subscription, want ...string) {
+	t.Helper()
+	for i, w := range want {
+		if got := text(mustReceive(t, s)); got != w {
+			t.Fatalf("message %d is %q: want %q", i, got, w)
+		}
+	}
+}
+
+// wantCount waits until the server counts n subscribers to a channel.
+func wantCount(t testing.TB, srv *redistest.Server, command, channel string, n int) {
+	t.Helper()
+	want := fmt.Sprintf("%s\n%d", channel, n)
+	eventually(t, command+" "+channel, want, func() string { return srv.Do("PUBSUB", command, channel) })
+}
+
+// eventually waits until f gives want.
+func eventually(t testing.TB, what, want string, f func() string) {
+	t.Helper()
+	got := ""
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if got = f(); got == want {
+			return
+		}
+	}
+	t.Fatalf("%s is %q: want %q", what, strings.TrimSpace(got), want)
+}

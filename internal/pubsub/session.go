@@ -1,0 +1,341 @@
+package pubsub
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// session is one connection. Its mutable fields are guarded by Hub.mu.
+type session struct {
+	conn *pool.Conn
+	lane *lane.Lane
+
+	sent    []*request // unanswered, in the order of their bytes
+	settled bool       // all that was wanted has been confirmed once
+	broken  bool       // what it sends can't be trusted any more
+
+	heard   uint64    // frames received
+	pinged  time.Time // when the last PING was sent
+	oldest  *request  // the one that was unanswered at the last check
+	heardAt uint64    // heard at the last check
+}
+
+type verb uint8
+
+const (
+	subscribe verb = iota
+	unsubscribe
+	ping
+)
+
+// request is a command whose answer is due: one confirmation for each topic,
+// or an error for all of them.
+type request struct {
+	verb   verb
+	topics []*topic
+	acked  int
+}
+
+// awaits reports whether the confirmation is the next one due.
+func (r *request) awaits(v verb, k Kind, name []byte) bool {
+	if r.verb != v {
+		return false
+	}
+	t := r.topics[r.acked]
+	return t.kind == k && t.name == string(name)
+}
+
+// commandName is what is sent, by verb and kind; confirmations carry the same
+// names in lower case.
+var commandName = [...][kinds]string{
+	subscribe:   {Channel: "SUBSCRIBE", Pattern: "PSUBSCRIBE", Shard: "SSUBSCRIBE"},
+	unsubscribe: {Channel: "UNSUBSCRIBE", Pattern: "PUNSUBSCRIBE", Shard: "SUNSUBSCRIBE"},
+}
+
+// batch is how many names go into one command.
+const batch = 256
+
+// commandsLocked encodes what the server has to be told, and notes it as sent.
+func (h *Hub) commandsLocked(s *session) []byte {
+	var out []byte
+	var lists [ping][kinds][]*topic
+	dirty := h.dirty
+	h.dirty = nil
+	for _, t := range dirty {
+		t.dirty = false
+		wanted := len(t.members) > 0
+		v := subscribe
+		switch {
+		case t.state == off && wanted:
+			t.state = subscribing
+		case t.state == on && !wanted:
+			t.state, v = unsubscribing, unsubscribe
+		case t.state == off:
+			delete(h.topics[t.kind], t.name)
+			continue
+		default:
+			continue // as it should be, or the answer brings it here again
+		}
+		if t.alone {
+			out = s.append(out, v, t.kind, []*topic{t})
+			continue
+		}
+		list := &lists[v][t.kind]
+		if *list = append(*list, t); len(*list) == batch {
+			out = s.append(out, v, t.kind, *list)
+			*list = nil
+		}
+	}
+	for v := range lists {
+		for k, list := range lists[v] {
+			if len(list) > 0 {
+				out = s.append(out, verb(v), Kind(k), list)
+			}
+		}
+	}
+	return out
+}
+
+func (s *session) append(out []byte, v verb, k Kind, topics []*topic) []byte {
+	s.sent = append(s.sent, &request{verb: v, topics: topics})
+	out = resp.AppendArrayHeader(out, 1+len(topics))
+	out = resp.AppendBulkString(out, commandName[v][k])
+	for _, t := range topics {
+		out = resp.AppendBulkString(out, t.name)
+	}
+	return out
+}
+
+// checkLocked condemns by its error a connection on which nothing came for a
+// whole period although something is due, or else gives the PING to send.
+func (h *Hub) checkLocked(s *session, now time.Time, period time.Duration) ([]byte, error) {
+	head := s.head()
+	if head != nil && head == s.oldest && s.heard == s.heardAt {
+		return nil, &lane.StallError{Limit: period}
+	}
+	var out []byte
+	if every := h.cfg.HealthCheck; every > 0 && head == nil && now.Sub(s.pinged) >= every-every/8 {
+		s.pinged = now
+		head = &request{verb: ping}
+		s.sent = append(s.sent, head)
+		out, _ = resp.AppendCommand(nil, []any{"PING"})
+	}
+	s.oldest, s.heardAt = head, s.heard
+	return out, nil
+}
+
+func (s *session) head() *request {
+	if len(s.sent) == 0 {
+		return nil
+	}
+	return s.sent[0]
+}
+
+func (s *session) pop() {
+	s.sent[0] = nil
+	s.sent = s.sent[1:]
+}
+
+// receive takes a frame in. It runs on the goroutine of the lane's reader.
+func (h *Hub) receive(s *session, frame []byte) {
+	h.mu.Lock()
+	if h.session != s || s.broken {
+		h.mu.Unlock()
+		return
+	}
+	s.heard++
+	err := h.handleLocked(s, frame)
+	s.broken = err != nil
+	s.settled = s.settled || len(s.sent) == 0 && len(h.dirty) == 0
+	h.mu.Unlock()
+	if err != nil {
+		s.lane.Condemn(err)
+	}
+}
+
+// parts are the elements of a frame.
+type parts struct {
+	n    int // as many as the frame has
+	push bool
+	text [4][]byte
+}
+
+func (h *Hub) handleLocked(s *session, frame []byte) error {
+	head, err := resp.ReadHead(frame)
+	if err != nil {
+		return err
+	}
+	switch head.Kind {
+	case resp.SimpleError, resp.BulkError:
+		return h.errorLocked(s, resp.NewServerError(string(head.Str)))
+	case resp.SimpleString:
+		return s.pong()
+	case resp.Array, resp.Push:
+	default:
+		return unexpected(head.Kind.String())
+	}
+	p := parts{n: int(head.Int), push: head.Kind == resp.Push}
+	for i := range min(p.n, len(p.text)) {
+		frame = frame[head.Size:]
+		if head, err = resp.ReadHead(frame); err != nil {
+			return err
+		}
+		if p.text[i] = head.Str; head.Str == nil {
+			break // no text: nothing behind it is of use
+		}
+	}
+	return h.pushLocked(s, &p)
+}
+
+func (h *Hub) pushLocked(s *session, p *parts) error {
+	switch string(p.text[0]) {
+	case "message":
+		return h.messageLocked(Channel, p, 3)
+	case "pmessage":
+		return h.messageLocked(Pattern, p, 4)
+	case "smessage":
+		return h.messageLocked(Shard, p, 3)
+	case "subscribe":
+		return h.answerLocked(s, subscribe, Channel, p)
+	case "psubscribe":
+		return h.answerLocked(s, subscribe, Pattern, p)
+	case "ssubscribe":
+		return h.answerLocked(s, subscribe, Shard, p)
+	case "unsubscribe":
+		return h.answerLocked(s, unsubscribe, Channel, p)
+	case "punsubscribe":
+		return h.answerLocked(s, unsubscribe, Pattern, p)
+	case "sunsubscribe":
+		return h.answerLocked(s, unsubscribe, Shard, p)
+	case "pong":
+		return s.pong()
+	}
+	if p.push {
+		return nil // out of band, and not for us
+	}
+	return unexpected("array")
+}
+
+// messageLocked hands a message to every member of its topic.
+func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
+	if p.n != want {
+		return unexpected(string(p.text[0]))
+	}
+	t := h.topics[k][string(p.text[1])]
+	if t == nil {
+		return nil // left meanwhile
+	}
+	var msg Message
+	for _, m := range t.members {
+		if !m.live {
+			continue
+		}
+		if msg.Channel == "" && msg.Payload == "" {
+			msg = newMessage(t, p)
+		}
+		m.sub.deliver(&msg)
+	}
+	return nil
+}
+
+func newMessage(t *topic, p *parts) Message {
+	if t.kind == Pattern {
+		return Message{Pattern: t.name, Channel: string(p.text[2]), Payload: string(p.text[3])}
+	}
+	return Message{Channel: t.name, Payload: string(p.text[2])}
+}
+
+// answerLocked takes a confirmation in.
+func (h *Hub) answerLocked(s *session, v verb, k Kind, p *parts) error {
+	if p.n != 3 {
+		return unexpected(string(p.text[0]))
+	}
+	req := s.head()
+	if req == nil || !req.awaits(v, k, p.text[1]) {
+		if v == unsubscribe && k == Shard {
+			h.movedLocked(h.topics[k][string(p.text[1])])
+			return nil
+		}
+		return unexpected(string(p.text[0]))
+	}
+	t := req.topics[req.acked]
+	if req.acked++; req.acked == len(req.topics) {
+		s.pop()
+	}
+	if v == subscribe {
+		h.confirmedLocked(t)
+	} else {
+		h.endedLocked(t)
+	}
+	return nil
+}
+
+// movedLocked notes that the server ended a shard channel by itself, since
+// its slot has moved.
+func (h *Hub) movedLocked(t *topic) {
+	if t == nil || t.state != on {
+		return
+	}
+	h.losses++
+	h.loseLocked(t)
+	h.touchLocked(t)
+}
+
+// errorLocked takes the refusal of the oldest request in.
+func (h *Hub) errorLocked(s *session, err error) error {
+	req := s.head()
+	if req == nil || req.acked > 0 {
+		return err
+	}
+	s.pop()
+	switch {
+	case req.verb == ping: // an answer is an answer
+	case req.verb == unsubscribe:
+		// What it still sends has no members; a new subscription works as ever.
+		for _, t := range req.topics {
+			h.endedLocked(t)
+		}
+	case len(req.topics) > 1:
+		// One of them may be to blame for all: ask for each by itself.
+		for _, t := range req.topics {
+			t.state, t.alone = off, true
+			h.touchLocked(t)
+		}
+	default:
+		return h.refusedLocked(req.topics[0], err)
+	}
+	return nil
+}
+
+// transient reports whether a refusal is of the moment.
+func transient(err error) bool {
+	var se *resp.ServerError
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code {
+	case "BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN":
+		return true
+	}
+	return false
+}
+
+func (s *session) pong() error {
+	req := s.head()
+	if req == nil || req.verb != ping {
+		return unexpected("pong")
+	}
+	s.pop()
+	return nil
+}
+
+// unexpected condemns the connection. It does not repeat what was sent, since
+// that may be anyone's message.
+func unexpected(what string) error {
+	return fmt.Errorf("the server sent a frame that the subscriber does not expect here: %s", what)
+}

@@ -1,0 +1,229 @@
+//go:build unix
+
+package redistest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Config says what kind of server to start. The zero value is a plain one.
+type Config struct {
+	Password      string   // requirepass
+	Users         []string // ACL rules: "alice on >secret ~* +@all"
+	TLS           bool     // TLS on Addr, with a CA made for the test; PlainAddr stays plain
+	TLSClientAuth bool     // clients need a certificate
+	Unix          bool     // a unix socket as well
+	MaxClients    int
+	AppendOnly    bool     // appendonly yes, appendfsync always
+	Args          []string // further arguments: "--key", "value"
+}
+
+// Server is a running redis-server. Its methods are for the test's goroutines;
+// those that control the process are not safe for concurrent use.
+type Server struct {
+	t      testing.TB
+	cfg    Config
+	dir    string
+	port   int
+	tls    int // 0: none
+	socket string
+	certs  *certificates
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when the process is gone
+
+	mu      sync.Mutex
+	control *client // nil: not connected
+	watches int     // connections of watches
+}
+
+// startLimit bounds the wait for a server to answer.
+const startLimit = 20 * time.Second
+
+// Start starts a server and returns when it answers.
+func Start(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	s := &Server{t: t, cfg: cfg, dir: t.TempDir()}
+	if cfg.Unix {
+		dir, err := os.MkdirTemp("", "rt") // t.TempDir is too long for a socket's path
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		s.socket = filepath.Join(dir, "s")
+	}
+	if cfg.TLS || cfg.TLSClientAuth {
+		s.certs = makeCertificates(t, s.dir)
+	}
+	for attempt := 1; ; attempt++ {
+		s.port = freePort(t)
+		if s.certs != nil {
+			s.tls = freePort(t)
+		}
+		err := s.run()
+		if err == nil {
+			break
+		}
+		if attempt == 5 {
+			t.Fatalf("start redis-server: %v", err)
+		}
+	}
+	t.Cleanup(s.end)
+	return s
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (s *Server) arguments() []string {
+	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
+		"--enable-debug-command", "yes", "--logfile", filepath.Join(s.dir, "log")}
+	if s.cfg.Password != "" {
+		args = append(args, "--requirepass", s.cfg.Password)
+	}
+	for _, u := range s.cfg.Users {
+		args = append(append(args, "--user"), strings.Fields(u)...)
+	}
+	if s.certs != nil {
+		auth := "no"
+		if s.cfg.TLSClientAuth {
+			auth = "yes"
+		}
+		args = append(args, "--tls-port", strconv.Itoa(s.tls), "--tls-auth-clients", auth,
+			"--tls-ca-cert-file", s.certs.ca, "--tls-cert-file", s.certs.cert, "--tls-key-file", s.certs.key)
+	}
+	if s.socket != "" {
+		args = append(args, "--unixsocket", s.socket)
+	}
+	if s.cfg.MaxClients > 0 {
+		args = append(args, "--maxclients", strconv.Itoa(s.cfg.MaxClients))
+	}
+	if s.cfg.AppendOnly {
+		args = append(args, "--appendonly", "yes", "--appendfsync", "always")
+	}
+	return append(args, s.cfg.Args...)
+}
+
+// run starts the process and waits until it answers.
+func (s *Server) run() error {
+	s.cmd = exec.Command("redis-server", s.arguments()...)
+	s.cmd.SysProcAttr = dieWithParent()
+	if err := s.cmd.Start(); err != nil {
+		return fmt.Errorf("%w (it comes with Debian's package redis-server)", err)
+	}
+	cmd, ended := s.cmd, make(chan struct{})
+	s.ended = ended
+	go func() { _ = cmd.Wait(); close(ended) }()
+	for deadline := time.Now().Add(startLimit); ; {
+		_, err := s.TryDo("PING")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("it ended at once: %s", s.logTail())
+		case <-time.After(2 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			s.Kill()
+			return fmt.Errorf("no answer within %v: %w", startLimit, err)
+		}
+	}
+}
+
+func (s *Server) logTail() string {
+	log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	return string(log[max(0, len(log)-500):])
+}
+
+func (s *Server) end() {
+	s.Kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.control.close()
+	s.control = nil
+}
+
+// Addr is where clients connect: 127.0.0.1 and the port, TLS's if there is one.
+func (s *Server) Addr() string {
+	if s.tls != 0 {
+		return "127.0.0.1:" + strconv.Itoa(s.tls)
+	}
+	return s.PlainAddr()
+}
+
+// PlainAddr is the address without TLS.
+func (s *Server) PlainAddr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+// Socket is the path of the unix socket, or empty.
+func (s *Server) Socket() string { return s.socket }
+
+// URL names the server as clients are configured, password and CA included.
+func (s *Server) URL() string {
+	user := ""
+	if s.cfg.Password != "" {
+		user = ":" + s.cfg.Password + "@"
+	}
+	if s.certs == nil {
+		return "redis://" + user + s.Addr()
+	}
+	url := "rediss://" + user + s.Addr() + "?ssl_ca_certs=" + s.certs.ca
+	if s.cfg.TLSClientAuth {
+		url += "&ssl_certfile=" + s.certs.cert + "&ssl_keyfile=" + s.certs.key
+	}
+	return url
+}
+
+// PID is the process's id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Kill ends the process, which need not run any more, as kill -9 does and waits until it is gone.
+func (s *Server) Kill() { s.signalAndWait(syscall.SIGKILL) }
+
+// Stop ends the process with SIGTERM and waits until it is gone.
+func (s *Server) Stop() { s.signalAndWait(syscall.SIGTERM) }
+
+func (s *Server) signalAndWait(sig os.Signal) {
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Errorf("signal redis-server: %v", err)
+	}
+	<-s.ended
+}
+
+// Restart starts the ended process again, on its port and its data, and waits
+// until it answers.
+func (s *Server) Restart() {
+	if err := s.run(); err != nil {
+		s.t.Errorf("restart redis-server: %v", err)
+	}
+}
+
+// Pause stops the process where it stands; its kernel still takes connections
+// and bytes. Resume lets it go on.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume undoes Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Errorf("signal redis-server: %v", err)
+	}
+}

@@ -1,0 +1,115 @@
+// Package wire is one connection to a server: it dials, speaks TLS, shakes
+// hands, and closes so that the server has forgotten the connection before
+// its slot is used again. It starts no goroutine of its own and knows nothing
+// of callers, queues or pools.
+package wire
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// Conn is one handshaken connection. One goroutine may read while another
+// writes; neither half may be used by two at once.
+type Conn struct {
+	nc       net.Conn
+	addr     string
+	protocol int
+	server   string
+	leftover []byte // read behind the handshake's last reply
+	try      *tryWriter
+}
+
+func newConn(nc net.Conn, addr string) *Conn {
+	c := &Conn{nc: nc, addr: addr}
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn: // nothing that wraps one, whose Write may do more
+		if raw, err := nc.(syscall.Conn).SyscallConn(); err == nil {
+			c.try = newTryWriter(raw)
+		}
+	}
+	return c
+}
+
+// Addr is the address as it was dialed.
+func (c *Conn) Addr() string { return c.addr }
+
+// Protocol is 2 or 3, as agreed in the handshake.
+func (c *Conn) Protocol() int { return c.protocol }
+
+// Server is the server's version as HELLO told it, or empty.
+func (c *Conn) Server() string { return c.server }
+
+// Read reads into b, blocking until there is something.
+func (c *Conn) Read(b []byte) (int, error) {
+	if len(c.leftover) > 0 {
+		n := copy(b, c.leftover)
+		c.leftover = c.leftover[n:]
+		return n, nil
+	}
+	return c.nc.Read(b)
+}
+
+// Write writes all of b, blocking.
+func (c *Conn) Write(b []byte) (int, error) { return c.nc.Write(b) }
+
+// CanTryWrite reports whether TryWrite works on this connection: on plain
+// sockets, not on TLS, whose records cannot be written in part.
+func (c *Conn) CanTryWrite() bool { return c.try != nil }
+
+// TryWrite writes as much of b as the socket takes without blocking. A short
+// count without an error means that the socket is full.
+func (c *Conn) TryWrite(b []byte) (int, error) { return c.try.write(b) }
+
+// past is a deadline that has always passed.
+var past = time.Unix(1, 0)
+
+// InterruptRead makes a blocked Read return with a timeout, and those that
+// follow, until ResumeRead.
+func (c *Conn) InterruptRead() { _ = c.nc.SetReadDeadline(past) }
+
+// ResumeRead lets reads block again.
+func (c *Conn) ResumeRead() { _ = c.nc.SetReadDeadline(time.Time{}) }
+
+// Interrupt makes blocked reads and writes return.
+func (c *Conn) Interrupt() { _ = c.nc.SetDeadline(past) }
+
+// Abort closes at once; the server may count the connection a moment longer.
+func (c *Conn) Abort() { _ = c.socket().Close() }
+
+// socket is the connection below TLS. TLS says goodbye inside the stream,
+// which may take its time; the end that counts is TCP's.
+func (c *Conn) socket() net.Conn {
+	if t, ok := c.nc.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c.nc
+}
+
+// Linger closes so that the server has closed as well when it returns: it
+// half-closes, reads to the end for at most limit, and closes. Abort cuts it
+// short.
+func (c *Conn) Linger(limit time.Duration) {
+	defer c.nc.Close()
+	if limit <= 0 {
+		return
+	}
+	if c.nc.SetDeadline(time.Now().Add(limit)) != nil {
+		return
+	}
+	socket := c.socket()
+	if t, ok := c.nc.(*tls.Conn); ok {
+		_ = t.CloseWrite() // fails after a write that was cut
+	}
+	half, ok := socket.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_, _ = io.CopyBuffer(io.Discard, onlyReader{socket}, make([]byte, 4096))
+}
+
+// onlyReader hides WriterTo, which would bring a larger buffer.
+type onlyReader struct{ io.Reader }

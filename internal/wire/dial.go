@@ -1,0 +1,121 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config says how to reach a server and who to be there. It is not changed
+// after it was given to Dial.
+type Config struct {
+	Network string // tcp or unix
+	Addr    string
+	TLS     *tls.Config // nil: plain
+
+	Username, Password string
+	// Credentials, when set, is asked at each dial instead of Username and Password.
+	Credentials func(ctx context.Context) (username, password string, err error)
+
+	DB         int
+	Protocol   int // 3, 2, or 0: 3 where the server knows it
+	ClientName string
+	LibName    string
+	LibVersion string
+
+	ConnectTimeout time.Duration // dial, TLS and handshake together; 0: ctx alone
+	KeepAlive      time.Duration // of TCP: idle time and interval; negative: off
+	LingerLimit    time.Duration // for closing a connection whose handshake failed
+
+	// DialFunc, when set, opens the connection instead of net.Dialer.
+	DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Dial connects and shakes hands, bounded by ctx and ConnectTimeout. When it
+// returns an error the server has no connection of it left, as far as
+// LingerLimit and the end of cut allow to know.
+func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
+	if cfg.ConnectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, cfg.ConnectTimeout, &TimeoutError{
+			Text: fmt.Sprintf("no connection within the connect timeout of %v", cfg.ConnectTimeout)})
+		defer cancel()
+	}
+	nc, err := dialSocket(ctx, cfg)
+	if err != nil {
+		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(ctx, err)}
+	}
+	c := newConn(nc, cfg.Addr)
+	interrupted := make(chan struct{})
+	stopWatch := context.AfterFunc(ctx, func() {
+		_ = nc.SetDeadline(past)
+		close(interrupted)
+	})
+	// An interruption that has begun must not hit what follows.
+	stop := func() bool {
+		stopped := stopWatch()
+		if !stopped {
+			<-interrupted
+		}
+		return stopped
+	}
+	if cfg.TLS != nil {
+		tc := tls.Client(nc, cfg.TLS)
+		// Given ctx itself it would close the socket, with no time to linger.
+		if err := tc.HandshakeContext(context.WithoutCancel(ctx)); err != nil {
+			stop()
+			c.lingerUntil(cut, cfg.LingerLimit)
+			return nil, &Error{Op: "TLS handshake with", Addr: cfg.Addr, Err: cause(ctx, explainTLS(err))}
+		}
+		c.nc, c.try = tc, nil
+	}
+	err = c.handshake(ctx, cfg)
+	if !stop() && err == nil {
+		// The end of ctx came as the last reply did: the deadline is spoilt.
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		c.lingerUntil(cut, cfg.LingerLimit)
+		return nil, &Error{Op: "handshake with", Addr: cfg.Addr, Err: cause(ctx, err)}
+	}
+	return c, nil
+}
+
+func (c *Conn) lingerUntil(cut context.Context, limit time.Duration) {
+	defer context.AfterFunc(cut, c.Abort)()
+	c.Linger(limit)
+}
+
+func dialSocket(ctx context.Context, cfg *Config) (net.Conn, error) {
+	if cfg.DialFunc != nil {
+		return cfg.DialFunc(ctx, cfg.Network, cfg.Addr)
+	}
+	d := net.Dialer{KeepAlive: -1}
+	if cfg.KeepAlive > 0 {
+		d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: cfg.KeepAlive, Interval: cfg.KeepAlive, Count: 3}
+	}
+	return d.DialContext(ctx, cfg.Network, cfg.Addr) // TCP_NODELAY is Go's default
+}
+
+// cause prefers the reason why ctx ended to the timeout that it brought about.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	var ne net.Error
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func explainTLS(err error) error {
+	var rec tls.RecordHeaderError
+	if errors.As(err, &rec) {
+		return fmt.Errorf("the server does not speak TLS here, use redis:// without TLS: %w", err)
+	}
+	return err
+}

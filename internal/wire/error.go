@@ -1,0 +1,47 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Error is a failure of a connection.
+type Error struct {
+	Op   string // what was being done: dial, handshake, write, read, wait
+	Addr string
+	Sent bool // bytes of the command were, or may have been, written
+	Err  error
+}
+
+// Error names what failed, where, and whether the command was sent.
+func (e *Error) Error() string {
+	if e.Sent {
+		return fmt.Sprintf("%s %s (command sent): %v", e.Op, e.Addr, e.Err)
+	}
+	return fmt.Sprintf("%s %s: %v", e.Op, e.Addr, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether the cause is a limit in time.
+func (e *Error) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.Err, &t) && t.Timeout()
+}
+
+// ErrClosed is the cause where this side closed the connection on purpose.
+var ErrClosed = errors.New("closed")
+
+// TimeoutError is a limit of time that has passed. It is an
+// os.ErrDeadlineExceeded.
+type TimeoutError struct{ Text string }
+
+func (e *TimeoutError) Error() string { return e.Text }
+
+// Timeout is always true.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// Is makes the error an os.ErrDeadlineExceeded.
+func (e *TimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }

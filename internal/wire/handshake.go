@@ -1,0 +1,226 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// maxHandshakeReply bounds a reply during the handshake: HELLO's is some 200 bytes.
+const maxHandshakeReply = 64 << 10
+
+// step is one command of the handshake.
+type step struct {
+	args  []any
+	fatal func(code string) bool // which errors end the handshake; nil: all
+}
+
+func never(string) bool { return false }
+
+// unready tells the states in which a server answers nothing: a connection to
+// it is of no use yet.
+func unready(code string) bool {
+	return code == "LOADING" || code == "NOAUTH" || code == "MASTERDOWN"
+}
+
+// handshake introduces the connection, in one round trip where the server
+// knows HELLO, and in a second one where it does not.
+func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
+	user, password := cfg.Username, cfg.Password
+	if cfg.Credentials != nil {
+		var err error
+		if user, password, err = cfg.Credentials(ctx); err != nil {
+			return fmt.Errorf("ask for credentials: %w", err)
+		}
+	}
+	if cfg.Protocol != 2 {
+		values, err := c.exchange(steps3(cfg, user, password))
+		if err == nil {
+			c.protocol = 3
+			c.server = serverVersion(values[0])
+			return nil
+		}
+		if cfg.Protocol == 3 || !lacksHello(err) {
+			return explain(err, password != "")
+		}
+	}
+	if _, err := c.exchange(steps2(cfg, user, password)); err != nil {
+		return explain(err, password != "")
+	}
+	c.protocol = 2
+	return nil
+}
+
+func steps3(cfg *Config, user, password string) []step {
+	hello := []any{"HELLO", 3}
+	if password != "" {
+		if user == "" {
+			user = "default"
+		}
+		hello = append(hello, "AUTH", user, password)
+	}
+	if cfg.ClientName != "" {
+		hello = append(hello, "SETNAME", cfg.ClientName)
+	}
+	return append([]step{{args: hello}}, commonSteps(cfg)...)
+}
+
+func steps2(cfg *Config, user, password string) []step {
+	var s []step
+	switch {
+	case password != "" && user != "":
+		s = append(s, step{args: []any{"AUTH", user, password}})
+	case password != "":
+		s = append(s, step{args: []any{"AUTH", password}})
+	}
+	if cfg.ClientName != "" {
+		s = append(s, step{args: []any{"CLIENT", "SETNAME", cfg.ClientName}, fatal: never})
+	}
+	return append(s, commonSteps(cfg)...)
+}
+
+func commonSteps(cfg *Config) []step {
+	var s []step
+	if cfg.LibName != "" {
+		s = append(s,
+			step{args: []any{"CLIENT", "SETINFO", "LIB-NAME", cfg.LibName}, fatal: never},
+			step{args: []any{"CLIENT", "SETINFO", "LIB-VER", cfg.LibVersion}, fatal: never})
+	}
+	if cfg.DB != 0 {
+		s = append(s, step{args: []any{"SELECT", cfg.DB}})
+	}
+	// HELLO is answered by a server that still loads its data, PING is not.
+	return append(s, step{args: []any{"PING"}, fatal: unready})
+}
+
+// exchange sends all steps in one write and reads a reply for each. The
+// error is the first one that matters; all replies are read all the same.
+func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
+	var out []byte
+	for _, s := range steps {
+		var err error
+		if out, err = resp.AppendCommand(out, s.args); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := c.nc.Write(out); err != nil {
+		// A server that refuses says why before it closes: read that first.
+		if v, rerr := c.readValues(1); rerr == nil && isError(v[0].Kind) {
+			return nil, serverError(v[0])
+		}
+		return nil, err
+	}
+	values, err := c.readValues(len(steps))
+	for i, v := range values {
+		if !isError(v.Kind) {
+			continue
+		}
+		if e := serverError(v); steps[i].fatal == nil || steps[i].fatal(e.Code) {
+			return nil, e
+		}
+	}
+	return values, err
+}
+
+// readValues reads n replies and keeps what was read beyond them.
+func (c *Conn) readValues(n int) ([]resp.Value, error) {
+	scanner := resp.Scanner{Limit: maxHandshakeReply}
+	var values []resp.Value
+	buf := c.leftover // of the exchange before
+	c.leftover = nil
+	chunk := make([]byte, 4096)
+	start, scanned := 0, 0
+	for len(values) < n {
+		m, done, err := scanner.Scan(buf[scanned:])
+		if err != nil {
+			return values, notRedis(buf[start:], err)
+		}
+		scanned += m
+		if done {
+			kind := scanner.Kind()
+			v, _, err := resp.Decode(buf[start:scanned])
+			if err != nil {
+				return values, err
+			}
+			start = scanned
+			if kind != resp.Push {
+				values = append(values, v)
+			}
+			continue
+		}
+		m, err = c.nc.Read(chunk)
+		buf = append(buf, chunk[:m]...)
+		if err != nil && m == 0 {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the server closed the connection")
+			}
+			return values, err
+		}
+	}
+	if scanned < len(buf) {
+		c.leftover = buf[scanned:]
+	}
+	return values, nil
+}
+
+func isError(k resp.Kind) bool { return k == resp.SimpleError || k == resp.BulkError }
+
+// serverError drops the arguments that a server repeats in the error for an
+// unknown command: the password would be among them.
+func serverError(v resp.Value) *resp.ServerError {
+	text, _, _ := strings.Cut(string(v.Str), ", with args beginning with")
+	return resp.NewServerError(text)
+}
+
+func lacksHello(err error) bool {
+	var se *resp.ServerError
+	if !errors.As(err, &se) {
+		return false
+	}
+	return se.Code == "NOPROTO" || se.Code == "NOPERM" || strings.HasPrefix(se.Message, "unknown command")
+}
+
+func notRedis(got []byte, err error) error {
+	if len(got) > 40 {
+		got = got[:40]
+	}
+	if len(got) > 1 && got[0] == 0x15 && got[1] == 3 {
+		return errors.New("the server speaks TLS here, use rediss://")
+	}
+	return fmt.Errorf("this is no Redis server: it answered %s: %w", strconv.Quote(string(got)), err)
+}
+
+// explain says in words what the codes of a refused handshake mean.
+func explain(err error, withPassword bool) error {
+	var se *resp.ServerError
+	if !errors.As(err, &se) {
+		return err
+	}
+	switch {
+	case se.Code == "NOAUTH" && !withPassword:
+		return fmt.Errorf("the server asks for a password and none was given: %w", err)
+	case se.Code == "WRONGPASS" || se.Message == "invalid password":
+		return fmt.Errorf("the server refused the username or password: %w", err)
+	case se.Code == "LOADING":
+		return fmt.Errorf("the server is loading its data: %w", err)
+	case strings.Contains(se.Message, "max number of clients"):
+		return fmt.Errorf("the server is at maxclients and takes no further connection: %w", err)
+	case se.Code == "DENIED":
+		return fmt.Errorf("the server is in protected mode: %w", err)
+	}
+	return err
+}
+
+func serverVersion(v resp.Value) string {
+	for i := 0; i+1 < len(v.Elems); i += 2 {
+		if string(v.Elems[i].Str) == "version" {
+			return string(v.Elems[i+1].Str)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,326 @@
+package respool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Never switches a limit in time off.
+const Never time.Duration = math.MaxInt64
+
+// NoRetries as Options.Retries sends nothing twice.
+const NoRetries = -1
+
+// Options say which server a client works with, as whom, and within which
+// bounds. The zero value of a field stands for its default; negative values
+// and values out of range are errors of New. Options print without their
+// password.
+type Options struct {
+	// Network is "tcp" or "unix". Default: tcp.
+	Network string
+	// Addr is host:port, or the path of a unix socket. Default: localhost:6379.
+	Addr string
+	// TLS, when set, encrypts connections. Its ServerName defaults to Addr's
+	// host. Default: none.
+	TLS *tls.Config
+
+	// Username and Password authenticate every connection. A password alone is
+	// that of the user default. Default: none.
+	Username, Password string
+	// Credentials, when set, is asked for them at each dial, so that they may
+	// change while the client runs. It is bounded by the dial's ctx and must be
+	// safe for concurrent use.
+	Credentials func(ctx context.Context) (username, password string, err error)
+	// DB is the database of every connection. Default: 0.
+	DB int
+	// Protocol is the RESP version, 2 or 3. Default: 3 where the server knows
+	// it, else 2, since 3 tells maps, sets and pushes apart.
+	Protocol int
+	// ClientName names the connections in CLIENT LIST, best as
+	// service:instance:pool. It is of printable ASCII without spaces. Default: none.
+	ClientName string
+
+	// MaxConnections bounds the sockets to the server, of every kind: dialing,
+	// shared, lent, idle, subscribed and closing. Default: 16, which carries
+	// any number of callers on the lanes and leaves a dozen for blocking
+	// commands and held connections.
+	MaxConnections int
+	// Lanes is how many of them are shared at most. Default: 4, or
+	// MaxConnections if that is less: with few callers each has a lane of its
+	// own, and with many one server's single thread is busy already.
+	Lanes int
+	// MinIdle is how many connections for dedicated use are kept ready. At most
+	// MaxConnections-1, and 0 with MaxConnections 1. Default: 0: most programs
+	// need none.
+	MinIdle int
+	// MaxWaiters bounds the callers that wait for a connection; further ones get
+	// ErrPoolExhausted at once. Default: 0, no limit, since WaitTimeout bounds
+	// the wait and a waiter costs some 200 bytes beside its goroutine.
+	MaxWaiters int
+
+	// ConnectTimeout bounds a dial, with TLS and handshake. Default: 5 s: longer
+	// than the retransmission of a lost SYN takes, twice.
+	ConnectTimeout time.Duration
+	// SocketTimeout bounds the wait for a reply; a blocking command's own timeout
+	// is added to it. It never costs a shared connection. Default: 5 s: a caller
+	// that waited so long is better served by an error.
+	SocketTimeout time.Duration
+	// WaitTimeout bounds the wait for a connection. Default: 5 s, as SocketTimeout.
+	WaitTimeout time.Duration
+	// StallLimit condemns a connection on which no byte came for so long while
+	// replies were due. Default: twice SocketTimeout and 10 s at least, so that a
+	// slow script or a fork costs no connection.
+	StallLimit time.Duration
+	// IdleTimeout closes dedicated connections idle for so long, down to MinIdle.
+	// Default: 5 m, to give back what a burst opened.
+	IdleTimeout time.Duration
+	// MaxLifetime replaces connections of that age, less a random tenth. Default:
+	// Never: a connection that works is worth keeping.
+	MaxLifetime time.Duration
+	// HealthCheckInterval pings connections that were quiet for so long. Default:
+	// Never: a reader watches them, and keep-alive finds a dead peer.
+	HealthCheckInterval time.Duration
+	// KeepAlive is TCP's: probes begin after so long, at that interval, and three
+	// lost ones end the connection. Never switches it off. Default: 15 s.
+	KeepAlive time.Duration
+	// LingerLimit is how long a close waits for the server to close its side
+	// before the slot counts as free all the same. Default: 5 s, as long as a
+	// server may well stand still.
+	LingerLimit time.Duration
+
+	// ReplyLimit is the largest reply taken, in bytes; a larger one condemns its
+	// connection. Default: 512 MiB, the largest string that Redis stores.
+	ReplyLimit int64
+	// Retries is how often a command that only reads is sent again when its
+	// connection broke. NoRetries for none. Default: 2: one for a connection that
+	// broke and one for its successor.
+	Retries int
+	// WindowCommands is how many replies may be due on one lane before callers
+	// wait. Default: 16384, which ten thousand callers do not fill.
+	WindowCommands int
+	// WindowBytes is how many bytes of commands whose replies are due one lane
+	// may hold before callers wait; one more command may go over it. Default:
+	// 4 MiB.
+	WindowBytes int
+
+	// DialParallel is how many dials run at a time. Default: 4, so that a cold
+	// start does not storm the server.
+	DialParallel int
+	// DialRate is how many dials begin a second at most, beyond a burst of
+	// MaxConnections. Default: 100.
+	DialRate float64
+	// BackoffBase and BackoffCap are the first and the longest pause after failed
+	// dials; pauses double and are drawn from their upper half. While they last
+	// there is one dial at a time. Default: 10 ms and 1 s.
+	BackoffBase, BackoffCap time.Duration
+
+	// SubscriptionBuffer is how many messages a Subscription holds for a slow
+	// receiver before it drops and counts newer ones. Default: 1024.
+	SubscriptionBuffer int
+	// LeakThreshold reports a Conn held for longer, once, as an event with the
+	// stack that acquired it. Default: 0, off: keeping stacks costs a microsecond
+	// for each Acquire.
+	LeakThreshold time.Duration
+	// OnEvent is told what happens to connections. It is called from the client's
+	// goroutines, concurrently, and must not block. Default: none, at no cost.
+	OnEvent func(Event)
+
+	// Dialer opens the sockets instead of net.Dialer; TLS and the handshake come
+	// on top. KeepAlive is its own affair then.
+	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Defaults of Options.
+const (
+	defaultAddr               = "localhost:6379"
+	defaultMaxConnections     = 16
+	defaultLanes              = 4
+	defaultTimeout            = 5 * time.Second
+	defaultStallLimit         = 10 * time.Second
+	defaultIdleTimeout        = 5 * time.Minute
+	defaultKeepAlive          = 15 * time.Second
+	defaultLingerLimit        = 5 * time.Second
+	defaultReplyLimit         = 512 << 20
+	defaultRetries            = 2
+	defaultWindowCommands     = 16384
+	defaultWindowBytes        = 4 << 20
+	defaultDialParallel       = 4
+	defaultDialRate           = 100
+	defaultBackoffBase        = 10 * time.Millisecond
+	defaultBackoffCap         = time.Second
+	defaultSubscriptionBuffer = 1024
+)
+
+// optionError names a field, its value and what it should be.
+type optionError struct {
+	field, want string
+	value       any
+}
+
+func (e *optionError) Error() string {
+	return fmt.Sprintf("respool: option %s is %v: want %s", e.field, e.value, e.want)
+}
+
+// number is the kinds of bounded options.
+type number interface {
+	~int | ~int64 | ~float64
+}
+
+// checker gathers the first problem among the options.
+type checker struct{ err error }
+
+func (c *checker) fail(field string, value any, want string) {
+	if c.err == nil {
+		c.err = &optionError{field, want, value}
+	}
+}
+
+// bounded puts the default in the place of 0 and holds a value against its
+// least one.
+func bounded[T number](c *checker, field string, p *T, standard, least T) {
+	switch {
+	case *p == 0:
+		*p = standard
+	case *p < least, float64(*p) != float64(*p):
+		c.fail(field, *p, fmt.Sprintf("%v or more", least))
+	}
+}
+
+// withDefaults checks the options and fills in the defaults. The first
+// problem is returned.
+func (o Options) withDefaults() (Options, error) {
+	var c checker
+	o.checkServer(&c)
+	o.checkBounds(&c)
+	o.checkTimes(&c)
+	if c.err != nil {
+		return Options{}, c.err
+	}
+	return o, nil
+}
+
+func (o *Options) checkServer(c *checker) {
+	switch o.Network {
+	case "":
+		o.Network = "tcp"
+	case "tcp", "unix":
+	default:
+		c.fail("Network", strconv.Quote(o.Network), "tcp or unix")
+	}
+	if o.Addr == "" && o.Network == "tcp" {
+		o.Addr = defaultAddr
+	}
+	if err := checkAddr(o.Network, o.Addr); err != nil {
+		c.fail("Addr", strconv.Quote(o.Addr), err.Error())
+	}
+	if o.TLS != nil && o.TLS.ServerName == "" && o.Network == "tcp" {
+		if host, _, err := net.SplitHostPort(o.Addr); err == nil {
+			o.TLS = o.TLS.Clone()
+			o.TLS.ServerName = host
+		}
+	}
+	if o.DB < 0 {
+		c.fail("DB", o.DB, "0 or more")
+	}
+	if o.Protocol != 0 && o.Protocol != 2 && o.Protocol != 3 {
+		c.fail("Protocol", o.Protocol, "2, 3, or 0 for the newest that the server knows")
+	}
+	if o.Username != "" && o.Password == "" && o.Credentials == nil {
+		c.fail("Password", "empty", "the password of the given user")
+	}
+	for _, b := range []byte(o.ClientName) {
+		if b < '!' || b > '~' {
+			c.fail("ClientName", strconv.Quote(o.ClientName), "printable ASCII without spaces")
+			break
+		}
+	}
+}
+
+func checkAddr(network, addr string) error {
+	if network == "unix" {
+		if addr == "" {
+			return errors.New("the path of a socket")
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return errors.New("host:port")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return errors.New("host:port with a port from 1 to 65535")
+	}
+	return nil
+}
+
+func (o *Options) checkBounds(c *checker) {
+	bounded(c, "MaxConnections", &o.MaxConnections, defaultMaxConnections, 1)
+	bounded(c, "Lanes", &o.Lanes, min(defaultLanes, max(o.MaxConnections, 1)), 1)
+	if o.Lanes > o.MaxConnections {
+		c.fail("Lanes", o.Lanes, fmt.Sprintf("at most MaxConnections, which is %d", o.MaxConnections))
+	}
+	bounded(c, "MinIdle", &o.MinIdle, 0, 0)
+	if o.MinIdle > o.MaxConnections-1 {
+		c.fail("MinIdle", o.MinIdle, fmt.Sprintf("at most MaxConnections-1, which is %d: one is kept for a lane", o.MaxConnections-1))
+	}
+	bounded(c, "MaxWaiters", &o.MaxWaiters, 0, 0)
+	bounded(c, "ReplyLimit", &o.ReplyLimit, defaultReplyLimit, 64)
+	if o.Retries == NoRetries {
+		o.Retries = 0
+	} else {
+		bounded(c, "Retries", &o.Retries, defaultRetries, 1)
+	}
+	bounded(c, "WindowCommands", &o.WindowCommands, defaultWindowCommands, 1)
+	bounded(c, "WindowBytes", &o.WindowBytes, defaultWindowBytes, 1)
+	bounded(c, "DialParallel", &o.DialParallel, defaultDialParallel, 1)
+	bounded(c, "DialRate", &o.DialRate, defaultDialRate, 0.001)
+	bounded(c, "SubscriptionBuffer", &o.SubscriptionBuffer, defaultSubscriptionBuffer, 1)
+}
+
+func (o *Options) checkTimes(c *checker) {
+	const least = time.Millisecond
+	bounded(c, "ConnectTimeout", &o.ConnectTimeout, defaultTimeout, least)
+	bounded(c, "SocketTimeout", &o.SocketTimeout, defaultTimeout, least)
+	bounded(c, "WaitTimeout", &o.WaitTimeout, defaultTimeout, least)
+	stall := defaultStallLimit
+	if o.SocketTimeout < Never/2 {
+		stall = max(stall, 2*o.SocketTimeout)
+	}
+	bounded(c, "StallLimit", &o.StallLimit, stall, least)
+	bounded(c, "IdleTimeout", &o.IdleTimeout, defaultIdleTimeout, least)
+	bounded(c, "MaxLifetime", &o.MaxLifetime, Never, least)
+	bounded(c, "HealthCheckInterval", &o.HealthCheckInterval, Never, least)
+	bounded(c, "KeepAlive", &o.KeepAlive, defaultKeepAlive, least)
+	bounded(c, "LingerLimit", &o.LingerLimit, defaultLingerLimit, least)
+	if o.LingerLimit == Never {
+		c.fail("LingerLimit", "Never", "a limit: a server that stands still would hold its slots for ever")
+	}
+	bounded(c, "BackoffBase", &o.BackoffBase, defaultBackoffBase, least)
+	bounded(c, "BackoffCap", &o.BackoffCap, max(defaultBackoffCap, o.BackoffBase), least)
+	if o.BackoffBase > o.BackoffCap || o.BackoffCap == Never {
+		c.fail("BackoffCap", o.BackoffCap, fmt.Sprintf("at least BackoffBase, which is %v, and a limit", o.BackoffBase))
+	}
+	bounded(c, "LeakThreshold", &o.LeakThreshold, 0, least)
+}
+
+// String tells where the options lead, without a password.
+func (o Options) String() string {
+	return fmt.Sprintf("respool.Options{%s %s, db %d, user %q, at most %d connections}",
+		o.Network, o.Addr, o.DB, o.Username, o.MaxConnections)
+}
+
+// GoString is String, so that %#v shows no password.
+func (o Options) GoString() string { return o.String() }
+
+// LogValue is String, for slog.
+func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// MarshalText is String, so that no encoder shows a password.
+func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }

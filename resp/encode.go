@@ -1,0 +1,169 @@
+package resp
+
+import (
+	"math"
+	"reflect"
+	"strconv"
+	"time"
+)
+
+// AppendCommand appends the command args[0] with its arguments as an array of
+// bulk strings. Arguments may be strings, byte slices, integers, floats and booleans, which are
+// sent as 1 and 0, and named types made of those. Floats are sent in the shortest
+// form that reads back the same.
+//
+// Everything else is an *ArgumentError, nil and no arguments at all
+// included, and so are time.Duration and time.Time, since commands differ in their
+// units. dst then comes back at its original length.
+//
+// args does not escape, so that a caller who builds it in place allocates
+// nothing; what it refers to is copied.
+func AppendCommand(dst []byte, args []any) ([]byte, error) {
+	if len(args) == 0 {
+		return dst, &ArgumentError{}
+	}
+	before := len(dst)
+	dst = AppendArrayHeader(dst, len(args))
+	for i, arg := range args {
+		var ok bool
+		if dst, ok = appendArgument(dst, arg); !ok {
+			return dst[:before], &ArgumentError{Index: i, Type: typeName(arg)}
+		}
+	}
+	return dst, nil
+}
+
+// AppendArrayHeader appends the line that starts an array of n elements.
+func AppendArrayHeader(dst []byte, n int) []byte {
+	return appendLength(dst, Array, n)
+}
+
+// AppendBulk appends b as a bulk string; nil is an empty one.
+func AppendBulk(dst, b []byte) []byte {
+	dst = appendLength(dst, BulkString, len(b))
+	dst = append(dst, b...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendBulkString appends s as a bulk string.
+func AppendBulkString(dst []byte, s string) []byte {
+	dst = appendLength(dst, BulkString, len(s))
+	dst = append(dst, s...)
+	return append(dst, '\r', '\n')
+}
+
+func appendLength(dst []byte, k Kind, n int) []byte {
+	if n < 10 {
+		return append(dst, byte(k), '0'+byte(n), '\r', '\n')
+	}
+	dst = append(dst, byte(k))
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, '\r', '\n')
+}
+
+// appendArgument looks at concrete types only: a call through an interface
+// would make every argument escape.
+func appendArgument(dst []byte, arg any) ([]byte, bool) {
+	switch v := arg.(type) {
+	case string:
+		return AppendBulkString(dst, v), true
+	case []byte:
+		return AppendBulk(dst, v), true
+	case int:
+		return appendInt(dst, int64(v)), true
+	case int8:
+		return appendInt(dst, int64(v)), true
+	case int16:
+		return appendInt(dst, int64(v)), true
+	case int32:
+		return appendInt(dst, int64(v)), true
+	case int64:
+		return appendInt(dst, v), true
+	case uint:
+		return appendUint(dst, uint64(v)), true
+	case uint8:
+		return appendUint(dst, uint64(v)), true
+	case uint16:
+		return appendUint(dst, uint64(v)), true
+	case uint32:
+		return appendUint(dst, uint64(v)), true
+	case uint64:
+		return appendUint(dst, v), true
+	case float32:
+		return appendFloat(dst, float64(v), 32), true
+	case float64:
+		return appendFloat(dst, v, 64), true
+	case bool:
+		return appendBool(dst, v), true
+	case nil, time.Duration, time.Time:
+		return dst, false
+	}
+	return appendNamed(dst, arg)
+}
+
+// appendNamed appends an argument whose named type is made of a basic type.
+func appendNamed(dst []byte, arg any) ([]byte, bool) {
+	v := reflect.ValueOf(arg)
+	switch v.Kind() {
+	case reflect.String:
+		return AppendBulkString(dst, v.String()), true
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return appendInt(dst, v.Int()), true
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return appendUint(dst, v.Uint()), true
+	case reflect.Float32:
+		return appendFloat(dst, v.Float(), 32), true
+	case reflect.Float64:
+		return appendFloat(dst, v.Float(), 64), true
+	case reflect.Bool:
+		return appendBool(dst, v.Bool()), true
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return AppendBulk(dst, v.Bytes()), true
+		}
+	}
+	return dst, false
+}
+
+func appendInt(dst []byte, n int64) []byte {
+	var text [20]byte
+	return AppendBulk(dst, strconv.AppendInt(text[:0], n, 10))
+}
+
+func appendUint(dst []byte, n uint64) []byte {
+	var text [20]byte
+	return AppendBulk(dst, strconv.AppendUint(text[:0], n, 10))
+}
+
+// appendFloat avoids exponents in the common range, since some commands
+// take a number such as 1000000 for an integer but not 1e+06.
+func appendFloat(dst []byte, f float64, bits int) []byte {
+	switch {
+	case math.IsNaN(f):
+		return AppendBulkString(dst, "nan")
+	case math.IsInf(f, 1):
+		return AppendBulkString(dst, "inf")
+	case math.IsInf(f, -1):
+		return AppendBulkString(dst, "-inf")
+	}
+	format := byte('f')
+	if size := math.Abs(f); size != 0 && (size < 1e-6 || size >= 1e21) {
+		format = 'e'
+	}
+	var text [32]byte
+	return AppendBulk(dst, strconv.AppendFloat(text[:0], f, format, -1, bits))
+}
+
+func appendBool(dst []byte, b bool) []byte {
+	if b {
+		return AppendBulkString(dst, "1")
+	}
+	return AppendBulkString(dst, "0")
+}
+
+func typeName(arg any) string {
+	if arg == nil {
+		return "nil"
+	}
+	return reflect.TypeOf(arg).String()
+}

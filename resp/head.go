@@ -1,0 +1,142 @@
+package resp
+
+import (
+	"bytes"
+	"io"
+)
+
+// Head is what a frame says before its elements: the whole of a scalar,
+// or the first line of an aggregate.
+type Head struct {
+	Kind   Kind
+	Null   bool    // a null of any protocol: kind Null, or a BulkString or Array of length -1
+	Stream bool    // a streamed string or aggregate
+	Int    int64   // integers; booleans as 0 or 1; the number of elements (of a map: pairs) unless streamed
+	Float  float64 // doubles; infinite where the text exceeds a float64
+	Str    []byte  // a scalar's text; nil for nulls. It aliases the frame unless Stream is set
+	Format string  // of a verbatim string, such as "txt"; Str is without it
+	Size   int     // bytes of the scalar, or of the aggregate's line, with the attributes before it
+}
+
+// ReadHead reads the start of a frame, skipping its attributes. A scalar must be
+// whole; of an aggregate the first line is enough, and nothing behind it is looked at.
+// The error is io.ErrUnexpectedEOF if b ends too early, or else a *ProtocolError.
+func ReadHead(b []byte) (Head, error) {
+	skipped := 0
+	for skipped < len(b) && Kind(b[skipped]) == Attribute {
+		s := Scanner{attrOnly: true}
+		n, done, err := s.Scan(b[skipped:])
+		if err != nil {
+			return Head{}, err
+		}
+		if !done {
+			return Head{}, io.ErrUnexpectedEOF
+		}
+		skipped += n
+	}
+	b = b[skipped:]
+	var n int
+	var err error
+	if len(b) > 0 && Kind(b[0]).aggregate() {
+		n, err = headerLen(b)
+	} else {
+		n, err = FrameLen(b)
+	}
+	if err != nil {
+		return Head{}, err
+	}
+	r := reader{b: b[:n]}
+	h := r.head()
+	h.Size = skipped + n
+	return h, nil
+}
+
+// headerLen is the length of the first line of the aggregate at the start of b.
+func headerLen(b []byte) (int, error) {
+	if _, size := countLine(b); size > 0 {
+		return size, nil
+	}
+	const longest = 1 + maxDigits + 2
+	line := b[:min(len(b), longest)]
+	end := bytes.IndexByte(line, '\n')
+	if end >= 0 {
+		line = line[:end+1]
+	}
+	var s Scanner
+	if _, _, err := s.Scan(line); err != nil {
+		return 0, err
+	}
+	if end < 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return len(line), nil
+}
+
+// Elements gives the frames of the elements of the aggregate frame, each with its
+// attributes; those of a map alternate between key and value. They alias frame. A null
+// array has none. What follows the aggregate is ignored.
+//
+// The error is io.ErrUnexpectedEOF if frame ends too early, or else a *ProtocolError, as
+// for a frame that is no aggregate.
+func Elements(frame []byte) ([][]byte, error) {
+	h, err := ReadHead(frame)
+	switch {
+	case err != nil:
+		return nil, err
+	case !h.Kind.aggregate():
+		return nil, &ProtocolError{Reason: "found " + h.Kind.withArticle() + ": want an aggregate"}
+	case h.Null:
+		return nil, nil
+	}
+	rest := frame[h.Size:]
+	if h.Stream {
+		return streamedElements(rest, h.Kind)
+	}
+	count := h.elements()
+	elems := make([][]byte, 0, min(count, int64(len(rest)/minValue)))
+	s := Scanner{inner: true}
+	for range count {
+		n, err := elementLen(&s, rest)
+		if err != nil {
+			return nil, err
+		}
+		elems, rest = append(elems, rest[:n:n]), rest[n:]
+	}
+	return elems, nil
+}
+
+func streamedElements(rest []byte, k Kind) ([][]byte, error) {
+	const end = ".\r\n"
+	var elems [][]byte
+	s := Scanner{inner: true}
+	for !bytes.HasPrefix(rest, []byte(end)) {
+		if bytes.HasPrefix([]byte(end), rest) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		n, err := elementLen(&s, rest)
+		if err != nil {
+			return nil, err
+		}
+		elems, rest = append(elems, rest[:n:n]), rest[n:]
+	}
+	if k == Map && len(elems)%2 != 0 {
+		return nil, &ProtocolError{Reason: "found the end of a streamed map: want the value of its last key"}
+	}
+	return elems, nil
+}
+
+func elementLen(s *Scanner, b []byte) (int, error) {
+	n, done, err := s.Scan(b)
+	if err == nil && !done {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// elements is the number of values that follow the head; of a map that is two a pair.
+func (h *Head) elements() int64 {
+	if h.Kind == Map || h.Kind == Attribute {
+		return 2 * h.Int
+	}
+	return h.Int
+}

@@ -1,0 +1,37 @@
+package resp
+
+import "strings"
+
+// ServerError is an error that the server sent as a reply: the command came
+// through and was refused.
+type ServerError struct {
+	Code    string // first word in capitals: ERR, WRONGTYPE, NOAUTH, ...; ERR when there is none
+	Message string // what follows the code, or the whole text where there is no code
+}
+
+// NewServerError splits the text of an error reply into code and message.
+func NewServerError(text string) *ServerError {
+	code, message, ok := strings.Cut(text, " ")
+	if code == "" || strings.ToUpper(code) != code {
+		return &ServerError{Code: "ERR", Message: text}
+	}
+	if !ok {
+		return &ServerError{Code: code}
+	}
+	return &ServerError{Code: code, Message: message}
+}
+
+// Error gives the text as the server sent it.
+func (e *ServerError) Error() string {
+	if e.Message == "" {
+		return e.Code
+	}
+	return e.Code + " " + e.Message
+}
+
+// Is reports whether target is a *ServerError with the same code and, if
+// target has one, the same message.
+func (e *ServerError) Is(target error) bool {
+	t, ok := target.(*ServerError)
+	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
+}

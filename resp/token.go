@@ -1,0 +1,155 @@
+package resp
+
+import "math"
+
+// token is a line that is being read, with its body.
+type token struct {
+	kind   Kind
+	text   int    // bytes of the line's text so far
+	digits int    // digits among them
+	number uint64 // their value: a length or an integer's magnitude
+	body   int64  // bytes of the body to come
+	neg    bool
+	open   bool // the length is "?"
+	double double
+}
+
+// need is the least number of bytes between state st and the token's end.
+func (t *token) need(st state) int64 {
+	var need int64
+	switch st {
+	case atChunk:
+		return 4 // ";0\r\n"
+	case inLength, inInteger, inBig, inDouble, inBoolean:
+		need = 2
+		if t.text == 0 {
+			need = 3
+		}
+	case inText, atCR, atBodyCR:
+		need = 2
+	case atLF, atBodyLF:
+		need = 1
+	case inBody:
+		need = add(t.body, 2)
+	}
+	if t.kind == chunk && st >= inBody {
+		need = add(need, 4)
+	}
+	return need
+}
+
+// accept takes the next byte of the line's text. A reason says what
+// was expected instead.
+func (t *token) accept(st state, c byte) (reason string) {
+	switch st {
+	case inLength:
+		reason = t.acceptLength(c)
+	case inInteger:
+		reason = t.acceptInteger(c)
+	case inBig:
+		reason = t.acceptBig(c)
+	case inDouble:
+		if t.double = t.double.next(c); t.double == doubleBad {
+			reason = "a floating-point number"
+		} else if t.text >= maxNumber {
+			reason = "the line's end"
+		}
+	case inBoolean:
+		if t.text > 0 || (c != 't' && c != 'f') {
+			reason = "t or f"
+		}
+	}
+	t.text++
+	return reason
+}
+
+func (t *token) acceptLength(c byte) (reason string) {
+	switch {
+	case t.open:
+		return "the line's end"
+	case t.text == 0 && c == '?' && t.kind.streams():
+		t.open = true
+		return ""
+	case t.text == 0 && c == '-' && (t.kind == BulkString || t.kind == Array):
+		t.neg = true
+		return ""
+	}
+	if c-'0' <= 9 && t.neg && t.number*10+uint64(c-'0') > 1 {
+		return "-1, the only negative length"
+	}
+	return t.acceptDigit(c, math.MaxInt64)
+}
+
+func (t *token) acceptInteger(c byte) (reason string) {
+	if t.text == 0 && (c == '-' || c == '+') {
+		t.neg = c == '-'
+		return ""
+	}
+	if t.neg {
+		return t.acceptDigit(c, -math.MinInt64)
+	}
+	return t.acceptDigit(c, math.MaxInt64)
+}
+
+func (t *token) acceptBig(c byte) (reason string) {
+	switch {
+	case t.text >= maxLine:
+		return "the line's end"
+	case t.text == 0 && (c == '-' || c == '+'):
+		return ""
+	case c-'0' > 9:
+		return "a digit"
+	}
+	t.digits++
+	return ""
+}
+
+func (t *token) acceptDigit(c byte, most uint64) (reason string) {
+	digit := uint64(c - '0')
+	switch {
+	case c-'0' > 9:
+		return "a digit"
+	case t.text >= maxDigits:
+		return "the line's end"
+	case t.number > (most-digit)/10:
+		return "a number of 64 bits"
+	}
+	t.number = t.number*10 + digit
+	t.digits++
+	return ""
+}
+
+// whole reports whether the line's text may end here.
+func (t *token) whole(st state) bool {
+	switch st {
+	case inLength:
+		return t.open || t.digits > 0 && (!t.neg || t.number == 1)
+	case inDouble:
+		return t.double.whole()
+	case inBoolean:
+		return t.text == 1
+	}
+	return t.digits > 0
+}
+
+// lineState is the state that follows the byte k where a value may begin,
+// or atStart if none begins with it.
+func lineState(k Kind) state {
+	switch k {
+	case SimpleString, SimpleError:
+		return inText
+	case BulkString, BulkError, Verbatim, Array, Map, Set, Push, Attribute:
+		return inLength
+	case Integer:
+		return inInteger
+	case Double:
+		return inDouble
+	case BigNumber:
+		return inBig
+	case Boolean:
+		return inBoolean
+	case Null, streamEnd:
+		return atCR
+	}
+	return atStart
+}

@@ -1,0 +1,179 @@
+package respool
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"time"
+)
+
+// ScanOptions narrow a scan. The zero value scans all.
+type ScanOptions struct {
+	Match string // glob pattern of keys, fields or members; empty: all
+	Count int    // how much work the server does for each step; 0: its default of 10
+	Type  string // Scan alone: only keys of this type, such as "hash"
+}
+
+// Scan ranges over the keys of the db. Keys that are there from beginning to
+// end come at least once; others may or may not come, and some may come twice,
+// as SCAN itself has it. An error ends the range as its last element.
+//
+// Each step is one command on a shared connection: no connection is held
+// between them, and leaving the loop costs nothing.
+func (c *Client) Scan(ctx context.Context, opt ScanOptions) iter.Seq2[string, error] {
+	return singles(c.steps(ctx, "SCAN", "", opt))
+}
+
+// SScan ranges over the members of a set, as Scan does over keys.
+func (c *Client) SScan(ctx context.Context, key string, opt ScanOptions) iter.Seq2[string, error] {
+	return singles(c.steps(ctx, "SSCAN", key, opt))
+}
+
+// Field is a field of a hash with its value.
+type Field struct{ Name, Value string }
+
+// HScan ranges over the fields of a hash, as Scan does over keys.
+func (c *Client) HScan(ctx context.Context, key string, opt ScanOptions) iter.Seq2[Field, error] {
+	return func(yield func(Field, error) bool) {
+		for pair, err := range pairs(c.steps(ctx, "HSCAN", key, opt)) {
+			if err != nil {
+				yield(Field{}, err)
+				return
+			}
+			value, err := pair[1].Text()
+			name, nerr := pair[0].Text()
+			if err == nil {
+				err = nerr
+			}
+			if !yield(Field{name, value}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Scored is a member of a sorted set with its score.
+type Scored struct {
+	Member string
+	Score  float64
+}
+
+// ZScan ranges over the members of a sorted set, as Scan does over keys.
+func (c *Client) ZScan(ctx context.Context, key string, opt ScanOptions) iter.Seq2[Scored, error] {
+	return func(yield func(Scored, error) bool) {
+		for pair, err := range pairs(c.steps(ctx, "ZSCAN", key, opt)) {
+			if err != nil {
+				yield(Scored{}, err)
+				return
+			}
+			score, err := pair[1].Float64()
+			member, merr := pair[0].Text()
+			if err == nil {
+				err = merr
+			}
+			if !yield(Scored{member, score}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// steps yields the elements of each step of a scan.
+func (c *Client) steps(ctx context.Context, name, key string, opt ScanOptions) iter.Seq2[[]Reply, error] {
+	return func(yield func([]Reply, error) bool) {
+		if opt.Count < 0 {
+			yield(nil, fmt.Errorf("respool: scan with count %d: want 0 or more", opt.Count))
+			return
+		}
+		if opt.Type != "" && name != "SCAN" {
+			yield(nil, fmt.Errorf("respool: %s with type %q: only Scan takes a type", name, opt.Type))
+			return
+		}
+		for cursor := "0"; ; {
+			next, elems, err := c.step(ctx, name, key, cursor, opt)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(elems, nil) || next == "0" {
+				return
+			}
+			cursor = next
+		}
+	}
+}
+
+func (c *Client) step(ctx context.Context, name, key, cursor string, opt ScanOptions) (next string, elems []Reply, err error) {
+	args := []any{name}
+	if name != "SCAN" {
+		args = append(args, key)
+	}
+	args = append(args, cursor)
+	if opt.Match != "" {
+		args = append(args, "MATCH", opt.Match)
+	}
+	if opt.Count > 0 {
+		args = append(args, "COUNT", opt.Count)
+	}
+	if opt.Type != "" {
+		args = append(args, "TYPE", opt.Type)
+	}
+	parts, err := c.Do(ctx, args...).Array()
+	if err != nil {
+		return "", nil, err
+	}
+	if len(parts) != 2 {
+		return "", nil, fmt.Errorf("respool: %s gave %d parts: want a cursor and elements", name, len(parts))
+	}
+	if next, err = parts[0].Text(); err != nil {
+		return "", nil, err
+	}
+	elems, err = parts[1].Array()
+	return next, elems, err
+}
+
+func singles(steps iter.Seq2[[]Reply, error]) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for elems, err := range steps {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, e := range elems {
+				text, err := e.Text()
+				if !yield(text, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func pairs(steps iter.Seq2[[]Reply, error]) iter.Seq2[[2]Reply, error] {
+	return func(yield func([2]Reply, error) bool) {
+		for elems, err := range steps {
+			if err != nil {
+				yield([2]Reply{}, err)
+				return
+			}
+			for i := 0; i+1 < len(elems); i += 2 {
+				if !yield([2]Reply{elems[i], elems[i+1]}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// sleep waits for a random part of d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(rand.N(d) + 1)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs what the tests need beside Go: redis-server and redis-sentinel, from
+# Debian's packages. Does nothing where they are there.
+set -eu
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+if have redis-server && have redis-sentinel; then
+	exit 0
+fi
+if ! have apt-get; then
+	echo "deps: redis-server and redis-sentinel are missing, and there is no apt-get to install them with" >&2
+	exit 1
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	if ! have sudo; then
+		echo "deps: installing redis-server and redis-sentinel takes root or sudo" >&2
+		exit 1
+	fi
+	as_root=sudo
+fi
+$as_root apt-get update -q
+# The tests start servers of their own: the package's services stay off.
+$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	apt-get install -y -q --no-install-recommends redis-server redis-sentinel </dev/null
