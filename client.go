@@ -55,7 +55,7 @@ func New(opt Options) (*Client, error) {
 	c := &Client{opt: opt}
 	c.pool = pool.New(poolConfig(&opt))
 	c.hub = pubsub.New(c.pool, pubsub.Config{
-		Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
+		Addr: opt.Addr, Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
 		ReconnectBase: opt.BackoffBase, ReconnectCap: opt.BackoffCap,
 		ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
 	})

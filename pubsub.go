@@ -3,6 +3,7 @@ package respool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
@@ -26,7 +27,8 @@ const (
 	GapSlowSubscriber = pubsub.SlowSubscriber // the buffer was full
 )
 
-// Gap stands in the place of messages that were lost to a subscription.
+// Gap stands in the place of messages that were lost to a subscription: what
+// is received before it was sent before them, what comes after it was sent after.
 type Gap struct {
 	Lost  int    // how many; -1 if nobody can tell
 	Cause string // GapReconnected or GapSlowSubscriber
@@ -47,7 +49,13 @@ type Subscription struct {
 }
 
 // Subscribe subscribes to channels and waits until the server has confirmed
-// each, bounded by ctx and Options.SocketTimeout.
+// each, bounded by ctx and Options.SocketTimeout. If one is refused none is
+// subscribed, and the error is a *ServerError. While the node is down it
+// returns the dial's error at once.
+//
+// The one connection of all subscriptions is taken with the first of them and
+// given back with the last. It counts against MaxConnections, and with
+// MaxConnections 1 it leaves none for commands.
 func (c *Client) Subscribe(ctx context.Context, channels ...string) (*Subscription, error) {
 	return c.subscribe(ctx, pubsub.Channel, channels)
 }
@@ -66,26 +74,43 @@ func (c *Client) SSubscribe(ctx context.Context, channels ...string) (*Subscript
 func (c *Client) subscribe(ctx context.Context, kind pubsub.Kind, names []string) (*Subscription, error) {
 	sub, err := c.hub.Subscribe(ctx, kind, names)
 	if err != nil {
-		return nil, c.public(err)
+		return nil, c.publicSubscription(err)
 	}
 	return &Subscription{c, sub}, nil
 }
 
-// Add subscribes to further channels, or patterns, as Subscribe does.
+// publicSubscription is public, and names the package in what only
+// subscriptions give.
+func (c *Client) publicSubscription(err error) error {
+	if errors.Is(err, pubsub.ErrNoNames) || errors.Is(err, pubsub.ErrReceive) {
+		return fmt.Errorf("respool: %w", err)
+	}
+	return c.public(err)
+}
+
+// Add subscribes to further channels, or patterns, as Subscribe does. On an
+// error those names that were not there before are not there afterwards. Of a
+// name that the client receives already it may bring what was on its way.
 func (s *Subscription) Add(ctx context.Context, names ...string) error {
-	return s.c.public(s.sub.Add(ctx, names...))
+	return s.c.publicSubscription(s.sub.Add(ctx, names...))
 }
 
 // Remove ends the subscription to some channels, or patterns. Nothing of them
-// arrives afterwards; what arrived before is still received. It does not block.
-func (s *Subscription) Remove(names ...string) error { return s.c.public(s.sub.Remove(names...)) }
+// arrives afterwards; what arrived before is still received. It does not
+// block, and ignores names that are not there.
+func (s *Subscription) Remove(names ...string) error {
+	return s.c.publicSubscription(s.sub.Remove(names...))
+}
 
-// Receive waits for the next message or gap until ctx ends. After Close it
-// returns ErrSubscriptionClosed, and ErrClosed once the client is closed.
+// Receive waits for the next message or gap until ctx ends. Several may wait
+// at once: each message goes to one of them. After Close it returns
+// ErrSubscriptionClosed, and ErrClosed once the client is closed. Where the
+// server refused to subscribe again after a lost connection, the
+// *ServerError comes behind what had arrived.
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	m, err := s.sub.Receive(ctx)
 	if err != nil {
-		return Message{}, s.c.public(err)
+		return Message{}, s.c.publicSubscription(err)
 	}
 	message := Message{Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload}
 	if m.Gap != nil {

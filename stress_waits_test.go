@@ -201,9 +201,9 @@ func TestContextEndsEveryWait(t *testing.T) {
 					wg.Wait() // ten at a time
 				}
 				wg.Go(func() {
+					began := time.Now()
 					ctx, cancel := context.WithTimeout(context.Background(), limit)
 					defer cancel()
-					began := time.Now()
 					err := do(ctx)
 					late[i] = time.Since(began)
 					if !errors.Is(err, context.DeadlineExceeded) {

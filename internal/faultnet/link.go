@@ -25,6 +25,10 @@ type chunk struct {
 	due time.Time
 }
 
+// fine is the end of each wait that is slept more exactly than by a timer,
+// which fires up to a millisecond late in a process that is idle otherwise.
+const fine = 2 * time.Millisecond
+
 // queued is how many chunks a delay holds: a delay line, not a limit.
 const queued = 4096
 
@@ -58,7 +62,7 @@ func (l *link) cut() {
 func (l *link) cutAfter(n int64) { l.left.Store(n + 1) }
 
 func (l *link) halfClose() {
-	if l.server != nil && !l.halved.Swap(true) {
+	if !l.halved.Swap(true) {
 		_ = l.client.CloseWrite()
 	}
 }
@@ -72,8 +76,8 @@ func (l *link) forward(from, to *net.TCPConn, direction int) {
 	for {
 		limit := len(buf)
 		if slow := l.slow(direction); slow > 0 {
-			limit = max(1, slow/100)
-			l.wait(10 * time.Millisecond)
+			limit = min(len(buf), max(1, slow/100))
+			l.wait(time.Duration(limit) * time.Second / time.Duration(slow))
 		}
 		n, err := from.Read(buf[:limit])
 		if n > 0 {
@@ -107,14 +111,19 @@ func (l *link) delay() time.Duration {
 }
 
 func (l *link) wait(d time.Duration) {
-	if d <= 0 {
-		return
+	if d > fine {
+		timer := time.NewTimer(d - fine)
+		defer timer.Stop()
+		start := time.Now()
+		select {
+		case <-timer.C:
+		case <-l.ended:
+			return
+		}
+		d -= time.Since(start)
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-l.ended:
+	if d > 0 {
+		sleep(d)
 	}
 }
 

@@ -3,6 +3,7 @@
 package faultnet
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,8 @@ import (
 type Relay struct {
 	listener net.Listener
 	done     sync.WaitGroup
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
 	accepted atomic.Int64
 
 	mu        sync.Mutex
@@ -44,6 +47,7 @@ func Start(t testing.TB, target string) *Relay {
 		t.Fatal(err)
 	}
 	r := &Relay{listener: l, target: target, links: map[*link]struct{}{}}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.done.Go(r.accept)
 	t.Cleanup(r.Close)
 	return r
@@ -64,6 +68,7 @@ func (r *Relay) Close() {
 	r.mu.Lock()
 	if !r.closed {
 		r.closed = true
+		r.cancel()
 		r.listener.Close()
 		r.resumeLocked(toServer)
 		r.resumeLocked(toClient)
@@ -73,14 +78,14 @@ func (r *Relay) Close() {
 	r.done.Wait()
 }
 
-// Conns is the number of open connections, Accepted that of all so far.
+// Conns is the number of open connections.
 func (r *Relay) Conns() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.links)
 }
 
-// Accepted is the number of connections so far.
+// Accepted is the number of connections so far, refused ones included.
 func (r *Relay) Accepted() int64 { return r.accepted.Load() }
 
 // Delay holds every byte back by d and up to jitter more, in each direction.
@@ -203,7 +208,7 @@ func (r *Relay) accept() {
 func (r *Relay) serve(client *net.TCPConn, target string, blackhole bool) {
 	l := &link{relay: r, client: client, ended: make(chan struct{})}
 	if !blackhole {
-		server, err := net.Dial("tcp", target)
+		server, err := new(net.Dialer).DialContext(r.ctx, "tcp", target)
 		if err != nil {
 			client.Close()
 			return

@@ -122,7 +122,10 @@ func (in *input) fillBig(conn *wire.Conn) (int, error) {
 	need := in.scanner.Need()
 	have := len(in.big)
 	if have == cap(in.big) {
-		bigger := make([]byte, have, int(min(int64(have)+need, int64(2*have))))
+		// Of an aggregate need tells little: steps of that size would copy it
+		// over and over.
+		size := max(min(int64(have)+need, int64(2*have)), int64(have+have/4))
+		bigger := make([]byte, have, int(size))
 		copy(bigger, in.big)
 		in.big = bigger
 	}

@@ -63,10 +63,10 @@ func (c *chaos) push(out *strings.Builder) {
 func (c *chaos) cut(p *peer, bytes string) bool {
 	for len(bytes) > 0 {
 		n := len(bytes)
-		switch c.rnd.IntN(3) {
+		switch c.rnd.IntN(8) {
 		case 0:
 			n = 1 + c.rnd.IntN(min(n, 16))
-		case 1:
+		case 1, 2, 3:
 			n = 1 + c.rnd.IntN(n)
 		}
 		if !p.send(bytes[:n]) {

@@ -107,21 +107,37 @@ func (p *Pool) reportLeaksLocked(now time.Time) {
 	}
 }
 
-// checkHealthLocked pings what was quiet for the interval. The reply is not
-// waited for: a server that does not answer stalls the lane, and that
-// condemns it.
+// checkHealthLocked pings what was quiet for the interval. A server that does
+// not answer stalls the lane, and that condemns it. An idle conn is lent to
+// its check meanwhile, so that nobody else's commands meet the ping.
 func (p *Pool) checkHealthLocked(now time.Time) {
 	if p.cfg.HealthCheck <= 0 {
 		return
 	}
-	for _, c := range p.members {
-		if c.class != shared && c.class != idle || c.draining ||
-			now.Sub(c.lane.UsedAt()) < p.cfg.HealthCheck || now.Sub(c.checkedAt) < p.cfg.HealthCheck {
+	due := func(c *Conn) bool {
+		return now.Sub(c.lane.UsedAt()) >= p.cfg.HealthCheck && now.Sub(c.checkedAt) >= p.cfg.HealthCheck
+	}
+	for _, c := range p.lanes {
+		if !c.draining && due(c) {
+			c.checkedAt = now
+			go ping(c.lane)
+		}
+	}
+	kept := p.stack[:0]
+	for _, c := range p.stack {
+		if !due(c) || p.lentLocked() >= p.maxLentLocked() {
+			kept = append(kept, c)
 			continue
 		}
 		c.checkedAt = now
-		go ping(c.lane)
+		p.lendLocked(c, dedicated)
+		go func() {
+			ping(c.lane)
+			c.Release()
+		}()
 	}
+	clear(p.stack[len(kept):])
+	p.stack = kept
 }
 
 func ping(l *lane.Lane) {

@@ -27,6 +27,8 @@ var (
 	// ErrClosed ends a subscription that was closed. Where the client was
 	// closed it is pool.ErrClosed instead.
 	ErrClosed = errors.New("the subscription is closed")
+	// ErrReceive is a Receive whose ctx ended; that is its cause.
+	ErrReceive = errors.New("receive")
 	// ErrNoNames refuses a request without any channel or pattern.
 	ErrNoNames = errors.New("subscribe: no channel or pattern given")
 )
@@ -49,6 +51,7 @@ type Source interface {
 
 // Config of a Hub.
 type Config struct {
+	Addr          string        // of the node, for errors
 	Buffer        int           // messages that a subscription holds for its receiver, at least 1
 	ReconnectBase time.Duration // pause before the first attempt to connect again; it doubles; 0: 10 ms
 	ReconnectCap  time.Duration // and is no longer than this; 0: one second
@@ -75,7 +78,6 @@ type Hub struct {
 	dirty   []*topic // whose state may not be the one wanted
 	subs    map[*Subscription]struct{}
 	session *session // nil while there is no connection
-	addr    string   // of the last connection
 	losses  uint64   // times that confirmed subscriptions were lost
 	running bool
 	closed  bool
@@ -160,7 +162,7 @@ type call struct {
 // add makes names part of s and waits for their confirmation.
 func (h *Hub) add(ctx context.Context, s *Subscription, names []string) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+		return &wire.Error{Op: "subscribe at", Addr: h.cfg.Addr, Err: err}
 	}
 	h.mu.Lock()
 	if s.ended {
@@ -206,10 +208,11 @@ func (h *Hub) await(ctx context.Context, c *call) error {
 }
 
 func (h *Hub) waitErrorLocked(cause error) error {
+	op, sent := "wait for the confirmation of a subscription by", true
 	if h.session == nil {
-		return fmt.Errorf("subscribe: wait for the subscriber connection: %w", cause)
+		op, sent = "wait for the connection of the subscriptions to", false
 	}
-	return &wire.Error{Op: "wait for the confirmation of a subscription by", Addr: h.addr, Sent: true, Err: cause}
+	return &wire.Error{Op: op, Addr: h.cfg.Addr, Sent: sent, Err: cause}
 }
 
 // finishLocked ends a call. On an error it takes back what the call asked for,

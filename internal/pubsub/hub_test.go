@@ -442,3 +442,20 @@ func TestAClosedPoolEndsSubscriptions(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkDeliver(b *testing.B) {
+	h := New(pool.New(pool.Config{}), Config{Buffer: 1})
+	defer h.Close(context.Background())
+	s := &session{}
+	h.session, h.running = s, true
+	sub := newSubscription(h, Channel)
+	h.joinLocked(sub, "c", &call{done: make(chan struct{})})
+	msg := []byte(frame("message", "c", strings.Repeat("x", 64)))
+	b.ReportAllocs()
+	for b.Loop() {
+		h.receive(s, msg)
+		if _, err := sub.Receive(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

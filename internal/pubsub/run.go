@@ -158,7 +158,7 @@ func (s *session) send(raw []byte) {
 func (h *Hub) open(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.session, h.addr = s, s.lane.Conn().Addr()
+	h.session = s
 	for _, topics := range h.topics {
 		for _, t := range topics {
 			t.dirty = false

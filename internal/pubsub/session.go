@@ -227,17 +227,11 @@ func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
 		return unexpected(string(p.text[0]))
 	}
 	t := h.topics[k][string(p.text[1])]
-	if t == nil {
+	if t == nil || len(t.members) == 0 {
 		return nil // left meanwhile
 	}
-	var msg Message
+	msg := newMessage(t, p)
 	for _, m := range t.members {
-		if !m.live {
-			continue
-		}
-		if msg.Channel == "" && msg.Payload == "" {
-			msg = newMessage(t, p)
-		}
 		m.sub.deliver(&msg)
 	}
 	return nil

@@ -73,7 +73,7 @@ func (s *Subscription) Remove(names ...string) error {
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return Message{}, fmt.Errorf("receive: %w", err)
+			return Message{}, fmt.Errorf("%w: %w", ErrReceive, err)
 		}
 		s.mu.Lock()
 		if s.buf.ready(s.healed) {

@@ -29,7 +29,7 @@ type member struct {
 	topic *topic
 	sub   *Subscription
 	at    int     // its place in topic.members; -1 once it has left
-	live  bool    // confirmed: it gets messages
+	live  bool    // confirmed
 	lost  bool    // it was live until the connection was lost
 	refs  int     // calls that asked for it and did not fail
 	calls []*call // those among them that wait

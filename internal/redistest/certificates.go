@@ -22,7 +22,7 @@ import (
 // sides, for localhost and 127.0.0.1.
 type certificates struct{ ca, cert, key string }
 
-func makeCertificates(t testing.TB, dir string) *certificates {
+func makeCertificates(t testing.TB, dir string) certificates {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -55,14 +55,14 @@ func makeCertificates(t testing.TB, dir string) *certificates {
 		must(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 		return path
 	}
-	return &certificates{
+	return certificates{
 		ca:   write("ca.pem", "CERTIFICATE", caDER),
 		cert: write("cert.pem", "CERTIFICATE", der),
 		key:  write("key.pem", "EC PRIVATE KEY", keyDER),
 	}
 }
 
-// CAFile is the file with the CA's certificate.
+// CAFile is the file with the CA's certificate, empty without TLS.
 func (s *Server) CAFile() string { return s.certs.ca }
 
 // CertFile and KeyFile are a client's certificate and its key.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -72,7 +71,8 @@ func (c *client) do(args ...string) (string, error) {
 	return c.read()
 }
 
-// read reads a reply as text: the elements of an array stand in lines.
+// read reads a reply as text: the elements of an array stand in lines. An error
+// among them is the reply's.
 func (c *client) read() (string, error) {
 	line, err := c.r.ReadString('\n')
 	if err != nil {
@@ -99,12 +99,16 @@ func (c *client) read() (string, error) {
 		return string(b[:n]), err
 	}
 	parts := make([]string, n)
+	var refused error
 	for i := range parts {
-		if parts[i], err = c.read(); err != nil {
+		parts[i], err = c.read()
+		if errors.As(err, new(serverError)) {
+			refused = err // the elements after it are still to be read
+		} else if err != nil {
 			return "", err
 		}
 	}
-	return strings.Join(parts, "\n"), nil
+	return strings.Join(parts, "\n"), refused
 }
 
 // TryDo runs a command on the control connection, which is kept open and
@@ -157,132 +161,41 @@ func fields(info string) map[string]string {
 	return m
 }
 
-func connected(info string) (int, error) {
-	return strconv.Atoi(fields(info)["connected_clients"])
-}
-
-// ClientCount is how many connections the server counts, without those of
-// this package.
+// ClientCount is how many connections the server counts, without that of this
+// package.
 func (s *Server) ClientCount() int {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	info, err := s.tryLocked("INFO", "clients")
+	n, err := s.count()
 	if err != nil {
 		s.t.Errorf("count connections: %v", err)
 		return 0
 	}
-	n, err := connected(info)
-	if err != nil {
-		s.t.Errorf("count connections: %v", err)
-	}
-	return n - 1 - s.watches
+	return n
 }
 
-// WaitClients waits until the server counts n connections.
+// count asks on the control connection, the only one of this package: what
+// answers is counted, so exactly one is taken off, whatever else was killed.
+func (s *Server) count() (int, error) {
+	info, err := s.TryDo("INFO", "clients")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(fields(info)["connected_clients"])
+	return n - 1, err
+}
+
+// WaitClients waits until the server counts n connections, and fails the test
+// if it does not within the time.
 func (s *Server) WaitClients(t testing.TB, n int, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(time.Millisecond) {
-		got := s.ClientCount()
-		if got == n {
+		got, err := s.count()
+		if err == nil && got == n {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("the server counts %d connections: want %d", got, n)
+			t.Errorf("the server counts %d connections (error: %v): want %d", got, err, n)
 			return
 		}
 	}
-}
-
-// ClientWatch samples how many connections the server counts.
-type ClientWatch struct {
-	s    *Server
-	stop chan struct{}
-	done sync.WaitGroup
-	mu   sync.Mutex
-	peak int
-	n    int
-}
-
-// sampleEvery is the time between two samples of a watch.
-const sampleEvery = 2 * time.Millisecond
-
-// WatchClients begins to sample INFO clients, on a connection of its own.
-// While the server is down it samples nothing.
-func (s *Server) WatchClients() *ClientWatch {
-	w := &ClientWatch{s: s, stop: make(chan struct{})}
-	w.done.Go(w.run)
-	return w
-}
-
-func (w *ClientWatch) run() {
-	var c *client
-	defer func() { w.drop(c) }()
-	for {
-		select {
-		case <-w.stop:
-			return
-		case <-time.After(sampleEvery):
-		}
-		c = w.sample(c)
-	}
-}
-
-// sample asks once. The lock keeps this package's own connections from
-// changing in number meanwhile.
-func (w *ClientWatch) sample(c *client) *client {
-	s := w.s
-	s.mu.Lock()
-	if c == nil {
-		var err error
-		if c, err = s.dial(); err != nil {
-			s.mu.Unlock()
-			return nil
-		}
-		s.watches++
-	}
-	own := s.watches
-	if s.control != nil {
-		own++
-	}
-	info, err := c.do("INFO", "clients")
-	s.mu.Unlock()
-	if err != nil {
-		w.drop(c)
-		return nil
-	}
-	if n, err := connected(info); err == nil {
-		w.mu.Lock()
-		w.peak = max(w.peak, n-own)
-		w.n++
-		w.mu.Unlock()
-	}
-	return c
-}
-
-func (w *ClientWatch) drop(c *client) {
-	if c == nil {
-		return
-	}
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	c.close()
-	w.s.watches--
-}
-
-// Peak is the most connections seen so far, without those of this package.
-func (w *ClientWatch) Peak() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.peak
-}
-
-// Stop ends the sampling and gives the peak.
-func (w *ClientWatch) Stop() int {
-	close(w.stop)
-	w.done.Wait()
-	if w.n == 0 {
-		w.s.t.Error("the watch took no sample")
-	}
-	return w.Peak()
 }

@@ -5,7 +5,9 @@ package redistest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,13 +22,14 @@ import (
 // Config says what kind of server to start. The zero value is a plain one.
 type Config struct {
 	Password      string   // requirepass
-	Users         []string // ACL rules: "alice on >secret ~* +@all"
+	Users         []string // ACL rules: "user alice on >secret ~* +@all"; "user" may be left out
 	TLS           bool     // TLS on Addr, with a CA made for the test; PlainAddr stays plain
 	TLSClientAuth bool     // clients need a certificate
 	Unix          bool     // a unix socket as well
 	MaxClients    int
 	AppendOnly    bool     // appendonly yes, appendfsync always
 	Args          []string // further arguments: "--key", "value"
+	Port          int      // of Addr; 0: a free one
 }
 
 // Server is a running redis-server. Its methods are for the test's goroutines;
@@ -38,13 +41,12 @@ type Server struct {
 	port   int
 	tls    int // 0: none
 	socket string
-	certs  *certificates
+	certs  certificates
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone
 
 	mu      sync.Mutex
 	control *client // nil: not connected
-	watches int     // connections of watches
 }
 
 // startLimit bounds the wait for a server to answer.
@@ -62,14 +64,14 @@ func Start(t testing.TB, cfg Config) *Server {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		s.socket = filepath.Join(dir, "s")
 	}
-	if cfg.TLS || cfg.TLSClientAuth {
+	if cfg.TLSClientAuth {
+		s.cfg.TLS = true
+	}
+	if s.cfg.TLS {
 		s.certs = makeCertificates(t, s.dir)
 	}
 	for attempt := 1; ; attempt++ {
-		s.port = freePort(t)
-		if s.certs != nil {
-			s.tls = freePort(t)
-		}
+		s.choosePorts()
 		err := s.run()
 		if err == nil {
 			break
@@ -82,14 +84,34 @@ func Start(t testing.TB, cfg Config) *Server {
 	return s
 }
 
+func (s *Server) choosePorts() {
+	s.t.Helper()
+	s.port = s.cfg.Port
+	if s.cfg.TLS {
+		s.tls, s.port = s.cfg.Port, 0
+		if s.tls == 0 {
+			s.tls = freePort(s.t)
+		}
+	}
+	if s.port == 0 {
+		s.port = freePort(s.t)
+	}
+}
+
+// freePort looks below the ports that outgoing connections take, so that none
+// of them holds the port while the server is down for a Restart.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, count, attempts = 10000, 22000, 1000
+	for range attempts {
+		port := first + rand.IntN(count)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 func (s *Server) arguments() []string {
@@ -99,9 +121,9 @@ func (s *Server) arguments() []string {
 		args = append(args, "--requirepass", s.cfg.Password)
 	}
 	for _, u := range s.cfg.Users {
-		args = append(append(args, "--user"), strings.Fields(u)...)
+		args = append(append(args, "--user"), strings.Fields(strings.TrimPrefix(u, "user "))...)
 	}
-	if s.certs != nil {
+	if s.cfg.TLS {
 		auth := "no"
 		if s.cfg.TLSClientAuth {
 			auth = "yes"
@@ -121,7 +143,8 @@ func (s *Server) arguments() []string {
 	return append(args, s.cfg.Args...)
 }
 
-// run starts the process and waits until it answers.
+// run starts the process and waits until it is the one that answers: another
+// may have taken the port first.
 func (s *Server) run() error {
 	s.cmd = exec.Command("redis-server", s.arguments()...)
 	s.cmd.SysProcAttr = dieWithParent()
@@ -132,7 +155,7 @@ func (s *Server) run() error {
 	s.ended = ended
 	go func() { _ = cmd.Wait(); close(ended) }()
 	for deadline := time.Now().Add(startLimit); ; {
-		_, err := s.TryDo("PING")
+		err := s.answers()
 		if err == nil {
 			return nil
 		}
@@ -148,6 +171,21 @@ func (s *Server) run() error {
 	}
 }
 
+func (s *Server) answers() error {
+	if _, err := s.TryDo("PING"); err != nil {
+		return err
+	}
+	info, err := s.TryDo("INFO", "server")
+	if err != nil {
+		return err
+	}
+	if pid := fields(info)["process_id"]; pid != strconv.Itoa(s.PID()) {
+		s.disconnect()
+		return fmt.Errorf("process %s answers on the port of process %d", pid, s.PID())
+	}
+	return nil
+}
+
 func (s *Server) logTail() string {
 	log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 	return string(log[max(0, len(log)-500):])
@@ -155,6 +193,11 @@ func (s *Server) logTail() string {
 
 func (s *Server) end() {
 	s.Kill()
+	s.disconnect()
+}
+
+// disconnect closes the control connection; the next command opens another.
+func (s *Server) disconnect() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.control.close()
@@ -177,33 +220,36 @@ func (s *Server) Socket() string { return s.socket }
 
 // URL names the server as clients are configured, password and CA included.
 func (s *Server) URL() string {
-	user := ""
+	u := url.URL{Scheme: "redis", Host: s.Addr()}
 	if s.cfg.Password != "" {
-		user = ":" + s.cfg.Password + "@"
+		u.User = url.UserPassword("", s.cfg.Password)
 	}
-	if s.certs == nil {
-		return "redis://" + user + s.Addr()
+	query := url.Values{}
+	if s.cfg.TLS {
+		u.Scheme = "rediss"
+		query.Set("ssl_ca_certs", s.certs.ca)
 	}
-	url := "rediss://" + user + s.Addr() + "?ssl_ca_certs=" + s.certs.ca
 	if s.cfg.TLSClientAuth {
-		url += "&ssl_certfile=" + s.certs.cert + "&ssl_keyfile=" + s.certs.key
+		query.Set("ssl_certfile", s.certs.cert)
+		query.Set("ssl_keyfile", s.certs.key)
 	}
-	return url
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 // PID is the process's id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Kill ends the process, which need not run any more, as kill -9 does and waits until it is gone.
+// Kill ends the process as kill -9 does and waits until it is gone. It need not
+// run any more.
 func (s *Server) Kill() { s.signalAndWait(syscall.SIGKILL) }
 
-// Stop ends the process with SIGTERM and waits until it is gone.
+// Stop ends the process with SIGTERM, paused or not, and waits until it is gone.
 func (s *Server) Stop() { s.signalAndWait(syscall.SIGTERM) }
 
-func (s *Server) signalAndWait(sig os.Signal) {
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		s.t.Errorf("signal redis-server: %v", err)
-	}
+func (s *Server) signalAndWait(sig syscall.Signal) {
+	s.signal(sig)
+	s.signal(syscall.SIGCONT) // SIGTERM waits for it in a paused process
 	<-s.ended
 }
 

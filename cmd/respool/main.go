@@ -1,0 +1,82 @@
+// Command respool is the tool around the library: it shows what bounded
+// connections do, and looks at servers.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+type cli struct {
+	Demo    demoCmd          `cmd:"" help:"Drive thousands of callers without a limit and through respool, and compare."`
+	Ping    pingCmd          `cmd:"" help:"Ask a server whether it is there, what it is, and how far away."`
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// The exit codes beside 0.
+const (
+	exitFailed = 2
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("respool"),
+		kong.Description("Redis connections, bounded."),
+		kong.Vars{"version": respool.Version},
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(func(code int) { exited = code }),
+	)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "respool:", err)
+		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "respool: %v\nTry: respool --help\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	switch err := kctx.Run(); {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "respool: interrupted")
+		return exitFailed
+	default:
+		fmt.Fprintln(os.Stderr, message(err))
+		return exitFailed
+	}
+}
+
+// message puts the tool's name before an error, once.
+func message(err error) string {
+	text := err.Error()
+	if len(text) > 8 && text[:8] == "respool:" {
+		return text
+	}
+	return "respool: " + text
+}

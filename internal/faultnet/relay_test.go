@@ -1,0 +1,506 @@
+package faultnet
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait of these tests.
+const patience = 20 * time.Second
+
+// echo is a server that sends back what it gets and remembers it. A client's
+// half-close ends its own side.
+type echo struct {
+	l    net.Listener
+	done sync.WaitGroup
+
+	mu    sync.Mutex
+	got   bytes.Buffer
+	ended int // connections whose client ended or cut them
+}
+
+func startEcho(t testing.TB) *echo {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &echo{l: l}
+	e.done.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			e.done.Go(func() { e.serve(conn) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); e.done.Wait() })
+	return e
+}
+
+func (e *echo) serve(conn net.Conn) {
+	defer conn.Close()
+	_, _ = io.Copy(conn, io.TeeReader(conn, e))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended++
+}
+
+func (e *echo) Write(b []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.got.Write(b)
+}
+
+func (e *echo) received() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.got.String()
+}
+
+func (e *echo) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ended
+}
+
+// start gives a relay in front of an echo server. The relay's cleanup runs
+// first, so that it shows that Close ends every connection.
+func start(t testing.TB) (*echo, *Relay) {
+	t.Helper()
+	e := startEcho(t)
+	return e, Start(t, e.l.Addr().String())
+}
+
+func dial(t testing.TB, r *Relay) *net.TCPConn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", r.Addr(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*net.TCPConn)
+}
+
+func send(t testing.TB, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatalf("send: %v", err)
+	}
+}
+
+func receive(t testing.TB, conn net.Conn, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	if n, err := io.ReadFull(conn, b); err != nil || string(b) != want {
+		t.Fatalf("received %q, %v: want %q", b[:n], err, want)
+	}
+}
+
+func exchange(t testing.TB, conn net.Conn, text string) {
+	t.Helper()
+	send(t, conn, text)
+	receive(t, conn, text)
+}
+
+// nothing shows that no byte and no end comes for a moment.
+func nothing(t testing.TB, conn net.Conn) {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	b := make([]byte, 64)
+	if n, err := conn.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("received %q, %v: want nothing", b[:n], err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+}
+
+// ending gives what arrives until the end, and the end: nil for a FIN.
+func ending(conn net.Conn) (string, error) {
+	b, err := io.ReadAll(conn)
+	return string(b), err
+}
+
+func wantReset(t testing.TB, conn net.Conn, text string) {
+	t.Helper()
+	if got, err := ending(conn); got != text || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the end is %q, %v: want %q and a reset", got, err, text)
+	}
+}
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+func TestBytesPassUnchangedBothWays(t *testing.T) {
+	for name, d := range map[string]time.Duration{"without delay": 0, "with delay": time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			_, r := start(t)
+			r.Delay(d, d)
+			conn := dial(t, r)
+			sent := make([]byte, 32<<20)
+			chacha := rand.NewChaCha8([32]byte{1})
+			_, _ = chacha.Read(sent)
+			var writer sync.WaitGroup
+			writer.Go(func() {
+				_, _ = conn.Write(sent)
+				_ = conn.CloseWrite()
+			})
+			hash := sha256.New()
+			n, err := io.Copy(hash, conn)
+			writer.Wait()
+			if want := sha256.Sum256(sent); err != nil || n != int64(len(sent)) || !bytes.Equal(hash.Sum(nil), want[:]) {
+				t.Errorf("%d bytes came back, %v: they are not the %d sent", n, err, len(sent))
+			}
+			until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+		})
+	}
+}
+
+func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
+	_, r := start(t)
+	const oneWay = 20 * time.Millisecond
+	r.Delay(oneWay, 5*time.Millisecond)
+	conn := dial(t, r)
+	begin := time.Now()
+	exchange(t, conn, "alone")
+	if took := time.Since(begin); took < 2*oneWay {
+		t.Errorf("a round trip took %v: want %v at least", took, 2*oneWay)
+	}
+
+	// 200 chunks sent one by one are under way together: were each delayed
+	// after the one before it, they would take four seconds each way.
+	const chunks = 200
+	begin = time.Now()
+	pace := time.NewTicker(time.Millisecond) // so that they stay apart
+	defer pace.Stop()
+	for range chunks {
+		<-pace.C
+		send(t, conn, "chunk")
+	}
+	receive(t, conn, strings.Repeat("chunk", chunks))
+	if took := time.Since(begin); took > chunks*oneWay {
+		t.Errorf("%d chunks took %v: they queue", chunks, took)
+	}
+	r.Delay(0, 0)
+	exchange(t, conn, "prompt")
+}
+
+func TestAStallLosesNothing(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "before")
+	r.Stall()
+	send(t, conn, "during")
+	nothing(t, conn)
+	if got := e.received(); got != "before" {
+		t.Errorf("the server received %q: want nothing new", got)
+	}
+	second := dial(t, r) // still accepted
+	send(t, second, "second")
+	nothing(t, second)
+	r.Resume()
+	receive(t, conn, "during")
+	receive(t, second, "second")
+}
+
+func TestStalledRepliesLetCommandsPass(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	r.StallReplies()
+	send(t, conn, "command")
+	until(t, "the server has the command", func() bool { return e.received() == "command" })
+	nothing(t, conn)
+	r.Resume()
+	receive(t, conn, "command")
+}
+
+func TestCutAfterCutsInTheMiddle(t *testing.T) {
+	for _, n := range []int64{0, 1, 4, 10} {
+		e, r := start(t)
+		first, second := dial(t, r), dial(t, r)
+		exchange(t, first, "whole")
+		exchange(t, second, "whole")
+		r.CutAfter(n)
+		send(t, first, "0123456789")
+		wantReset(t, first, "0123456789"[:n])
+		send(t, second, "abcdefghij")
+		wantReset(t, second, "abcdefghij"[:n])
+		until(t, "the server sees both ends", func() bool { return e.count() == 2 })
+		exchange(t, dial(t, r), "a new connection is whole again")
+	}
+}
+
+func TestCutAfterCountsAcrossChunks(t *testing.T) {
+	_, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "before")
+	r.CutAfter(5)
+	exchange(t, conn, "abc")
+	send(t, conn, "defg")
+	wantReset(t, conn, "de")
+}
+
+func TestCutAllResetsBothSidesAtOnce(t *testing.T) {
+	for name, prepare := range map[string]func(*Relay){
+		"flowing":   func(*Relay) {},
+		"stalled":   (*Relay).Stall,
+		"delayed":   func(r *Relay) { r.Delay(time.Hour, 0) },
+		"slow":      func(r *Relay) { r.SlowReader(1) },
+		"cut later": func(r *Relay) { r.CutAfter(1 << 20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, r := start(t)
+			conn := dial(t, r)
+			exchange(t, conn, "before")
+			prepare(r)
+			send(t, conn, "lost or not")
+			r.CutAll()
+			if _, err := ending(conn); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the end is %v: want a reset", err)
+			}
+			until(t, "the server sees the end", func() bool { return e.count() == 1 })
+			until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+		})
+	}
+}
+
+func TestHalfCloseKeepsTheOtherDirection(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "before")
+	r.HalfClose()
+	r.HalfClose() // twice is fine
+	if got, err := ending(conn); got != "" || err != nil {
+		t.Errorf("the end is %q, %v: want a FIN alone", got, err)
+	}
+	send(t, conn, "after")
+	until(t, "the server has what was sent after", func() bool { return e.received() == "beforeafter" })
+	if n := r.Conns(); n != 1 {
+		t.Errorf("%d connections are open: want 1", n)
+	}
+	conn.Close()
+	until(t, "the server sees the end", func() bool { return e.count() == 1 })
+}
+
+func TestAClientsEndReachesTheServerAndBack(t *testing.T) {
+	_, r := start(t)
+	conn := dial(t, r)
+	send(t, conn, "last words")
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ending(conn); got != "last words" || err != nil {
+		t.Errorf("the end is %q, %v", got, err)
+	}
+}
+
+func TestASlowReaderPushesBack(t *testing.T) {
+	e, r := start(t)
+	r.SlowReader(1000)
+	conn := dial(t, r)
+	// More than all buffers between take, and two days at this speed.
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	n, err := conn.Write(make([]byte, 200<<20))
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%d bytes were taken, %v: want the buffers to fill", n, err)
+	}
+	if got := len(e.received()); got >= n {
+		t.Errorf("the server received %d of %d bytes: want fewer", got, n)
+	}
+	r.SlowReader(0)
+	until(t, "the rest arrives", func() bool {
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_, _ = conn.Read(make([]byte, 1<<20))
+		return len(e.received()) == n
+	})
+}
+
+func TestARefusalClosesNewConnectionsAlone(t *testing.T) {
+	_, r := start(t)
+	old := dial(t, r)
+	exchange(t, old, "before")
+	r.Refuse(true)
+	if got, _ := ending(dial(t, r)); got != "" {
+		t.Errorf("a refused connection received %q", got)
+	}
+	exchange(t, old, "still open")
+	r.Refuse(false)
+	exchange(t, dial(t, r), "welcome again")
+	if n := r.Accepted(); n != 3 {
+		t.Errorf("%d connections were accepted: want 3", n)
+	}
+}
+
+func TestABlackHoleNeverAnswers(t *testing.T) {
+	e, r := start(t)
+	r.Blackhole(true)
+	conn := dial(t, r)
+	send(t, conn, "hello?")
+	nothing(t, conn)
+	if got := e.received(); got != "" {
+		t.Errorf("the server received %q", got)
+	}
+	r.Blackhole(false)
+	exchange(t, dial(t, r), "light")
+	r.HalfClose()
+	if got, err := ending(conn); got != "" || err != nil {
+		t.Errorf("the half-closed end is %q, %v: want a FIN alone", got, err)
+	}
+	r.CutAll()
+	until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+}
+
+func TestTheTargetCanChange(t *testing.T) {
+	first, r := start(t)
+	second := startEcho(t)
+	old := dial(t, r)
+	exchange(t, old, "old")
+	r.SetTarget(second.l.Addr().String())
+	exchange(t, dial(t, r), "new")
+	exchange(t, old, "er")
+	if a, b := first.received(), second.received(); a != "older" || b != "new" {
+		t.Errorf("the first server received %q, the second %q", a, b)
+	}
+}
+
+func TestADeadTargetClosesTheConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	r := Start(t, l.Addr().String())
+	if got, _ := ending(dial(t, r)); got != "" {
+		t.Errorf("a connection to nowhere received %q", got)
+	}
+}
+
+func TestConnectionsAreCounted(t *testing.T) {
+	_, r := start(t)
+	var conns []net.Conn
+	for i := range 5 {
+		conn := dial(t, r)
+		exchange(t, conn, "x")
+		conns = append(conns, conn)
+		if n := r.Conns(); n != i+1 {
+			t.Errorf("%d connections are open: want %d", n, i+1)
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+	if n := r.Accepted(); n != 5 {
+		t.Errorf("%d connections were accepted: want 5", n)
+	}
+}
+
+func TestCloseEndsEverythingWhateverItDoes(t *testing.T) {
+	for name, prepare := range map[string]func(*Relay){
+		"flowing":    func(*Relay) {},
+		"stalled":    (*Relay).Stall,
+		"no replies": (*Relay).StallReplies,
+		"delayed":    func(r *Relay) { r.Delay(time.Hour, time.Hour) },
+		"slow":       func(r *Relay) { r.SlowReader(1) },
+		"black hole": func(r *Relay) { r.Blackhole(true) },
+		"half":       (*Relay).HalfClose,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, r := start(t)
+			old := dial(t, r)
+			exchange(t, old, "before")
+			prepare(r)
+			send(t, old, "during")
+			send(t, dial(t, r), "new")
+			r.Close()
+			if n := r.Conns(); n != 0 {
+				t.Errorf("%d connections are open after Close", n)
+			}
+			r.Stall() // without effect
+			r.Close() // twice is fine
+			if conn, err := net.Dial("tcp", r.Addr()); err == nil {
+				conn.Close()
+				t.Error("a closed relay accepts")
+			}
+		})
+	}
+}
+
+func TestFaultsAtOnceFromManyGoroutines(t *testing.T) {
+	_, r := start(t)
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			b := make([]byte, 100)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				conn, err := net.Dial("tcp", r.Addr())
+				if err != nil {
+					return
+				}
+				for err == nil {
+					_ = conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
+					if _, err = conn.Write(b); err == nil {
+						_, err = io.ReadFull(conn, b)
+					}
+				}
+				conn.Close()
+			}
+		})
+	}
+	faults := []func(){
+		r.CutAll, r.HalfClose, r.Stall, r.Resume, r.StallReplies, r.Resume,
+		func() { r.CutAfter(rand.Int64N(300)) },
+		func() { r.Delay(rand.N(time.Millisecond), time.Millisecond) },
+		func() { r.Refuse(rand.IntN(2) == 0) },
+		func() { r.Blackhole(rand.IntN(2) == 0) },
+		func() { r.SlowReader(rand.IntN(2) * 1000) },
+	}
+	var disturbers sync.WaitGroup
+	for range 4 {
+		disturbers.Go(func() {
+			for range 500 {
+				faults[rand.IntN(len(faults))]()
+				time.Sleep(rand.N(500 * time.Microsecond))
+			}
+		})
+	}
+	disturbers.Wait()
+	close(stop)
+	r.Close()
+	clients.Wait()
+}
+
+func BenchmarkRoundTripOfAMillisecond(b *testing.B) {
+	_, r := start(b)
+	r.Delay(500*time.Microsecond, 0)
+	conn := dial(b, r)
+	_ = conn.SetDeadline(time.Time{})
+	for b.Loop() {
+		exchange(b, conn, "x")
+	}
+}

@@ -1,0 +1,17 @@
+package faultnet
+
+import (
+	"syscall"
+	"time"
+)
+
+// sleep is exact to some ten microseconds. It holds a thread meanwhile, so it
+// is for short times alone.
+func sleep(d time.Duration) {
+	for end := time.Now().Add(d); d > 0; d = time.Until(end) {
+		ts := syscall.NsecToTimespec(int64(d))
+		if syscall.Nanosleep(&ts, nil) == nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package redistest
+
+import (
+	"bufio"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// orphanEnv makes this binary start a server, say where, and wait to be killed.
+const orphanEnv = "REDISTEST_ORPHAN"
+
+func TestNoServerOutlivesAKilledTest(t *testing.T) {
+	if os.Getenv(orphanEnv) != "" {
+		os.Stdout.WriteString("listening " + Start(t, Config{}).Addr() + "\n")
+		select {}
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), orphanEnv+"=1", "TMPDIR="+t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	var addr string
+	for lines := bufio.NewScanner(out); addr == "" && lines.Scan(); {
+		_, addr, _ = strings.Cut(lines.Text(), "listening ")
+	}
+	if addr == "" {
+		t.Fatal("the other test started no server")
+	}
+	want(t, "PING", ask(t, connect(t, "tcp", addr), "PING"), "+PONG")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the server still listens")
+		}
+	}
+}

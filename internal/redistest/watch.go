@@ -1,0 +1,78 @@
+//go:build unix
+
+package redistest
+
+import (
+	"sync"
+	"time"
+)
+
+// ClientWatch samples how many connections the server counts. Its methods are
+// safe for concurrent use.
+type ClientWatch struct {
+	s    *Server
+	stop chan struct{}
+	once sync.Once
+	done sync.WaitGroup
+
+	mu      sync.Mutex
+	peak    int
+	samples int
+}
+
+// sampleEvery is the time between two samples of a watch.
+const sampleEvery = 2 * time.Millisecond
+
+// WatchClients begins to sample INFO clients, on the control connection. While
+// the server is down it samples nothing. The watch ends with Stop, or with the
+// server's test.
+func (s *Server) WatchClients() *ClientWatch {
+	w := &ClientWatch{s: s, stop: make(chan struct{})}
+	w.done.Go(w.run)
+	s.t.Cleanup(w.end)
+	return w
+}
+
+func (w *ClientWatch) run() {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-tick.C:
+		}
+		n, err := w.s.count()
+		if err != nil {
+			continue
+		}
+		w.mu.Lock()
+		w.peak = max(w.peak, n)
+		w.samples++
+		w.mu.Unlock()
+	}
+}
+
+func (w *ClientWatch) end() {
+	w.once.Do(func() { close(w.stop) })
+	w.done.Wait()
+}
+
+// Peak is the most connections seen so far, without those of this package.
+func (w *ClientWatch) Peak() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.peak
+}
+
+// Stop ends the sampling and gives the peak. A watch that took no sample at
+// all fails the test.
+func (w *ClientWatch) Stop() int {
+	w.end()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.samples == 0 {
+		w.s.t.Error("the watch took no sample")
+	}
+	return w.peak
+}
