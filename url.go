@@ -40,7 +40,7 @@ func parseURL(rawURL string) (Options, error) {
 	switch scheme {
 	case "redis", "rediss", "unix":
 	default:
-		return Options{}, urlError(fmt.Sprintf("scheme %.40q is not supported", scheme), "redis, rediss or unix")
+		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", shown(scheme)), "redis, rediss or unix")
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -73,7 +73,16 @@ func urlError(found, want string) error {
 }
 
 func keyError(key, value, want string) error {
-	return fmt.Errorf("respool: URL key %s is %.100q: want %s", key, value, want)
+	return fmt.Errorf("respool: URL key %s is %s: want %s", key, shown(value), want)
+}
+
+// shown quotes a part of the URL. One with an @ may be the rest of a password
+// whose special characters were not escaped, and is not shown.
+func shown(part string) string {
+	if strings.Contains(part, "@") {
+		return "not shown, since it holds an @ (in user and password write / as %2F, ? as %3F, # as %23 and @ as %40)"
+	}
+	return fmt.Sprintf("%.60q", part)
 }
 
 func (o *Options) fromSocket(u *url.URL) error {
@@ -102,7 +111,7 @@ func (o *Options) fromHost(u *url.URL) error {
 	}
 	db, err := strconv.Atoi(path)
 	if err != nil || db < 0 {
-		return urlError(fmt.Sprintf("path %.40q is no database", u.Path), "/N with the number of the database, such as /0")
+		return urlError("path "+shown(u.Path)+" is no database", "/N with the number of the database, such as /0")
 	}
 	o.DB = db
 	return nil
@@ -120,7 +129,7 @@ func (o *Options) fromQuery(query string, tls *tlsKeys) error {
 		key, kerr := url.QueryUnescape(rawKey)
 		value, verr := url.QueryUnescape(rawValue)
 		if kerr != nil || verr != nil {
-			return urlError(fmt.Sprintf("the query's key %.40q can't be decoded", rawKey), "special characters as %XX")
+			return urlError("the query's key "+shown(rawKey)+" can't be decoded", "special characters as %XX")
 		}
 		set, ok := urlKeys[key]
 		if !ok {
@@ -149,9 +158,9 @@ func unknownKey(key string) error {
 		}
 	}
 	if best != "" {
-		return fmt.Errorf("respool: URL key %.60q is unknown: did you mean %s?", key, best)
+		return fmt.Errorf("respool: URL key %s is unknown: did you mean %s?", shown(key), best)
 	}
-	return fmt.Errorf("respool: URL key %.60q is unknown: want one of %s", key, strings.Join(known, ", "))
+	return fmt.Errorf("respool: URL key %s is unknown: want one of %s", shown(key), strings.Join(known, ", "))
 }
 
 // editDistance counts the letters to change, add or drop from a to b.
