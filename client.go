@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // Version is told to servers as lib-ver.
@@ -42,7 +44,8 @@ type Client struct {
 	pool   *pool.Pool
 	hub    *pubsub.Hub
 	closed atomic.Bool
-	asked  sync.Map // names of commands that the table lacks -> *command.Info
+	multi  atomic.Bool // the server lets this user run transactions
+	asked  sync.Map    // names of commands that the table lacks -> *command.Info
 }
 
 // New makes a client. It checks all options and opens no connection: that
@@ -53,7 +56,7 @@ func New(opt Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{opt: opt}
-	c.pool = pool.New(poolConfig(&opt))
+	c.pool = pool.New(c.poolConfig())
 	c.hub = pubsub.New(c.pool, pubsub.Config{
 		Addr: opt.Addr, Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
 		ReconnectBase: opt.BackoffBase, ReconnectCap: opt.BackoffCap,
@@ -80,6 +83,12 @@ func Open(ctx context.Context, url string) (*Client, error) {
 	return c, nil
 }
 
+// String tells where the client leads, without a password.
+func (c *Client) String() string { return "respool.Client{" + c.Stats().String() + "}" }
+
+// GoString is String, so that %#v shows no password.
+func (c *Client) GoString() string { return c.String() }
+
 // limit turns Never into the engine's 0.
 func limit(d time.Duration) time.Duration {
 	if d == Never {
@@ -88,7 +97,8 @@ func limit(d time.Duration) time.Duration {
 	return d
 }
 
-func poolConfig(opt *Options) pool.Config {
+func (c *Client) poolConfig() pool.Config {
+	opt := &c.opt
 	dial := &wire.Config{
 		Network: opt.Network, Addr: opt.Addr, TLS: opt.TLS,
 		Username: opt.Username, Password: opt.Password, Credentials: opt.Credentials,
@@ -109,7 +119,7 @@ func poolConfig(opt *Options) pool.Config {
 		WaitTimeout: opt.WaitTimeout, IdleTimeout: limit(opt.IdleTimeout), MaxLifetime: limit(opt.MaxLifetime),
 		HealthCheck: limit(opt.HealthCheckInterval), DialParallel: opt.DialParallel, DialRate: opt.DialRate,
 		BackoffBase: opt.BackoffBase, BackoffCap: opt.BackoffCap,
-		LeakThreshold: limit(opt.LeakThreshold), OnEvent: eventHook(opt.OnEvent),
+		LeakThreshold: limit(opt.LeakThreshold), OnEvent: c.eventHook(opt.OnEvent),
 	}
 }
 
@@ -170,10 +180,13 @@ func refusal(info *command.Info) error {
 // connection.
 const maxMoves = 16
 
+// tries counts what became of a command so far.
+type tries struct{ moves, resends int }
+
 // doShared runs a command on a lane.
 func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply {
-	for attempt := 0; ; attempt++ {
-		l, opt, err := c.lane(ctx)
+	for t := (tries{}); ; {
+		l, opt, err := c.lane(ctx, args)
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
@@ -181,16 +194,22 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 		if err == nil {
 			return Reply{frame: frame}
 		}
-		if !c.again(err, attempt, readOnly) {
+		if !c.again(err, &t, readOnly) {
 			return Reply{err: c.public(err)}
 		}
 	}
 }
 
-// lane picks a lane, or waits for one.
-func (c *Client) lane(ctx context.Context) (*lane.Lane, lane.Options, error) {
+// lane picks a lane, or waits for one; arguments that can't be sent, if given,
+// fail before that.
+func (c *Client) lane(ctx context.Context, args []any) (*lane.Lane, lane.Options, error) {
 	if l := c.pool.Pick(); l != nil {
 		return l, lane.Options{}, nil
+	}
+	if args != nil {
+		if err := checkArgs(args); err != nil {
+			return nil, lane.Options{}, err
+		}
 	}
 	l, err := c.pool.Shared(ctx)
 	return l, lane.Options{Reserved: true}, err
@@ -198,7 +217,7 @@ func (c *Client) lane(ctx context.Context) (*lane.Lane, lane.Options, error) {
 
 // again decides whether a command whose connection failed may be sent on
 // another one.
-func (c *Client) again(err error, attempt int, readOnly bool) bool {
+func (c *Client) again(err error, t *tries, readOnly bool) bool {
 	if errors.Is(err, lane.ErrDraining) {
 		return true // its lane is out of sight already
 	}
@@ -207,9 +226,11 @@ func (c *Client) again(err error, attempt int, readOnly bool) bool {
 		return false
 	}
 	if !we.Sent {
-		return attempt < maxMoves
+		t.moves++
+		return t.moves <= maxMoves
 	}
-	return readOnly && attempt < c.opt.Retries
+	t.resends++
+	return readOnly && t.resends <= c.opt.Retries && !lane.BadReply(err)
 }
 
 // stalled reports whether the connection was condemned because nothing moved.
@@ -221,11 +242,14 @@ func stalled(err error) bool {
 // doBlocking runs a command that the server may hold back, on a connection of
 // its own.
 func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any) Reply {
+	if err := checkArgs(args); err != nil {
+		return Reply{err: c.public(err)}
+	}
 	block := time.Duration(-1) // as long as it takes, where its timeout can't be told
 	if d, forever, ok := command.BlockFor(info, args); ok && !forever {
 		block = d
 	}
-	for attempt := 0; ; attempt++ {
+	for t := (tries{}); ; {
 		conn, err := c.pool.Acquire(ctx)
 		if err != nil {
 			return Reply{err: c.public(err)}
@@ -243,7 +267,7 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		} else {
 			conn.Release()
 		}
-		if !c.again(err, attempt, info.ReadOnly) {
+		if !c.again(err, &t, info.ReadOnly) {
 			return Reply{err: c.public(err)}
 		}
 	}
@@ -252,17 +276,12 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 // doUnknown runs a command that the table lacks: the server is asked what it
 // is, once.
 func (c *Client) doUnknown(ctx context.Context, args []any) Reply {
-	var name string
-	switch v := args[0].(type) {
-	case string:
-		name = strings.ToUpper(v)
-	case []byte:
-		name = strings.ToUpper(string(v))
-	default:
-		return Reply{err: errors.New("respool: argument 0, the command's name, must be a string")}
+	name, err := commandName(args)
+	if err == nil {
+		err = checkArgs(args)
 	}
-	if name == "" {
-		return Reply{err: errNoArguments}
+	if err != nil {
+		return Reply{err: c.public(err)}
 	}
 	info, err := c.ask(ctx, name)
 	switch {
@@ -274,6 +293,28 @@ func (c *Client) doUnknown(ctx context.Context, args []any) Reply {
 		return c.doShared(ctx, args, info.ReadOnly)
 	}
 	return c.doBlocking(ctx, info, args)
+}
+
+// commandName is the name of a command that the table lacks, in upper case.
+func commandName(args []any) (string, error) {
+	raw, err := resp.AppendCommand(nil, args[:1])
+	if err != nil {
+		return "", err
+	}
+	switch v := reflect.ValueOf(args[0]); {
+	case v.Kind() != reflect.String && v.Kind() != reflect.Slice:
+		return "", errBadName
+	case v.Len() == 0:
+		return "", errNoArguments
+	}
+	name, err := Reply{frame: raw[len("*1\r\n"):]}.Text()
+	return strings.ToUpper(name), err
+}
+
+// checkArgs tells of arguments that can't be sent, before anything is waited for.
+func checkArgs(args []any) error {
+	_, err := resp.AppendCommand(nil, args)
+	return err
 }
 
 // doOnce runs a command of which nothing is known on a connection that is

@@ -53,12 +53,12 @@ type Event struct {
 	Stack    string        // where a suspected leak was acquired
 }
 
-func eventHook(fn func(Event)) func(pool.Event) {
+func (c *Client) eventHook(fn func(Event)) func(pool.Event) {
 	if fn == nil {
 		return nil
 	}
 	return func(e pool.Event) {
 		fn(Event{Kind: EventKind(e.Kind), Addr: e.Addr, Class: e.Class, Duration: e.Duration,
-			Reason: e.Reason, Err: e.Err, Stack: e.Stack})
+			Reason: e.Reason, Err: c.public(e.Err), Stack: e.Stack})
 	}
 }

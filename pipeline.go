@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -51,6 +52,11 @@ func (p *Pipeline) add(args []any) error {
 		return errNoArguments
 	}
 	info, class := command.Classify(args)
+	if class == command.Unknown {
+		if _, err := commandName(args); err != nil {
+			return err
+		}
+	}
 	switch {
 	case class == command.Refused:
 		return refusal(info)
@@ -119,17 +125,23 @@ func (p *Pipeline) reset() {
 
 // exchange sends encoded commands on a lane, in one piece.
 func (c *Client) exchange(ctx context.Context, raw []byte, n int, readOnly bool) ([][]byte, error) {
-	for attempt := 0; ; attempt++ {
-		l, opt, err := c.lane(ctx)
+	frames, _, err := c.exchangeOn(ctx, raw, n, readOnly)
+	return frames, err
+}
+
+// exchangeOn is exchange, and tells which lane it was.
+func (c *Client) exchangeOn(ctx context.Context, raw []byte, n int, readOnly bool) ([][]byte, *lane.Lane, error) {
+	for t := (tries{}); ; {
+		l, opt, err := c.lane(ctx, nil)
 		if err != nil {
-			return nil, c.public(err)
+			return nil, nil, c.public(err)
 		}
 		frames, err := l.DoRaw(ctx, raw, n, opt)
 		if err == nil {
-			return frames, nil
+			return frames, l, nil
 		}
-		if !c.again(err, attempt, readOnly) {
-			return frames, c.public(err)
+		if !c.again(err, &t, readOnly) {
+			return frames, nil, c.public(err)
 		}
 	}
 }
@@ -138,97 +150,4 @@ func (c *Client) exchange(ctx context.Context, raw []byte, n int, readOnly bool)
 func sent(err error) bool {
 	var we *wire.Error
 	return errors.As(err, &we) && we.Sent
-}
-
-// Transaction gathers commands that run as one, with nobody's commands in
-// between: MULTI, the commands and EXEC go out in one piece on a shared
-// connection. To decide on values that were read first, use Client.Watch.
-// It may be used again after Exec and is not safe for concurrent use.
-type Transaction struct {
-	p Pipeline
-}
-
-// Transaction makes an empty transaction.
-func (c *Client) Transaction() *Transaction { return &Transaction{Pipeline{c: c}} }
-
-// Do adds a command, as Pipeline.Do does. Blocking commands are let in, since
-// they do not block inside a transaction.
-func (t *Transaction) Do(args ...any) *Transaction {
-	t.p.addQueued(args)
-	return t
-}
-
-// addQueued adds a command that runs inside MULTI.
-func (p *Pipeline) addQueued(args []any) {
-	if p.err != nil {
-		return
-	}
-	if p.n == 0 {
-		p.raw, _ = resp.AppendCommand(p.raw, []any{"MULTI"})
-		p.n++
-	}
-	if err := p.addInMulti(args); err != nil {
-		p.err = fmt.Errorf("respool: transaction command %d: %w", p.n-1, err)
-	}
-}
-
-func (p *Pipeline) addInMulti(args []any) error {
-	if len(args) == 0 {
-		return errNoArguments
-	}
-	info, class := command.Classify(args)
-	if class == command.Stateful || class == command.Refused {
-		return refusal(info)
-	}
-	raw, err := resp.AppendCommand(p.raw, args)
-	if err != nil {
-		return err
-	}
-	p.raw = raw
-	p.n++
-	return nil
-}
-
-// Len is the number of commands gathered.
-func (t *Transaction) Len() int { return max(0, t.p.n-1) }
-
-// Exec runs the transaction and gives a Reply for each command. A command that
-// the server refuses to queue makes the whole transaction fail with its
-// *ServerError: nothing was executed. A command that fails while it runs does
-// not: its Reply tells. Exec is never repeated once it was sent.
-func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
-	defer t.p.reset()
-	if t.p.err != nil {
-		return nil, t.p.err
-	}
-	if t.p.n == 0 {
-		return nil, nil
-	}
-	t.p.raw, _ = resp.AppendCommand(t.p.raw, []any{"EXEC"})
-	frames, err := t.p.c.exchange(ctx, t.p.raw, t.p.n+1, false)
-	if err != nil {
-		return nil, err
-	}
-	return execReplies(frames)
-}
-
-// execReplies reads the replies to MULTI, the commands and EXEC.
-func execReplies(frames [][]byte) ([]Reply, error) {
-	for _, f := range frames[:len(frames)-1] {
-		if err := (Reply{frame: f}).Err(); err != nil {
-			return nil, fmt.Errorf("respool: the transaction was not executed: %w", err)
-		}
-	}
-	exec := Reply{frame: frames[len(frames)-1]}
-	if exec.IsNil() {
-		return nil, ErrConflict
-	}
-	replies, err := exec.Array()
-	if err != nil {
-		return nil, fmt.Errorf("respool: the transaction was not executed: %w", err)
-	}
-	if len(replies) != len(frames)-2 {
-		return nil, fmt.Errorf("respool: EXEC gave %d replies to %d commands", len(replies), len(frames)-2)
-	}
-	return replies, nil
 }

@@ -91,12 +91,8 @@ func (r Reply) scalar() ([]byte, error) {
 		return nil, err
 	}
 	switch h.Kind {
-	case resp.SimpleString, resp.BulkString, resp.Verbatim, resp.BigNumber:
+	case resp.SimpleString, resp.BulkString, resp.Verbatim, resp.BigNumber, resp.Integer, resp.Double:
 		return h.Str, nil
-	case resp.Integer:
-		return strconv.AppendInt(nil, h.Int, 10), nil
-	case resp.Double:
-		return strconv.AppendFloat(nil, h.Float, 'g', -1, 64), nil
 	case resp.Boolean:
 		return strconv.AppendBool(nil, h.Int != 0), nil
 	}

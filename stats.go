@@ -76,4 +76,7 @@ func (c *Client) Resize(n int) error {
 	return nil
 }
 
-var errNoArguments = errors.New("respool: empty command: want a name and its arguments")
+var (
+	errNoArguments = errors.New("respool: empty command: want a name and its arguments")
+	errBadName     = errors.New("respool: argument 0 is no string: want the command's name")
+)

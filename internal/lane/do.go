@@ -13,6 +13,10 @@ type Options struct {
 	Block    time.Duration // the server may hold the reply back for so long; <0: for ever
 }
 
+// longestBlock is the longest time for which the server may hold a reply back
+// that is told apart from for ever: sums with it must not overflow.
+const longestBlock = 100 * 365 * 24 * time.Hour
+
 // Do sends one command and waits for its reply, which belongs to the caller.
 // ctx and Config.ReplyTimeout bound the wait; args are not kept. An error is a
 // *resp.ArgumentError, ErrDraining, or a *wire.Error that says whether the
@@ -184,9 +188,11 @@ func (l *Lane) enqueueLocked(q *request, n int, opt Options) (flush, read, compa
 	q.start, q.bytes = l.queued, n
 	l.queued += uint64(n)
 	l.dueBytes += n
-	q.block = opt.Block
+	if q.block = opt.Block; q.block > longestBlock {
+		q.block = -1
+	}
 	l.startClockLocked()
-	q.due = l.clock.due(l.cfg.ReplyTimeout, opt.Block)
+	q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
 	l.queue.push(q)
 	l.due += q.want
 	l.depth.Store(int32(l.due))

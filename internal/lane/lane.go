@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // ErrDraining refuses a request to a lane that takes no more: it was not sent
@@ -114,7 +115,8 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 // Conn gives the connection's facts: address, protocol, server.
 func (l *Lane) Conn() *wire.Conn { return l.conn }
 
-// Depth is the number of replies due.
+// Depth is the number of replies due, and -1 of a dead lane. It is a hint,
+// read without a lock.
 func (l *Lane) Depth() int { return int(l.depth.Load()) }
 
 // UsedAt is when the lane was last seen in use, to within a tick.
@@ -215,7 +217,7 @@ func (l *Lane) Condemn(cause error) {
 		l.queue.pop()
 	}
 	l.due, l.dueBytes = 0, 0
-	l.depth.Store(0)
+	l.depth.Store(-1)
 	l.window.failAll(cause)
 	offered := l.offered
 	if l.reading == nobody {
@@ -225,12 +227,41 @@ func (l *Lane) Condemn(cause error) {
 	l.conn.Interrupt()
 	l.mu.Unlock()
 
-	for _, q := range orphans {
-		q.finish(done, l.failure("read", q.start < offered, cause))
-	}
+	// The lane is out of the callers' sight before they look for another one.
 	if l.cfg.OnDead != nil {
 		l.cfg.OnDead(l, cause)
 	}
+	for i, q := range orphans {
+		err := cause
+		if i > 0 {
+			err = collateral(cause)
+		}
+		q.finish(done, l.failure("read", q.start < offered, err))
+	}
+}
+
+// CollateralError is given to those whose connection was condemned for the
+// reply to somebody else's command. It does not unwrap to that cause.
+type CollateralError struct{ Cause error }
+
+func (e *CollateralError) Error() string {
+	return "the connection was condemned for the reply to another command: " + e.Cause.Error()
+}
+
+// collateral is what those behind the first in the queue get: a bad reply
+// concerns the first alone.
+func collateral(cause error) error {
+	if BadReply(cause) {
+		return &CollateralError{cause}
+	}
+	return cause
+}
+
+// BadReply reports whether a reply itself is what broke the connection: it is
+// malformed or too large, and asking again would bring it again.
+func BadReply(err error) bool {
+	var pe *resp.ProtocolError
+	return errors.As(err, &pe) || errors.Is(err, resp.ErrTooLarge)
 }
 
 // Abort cuts a dead lane's lingering short.

@@ -11,16 +11,16 @@ func (p *Pool) Close(ctx context.Context) error {
 		p.closed = true
 		p.cancel()
 		p.failWaitersLocked(ErrClosed)
+		p.notifyLocked()
 		p.stopTimersLocked()
 		for len(p.stack) > 0 {
-			p.closeLocked(p.popLocked(), "the client was closed")
+			p.closeLocked(p.takeOldestLocked(), "the client was closed")
 		}
 		for _, c := range p.lanes {
 			if c.retire = "the client was closed"; !c.draining {
 				p.drainLocked(c, c.retire)
 			}
 		}
-		p.checkEmptyLocked()
 	}
 	p.unlock()
 
@@ -52,7 +52,7 @@ func (p *Pool) stopTimersLocked() {
 }
 
 func (p *Pool) checkEmptyLocked() {
-	if p.closed && !p.emptied && p.usedLocked() == 0 {
+	if p.closed && !p.emptied && p.usedLocked() == 0 && p.running == 0 {
 		p.emptied = true
 		p.cutNow()
 		close(p.empty)

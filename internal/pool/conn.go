@@ -18,6 +18,7 @@ type Conn struct {
 	laneCfg lane.Config
 
 	class     class
+	was       class  // what it was before it began to close
 	draining  bool   // closed for newcomers until nothing is due
 	retire    string // why it is to be closed rather than kept, once nothing is due
 	reason    string // why it was closed
@@ -172,8 +173,7 @@ func (c *Conn) closed(l *lane.Lane) {
 	p.count[closing]--
 	delete(p.members, l)
 	p.statistic.closed++
-	p.emitLocked(Event{Kind: Closed, Duration: time.Since(l.Born), Reason: c.reason})
+	p.emitLocked(Event{Kind: Closed, Class: c.was.String(), Duration: time.Since(l.Born), Reason: c.reason})
 	p.serveLocked()
-	p.checkEmptyLocked()
 	p.unlock()
 }

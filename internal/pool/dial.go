@@ -79,13 +79,17 @@ func (p *Pool) dial(delay time.Duration) {
 	} else {
 		p.dialedLocked(conn, took)
 	}
+	p.notifyLocked()
+	p.serveLocked()
+	p.unlock()
+}
+
+// notifyLocked tells Warm to look again.
+func (p *Pool) notifyLocked() {
 	for _, ch := range p.watchers {
 		close(ch)
 	}
 	p.watchers = nil
-	p.serveLocked()
-	p.checkEmptyLocked()
-	p.unlock()
 }
 
 func (p *Pool) dialFailedLocked(err error, took time.Duration) {

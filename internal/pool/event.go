@@ -21,7 +21,7 @@ const (
 type Event struct {
 	Kind     EventKind
 	Addr     string
-	Class    string        // Closed, WaitBegan, WaitEnded: lane, dedicated, subscription, idle
+	Class    string        // lane, dedicated, subscription or idle: what was waited for, or what the conn was
 	Duration time.Duration // Dialed, DialFailed: of the dial; Closed: the conn's life; WaitEnded: the wait; LeakSuspected: held so far
 	Reason   string        // Closed: why
 	Err      error         // DialFailed, WaitEnded (when in vain), LaneCondemned, Closed on a failure
@@ -38,12 +38,20 @@ func (p *Pool) emitLocked(e Event) {
 	p.later = append(p.later, func() { p.cfg.OnEvent(e) })
 }
 
-// unlock frees mu and does what had to wait for that.
+// unlock frees mu and does what had to wait for that. A closed pool is empty
+// only when that is done as well: listeners hear nothing after Close.
 func (p *Pool) unlock() {
-	todo := p.later
-	p.later = nil
-	p.mu.Unlock()
-	for _, fn := range todo {
-		fn()
+	for len(p.later) > 0 {
+		todo := p.later
+		p.later = nil
+		p.running++
+		p.mu.Unlock()
+		for _, fn := range todo {
+			fn()
+		}
+		p.mu.Lock()
+		p.running--
 	}
+	p.checkEmptyLocked()
+	p.mu.Unlock()
 }

@@ -11,23 +11,18 @@ import (
 // open lane and that Shared has to be asked.
 func (p *Pool) Pick() *lane.Lane {
 	lanes := *p.view.Load()
-	if len(lanes) == 0 {
-		return nil
-	}
-	best, least := lanes[0], lanes[0].Depth()
-	if least == 0 {
-		return best
-	}
-	for _, l := range lanes[1:] {
+	var best *lane.Lane
+	least := 0
+	for _, l := range lanes {
 		d := l.Depth()
 		if d == 0 {
 			return l
 		}
-		if d < least {
+		if d > 0 && (best == nil || d < least) {
 			best, least = l, d
 		}
 	}
-	if p.mayGrow.Load() {
+	if best != nil && p.mayGrow.Load() {
 		p.grow()
 	}
 	return best

@@ -96,9 +96,10 @@ type Pool struct {
 	reaper     *time.Timer
 	started    bool // MinIdle is kept from the first use on
 	closed     bool
-	empty      chan struct{} // closed when the pool is closed and the ledger empty
+	empty      chan struct{} // closed when the pool is closed, the ledger empty and all is told
 	emptied    bool
-	later      []func()
+	later      []func() // done by unlock, in order
+	running    int      // callers of unlock that do so now
 	statistic  counters
 }
 
@@ -132,6 +133,9 @@ func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
 // moveLocked changes a member's class.
 func (p *Pool) moveLocked(c *Conn, to class) {
 	p.count[c.class]--
+	if to == closing {
+		c.was = c.class
+	}
 	c.class = to
 	p.count[to]++
 }
@@ -155,7 +159,7 @@ func (p *Pool) Stats() Stats {
 	s := p.statistic
 	due := 0
 	for _, c := range p.lanes {
-		due += c.lane.Depth()
+		due += max(0, c.lane.Depth())
 	}
 	return Stats{
 		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing, Lanes: p.count[shared], Idle: p.count[idle],

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -62,7 +63,7 @@ func (p *Pool) serveLaneWaitersLocked() bool {
 func (p *Pool) openLaneLocked() *Conn {
 	var best *Conn
 	for _, c := range p.lanes {
-		if !c.draining && (best == nil || c.lane.Depth() < best.lane.Depth()) {
+		if d := c.lane.Depth(); !c.draining && d >= 0 && (best == nil || d < best.lane.Depth()) {
 			best = c
 		}
 	}
@@ -156,14 +157,15 @@ func (p *Pool) settleLocked(c *Conn) {
 	}
 }
 
+// popLocked takes the idle conn that was used last. Dead ones stay for died.
 func (p *Pool) popLocked() *Conn {
-	if len(p.stack) == 0 {
-		return nil
+	for i := len(p.stack) - 1; i >= 0; i-- {
+		if c := p.stack[i]; c.lane.Depth() >= 0 {
+			p.stack = slices.Delete(p.stack, i, i+1)
+			return c
+		}
 	}
-	c := p.stack[len(p.stack)-1]
-	p.stack[len(p.stack)-1] = nil
-	p.stack = p.stack[:len(p.stack)-1]
-	return c
+	return nil
 }
 
 func (p *Pool) shareLocked(c *Conn) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,9 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
 	}
 	if cfg.Protocol != 2 {
 		values, err := c.exchange(steps3(cfg, user, password))
+		if err == nil && values[0].Kind != resp.Map {
+			err = fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
+		}
 		if err == nil {
 			c.protocol = 3
 			c.server = serverVersion(values[0])
@@ -110,8 +114,12 @@ func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 	}
 	if _, err := c.nc.Write(out); err != nil {
 		// A server that refuses says why before it closes: read that first.
-		if v, rerr := c.readValues(1); rerr == nil && isError(v[0].Kind) {
+		v, rerr := c.readValues(1)
+		if rerr == nil && isError(v[0].Kind) {
 			return nil, serverError(v[0])
+		}
+		if alert(rerr) {
+			return nil, rerr
 		}
 		return nil, err
 	}
@@ -166,6 +174,12 @@ func (c *Conn) readValues(n int) ([]resp.Value, error) {
 		c.leftover = buf[scanned:]
 	}
 	return values, nil
+}
+
+// alert reports whether err is the other side's, told through TLS.
+func alert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 func isError(k resp.Kind) bool { return k == resp.SimpleError || k == resp.BulkError }
