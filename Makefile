@@ -26,17 +26,11 @@ lint:
 
 # Runs each fuzz target for FUZZTIME.
 fuzz:
-	@for p in $$($(GO) list ./...); do \
-		list=$$($(GO) test -list '^Fuzz' $$p) || { echo "$$list"; exit 1; }; \
-		for f in $$(echo "$$list" | grep '^Fuzz'); do \
-			echo "== $$p $$f"; \
-			$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; \
-		done; \
-	done
+	./scripts/fuzz.sh $(FUZZTIME)
 
 # Runs the stress tests COUNT times with new seeds, each under load for SOAK.
 soak:
-	$(GO) test -race -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|Timeouts|KilledServer|Close' -stress $(SOAK) -count $(COUNT) -timeout 12h .
+	$(GO) test -race -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|TimeoutsOpen|KilledServer|CloseUnder|CloseCuts|KilledConnections' -stress $(SOAK) -count $(COUNT) -timeout 12h .
 
 generate:
 	$(GO) generate ./...

@@ -129,7 +129,8 @@ type Options struct {
 	// for each Acquire.
 	LeakThreshold time.Duration
 	// OnEvent is told what happens to connections. It is called from the client's
-	// goroutines, concurrently, and must not block. Default: none, at no cost.
+	// goroutines, concurrently, and must neither block nor close the client.
+	// Default: none, at no cost.
 	OnEvent func(Event)
 
 	// Dialer opens the sockets instead of net.Dialer; TLS and the handshake come

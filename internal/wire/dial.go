@@ -102,14 +102,18 @@ func dialSocket(ctx context.Context, cfg *Config) (net.Conn, error) {
 
 // cause prefers the reason why ctx ended to the timeout that it brought about.
 func cause(ctx context.Context, err error) error {
+	var ne net.Error
+	timeout := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+	if !timeout && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if end, ok := ctx.Deadline(); ok && timeout && !time.Now().Before(end) {
+		<-ctx.Done() // the dialer's own timer may be a moment early
+	}
 	if ctx.Err() == nil {
 		return err
 	}
-	var ne net.Error
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
-		return context.Cause(ctx)
-	}
-	return err
+	return context.Cause(ctx)
 }
 
 func explainTLS(err error) error {

@@ -136,7 +136,7 @@ func TestWhatIsNoRedisIsNamed(t *testing.T) {
 	}{
 		"HTTP":         {func(p *peer) { p.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"); p.drop() }, `no Redis server: it answered "HTTP/1.1 400`},
 		"SSH":          {func(p *peer) { p.send("SSH-2.0-OpenSSH_9.2p1\r\n"); p.drop() }, "no Redis server"},
-		"TLS":          {overTLS(redis(nil)), "the server speaks TLS here"},
+		"TLS":          {func(p *peer) { p.send("\x15\x03\x01\x00\x02\x02\x46"); p.drop() }, "the server speaks TLS here"},
 		"closes":       {func(p *peer) { _, _ = p.command() }, "closed the connection"},
 		"huge reply":   {func(p *peer) { p.send("$1000000\r\n"); p.drop() }, "frame"},
 		"half a frame": {func(p *peer) { p.command(); p.command(); p.send("%2\r\n+ver") }, "closed the connection"},

@@ -46,7 +46,7 @@ func serveOn(t *testing.T, network, addr string, script func(c *peer)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, ln: ln, done: make(chan struct{}), ended: make(chan struct{}, 100)}
+	s := &server{t: t, ln: ln, done: make(chan struct{}), ended: make(chan struct{}, 1000)}
 	go func() {
 		defer close(s.done)
 		for {

@@ -1,0 +1,266 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// judge is a server that counts a socket from its accept until it has closed
+// it, and closes late: slots that come back too early show as too many.
+type judge struct {
+	listener   net.Listener
+	done       sync.WaitGroup
+	open, peak atomic.Int64
+	refuse     atomic.Bool
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func startJudge(t *rapid.T) *judge {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &judge{listener: listener, conns: map[net.Conn]struct{}{}}
+	j.done.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			n := j.open.Add(1)
+			for {
+				peak := j.peak.Load()
+				if n <= peak || j.peak.CompareAndSwap(peak, n) {
+					break
+				}
+			}
+			j.done.Go(func() { j.serve(conn) })
+		}
+	})
+	return j
+}
+
+func (j *judge) stop() {
+	j.listener.Close()
+	j.done.Wait()
+}
+
+func (j *judge) serve(conn net.Conn) {
+	j.mu.Lock()
+	j.conns[conn] = struct{}{}
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		delete(j.conns, conn)
+		j.mu.Unlock()
+		// As a busy server does: the socket is still counted for a while.
+		time.Sleep(rand.N(3 * time.Millisecond))
+		j.open.Add(-1)
+		conn.Close()
+	}()
+	if j.refuse.Load() {
+		_, _ = io.WriteString(conn, "-ERR max number of clients reached\r\n")
+		return
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := io.WriteString(conn, strings.Repeat("+OK\r\n", strings.Count(string(buf[:n]), "*"))); err != nil {
+			return
+		}
+	}
+}
+
+// kill ends one connection from the server's side.
+func (j *judge) kill() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for conn := range j.conns {
+		_ = conn.(*net.TCPConn).CloseRead() // its serve goroutine ends it
+		return
+	}
+}
+
+func (j *judge) config(limit, lanes, minIdle int) pool.Config {
+	dial := &wire.Config{Network: "tcp", Addr: j.listener.Addr().String(), Protocol: 2, ConnectTimeout: 5 * time.Second, LingerLimit: 5 * time.Second}
+	return pool.Config{
+		Addr: dial.Addr,
+		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: 5 * time.Second},
+		Max:  limit, Lanes: lanes, MinIdle: minIdle, WaitTimeout: 5 * time.Second, IdleTimeout: 20 * time.Millisecond,
+		MaxLifetime: 60 * time.Millisecond, DialParallel: 4, DialRate: 100_000, BackoffBase: time.Millisecond, BackoffCap: 4 * time.Millisecond,
+	}
+}
+
+// use is one random use of a pool.
+func use(p *pool.Pool, r *rand.Rand) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(20_000))*time.Microsecond)
+	if r.IntN(2) == 0 {
+		cancel()
+		ctx, cancel = context.WithCancel(context.Background())
+	}
+	defer cancel()
+	ping := []any{"PING"}
+	if r.IntN(2) == 0 {
+		l := p.Pick()
+		var opt lane.Options
+		if l == nil {
+			var err error
+			if l, err = p.Shared(ctx); err != nil {
+				return err
+			}
+			opt.Reserved = true
+		}
+		_, err := l.Do(ctx, ping, opt)
+		return err
+	}
+	acquire := p.Acquire
+	if r.IntN(8) == 0 {
+		acquire = p.AcquireSubscriber
+	}
+	c, err := acquire(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.Lane().Do(ctx, ping, lane.Options{})
+	switch {
+	case r.IntN(8) == 0:
+		c.Destroy("by chance")
+	case r.IntN(8) == 0:
+		c.Release()
+		c.Release()
+	default:
+		c.Release()
+	}
+	return err
+}
+
+// Whatever is acquired, given back, killed, refused or cancelled: the server
+// never counts more than the limit, and in the end every slot is free.
+func TestTheLedgerHoldsUnderAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 6).Draw(t, "limit")
+		lanes := rapid.IntRange(1, limit).Draw(t, "lanes")
+		minIdle := rapid.IntRange(0, limit-1).Draw(t, "min idle")
+		seed := rapid.Uint64().Draw(t, "seed")
+		callers := rapid.IntRange(1, 30).Draw(t, "callers")
+		uses := rapid.IntRange(1, 30).Draw(t, "uses")
+		resize := rapid.IntRange(0, 6).Draw(t, "resize")
+		closeEarly := rapid.Bool().Draw(t, "close early")
+
+		j := startJudge(t)
+		defer j.stop()
+		p := pool.New(j.config(limit, lanes, minIdle))
+		var wg sync.WaitGroup
+		var unexpected atomic.Value
+		for i := range callers {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(seed, uint64(i)))
+				for range uses {
+					var we *wire.Error
+					err := use(p, r)
+					if err != nil && !errors.As(err, &we) && !errors.Is(err, lane.ErrDraining) && !errors.Is(err, pool.ErrClosed) {
+						unexpected.Store(err.Error())
+					}
+				}
+			})
+		}
+		stop := make(chan struct{})
+		var side sync.WaitGroup
+		side.Go(func() { disturb(j, p, seed, stop) })
+		most := limit
+		if resize > 0 {
+			p.Resize(resize)
+			most = max(limit, resize)
+		}
+		if closeEarly {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+			defer cancel()
+			_ = p.Close(ctx)
+		}
+		wg.Wait()
+		close(stop)
+		side.Wait()
+		j.refuse.Store(false)
+		if err := unexpected.Load(); err != nil {
+			t.Errorf("%v", err)
+		}
+		if !closeEarly {
+			now := limit
+			if resize > 0 {
+				now = resize
+			}
+			lendAll(t, p, max(1, now-1))
+			if err := p.Close(context.Background()); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}
+		if peak := j.peak.Load(); peak > int64(most) {
+			t.Errorf("%d sockets at peak: want %d at most", peak, most)
+		}
+		if st := p.Stats(); st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Subscribed+st.Closing+st.Waiting != 0 {
+			t.Errorf("after Close: %+v", st)
+		}
+	})
+}
+
+// disturb kills conns and refuses dials now and then.
+func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
+	r := rand.New(rand.NewPCG(seed, 1<<40))
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(r.IntN(2000)) * time.Microsecond):
+		}
+		switch r.IntN(4) {
+		case 0:
+			j.refuse.Store(!j.refuse.Load())
+		default:
+			j.kill()
+		}
+	}
+}
+
+// lendAll shows that all slots can be lent at once.
+func lendAll(t *rapid.T, p *pool.Pool, n int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var held []*pool.Conn
+	for len(held) < n {
+		c, err := p.Acquire(ctx)
+		var we *wire.Error
+		if errors.As(err, &we) && ctx.Err() == nil {
+			continue // the last refusal's pause is not over yet
+		}
+		if err != nil {
+			t.Fatalf("%d of %d slots could be lent: %v", len(held), n, err)
+		}
+		held = append(held, c)
+	}
+	for _, c := range held {
+		c.Release()
+	}
+}

@@ -1,0 +1,288 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// memory is a server in memory, under the fake clock of synctest: it answers
+// everything with +OK and remembers when it was dialed.
+type memory struct {
+	mu    sync.Mutex
+	dials []time.Time
+	open  int
+	asked int // commands, those of handshakes included
+	down  bool
+	hang  bool
+}
+
+var errRefused = errors.New("refused")
+
+func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	m.mu.Lock()
+	m.dials = append(m.dials, time.Now())
+	down, hang := m.down, m.hang
+	m.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if down {
+		return nil, errRefused
+	}
+	client, server := net.Pipe()
+	m.mu.Lock()
+	m.open++
+	m.mu.Unlock()
+	go m.serve(server)
+	return client, nil
+}
+
+// serve answers once for each command: commands end in the last line of their
+// last argument, so it counts those by their array headers.
+func (m *memory) serve(conn net.Conn) {
+	defer func() {
+		conn.Close()
+		m.mu.Lock()
+		m.open--
+		m.mu.Unlock()
+	}()
+	buf := make([]byte, 4096)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		commands := strings.Count(string(buf[:n]), "*")
+		m.mu.Lock()
+		m.asked += commands
+		m.mu.Unlock()
+		if _, err := conn.Write([]byte(strings.Repeat("+OK\r\n", commands))); err != nil {
+			return
+		}
+	}
+}
+
+func (m *memory) set(down bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down = down
+}
+
+func (m *memory) times() []time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.dials)
+}
+
+func (m *memory) sockets() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open
+}
+
+// config is the client's defaults in short.
+func (m *memory) config() pool.Config {
+	dial := &wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: m.dial, ConnectTimeout: 5 * time.Second}
+	return pool.Config{
+		Addr: "memory",
+		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: time.Second},
+		Max:  4, Lanes: 1, WaitTimeout: 5 * time.Second, DialParallel: 4, DialRate: 100,
+		BackoffBase: 10 * time.Millisecond, BackoffCap: time.Second,
+	}
+}
+
+// inBubble runs fn under a fake clock with a pool that is closed afterwards.
+func inBubble(t *testing.T, change func(*pool.Config), fn func(t *testing.T, m *memory, p *pool.Pool)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		cfg := m.config()
+		if change != nil {
+			change(&cfg)
+		}
+		p := pool.New(cfg)
+		fn(t, m, p)
+		if err := p.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		synctest.Wait()
+		if n := m.sockets(); n != 0 {
+			t.Errorf("%d sockets are open after Close", n)
+		}
+	})
+}
+
+func acquire(t *testing.T, p *pool.Pool) *pool.Conn {
+	t.Helper()
+	c, err := p.Acquire(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestPausesBetweenFailedDialsDoubleUpToTheCap(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, m *memory, p *pool.Pool) {
+		m.set(true)
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if _, err := p.Acquire(context.Background()); !errors.Is(err, errRefused) {
+				t.Fatalf("want the dial's error at once, got %v", err)
+			}
+		}
+		dials := m.times()
+		for i := 1; i < len(dials); i++ {
+			full := min(time.Second, 10*time.Millisecond<<(i-1))
+			// A caller asks each millisecond, so a dial comes up to that late.
+			if pause := dials[i].Sub(dials[i-1]); pause < full/2 || pause > full+2*time.Millisecond {
+				t.Errorf("pause %d is %v: want %v to %v", i, pause, full/2, full)
+			}
+		}
+		if len(dials) < 15 || len(dials) > 30 {
+			t.Errorf("%d dials in 10 s", len(dials))
+		}
+		m.set(false)
+		time.Sleep(time.Second)
+		acquire(t, p).Release()
+	})
+}
+
+func TestDialsKeepToTheirRate(t *testing.T) {
+	inBubble(t, func(c *pool.Config) { c.DialRate = 10 }, func(t *testing.T, m *memory, p *pool.Pool) {
+		began := time.Now()
+		for range 24 {
+			acquire(t, p).Destroy("used once")
+		}
+		// A burst of Max, then ten a second.
+		if took := time.Since(began); took < 1900*time.Millisecond || took > 2500*time.Millisecond {
+			t.Errorf("24 dials took %v: want 2 s", took)
+		}
+	})
+}
+
+func TestIdleConnsCloseDownToMinIdle(t *testing.T) {
+	inBubble(t, func(c *pool.Config) { c.IdleTimeout, c.MinIdle = time.Minute, 1 }, func(t *testing.T, m *memory, p *pool.Pool) {
+		a, b, c := acquire(t, p), acquire(t, p), acquire(t, p)
+		a.Release()
+		b.Release()
+		c.Release()
+		time.Sleep(50 * time.Second)
+		if st := p.Stats(); st.Idle != 3 {
+			t.Errorf("before the timeout: %+v", st)
+		}
+		time.Sleep(30 * time.Second)
+		if st := p.Stats(); st.Idle != 1 || st.Closing != 0 {
+			t.Errorf("after the timeout: %+v", st)
+		}
+	})
+}
+
+func TestConnsAreReplacedAtTheEndOfTheirLife(t *testing.T) {
+	inBubble(t, func(c *pool.Config) { c.MaxLifetime = time.Minute }, func(t *testing.T, m *memory, p *pool.Pool) {
+		if err := p.Warm(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		acquire(t, p).Release()
+		for range 600 {
+			l := p.Pick()
+			if l == nil {
+				t.Fatal("no lane is open while its successor is dialed")
+			}
+			if _, err := l.Do(context.Background(), []any{"GET", "k"}, lane.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		// Ten minutes, each conn living 54 to 60 s plus the reaper's round.
+		if st := p.Stats(); st.Closed < 7 || st.Lanes != 1 || st.Condemned != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestWaitsEndWithTheirTimeoutAndTellThePoolsState(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, m *memory, p *pool.Pool) {
+		held := []*pool.Conn{acquire(t, p), acquire(t, p), acquire(t, p)}
+		began := time.Now()
+		_, err := p.Acquire(context.Background())
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("the wait took %v: want 5s", took)
+		}
+		if !errors.Is(err, pool.ErrExhausted) || !strings.Contains(err.Error(), "limit 4: 0 lanes, 3 in use") {
+			t.Errorf("%v", err)
+		}
+		for _, c := range held {
+			c.Release()
+		}
+	})
+}
+
+func TestADialOutlivesTheCallerThatAsked(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, m *memory, p *pool.Pool) {
+		m.hang = true
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := p.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		if st := p.Stats(); st.Dialing != 1 || st.Waiting != 0 {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(4 * time.Second) // its own limit passes
+		synctest.Wait()
+		if st := p.Stats(); st.Dialing != 0 || st.DialFailures != 1 {
+			t.Errorf("%+v", st)
+		}
+		m.hang = false
+	})
+}
+
+func TestLeaksAreReportedOnce(t *testing.T) {
+	var mu sync.Mutex
+	var leaks []pool.Event
+	inBubble(t, func(c *pool.Config) {
+		c.LeakThreshold = time.Minute
+		c.OnEvent = func(e pool.Event) {
+			if e.Kind == pool.LeakSuspected {
+				mu.Lock()
+				leaks = append(leaks, e)
+				mu.Unlock()
+			}
+		}
+	}, func(t *testing.T, m *memory, p *pool.Pool) {
+		c := acquire(t, p)
+		c.NoteHolder(0)
+		time.Sleep(time.Hour)
+		c.Release()
+	})
+	if len(leaks) != 1 || !strings.Contains(leaks[0].Stack, "TestLeaksAreReportedOnce") || leaks[0].Duration < time.Minute {
+		t.Errorf("%+v", leaks)
+	}
+}
+
+func TestQuietConnsArePinged(t *testing.T) {
+	inBubble(t, func(c *pool.Config) { c.HealthCheck = time.Minute }, func(t *testing.T, m *memory, p *pool.Pool) {
+		acquire(t, p).Release()
+		time.Sleep(10 * time.Minute)
+		if st := p.Stats(); st.Idle != 1 || st.Closed != 0 || st.Dials != 1 {
+			t.Errorf("%+v", st)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.asked < 8 || m.asked > 12 {
+			t.Errorf("%d commands in ten minutes: want a ping a minute", m.asked)
+		}
+	})
+}
