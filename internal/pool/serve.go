@@ -113,7 +113,11 @@ func (p *Pool) drainForWaitersLocked() {
 	}
 	coming := draining + p.dialing + p.count[closing]
 	for n := min(p.waitConn.n, p.maxLentLocked()-p.lentLocked()) - coming; n > 0 && open > p.minLanesLocked(); n-- {
-		p.drainLocked(p.openLaneLocked(), "")
+		c := p.openLaneLocked()
+		if c == nil {
+			return // those counted died just now
+		}
+		p.drainLocked(c, "")
 		open--
 	}
 }
