@@ -42,6 +42,9 @@ func (p *Pool) dialLocked() {
 		if p.waitLane.n+p.waitConn.n == 0 && p.dialing > 0 {
 			delay = rand.N(spread)
 		}
+		if p.dialing == 0 {
+			p.dialsSince = time.Now()
+		}
 		p.dialing++
 		go p.dial(delay)
 	}

@@ -86,6 +86,7 @@ type Pool struct {
 	lanes      []*Conn      // class shared, those that drain included
 	stack      []*Conn      // class idle, the last one used on top
 	dialing    int
+	dialsSince time.Time       // when dialing was 0 last
 	laneWanted int             // lanes to open beyond those that are
 	watchers   []chan struct{} // closed at the next change, for Warm
 	waitLane   waitQueue
@@ -176,6 +177,9 @@ func (p *Pool) stateLocked() string {
 	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
 		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing, p.count[closing],
 		p.waitLane.n+p.waitConn.n)
+	if p.dialing > 0 {
+		s += fmt.Sprintf("; dialing for %v", time.Since(p.dialsSince).Round(time.Millisecond))
+	}
 	if p.backoff.last != nil {
 		s += "; last dial failed: " + p.backoff.last.Error()
 	}
