@@ -112,8 +112,12 @@ func (l *Lane) readForSelf(ctx context.Context, q *request) error {
 			return l.failure("wait for the reply of", true, ctx.Err())
 		}
 		l.mu.Lock()
+		dead := l.dead != nil
 		l.resumeLocked()
 		l.mu.Unlock()
+		if dead {
+			break // whoever condemned the lane decides about q
+		}
 	}
 	l.handOver()
 	if q.mine {
