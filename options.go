@@ -108,22 +108,25 @@ type Options struct {
 	WindowCommands int
 	// WindowBytes is how many bytes of commands whose replies are due one lane
 	// may hold before callers wait; one more command may go over it. Default:
-	// 4 MiB.
+	// 4 MiB, so that 4 lanes to a server that stands still hold 16 MiB.
 	WindowBytes int
 
 	// DialParallel is how many dials run at a time. Default: 4, so that a cold
 	// start does not storm the server.
 	DialParallel int
 	// DialRate is how many dials begin a second at most, beyond a burst of
-	// MaxConnections. Default: 100.
+	// MaxConnections. Default: 100, so that connections which break as soon as
+	// they are made do not storm the server.
 	DialRate float64
 	// BackoffBase and BackoffCap are the first and the longest pause after failed
 	// dials; pauses double and are drawn from their upper half. While they last
-	// there is one dial at a time. Default: 10 ms and 1 s.
+	// there is one dial at a time. Default: 10 ms, so that a short outage
+	// stays short, and 1 s, so that a server that is back is found within a second.
 	BackoffBase, BackoffCap time.Duration
 
 	// SubscriptionBuffer is how many messages a Subscription holds for a slow
-	// receiver before it drops and counts newer ones. Default: 1024.
+	// receiver before it drops and counts newer ones. Default: 1024: room for a
+	// burst while the receiver is busy.
 	SubscriptionBuffer int
 	// LeakThreshold reports a Conn held for longer, once, as an event with the
 	// stack that acquired it. Default: 0, off: keeping stacks costs a microsecond
@@ -159,6 +162,9 @@ const (
 	defaultBackoffCap         = time.Second
 	defaultSubscriptionBuffer = 1024
 )
+
+// longestBackoff bounds BackoffCap: a server that is back must be found.
+const longestBackoff = time.Hour
 
 // optionError names a field, its value and what it should be.
 type optionError struct {
@@ -282,6 +288,9 @@ func (o *Options) checkBounds(c *checker) {
 	bounded(c, "WindowCommands", &o.WindowCommands, defaultWindowCommands, 1)
 	bounded(c, "WindowBytes", &o.WindowBytes, defaultWindowBytes, 1)
 	bounded(c, "DialParallel", &o.DialParallel, defaultDialParallel, 1)
+	if math.IsInf(o.DialRate, 1) {
+		c.fail("DialRate", o.DialRate, "a finite number of dials a second")
+	}
 	bounded(c, "DialRate", &o.DialRate, defaultDialRate, 0.001)
 	bounded(c, "SubscriptionBuffer", &o.SubscriptionBuffer, defaultSubscriptionBuffer, 1)
 }
@@ -306,8 +315,8 @@ func (o *Options) checkTimes(c *checker) {
 	}
 	bounded(c, "BackoffBase", &o.BackoffBase, defaultBackoffBase, least)
 	bounded(c, "BackoffCap", &o.BackoffCap, max(defaultBackoffCap, o.BackoffBase), least)
-	if o.BackoffBase > o.BackoffCap || o.BackoffCap == Never {
-		c.fail("BackoffCap", o.BackoffCap, fmt.Sprintf("at least BackoffBase, which is %v, and a limit", o.BackoffBase))
+	if o.BackoffBase > o.BackoffCap || o.BackoffCap > longestBackoff {
+		c.fail("BackoffCap", o.BackoffCap, fmt.Sprintf("at least BackoffBase, which is %v, and at most %v", o.BackoffBase, longestBackoff))
 	}
 	bounded(c, "LeakThreshold", &o.LeakThreshold, 0, least)
 }

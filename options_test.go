@@ -3,6 +3,7 @@ package respool
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -44,16 +45,18 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		"Retries is -2":                                {Retries: -2},
 		"ReplyLimit is -1":                             {ReplyLimit: -1},
 		"DialRate is -1":                               {DialRate: -1},
+		"DialRate is +Inf: want a finite number":       {DialRate: math.Inf(1)},
 		"BackoffCap is 1ms":                            {BackoffBase: time.Second, BackoffCap: time.Millisecond},
-		`Addr is "nowhere": want host:port`:            {Addr: "nowhere"},
-		`Addr is "x:99999"`:                            {Addr: "x:99999"},
-		`Addr is "": want the path`:                    {Network: "unix"},
-		`Network is "udp": want tcp or unix`:           {Network: "udp"},
-		"DB is -1":                                     {DB: -1},
-		"Protocol is 4: want 2, 3":                     {Protocol: 4},
-		`ClientName is "a b": want printable ASCII`:    {ClientName: "a b"},
-		"Password is empty: want the password":         {Username: "u"},
-		"SubscriptionBuffer is -1":                     {SubscriptionBuffer: -1},
+		"BackoffCap is 6h0m0s: want at least BackoffBase, which is 6h0m0s, and at most 1h0m0s": {BackoffBase: 6 * time.Hour, BackoffCap: 6 * time.Hour},
+		`Addr is "nowhere": want host:port`:                                                    {Addr: "nowhere"},
+		`Addr is "x:99999"`:                                                                    {Addr: "x:99999"},
+		`Addr is "": want the path`:                                                            {Network: "unix"},
+		`Network is "udp": want tcp or unix`:                                                   {Network: "udp"},
+		"DB is -1":                                                                             {DB: -1},
+		"Protocol is 4: want 2, 3":                                                             {Protocol: 4},
+		`ClientName is "a b": want printable ASCII`:                                            {ClientName: "a b"},
+		"Password is empty: want the password":                                                 {Username: "u"},
+		"SubscriptionBuffer is -1":                                                             {SubscriptionBuffer: -1},
 	} {
 		_, err := New(o)
 		if err == nil || !strings.HasPrefix(err.Error(), "respool: option "+want) {

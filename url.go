@@ -50,20 +50,30 @@ func parseURL(rawURL string) (Options, error) {
 	if u.Fragment != "" || strings.HasSuffix(rawURL, "#") {
 		return Options{}, urlError("it has a fragment (#...)", "none: a # in a password is written as %23")
 	}
+	o, err := fromURL(u)
+	if err != nil && strings.Contains(u.EscapedPath()+u.RawQuery, "@") {
+		// A password with a bare / or ? in it ends up in port, path and keys.
+		return Options{}, urlError("a part of it is not valid, and not shown since an @ after the host may end a password",
+			"/ as %2F, ? as %3F, # as %23 and @ as %40 in user, password and values")
+	}
+	return o, err
+}
+
+func fromURL(u *url.URL) (Options, error) {
 	o := Options{Username: u.User.Username()}
 	o.Password, _ = u.User.Password()
-	if scheme == "unix" {
-		err = o.fromSocket(u)
-	} else {
-		err = o.fromHost(u)
+	from := o.fromHost
+	if u.Scheme == "unix" {
+		from = o.fromSocket
 	}
-	if err != nil {
+	if err := from(u); err != nil {
 		return Options{}, err
 	}
-	tls := &tlsKeys{enabled: scheme == "rediss"}
-	if err := o.fromQuery(u.RawQuery, tls); err != nil {
+	tls := &tlsKeys{enabled: u.Scheme == "rediss"}
+	if err := o.fromQuery(u, tls); err != nil {
 		return Options{}, err
 	}
+	var err error
 	o.TLS, err = tls.config()
 	return o, err
 }
@@ -118,10 +128,10 @@ func (o *Options) fromHost(u *url.URL) error {
 }
 
 // fromQuery sets what the query's keys say.
-func (o *Options) fromQuery(query string, tls *tlsKeys) error {
+func (o *Options) fromQuery(u *url.URL, tls *tlsKeys) error {
 	seen := map[string]bool{}
-	dbInPath, pathDB := o.DB != 0, o.DB
-	for pair := range strings.SplitSeq(query, "&") {
+	dbInPath, pathDB := u.Scheme != "unix" && strings.Trim(u.Path, "/") != "", o.DB
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		if pair == "" {
 			continue
 		}
@@ -151,9 +161,9 @@ func (o *Options) fromQuery(query string, tls *tlsKeys) error {
 
 func unknownKey(key string) error {
 	known := slices.Sorted(maps.Keys(urlKeys))
-	best, distance := "", 4
+	best, distance := "", min(4, len(key)/3+2)
 	for _, k := range known {
-		if d := editDistance(key, k); d < distance {
+		if d := editDistance(strings.ToLower(key), k); d < distance {
 			best, distance = k, d
 		}
 	}
@@ -237,7 +247,13 @@ var urlKeys = map[string]setter{
 	"linger_limit":           timeKey(func(o *Options) *time.Duration { return &o.LingerLimit }),
 	"backoff_base":           timeKey(func(o *Options) *time.Duration { return &o.BackoffBase }),
 	"backoff_cap":            timeKey(func(o *Options) *time.Duration { return &o.BackoffCap }),
-	"leak_threshold":         timeKey(func(o *Options) *time.Duration { return &o.LeakThreshold }),
+	"leak_threshold": func(o *Options, tls *tlsKeys, key, value string) error {
+		err := limitKey(func(o *Options) *time.Duration { return &o.LeakThreshold })(o, tls, key, value)
+		if err == nil && o.LeakThreshold == Never {
+			o.LeakThreshold = 0
+		}
+		return err
+	},
 	"socket_keepalive": func(o *Options, _ *tlsKeys, key, value string) error {
 		on, err := boolean(key, value)
 		if err == nil && !on {
@@ -340,6 +356,9 @@ func tlsKey(field func(*tlsKeys) *string) setter {
 	return func(_ *Options, t *tlsKeys, key, value string) error {
 		if !t.enabled {
 			return urlError("key "+key+" goes with TLS", "the scheme rediss")
+		}
+		if value == "" {
+			return keyError(key, value, "a value, or the key left out")
 		}
 		*field(t) = value
 		return nil

@@ -18,6 +18,7 @@ func TestParseURL(t *testing.T) {
 		"redis://h?username=u&password=p":        {Addr: "h:6379", Username: "u", Password: "p"},
 		"redis://h?db=2":                         {Addr: "h:6379", DB: 2},
 		"redis://h/2?db=2":                       {Addr: "h:6379", DB: 2},
+		"redis://h/0?db=0":                       {Addr: "h:6379"},
 		"unix:///run/r.sock?db=1":                {Network: "unix", Addr: "/run/r.sock", DB: 1},
 		"unix://:pw@/run/r.sock":                 {Network: "unix", Addr: "/run/r.sock", Password: "pw"},
 		"redis://h?max_connections=8&min_idle=2": {Addr: "h:6379", MaxConnections: 8, MinIdle: 2},
@@ -61,7 +62,9 @@ func TestBadURLsAreNamed(t *testing.T) {
 		"redis://h:abc":                         "can't be parsed",
 		"redis://h#x":                           "fragment",
 		"redis://h?max_conections=1":            "did you mean max_connections?",
+		"redis://h?MAX_CONNECTIONS=1":           "did you mean max_connections?",
 		"redis://h?frobnicate=1":                `"frobnicate" is unknown: want one of`,
+		"redis://h?foo=1":                       `"foo" is unknown: want one of`,
 		"redis://h?max_connections=0":           `max_connections is "0": want a whole number, 1 or more`,
 		"redis://h?max_connections=-4":          `max_connections is "-4"`,
 		"redis://h?max_connections=many":        `max_connections is "many"`,
@@ -76,9 +79,11 @@ func TestBadURLsAreNamed(t *testing.T) {
 		"redis://h?lanes=1&lanes=2":             "given twice",
 		"redis://u:p@h?password=q":              "given twice",
 		"redis://h/1?db=2":                      "database 1 and key db 2",
+		"redis://h/0?db=2":                      "database 0 and key db 2",
 		"redis://h?ssl_ca_certs=x":              "want the scheme rediss",
 		"rediss://h?ssl_ca_certs=/no/such/file": "ssl_ca_certs",
 		"rediss://h?ssl_certfile=x":             "ssl_keyfile is missing",
+		"rediss://h?ssl_ca_certs=":              `ssl_ca_certs is "": want a value`,
 		"rediss://h?ssl_cert_reqs=maybe":        "want none, optional or required",
 		"rediss://h?ssl_min_version=TLSv1.0":    "want TLSv1.2 or TLSv1.3",
 		"rediss://h?ssl_check_hostname=x":       "want true or false",
@@ -90,6 +95,32 @@ func TestBadURLsAreNamed(t *testing.T) {
 		_, err := ParseURL(url)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "respool: ") || strings.Contains(err.Error(), "pass@") {
 			t.Errorf("%s: %v: want %s", url, err, want)
+		}
+	}
+}
+
+func TestALeakThresholdOfNoneIsOff(t *testing.T) {
+	for value, want := range map[string]time.Duration{"0": 0, "none": 0, "2": 2 * time.Second} {
+		o, err := ParseURL("redis://h?leak_threshold=" + value)
+		if err != nil || o.LeakThreshold != want {
+			t.Errorf("%s: %v, %v: want %v", value, o.LeakThreshold, err, want)
+		}
+	}
+}
+
+func TestAPasswordWithBareDelimitersIsNotShown(t *testing.T) {
+	for url, part := range map[string]string{
+		"redis://:99876/x@host":      "99876",
+		"redis://:123/hush?x@host":   "hush",
+		"redis://:123?hush&x@host":   "hush",
+		"redis://u:p@w?hush=1&x@h":   "hush",
+		"redis://u:p@w/hush@h":       "hush",
+		"redis://:hush#hush@host":    "hush",
+		"redis://:12?lanes=hush&x@h": "hush",
+	} {
+		_, err := ParseURL(url)
+		if err == nil || strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }
