@@ -1,4 +1,4 @@
-// Package faultnet is a TCP relay that misbehaves on purpose, for tests: it
+// Package faultnet is a TCP relay that misbehaves on purpose, for tests and benchmarks: it
 // delays, stalls, cuts in the middle of a frame, half-closes and reads slowly.
 package faultnet
 
@@ -38,19 +38,27 @@ const (
 	toClient
 )
 
-// Start listens on a free port of 127.0.0.1 and forwards to target. The relay
-// ends with the test.
+// Start is Open for a test: the relay ends with it.
 func Start(t testing.TB, target string) *Relay {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	r, err := Open(target)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+// Open listens on a free port of 127.0.0.1 and forwards to target, until Close.
+func Open(target string) (*Relay, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
 	}
 	r := &Relay{listener: l, target: target, links: map[*link]struct{}{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.done.Go(r.accept)
-	t.Cleanup(r.Close)
-	return r
+	return r, nil
 }
 
 // Addr is where clients connect.

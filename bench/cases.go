@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// load is what the callers of a case do.
+type load string
+
+const (
+	getSet   load = "get-set"  // GET and SET, 4 to 1
+	pipeline load = "pipeline" // the same in pipelines of 100
+	beside   load = "beside"   // one caller on small values, the others on values of the case's size
+	pop      load = "pop"      // BLPOP on a list that is fed
+	hold     load = "hold"     // a connection of one's own for three commands
+	memory   load = "memory"   // callers whose server stands still
+)
+
+// batch is the number of commands in one pipeline.
+const batch = 100
+
+// benchCase is one row of the comparison.
+type benchCase struct {
+	Name    string
+	About   string
+	Load    load
+	Callers int
+	Size    int           // bytes of a value
+	Keys    int           // number of keys
+	Delay   time.Duration // of the network, in each direction
+	Conns   int           // the bound on dedicated connections; 0: the client's best setting
+	clients []string
+}
+
+const (
+	smallSize = 64
+	smallKeys = 1000
+)
+
+var everyone = []string{"respool", "redigo", "rueidis", "rueidis-1", "go-redis", "go-redis-auto"}
+
+func callers(n int) benchCase {
+	return benchCase{Name: fmt.Sprintf("callers-%d", n), About: fmt.Sprintf("%d callers, GET and SET of 64 B", n),
+		Load: getSet, Callers: n, Size: smallSize, Keys: smallKeys, clients: everyone}
+}
+
+func allCases() []benchCase {
+	var all []benchCase
+	for _, n := range []int{1, 2, 8, 64, 1024} {
+		all = append(all, callers(n))
+	}
+	many := callers(10000)
+	many.clients = []string{"respool", "rueidis", "go-redis-auto"}
+	all = append(all, many)
+	for _, n := range []int{1, 8} {
+		all = append(all, benchCase{Name: fmt.Sprintf("pipelines-%d", n), About: fmt.Sprintf("%d callers, pipelines of 100", n),
+			Load: pipeline, Callers: n, Size: smallSize, Keys: smallKeys,
+			clients: []string{"respool", "redigo", "rueidis", "rueidis-1", "go-redis", redisBenchmark}})
+	}
+	values := []string{"respool", "redigo", "rueidis", "go-redis", "go-redis-auto"}
+	network := []string{"respool", "rueidis", "rueidis-1", "go-redis", "go-redis-auto"}
+	lent := []string{"respool", "redigo", "rueidis", "go-redis"}
+	all = append(all,
+		benchCase{Name: "values-16k", About: "64 callers, values of 16 KiB", Load: getSet, Callers: 64, Size: 16 << 10, Keys: 100, clients: values},
+		benchCase{Name: "values-1m", About: "64 callers, values of 1 MiB", Load: getSet, Callers: 64, Size: 1 << 20, Keys: 20, clients: values},
+		benchCase{Name: "small-beside-1m", About: "1 caller on 64 B (its latency) beside 63 on 1 MiB (their throughput)",
+			Load: beside, Callers: 64, Size: 1 << 20, Keys: 20, clients: values},
+		benchCase{Name: "network-64", About: "64 callers, 1 ms round trip", Load: getSet, Callers: 64, Size: smallSize, Keys: smallKeys,
+			Delay: 500 * time.Microsecond, clients: network},
+		benchCase{Name: "network-1024", About: "1,024 callers, 1 ms round trip", Load: getSet, Callers: 1024, Size: smallSize, Keys: smallKeys,
+			Delay: 500 * time.Microsecond, clients: network},
+		benchCase{Name: "dedicated-pop", About: "200 callers on 10 conns, BLPOP that is fed", Load: pop, Callers: 200, Conns: 10, clients: lent},
+		benchCase{Name: "dedicated-hold", About: "200 callers on 10 conns, lent for 3 commands", Load: hold, Callers: 200, Conns: 10,
+			Size: smallSize, Keys: smallKeys, clients: lent},
+		benchCase{Name: "memory", About: "10,000 callers in flight, server standing still", Load: memory, Callers: 10000, Size: smallSize, Keys: smallKeys,
+			clients: []string{"respool", "rueidis", "go-redis-auto"}},
+	)
+	return all
+}
+
+func caseNames() string {
+	var names []string
+	for _, c := range allCases() {
+		names = append(names, c.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func selectCases(names []string) ([]benchCase, error) {
+	all := allCases()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []benchCase
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(c benchCase) bool { return c.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no case is called %q: want one of %s", name, caseNames())
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// redigoClient holds a connection for each caller while there are no more
+// than its pool has, and takes one from the pool for each operation beyond.
+type redigoClient struct {
+	pool *redis.Pool
+	own  []redis.Conn
+}
+
+const poolOf = 100
+
+func openRedigo(ctx context.Context, addr string, c benchCase) (client, error) {
+	size := poolOf
+	if c.Conns > 0 {
+		size = c.Conns
+	}
+	r := &redigoClient{pool: &redis.Pool{
+		MaxIdle: size, MaxActive: size, Wait: true,
+		DialContext: func(ctx context.Context) (redis.Conn, error) { return redis.DialContext(ctx, "tcp", addr) },
+	}}
+	if c.Conns > 0 || c.Callers > poolOf {
+		return r, nil
+	}
+	for range c.Callers {
+		conn, err := r.pool.GetContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.own = append(r.own, conn)
+	}
+	return r, nil
+}
+
+func (r *redigoClient) conn(caller int) (redis.Conn, func()) {
+	if r.own != nil {
+		return r.own[caller], func() {}
+	}
+	c := r.pool.Get()
+	return c, func() { _ = c.Close() }
+}
+
+func (r *redigoClient) get(caller int, key, want string) error {
+	conn, done := r.conn(caller)
+	defer done()
+	got, err := redis.Bytes(conn.Do("GET", key))
+	if err != nil {
+		return err
+	}
+	return checkBytes(key, got, want)
+}
+
+func (r *redigoClient) set(caller int, key, value string) error {
+	conn, done := r.conn(caller)
+	defer done()
+	got, err := redis.String(conn.Do("SET", key, value))
+	if err != nil {
+		return err
+	}
+	return checkOK(key, got)
+}
+
+func (r *redigoClient) pipeline(caller int, cmds []command) error {
+	conn, done := r.conn(caller)
+	defer done()
+	for i := range cmds {
+		var err error
+		if c := &cmds[i]; c.set {
+			err = conn.Send("SET", c.key, c.value)
+		} else {
+			err = conn.Send("GET", c.key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	for i := range cmds {
+		got, err := redis.String(conn.Receive())
+		if err != nil {
+			return err
+		}
+		if err := cmds[i].check(got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *redigoClient) pop(caller int, key string) error {
+	conn, done := r.conn(caller)
+	defer done()
+	got, err := redis.Strings(conn.Do("BLPOP", key, 5))
+	if err != nil {
+		return err
+	}
+	return checkPopped(key, got)
+}
+
+func (r *redigoClient) hold(caller int, key, value string) error {
+	conn, done := r.conn(caller)
+	defer done()
+	set, err := redis.String(conn.Do("SET", key, value))
+	if err != nil {
+		return err
+	}
+	got, err := redis.String(conn.Do("GET", key))
+	if err != nil {
+		return err
+	}
+	n, err := redis.Int64(conn.Do("STRLEN", key))
+	if err != nil {
+		return err
+	}
+	return checkHeld(key, value, set, got, n)
+}
+
+func (r *redigoClient) close() {
+	for _, c := range r.own {
+		_ = c.Close()
+	}
+	_ = r.pool.Close()
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+type respoolClient struct {
+	ctx    context.Context
+	client *respool.Client
+}
+
+// openRespool takes the defaults; only the bound is the case's: one more than
+// may be lent, since one connection is kept for shared use.
+func openRespool(ctx context.Context, addr string, c benchCase) (client, error) {
+	opt := respool.Options{Addr: addr}
+	if c.Conns > 0 {
+		opt.MaxConnections = c.Conns + 1
+	}
+	if c.Load == memory {
+		opt.Lanes = 2
+	}
+	cl, err := respool.New(opt)
+	if err != nil {
+		return nil, err
+	}
+	return &respoolClient{ctx, cl}, cl.Warm(ctx)
+}
+
+func (r *respoolClient) get(_ int, key, want string) error {
+	got, err := r.client.Do(r.ctx, "GET", key).Text()
+	if err != nil {
+		return err
+	}
+	return checkText(key, got, want)
+}
+
+func (r *respoolClient) set(_ int, key, value string) error {
+	got, err := r.client.Do(r.ctx, "SET", key, value).Text()
+	if err != nil {
+		return err
+	}
+	return checkOK(key, got)
+}
+
+func (r *respoolClient) pipeline(_ int, cmds []command) error {
+	p := r.client.Pipeline()
+	for i := range cmds {
+		if c := &cmds[i]; c.set {
+			p.Do("SET", c.key, c.value)
+		} else {
+			p.Do("GET", c.key)
+		}
+	}
+	replies, err := p.Exec(r.ctx)
+	if err != nil {
+		return err
+	}
+	for i := range cmds {
+		got, err := replies[i].Text()
+		if err != nil {
+			return err
+		}
+		if err := cmds[i].check(got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *respoolClient) pop(_ int, key string) error {
+	got, err := r.client.Do(r.ctx, "BLPOP", key, 5).Texts()
+	if err != nil {
+		return err
+	}
+	return checkPopped(key, got)
+}
+
+func (r *respoolClient) hold(_ int, key, value string) error {
+	conn, err := r.client.Acquire(r.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	set, err := conn.Do(r.ctx, "SET", key, value).Text()
+	if err != nil {
+		return err
+	}
+	got, err := conn.Do(r.ctx, "GET", key).Text()
+	if err != nil {
+		return err
+	}
+	n, err := conn.Do(r.ctx, "STRLEN", key).Int64()
+	if err != nil {
+		return err
+	}
+	return checkHeld(key, value, set, got, n)
+}
+
+func (r *respoolClient) close() { _ = r.client.Close(r.ctx) }

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// client is a Redis client under load. Its methods are called by many callers
+// at once and check what the server answered.
+type client interface {
+	get(caller int, key, want string) error
+	set(caller int, key, value string) error
+	pipeline(caller int, cmds []command) error
+	pop(caller int, key string) error         // BLPOP of an element that is popValue
+	hold(caller int, key, value string) error // SET, GET and STRLEN on a connection of one's own
+	close()
+}
+
+// command is one of a pipeline: SET with value, or GET where value is due.
+type command struct {
+	set        bool
+	key, value string
+}
+
+const popValue = "element"
+
+// redisBenchmark is the machine's own limit, measured with the tool that comes with Redis.
+const redisBenchmark = "redis-benchmark"
+
+// clients open each client with its best documented settings for the case.
+var clients = map[string]func(ctx context.Context, addr string, c benchCase) (client, error){
+	"respool":       openRespool,
+	"redigo":        openRedigo,
+	"rueidis":       openRueidis,
+	"rueidis-1":     openRueidisOne,
+	"go-redis":      openGoRedis,
+	"go-redis-auto": openGoRedisAuto,
+}
+
+func clientNames() string { return strings.Join(append(slices.Clone(everyone), redisBenchmark), ", ") }
+
+func checkClients(names []string) error {
+	for _, name := range names {
+		if clients[name] == nil && name != redisBenchmark {
+			return fmt.Errorf("no client is called %q: want one of %s", name, clientNames())
+		}
+	}
+	return nil
+}
+
+// wrong says that a reply is not what was stored.
+func wrong(what, key string, n, want int) error {
+	return fmt.Errorf("%s %s: the reply of %d bytes is not the %d bytes that were stored", what, key, n, want)
+}
+
+func checkText(key, got, want string) error {
+	if got != want {
+		return wrong("GET", key, len(got), len(want))
+	}
+	return nil
+}
+
+func checkBytes(key string, got []byte, want string) error {
+	if string(got) != want {
+		return wrong("GET", key, len(got), len(want))
+	}
+	return nil
+}
+
+func checkOK(key, got string) error {
+	if got != "OK" {
+		return fmt.Errorf("SET %s: the reply is %q: want OK", key, got)
+	}
+	return nil
+}
+
+func (c *command) check(got string) error {
+	if c.set {
+		return checkOK(c.key, got)
+	}
+	return checkText(c.key, got, c.value)
+}
+
+func checkPopped(key string, got []string) error {
+	if len(got) != 2 || got[0] != key || got[1] != popValue {
+		return fmt.Errorf("BLPOP %s: the reply is %.80q: want the key and %q", key, got, popValue)
+	}
+	return nil
+}
+
+func checkHeld(key, value, set, got string, n int64) error {
+	if err := checkOK(key, set); err != nil {
+		return err
+	}
+	if err := checkText(key, got, value); err != nil {
+		return err
+	}
+	if n != int64(len(value)) {
+		return fmt.Errorf("STRLEN %s: the reply is %d: want %d", key, n, len(value))
+	}
+	return nil
+}

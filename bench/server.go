@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// server is the redis-server that is measured on, and the connection that
+// watches it.
+type server struct {
+	addr    string
+	version string
+	cmd     *exec.Cmd // nil: not ours
+	dir     string
+
+	mu   sync.Mutex
+	conn redis.Conn
+}
+
+// openServer starts a redis-server, or takes the one at addr.
+func openServer(ctx context.Context, addr string) (*server, error) {
+	s := &server{addr: addr}
+	if addr == "" {
+		if err := s.start(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.connect(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) start() error {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return errors.New("redis-server is not installed: want it on the PATH, or --addr of one that runs")
+	}
+	if s.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return err
+	}
+	port := freePort()
+	s.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	s.cmd = exec.Command(path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
+		"--appendonly", "no", "--enable-debug-command", "yes", "--maxclients", "20000")
+	return s.cmd.Start()
+}
+
+func freePort() int {
+	for {
+		port := 10000 + rand.IntN(20000)
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port
+		}
+	}
+}
+
+func (s *server) connect(ctx context.Context) error {
+	var err error
+	for range 200 {
+		if s.conn, err = redis.DialContext(ctx, "tcp", s.addr); err == nil || s.cmd == nil {
+			break
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to the server: %w", err)
+	}
+	info, err := redis.String(s.conn.Do("INFO", "server"))
+	if err != nil {
+		return fmt.Errorf("INFO of the server at %s: %w", s.addr, err)
+	}
+	s.version = infoField(info, "redis_version")
+	return nil
+}
+
+func infoField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// store makes sure that the case's keys stand.
+func (s *server) store(c benchCase) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sets := [][]keyValue{makeKeys(smallSize, smallKeys)}
+	if c.Size > 0 && c.Size != smallSize {
+		sets = append(sets, makeKeys(c.Size, c.Keys))
+	}
+	for _, keys := range sets {
+		for _, k := range keys {
+			if _, err := s.conn.Do("SET", k.name, k.value); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := s.conn.Do("SET", limitKey, strings.Repeat("x", smallSize)); err != nil {
+		return err
+	}
+	_, err := s.conn.Do("DEL", popKey)
+	return err
+}
+
+// sockets is how many connections the server counts, the watcher's left out.
+func (s *server) sockets() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	info, err := redis.String(s.conn.Do("INFO", "clients"))
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(infoField(info, "connected_clients"))
+	return n - 1, err
+}
+
+// feedList is how long the list of BLPOP is kept.
+const feedList = 2000
+
+// feed makes the list of BLPOP long enough again.
+func (s *server) feed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := redis.Int(s.conn.Do("LLEN", popKey))
+	if err != nil || n >= feedList {
+		return err
+	}
+	args := redis.Args{popKey}
+	for range feedList - n {
+		args = append(args, popValue)
+	}
+	_, err = s.conn.Do("RPUSH", args...)
+	return err
+}
+
+func (s *server) close() {
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
+	if s.cmd != nil && s.cmd.Process != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	}
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+const popKey = "bench:list"
+
+// limitKey is what redis-benchmark reads.
+const limitKey = "key:__rand_int__"
+
+type keyValue struct{ name, value string }
+
+// makeKeys makes the keys of a size and what stands under them, the same in
+// every process.
+func makeKeys(size, n int) []keyValue {
+	keys := make([]keyValue, n)
+	for i := range keys {
+		name := fmt.Sprintf("bench:%d:%04d", size, i)
+		keys[i] = keyValue{name, strings.Repeat(name+"/", size/len(name)+1)[:size]}
+	}
+	return keys
+}
