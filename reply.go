@@ -86,6 +86,11 @@ func (r Reply) Kind() resp.Kind {
 
 // scalar gives the text of anything that is not an aggregate.
 func (r Reply) scalar() ([]byte, error) {
+	if r.err == nil {
+		if b, ok := resp.StringOf(r.frame); ok {
+			return b, nil
+		}
+	}
 	h, err := r.head()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -140,9 +141,22 @@ func operations(cl client, c benchCase) []operation {
 	return ops
 }
 
-// expected is how many operations a second there is room for before the lists
-// of latencies have to grow.
-const expected = 3e6
+const (
+	// expected is how many operations a second there is room for before the
+	// lists of latencies have to grow.
+	expected = 3e6
+	// Beyond so many callers one latency in a few is taken, since looking at the
+	// time costs what a tenth of an operation does.
+	everyUpTo  = 64
+	oneLatency = 8
+)
+
+// The phases of a measurement.
+const (
+	warming int32 = iota
+	measuring
+	over
+)
 
 // drive runs all operations at once for d, after a warm-up, and measures.
 func drive(ops []operation, d time.Duration) (measured, error) {
@@ -155,30 +169,42 @@ func drive(ops []operation, d time.Duration) (measured, error) {
 	for i := range results {
 		results[i].latencies = make([]time.Duration, 0, int(expected*d.Seconds())/len(ops)+1)
 	}
-	begin := time.Now().Add(d / warmUp)
-	end := begin.Add(d)
+	every := 1
+	if len(ops) > everyUpTo {
+		every = oneLatency
+	}
+	var phase atomic.Int32
 	var wg sync.WaitGroup
 	for i, op := range ops {
 		wg.Go(func() {
 			r := &results[i]
-			for at := time.Now(); at.Before(end); {
+			for n := i; phase.Load() != over; n++ {
+				timed := op.timed && n%every == 0
+				var began time.Time
+				if timed {
+					began = time.Now()
+				}
 				if r.err = op.do(); r.err != nil {
+					phase.Store(over)
 					return
 				}
-				now := time.Now()
-				if at.After(begin) && now.Before(end) {
-					r.done += op.weight
-					if op.timed {
-						r.latencies = append(r.latencies, now.Sub(at))
-					}
+				if phase.Load() != measuring {
+					continue
 				}
-				at = now
+				r.done += op.weight
+				if timed {
+					r.latencies = append(r.latencies, time.Since(began))
+				}
 			}
 		})
 	}
-	time.Sleep(time.Until(begin))
+	time.Sleep(d / warmUp)
 	cpu, allocs := processorTime(), allocations()
-	time.Sleep(time.Until(end))
+	began := time.Now()
+	phase.CompareAndSwap(warming, measuring)
+	time.Sleep(d)
+	took := time.Since(began)
+	phase.Store(over)
 	cpu, allocs = processorTime()-cpu, allocations()-allocs
 	wg.Wait()
 
@@ -197,7 +223,7 @@ func drive(ops []operation, d time.Duration) (measured, error) {
 	slices.Sort(all)
 	at := func(q float64) float64 { return micros(all[min(int(q*float64(len(all))), len(all)-1)]) }
 	return measured{
-		Ops: float64(done) / d.Seconds(),
+		Ops: float64(done) / took.Seconds(),
 		P50: at(0.5), P99: at(0.99), P999: at(0.999), Max: at(1),
 		CPU: micros(cpu) / float64(done), Allocs: float64(allocs) / float64(done),
 	}, nil

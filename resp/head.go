@@ -51,6 +51,27 @@ func ReadHead(b []byte) (Head, error) {
 	return h, nil
 }
 
+// StringOf is the text of a frame that is just one simple or bulk string, as most
+// replies are, and false for all others. It is [ReadHead] for those, at a fraction of
+// the cost.
+func StringOf(frame []byte) ([]byte, bool) {
+	const end = len("\r\n")
+	if len(frame) <= 1+end {
+		return nil, false
+	}
+	switch Kind(frame[0]) {
+	case SimpleString:
+		return frame[1 : len(frame)-end], true
+	case BulkString:
+		n, size := countLine(frame)
+		if size == 0 || len(frame) != size+n+end {
+			return nil, false
+		}
+		return frame[size : size+n], true
+	}
+	return nil, false
+}
+
 // headerLen is the length of the first line of the aggregate at the start of b.
 func headerLen(b []byte) (int, error) {
 	if _, size := countLine(b); size > 0 {

@@ -124,18 +124,18 @@ func (l *Lane) onTick() {
 func (l *Lane) expireLocked() {
 	for i := range l.queue.n {
 		q := l.queue.at(i)
+		if q.state.Load() != waiting {
+			continue
+		}
 		if q.due == 0 || q.due > l.clock.tick {
 			if q.block == 0 {
 				return
 			}
 			continue
 		}
-		if q.state.Load() != waiting {
-			continue
-		}
-		q.finish(left, l.failure("wait for the reply of", true, &wire.TimeoutError{
-			Text: fmt.Sprintf("no reply within the socket timeout of %v", l.cfg.ReplyTimeout)}))
-		if q.self {
+		err := l.failure("wait for the reply of", true, &wire.TimeoutError{
+			Text: fmt.Sprintf("no reply within the socket timeout of %v", l.cfg.ReplyTimeout)})
+		if q.finish(left, err) && q.self {
 			l.interruptReaderLocked()
 		}
 	}
@@ -149,11 +149,11 @@ func (l *Lane) stalledLocked(progress bool) bool {
 		return false
 	}
 	c.quiet++
-	if l.cfg.StallLimit <= 0 || head.block < 0 {
+	if l.cfg.StallLimit <= 0 || head.q.block < 0 {
 		return false
 	}
 	// The first quiet tick may follow the request at once.
-	return time.Duration(c.quiet-1)*c.period >= l.cfg.StallLimit+head.block
+	return time.Duration(c.quiet-1)*c.period >= l.cfg.StallLimit+head.q.block
 }
 
 // keepBuffer is the largest write buffer that an idle lane keeps.
@@ -161,10 +161,6 @@ const keepBuffer = 16 << 10
 
 // settleLocked lets go of what an idle lane does not need.
 func (l *Lane) settleLocked() {
-	if l.unwatch != nil {
-		l.unwatch()
-		l.unwatch, l.watching = nil, nil
-	}
 	if !l.flushing && cap(l.wbuf) > keepBuffer {
 		l.wbuf = nil
 	}

@@ -33,8 +33,8 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 		return nil, err
 	}
 	l.wbuf = buf
-	q := l.newRequest(1)
-	flush, read, company := l.enqueueLocked(q, len(buf)-start, opt)
+	q := l.newRequest()
+	flush, read, company := l.enqueueLocked(ctx, place{q, 1, len(buf) - start}, opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		return nil, err
@@ -52,10 +52,10 @@ func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]b
 		return nil, err
 	}
 	l.wbuf = append(l.wbuf, raw...)
-	q := l.newRequest(n)
+	q := l.newRequest()
 	q.multi = true
 	q.frames = make([][]byte, 0, n)
-	flush, read, company := l.enqueueLocked(q, len(raw), opt)
+	flush, read, company := l.enqueueLocked(ctx, place{q, n, len(raw)}, opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		if q.state.Load() == done {
@@ -89,7 +89,7 @@ func (l *Lane) Send(raw []byte) error {
 // enter waits for room in the window, for want and the bytes of args, and
 // returns with mu held, or with an error and mu free.
 func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) error {
-	if ctx.Done() != nil && ended(ctx) {
+	if ended(ctx) {
 		if opt.Reserved {
 			l.Unreserve()
 		}
@@ -181,46 +181,54 @@ func (l *Lane) windowFailure(err error) error {
 	return l.failure("write", false, err)
 }
 
-// enqueueLocked takes a place in the queue for q, whose n bytes stand in wbuf,
-// and tells the caller what else falls to it: to flush, to read for itself,
+// enqueueLocked puts a request in the queue, whose bytes stand in wbuf, and tells the caller what else falls to it: to flush, to read for itself,
 // and whether others are about.
-func (l *Lane) enqueueLocked(q *request, n int, opt Options) (flush, read, company bool) {
-	q.start, q.bytes = l.queued, n
-	l.queued += uint64(n)
-	l.dueBytes += n
+func (l *Lane) enqueueLocked(ctx context.Context, p place, opt Options) (flush, read, company bool) {
+	q := p.q
+	q.start = l.queued
+	l.queued += uint64(p.bytes)
+	l.dueBytes += p.bytes
 	if q.block = opt.Block; q.block > longestBlock {
 		q.block = -1
 	}
 	l.startClockLocked()
+	l.patrolLocked(ctx, q)
 	q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
-	l.queue.push(q)
-	l.due += q.want
+	l.queue.push(p)
+	l.due += p.want
 	l.depth.Store(int32(l.due))
 	flush, l.flushing = !l.flushing, true
 	if l.reading == nobody {
 		l.reading, read, q.self = caller, true, true
 	}
-	return flush, read, l.queue.n > 1
+	company = l.queue.n > 1 || l.expect > 1
+	l.expect = max(0, l.expect-1)
+	return flush, read, company
 }
 
 // await does the caller's share of the work and waits for the replies.
-func (l *Lane) await(ctx context.Context, q *request, flush, read, company bool) error {
+func (l *Lane) await(ctx context.Context, q *request, flush, read, company bool) (err error) {
 	if flush {
 		l.flush(company)
 	}
-	if read {
-		return l.readForSelf(ctx, q)
-	}
-	if ctx.Done() == nil {
+	switch {
+	case read:
+		err = l.readForSelf(q)
+	case q.ctx != nil || ctx.Done() == nil:
 		<-q.wake
-		return q.err
+		err = q.err
+	default:
+		select {
+		case <-q.wake:
+			err = q.err
+		case <-ctx.Done():
+			err = l.leave(ctx, q)
+		}
 	}
-	select {
-	case <-q.wake:
-		return q.err
-	case <-ctx.Done():
-		return l.leave(ctx, q)
+	if err != nil && q.unwatch != nil {
+		q.unwatch()
 	}
+	return err
 }
 
 // leave gives up waiting because ctx ended.

@@ -18,7 +18,7 @@ func (l *Lane) flush(company bool) {
 			l.mu.Unlock()
 			return
 		}
-		if !l.conn.CanTryWrite() {
+		if !l.conn.CanTry() {
 			l.toWriterLocked(out)
 			l.mu.Unlock()
 			return

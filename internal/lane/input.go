@@ -35,11 +35,12 @@ type input struct {
 	big     []byte
 	largest int // the largest frame read whole: so much may be trusted next time
 	frames  []frame
+	poll    poller
 }
 
 // fill reads once and finds the frames that are whole now. Frames may be
-// there beside an error.
-func (in *input) fill(conn *wire.Conn) (n int, err error) {
+// there beside an error. With due, replies are awaited.
+func (in *input) fill(conn *wire.Conn, due bool) (n int, err error) {
 	clear(in.frames)
 	in.frames = in.frames[:0]
 	if in.big != nil && in.scanner.Need() >= bigRead {
@@ -47,7 +48,7 @@ func (in *input) fill(conn *wire.Conn) (n int, err error) {
 	}
 	in.makeRoom()
 	at := in.w
-	n, err = conn.Read(in.buf[in.w:])
+	n, err = in.poll.read(conn, in.buf[in.w:], due)
 	in.w += n
 	if perr := in.scan(at); perr != nil {
 		return n, perr

@@ -51,50 +51,58 @@ const (
 // Lane is one connection shared by any number of callers. All methods are
 // safe for concurrent use.
 type Lane struct {
-	cfg  *Config
-	conn *wire.Conn
-
-	depth   atomic.Int32  // replies due; a hint for those who choose a lane
-	usedAt  atomic.Int64  // unix nanoseconds of the last tick that saw activity
-	bytesIn atomic.Uint64 // bytes read
-	Born    time.Time
-
-	requests sync.Pool // of *request
-
-	mu       sync.Mutex
-	wbuf     []byte // encoded and not yet offered to the socket
-	spare    []byte // the other buffer, while no flush is under way
-	queue    ring
-	due      int    // replies due, the sum of want at enqueue time less what came
-	dueBytes int    // bytes of the requests in the queue
-	queued   uint64 // bytes appended since the lane began
-	offered  uint64 // bytes the socket was offered, or took where that is known
-	flushing bool
-	reading  role
-	shallow  int // replies in a row that the background reader read for a lone caller
-	window   waitList
-	granted  load // window room promised to waiters and not yet used
-	reserved int  // places promised by Reserve
-	draining bool
-	drained  func()          // called once the lane has nothing left, while draining
-	dead     error           // cause of the end
-	selfDone <-chan struct{} // Done of the ctx of the caller that reads for itself
-	watching <-chan struct{} // Done of the ctx whose end interrupts that caller
-	unwatch  func() bool
-	kicked   bool // InterruptRead was called and not yet taken back
-	clock    clock
-	onPush   func(frame []byte)
-	pushOnly bool
-	writing  bool // the writer goroutine was started
-
+	// Set once, and read by all.
+	cfg    *Config
+	conn   *wire.Conn
+	Born   time.Time
 	bgWake chan struct{} // capacity 1: the background reader has the read half, or the lane is dead
 	wrWake chan []byte   // capacity 1: bytes for the writer goroutine
 	wrDone chan struct{} // closed when the writer goroutine has ended
 	gone   chan struct{} // closed with the lane's death
 	abort  chan struct{} // closed by Abort: no lingering
 
-	in input // owned by whoever reads
+	usedAt   atomic.Int64 // unix nanoseconds of the last tick that saw activity
+	requests sync.Pool    // of *request
+
+	// What each command changes, together: its processor has to fetch it from
+	// the one that ran the last command.
+	_        [cacheLine]byte
+	mu       sync.Mutex
+	depth    atomic.Int32 // replies due; a hint for those who choose a lane
+	reading  role
+	flushing bool
+	draining bool
+	pushOnly bool
+	wbuf     []byte // encoded and not yet offered to the socket
+	queue    ring
+	due      int    // replies due, the sum of want at enqueue time less what came
+	dueBytes int    // bytes of the requests in the queue
+	queued   uint64 // bytes appended since the lane began
+	expect   int    // callers whose replies came with the last read and who may be about to send again
+	granted  load   // window room promised to waiters and not yet used
+	dead     error  // cause of the end
+
+	// What changes more rarely, under mu.
+	clock    clock
+	patrol   patrol
+	window   waitList
+	spare    []byte // the other buffer, while no flush is under way
+	offered  uint64 // bytes the socket was offered, or took where that is known
+	shallow  int    // replies in a row that the background reader read for a lone caller
+	reserved int    // places promised by Reserve
+	drained  func() // called once the lane has nothing left, while draining
+	kicked   bool   // InterruptRead was called and not yet taken back
+	writing  bool   // the writer goroutine was started
+	onPush   func(frame []byte)
+
+	_       [cacheLine]byte
+	in      input         // owned by whoever reads
+	bytesIn atomic.Uint64 // bytes read
 }
+
+// cacheLine keeps what different processors write apart. Some fetch two lines
+// of 64 bytes at a time.
+const cacheLine = 128
 
 // New takes conn over and starts the lane's reader.
 func New(conn *wire.Conn, cfg *Config) *Lane {
@@ -206,14 +214,11 @@ func (l *Lane) Condemn(cause error) {
 	}
 	l.dead = cause
 	close(l.gone)
-	if l.unwatch != nil {
-		l.unwatch()
-		l.unwatch, l.watching = nil, nil
-	}
 	l.clock.stop()
+	l.patrol.stop()
 	orphans := make([]*request, 0, l.queue.n)
 	for l.queue.n > 0 {
-		orphans = append(orphans, l.queue.front())
+		orphans = append(orphans, l.queue.front().q)
 		l.queue.pop()
 	}
 	l.due, l.dueBytes = 0, 0

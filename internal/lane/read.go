@@ -1,10 +1,10 @@
 package lane
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -53,7 +53,11 @@ func (l *Lane) readInBackground() bool {
 	if l.Err() != nil {
 		return false
 	}
-	n, err := l.in.fill(l.conn)
+	if l.depth.Load() == 0 && len(l.in.frames) > 0 {
+		// Those who were answered just now may be about to send again.
+		runtime.Gosched()
+	}
+	n, err := l.in.fill(l.conn, l.depth.Load() > 0)
 	l.bytesIn.Add(uint64(n))
 	if cerr := l.complete(nil); cerr != nil {
 		err = cerr
@@ -84,18 +88,11 @@ func (l *Lane) readInBackground() bool {
 	return true
 }
 
-// readForSelf reads until the reply to q is there: the caller was alone when
-// it sent q. Replies that belong to others are handed out on the way.
-func (l *Lane) readForSelf(ctx context.Context, q *request) error {
-	if done := ctx.Done(); done != nil {
-		l.watch(ctx, done)
-		if ended(ctx) && q.state.CompareAndSwap(waiting, left) {
-			l.handOver()
-			return l.failure("wait for the reply of", true, ctx.Err())
-		}
-	}
+// readForSelf reads until q is decided: the caller was alone when it sent q.
+// Replies that belong to others are handed out on the way.
+func (l *Lane) readForSelf(q *request) error {
 	for q.state.Load() == waiting {
-		n, err := l.in.fill(l.conn)
+		n, err := l.in.fill(l.conn, true)
 		l.bytesIn.Add(uint64(n))
 		if cerr := l.complete(q); cerr != nil {
 			err = cerr
@@ -107,16 +104,14 @@ func (l *Lane) readForSelf(ctx context.Context, q *request) error {
 			l.Condemn(readError(err))
 			break
 		}
-		if ctx.Err() != nil && q.state.CompareAndSwap(waiting, left) {
-			l.handOver()
-			return l.failure("wait for the reply of", true, ctx.Err())
-		}
+		// Interrupted, since q was decided, or the lane is dead: whoever
+		// condemned it decides about q.
 		l.mu.Lock()
 		dead := l.dead != nil
 		l.resumeLocked()
 		l.mu.Unlock()
 		if dead {
-			break // whoever condemned the lane decides about q
+			break
 		}
 	}
 	l.handOver()
@@ -131,7 +126,6 @@ func (l *Lane) readForSelf(ctx context.Context, q *request) error {
 // pushes are due or the lane is dead, to nobody otherwise.
 func (l *Lane) handOver() {
 	l.mu.Lock()
-	l.selfDone = nil
 	l.resumeLocked()
 	if l.queue.n == 0 && l.dead == nil && !l.pushOnly {
 		l.reading = nobody
@@ -141,28 +135,6 @@ func (l *Lane) handOver() {
 		l.wakeReader()
 	}
 	l.unlockDrained()
-}
-
-// watch makes the end of ctx interrupt the caller that reads for itself. The
-// registration is kept for the next command under the same ctx.
-func (l *Lane) watch(ctx context.Context, done <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.selfDone = done
-	if l.watching == done || l.dead != nil {
-		return
-	}
-	if l.unwatch != nil {
-		l.unwatch()
-	}
-	l.watching = done
-	l.unwatch = context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.reading == caller && l.selfDone == done {
-			l.interruptReaderLocked()
-		}
-	})
 }
 
 func (l *Lane) interruptReaderLocked() {
@@ -192,7 +164,9 @@ func (l *Lane) complete(self *request) error {
 		l.mu.Unlock()
 		return nil
 	}
+	before := l.queue.n
 	asked := l.matchLocked(frames)
+	l.expect = before - l.queue.n
 	l.depth.Store(int32(l.due))
 	l.grantLocked()
 	onPush := l.onPush
@@ -226,23 +200,23 @@ func (l *Lane) matchLocked(frames []frame) int {
 	partial := -1
 	for i := range frames {
 		f := &frames[i]
-		q := l.queue.front()
-		if f.push || q == nil && l.pushOnly {
+		p := l.queue.front()
+		if f.push || p == nil && l.pushOnly {
 			continue
 		}
-		if q == nil {
+		if p == nil {
 			asked = i
 			break
 		}
 		if partial < 0 {
 			partial = i
 		}
-		f.q = q
-		q.want--
+		f.q = p.q
+		p.want--
 		l.due--
-		if q.want == 0 {
+		if p.want == 0 {
 			f.last = true
-			l.dueBytes -= q.bytes
+			l.dueBytes -= p.bytes
 			l.queue.pop()
 			partial = -1
 		}

@@ -1,41 +1,50 @@
 package lane
 
+// place is a request in the queue, with what the reader counts down there: it
+// need not touch the request itself, which is in another processor's cache.
+type place struct {
+	q     *request
+	want  int // replies still due
+	bytes int // of its commands
+}
+
 // ring is the queue of requests whose replies are due, in the order of their
 // bytes. It grows by doubling and never shrinks: its size is bounded by the
 // lane's window.
 type ring struct {
-	buf  []*request // length a power of two
+	buf  []place // length a power of two
 	head int
 	n    int
 }
 
-func (r *ring) push(q *request) {
+func (r *ring) push(p place) {
 	if r.n == len(r.buf) {
 		r.grow()
 	}
-	r.buf[(r.head+r.n)&(len(r.buf)-1)] = q
+	r.buf[(r.head+r.n)&(len(r.buf)-1)] = p
 	r.n++
 }
 
-func (r *ring) front() *request {
+// front is the first place, valid until the next call, or nil.
+func (r *ring) front() *place {
 	if r.n == 0 {
 		return nil
 	}
-	return r.buf[r.head]
+	return &r.buf[r.head]
 }
 
-func (r *ring) at(i int) *request { return r.buf[(r.head+i)&(len(r.buf)-1)] }
+func (r *ring) at(i int) *request { return r.buf[(r.head+i)&(len(r.buf)-1)].q }
 
 func (r *ring) pop() {
-	r.buf[r.head] = nil
+	r.buf[r.head] = place{}
 	r.head = (r.head + 1) & (len(r.buf) - 1)
 	r.n--
 }
 
 func (r *ring) grow() {
-	bigger := make([]*request, max(16, 2*len(r.buf)))
+	bigger := make([]place, max(16, 2*len(r.buf)))
 	for i := range r.n {
-		bigger[i] = r.at(i)
+		bigger[i] = r.buf[(r.head+i)&(len(r.buf)-1)]
 	}
 	r.buf, r.head = bigger, 0
 }

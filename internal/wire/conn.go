@@ -20,7 +20,7 @@ type Conn struct {
 	protocol int
 	server   string
 	leftover []byte // read behind the handshake's last reply
-	try      *tryWriter
+	try      *trier // nil: not to be had
 }
 
 func newConn(nc net.Conn, addr string) *Conn {
@@ -28,7 +28,7 @@ func newConn(nc net.Conn, addr string) *Conn {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn: // nothing that wraps one, whose Write may do more
 		if raw, err := nc.(syscall.Conn).SyscallConn(); err == nil {
-			c.try = newTryWriter(raw)
+			c.try = newTrier(raw)
 		}
 	}
 	return c
@@ -56,13 +56,22 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Write writes all of b, blocking.
 func (c *Conn) Write(b []byte) (int, error) { return c.nc.Write(b) }
 
-// CanTryWrite reports whether TryWrite works on this connection: on plain
-// sockets, not on TLS, whose records cannot be written in part.
-func (c *Conn) CanTryWrite() bool { return c.try != nil }
+// CanTry reports whether TryRead and TryWrite work on this connection: on
+// plain sockets, not on TLS, whose records cannot be passed on in part.
+func (c *Conn) CanTry() bool { return c.try != nil }
+
+// TryRead reads what is there, without waiting. Zero without an error means
+// that there is nothing yet.
+func (c *Conn) TryRead(b []byte) (int, error) {
+	if len(c.leftover) > 0 {
+		return c.Read(b)
+	}
+	return c.try.tryRead(b)
+}
 
 // TryWrite writes as much of b as the socket takes without blocking. A short
 // count without an error means that the socket is full.
-func (c *Conn) TryWrite(b []byte) (int, error) { return c.try.write(b) }
+func (c *Conn) TryWrite(b []byte) (int, error) { return c.try.tryWrite(b) }
 
 // past is a deadline that has always passed.
 var past = time.Unix(1, 0)

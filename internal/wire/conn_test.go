@@ -83,7 +83,7 @@ func TestTryWriteNeverBlocks(t *testing.T) {
 		total <- n
 	})
 	c := dial(t, s.config())
-	if !c.CanTryWrite() {
+	if !c.CanTry() {
 		t.Fatal("a plain socket is not written in part")
 	}
 	chunk := make([]byte, 1<<20)
@@ -137,7 +137,7 @@ func TestAWrappersWriteIsNotBypassed(t *testing.T) {
 		}
 		return shouting{nc.(*net.TCPConn)}, nil
 	}
-	if dial(t, cfg).CanTryWrite() {
+	if dial(t, cfg).CanTry() {
 		t.Error("the wrapper would be bypassed")
 	}
 }

@@ -235,8 +235,8 @@ func TestTLSAndUnixSocketsWork(t *testing.T) {
 	s := serve(t, overTLS(redis(nil)))
 	cfg := s.config()
 	cfg.TLS = &tls.Config{InsecureSkipVerify: true}
-	if c := dial(t, cfg); c.CanTryWrite() || c.Protocol() != 3 {
-		t.Errorf("try %v, protocol %d", c.CanTryWrite(), c.Protocol())
+	if c := dial(t, cfg); c.CanTry() || c.Protocol() != 3 {
+		t.Errorf("try %v, protocol %d", c.CanTry(), c.Protocol())
 	}
 	dir, err := os.MkdirTemp("", "wire") // t.TempDir may be too long for a socket
 	if err != nil {

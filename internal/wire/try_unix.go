@@ -1,0 +1,62 @@
+//go:build unix
+
+package wire
+
+import (
+	"io"
+	"syscall"
+)
+
+// trier reads and writes a socket without ever waiting for it.
+type trier struct{ read, write tryHalf }
+
+// tryHalf is one direction. Its function values are made once, so that a call
+// allocates nothing.
+type tryHalf struct {
+	run  func(func(fd uintptr) bool) error // the raw connection's Read or Write
+	call func(fd int, b []byte) (int, error)
+	fn   func(fd uintptr) bool
+	buf  []byte
+	n    int
+	err  error
+}
+
+func newTrier(raw syscall.RawConn) *trier {
+	t := &trier{read: tryHalf{run: raw.Read, call: syscall.Read}, write: tryHalf{run: raw.Write, call: syscall.Write}}
+	t.read.fn, t.write.fn = t.read.once, t.write.once
+	return t
+}
+
+// once never asks to be called again: what can't be done now is left undone.
+func (h *tryHalf) once(fd uintptr) bool {
+	for {
+		n, err := h.call(int(fd), h.buf)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			h.n, h.err = 0, nil
+		case err != nil:
+			h.n, h.err = 0, err
+		default:
+			h.n, h.err = n, nil
+			if n == 0 && len(h.buf) > 0 {
+				h.err = io.EOF
+			}
+		}
+		return true
+	}
+}
+
+func (h *tryHalf) do(b []byte) (int, error) {
+	h.buf = b
+	err := h.run(h.fn)
+	h.buf = nil
+	if err != nil {
+		return 0, err
+	}
+	return h.n, h.err
+}
+
+func (t *trier) tryRead(b []byte) (int, error)  { return t.read.do(b) }
+func (t *trier) tryWrite(b []byte) (int, error) { return t.write.do(b) }
