@@ -39,8 +39,8 @@ type input struct {
 }
 
 // fill reads once and finds the frames that are whole now. Frames may be
-// there beside an error. With due, replies are awaited.
-func (in *input) fill(conn *wire.Conn, due bool) (n int, err error) {
+// there beside an error. With soon, a reply is expected soon.
+func (in *input) fill(conn *wire.Conn, soon bool) (n int, err error) {
 	clear(in.frames)
 	in.frames = in.frames[:0]
 	if in.big != nil && in.scanner.Need() >= bigRead {
@@ -48,7 +48,7 @@ func (in *input) fill(conn *wire.Conn, due bool) (n int, err error) {
 	}
 	in.makeRoom()
 	at := in.w
-	n, err = in.poll.read(conn, in.buf[in.w:], due)
+	n, err = in.poll.read(conn, in.buf[in.w:], soon)
 	in.w += n
 	if perr := in.scan(at); perr != nil {
 		return n, perr

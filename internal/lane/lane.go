@@ -112,6 +112,7 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 		wrDone: make(chan struct{}), gone: make(chan struct{}), abort: make(chan struct{}),
 	}
 	l.in.scanner.Limit = cfg.ReplyLimit
+	l.in.poll.init(conn)
 	l.usedAt.Store(l.Born.UnixNano())
 	l.mu.Lock()
 	l.startClockLocked()

@@ -7,16 +7,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// polling is held by the one goroutine of the process that polls. A second
-// one would take a processor from those who have work, the server perhaps
-// among them.
-var polling atomic.Bool
+// One goroutine of the process polls at a time, and only while no other lane
+// expects a reply: those who poll take a processor from those who have work,
+// the server perhaps among them.
+var (
+	polling  atomic.Bool
+	sleeping atomic.Int32 // lanes that expect a reply soon and sleep until it is there
+)
 
 // poller looks for a reply again and again for a while before it sleeps: a
 // server nearby answers sooner than a sleeping thread is awake, and between two
 // looks other goroutines run. It keeps account of what that brings and rests
 // for longer and longer where replies take their time.
 type poller struct {
+	off    bool
 	credit int // gained by replies that came in time, lost by others
 	rest   int // waits still to go by without polling
 	rests  int // in a row that brought nothing
@@ -30,40 +34,48 @@ const (
 	mostRests  = 8  // rests double up to here
 )
 
-// read reads once, waiting for the first byte. It polls only if replies are due.
-func (p *poller) read(conn *wire.Conn, b []byte, due bool) (int, error) {
-	if !due || !conn.CanTry() {
+// init switches polling off where it can't be done, and where a goroutine that
+// is always ready would keep the only processor from asking for other sockets.
+func (p *poller) init(conn *wire.Conn) { p.off = !conn.CanTry() || runtime.GOMAXPROCS(0) < 2 }
+
+// read reads once, waiting for the first byte. With soon, a reply is expected:
+// then it polls first.
+func (p *poller) read(conn *wire.Conn, b []byte, soon bool) (int, error) {
+	if !soon || p.off {
 		return conn.Read(b)
 	}
 	if p.rest > 0 {
 		p.rest--
-		return conn.Read(b)
+	} else if polling.CompareAndSwap(false, true) {
+		n, err := p.look(conn, b)
+		polling.Store(false)
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
-	if !polling.CompareAndSwap(false, true) {
-		return conn.Read(b)
-	}
-	n, err := look(conn, b)
-	polling.Store(false)
-	if n > 0 || err != nil {
-		p.credit, p.rests = min(p.credit+1, mostCredit), 0
-		return n, err
+	// Sleeping leaves this processor to the server, if it is waiting for one.
+	sleeping.Add(1)
+	defer sleeping.Add(-1)
+	return conn.Read(b)
+}
+
+// look polls until there is something, and returns nothing if that takes too
+// long or others wait as well.
+func (p *poller) look(conn *wire.Conn, b []byte) (n int, err error) {
+	for range looks {
+		if n, err = conn.TryRead(b); n > 0 || err != nil {
+			p.credit, p.rests = min(p.credit+1, mostCredit), 0
+			return n, err
+		}
+		if sleeping.Load() > 0 {
+			return 0, nil
+		}
+		runtime.Gosched()
 	}
 	if p.credit -= missCosts; p.credit < -mostCredit {
 		p.credit = -mostCredit / 2
 		p.rest = firstRest << p.rests
 		p.rests = min(p.rests+1, mostRests)
-	}
-	// Sleeping now leaves this processor to the server, if it is waiting for one.
-	return conn.Read(b)
-}
-
-// look polls until there is something, and returns nothing if that takes too long.
-func look(conn *wire.Conn, b []byte) (n int, err error) {
-	for range looks {
-		if n, err = conn.TryRead(b); n > 0 || err != nil {
-			return n, err
-		}
-		runtime.Gosched()
 	}
 	return 0, nil
 }

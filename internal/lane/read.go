@@ -50,14 +50,15 @@ func (l *Lane) wakeReader() {
 
 // readInBackground reads once and reports whether to go on.
 func (l *Lane) readInBackground() bool {
-	if l.Err() != nil {
-		return false
-	}
 	if l.depth.Load() == 0 && len(l.in.frames) > 0 {
 		// Those who were answered just now may be about to send again.
 		runtime.Gosched()
 	}
-	n, err := l.in.fill(l.conn, l.depth.Load() > 0)
+	soon, dead := l.expects()
+	if dead {
+		return false
+	}
+	n, err := l.in.fill(l.conn, soon)
 	l.bytesIn.Add(uint64(n))
 	if cerr := l.complete(nil); cerr != nil {
 		err = cerr
@@ -88,11 +89,20 @@ func (l *Lane) readInBackground() bool {
 	return true
 }
 
+// expects tells whether a reply is due that the server does not hold back, and
+// whether the lane is dead.
+func (l *Lane) expects() (soon, dead bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	head := l.queue.front()
+	return head != nil && head.q.block == 0, l.dead != nil
+}
+
 // readForSelf reads until q is decided: the caller was alone when it sent q.
 // Replies that belong to others are handed out on the way.
 func (l *Lane) readForSelf(q *request) error {
 	for q.state.Load() == waiting {
-		n, err := l.in.fill(l.conn, true)
+		n, err := l.in.fill(l.conn, q.block == 0)
 		l.bytesIn.Add(uint64(n))
 		if cerr := l.complete(q); cerr != nil {
 			err = cerr
