@@ -313,6 +313,17 @@ func commandName(args []any) (string, error) {
 
 // checkArgs tells of arguments that can't be sent, before anything is waited for.
 func checkArgs(args []any) error {
+	usual := true
+	for _, a := range args {
+		switch a.(type) {
+		case string, []byte, int, int64, float64:
+		default:
+			usual = false
+		}
+	}
+	if usual && len(args) > 0 {
+		return nil
+	}
 	_, err := resp.AppendCommand(nil, args)
 	return err
 }

@@ -46,7 +46,7 @@ func (p *poller) read(conn *wire.Conn, b []byte, soon bool) (int, error) {
 	}
 	if p.rest > 0 {
 		p.rest--
-	} else if polling.CompareAndSwap(false, true) {
+	} else if sleeping.Load() == 0 && polling.CompareAndSwap(false, true) {
 		n, err := p.look(conn, b)
 		polling.Store(false)
 		if n > 0 || err != nil {

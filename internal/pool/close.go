@@ -49,6 +49,9 @@ func (p *Pool) stopTimersLocked() {
 	if p.reaper != nil {
 		p.reaper.Stop()
 	}
+	if p.expiry != nil {
+		p.expiry.Stop()
+	}
 }
 
 func (p *Pool) checkEmptyLocked() {

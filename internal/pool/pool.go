@@ -91,6 +91,9 @@ type Pool struct {
 	watchers   []chan struct{} // closed at the next change, for Warm
 	waitLane   waitQueue
 	waitConn   waitQueue
+	waiters    sync.Pool   // of *waiter
+	expiry     *time.Timer // of those who wait too long
+	expiring   bool        // expiry is set
 	seq        uint64
 	backoff    backoff
 	wake       *time.Timer // serves again when a dial is allowed

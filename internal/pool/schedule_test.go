@@ -205,8 +205,9 @@ func TestConnsAreReplacedAtTheEndOfTheirLife(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		// Ten minutes, each conn living 54 to 60 s plus the reaper's round.
-		if st := p.Stats(); st.Closed < 7 || st.Lanes != 1 || st.Condemned != 0 {
+		// Ten minutes, each conn living 54 to 60 s plus the reaper's round. The end
+		// may fall where an old lane still stands beside its successor.
+		if st := p.Stats(); st.Closed < 7 || st.Lanes < 1 || st.Lanes > 2 || st.Condemned != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

@@ -32,7 +32,7 @@ func (p *Pool) turn(w *waiter) bool {
 	if p.max > 1 {
 		return true
 	}
-	for _, q := range []*waitQueue{&p.waitLane, &p.waitConn} {
+	for _, q := range p.queues() {
 		if q.first != nil && q.first.seq < w.seq {
 			return false
 		}
@@ -53,7 +53,7 @@ func (p *Pool) serveLaneWaitersLocked() bool {
 	}
 	served := false
 	for p.waitLane.n > 0 && p.turn(p.waitLane.first) && c.lane.Reserve() {
-		p.waitLane.grant(grant{conn: c})
+		p.grantLocked(&p.waitLane, grant{conn: c})
 		served = true
 	}
 	return served
@@ -79,7 +79,7 @@ func (p *Pool) serveConnWaitersLocked() bool {
 		return false
 	}
 	p.lendLocked(c, p.waitConn.first.want)
-	p.waitConn.grant(grant{conn: c})
+	p.grantLocked(&p.waitConn, grant{conn: c})
 	return true
 }
 
@@ -145,6 +145,7 @@ func (c *Conn) drained() {
 // settleLocked makes a clean, unused conn idle, or closes it.
 func (p *Pool) settleLocked(c *Conn) {
 	p.removeLaneLocked(c)
+	now := time.Now()
 	switch {
 	case c.retire != "":
 		p.closeLocked(c, c.retire)
@@ -152,11 +153,11 @@ func (p *Pool) settleLocked(c *Conn) {
 		p.closeLocked(c, "the client was closed")
 	case p.usedLocked() > p.max:
 		p.closeLocked(c, "over the limit after a resize")
-	case c.expired(time.Now()):
+	case c.expired(now):
 		p.closeLocked(c, "maximum lifetime")
 	default:
 		p.moveLocked(c, idle)
-		c.idleSince = time.Now()
+		c.idleSince = now
 		p.stack = append(p.stack, c)
 	}
 }

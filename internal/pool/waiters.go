@@ -10,9 +10,10 @@ import (
 
 // waiter is a caller that waits for a conn.
 type waiter struct {
-	want class // shared, dedicated or subscribed
-	seq  uint64
-	ch   chan grant // capacity 1
+	want  class // shared, dedicated or subscribed
+	seq   uint64
+	began time.Time  // zero for one that was served at once
+	ch    chan grant // capacity 1
 
 	prev, next *waiter
 	listed     bool
@@ -61,19 +62,35 @@ func (q *waitQueue) remove(w *waiter) bool {
 	return true
 }
 
-func (q *waitQueue) grant(g grant) {
+// grantLocked ends the wait of the first in q.
+func (p *Pool) grantLocked(q *waitQueue, g grant) {
 	w := q.first
 	q.remove(w)
+	if !w.began.IsZero() {
+		p.waitEndedLocked(w, g.err)
+	}
 	w.ch <- g
 }
 
+func (p *Pool) waitEndedLocked(w *waiter, err error) {
+	took := time.Since(w.began)
+	p.statistic.waited += took
+	p.statistic.longestWait = max(p.statistic.longestWait, took)
+	if err != nil {
+		p.statistic.waitsInVain++
+	}
+	p.emitLocked(Event{Kind: WaitEnded, Class: w.want.String(), Duration: took, Err: err})
+}
+
 func (p *Pool) failWaitersLocked(err error) {
-	for _, q := range []*waitQueue{&p.waitLane, &p.waitConn} {
+	for _, q := range p.queues() {
 		for q.n > 0 {
-			q.grant(grant{err: err})
+			p.grantLocked(q, grant{err: err})
 		}
 	}
 }
+
+func (p *Pool) queues() [2]*waitQueue { return [2]*waitQueue{&p.waitLane, &p.waitConn} }
 
 func (p *Pool) queueFor(want class) *waitQueue {
 	if want == shared {
@@ -94,19 +111,26 @@ func (p *Pool) obtain(ctx context.Context, want class) (*Conn, error) {
 	}
 	p.started = true
 	p.seq++
-	w := &waiter{want: want, seq: p.seq, ch: make(chan grant, 1)}
+	w, ok := p.waiters.Get().(*waiter)
+	if !ok {
+		w = &waiter{ch: make(chan grant, 1)}
+	}
+	w.want, w.seq, w.began = want, p.seq, time.Time{}
 	q := p.queueFor(want)
 	q.push(w)
 	p.serveLocked()
-	if !w.listed {
-		p.unlock()
-		g := <-w.ch
-		return g.conn, g.err
+	if w.listed {
+		w.began = time.Now()
+		p.statistic.waits++
+		p.emitLocked(Event{Kind: WaitBegan, Class: want.String()})
+		if !p.expiring {
+			p.expireLaterLocked(p.cfg.WaitTimeout)
+		}
 	}
-	p.statistic.waits++
-	p.emitLocked(Event{Kind: WaitBegan, Class: want.String()})
 	p.unlock()
-	return p.await(ctx, w, q)
+	g := p.await(ctx, w, q)
+	p.waiters.Put(w)
+	return g.conn, g.err
 }
 
 // refusalLocked says why a caller may not even wait.
@@ -123,50 +147,67 @@ func (p *Pool) refusalLocked() error {
 	return nil
 }
 
-func (p *Pool) await(ctx context.Context, w *waiter, q *waitQueue) (*Conn, error) {
-	began := time.Now()
-	timer := time.NewTimer(p.cfg.WaitTimeout)
-	defer timer.Stop()
-	var g grant
+func (p *Pool) await(ctx context.Context, w *waiter, q *waitQueue) (g grant) {
+	if ctx.Done() == nil {
+		return <-w.ch
+	}
 	select {
 	case g = <-w.ch:
-		p.waitEnded(w, began, g.err)
-		return g.conn, g.err
+		return g
 	case <-ctx.Done():
-	case <-timer.C:
 	}
 	p.mu.Lock()
-	if !q.remove(w) {
-		// Granted in the same moment: it is here, and it is taken unless ctx ended.
-		g = <-w.ch
-		if g.err == nil && ctx.Err() != nil {
-			p.giveBackLocked(g.conn, w.want)
-			g = grant{err: p.ctxError(ctx)}
-		}
-	} else if ctx.Err() != nil {
+	defer p.unlock()
+	if q.remove(w) {
 		g.err = p.ctxError(ctx)
-	} else {
-		g.err = fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())
+		p.waitEndedLocked(w, g.err)
+	} else if g = <-w.ch; g.err == nil { // granted in the same moment
+		p.giveBackLocked(g.conn, w.want)
+		g = grant{err: p.ctxError(ctx)}
+		p.statistic.waitsInVain++
 	}
 	p.serveLocked() // it may have been what the others waited behind
-	p.unlock()
-	p.waitEnded(w, began, g.err)
-	return g.conn, g.err
+	return g
+}
+
+// expireLaterLocked sees to those whose wait has lasted too long, after d. All may
+// wait for the same time, so the first in each queue is the first to go.
+func (p *Pool) expireLaterLocked(d time.Duration) {
+	p.expiring = true
+	if p.expiry == nil {
+		p.expiry = time.AfterFunc(d, p.expire)
+		return
+	}
+	p.expiry.Reset(d)
+}
+
+func (p *Pool) expire() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.expiring = false
+	if p.closed {
+		return
+	}
+	next := time.Duration(-1)
+	for _, q := range p.queues() {
+		for q.n > 0 {
+			left := p.cfg.WaitTimeout - time.Since(q.first.began)
+			if left > 0 {
+				if next < 0 || left < next {
+					next = left
+				}
+				break
+			}
+			p.grantLocked(q, grant{err: fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())})
+		}
+	}
+	if next >= 0 {
+		p.expireLaterLocked(next)
+	}
+	p.serveLocked() // they may have been what the others waited behind
 }
 
 func (p *Pool) ctxError(ctx context.Context) error {
 	return &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr,
 		Err: fmt.Errorf("%w (%s)", ctx.Err(), p.stateLocked())}
-}
-
-func (p *Pool) waitEnded(w *waiter, began time.Time, err error) {
-	took := time.Since(began)
-	p.mu.Lock()
-	p.statistic.waited += took
-	p.statistic.longestWait = max(p.statistic.longestWait, took)
-	if err != nil {
-		p.statistic.waitsInVain++
-	}
-	p.emitLocked(Event{Kind: WaitEnded, Class: w.want.String(), Duration: took, Err: err})
-	p.unlock()
 }
