@@ -45,7 +45,8 @@ type Client struct {
 	hub    *pubsub.Hub
 	closed atomic.Bool
 	multi  atomic.Bool // the server lets this user run transactions
-	asked  sync.Map    // names of commands that the table lacks -> *command.Info
+	sizes  sizes
+	asked  sync.Map // names of commands that the table lacks -> *command.Info
 }
 
 // New makes a client. It checks all options and opens no connection: that
@@ -185,13 +186,19 @@ type tries struct{ moves, resends int }
 
 // doShared runs a command on a lane.
 func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply {
+	slot := c.sizes.slot(args)
+	weight, size := c.sizes.weight(args, slot)
 	for t := (tries{}); ; {
-		l, opt, err := c.lane(ctx, args)
+		l, opt, err := c.lane(ctx, weight, args)
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
+		opt.ReplyBytes = size
 		frame, err := l.Do(ctx, args, opt)
 		if err == nil {
+			if slot != nil || len(frame) >= large {
+				c.sizes.learn(args, slot, len(frame))
+			}
 			return Reply{frame: frame}
 		}
 		if !c.again(err, &t, readOnly) {
@@ -202,8 +209,8 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 
 // lane picks a lane, or waits for one; arguments that can't be sent, if given,
 // fail before that.
-func (c *Client) lane(ctx context.Context, args []any) (*lane.Lane, lane.Options, error) {
-	if l := c.pool.Pick(); l != nil {
+func (c *Client) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
+	if l := c.pool.Pick(w); l != nil {
 		return l, lane.Options{}, nil
 	}
 	if args != nil {

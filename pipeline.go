@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -131,8 +132,12 @@ func (c *Client) exchange(ctx context.Context, raw []byte, n int, readOnly bool)
 
 // exchangeOn is exchange, and tells which lane it was.
 func (c *Client) exchangeOn(ctx context.Context, raw []byte, n int, readOnly bool) ([][]byte, *lane.Lane, error) {
+	weight := pool.Any
+	if len(raw) >= large {
+		weight = pool.Large
+	}
 	for t := (tries{}); ; {
-		l, opt, err := c.lane(ctx, nil)
+		l, opt, err := c.lane(ctx, weight, nil)
 		if err != nil {
 			return nil, nil, c.public(err)
 		}

@@ -11,7 +11,14 @@ import (
 type Options struct {
 	Reserved bool          // uses a place promised by Reserve
 	Block    time.Duration // the server may hold the reply back for so long; <0: for ever
+
+	// ReplyBytes is how large the reply is going to be, where it is known to be
+	// large. Few such replies are due at a time: twice their size counts
+	// against Config.WindowBytes.
+	ReplyBytes int
 }
+
+func (o *Options) replyWeight() int { return 2 * o.ReplyBytes }
 
 // longestBlock is the longest time for which the server may hold a reply back
 // that is told apart from for ever: sums with it must not overflow.
@@ -34,7 +41,7 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 	}
 	l.wbuf = buf
 	q := l.newRequest()
-	flush, read, company := l.enqueueLocked(ctx, place{q, 1, len(buf) - start}, opt)
+	flush, read, company := l.enqueueLocked(ctx, q, 1, len(buf)-start, opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		return nil, err
@@ -55,7 +62,7 @@ func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]b
 	q := l.newRequest()
 	q.multi = true
 	q.frames = make([][]byte, 0, n)
-	flush, read, company := l.enqueueLocked(ctx, place{q, n, len(raw)}, opt)
+	flush, read, company := l.enqueueLocked(ctx, q, n, len(raw), opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		if q.state.Load() == done {
@@ -109,7 +116,7 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 			l.keepPromiseLocked(opt)
 			return nil
 		}
-		want.bytes += sizeOf(args)
+		want.bytes += sizeOf(args) + opt.replyWeight()
 		w := l.window.add(want, opt.Reserved)
 		l.mu.Unlock()
 		if err := l.awaitWindow(ctx, opt, w); err != nil {
@@ -181,12 +188,12 @@ func (l *Lane) windowFailure(err error) error {
 	return l.failure("write", false, err)
 }
 
-// enqueueLocked puts a request in the queue, whose bytes stand in wbuf, and tells the caller what else falls to it: to flush, to read for itself,
+// enqueueLocked puts a request for n replies in the queue, whose bytes stand in wbuf, and tells the caller what else falls to it: to flush, to read for itself,
 // and whether others are about.
-func (l *Lane) enqueueLocked(ctx context.Context, p place, opt Options) (flush, read, company bool) {
-	q := p.q
+func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt Options) (flush, read, company bool) {
+	p := place{q, n, bytes + opt.replyWeight()}
 	q.start = l.queued
-	l.queued += uint64(p.bytes)
+	l.queued += uint64(bytes)
 	l.dueBytes += p.bytes
 	if q.block = opt.Block; q.block > longestBlock {
 		q.block = -1

@@ -76,7 +76,7 @@ type Lane struct {
 	wbuf     []byte // encoded and not yet offered to the socket
 	queue    ring
 	due      int    // replies due, the sum of want at enqueue time less what came
-	dueBytes int    // bytes of the requests in the queue
+	dueBytes int    // bytes that the requests in the queue take of the window
 	queued   uint64 // bytes appended since the lane began
 	expect   int    // callers whose replies came with the last read and who may be about to send again
 	granted  load   // window room promised to waiters and not yet used

@@ -5,7 +5,7 @@ package lane
 type place struct {
 	q     *request
 	want  int // replies still due
-	bytes int // of its commands
+	bytes int // that it takes of the window
 }
 
 // ring is the queue of requests whose replies are due, in the order of their

@@ -124,7 +124,7 @@ func use(p *pool.Pool, r *rand.Rand) error {
 	defer cancel()
 	ping := []any{"PING"}
 	if r.IntN(2) == 0 {
-		l := p.Pick()
+		l := p.Pick(pool.Any)
 		var opt lane.Options
 		if l == nil {
 			var err error

@@ -6,27 +6,45 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
+// Weight is what a command puts on a lane.
+type Weight uint8
+
+// The weights. Small and Large keep out of each other's way, on one half of
+// the lanes each; Any is for times without large ones.
+const (
+	Any Weight = iota
+	Small
+	Large
+)
+
 // packed is how many replies may be due on a lane before callers go to the
 // next one: writes and reads that carry many commands cost least.
-const packed = 256
+const packed = 1024
 
-// Pick chooses a lane for one command: the first on which little is due, else
-// the one with the fewest replies due. It takes no lock; nil means that there
-// is no open lane and that Shared has to be asked.
-func (p *Pool) Pick() *lane.Lane {
+// Pick chooses a lane for one command: the first on which less than packed is
+// due, else the one with the fewest replies due, and of lanes for large ones
+// always that. It takes no lock; nil means that there is no open lane and that
+// Shared has to be asked.
+func (p *Pool) Pick(w Weight) *lane.Lane {
 	lanes := *p.view.Load()
+	most, grow := packed, false
+	if half := len(lanes) / 2; w == Large {
+		lanes, most, grow = lanes[half:], 1, half == 0
+	} else if w == Small && half > 0 {
+		lanes = lanes[:half]
+	}
 	var best *lane.Lane
 	least := 0
 	for _, l := range lanes {
 		d := l.Depth()
-		if d >= 0 && d < packed {
-			return l
-		}
-		if d > 0 && (best == nil || d < least) {
+		if d >= 0 && (best == nil || d < least) {
 			best, least = l, d
+			if d < most {
+				break
+			}
 		}
 	}
-	if best != nil && p.mayGrow.Load() {
+	if best != nil && (grow || least >= most) && p.mayGrow.Load() {
 		p.grow()
 	}
 	return best

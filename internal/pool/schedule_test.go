@@ -196,7 +196,7 @@ func TestConnsAreReplacedAtTheEndOfTheirLife(t *testing.T) {
 		}
 		acquire(t, p).Release()
 		for range 600 {
-			l := p.Pick()
+			l := p.Pick(pool.Any)
 			if l == nil {
 				t.Fatal("no lane is open while its successor is dialed")
 			}
