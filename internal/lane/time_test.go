@@ -197,8 +197,8 @@ func TestACallerLeavesWhenItsContextEnds(t *testing.T) {
 		}
 		for i, ch := range all {
 			err := (<-ch).err
-			if d := time.Since(begin); d != time.Second {
-				t.Errorf("caller %d left after %v, want 1s", i, d)
+			if d := time.Since(begin); d < time.Second || d > time.Second+5*time.Millisecond {
+				t.Errorf("caller %d left after %v, want 1s and a few milliseconds at most", i, d)
 			}
 			wantSent(t, err, true)
 			// The deadline and the timer that cancels fall together.

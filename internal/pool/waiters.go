@@ -66,6 +66,10 @@ func (q *waitQueue) remove(w *waiter) bool {
 func (p *Pool) grantLocked(q *waitQueue, g grant) {
 	w := q.first
 	q.remove(w)
+	p.answerLocked(w, g)
+}
+
+func (p *Pool) answerLocked(w *waiter, g grant) {
 	if !w.began.IsZero() {
 		p.waitEndedLocked(w, g.err)
 	}
@@ -198,7 +202,10 @@ func (p *Pool) expire() {
 				}
 				break
 			}
-			p.grantLocked(q, grant{err: fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())})
+			w := q.first
+			q.remove(w)
+			err := fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())
+			p.answerLocked(w, grant{err: err})
 		}
 	}
 	if next >= 0 {
