@@ -2,23 +2,27 @@ package lane
 
 import "runtime"
 
+// mostRounds is how often a caller writes what others append meanwhile before
+// it may see to its own reply.
+const mostRounds = 16
+
 // flush writes until the buffer is empty. The caller has set l.flushing, so
 // that there is only one flush at a time. It never blocks: what a full socket
 // does not take goes to the writer goroutine, and so does everything on a
-// connection that cannot be written in part.
+// connection that cannot be written in part, and what comes after mostRounds.
 func (l *Lane) flush(company bool) {
 	if company {
 		// Let those who are about to send append first: one write carries all.
 		runtime.Gosched()
 	}
 	l.mu.Lock()
-	for {
+	for round := 0; ; round++ {
 		out := l.takeLocked()
 		if out == nil {
 			l.mu.Unlock()
 			return
 		}
-		if !l.conn.CanTry() {
+		if !l.conn.CanTry() || round == mostRounds {
 			l.toWriterLocked(out)
 			l.mu.Unlock()
 			return

@@ -14,10 +14,9 @@ type patrol struct {
 }
 
 const (
-	patrolEvery = 2 * time.Millisecond
-	// patrolReach is the depth of queue up to which the patrol is cheaper than
-	// callers that wait for their ctx themselves.
-	patrolReach = 2048
+	patrolEvery = 2 * time.Millisecond // and as much more for each patrolBeat requests in the queue
+	patrolBeat  = 1024
+	patrolReach = 4096 // requests; beyond, callers watch their ctx themselves
 )
 
 // patrolLocked puts q under the patrol's eyes, if its ctx can end.
@@ -72,7 +71,7 @@ func (l *Lane) goPatrol() {
 		}
 	}
 	if l.patrol.running = again; again {
-		l.patrol.timer.Reset(patrolEvery)
+		l.patrol.timer.Reset(patrolEvery * time.Duration(1+l.queue.n/patrolBeat))
 	}
 }
 
