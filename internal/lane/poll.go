@@ -3,8 +3,6 @@ package lane
 import (
 	"runtime"
 	"sync/atomic"
-
-	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
 // One goroutine of the process polls at a time, and only while no other lane
@@ -14,6 +12,13 @@ var (
 	polling  atomic.Bool
 	sleeping atomic.Int32 // lanes that expect a reply soon and sleep until it is there
 )
+
+// source is the read half of a connection.
+type source interface {
+	Read(b []byte) (int, error)    // waits
+	TryRead(b []byte) (int, error) // does not; 0 for nothing yet
+	CanTry() bool
+}
 
 // poller looks for a reply again and again for a while before it sleeps: a
 // server nearby answers sooner than a sleeping thread is awake, and between two
@@ -36,11 +41,11 @@ const (
 
 // init switches polling off where it can't be done, and where a goroutine that
 // is always ready would keep the only processor from asking for other sockets.
-func (p *poller) init(conn *wire.Conn) { p.off = !conn.CanTry() || runtime.GOMAXPROCS(0) < 2 }
+func (p *poller) init(conn source) { p.off = !conn.CanTry() || runtime.GOMAXPROCS(0) < 2 }
 
 // read reads once, waiting for the first byte. With soon, a reply is expected:
 // then it polls first.
-func (p *poller) read(conn *wire.Conn, b []byte, soon bool) (int, error) {
+func (p *poller) read(conn source, b []byte, soon bool) (int, error) {
 	if !soon || p.off {
 		return conn.Read(b)
 	}
@@ -61,7 +66,7 @@ func (p *poller) read(conn *wire.Conn, b []byte, soon bool) (int, error) {
 
 // look polls until there is something, and returns nothing if that takes too
 // long or others wait as well.
-func (p *poller) look(conn *wire.Conn, b []byte) (n int, err error) {
+func (p *poller) look(conn source, b []byte) (n int, err error) {
 	for range looks {
 		if n, err = conn.TryRead(b); n > 0 || err != nil {
 			p.credit, p.rests = min(p.credit+1, mostCredit), 0

@@ -219,3 +219,37 @@ func TestABadArgumentGivesItsPlaceBack(t *testing.T) {
 		}
 	})
 }
+
+// Of replies that are known to be large few are due at a time, and one that is
+// larger than the window is let in by itself.
+func TestTheWindowCountsLargeReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for size, most := range map[int]int{400: 2, 100: 5, 1 << 20: 1} {
+			s := newScript()
+			cfg := config()
+			cfg.WindowBytes = 1000
+			k := connect(t, overPipe, cfg, s.serve)
+			var all []<-chan result
+			for range 8 {
+				all = append(all, k.start(background, lane.Options{ReplyBytes: size}, "GET", "k"))
+			}
+			total := 0
+			for total < len(all) {
+				n, _ := outstanding(s)
+				if n == 0 || n > most {
+					t.Fatalf("%d replies of %d bytes are due: want 1 to %d", n, size, most)
+				}
+				for range n {
+					s.send <- "$1\r\nx\r\n"
+				}
+				total += n
+			}
+			for _, ch := range all {
+				if r := <-ch; r.err != nil {
+					t.Error(r.err)
+				}
+			}
+			k.close()
+		}
+	})
+}

@@ -287,3 +287,28 @@ func TestQuietConnsArePinged(t *testing.T) {
 		}
 	})
 }
+
+// Large commands and small ones have lanes of their own, where there is more
+// than one.
+func TestLargeAndSmallCommandsKeepApart(t *testing.T) {
+	for lanes := 1; lanes <= 4; lanes++ {
+		inBubble(t, func(c *pool.Config) { c.Lanes = lanes }, func(t *testing.T, m *memory, p *pool.Pool) {
+			if l := p.Pick(pool.Large); l != nil {
+				t.Error("a lane before the first dial")
+			}
+			if err := p.Warm(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if n := p.Stats().Lanes; n != lanes {
+				t.Fatalf("%d lanes: want %d", n, lanes)
+			}
+			small, large := p.Pick(pool.Small), p.Pick(pool.Large)
+			if small == nil || large == nil || (small == large) != (lanes == 1) {
+				t.Errorf("of %d lanes: %p for small, %p for large commands", lanes, small, large)
+			}
+			if p.Pick(pool.Any) != small {
+				t.Error("lanes are filled from the first on")
+			}
+		})
+	}
+}
