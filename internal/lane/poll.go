@@ -3,6 +3,7 @@ package lane
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // One goroutine of the process polls at a time, and only while no other lane
@@ -35,8 +36,10 @@ const (
 	looks      = 256 // at the socket, in one wait: some 100 us if nothing else is to run
 	mostCredit = 128
 	missCosts  = 2
-	firstRest  = 64 // waits
-	mostRests  = 8  // rests double up to here
+	farCosts   = 16                     // for a reply that took
+	far        = 500 * time.Microsecond // longer after the last look
+	firstRest  = 512                    // waits
+	mostRests  = 5                      // rests double up to here
 )
 
 // init switches polling off where it can't be done, and where a goroutine that
@@ -51,36 +54,56 @@ func (p *poller) read(conn source, b []byte, soon bool) (int, error) {
 	}
 	if p.rest > 0 {
 		p.rest--
-	} else if sleeping.Load() == 0 && polling.CompareAndSwap(false, true) {
-		n, err := p.look(conn, b)
-		polling.Store(false)
-		if n > 0 || err != nil {
-			return n, err
-		}
+		return p.sleep(conn, b)
 	}
-	// Sleeping leaves this processor to the server, if it is waiting for one.
+	if sleeping.Load() > 0 || !polling.CompareAndSwap(false, true) {
+		return p.sleep(conn, b)
+	}
+	n, alone, err := look(conn, b)
+	polling.Store(false)
+	switch {
+	case n > 0 || err != nil:
+		p.credit, p.rests = min(p.credit+1, mostCredit), 0
+		return n, err
+	case !alone:
+		return p.sleep(conn, b)
+	}
+	began := time.Now()
+	n, err = p.sleep(conn, b)
+	p.missed(time.Since(began))
+	return n, err
+}
+
+// sleep reads. Sleeping leaves this processor to the server, if it waits for one.
+func (p *poller) sleep(conn source, b []byte) (int, error) {
 	sleeping.Add(1)
 	defer sleeping.Add(-1)
 	return conn.Read(b)
 }
 
-// look polls until there is something, and returns nothing if that takes too
-// long or others wait as well.
-func (p *poller) look(conn source, b []byte) (n int, err error) {
-	for range looks {
-		if n, err = conn.TryRead(b); n > 0 || err != nil {
-			p.credit, p.rests = min(p.credit+1, mostCredit), 0
-			return n, err
-		}
-		if sleeping.Load() > 0 {
-			return 0, nil
-		}
-		runtime.Gosched()
+// missed takes note of a reply that came only so long after the last look.
+func (p *poller) missed(after time.Duration) {
+	if p.credit -= missCosts; after > far {
+		p.credit -= farCosts
 	}
-	if p.credit -= missCosts; p.credit < -mostCredit {
+	if p.credit < -mostCredit {
 		p.credit = -mostCredit / 2
 		p.rest = firstRest << p.rests
 		p.rests = min(p.rests+1, mostRests)
 	}
-	return 0, nil
+}
+
+// look polls until there is something, and returns nothing if that takes too
+// long, or if it is no longer alone.
+func look(conn source, b []byte) (n int, alone bool, err error) {
+	for range looks {
+		if n, err = conn.TryRead(b); n > 0 || err != nil {
+			return n, true, err
+		}
+		if sleeping.Load() > 0 {
+			return 0, false, nil
+		}
+		runtime.Gosched()
+	}
+	return 0, true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // meter is a source that is ready after some looks, and counts what is done to it.
@@ -13,6 +14,7 @@ type meter struct {
 	looks  int
 	sleeps int
 	since  int           // looks in this wait
+	takes  time.Duration // sleeping
 	gate   chan struct{} // sleepers wait for it; nil: they do not
 	asleep chan struct{}
 }
@@ -34,6 +36,7 @@ func (m *meter) TryRead(b []byte) (int, error) {
 func (m *meter) Read(b []byte) (int, error) {
 	m.sleeps++
 	m.since = 0
+	time.Sleep(m.takes)
 	if m.gate != nil {
 		m.asleep <- struct{}{}
 		<-m.gate
@@ -100,6 +103,17 @@ func TestPollingRestsWhereRepliesTakeTheirTime(t *testing.T) {
 	}
 	if m.sleeps > firstRest<<mostRests {
 		t.Errorf("%d sleeps after the server came near: want %d at most", m.sleeps, firstRest<<mostRests)
+	}
+}
+
+func TestAServerFarAwayIsFoundOutSoon(t *testing.T) {
+	m := &meter{after: -1, takes: 2 * far}
+	p := newPoller(t, m)
+	for range 50 {
+		read(t, p, m, true)
+	}
+	if polled := m.looks / looks; polled == 0 || polled > 10 {
+		t.Errorf("%d of 50 waits began with polling: want 1 to 10", polled)
 	}
 }
 
