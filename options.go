@@ -53,9 +53,9 @@ type Options struct {
 	// commands and held connections.
 	MaxConnections int
 	// Lanes is how many of them are shared at most. Default: 4, or
-	// MaxConnections if that is less. Measured with 8 callers, 4 lanes carry a
-	// sixth more than 1, since each caller nearly has its own; with 64 a tenth
-	// less; with 1,024 as much, since the server's thread is busy either way.
+	// MaxConnections if that is less. Callers fill one after the other, 1,024 each,
+	// so further ones cost nothing until they are needed; with two or more,
+	// large replies keep out of the way of small ones.
 	Lanes int
 	// MinIdle is how many connections for dedicated use are kept ready. At most
 	// MaxConnections-1, and 0 with MaxConnections 1. Default: 0: most programs
@@ -107,8 +107,8 @@ type Options struct {
 	// wait. Default: 16384, which ten thousand callers do not fill.
 	WindowCommands int
 	// WindowBytes is how many bytes of commands whose replies are due one lane
-	// may hold before callers wait; one more command may go over it. Default:
-	// 4 MiB, so that 4 lanes to a server that stands still hold 16 MiB.
+	// may hold before callers wait, with twice the bytes of replies that are known
+	// to be large; one more command may go over it. Default: 4 MiB, so that 4 lanes to a server that stands still hold 16 MiB.
 	WindowBytes int
 
 	// DialParallel is how many dials run at a time. Default: 4, so that a cold
