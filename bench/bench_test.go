@@ -92,7 +92,7 @@ func sample(t *testing.T) *report {
 	for _, c := range cases {
 		r[c.Name] = map[string]measured{}
 		for i, name := range c.clients {
-			r[c.Name][name] = measured{Ops: float64(1000 * (i + 1)), P99: 12, Sockets: 3}
+			r[c.Name][name] = measured{Ops: float64(1000 * (i + 1)), P50: 5, P99: 12, Sockets: 3}
 		}
 	}
 	return makeReport("7.0.15", 5, time.Second, cases, r)
@@ -152,6 +152,24 @@ func TestLinesHaveTheFieldsThatToolsRead(t *testing.T) {
 	}
 	if n != 15 {
 		t.Errorf("%d lines: want 15", n)
+	}
+}
+
+func TestAReportComesBackFromItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bench.json")
+	r := sample(t)
+	if err := r.writeFile(path); err != nil {
+		t.Fatal(err)
+	}
+	back, err := readReport(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got bytes.Buffer
+	r.writeTable(&want)
+	back.writeTable(&got)
+	if got.String() != want.String() {
+		t.Errorf("got\n%s\nwant\n%s", &got, &want)
 	}
 }
 

@@ -43,8 +43,15 @@ const (
 var everyone = []string{"respool", "redigo", "rueidis", "rueidis-1", "go-redis", "go-redis-auto"}
 
 func callers(n int) benchCase {
-	return benchCase{Name: fmt.Sprintf("callers-%d", n), About: fmt.Sprintf("%d callers, GET and SET of 64 B", n),
+	return benchCase{Name: fmt.Sprintf("callers-%d", n), About: several(n) + ", GET and SET of 64 B",
 		Load: getSet, Callers: n, Size: smallSize, Keys: smallKeys, clients: everyone}
+}
+
+func several(n int) string {
+	if n == 1 {
+		return "1 caller"
+	}
+	return grouped(float64(n)) + " callers"
 }
 
 func allCases() []benchCase {
@@ -56,7 +63,7 @@ func allCases() []benchCase {
 	many.clients = []string{"respool", "rueidis", "go-redis-auto"}
 	all = append(all, many)
 	for _, n := range []int{1, 8} {
-		all = append(all, benchCase{Name: fmt.Sprintf("pipelines-%d", n), About: fmt.Sprintf("%d callers, pipelines of 100", n),
+		all = append(all, benchCase{Name: fmt.Sprintf("pipelines-%d", n), About: several(n) + ", pipelines of 100",
 			Load: pipeline, Callers: n, Size: smallSize, Keys: smallKeys,
 			clients: []string{"respool", "redigo", "rueidis", "rueidis-1", "go-redis", redisBenchmark}})
 	}

@@ -18,7 +18,7 @@ var chartTemplate = template.Must(template.New("chart").Parse(chartText))
 const (
 	chartWidth  = 860
 	labelsWidth = 190
-	barsWidth   = 500
+	barsWidth   = 420
 	barHeight   = 13
 	rowGap      = 2
 	caseGap     = 30
@@ -44,14 +44,20 @@ type chart struct {
 	Cases                    []chartCase
 }
 
-// writeChart draws the throughput of each client in each case that has one,
-// against the highest in the case.
+// inChart reports whether a case is drawn: those of plain commands, which have
+// most to tell at a glance.
+func (c *benchCase) inChart() bool {
+	return (c.Load == getSet || c.Load == pipeline) && c.Size == smallSize && c.Delay == 0
+}
+
+// writeChart draws the throughput of each client in each case, against the
+// highest in the case.
 func (r *report) writeChart(path string) error {
 	c := chart{Width: chartWidth, Left: labelsWidth, Bar: barHeight,
 		Subtitle: fmt.Sprintf("redis-server %s and the client on the same %d cores over loopback; medians of %d rounds, each client in turn", r.Redis, r.CPUs, r.Rounds)}
 	y := float64(chartTop)
 	for _, bc := range r.cases {
-		if bc.Load == memory {
+		if !bc.inChart() {
 			continue
 		}
 		rows := r.inCase(bc.Name)

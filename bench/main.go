@@ -26,6 +26,7 @@ type cli struct {
 	Addr    string        `help:"Measure on this server instead of one started for the purpose; its keys under bench: are overwritten." placeholder:"HOST:PORT"`
 	JSON    bool          `help:"Print a JSON line for each client of each case."`
 	Out     string        `help:"Also write bench.json and bench.svg into this directory." placeholder:"DIR" type:"existingdir"`
+	From    string        `help:"Measure nothing: report on the bench.json of an earlier run." placeholder:"FILE" type:"existingfile"`
 	Profile string        `help:"Write processor profiles into this directory, one for each measurement." placeholder:"DIR" type:"existingdir"`
 
 	Worker string `help:"Measure once, as the comparison does in processes of its own." hidden:"" placeholder:"JOB"`
@@ -66,6 +67,13 @@ func (c *cli) compare(ctx context.Context) error {
 	if c.Rounds < 1 || c.Time < 50*time.Millisecond {
 		return fmt.Errorf("--rounds %d, --time %v: want 1 round and 50ms at least", c.Rounds, c.Time)
 	}
+	if c.From != "" {
+		report, err := readReport(c.From)
+		if err != nil {
+			return err
+		}
+		return c.write(report)
+	}
 	srv, err := openServer(ctx, c.Addr)
 	if err != nil {
 		return err
@@ -76,7 +84,11 @@ func (c *cli) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := makeReport(srv.version, c.Rounds, c.Time, cases, results)
+	return c.write(makeReport(srv.version, c.Rounds, c.Time, cases, results))
+}
+
+// write prints the report and writes the files that are wanted.
+func (c *cli) write(report *report) error {
 	if c.JSON {
 		if err := report.writeLines(os.Stdout); err != nil {
 			return err

@@ -55,6 +55,24 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
+// readReport reads what writeFile wrote.
+func readReport(path string) (*report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%s: %w: want the bench.json of an earlier run", path, err)
+	}
+	for _, c := range allCases() {
+		if len(r.inCase(c.Name)) > 0 {
+			r.cases = append(r.cases, c)
+		}
+	}
+	return r, nil
+}
+
 func (r *report) writeLines(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	for _, row := range r.Rows {

@@ -58,13 +58,13 @@ func (j *judge) best(name string, f field, highest bool) (float64, bool) {
 // at most so many times.
 func (j *judge) atLeast(name, what string, f field, times float64) {
 	if peer, ok := j.best(name, f, true); ok && j.ours(name) != nil {
-		j.least(name, what+", ratio to the best peer", f(j.ours(name))/peer, times)
+		j.least(name, what+", ratio to the best peer", ratio(f(j.ours(name)), peer), times)
 	}
 }
 
 func (j *judge) atMost(name, what string, f field, times float64) {
 	if peer, ok := j.best(name, f, false); ok && j.ours(name) != nil {
-		j.most(name, what+", ratio to the best peer", f(j.ours(name))/peer, times)
+		j.most(name, what+", ratio to the best peer", ratio(f(j.ours(name)), peer), times)
 	}
 }
 
@@ -91,7 +91,7 @@ func (j *judge) bestAt(name string, times float64) {
 		}
 	}
 	if m := j.ours(name); m != nil && peer != nil {
-		j.most(name, "p50, ratio to the best peer", m.P50/peer.P50, times)
+		j.most(name, "p50, ratio to the best peer", ratio(m.P50, peer.P50), times)
 	}
 }
 
@@ -114,20 +114,20 @@ func judgeAll(r results) []target {
 		j.atMost(name, "processor time an operation", processor, 0.6)
 	}
 	if a, b := j.ours("callers-1024"), j.ours("callers-10000"); a != nil && b != nil {
-		j.least("callers-10000", "throughput, ratio to 1,024 callers", b.Ops/a.Ops, 0.9)
-		j.most("callers-10000", "p99, ratio to 1,024 callers", b.P99/a.P99, 10000.0/1024)
+		j.least("callers-10000", "throughput, ratio to 1,024 callers", ratio(b.Ops, a.Ops), 0.9)
+		j.most("callers-10000", "p99, ratio to 1,024 callers", ratio(b.P99, a.P99), 10000.0/1024)
 	}
 	for _, name := range []string{"pipelines-1", "pipelines-8"} {
 		j.atLeast(name, "throughput", ops, 1.2)
 		if limit, ok := r[name][redisBenchmark]; ok && j.ours(name) != nil {
-			j.least(name, "throughput, ratio to redis-benchmark -P 100", j.ours(name).Ops/limit.Ops, 0.8)
+			j.least(name, "throughput, ratio to redis-benchmark -P 100", ratio(j.ours(name).Ops, limit.Ops), 0.8)
 		}
 	}
 	j.atLeast("values-16k", "throughput", ops, 1)
 	j.atLeast("values-1m", "throughput", ops, 1)
 	j.atLeast("small-beside-1m", "throughput of the large values", ops, 1)
 	if m := j.ours("small-beside-1m"); m != nil {
-		j.most("small-beside-1m", "p99 of the small values, ratio to that among 64 callers on small ones", m.P99/m.UsualP99, 3)
+		j.most("small-beside-1m", "p99 of the small values, ratio to that among 64 callers on small ones", ratio(m.P99, m.UsualP99), 3)
 	}
 	j.atLeast("network-64", "throughput", ops, 1.5)
 	j.atLeast("network-1024", "throughput", ops, 1.5)
