@@ -1,0 +1,387 @@
+package sentinel
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+var errNoAnswer = errors.New("no answer in time")
+
+// peer is one sentinel.
+type peer struct {
+	addr       string
+	configured bool // configured ones are never forgotten
+	id         string
+	identified bool  // whether p was asked for its id; old ones have none to tell
+	alias      *peer // the other configured address of the same sentinel, which is used instead
+
+	links   [2]link
+	queries [kinds]query
+	want    bool // a MASTER query of it is wanted, whatever the sweep does
+	wantAt  time.Duration
+	said    word
+}
+
+// link is one connection, or the want of one.
+type link struct {
+	seq     uint64 // of the Connect; 0 while there is none
+	up      bool
+	due     time.Duration // when the dial is given up
+	retryAt time.Duration // no dial before
+	fails   int
+}
+
+// query is one that is under way.
+type query struct {
+	seq uint64 // 0: none
+	at  time.Duration
+	due time.Duration
+}
+
+// word is what a sentinel said last.
+type word struct {
+	at      time.Duration
+	finding Finding
+	detail  string
+	err     error
+
+	asked    time.Duration
+	answered bool       // it told of the service, whether that can be used or not
+	claims   bool       // it named a primary to which there is no objection but perhaps its age
+	master   masterInfo // valid if answered
+}
+
+func (p *peer) up(l Link) bool { return p.links[l].up }
+
+func (p *peer) dialing(l Link) bool { return p.links[l].seq != 0 && !p.links[l].up }
+
+// hidden reports whether the sentinel is used under its other address.
+func (p *peer) hidden() bool { return p.alias != nil && p.alias.said.finding != Unreachable }
+
+func (p *peer) asked() bool {
+	for _, q := range p.queries {
+		if q.seq != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// times gives when something about p is due.
+func (m *Machine) times(p *peer) []time.Duration {
+	var times []time.Duration
+	for l, link := range p.links {
+		switch {
+		case link.seq == 0 && m.wanted(p, Link(l)):
+			times = append(times, link.retryAt)
+		case link.seq != 0 && !link.up:
+			times = append(times, link.due)
+		}
+	}
+	for _, q := range p.queries {
+		if q.seq != 0 {
+			times = append(times, q.due)
+		}
+	}
+	return times
+}
+
+func (m *Machine) peerAt(addr string) *peer {
+	for _, p := range m.peers {
+		if p.addr == addr {
+			return p
+		}
+	}
+	return nil
+}
+
+func (m *Machine) linkOf(seq uint64) (*peer, Link) {
+	for _, p := range m.peers {
+		for l := range p.links {
+			if seq != 0 && p.links[l].seq == seq {
+				return p, Link(l)
+			}
+		}
+	}
+	return nil, Command
+}
+
+func (m *Machine) linkUp(e SentinelUp) {
+	p, l := m.linkOf(e.Seq)
+	if p == nil || p.links[l].up {
+		return
+	}
+	p.links[l].up = true
+	p.links[l].fails = 0
+	if l == Subscription {
+		// What was published before this connection was there has been missed.
+		m.do(Subscribe{Seq: e.Seq, Sentinel: p.addr, Channels: slices.Clone(channels)})
+		m.look(p)
+	}
+}
+
+// look wants p asked for the primary, even if it is being asked: what comes may be from before now.
+func (m *Machine) look(p *peer) {
+	if p.hidden() {
+		p = p.alias
+	}
+	p.want, p.wantAt = true, m.now
+}
+
+func (m *Machine) linkDown(e SentinelDown) {
+	p, l := m.linkOf(e.Seq)
+	if p == nil {
+		return
+	}
+	m.dropLink(p, l, e.Err)
+}
+
+// dropLink notes that a link is gone, and what that means for p.
+func (m *Machine) dropLink(p *peer, l Link, err error) {
+	link := &p.links[l]
+	idle := link.up && l == Command && !p.asked()
+	dialed := !link.up
+	*link = link.failed(m)
+	if l == Subscription {
+		if dialed && p.links[Command].seq == 0 {
+			m.note(p, err)
+		}
+		return // otherwise the command connection tells how p does
+	}
+	m.forgetQueries(p)
+	if idle && !p.want && !m.sweep.reaches(p) {
+		// Nothing was asked: it may just have closed an idle connection. One look
+		// tells, soon but not at the same moment as every other client's.
+		m.lookSoon()
+		return
+	}
+	m.failed(p, err)
+}
+
+func (l *link) failed(m *Machine) link {
+	return link{retryAt: m.now + m.pause(l.fails), fails: l.fails + 1}
+}
+
+// failed notes that a dial of p or a query to it failed.
+func (m *Machine) failed(p *peer, err error) {
+	m.note(p, err)
+	p.want = false
+	m.sweep.done(p)
+}
+
+func (m *Machine) note(p *peer, err error) {
+	finding, detail := findingOf(err)
+	p.said = word{at: m.now, finding: finding, detail: detail, err: keep(err)}
+}
+
+func (m *Machine) forgetQueries(p *peer) {
+	for q := range p.queries {
+		if p.queries[q].seq != 0 {
+			m.asking[q]--
+			p.queries[q] = query{}
+			m.again(Query(q))
+		}
+	}
+}
+
+// again keeps a question that is not answered yet.
+func (m *Machine) again(q Query) {
+	switch q {
+	case QueryReplicas:
+		m.replicas.want = true
+	case QuerySentinels:
+		m.sweep.wantSentinels = true
+	}
+}
+
+// cut closes a link.
+func (m *Machine) cut(p *peer, l Link) {
+	link := &p.links[l]
+	if link.seq == 0 {
+		return
+	}
+	m.do(Disconnect{Seq: link.seq, Sentinel: p.addr, Link: l})
+	if l == Command {
+		m.forgetQueries(p)
+	}
+	*link = p.links[l].closed()
+}
+
+func (l *link) closed() link { return link{retryAt: l.retryAt, fails: l.fails} }
+
+// expire gives up what was not answered in time. The connection goes with a query: its
+// answer may still come, and would be taken for the next one's.
+func (m *Machine) expire() {
+	for _, p := range m.peers {
+		for l := range p.links {
+			if p.dialing(Link(l)) && m.now >= p.links[l].due {
+				m.do(Disconnect{Seq: p.links[l].seq, Sentinel: p.addr, Link: Link(l)})
+				m.dropLink(p, Link(l), errNoAnswer)
+			}
+		}
+		for _, q := range p.queries {
+			if q.seq != 0 && m.now >= q.due {
+				m.do(Disconnect{Seq: p.links[Command].seq, Sentinel: p.addr, Link: Command})
+				m.dropLink(p, Command, errNoAnswer)
+				break
+			}
+		}
+	}
+	m.expireProbes()
+}
+
+// settleLinks opens the links that are wanted and closes the others.
+func (m *Machine) settleLinks() {
+	for _, p := range m.peers {
+		for l := range p.links {
+			link, wanted := &p.links[l], m.wanted(p, Link(l))
+			switch {
+			case !wanted:
+				m.cut(p, Link(l))
+			case link.seq == 0 && m.now >= link.retryAt:
+				link.seq, link.due = m.nextSeq(), m.now+m.cfg.QueryTimeout
+				m.do(Connect{Seq: link.seq, Sentinel: p.addr, Link: Link(l)})
+			}
+		}
+	}
+}
+
+func (m *Machine) wanted(p *peer, l Link) bool {
+	if p.hidden() {
+		return false
+	}
+	if !p.configured && m.unsettled() && !m.reached(p) {
+		return false
+	}
+	if l == Command {
+		unidentified := p.up(Command) && !p.identified && p.said.answered
+		if !m.known && p.up(Command) && p.said.answered {
+			return true // it will be asked again soon
+		}
+		return p.want || p.asked() || unidentified || m.reached(p) || m.vouching(p) || p == m.front()
+	}
+	// It knows the service, or did. Until its id is known, a second connection to it could be a third one.
+	return p.identified && (p.said.answered || p.said.finding == Unreachable)
+}
+
+// vouching reports whether p told of a primary that is being verified.
+func (m *Machine) vouching(p *peer) bool {
+	return p.up(Command) && slices.ContainsFunc(m.targets, func(t *target) bool { return t.vouched && t.by == p })
+}
+
+// announcing reports whether p told of a new primary that no answer names yet. It is asked
+// at once: the one that is being asked may be the one that is cut off.
+func (m *Machine) announcing(p *peer) bool {
+	return slices.ContainsFunc(m.targets, func(t *target) bool { return !t.vouched && t.by == p })
+}
+
+// unsettled reports whether a configured sentinel is still to tell its id. Addresses that
+// were learnt have to wait for that: one of them may be another name for it.
+func (m *Machine) unsettled() bool {
+	return slices.ContainsFunc(m.peers, func(p *peer) bool {
+		return p.configured && !p.identified && p.alias == nil && (p.said.finding == Untried || p.up(Command))
+	})
+}
+
+// front is the sentinel whose command connection stays open: the first in the order if it is of use.
+func (m *Machine) front() *peer {
+	for _, p := range m.peers {
+		if m.good(p) && p.links[Command].seq != 0 {
+			return p
+		}
+	}
+	return nil
+}
+
+// settleQueries asks what is wanted, as far as connections and other queries allow.
+func (m *Machine) settleQueries() {
+	for _, p := range m.peers {
+		if !p.up(Command) {
+			continue
+		}
+		if (p.want || m.sweep.current(p) && !m.verifying()) && (m.asking[QueryMaster] == 0 || m.dispute != nil || m.announcing(p)) {
+			m.ask(p, QueryMaster)
+		}
+		if !p.identified && m.asking[QueryID] == 0 {
+			m.ask(p, QueryID)
+		}
+	}
+	front := m.front()
+	if front == nil || !front.up(Command) {
+		return
+	}
+	if m.replicas.want && m.cfg.Replicas && m.asking[QueryReplicas] == 0 && m.now >= m.replicas.notBefore {
+		m.replicas.want = false
+		m.ask(front, QueryReplicas)
+	}
+	if m.sweep.wantSentinels && m.asking[QuerySentinels] == 0 {
+		m.sweep.wantSentinels = false
+		m.ask(front, QuerySentinels)
+	}
+}
+
+func (m *Machine) ask(p *peer, q Query) {
+	if p.queries[q].seq != 0 {
+		return
+	}
+	p.queries[q] = query{seq: m.nextSeq(), at: m.now, due: m.now + m.cfg.QueryTimeout}
+	m.asking[q]++
+	m.do(Ask{Seq: p.queries[q].seq, Sentinel: p.addr, Query: q, Args: q.args(m.cfg.Name)})
+}
+
+// learn adds a sentinel that another one told of.
+func (m *Machine) learn(addr, id string) {
+	for _, p := range m.peers {
+		if p.addr == addr {
+			return
+		}
+		if id != "" && p.id == id {
+			return // known under another address
+		}
+	}
+	if len(m.peers) >= maxSentinels {
+		i := slices.IndexFunc(m.peers, func(p *peer) bool { return !p.configured && p.said.finding == Unreachable })
+		if i < 0 {
+			return
+		}
+		m.remove(m.peers[i])
+	}
+	m.peers = append(m.peers, &peer{addr: addr, id: id})
+	m.look(m.peers[len(m.peers)-1])
+}
+
+// identify notes p's own id, and drops an address that was learnt for the same sentinel.
+func (m *Machine) identify(p *peer, id string) {
+	p.identified = true
+	if id == "" {
+		return
+	}
+	p.id = id
+	for _, other := range slices.Clone(m.peers) {
+		switch {
+		case other == p || other.id != id:
+		case !other.configured:
+			m.remove(other)
+		case !p.configured:
+			m.remove(p)
+			return
+		case other.alias == nil:
+			p.alias = other
+			m.sweep.done(p)
+			p.want = false
+		}
+	}
+}
+
+func (m *Machine) remove(p *peer) {
+	m.cut(p, Command)
+	m.cut(p, Subscription)
+	m.sweep.done(p)
+	m.peers = slices.DeleteFunc(m.peers, func(other *peer) bool { return other == p })
+	for _, other := range m.peers {
+		if other.alias == p {
+			other.alias = nil
+		}
+	}
+}

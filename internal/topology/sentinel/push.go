@@ -1,0 +1,143 @@
+package sentinel
+
+import (
+	"net"
+	"strconv"
+	"strings"
+)
+
+// channels are those that a subscription listens to.
+var channels = []string{
+	"+switch-master", "+failover-end", "+promoted-slave", "+odown", "-odown", "+sdown", "-sdown", "+reboot",
+	"+role-change", "-role-change", "+convert-to-slave", "+slave", "+slave-reconf-done", "+sentinel", "+reset-master",
+}
+
+// message is what a push says.
+type message struct {
+	service string // of which it tells
+
+	// Of +switch-master.
+	from, to string
+
+	// Of all others.
+	kind string // master, slave or sentinel
+	id   string
+	addr string
+}
+
+// parsePush reads the payload of a push. It is not ok for one that is malformed.
+//
+//	+switch-master: name ip port ip port
+//	of a master:    master name ip port [more]
+//	of others:      kind id ip port @ name ip port [more]
+func parsePush(channel, payload string) (msg message, ok bool) {
+	if len(payload) > 4096 {
+		return msg, false
+	}
+	f := strings.Split(payload, " ")
+	if channel == "+switch-master" {
+		if len(f) != 5 || f[0] == "" {
+			return msg, false
+		}
+		from, okFrom := joinAddr(f[1], f[2])
+		to, okTo := joinAddr(f[3], f[4])
+		return message{service: f[0], from: from, to: to}, okFrom && okTo
+	}
+	if len(f) < 4 {
+		return msg, false
+	}
+	msg = message{kind: f[0], id: f[1]}
+	if msg.addr, ok = joinAddr(f[2], f[3]); !ok {
+		return message{}, false
+	}
+	if msg.kind == "master" {
+		msg.service, msg.id = f[1], ""
+		return msg, msg.service != ""
+	}
+	if msg.kind != "slave" && msg.kind != "sentinel" || len(f) < 8 || f[4] != "@" || f[5] == "" {
+		return message{}, false
+	}
+	if _, ok = joinAddr(f[6], f[7]); !ok {
+		return message{}, false
+	}
+	msg.service = f[5]
+	return msg, true
+}
+
+// joinAddr makes an address of host and port. Hostnames stay as they are; whatever
+// could not be dialed, or would break a line of text, is refused.
+func joinAddr(host, port string) (string, bool) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || host == "" || len(host) > 255 {
+		return "", false
+	}
+	for i := range len(host) {
+		c := host[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && !strings.ContainsRune(".-_:%", rune(c)) {
+			return "", false
+		}
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), true
+}
+
+// pushed takes a push. It proves nothing: it only makes the machine look, and where.
+func (m *Machine) pushed(e Push) {
+	p := m.peerAt(e.Sentinel)
+	if p == nil || !known(e.Channel) {
+		return
+	}
+	msg, ok := parsePush(e.Channel, e.Payload)
+	if !ok {
+		m.malformed++
+		return
+	}
+	if msg.service != m.cfg.Name {
+		return
+	}
+	if e.Channel == "+switch-master" {
+		m.switched(p, msg)
+		return
+	}
+	switch msg.kind {
+	case "sentinel":
+		if e.Channel == "+sentinel" {
+			m.learn(m.cfg.MapAddr(msg.addr), msg.id)
+		}
+	case "slave":
+		m.replicas.refresh(m)
+		if e.Channel == "+promoted-slave" {
+			m.look(p)
+		}
+	case "master":
+		m.look(p)
+		if e.Channel == "+reboot" && m.known && msg.addr == m.primary {
+			m.suspect("+reboot", 0)
+		}
+	}
+}
+
+func known(channel string) bool {
+	for _, c := range channels {
+		if c == channel {
+			return true
+		}
+	}
+	return false
+}
+
+// switched takes the news of a failover. The new primary is asked at once, and so is the
+// sentinel, since a push does not say under which config epoch: it may be an old one.
+func (m *Machine) switched(p *peer, msg message) {
+	if m.known && msg.to == m.primary || msg.from == msg.to {
+		return
+	}
+	t := m.aim(msg.to, "+switch-master from "+p.addr, p)
+	t.probe.wanted = true
+	if t.probe.seq == 0 {
+		t.probe.retryAt, t.probe.fails, t.tries = m.now, 0, 0
+	}
+	t.by, t.since = p, m.now
+	m.look(p)
+	m.lookNow()
+}

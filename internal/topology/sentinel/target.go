@@ -1,0 +1,249 @@
+package sentinel
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// probe is one data node's ROLE: asked for, under way, or neither.
+type probe struct {
+	wanted  bool
+	seq     uint64 // 0 while none is under way
+	due     time.Duration
+	retryAt time.Duration
+	fails   int
+}
+
+// time is when something about the probe is due; 0 if nothing is.
+func (p *probe) time() time.Duration {
+	switch {
+	case p.seq != 0:
+		return p.due
+	case p.wanted:
+		return p.retryAt
+	}
+	return 0
+}
+
+// target is an address that may become the primary.
+type target struct {
+	addr  string
+	probe probe
+	tries int
+	cause string
+
+	by      *peer // who told of it
+	since   time.Duration
+	vouched bool  // a sentinel's answer names it, and is acceptable
+	epoch   int64 // config epoch of that answer
+	at      time.Duration
+
+	isMaster bool // the node's own word, asked after it was told of
+	masterAt time.Duration
+	role     string // what it said otherwise
+}
+
+// doubt is about the current primary.
+type doubt struct {
+	active bool
+	why    string
+	level  int
+	probe  probe
+}
+
+func (m *Machine) targetAt(addr string) *target {
+	for _, t := range m.targets {
+		if t.addr == addr {
+			return t
+		}
+	}
+	return nil
+}
+
+// aim makes addr a target. The last one is given up for it when there are too many.
+func (m *Machine) aim(addr, cause string, p *peer) *target {
+	if t := m.targetAt(addr); t != nil {
+		return t
+	}
+	if len(m.targets) >= maxTargets {
+		m.targets = slices.Delete(m.targets, 0, 1)
+	}
+	t := &target{addr: addr, cause: cause, by: p, since: m.now, probe: probe{wanted: true, retryAt: m.now}}
+	m.targets = append(m.targets, t)
+	return t
+}
+
+// unprove forgets that a node said that it is a master: something speaks against it.
+func (m *Machine) unprove(addr string) {
+	if t := m.targetAt(addr); t != nil {
+		t.isMaster = false
+		t.probe = probe{wanted: true, retryAt: m.now + m.pause(t.probe.fails), fails: t.probe.fails + 1}
+	}
+}
+
+// vouch notes p's acceptable word for a primary. overruled says that it counts although
+// it is older than what was accepted last.
+func (m *Machine) vouch(p *peer, info masterInfo, overruled bool) {
+	cause := "told by " + p.addr
+	switch {
+	case overruled:
+		cause = "told by most sentinels"
+	case m.epoch == 0:
+		cause = "first discovery: " + cause
+	case !m.known && !strings.HasSuffix(m.cause, cause):
+		cause = m.cause + "; " + cause
+	case m.doubt.active:
+		cause = m.doubt.why + "; " + cause
+	}
+	// A newer claim makes the older ones obsolete.
+	m.targets = slices.DeleteFunc(m.targets, func(t *target) bool { return t.vouched && t.epoch < info.epoch && t.addr != info.addr })
+	t := m.aim(info.addr, cause, p)
+	if t.vouched && t.epoch > info.epoch && !overruled {
+		return
+	}
+	t.vouched, t.epoch, t.at, t.by = true, info.epoch, m.now, p
+	if t.isMaster && m.now-t.masterAt <= m.cfg.QueryTimeout {
+		m.accept(t)
+		return
+	}
+	if t.isMaster {
+		t.isMaster = false
+		t.probe.wanted, t.probe.retryAt = true, m.now
+	}
+}
+
+// verifying reports whether a target with a sentinel's word is being asked just now.
+func (m *Machine) verifying() bool {
+	return slices.ContainsFunc(m.targets, func(t *target) bool { return t.vouched && (t.probe.seq != 0 || t.probe.fails == 0 && t.probe.wanted) })
+}
+
+// probeTargets asks the targets whose time has come, and with them the sentinels that
+// told of them, as long as they have not said it in an answer.
+func (m *Machine) probeTargets() {
+	for _, t := range m.targets {
+		if m.probeNow(&t.probe, t.addr) && !t.vouched && slices.Contains(m.peers, t.by) {
+			m.look(t.by)
+		}
+	}
+}
+
+func (m *Machine) probePrimary() {
+	if m.known {
+		m.probeNow(&m.doubt.probe, m.primary)
+	}
+}
+
+func (m *Machine) probeNow(p *probe, addr string) bool {
+	if !p.wanted || p.seq != 0 || m.now < p.retryAt {
+		return false
+	}
+	p.seq, p.due = m.nextSeq(), m.now+m.cfg.QueryTimeout
+	m.do(Verify{Seq: p.seq, Addr: m.cfg.MapAddr(addr)})
+	return true
+}
+
+// expireProbes takes silence for an answer.
+func (m *Machine) expireProbes() {
+	var due []uint64
+	for _, p := range m.probes() {
+		if p.seq != 0 && m.now >= p.due {
+			due = append(due, p.seq)
+		}
+	}
+	for _, seq := range due {
+		m.probeAnswered(seq, roleInfo{problem: errNoAnswer.Error()})
+	}
+}
+
+func (m *Machine) probes() []*probe {
+	all := []*probe{&m.doubt.probe}
+	for _, t := range m.targets {
+		all = append(all, &t.probe)
+	}
+	for _, r := range m.replicas.list {
+		all = append(all, &r.probe)
+	}
+	return all
+}
+
+func (m *Machine) probeAnswered(seq uint64, role roleInfo) {
+	if seq == 0 {
+		return
+	}
+	for _, t := range m.targets {
+		if t.probe.seq == seq {
+			m.targetAnswered(t, role)
+			return
+		}
+	}
+	if m.doubt.probe.seq == seq {
+		m.primaryAnswered(role)
+		return
+	}
+	m.replicas.answered(m, seq, role)
+}
+
+// targetAnswered accepts a target, or asks it again later.
+func (m *Machine) targetAnswered(t *target, role roleInfo) {
+	t.probe.seq = 0
+	t.role = role.text()
+	t.tries++
+	if role.is("master") {
+		t.isMaster, t.masterAt = true, m.now
+		t.probe.wanted = false
+		if t.vouched {
+			m.accept(t)
+			return
+		}
+	}
+	if t.tries > maxTries {
+		m.targets = slices.DeleteFunc(m.targets, func(other *target) bool { return other == t })
+		return
+	}
+	t.probe.wanted, t.probe.retryAt = true, m.now+m.pause(t.probe.fails)
+	t.probe.fails++
+	if !role.is("master") {
+		t.isMaster = false
+	}
+}
+
+// primaryAnswered settles a doubt, or deepens it.
+func (m *Machine) primaryAnswered(role roleInfo) {
+	d := &m.doubt
+	switch {
+	case role.is("master"):
+		*d = doubt{}
+		m.replicas.sample(m.now, role.offset)
+		return
+	case role.kind != "" || d.level > 0:
+		if d.why != "" {
+			d.why += ": "
+		}
+		m.lose(d.why + m.primary + " " + role.text())
+		return
+	}
+	d.active, d.level = true, 1
+	d.probe.seq = 0
+	d.probe.wanted, d.probe.retryAt = true, m.now+m.pause(d.probe.fails)
+	d.probe.fails++
+	m.lookNow()
+}
+
+// accept begins a new epoch.
+func (m *Machine) accept(t *target) {
+	m.epoch++
+	m.primary, m.configEpoch, m.known, m.abandoned = t.addr, t.epoch, true, false
+	m.changed, m.last = m.now, t.cause
+	m.cause, m.report = "", ""
+	m.doubt, m.targets, m.dispute = doubt{}, nil, nil
+	m.promote(t.by)
+	m.replicas.newPrimary(m)
+	m.do(NewEpoch{Epoch: m.epoch, Primary: m.cfg.MapAddr(t.addr), Replicas: slices.Clone(m.replicas.told), Cause: t.cause})
+	m.endSweep(true)
+	for _, p := range m.peers {
+		if p.said.finding == Untried {
+			m.look(p)
+		}
+	}
+}
