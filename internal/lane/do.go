@@ -109,9 +109,8 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 			err := l.dead
 			l.mu.Unlock()
 			return l.failure("write", false, err)
-		case l.draining && !opt.Reserved:
-			l.mu.Unlock()
-			return ErrDraining
+		case l.draining && (!opt.Reserved || l.retired):
+			return l.refuseLocked(opt)
 		case l.window.n == 0 && l.roomLocked():
 			l.keepPromiseLocked(opt)
 			return nil
@@ -125,6 +124,9 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 		l.mu.Lock()
 		if l.dead == nil {
 			l.granted.sub(want)
+			if l.retired {
+				return l.refuseLocked(opt)
+			}
 			l.keepPromiseLocked(opt)
 			return nil
 		}
@@ -162,6 +164,10 @@ func (l *Lane) awaitWindow(ctx context.Context, opt *Options, w *windowWait) err
 	var cause error
 	select {
 	case err := <-w.ch:
+		if err == ErrDraining {
+			l.mu.Lock()
+			return l.refuseLocked(opt)
+		}
 		return l.windowFailure(err)
 	case <-ctx.Done():
 		cause = ctx.Err()
@@ -182,8 +188,8 @@ func (l *Lane) awaitWindow(ctx context.Context, opt *Options, w *windowWait) err
 }
 
 func (l *Lane) windowFailure(err error) error {
-	if err == nil || err == ErrDraining {
-		return err
+	if err == nil {
+		return nil
 	}
 	return l.failure("write", false, err)
 }

@@ -1,6 +1,9 @@
 package lane
 
-import "runtime"
+import (
+	"errors"
+	"runtime"
+)
 
 // mostRounds is how often a caller writes what others append meanwhile before
 // it may see to its own reply.
@@ -35,12 +38,15 @@ func (l *Lane) flush(company bool) {
 
 		l.mu.Lock()
 		l.offered = base + uint64(n)
-		if err != nil {
+		switch {
+		case l.retired && n < len(out) && (err == nil || isTimeout(err)):
+			l.abandonLocked()
+			return
+		case err != nil:
 			l.mu.Unlock()
 			l.Condemn(err)
 			return
-		}
-		if n < len(out) {
+		case n < len(out):
 			l.toWriterLocked(out[n:])
 			l.mu.Unlock()
 			return
@@ -73,6 +79,9 @@ func (l *Lane) toWriterLocked(out []byte) {
 	l.wrWake <- out // there is one flush, so there is room
 }
 
+// errRetired ends a write that may not be completed.
+var errRetired = errors.New("the lane was retired")
+
 // writeChunk bounds one blocking write, so that what was not offered to the
 // socket is known when the lane dies.
 const writeChunk = 64 << 10
@@ -84,7 +93,12 @@ func (l *Lane) writeLoop() {
 		case <-l.gone:
 			return
 		case out := <-l.wrWake:
-			if err := l.writeAll(out); err != nil {
+			switch err := l.writeAll(out); err {
+			case nil:
+			case errRetired:
+				l.mu.Lock()
+				l.abandonLocked()
+			default:
 				l.Condemn(err)
 				return
 			}
@@ -92,19 +106,28 @@ func (l *Lane) writeLoop() {
 	}
 }
 
-// writeAll writes out and all that came meanwhile, then ends the flush.
+// writeAll writes out and all that came meanwhile, then ends the flush. When
+// it fails the flush stays open, so that nobody writes behind the gap.
 func (l *Lane) writeAll(out []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for out != nil {
 		for rest := out; len(rest) > 0 && l.dead == nil; {
+			if l.retired {
+				return errRetired
+			}
 			chunk := rest[:min(len(rest), writeChunk)]
+			base := l.offered
 			l.offered += uint64(len(chunk))
 			l.mu.Unlock()
-			_, err := l.conn.Write(chunk)
+			n, err := l.conn.Write(chunk)
 			l.mu.Lock()
+			if err != nil && l.retired && isTimeout(err) {
+				l.offered = base + uint64(n)
+				return errRetired
+			}
 			if err != nil {
-				return err // the flush stays open, so that nobody writes behind the gap
+				return err
 			}
 			rest = rest[len(chunk):]
 		}

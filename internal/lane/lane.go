@@ -72,6 +72,7 @@ type Lane struct {
 	reading  role
 	flushing bool
 	draining bool
+	retired  bool // nothing may be written any more
 	pushOnly bool
 	wbuf     []byte // encoded and not yet offered to the socket
 	queue    ring
@@ -186,10 +187,12 @@ func (l *Lane) Drain(fn func()) {
 	l.unlockDrained()
 }
 
-// Undrain lets requests in again.
+// Undrain lets requests in again, but not to a retired lane.
 func (l *Lane) Undrain() {
 	l.mu.Lock()
-	l.draining, l.drained = false, nil
+	if !l.retired {
+		l.draining, l.drained = false, nil
+	}
 	l.mu.Unlock()
 }
 

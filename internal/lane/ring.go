@@ -41,6 +41,14 @@ func (r *ring) pop() {
 	r.n--
 }
 
+// back is the last place of a ring that is not empty.
+func (r *ring) back() place { return r.buf[(r.head+r.n-1)&(len(r.buf)-1)] }
+
+func (r *ring) popBack() {
+	r.n--
+	r.buf[(r.head+r.n)&(len(r.buf)-1)] = place{}
+}
+
 func (r *ring) grow() {
 	bigger := make([]place, max(16, 2*len(r.buf)))
 	for i := range r.n {

@@ -10,6 +10,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	if !p.closed {
 		p.closed = true
 		p.cancel()
+		p.mayGrow.Store(false)
 		p.failWaitersLocked(ErrClosed)
 		p.notifyLocked()
 		p.stopTimersLocked()
@@ -57,6 +58,9 @@ func (p *Pool) stopTimersLocked() {
 func (p *Pool) checkEmptyLocked() {
 	if p.closed && !p.emptied && p.usedLocked() == 0 && p.running == 0 {
 		p.emptied = true
+		if p.cutoff != nil {
+			p.cutoff.Stop()
+		}
 		p.cutNow()
 		close(p.empty)
 	}

@@ -25,6 +25,7 @@ type Conn struct {
 	idleSince time.Time
 	checkedAt time.Time
 	expires   time.Time // zero: never
+	cutAt     time.Time // when it is closed though replies are due; zero: never
 	released  bool
 
 	acquired time.Time
@@ -147,6 +148,9 @@ func (c *Conn) died(l *lane.Lane, cause error) {
 	p := c.pool
 	p.mu.Lock()
 	if c.class != closing {
+		if c.retire == "" {
+			p.troubleLocked(cause)
+		}
 		if c.class == shared {
 			p.statistic.condemned++
 			p.emitLocked(Event{Kind: LaneCondemned, Class: c.class.String(), Err: cause})

@@ -13,6 +13,9 @@ import (
 // for: fleets that start together do not dial in step.
 const spread = 20 * time.Millisecond
 
+// newDialsLocked gives the dials to come a ctx.
+func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context.Background()) }
+
 // neededLocked is how many dials should be under way beside those that are.
 func (p *Pool) neededLocked() int {
 	lanes := p.laneWanted
@@ -46,7 +49,7 @@ func (p *Pool) dialLocked() {
 			p.dialsSince = time.Now()
 		}
 		p.dialing++
-		go p.dial(delay)
+		go p.dial(p.dials, p.generation, delay)
 	}
 }
 
@@ -64,23 +67,25 @@ func (p *Pool) serveAgainLocked(after time.Duration) {
 
 // dial makes one conn. It belongs to no caller: whoever waits longest when it
 // is there gets it.
-func (p *Pool) dial(delay time.Duration) {
+func (p *Pool) dial(ctx context.Context, generation int, delay time.Duration) {
 	if delay > 0 {
 		select {
 		case <-time.After(delay):
-		case <-p.ctx.Done():
+		case <-ctx.Done():
 		}
 	}
 	began := time.Now()
-	conn, err := p.cfg.Dial(p.ctx, p.cut)
+	conn, err := p.cfg.Dial(ctx, p.cut)
 	took := time.Since(began)
 
 	p.mu.Lock()
 	p.dialing--
-	if err != nil {
+	over := p.closed || generation != p.generation
+	switch {
+	case err == nil:
+		p.dialedLocked(conn, took, over)
+	case !over:
 		p.dialFailedLocked(err, took)
-	} else {
-		p.dialedLocked(conn, took)
 	}
 	p.notifyLocked()
 	p.serveLocked()
@@ -96,13 +101,11 @@ func (p *Pool) notifyLocked() {
 }
 
 func (p *Pool) dialFailedLocked(err error, took time.Duration) {
-	if p.closed {
-		return
-	}
 	p.statistic.dialFailures++
 	p.backoff.failed(err)
 	p.laneWanted = 0
 	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
+	p.troubleLocked(err)
 	p.failFastLocked()
 }
 
@@ -114,15 +117,20 @@ func (p *Pool) failFastLocked() {
 	}
 }
 
-func (p *Pool) dialedLocked(conn *wire.Conn, took time.Duration) {
+// dialedLocked takes a conn in; over says that it comes too late to be used.
+func (p *Pool) dialedLocked(conn *wire.Conn, took time.Duration, over bool) {
 	p.statistic.dials++
-	p.backoff.succeeded()
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
 	c := p.adoptLocked(conn)
 	if p.closed {
 		p.closeLocked(c, "the client was closed")
 		return
 	}
+	if over {
+		p.closeLocked(c, retirement)
+		return
+	}
+	p.backoff.succeeded()
 	p.stack = append(p.stack, c)
 	if p.laneWanted > 0 && p.waitConn.n == 0 {
 		p.laneWanted--
@@ -156,7 +164,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 			p.mu.Unlock()
 			return err
 		}
-		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.count[shared]
+		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.openLanesLocked()
 		idles := p.cfg.MinIdle - p.count[idle]
 		if lanes <= 0 && idles <= 0 || p.usedLocked() >= p.max && p.dialing == 0 {
 			p.unlock()

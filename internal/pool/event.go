@@ -38,6 +38,13 @@ func (p *Pool) emitLocked(e Event) {
 	p.later = append(p.later, func() { p.cfg.OnEvent(e) })
 }
 
+// troubleLocked tells that the node may not be well.
+func (p *Pool) troubleLocked(err error) {
+	if p.cfg.OnTrouble != nil {
+		p.later = append(p.later, func() { p.cfg.OnTrouble(err) })
+	}
+}
+
 // unlock frees mu and does what had to wait for that. A closed pool is empty
 // only when that is done as well: listeners hear nothing after Close.
 func (p *Pool) unlock() {

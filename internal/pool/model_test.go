@@ -123,6 +123,13 @@ func use(p *pool.Pool, r *rand.Rand) error {
 	}
 	defer cancel()
 	ping := []any{"PING"}
+	if r.IntN(8) == 0 {
+		_, err := p.Probe(ctx, ping...)
+		if errors.Is(err, pool.ErrExhausted) {
+			return nil
+		}
+		return err
+	}
 	if r.IntN(2) == 0 {
 		l := p.Pick(pool.Any)
 		var opt lane.Options
@@ -181,7 +188,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 				for range uses {
 					var we *wire.Error
 					err := use(p, r)
-					if err != nil && !errors.As(err, &we) && !errors.Is(err, lane.ErrDraining) && !errors.Is(err, pool.ErrClosed) {
+					if err != nil && !errors.As(err, &we) && !errors.Is(err, lane.ErrDraining) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrSuspended) {
 						unexpected.Store(err.Error())
 					}
 				}
@@ -204,6 +211,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		close(stop)
 		side.Wait()
 		j.refuse.Store(false)
+		p.Resume()
 		if err := unexpected.Load(); err != nil {
 			t.Errorf("%v", err)
 		}
@@ -226,7 +234,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 	})
 }
 
-// disturb kills conns and refuses dials now and then.
+// disturb kills conns, refuses dials and suspends the pool now and then.
 func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 	r := rand.New(rand.NewPCG(seed, 1<<40))
 	for {
@@ -235,9 +243,13 @@ func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 			return
 		case <-time.After(time.Duration(r.IntN(2000)) * time.Microsecond):
 		}
-		switch r.IntN(4) {
+		switch r.IntN(6) {
 		case 0:
 			j.refuse.Store(!j.refuse.Load())
+		case 1:
+			p.Suspend(time.Duration(r.IntN(3000)) * time.Microsecond)
+		case 2:
+			p.Resume()
 		default:
 			j.kill()
 		}

@@ -50,6 +50,9 @@ type Config struct {
 
 	LeakThreshold time.Duration // 0: no detection
 	OnEvent       func(Event)   // nil: none
+
+	Suspended bool            // the pool takes nobody before Resume
+	OnTrouble func(err error) // told of failed dials and of conns that broke; nil: none. It must not block
 }
 
 // class says what a slot of the ledger is used for.
@@ -71,8 +74,6 @@ func (c class) String() string {
 // Pool is the set of connections to one node.
 type Pool struct {
 	cfg    Config
-	ctx    context.Context // of all dials
-	cancel context.CancelFunc
 	cut    context.Context // ends when lingering is no longer wanted
 	cutNow context.CancelFunc
 
@@ -82,10 +83,13 @@ type Pool struct {
 	mu         sync.Mutex
 	max        int
 	members    map[*lane.Lane]*Conn
-	count      [classes]int // members by class
-	lanes      []*Conn      // class shared, those that drain included
-	stack      []*Conn      // class idle, the last one used on top
+	count      [classes]int    // members by class
+	lanes      []*Conn         // class shared, those that drain included
+	stack      []*Conn         // class idle, the last one used on top
+	dials      context.Context // of all dials since the last Suspend
+	cancel     context.CancelFunc
 	dialing    int
+	probing    int             // sockets of Probe
 	dialsSince time.Time       // when dialing was 0 last
 	laneWanted int             // lanes to open beyond those that are
 	watchers   []chan struct{} // closed at the next change, for Warm
@@ -99,6 +103,9 @@ type Pool struct {
 	wake       *time.Timer // serves again when a dial is allowed
 	reaper     *time.Timer
 	started    bool // MinIdle is kept from the first use on
+	suspended  bool
+	generation int         // how often it was suspended
+	cutoff     *time.Timer // of what is left of a generation that is over
 	closed     bool
 	empty      chan struct{} // closed when the pool is closed, the ledger empty and all is told
 	emptied    bool
@@ -118,7 +125,8 @@ type counters struct {
 // New makes a pool; it dials nothing.
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*Conn{}, empty: make(chan struct{})}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.suspended = cfg.Suspended
+	p.newDialsLocked()
 	p.cut, p.cutNow = context.WithCancel(context.Background())
 	p.view.Store(new([]*lane.Lane))
 	p.backoff.init(&cfg)
@@ -129,7 +137,7 @@ func New(cfg Config) *Pool {
 }
 
 // usedLocked is the number of slots taken: what the server may count.
-func (p *Pool) usedLocked() int { return len(p.members) + p.dialing }
+func (p *Pool) usedLocked() int { return len(p.members) + p.dialing + p.probing }
 
 // liveLocked is the number of conns that work.
 func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
@@ -166,7 +174,7 @@ func (p *Pool) Stats() Stats {
 		due += max(0, c.lane.Depth())
 	}
 	return Stats{
-		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing, Lanes: p.count[shared], Idle: p.count[idle],
+		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.probing, Lanes: p.count[shared], Idle: p.count[idle],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
 		Waiting: p.waitLane.n + p.waitConn.n, RepliesDue: due,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,

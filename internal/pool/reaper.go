@@ -73,12 +73,7 @@ func (p *Pool) reapIdleLocked(now time.Time) {
 // reapLanesLocked renews lanes whose lifetime is over, one a round. The last
 // open one is replaced before it drains, where there is a slot for that.
 func (p *Pool) reapLanesLocked(now time.Time) {
-	open := 0
-	for _, c := range p.lanes {
-		if !c.draining {
-			open++
-		}
-	}
+	open := p.openLanesLocked()
 	for _, c := range p.lanes {
 		if c.draining || !c.expired(now) {
 			continue

@@ -16,7 +16,8 @@ import (
 // conns never starve the shared ones, and the two queues do not touch. With
 // one slot the two kinds of callers take turns, in the order they came.
 func (p *Pool) serveLocked() {
-	if p.closed {
+	if p.closed || p.suspended {
+		p.mayGrow.Store(false)
 		return
 	}
 	for p.serveLaneWaitersLocked() || p.serveConnWaitersLocked() {
@@ -57,6 +58,17 @@ func (p *Pool) serveLaneWaitersLocked() bool {
 		served = true
 	}
 	return served
+}
+
+// openLanesLocked is how many lanes take newcomers.
+func (p *Pool) openLanesLocked() int {
+	n := 0
+	for _, c := range p.lanes {
+		if !c.draining {
+			n++
+		}
+	}
+	return n
 }
 
 // openLaneLocked is the open lane with the fewest replies due.

@@ -142,6 +142,9 @@ func (p *Pool) refusalLocked() error {
 	if p.closed {
 		return ErrClosed
 	}
+	if p.suspended {
+		return ErrSuspended
+	}
 	if p.liveLocked() == 0 && p.backoff.waits() {
 		return p.backoff.last
 	}

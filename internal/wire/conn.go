@@ -83,6 +83,10 @@ func (c *Conn) InterruptRead() { _ = c.nc.SetReadDeadline(past) }
 // ResumeRead lets reads block again.
 func (c *Conn) ResumeRead() { _ = c.nc.SetReadDeadline(time.Time{}) }
 
+// InterruptWrite makes a blocked Write return with a timeout, and all that
+// follow.
+func (c *Conn) InterruptWrite() { _ = c.nc.SetWriteDeadline(past) }
+
 // Interrupt makes blocked reads and writes return.
 func (c *Conn) Interrupt() { _ = c.nc.SetDeadline(past) }
 

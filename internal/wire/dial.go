@@ -36,19 +36,34 @@ type Config struct {
 
 // Dial connects and shakes hands, bounded by ctx and ConnectTimeout. When it
 // returns an error the server has no connection of it left, as far as
-// LingerLimit and the end of cut allow to know.
+// LingerLimit and the end of cut allow to know. So the end of ctx does not
+// interrupt a connect that is under way: the server may have taken it already.
 func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
+	connecting := context.WithoutCancel(ctx)
 	if cfg.ConnectTimeout > 0 {
+		timeout := &TimeoutError{Text: fmt.Sprintf("no connection within the connect timeout of %v", cfg.ConnectTimeout)}
+		end := time.Now().Add(cfg.ConnectTimeout)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, cfg.ConnectTimeout, &TimeoutError{
-			Text: fmt.Sprintf("no connection within the connect timeout of %v", cfg.ConnectTimeout)})
+		ctx, cancel = context.WithDeadlineCause(ctx, end, timeout)
+		defer cancel()
+		connecting, cancel = context.WithDeadlineCause(connecting, end, timeout)
 		defer cancel()
 	}
-	nc, err := dialSocket(ctx, cfg)
+	connecting, cancel := context.WithCancel(connecting)
+	defer cancel()
+	defer context.AfterFunc(cut, cancel)()
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: context.Cause(ctx)}
+	}
+	nc, err := dialSocket(connecting, cfg)
 	if err != nil {
-		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(ctx, err)}
+		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(connecting, err)}
 	}
 	c := newConn(nc, cfg.Addr)
+	if ctx.Err() != nil {
+		c.lingerUntil(cut, cfg.LingerLimit)
+		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: context.Cause(ctx)}
+	}
 	interrupted := make(chan struct{})
 	stopWatch := context.AfterFunc(ctx, func() {
 		_ = nc.SetDeadline(past)
