@@ -101,6 +101,11 @@ func masterOf(v resp.Value) (info masterInfo, problem string) {
 	if info.epoch, ok = countOf(fields["config-epoch"]); !ok {
 		return info, "has no config epoch"
 	}
+	if info.has("failover_in_progress") && info.epoch > 0 {
+		// The leader of a failover counts on as soon as the replica is promoted, while
+		// it tells the old address until all replicas follow: the new epoch is not about that one.
+		info.epoch--
+	}
 	return info, ""
 }
 
