@@ -29,6 +29,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -41,7 +42,8 @@ const Version = "0.1.0"
 // close it.
 type Client struct {
 	opt    Options
-	pool   *pool.Pool
+	nodes  *nodes
+	finder *finder // of the right nodes; nil where there is one server
 	hub    *pubsub.Hub
 	closed atomic.Bool
 	multi  atomic.Bool // the server lets this user run transactions
@@ -56,14 +58,32 @@ func New(opt Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opt.Sentinel == nil {
+		return newClient(opt, nil, false), nil
+	}
+	s, err := NewSentinel(*opt.Sentinel)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(opt, s, true), nil
+}
+
+// newClient makes a client of options that are complete. Where it finds its
+// nodes through s, owned says that nobody else does.
+func newClient(opt Options, s *Sentinel, owned bool) *Client {
 	c := &Client{opt: opt}
-	c.pool = pool.New(c.poolConfig())
-	c.hub = pubsub.New(c.pool, pubsub.Config{
-		Addr: opt.Addr, Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
+	c.nodes = newNodes(c.newPool)
+	if s == nil {
+		c.nodes.settle(opt.Addr)
+	} else {
+		c.finder = newFinder(c, s, owned)
+	}
+	c.hub = pubsub.New(subscriberSource{c}, pubsub.Config{
+		Addr: opt.place(), Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
 		ReconnectBase: opt.BackoffBase, ReconnectCap: opt.BackoffCap,
 		ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
 	})
-	return c, nil
+	return c
 }
 
 // Open is ParseURL, New and Warm: it returns when the lanes and MinIdle
@@ -98,18 +118,19 @@ func limit(d time.Duration) time.Duration {
 	return d
 }
 
-func (c *Client) poolConfig() pool.Config {
+// newPool makes the pool of the node at addr.
+func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 	opt := &c.opt
 	dial := &wire.Config{
-		Network: opt.Network, Addr: opt.Addr, TLS: opt.TLS,
+		Network: opt.Network, Addr: addr, TLS: forHost(opt.TLS, addr),
 		Username: opt.Username, Password: opt.Password, Credentials: opt.Credentials,
 		DB: opt.DB, Protocol: opt.Protocol, ClientName: opt.ClientName,
 		LibName: "respool", LibVersion: Version,
 		ConnectTimeout: limit(opt.ConnectTimeout), KeepAlive: limit(opt.KeepAlive),
 		LingerLimit: opt.LingerLimit, DialFunc: opt.Dialer,
 	}
-	return pool.Config{
-		Addr: opt.Addr,
+	cfg := pool.Config{
+		Addr: addr, Suspended: suspended,
 		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
 		Lane: lane.Config{
 			ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
@@ -122,16 +143,40 @@ func (c *Client) poolConfig() pool.Config {
 		BackoffBase: opt.BackoffBase, BackoffCap: opt.BackoffCap,
 		LeakThreshold: limit(opt.LeakThreshold), OnEvent: c.eventHook(opt.OnEvent),
 	}
+	if c.finder != nil {
+		cfg.OnTrouble = func(error) { c.finder.evidence(sentinel.NodeLost, addr) }
+	}
+	return pool.New(cfg)
 }
 
 // Warm opens the lanes and the MinIdle connections ahead of their use, a few
 // at a time and spread a little. It blocks until they stand, ctx ends, or a
-// dial fails, whose error it returns.
+// dial fails, whose error it returns. Where sentinels tell the node it waits
+// for that as well, for at most Options.ConnectTimeout.
 func (c *Client) Warm(ctx context.Context) error {
-	if err := c.pool.Warm(ctx); err != nil {
-		return c.public(err)
+	list := c.nodes.now.Load().nodes()
+	if c.finder != nil {
+		var err error
+		if list, err = c.awaitFirst(ctx); err != nil {
+			return err
+		}
+	}
+	for _, n := range list {
+		if err := n.pool.Warm(ctx); err != nil && !errors.Is(err, pool.ErrSuspended) {
+			return c.public(err)
+		}
 	}
 	return nil
+}
+
+func (c *Client) awaitFirst(ctx context.Context) ([]*node, error) {
+	if d := limit(c.opt.ConnectTimeout); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, &wire.TimeoutError{
+			Text: fmt.Sprintf("none was found within the connect timeout of %v", d)})
+		defer cancel()
+	}
+	return c.finder.awaitFirst(ctx)
 }
 
 // Close stops admission, wakes everyone who waits with ErrClosed, lets what is
@@ -141,8 +186,21 @@ func (c *Client) Warm(ctx context.Context) error {
 // Closing again waits for the same end.
 func (c *Client) Close(ctx context.Context) error {
 	c.closed.Store(true)
+	if c.finder != nil {
+		c.finder.stop()
+	}
 	c.hub.Close(ctx)
-	return c.pool.Close(ctx)
+	err := c.nodes.close(ctx)
+	if c.finder == nil {
+		return err
+	}
+	c.finder.sentinels.forget(c)
+	if c.finder.owned {
+		if e := c.finder.sentinels.links.Close(ctx); e != nil {
+			return e
+		}
+	}
+	return err
 }
 
 // Do sends one command and waits for its reply. The arguments are strings,
@@ -177,31 +235,30 @@ func refusal(info *command.Info) error {
 	return fmt.Errorf("%w: %s: %s", ErrStateful, info.Name, info.Use)
 }
 
-// maxMoves bounds how often a command that was never sent moves to another
-// connection.
-const maxMoves = 16
-
-// tries counts what became of a command so far.
-type tries struct{ moves, resends int }
-
 // doShared runs a command on a lane.
 func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply {
 	slot := c.sizes.slot(args)
 	weight, size := c.sizes.weight(args, slot)
 	for t := (tries{}); ; {
-		l, opt, err := c.lane(ctx, weight, args)
+		n, err := c.node(ctx, &t)
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
-		opt.ReplyBytes = size
-		frame, err := l.Do(ctx, args, opt)
+		l, opt, err := n.lane(ctx, weight, args)
 		if err == nil {
-			if slot != nil || len(frame) >= large {
-				c.sizes.learn(args, slot, len(frame))
+			opt.ReplyBytes = size
+			var frame []byte
+			if frame, err = l.Do(ctx, args, opt); err == nil {
+				if c.finder != nil && c.refused(ctx, n, frame, &t) {
+					continue
+				}
+				if slot != nil || len(frame) >= large {
+					c.sizes.learn(args, slot, len(frame))
+				}
+				return Reply{frame: frame}
 			}
-			return Reply{frame: frame}
 		}
-		if !c.again(err, &t, readOnly) {
+		if !c.again(ctx, n, err, &t, readOnly) {
 			return Reply{err: c.public(err)}
 		}
 	}
@@ -209,8 +266,8 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 
 // lane picks a lane, or waits for one; arguments that can't be sent, if given,
 // fail before that.
-func (c *Client) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
-	if l := c.pool.Pick(w); l != nil {
+func (n *node) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
+	if l := n.pool.Pick(w); l != nil {
 		return l, lane.Options{}, nil
 	}
 	if args != nil {
@@ -218,32 +275,22 @@ func (c *Client) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lan
 			return nil, lane.Options{}, err
 		}
 	}
-	l, err := c.pool.Shared(ctx)
+	l, err := n.pool.Shared(ctx)
 	return l, lane.Options{Reserved: true}, err
 }
 
-// again decides whether a command whose connection failed may be sent on
-// another one.
-func (c *Client) again(err error, t *tries, readOnly bool) bool {
-	if errors.Is(err, lane.ErrDraining) {
-		return true // its lane is out of sight already
+// acquire has a conn of the right node lent by obtain.
+func (c *Client) acquire(ctx context.Context, t *tries, obtain func(*pool.Pool, context.Context) (*pool.Conn, error)) (*pool.Conn, *node, error) {
+	for {
+		n, err := c.node(ctx, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		conn, err := obtain(n.pool, ctx)
+		if err == nil || c.finder == nil || !c.again(ctx, n, err, t, false) {
+			return conn, n, err
+		}
 	}
-	var we *wire.Error
-	if !errors.As(err, &we) || ctxEnded(err) || we.Timeout() && !stalled(err) || c.closed.Load() {
-		return false
-	}
-	if !we.Sent {
-		t.moves++
-		return t.moves <= maxMoves
-	}
-	t.resends++
-	return readOnly && t.resends <= c.opt.Retries && !lane.BadReply(err)
-}
-
-// stalled reports whether the connection was condemned because nothing moved.
-func stalled(err error) bool {
-	var se *lane.StallError
-	return errors.As(err, &se)
 }
 
 // doBlocking runs a command that the server may hold back, on a connection of
@@ -257,13 +304,16 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		block = d
 	}
 	for t := (tries{}); ; {
-		conn, err := c.pool.Acquire(ctx)
+		conn, n, err := c.acquire(ctx, &t, (*pool.Pool).Acquire)
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
 		frame, err := conn.Lane().Do(ctx, args, lane.Options{Block: block})
 		if err == nil {
 			conn.Release()
+			if c.finder != nil && c.refused(ctx, n, frame, &t) {
+				continue
+			}
 			return Reply{frame: frame}
 		}
 		var we *wire.Error
@@ -274,7 +324,7 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		} else {
 			conn.Release()
 		}
-		if !c.again(err, &t, info.ReadOnly) {
+		if !c.again(ctx, n, err, &t, info.ReadOnly) {
 			return Reply{err: c.public(err)}
 		}
 	}
@@ -338,11 +388,12 @@ func checkArgs(args []any) error {
 // doOnce runs a command of which nothing is known on a connection that is
 // closed afterwards, unless the server knows it no better.
 func (c *Client) doOnce(ctx context.Context, args []any) Reply {
-	conn, err := c.pool.Acquire(ctx)
+	conn, n, err := c.acquire(ctx, &tries{}, (*pool.Pool).Acquire)
 	if err != nil {
 		return Reply{err: c.public(err)}
 	}
 	frame, err := conn.Lane().Do(ctx, args, lane.Options{})
+	c.notice(n, frame)
 	r := Reply{frame: frame, err: c.public(err)}
 	var se *ServerError
 	if errors.As(r.Err(), &se) && strings.HasPrefix(se.Message, "unknown command") {

@@ -19,6 +19,7 @@ import (
 // not. A connection that broke stays broken: its holder gets the errors.
 type Conn struct {
 	c        *Client
+	node     *node
 	held     *pool.Conn
 	released bool
 
@@ -33,12 +34,12 @@ type Conn struct {
 // a time, since one is kept for shared use, but with MaxConnections 1 the only
 // one is lent in turn.
 func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
-	held, err := c.pool.Acquire(ctx)
+	held, n, err := c.acquire(ctx, &tries{}, (*pool.Pool).Acquire)
 	if err != nil {
 		return nil, c.public(err)
 	}
 	held.NoteHolder(1)
-	return &Conn{c: c, held: held, db: c.opt.DB}, nil
+	return &Conn{c: c, node: n, held: held, db: c.opt.DB}, nil
 }
 
 // Release gives the connection back. Calling it again does nothing.
@@ -105,6 +106,7 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 		}
 	}
 	frame, err := conn.held.Lane().Do(ctx, args, opt)
+	conn.c.notice(conn.node, frame)
 	r := Reply{frame: frame, err: conn.c.public(err)}
 	if err != nil && sent(err) && opt.Block != 0 {
 		conn.tainted = "its caller left a " + info.Name

@@ -18,6 +18,9 @@ const (
 	EventWaitEnded     EventKind = EventKind(pool.WaitEnded)     // it got one, or Err tells why not; Duration is the wait
 	EventLaneCondemned EventKind = EventKind(pool.LaneCondemned) // a shared connection broke; Err tells why
 	EventLeakSuspected EventKind = EventKind(pool.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
+
+	EventPrimaryFound EventKind = iota + 100 // sentinels told of a new primary, at Addr; Reason tells how it was found
+	EventPrimaryLost                         // no primary is known any more; Addr is the last one, Reason tells why it was given up
 )
 
 // String gives the kind in words.
@@ -37,6 +40,10 @@ func (k EventKind) String() string {
 		return "lane condemned"
 	case EventLeakSuspected:
 		return "leak suspected"
+	case EventPrimaryFound:
+		return "primary found"
+	case EventPrimaryLost:
+		return "primary lost"
 	}
 	return "unknown event"
 }
@@ -48,7 +55,7 @@ type Event struct {
 	Addr     string        // the node
 	Class    string        // lane, dedicated, subscription or idle
 	Duration time.Duration // of the dial, the wait, the connection's life, or the time it is held
-	Reason   string        // why a connection was closed
+	Reason   string        // why a connection was closed, a primary found or lost
 	Err      error         // what failed
 	Stack    string        // where a suspected leak was acquired
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,8 +28,23 @@ type Options struct {
 	Network string
 	// Addr is host:port, or the path of a unix socket. Default: localhost:6379.
 	Addr string
+	// Sentinel, when set, finds the nodes of Service through sentinels, wherever
+	// they are, instead of Addr. The client's connections to them are its own: use
+	// NewSentinel to share them among clients. Default: none.
+	Sentinel *SentinelOptions
+	// Service is the name under which the sentinels know it. Default: none.
+	Service string
+	// Role says which nodes of the service are used. Default: RolePrimary.
+	Role Role
+	// MaxReplicaLag leaves replicas out that lack what the primary wrote so long
+	// ago; every half of it all nodes are asked. At least 100 ms. Default: 0, no limit.
+	MaxReplicaLag time.Duration
+	// Nearest uses the replicas with the lowest latency, measured every second,
+	// instead of all in turn. Default: false.
+	Nearest bool
+
 	// TLS, when set, encrypts connections. Its ServerName defaults to Addr's
-	// host. Default: none.
+	// host, or the node's. Default: none.
 	TLS *tls.Config
 
 	// Username and Password authenticate every connection. A password alone is
@@ -47,7 +63,7 @@ type Options struct {
 	// service:instance:pool. It is of printable ASCII without spaces. Default: none.
 	ClientName string
 
-	// MaxConnections bounds the sockets to the server, of every kind: dialing,
+	// MaxConnections bounds the sockets to a node, of every kind: dialing,
 	// shared, lent, idle, subscribed and closing. Default: 16, which carries
 	// any number of callers on the lanes and leaves a dozen for blocking
 	// commands and held connections.
@@ -222,17 +238,10 @@ func (o *Options) checkServer(c *checker) {
 	default:
 		c.fail("Network", strconv.Quote(o.Network), "tcp or unix")
 	}
-	if o.Addr == "" && o.Network == "tcp" {
-		o.Addr = defaultAddr
-	}
-	if err := checkAddr(o.Network, o.Addr); err != nil {
-		c.fail("Addr", strconv.Quote(o.Addr), err.Error())
-	}
-	if o.TLS != nil && o.TLS.ServerName == "" && o.Network == "tcp" {
-		if host, _, err := net.SplitHostPort(o.Addr); err == nil {
-			o.TLS = o.TLS.Clone()
-			o.TLS.ServerName = host
-		}
+	if o.Sentinel != nil {
+		o.checkService(c)
+	} else {
+		o.checkOneServer(c)
 	}
 	if o.DB < 0 {
 		c.fail("DB", o.DB, "0 or more")
@@ -243,12 +252,61 @@ func (o *Options) checkServer(c *checker) {
 	if o.Username != "" && o.Password == "" && o.Credentials == nil {
 		c.fail("Password", "empty", "the password of the given user")
 	}
-	for _, b := range []byte(o.ClientName) {
+	checkClientName(c, "ClientName", o.ClientName)
+}
+
+func checkClientName(c *checker, field, name string) {
+	for _, b := range []byte(name) {
 		if b < '!' || b > '~' {
-			c.fail("ClientName", strconv.Quote(o.ClientName), "printable ASCII without spaces")
+			c.fail(field, strconv.Quote(name), "printable ASCII without spaces")
+			return
+		}
+	}
+}
+
+func (o *Options) checkOneServer(c *checker) {
+	if o.Addr == "" && o.Network == "tcp" {
+		o.Addr = defaultAddr
+	}
+	if err := checkAddr(o.Network, o.Addr); err != nil {
+		c.fail("Addr", strconv.Quote(o.Addr), err.Error())
+	}
+	if o.Service != "" || o.Role != RolePrimary || o.MaxReplicaLag != 0 || o.Nearest {
+		c.fail("Sentinel", "nil", "sentinels, with Service, Role, MaxReplicaLag or Nearest")
+	}
+}
+
+func (o *Options) checkService(c *checker) {
+	if o.Addr != "" || o.Network != "tcp" {
+		c.fail("Addr", strconv.Quote(o.Addr), "none, and no unix socket, where sentinels tell the address")
+	}
+	if o.Service == "" {
+		c.fail("Service", "empty", "the name under which the sentinels know the service, such as mymaster")
+	}
+	for _, b := range []byte(o.Service) {
+		if b <= ' ' || b == 0x7f {
+			c.fail("Service", strconv.Quote(o.Service), "a name without spaces")
 			break
 		}
 	}
+	if o.Role > RolePreferReplica {
+		c.fail("Role", o.Role, "RolePrimary, RoleReplica or RolePreferReplica")
+	}
+	bounded(c, "MaxReplicaLag", &o.MaxReplicaLag, 0, 100*time.Millisecond)
+	if o.Role == RolePrimary && (o.MaxReplicaLag != 0 || o.Nearest) {
+		c.fail("Role", o.Role, "RoleReplica or RolePreferReplica with MaxReplicaLag or Nearest")
+	}
+	if _, err := o.Sentinel.withDefaults(); err != nil && c.err == nil {
+		c.err = err
+	}
+}
+
+// place is where the options lead, for errors.
+func (o *Options) place() string {
+	if o.Sentinel != nil {
+		return o.Service
+	}
+	return o.Addr
 }
 
 func checkAddr(network, addr string) error {
@@ -323,6 +381,10 @@ func (o *Options) checkTimes(c *checker) {
 
 // String tells where the options lead, without a password.
 func (o Options) String() string {
+	if o.Sentinel != nil {
+		return fmt.Sprintf("respool.Options{%s of service %q by sentinels %s, db %d, user %q, at most %d connections a node}",
+			o.Role, o.Service, strings.Join(o.Sentinel.Addrs, ","), o.DB, o.Username, o.MaxConnections)
+	}
 	return fmt.Sprintf("respool.Options{%s %s, db %d, user %q, at most %d connections}",
 		o.Network, o.Addr, o.DB, o.Username, o.MaxConnections)
 }

@@ -70,11 +70,15 @@ func TestOptionsNeverShowThePassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(o)
+	withSentinel, err := ParseURL("redis+sentinel://user:hushhush@s1/m?sentinel_password=hushhush")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{fmt.Sprint(o), fmt.Sprintf("%+v %#v %s %q", o, o, o, o), string(text), fmt.Sprintf("%+v", &o), o.LogValue().String()} {
+	text, err := json.Marshal([]any{o, withSentinel, withSentinel.Sentinel})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{fmt.Sprint(o), fmt.Sprintf("%+v %#v %s %q", o, o, o, o), string(text), fmt.Sprintf("%+v", &o), fmt.Sprintf("%v %+v %#v", withSentinel, withSentinel.Sentinel, *withSentinel.Sentinel), o.LogValue().String()} {
 		if strings.Contains(s, "hushhush") {
 			t.Errorf("%s", s)
 		}
@@ -90,6 +94,16 @@ func TestTheDocumentNamesEveryOptionAndKey(t *testing.T) {
 	for f := range reflect.TypeFor[Options]().Fields() {
 		if !strings.Contains(doc, "`"+f.Name+"`") {
 			t.Errorf("docs/options.md does not name the field %s", f.Name)
+		}
+	}
+	for f := range reflect.TypeFor[SentinelOptions]().Fields() {
+		if !strings.Contains(doc, "`Sentinel."+f.Name+"`") {
+			t.Errorf("docs/options.md does not name the field %s of SentinelOptions", f.Name)
+		}
+	}
+	for key := range sentinelKeys {
+		if !strings.Contains(doc, "`"+key+"`") && !strings.Contains(doc, "`"+key+"=") {
+			t.Errorf("docs/options.md does not name the URL key %s", key)
 		}
 	}
 	for key := range urlKeys {

@@ -137,15 +137,22 @@ func (c *Client) exchangeOn(ctx context.Context, raw []byte, n int, readOnly boo
 		weight = pool.Large
 	}
 	for t := (tries{}); ; {
-		l, opt, err := c.lane(ctx, weight, nil)
+		to, err := c.node(ctx, &t)
 		if err != nil {
 			return nil, nil, c.public(err)
 		}
-		frames, err := l.DoRaw(ctx, raw, n, opt)
+		var frames [][]byte
+		l, opt, err := to.lane(ctx, weight, nil)
 		if err == nil {
-			return frames, l, nil
+			frames, err = l.DoRaw(ctx, raw, n, opt)
+			if err == nil && c.finder != nil && c.refusedAll(ctx, to, frames, &t) {
+				continue
+			}
+			if err == nil {
+				return frames, l, nil
+			}
 		}
-		if !c.again(err, &t, readOnly) {
+		if !c.again(ctx, to, err, &t, readOnly) {
 			return frames, nil, c.public(err)
 		}
 	}

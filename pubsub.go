@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 )
 
@@ -77,6 +78,15 @@ func (c *Client) subscribe(ctx context.Context, kind pubsub.Kind, names []string
 		return nil, c.publicSubscription(err)
 	}
 	return &Subscription{c, sub}, nil
+}
+
+// subscriberSource lends the hub a conn of the right node.
+type subscriberSource struct{ c *Client }
+
+// AcquireSubscriber waits for it, bounded by ctx and Options.WaitTimeout.
+func (s subscriberSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
+	conn, _, err := s.c.acquire(ctx, &tries{}, (*pool.Pool).AcquireSubscriber)
+	return conn, err
 }
 
 // publicSubscription is public, and names the package in what only

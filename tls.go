@@ -11,6 +11,7 @@ import (
 // tlsKeys are the URL's keys about TLS, as they were given.
 type tlsKeys struct {
 	enabled                                            bool
+	sentinels                                          bool // those speak TLS as well
 	requirements, ca, cert, key, checkName, minVersion string
 }
 

@@ -16,7 +16,12 @@ import (
 //
 //	redis://user:password@host:6379/0?max_connections=16&socket_timeout=2
 //
-// The schemes are redis, rediss (TLS) and unix (unix:///path?db=0). The keys
+// The schemes are redis, rediss (TLS) and unix (unix:///path?db=0), and where
+// sentinels tell the server redis+sentinel and rediss+sentinel:
+//
+//	redis+sentinel://user:password@s1:26379,s2:26379/service/0?sentinel_password=...
+//
+// User and password are those of the data nodes. The keys
 // are those of redis-py and some of our own; docs/options.md lists them all.
 // Times are seconds (2 or 2.5) or Go durations (2s). Files that the URL names
 // are read at once. An unknown key, a key given twice or a bad value is an
@@ -39,24 +44,39 @@ func parseURL(rawURL string) (Options, error) {
 	}
 	switch scheme {
 	case "redis", "rediss", "unix":
+	case "redis+sentinel", "rediss+sentinel":
+		return parseSentinelURL(rawURL)
 	default:
-		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", shown(scheme)), "redis, rediss or unix")
+		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", shown(scheme)), "redis, rediss, unix, redis+sentinel or rediss+sentinel")
 	}
+	u, err := parsed(rawURL)
+	if err != nil {
+		return Options{}, err
+	}
+	o, err := fromURL(u)
+	return o, hidden(err, u)
+}
+
+func parsed(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The error of url.Parse shows the whole URL, with its password.
-		return Options{}, urlError("it can't be parsed", "special characters in user, password and values as %XX, and a port in digits")
+		return nil, urlError("it can't be parsed", "special characters in user, password and values as %XX, and a port in digits")
 	}
 	if u.Fragment != "" || strings.HasSuffix(rawURL, "#") {
-		return Options{}, urlError("it has a fragment (#...)", "none: a # in a password is written as %23")
+		return nil, urlError("it has a fragment (#...)", "none: a # in a password is written as %23")
 	}
-	o, err := fromURL(u)
+	return u, nil
+}
+
+// hidden replaces an error that may show a part of a password: one with a bare
+// / or ? in it ends up in port, path and keys.
+func hidden(err error, u *url.URL) error {
 	if err != nil && strings.Contains(u.EscapedPath()+u.RawQuery, "@") {
-		// A password with a bare / or ? in it ends up in port, path and keys.
-		return Options{}, urlError("a part of it is not valid, and not shown since an @ after the host may end a password",
+		return urlError("a part of it is not valid, and not shown since an @ after the host may end a password",
 			"/ as %2F, ? as %3F, # as %23 and @ as %40 in user, password and values")
 	}
-	return o, err
+	return err
 }
 
 func fromURL(u *url.URL) (Options, error) {
@@ -70,7 +90,7 @@ func fromURL(u *url.URL) (Options, error) {
 		return Options{}, err
 	}
 	tls := &tlsKeys{enabled: u.Scheme == "rediss"}
-	if err := o.fromQuery(u, tls); err != nil {
+	if err := o.fromQuery(u, tls, u.Scheme != "unix" && strings.Trim(u.Path, "/") != ""); err != nil {
 		return Options{}, err
 	}
 	var err error
@@ -127,10 +147,10 @@ func (o *Options) fromHost(u *url.URL) error {
 	return nil
 }
 
-// fromQuery sets what the query's keys say.
-func (o *Options) fromQuery(u *url.URL, tls *tlsKeys) error {
-	seen := map[string]bool{}
-	dbInPath, pathDB := u.Scheme != "unix" && strings.Trim(u.Path, "/") != "", o.DB
+// fromQuery sets what the query's keys say. dbInPath tells that the path names
+// the database already.
+func (o *Options) fromQuery(u *url.URL, tls *tlsKeys, dbInPath bool) error {
+	seen, pathDB := map[string]bool{}, o.DB
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		if pair == "" {
 			continue
@@ -143,7 +163,12 @@ func (o *Options) fromQuery(u *url.URL, tls *tlsKeys) error {
 		}
 		set, ok := urlKeys[key]
 		if !ok {
-			return unknownKey(key)
+			if set, ok = sentinelKeys[key]; !ok {
+				return unknownKey(key)
+			}
+			if o.Sentinel == nil {
+				return withSentinels(key)
+			}
 		}
 		if seen[key] {
 			return urlError("key "+key+" is given twice", "it once")
@@ -160,7 +185,8 @@ func (o *Options) fromQuery(u *url.URL, tls *tlsKeys) error {
 }
 
 func unknownKey(key string) error {
-	known := slices.Sorted(maps.Keys(urlKeys))
+	known := slices.Concat(slices.Collect(maps.Keys(urlKeys)), slices.Collect(maps.Keys(sentinelKeys)))
+	slices.Sort(known)
 	best, distance := "", min(4, len(key)/3+2)
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(key), k); d < distance {

@@ -53,7 +53,6 @@ func TestBadURLsAreNamed(t *testing.T) {
 	for url, want := range map[string]string{
 		"localhost:6379":                        "no scheme",
 		"http://h":                              `scheme "http" is not supported`,
-		"redis+sentinel://h/m":                  "is not supported",
 		"redis://h/abc":                         `path "/abc" is no database`,
 		"redis://h/1/2":                         `path "/1/2" is no database`,
 		"redis://h/-1":                          `path "/-1" is no database`,
@@ -136,8 +135,8 @@ func TestTLSKeys(t *testing.T) {
 	if o, err = ParseURL("rediss://cache.example?ssl_cert_reqs=none"); err != nil || !o.TLS.InsecureSkipVerify || o.TLS.VerifyConnection != nil {
 		t.Errorf("%+v, %v", o.TLS, err)
 	}
-	if o, err = o.withDefaults(); err != nil || o.TLS.ServerName != "cache.example" {
-		t.Errorf("%+v, %v", o.TLS, err)
+	if name := forHost(o.TLS, o.Addr).ServerName; name != "cache.example" {
+		t.Errorf("the certificate is checked for %q", name)
 	}
 }
 

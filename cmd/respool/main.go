@@ -18,6 +18,7 @@ import (
 type cli struct {
 	Demo    demoCmd          `cmd:"" help:"Drive thousands of callers without a limit and through respool, and compare."`
 	Ping    pingCmd          `cmd:"" help:"Ask a server whether it is there, what it is, and how far away."`
+	Drill   drillCmd         `cmd:"" help:"Have a Sentinel service fail over under load, and report what callers saw of it."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 

@@ -32,25 +32,43 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 	}
 	p.probing++
 	p.mu.Unlock()
+	answer := make(chan probed, 1)
+	go func() { answer <- p.ask(ctx, args) }()
+	select {
+	case a := <-answer:
+		return a.frame, a.err
+	case <-ctx.Done():
+		return nil, &wire.Error{Op: "wait for the reply of", Addr: p.cfg.Addr, Err: ctx.Err()}
+	}
+}
+
+// probed is what a probe brought.
+type probed struct {
+	frame []byte
+	err   error
+}
+
+// ask runs a command on a socket of its own, whose slot is taken already.
+func (p *Pool) ask(ctx context.Context, args []any) probed {
 	conn, err := p.cfg.Dial(ctx, p.cut)
 	if err != nil {
-		p.probed()
-		return nil, err
+		p.endProbe()
+		return probed{err: err}
 	}
 	stop := context.AfterFunc(p.cut, conn.Abort)
 	cfg := p.cfg.Lane
 	cfg.OnDead, cfg.OnClosed = nil, func(*lane.Lane) {
 		stop()
-		p.probed()
+		p.endProbe()
 	}
 	l := lane.New(conn, &cfg)
 	frame, err := l.Do(ctx, args, lane.Options{})
 	l.Condemn(wire.ErrClosed)
-	return frame, err
+	return probed{frame, err}
 }
 
-// probed gives a probe's slot back.
-func (p *Pool) probed() {
+// endProbe gives a probe's slot back.
+func (p *Pool) endProbe() {
 	p.mu.Lock()
 	p.probing--
 	p.serveLocked()

@@ -90,3 +90,10 @@ func (p *Pool) cutOff() {
 		p.cutLaterLocked(next)
 	}
 }
+
+// Empty reports whether no slot is taken.
+func (p *Pool) Empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.usedLocked() == 0
+}

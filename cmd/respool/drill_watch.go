@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+// drillWatch sees what the servers and the sentinels see.
+type drillWatch struct {
+	opt    respool.Options
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	nodes  []*drillNode
+	events []drillEvent
+}
+
+// drillNode is a server whose connections are counted.
+type drillNode struct {
+	addr     string
+	sentinel bool
+	peak     int
+	now      int
+	samples  int
+	lastSeen time.Time // of one of our connections
+}
+
+// drillEvent is a line of the report's course.
+type drillEvent struct {
+	at   time.Time
+	who  string
+	text string
+}
+
+func newDrillWatch(opt respool.Options) *drillWatch {
+	w := &drillWatch{opt: opt}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
+}
+
+// event takes what happens to the client's own connections.
+func (w *drillWatch) event(e respool.Event) {
+	switch e.Kind {
+	case respool.EventPrimaryFound:
+		w.note("client", fmt.Sprintf("uses primary %s (%s)", e.Addr, e.Reason))
+	case respool.EventPrimaryLost:
+		w.note("client", fmt.Sprintf("gives %s up: %s", e.Addr, e.Reason))
+	}
+}
+
+func (w *drillWatch) note(who, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, drillEvent{time.Now(), who, text})
+}
+
+// begin counts the connections of every node and sentinel, and listens to what
+// one sentinel publishes.
+func (w *drillWatch) begin(ctx context.Context, s *respool.ServiceStats) {
+	for _, addr := range append([]string{s.Primary}, s.Replicas...) {
+		w.count(addr, false)
+	}
+	for _, one := range s.Sentinels {
+		w.count(one.Addr, true)
+	}
+	for i, one := range s.Sentinels {
+		w.wg.Go(func() { w.listen(one.Addr, i == 0) })
+	}
+}
+
+func (w *drillWatch) end() {
+	w.cancel()
+	w.wg.Wait()
+}
+
+func (w *drillWatch) count(addr string, sentinel bool) {
+	n := &drillNode{addr: addr, sentinel: sentinel}
+	w.mu.Lock()
+	w.nodes = append(w.nodes, n)
+	w.mu.Unlock()
+	opt := w.opt
+	opt.Addr, opt.Service, opt.Sentinel = addr, "", nil
+	if sentinel {
+		opt = sentinelAsServer(w.opt, addr)
+	}
+	opt.ClientName = "respool:watch"
+	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
+	opt.SocketTimeout = time.Second
+	c, err := respool.New(opt)
+	if err != nil {
+		return
+	}
+	w.wg.Go(func() {
+		defer closeClient(c)
+		for pause(w.ctx, countEvery) == nil {
+			list, err := c.Do(w.ctx, "CLIENT", "LIST").Text()
+			if err == nil {
+				w.counted(n, strings.Count(list, " name="+w.opt.ClientName+" "))
+			}
+		}
+	})
+}
+
+// countEvery is the time between two looks at a server's list of connections.
+const countEvery = 25 * time.Millisecond
+
+func (w *drillWatch) counted(n *drillNode, clients int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.now, n.peak = clients, max(n.peak, clients)
+	n.samples++
+	if clients > 0 {
+		n.lastSeen = time.Now()
+	}
+}
+
+// shownEvents are those of a sentinel's messages that tell the course of a failover.
+var shownEvents = map[string]bool{
+	"+sdown": true, "+odown": true, "+new-epoch": true, "+try-failover": true, "+elected-leader": true,
+	"+selected-slave": true, "+promoted-slave": true, "+failover-end": true, "+switch-master": true,
+}
+
+// listen notes what a sentinel publishes: the first one's course, and of the
+// others the switch alone.
+func (w *drillWatch) listen(addr string, all bool) {
+	c, err := respool.New(sentinelAsServer(w.opt, addr))
+	if err != nil {
+		return
+	}
+	defer closeClient(c)
+	for pause(w.ctx, countEvery) == nil {
+		sub, err := c.PSubscribe(w.ctx, "*")
+		if err != nil {
+			continue
+		}
+		for m, err := range sub.Messages(w.ctx) {
+			if err == nil && m.Gap == nil && strings.Contains(" "+m.Payload+" ", " "+w.opt.Service+" ") &&
+				(m.Channel == "+switch-master" || all && shownEvents[m.Channel]) {
+				w.note("sentinel "+addr, m.Channel+" "+m.Payload)
+			}
+		}
+		sub.Close()
+	}
+}
+
+// snapshot gives what was seen so far.
+func (w *drillWatch) snapshot() (nodes []drillNode, events []drillEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.nodes {
+		nodes = append(nodes, *n)
+	}
+	return nodes, append(events, w.events...)
+}

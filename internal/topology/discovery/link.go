@@ -1,0 +1,290 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+var (
+	errClosedBy = errors.New("the sentinel closed the connection")
+	errSilent   = errors.New("the sentinel sent nothing although it was pinged")
+	errUnasked  = errors.New("the sentinel sent a reply that nobody asked for")
+	errBroken   = errors.New("the connection was closed with a query of another service unanswered")
+)
+
+// replyLimit is the largest reply taken from a sentinel.
+const replyLimit = 8 << 20
+
+// link is one socket, or the way to one. Its fields are guarded by
+// Sentinels.mu, but for those of its goroutines.
+type link struct {
+	s      *Sentinels
+	at     place
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	users      []user
+	conn       Conn // nil while it is dialed
+	closing    bool
+	next       *link  // dialed when this one's socket is gone
+	asked      []user // whose answers are due, in order
+	subscribed bool
+
+	out   chan []byte // to the writer
+	gone  chan struct{}
+	heard atomic.Uint64
+}
+
+// user is a machine's part in a link, or in a query.
+type user struct {
+	w   *Service
+	seq uint64
+}
+
+// connect gives a machine its part in the socket, which is dialed if need be.
+func (s *Sentinels) connect(w *Service, a sentinel.Connect) {
+	at := place{a.Sentinel, a.Link}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		w.enqueue(sentinel.SentinelDown{Seq: a.Seq, Err: context.Canceled})
+		return
+	}
+	l := s.links[at]
+	switch {
+	case l == nil:
+		l = s.newLink(at)
+		s.links[at] = l
+		s.wg.Go(l.run)
+	case l.closing:
+		if l.next == nil {
+			l.next = s.newLink(at)
+		}
+		l = l.next
+	case l.conn != nil:
+		w.enqueue(sentinel.SentinelUp{Seq: a.Seq})
+	}
+	l.users = append(l.users, user{w, a.Seq})
+}
+
+func (s *Sentinels) newLink(at place) *link {
+	l := &link{s: s, at: at, out: make(chan []byte, 64), gone: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancel(s.ctx)
+	return l
+}
+
+// disconnect takes a machine's part back. A socket that nobody needs, or on
+// which an answer to that machine may still come, is closed.
+func (s *Sentinels) disconnect(w *Service, a sentinel.Disconnect) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropLocked(s.links[place{a.Sentinel, a.Link}], user{w, a.Seq})
+}
+
+func (s *Sentinels) dropLocked(l *link, u user) {
+	for ; l != nil; l = l.next {
+		if !l.removeLocked(u) {
+			continue
+		}
+		waits := false
+		for _, q := range l.asked {
+			waits = waits || q.w == u.w
+		}
+		if waits {
+			l.failLocked(errBroken)
+		}
+		if len(l.users) == 0 {
+			l.closeLocked()
+		}
+		return
+	}
+}
+
+func (l *link) removeLocked(u user) bool {
+	for i, x := range l.users {
+		if x == u {
+			l.users = append(l.users[:i:i], l.users[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// leave takes a service out of all links.
+func (s *Sentinels) leave(w *Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.services, w)
+	for _, l := range s.links {
+		for ; l != nil; l = l.next {
+			for _, u := range append([]user(nil), l.users...) {
+				if u.w == w {
+					s.dropLocked(l, u)
+				}
+			}
+		}
+	}
+}
+
+// ask sends a query of a machine.
+func (s *Sentinels) ask(w *Service, a sentinel.Ask) {
+	raw, err := resp.AppendCommand(nil, a.Args)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.links[place{a.Sentinel, sentinel.Command}]
+	if err == nil && (l == nil || l.closing || l.conn == nil) {
+		err = errClosedBy // the news of it is under way
+	}
+	if err != nil {
+		w.enqueue(sentinel.Answer{Seq: a.Seq, Err: err})
+		return
+	}
+	l.asked = append(l.asked, user{w, a.Seq})
+	l.sendLocked(raw)
+}
+
+// subscribe listens to the channels, once on a socket.
+func (s *Sentinels) subscribe(_ *Service, a sentinel.Subscribe) {
+	args := []any{"SUBSCRIBE"}
+	for _, c := range a.Channels {
+		args = append(args, c)
+	}
+	raw, err := resp.AppendCommand(nil, args)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.links[place{a.Sentinel, sentinel.Subscription}]
+	if err != nil || l == nil || l.closing || l.conn == nil || l.subscribed {
+		return
+	}
+	l.subscribed = true
+	l.sendLocked(raw)
+}
+
+// sendLocked never waits: a sentinel that does not take what is sent is as good as gone.
+func (l *link) sendLocked(raw []byte) {
+	select {
+	case l.out <- raw:
+	default:
+		l.failLocked(fmt.Errorf("the sentinel takes no more queries: %w", io.ErrShortWrite))
+	}
+}
+
+// closeLocked begins the end of the socket, with what waits for it.
+func (l *link) closeLocked() {
+	if l.closing {
+		return
+	}
+	l.closing = true
+	l.cancel()
+	close(l.gone)
+	if l.conn != nil {
+		l.conn.Interrupt()
+	}
+}
+
+// failLocked tells all users that the link is down, and closes it.
+func (l *link) failLocked(err error) {
+	users := l.users
+	l.users, l.asked = nil, nil
+	for _, u := range users {
+		u.w.enqueue(sentinel.SentinelDown{Seq: u.seq, Err: err})
+	}
+	l.closeLocked()
+}
+
+// run is the link's goroutine: it dials, reads, and closes.
+func (l *link) run() {
+	ctx, cancel := context.WithTimeout(l.ctx, l.s.cfg.QueryTimeout)
+	conn, err := l.s.cfg.Dial(ctx, l.s.cut, l.at.addr)
+	cancel()
+	if err == nil && l.up(conn) {
+		stop := context.AfterFunc(l.s.cut, conn.Abort)
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			l.write(conn)
+		}()
+		err = l.read(conn)
+		l.fail(err)
+		<-written
+		conn.Linger(l.s.cfg.LingerLimit)
+		stop()
+	} else if err == nil {
+		stop := context.AfterFunc(l.s.cut, conn.Abort)
+		conn.Linger(l.s.cfg.LingerLimit)
+		stop()
+	} else {
+		l.fail(err)
+	}
+	l.end()
+}
+
+func (l *link) fail(err error) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.failLocked(err)
+}
+
+// up makes conn the link's, unless nobody wants it any more.
+func (l *link) up(conn Conn) bool {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if l.closing {
+		return false
+	}
+	l.conn = conn
+	for _, u := range l.users {
+		u.w.enqueue(sentinel.SentinelUp{Seq: u.seq})
+	}
+	return true
+}
+
+// end gives the socket's place to the next one.
+func (l *link) end() {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	delete(l.s.links, l.at)
+	if next := l.next; next != nil && !next.closing && !l.s.closed {
+		l.s.links[l.at] = next
+		l.s.wg.Go(next.run)
+	}
+}
+
+// write sends what is asked, and pings a subscription.
+func (l *link) write(conn Conn) {
+	var tick <-chan time.Time
+	if l.at.kind == sentinel.Subscription {
+		ticker := time.NewTicker(l.s.cfg.PingEvery)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	heard, quiet := uint64(0), 0
+	for {
+		raw := []byte("*1\r\n$4\r\nPING\r\n")
+		select {
+		case <-l.gone:
+			return
+		case raw = <-l.out:
+		case <-tick:
+			now := l.heard.Load()
+			if quiet++; now != heard {
+				heard, quiet = now, 0
+			}
+			if quiet > 1 {
+				l.fail(errSilent)
+				return
+			}
+		}
+		if _, err := conn.Write(raw); err != nil {
+			l.fail(err)
+			return
+		}
+	}
+}

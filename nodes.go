@@ -1,0 +1,234 @@
+package respool
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+)
+
+// node is one server of a client, with the bound on its sockets.
+type node struct {
+	addr    string
+	pool    *pool.Pool
+	probes  int          // under way; guarded by nodes.mu
+	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
+}
+
+// route says where commands go at one moment. It is not changed.
+type route struct {
+	epoch   uint64
+	only    *node   // where all go; nil if there are several or none
+	several []*node // among which each command takes its turn
+	nearest bool    // the nearest of them take turns alone
+	turn    *atomic.Uint32
+	report  *sentinel.Error // why no primary is known, where sentinels have told
+	closed  bool            // the client is
+	changed chan struct{}   // closed when another route has taken its place
+}
+
+// node picks the node for one command; nil if none is known.
+func (r *route) node() *node {
+	if r.only != nil || len(r.several) == 0 {
+		return r.only
+	}
+	among := r.several
+	if r.nearest {
+		among = near(among)
+	}
+	return among[int(r.turn.Add(1))%len(among)]
+}
+
+// nearMargin is by how much, beside a fifth, a node may be farther away than the
+// nearest one and still have its turn: networks are no more even than that.
+const nearMargin = 100 * time.Microsecond
+
+// near gives the nodes that are as good as the nearest, and those not measured yet.
+func near(all []*node) []*node {
+	least := int64(0)
+	for _, n := range all {
+		if l := n.latency.Load(); l > 0 && (least == 0 || l < least) {
+			least = l
+		}
+	}
+	var among []*node
+	for _, n := range all {
+		if n.latency.Load() <= least+least/5+int64(nearMargin) {
+			among = append(among, n)
+		}
+	}
+	return among
+}
+
+// nodes are the servers that a client has sockets to. A pool stays as long as
+// it has any, so that the bound holds for a node that left and came back.
+type nodes struct {
+	open func(addr string, suspended bool) *pool.Pool
+	now  atomic.Pointer[route]
+	turn atomic.Uint32
+
+	mu     sync.Mutex
+	all    map[string]*node
+	max    int   // of Resize; 0: not used
+	left   Stats // what those counted that are not in all any more
+	closed bool
+}
+
+func newNodes(open func(addr string, suspended bool) *pool.Pool) *nodes {
+	s := &nodes{open: open, all: map[string]*node{}}
+	s.now.Store(&route{changed: make(chan struct{})})
+	return s
+}
+
+// settle makes addr the only node, for ever.
+func (s *nodes) settle(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := &node{addr: addr, pool: s.open(addr, false)}
+	s.all[addr] = n
+	s.publishLocked(&route{only: n})
+}
+
+// atLocked gives the node at addr, with a pool that is suspended if it is new.
+func (s *nodes) atLocked(addr string) *node {
+	n := s.all[addr]
+	if n == nil {
+		n = &node{addr: addr, pool: s.open(addr, true)}
+		if s.max > 0 {
+			n.pool.Resize(s.max)
+		}
+		s.all[addr] = n
+	}
+	return n
+}
+
+// change sends commands to the nodes at addrs from now on, and suspends the
+// others: what is due there is let in for at most drain. Whoever finds his
+// node suspended finds the new route.
+func (s *nodes) change(next route, addrs []string, drain time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	used := map[*node]bool{}
+	for _, addr := range addrs {
+		n := s.atLocked(addr)
+		used[n] = true
+		n.pool.Resume()
+		next.several = append(next.several, n)
+	}
+	if len(addrs) == 1 {
+		next.only, next.several = next.several[0], nil
+	}
+	next.turn = &s.turn
+	s.publishLocked(&next)
+	for addr, n := range s.all {
+		if used[n] {
+			continue
+		}
+		n.pool.Suspend(drain)
+		if n.probes == 0 && n.pool.Empty() {
+			delete(s.all, addr)
+			_ = n.pool.Close(context.Background()) // it has nothing to wait for
+			left := n.pool.Stats()
+			counted := statsOf(&left)
+			s.left.add(&counted)
+		}
+	}
+}
+
+func (s *nodes) publishLocked(next *route) {
+	next.changed = make(chan struct{})
+	close(s.now.Swap(next).changed)
+}
+
+// probe asks one command of a node, in use or not.
+func (s *nodes) probe(ctx context.Context, addr string, args ...any) ([]byte, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, pool.ErrClosed
+	}
+	n := s.atLocked(addr)
+	n.probes++
+	s.mu.Unlock()
+	frame, err := n.pool.Probe(ctx, args...)
+	s.mu.Lock()
+	n.probes--
+	s.mu.Unlock()
+	return frame, err
+}
+
+// list gives the nodes there are sockets to.
+func (s *nodes) list() []*node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*node, 0, len(s.all))
+	for _, n := range s.all {
+		list = append(list, n)
+	}
+	return list
+}
+
+// past is what was counted by nodes that are gone.
+func (s *nodes) past() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
+// limit is the bound in force: initial, or what resize made of it.
+func (s *nodes) limit(initial int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.max > 0 {
+		return s.max
+	}
+	return initial
+}
+
+func (s *nodes) resize(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max = n
+	for _, one := range s.all {
+		one.pool.Resize(n)
+	}
+}
+
+// close ends all pools and wakes those who wait for a route.
+func (s *nodes) close(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		last := *s.now.Load()
+		last.closed = true
+		s.publishLocked(&last)
+	}
+	s.mu.Unlock()
+	all := s.list()
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, n := range all {
+		wg.Go(func() { errs[i] = n.pool.Close(ctx) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nodes are all to which commands go.
+func (r *route) nodes() []*node {
+	if r.only != nil {
+		return []*node{r.only}
+	}
+	return r.several
+}
