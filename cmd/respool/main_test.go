@@ -121,7 +121,7 @@ func TestMistakesAreOneClearError(t *testing.T) {
 	}{
 		{[]string{"ping", "redis://127.0.0.1:1"}, "connection refused"},
 		{[]string{"ping", "redis://127.0.0.1:1?max_conections=3"}, "did you mean max_connections?"},
-		{[]string{"ping", "http://127.0.0.1"}, "want redis, rediss or unix"},
+		{[]string{"ping", "http://127.0.0.1"}, "want redis, rediss, unix, redis+sentinel or rediss+sentinel"},
 		{[]string{"ping", "redis://" + m.Addr()}, "password"},
 		{[]string{"ping", "redis://:hushhush@" + m.Addr()}, "refused the username or password"},
 		{[]string{"ping", "redis://" + m.Addr(), "--count", "0"}, "--count is 0"},
