@@ -46,7 +46,12 @@ type Server struct {
 	ended  chan struct{} // closed when the process is gone
 
 	mu      sync.Mutex
-	control *client // nil: not connected
+	control *client         // nil: not connected
+	unnamed map[string]bool // ids of connections without a name at the last look of outsiders
+
+	sentinel  string // the configuration file of a sentinel; empty: a data node
+	configure func() // writes it, once the ports are chosen
+	started   func() // called when the process answers, each time
 }
 
 // startLimit bounds the wait for a server to answer.
@@ -70,18 +75,27 @@ func Start(t testing.TB, cfg Config) *Server {
 	if s.cfg.TLS {
 		s.certs = makeCertificates(t, s.dir)
 	}
+	s.launch()
+	return s
+}
+
+// launch starts the process, on other ports if those chosen are taken meanwhile.
+func (s *Server) launch() {
+	s.t.Helper()
 	for attempt := 1; ; attempt++ {
 		s.choosePorts()
+		if s.configure != nil {
+			s.configure()
+		}
 		err := s.run()
 		if err == nil {
 			break
 		}
 		if attempt == 5 {
-			t.Fatalf("start redis-server: %v", err)
+			s.t.Fatalf("start redis-server: %v", err)
 		}
 	}
-	t.Cleanup(s.end)
-	return s
+	s.t.Cleanup(s.end)
 }
 
 func (s *Server) choosePorts() {
@@ -146,7 +160,11 @@ func (s *Server) arguments() []string {
 // run starts the process and waits until it is the one that answers: another
 // may have taken the port first.
 func (s *Server) run() error {
-	s.cmd = exec.Command("redis-server", s.arguments()...)
+	args := s.arguments()
+	if s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel"}
+	}
+	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.SysProcAttr = dieWithParent()
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("%w (it comes with Debian's package redis-server)", err)
@@ -157,6 +175,9 @@ func (s *Server) run() error {
 	for deadline := time.Now().Add(startLimit); ; {
 		err := s.answers()
 		if err == nil {
+			if s.started != nil {
+				s.started()
+			}
 			return nil
 		}
 		select {

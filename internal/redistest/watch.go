@@ -11,6 +11,7 @@ import (
 // safe for concurrent use.
 type ClientWatch struct {
 	s    *Server
+	look func() (int, error)
 	stop chan struct{}
 	once sync.Once
 	done sync.WaitGroup
@@ -27,7 +28,11 @@ const sampleEvery = 2 * time.Millisecond
 // the server is down it samples nothing. The watch ends with Stop, or with the
 // server's test.
 func (s *Server) WatchClients() *ClientWatch {
-	w := &ClientWatch{s: s, stop: make(chan struct{})}
+	return s.watch(s.count)
+}
+
+func (s *Server) watch(look func() (int, error)) *ClientWatch {
+	w := &ClientWatch{s: s, look: look, stop: make(chan struct{})}
 	w.done.Go(w.run)
 	s.t.Cleanup(w.end)
 	return w
@@ -42,7 +47,7 @@ func (w *ClientWatch) run() {
 			return
 		case <-tick.C:
 		}
-		n, err := w.s.count()
+		n, err := w.look()
 		if err != nil {
 			continue
 		}

@@ -1,0 +1,64 @@
+//go:build unix
+
+package redistest
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// outsiders is one look at the connections that belong neither to this
+// package, nor to replication, nor to a sentinel. Those have a name or a flag
+// that tells, but for a moment after they were accepted: so a connection without
+// a name counts when it is seen so a second time.
+func (s *Server) outsiders() (int, error) {
+	list, err := s.TryDo("CLIENT", "LIST")
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	unnamed := map[string]bool{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for line := range strings.Lines(list) {
+		f := map[string]string{}
+		for pair := range strings.FieldsSeq(line) {
+			key, value, _ := strings.Cut(pair, "=")
+			f[key] = value
+		}
+		switch name := f["name"]; {
+		case name == ownName || strings.HasPrefix(name, "sentinel-"):
+		case strings.ContainsAny(f["flags"], "SM"):
+		case name != "":
+			n++
+		default:
+			unnamed[f["id"]] = true
+			if s.unnamed[f["id"]] {
+				n++
+			}
+		}
+	}
+	s.unnamed = unnamed
+	return n, nil
+}
+
+// WatchOutsiders is WatchClients for the connections of clients alone, where
+// sentinels and replicas are connected as well.
+func (s *Server) WatchOutsiders() *ClientWatch { return s.watch(s.outsiders) }
+
+// WaitOutsiders waits until the server counts n connections of clients, and
+// fails the test if it does not within the time.
+func (s *Server) WaitOutsiders(t testing.TB, n int, within time.Duration) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		got, err := s.outsiders()
+		if err == nil && got == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s counts %d connections of clients (error: %v): want %d", s.PlainAddr(), got, err, n)
+			return
+		}
+	}
+}
