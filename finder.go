@@ -227,6 +227,9 @@ func (f *finder) unknown(cause error) error {
 		view, _ := s.View()
 		if view.Err != nil {
 			e.report = view.Err
+			if errors.Is(view.Err, sentinel.ErrNeedsPassword) {
+				e.report = fmt.Errorf("%w (credentials for sentinels stand apart: SentinelOptions.Username and Password, sentinel_username and sentinel_password in a URL)", view.Err)
+			}
 		}
 		if f.c.opt.Role == RoleReplica && view.Known {
 			e.report = errors.New(replicaReport(&view))

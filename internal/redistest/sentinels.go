@@ -26,8 +26,11 @@ type SentinelConfig struct {
 	SentinelPassword string
 	TLS              bool // on both; what sentinels tell are the ports of TLS
 	Hostnames        bool // nodes and sentinels are known as localhost
-	AppendOnly       bool // as of Config
 	Args             []string
+
+	// Via gives an address in front of a data node's own, by which everybody
+	// knows it: that of a relay, for instance.
+	Via func(addr string) string
 }
 
 // SentinelSet is a service and its sentinels. Its methods are for the test's
@@ -79,7 +82,7 @@ func StartSentinels(t testing.TB, cfg SentinelConfig) *SentinelSet {
 
 func (set *SentinelSet) startNode(certs certificates) {
 	set.t.Helper()
-	cfg := Config{Password: set.cfg.Password, TLS: set.cfg.TLS, AppendOnly: set.cfg.AppendOnly}
+	cfg := Config{Password: set.cfg.Password, TLS: set.cfg.TLS}
 	cfg.Args = append([]string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "10"}, set.cfg.Args...)
 	if set.cfg.Password != "" {
 		cfg.Args = append(cfg.Args, "--masterauth", set.cfg.Password)
@@ -94,12 +97,21 @@ func (set *SentinelSet) startNode(certs certificates) {
 		cfg.Args = append(cfg.Args, "--replicaof", set.host, strconv.Itoa(set.Nodes[0].announcedPort()))
 	}
 	s := &Server{t: set.t, cfg: cfg, dir: set.t.TempDir(), certs: certs}
+	if set.cfg.Via != nil {
+		s.configure = func() {
+			_, port, _ := strings.Cut(set.cfg.Via(s.Addr()), ":")
+			s.announced, _ = strconv.Atoi(port)
+		}
+	}
 	s.launch()
 	set.Nodes = append(set.Nodes, s)
 }
 
 // announcedPort is the port that the server is known by.
 func (s *Server) announcedPort() int {
+	if s.announced != 0 {
+		return s.announced
+	}
 	if s.tls != 0 {
 		return s.tls
 	}

@@ -52,6 +52,7 @@ type Server struct {
 	sentinel  string // the configuration file of a sentinel; empty: a data node
 	configure func() // writes it, once the ports are chosen
 	started   func() // called when the process answers, each time
+	announced int    // the port that others are told; 0: its own
 }
 
 // startLimit bounds the wait for a server to answer.
@@ -144,6 +145,9 @@ func (s *Server) arguments() []string {
 		}
 		args = append(args, "--tls-port", strconv.Itoa(s.tls), "--tls-auth-clients", auth,
 			"--tls-ca-cert-file", s.certs.ca, "--tls-cert-file", s.certs.cert, "--tls-key-file", s.certs.key)
+	}
+	if s.announced != 0 {
+		args = append(args, "--replica-announce-port", strconv.Itoa(s.announced))
 	}
 	if s.socket != "" {
 		args = append(args, "--unixsocket", s.socket)
