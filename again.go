@@ -26,20 +26,22 @@ type tries struct {
 	pauses         int
 }
 
-// node is where a command goes. Where no node is known it waits for one,
-// bounded by ctx and Options.WaitTimeout.
-func (c *Client) node(ctx context.Context, t *tries) (*node, error) {
-	if n := c.nodes.now.Load().node(); n != nil {
+// node is where a command goes. Where no node is known, or a failover is under
+// way and the command does more than read, it waits, bounded by ctx and
+// Options.WaitTimeout.
+func (c *Client) node(ctx context.Context, t *tries, reads bool) (*node, error) {
+	r := c.nodes.now.Load()
+	if n := r.node(); n != nil && (r.held == "" || reads) {
 		return n, nil
 	}
-	return c.awaitNode(ctx, t)
+	return c.awaitNode(ctx, t, reads)
 }
 
-func (c *Client) awaitNode(ctx context.Context, t *tries) (*node, error) {
+func (c *Client) awaitNode(ctx context.Context, t *tries, reads bool) (*node, error) {
 	c.finder.start()
 	for {
 		r := c.nodes.now.Load()
-		if n := r.node(); n != nil {
+		if n := r.node(); n != nil && (r.held == "" || reads) {
 			return n, nil
 		}
 		if r.closed {

@@ -240,7 +240,7 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 	slot := c.sizes.slot(args)
 	weight, size := c.sizes.weight(args, slot)
 	for t := (tries{}); ; {
-		n, err := c.node(ctx, &t)
+		n, err := c.node(ctx, &t, readOnly)
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
@@ -279,10 +279,11 @@ func (n *node) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane,
 	return l, lane.Options{Reserved: true}, err
 }
 
-// acquire has a conn of the right node lent by obtain.
-func (c *Client) acquire(ctx context.Context, t *tries, obtain func(*pool.Pool, context.Context) (*pool.Conn, error)) (*pool.Conn, *node, error) {
+// acquire has a conn of the right node lent by obtain. reads says that nothing
+// will be written on it.
+func (c *Client) acquire(ctx context.Context, t *tries, reads bool, obtain func(*pool.Pool, context.Context) (*pool.Conn, error)) (*pool.Conn, *node, error) {
 	for {
-		n, err := c.node(ctx, t)
+		n, err := c.node(ctx, t, reads)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -304,7 +305,7 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		block = d
 	}
 	for t := (tries{}); ; {
-		conn, n, err := c.acquire(ctx, &t, (*pool.Pool).Acquire)
+		conn, n, err := c.acquire(ctx, &t, info.ReadOnly, (*pool.Pool).Acquire)
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
@@ -388,7 +389,7 @@ func checkArgs(args []any) error {
 // doOnce runs a command of which nothing is known on a connection that is
 // closed afterwards, unless the server knows it no better.
 func (c *Client) doOnce(ctx context.Context, args []any) Reply {
-	conn, n, err := c.acquire(ctx, &tries{}, (*pool.Pool).Acquire)
+	conn, n, err := c.acquire(ctx, &tries{}, false, (*pool.Pool).Acquire)
 	if err != nil {
 		return Reply{err: c.public(err)}
 	}

@@ -34,7 +34,7 @@ type Conn struct {
 // a time, since one is kept for shared use, but with MaxConnections 1 the only
 // one is lent in turn.
 func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
-	held, n, err := c.acquire(ctx, &tries{}, (*pool.Pool).Acquire)
+	held, n, err := c.acquire(ctx, &tries{}, false, (*pool.Pool).Acquire)
 	if err != nil {
 		return nil, c.public(err)
 	}

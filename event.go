@@ -20,6 +20,7 @@ const (
 	EventLeakSuspected EventKind = EventKind(pool.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
 
 	EventPrimaryFound EventKind = iota + 100 // sentinels told of a new primary, at Addr; Reason tells how it was found
+	EventWritesHeld                          // sentinels promote a replica: writes wait for the switch; Addr is the primary, Reason tells who promotes whom
 	EventPrimaryLost                         // no primary is known any more; Addr is the last one, Reason tells why it was given up
 )
 
@@ -42,6 +43,8 @@ func (k EventKind) String() string {
 		return "leak suspected"
 	case EventPrimaryFound:
 		return "primary found"
+	case EventWritesHeld:
+		return "writes held"
 	case EventPrimaryLost:
 		return "primary lost"
 	}

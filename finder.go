@@ -40,6 +40,7 @@ type finder struct {
 	primary  string
 	known    bool
 	replicas []string
+	held     string
 	report   *sentinel.Error
 }
 
@@ -63,7 +64,7 @@ func (f *finder) start() {
 		Name: opt.Service, Sentinels: f.sentinels.opt.Addrs, MinOther: f.sentinels.opt.MinOtherSentinels,
 		Replicas: true, MaxReplicaLag: opt.MaxReplicaLag,
 		Poll: f.sentinels.opt.PollInterval, QueryTimeout: f.sentinels.opt.Timeout,
-		BackoffCap: f.sentinels.opt.Timeout, MapAddr: f.sentinels.opt.MapAddr,
+		BackoffCap: f.sentinels.opt.Timeout, HoldFor: f.sentinels.holdFor(f.c.opt.Role), MapAddr: f.sentinels.opt.MapAddr,
 	}, f))
 	if opt.Role != RolePrimary && opt.Nearest {
 		f.warming.Go(f.measure)
@@ -102,11 +103,26 @@ func (f *finder) Role(ctx context.Context, addr string) (resp.Value, error) {
 // NewEpoch takes a new primary.
 func (f *finder) NewEpoch(e sentinel.NewEpoch) {
 	f.epoch, f.primary, f.known, f.replicas, f.report = e.Epoch, e.Primary, true, e.Replicas, nil
+	f.held = ""
 	f.apply()
 	f.emit(Event{Kind: EventPrimaryFound, Addr: e.Primary, Reason: e.Cause})
 	if e.Epoch > 1 {
 		f.warm()
 	}
+}
+
+// Hold has writes wait while a replica is promoted.
+func (f *finder) Hold(e sentinel.Hold) {
+	f.held = e.Reason
+	f.apply()
+	f.emit(Event{Kind: EventWritesHeld, Addr: f.primary, Reason: e.Reason})
+}
+
+// Unhold lets writes go on, since nothing came of the promotion.
+func (f *finder) Unhold(sentinel.Unhold) {
+	f.held = ""
+	f.apply()
+	f.emit(Event{Kind: EventPrimaryFound, Addr: f.primary, Reason: "no failover came of the promotion"})
 }
 
 // ReplicasChanged takes other replicas.
@@ -121,7 +137,7 @@ func (f *finder) ReplicasChanged(e sentinel.ReplicasChanged) {
 func (f *finder) Lost(e sentinel.Lost) {
 	lost := f.known
 	addr := f.primary
-	f.known, f.report = false, e.Err
+	f.known, f.report, f.held = false, e.Err, ""
 	f.apply()
 	if lost {
 		f.emit(Event{Kind: EventPrimaryLost, Addr: addr, Reason: e.Err.Reason, Err: e.Err})
@@ -143,7 +159,7 @@ func (f *finder) apply() {
 	if f.known && (f.c.opt.Role == RolePrimary || f.c.opt.Role == RolePreferReplica && len(addrs) == 0) {
 		addrs = []string{f.primary}
 	}
-	f.c.nodes.change(route{epoch: f.epoch, nearest: f.c.opt.Nearest, report: f.report}, addrs, f.sentinels.opt.DrainLimit)
+	f.c.nodes.change(route{epoch: f.epoch, nearest: f.c.opt.Nearest, report: f.report, held: f.held}, addrs, f.sentinels.opt.DrainLimit)
 }
 
 // warm opens the lanes and the idle connections to the nodes in use ahead of
@@ -230,6 +246,9 @@ func (f *finder) unknown(cause error) error {
 			if errors.Is(view.Err, sentinel.ErrNeedsPassword) {
 				e.report = fmt.Errorf("%w (credentials for sentinels stand apart: SentinelOptions.Username and Password, sentinel_username and sentinel_password in a URL)", view.Err)
 			}
+		}
+		if held := f.c.nodes.now.Load().held; held != "" {
+			e.report = errors.New("writes wait while " + held)
 		}
 		if f.c.opt.Role == RoleReplica && view.Known {
 			e.report = errors.New(replicaReport(&view))

@@ -25,6 +25,7 @@ type route struct {
 	several []*node // among which each command takes its turn
 	nearest bool    // the nearest of them take turns alone
 	turn    *atomic.Uint32
+	held    string          // why writes wait; empty: they don't
 	report  *sentinel.Error // why no primary is known, where sentinels have told
 	closed  bool            // the client is
 	changed chan struct{}   // closed when another route has taken its place

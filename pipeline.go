@@ -137,7 +137,7 @@ func (c *Client) exchangeOn(ctx context.Context, raw []byte, n int, readOnly boo
 		weight = pool.Large
 	}
 	for t := (tries{}); ; {
-		to, err := c.node(ctx, &t)
+		to, err := c.node(ctx, &t, readOnly)
 		if err != nil {
 			return nil, nil, c.public(err)
 		}

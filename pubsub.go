@@ -85,7 +85,7 @@ type subscriberSource struct{ c *Client }
 
 // AcquireSubscriber waits for it, bounded by ctx and Options.WaitTimeout.
 func (s subscriberSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
-	conn, _, err := s.c.acquire(ctx, &tries{}, (*pool.Pool).AcquireSubscriber)
+	conn, _, err := s.c.acquire(ctx, &tries{}, true, (*pool.Pool).AcquireSubscriber)
 	return conn, err
 }
 

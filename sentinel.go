@@ -69,6 +69,11 @@ type SentinelOptions struct {
 	// DrainLimit bounds how long replies of a node that is not used any more are
 	// let in. Default: 1 s: what a node that lost its role does is thrown away.
 	DrainLimit time.Duration
+	// HoldLimit bounds how long commands that do more than read wait while a
+	// sentinel promotes a replica. The replica has stopped to follow, and what the old primary
+	// acknowledges then is lost; a commanded failover takes a second of that. Never lets
+	// them go on. Default: 3 s.
+	HoldLimit time.Duration
 	// MapAddr gives the address to dial for one that a sentinel tells, of data
 	// nodes and of other sentinels, for networks behind NAT. It must always give
 	// the same for the same. Default: none.
@@ -83,6 +88,7 @@ const (
 	defaultSentinelTimeout = time.Second
 	defaultPollInterval    = 10 * time.Second
 	defaultDrainLimit      = time.Second
+	defaultHoldLimit       = 3 * time.Second
 )
 
 // withDefaults checks the options and fills in the defaults.
@@ -104,6 +110,10 @@ func (o SentinelOptions) withDefaults() (SentinelOptions, error) {
 	bounded(&c, "Sentinel.Timeout", &o.Timeout, defaultSentinelTimeout, time.Millisecond)
 	bounded(&c, "Sentinel.PollInterval", &o.PollInterval, defaultPollInterval, 10*time.Millisecond)
 	bounded(&c, "Sentinel.DrainLimit", &o.DrainLimit, defaultDrainLimit, time.Millisecond)
+	bounded(&c, "Sentinel.HoldLimit", &o.HoldLimit, defaultHoldLimit, time.Millisecond)
+	if o.HoldLimit > time.Minute && o.HoldLimit != Never {
+		c.fail("Sentinel.HoldLimit", o.HoldLimit, "1m or less, or Never")
+	}
 	for field, d := range map[string]time.Duration{"Timeout": o.Timeout, "PollInterval": o.PollInterval, "DrainLimit": o.DrainLimit} {
 		if d > time.Hour {
 			c.fail("Sentinel."+field, d, "1h or less")
@@ -162,6 +172,14 @@ func (s *Sentinel) dial(ctx, cut context.Context, addr string) (discovery.Conn, 
 		return nil, err
 	}
 	return conn, nil
+}
+
+// holdFor is how long a client of this role holds writes.
+func (s *Sentinel) holdFor(r Role) time.Duration {
+	if r != RolePrimary {
+		return 0
+	}
+	return limit(s.opt.HoldLimit)
 }
 
 // forHost gives c with the name of addr's host, if it has none.

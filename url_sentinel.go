@@ -92,6 +92,7 @@ var sentinelKeys = map[string]setter{
 	"sentinel_timeout":     timeKey(func(o *Options) *time.Duration { return &o.Sentinel.Timeout }),
 	"poll_interval":        timeKey(func(o *Options) *time.Duration { return &o.Sentinel.PollInterval }),
 	"drain_limit":          timeKey(func(o *Options) *time.Duration { return &o.Sentinel.DrainLimit }),
+	"hold_limit":           limitKey(func(o *Options) *time.Duration { return &o.Sentinel.HoldLimit }),
 	"max_replica_lag":      timeKey(func(o *Options) *time.Duration { return &o.MaxReplicaLag }),
 	"sentinel_ssl": func(_ *Options, t *tlsKeys, key, value string) (err error) {
 		if t.sentinels, err = boolean(key, value); err == nil && t.sentinels && !t.enabled {

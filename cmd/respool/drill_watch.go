@@ -50,6 +50,8 @@ func (w *drillWatch) event(e respool.Event) {
 	switch e.Kind {
 	case respool.EventPrimaryFound:
 		w.note("client", fmt.Sprintf("uses primary %s (%s)", e.Addr, e.Reason))
+	case respool.EventWritesHeld:
+		w.note("client", "holds writes: "+e.Reason)
 	case respool.EventPrimaryLost:
 		w.note("client", fmt.Sprintf("gives %s up: %s", e.Addr, e.Reason))
 	}

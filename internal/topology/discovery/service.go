@@ -17,6 +17,8 @@ type Nodes interface {
 	// and ends with Stop.
 	Role(ctx context.Context, addr string) (resp.Value, error)
 	NewEpoch(sentinel.NewEpoch)
+	Hold(sentinel.Hold)
+	Unhold(sentinel.Unhold)
 	ReplicasChanged(sentinel.ReplicasChanged)
 	Lost(sentinel.Lost)
 }
@@ -155,6 +157,10 @@ func (w *Service) act(a sentinel.Action) {
 		w.asking.Go(func() { w.verify(a) })
 	case sentinel.NewEpoch:
 		w.nodes.NewEpoch(a)
+	case sentinel.Hold:
+		w.nodes.Hold(a)
+	case sentinel.Unhold:
+		w.nodes.Unhold(a)
 	case sentinel.ReplicasChanged:
 		w.nodes.ReplicasChanged(a)
 	case sentinel.Lost:

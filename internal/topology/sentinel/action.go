@@ -56,6 +56,17 @@ type (
 		Cause    string
 	}
 
+	// Hold says that a replica is being promoted: what the primary is told from now
+	// on will probably be thrown away, so writes should wait. NewEpoch, Lost or
+	// Unhold ends it, after Config.HoldFor at the latest.
+	Hold struct {
+		Epoch  uint64
+		Reason string
+	}
+
+	// Unhold says that the primary still is one.
+	Unhold struct{ Epoch uint64 }
+
 	// ReplicasChanged gives the replicas to use from now on, in a stable order.
 	ReplicasChanged struct {
 		Epoch    uint64
@@ -79,6 +90,8 @@ func (Ask) action()             {}
 func (Subscribe) action()       {}
 func (Verify) action()          {}
 func (NewEpoch) action()        {}
+func (Hold) action()            {}
+func (Unhold) action()          {}
 func (ReplicasChanged) action() {}
 func (Lost) action()            {}
 func (Wake) action()            {}

@@ -177,7 +177,7 @@ func (m *Machine) suspect(why string, level int) {
 
 // lose gives the primary up.
 func (m *Machine) lose(why string) {
-	m.known, m.abandoned = false, false
+	m.known, m.abandoned, m.heldUntil = false, false, 0
 	m.unprove(m.primary)
 	m.doubt = doubt{}
 	m.cause = why

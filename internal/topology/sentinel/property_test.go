@@ -31,6 +31,7 @@ type world struct {
 	epoch     uint64
 	primary   string
 	lost      bool
+	held      time.Duration // until then, at the latest; 0: writes are not held
 	named     map[string]bool // nodes that an acceptable answer has named
 	confirmed map[string]int  // the step in which the last ROLE that said master was asked
 	denied    map[string]int  // the last step that spoke against a node
@@ -50,6 +51,9 @@ func newWorld(t *rapid.T) *world {
 		Name: "mymaster", MinOther: rapid.IntRange(0, 1).Draw(t, "min other"), Replicas: rapid.Bool().Draw(t, "replicas"),
 		Poll: 3 * time.Second, Rand: rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed"))),
 		Sentinels: []string{"s0:26379", "s1:26379", "s2:26379"}[:rapid.IntRange(1, 3).Draw(t, "sentinels")],
+	}
+	if rapid.Bool().Draw(t, "hold") {
+		c.HoldFor = 3 * time.Second
 	}
 	if rapid.Bool().Draw(t, "lag") {
 		c.MaxReplicaLag = time.Second
@@ -150,7 +154,17 @@ func (w *world) check(a Action) {
 		if a.Err == nil || a.Err.Error() == "" || a.Epoch != w.epoch {
 			w.t.Fatalf("%#v", a)
 		}
-		w.lost = true
+		w.lost, w.held = true, 0
+	case Hold:
+		if w.lost || w.held != 0 || a.Epoch != w.epoch {
+			w.t.Fatalf("%#v while lost or held", a)
+		}
+		w.held = w.now + 3*time.Second
+	case Unhold:
+		if w.held == 0 || w.now < w.held || a.Epoch != w.epoch {
+			w.t.Fatalf("%#v without a hold, or before its time", a)
+		}
+		w.held = 0
 	case Wake:
 		w.wake = a.At
 	}
@@ -171,7 +185,7 @@ func (w *world) newEpoch(a NewEpoch) {
 			w.t.Fatalf("%s is primary and replica", r)
 		}
 	}
-	w.epoch, w.primary, w.lost = a.Epoch, a.Primary, false
+	w.epoch, w.primary, w.lost, w.held = a.Epoch, a.Primary, false, 0
 }
 
 func nodeAddr(i int) string { return fmt.Sprintf("n%d:6379", i) }

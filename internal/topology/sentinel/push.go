@@ -8,7 +8,7 @@ import (
 
 // channels are those that a subscription listens to.
 var channels = []string{
-	"+switch-master", "+failover-end", "+promoted-slave", "+odown", "-odown", "+sdown", "-sdown", "+reboot",
+	"+switch-master", "+failover-end", "+promoted-slave", promoting, "+odown", "-odown", "+sdown", "-sdown", "+reboot",
 	"+role-change", "-role-change", "+convert-to-slave", "+slave", "+slave-reconf-done", "+sentinel", "+reset-master",
 }
 
@@ -23,7 +23,11 @@ type message struct {
 	kind string // master, slave or sentinel
 	id   string
 	addr string
+	of   string // the primary of a replica or a sentinel
 }
+
+// promoting is published before the sentinel tells the replica to become primary.
+const promoting = "+failover-state-send-slaveof-noone"
 
 // parsePush reads the payload of a push. It is not ok for one that is malformed.
 //
@@ -57,7 +61,7 @@ func parsePush(channel, payload string) (msg message, ok bool) {
 	if msg.kind != "slave" && msg.kind != "sentinel" || len(f) < 8 || f[4] != "@" || f[5] == "" {
 		return message{}, false
 	}
-	if _, ok = joinAddr(f[6], f[7]); !ok {
+	if msg.of, ok = joinAddr(f[6], f[7]); !ok {
 		return message{}, false
 	}
 	msg.service = f[5]
@@ -108,6 +112,9 @@ func (m *Machine) pushed(e Push) {
 		m.replicas.refresh(m)
 		if e.Channel == "+promoted-slave" {
 			m.look(p)
+		}
+		if e.Channel == promoting {
+			m.hold(p, msg)
 		}
 	case "master":
 		m.look(p)

@@ -50,6 +50,9 @@ type Config struct {
 	BackoffBase  time.Duration // the first pause after a failure, 20 ms; pauses are drawn from their upper half
 	BackoffCap   time.Duration // to which pauses double; 1 s
 
+	// HoldFor bounds how long writes are held while a replica is promoted. 0: they are not.
+	HoldFor time.Duration
+
 	// MapAddr gives the address to use for one that a sentinel tells. It must be
 	// pure. nil leaves them as they are. Configured addresses are never mapped.
 	MapAddr func(string) string
@@ -97,6 +100,8 @@ type Machine struct {
 	known       bool   // whether primary is believed to be primary now
 	abandoned   bool   // it is not, since a sentinel told of another one
 	doubt       doubt
+	heldUntil   time.Duration // 0: writes are not held
+	holdAgain   time.Duration // not before
 	targets     []*target
 	dispute     *dispute
 
@@ -136,6 +141,7 @@ func (m *Machine) Step(now time.Duration, e Event) []Action {
 	}
 	m.handle(e)
 	m.expire()
+	m.expireHold()
 	m.settle()
 	return m.out
 }
@@ -224,6 +230,7 @@ func (m *Machine) nextWake() time.Duration {
 		add(t.probe.time())
 	}
 	add(m.doubt.probe.time())
+	add(m.heldUntil)
 	for _, at := range m.replicas.times() {
 		add(at)
 	}

@@ -236,7 +236,7 @@ func (m *Machine) accept(t *target) {
 	m.primary, m.configEpoch, m.known, m.abandoned = t.addr, t.epoch, true, false
 	m.changed, m.last = m.now, t.cause
 	m.cause, m.report = "", ""
-	m.doubt, m.targets, m.dispute = doubt{}, nil, nil
+	m.doubt, m.targets, m.dispute, m.heldUntil, m.holdAgain = doubt{}, nil, nil, 0, 0
 	m.promote(t.by)
 	m.replicas.newPrimary(m)
 	m.do(NewEpoch{Epoch: m.epoch, Primary: m.cfg.MapAddr(t.addr), Replicas: slices.Clone(m.replicas.told), Cause: t.cause})

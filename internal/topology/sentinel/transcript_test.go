@@ -194,6 +194,8 @@ func (tr *transcript) config(words []string) error {
 			c.Replicas = true
 		case "max-lag":
 			c.MaxReplicaLag, err = time.ParseDuration(value)
+		case "hold":
+			c.HoldFor, err = time.ParseDuration(value)
 		case "map":
 			from, to, _ := strings.Cut(value, "->")
 			c.MapAddr = func(addr string) string { return strings.Replace(addr, from, to, 1) }
@@ -239,6 +241,10 @@ func (tr *transcript) action(a Action) string {
 		return "verify " + a.Addr
 	case NewEpoch:
 		return fmt.Sprintf("EPOCH %d %s replicas %v (%s)", a.Epoch, a.Primary, a.Replicas, a.Cause)
+	case Hold:
+		return fmt.Sprintf("HOLD %d (%s)", a.Epoch, a.Reason)
+	case Unhold:
+		return fmt.Sprintf("UNHOLD %d", a.Epoch)
 	case ReplicasChanged:
 		return fmt.Sprintf("REPLICAS %d %v", a.Epoch, a.Replicas)
 	case Lost:
