@@ -192,7 +192,7 @@ func (l *drillLoad) write(w *drillWriter) {
 			if v > 1 {
 				w.twice++
 			}
-		case errors.As(err, &ce) && ce.Sent:
+		case errors.As(err, &ce) && ce.Sent && l.ctx.Err() == nil:
 			w.unknown[n] = true
 		}
 		return err

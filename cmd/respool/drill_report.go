@@ -23,6 +23,7 @@ type drillReport struct {
 	Writes     drillWrites     `json:"writes"`
 	Sockets    []drillSockets  `json:"sockets"`
 	OldClosed  *float64        `json:"old_connections_closed_ms"` // null if some are still there, or nobody could tell
+	OldDown    bool            `json:"old_primary_down"`
 	Course     []drillMoment   `json:"course"`
 	FirstError []drillFirstErr `json:"first_errors,omitempty"`
 }
@@ -88,7 +89,8 @@ func (r *drill) report() *drillReport {
 		if n.samples > 0 {
 			rep.Sockets = append(rep.Sockets, s)
 		}
-		if n.addr == r.old && n.now == 0 && n.samples > 0 && !n.lastSeen.IsZero() {
+		rep.OldDown = rep.OldDown || n.addr == r.old && n.down
+		if n.addr == r.old && !n.down && n.now == 0 && n.samples > 0 && !n.lastSeen.IsZero() {
 			ms := milliseconds(n.lastSeen.Sub(r.trigger))
 			rep.OldClosed = &ms
 		}
@@ -182,9 +184,12 @@ func (rep *drillReport) print() {
 		fmt.Fprintf(t, "%s %s\t%d\t%d\t\n", kind, s.Addr, s.Peak, s.Limit)
 	}
 	_ = t.Flush()
-	if rep.OldClosed != nil {
+	switch {
+	case rep.OldClosed != nil:
 		fmt.Printf("the last connection to %s was gone %s after the trigger\n", rep.OldPrimary, seconds(*rep.OldClosed))
-	} else {
+	case rep.OldDown:
+		fmt.Printf("%s does not answer any more\n", rep.OldPrimary)
+	default:
 		fmt.Printf("when the last connection to %s was gone could not be seen\n", rep.OldPrimary)
 	}
 	fmt.Println("\nthe course, in seconds from the trigger")

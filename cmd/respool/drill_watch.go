@@ -29,6 +29,7 @@ type drillNode struct {
 	peak     int
 	now      int
 	samples  int
+	down     bool      // at the last look
 	lastSeen time.Time // of one of our connections
 }
 
@@ -103,9 +104,7 @@ func (w *drillWatch) count(addr string, sentinel bool) {
 		defer closeClient(c)
 		for pause(w.ctx, countEvery) == nil {
 			list, err := c.Do(w.ctx, "CLIENT", "LIST").Text()
-			if err == nil {
-				w.counted(n, strings.Count(list, " name="+w.opt.ClientName+" "))
-			}
+			w.counted(n, strings.Count(list, " name="+w.opt.ClientName+" "), err)
 		}
 	})
 }
@@ -113,9 +112,17 @@ func (w *drillWatch) count(addr string, sentinel bool) {
 // countEvery is the time between two looks at a server's list of connections.
 const countEvery = 25 * time.Millisecond
 
-func (w *drillWatch) counted(n *drillNode, clients int) {
+// counted takes one look in. What does not answer has nothing to tell, and what
+// ended has no connections.
+func (w *drillWatch) counted(n *drillNode, clients int, err error) {
+	if w.ctx.Err() != nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if n.down = err != nil; n.down {
+		return
+	}
 	n.now, n.peak = clients, max(n.peak, clients)
 	n.samples++
 	if clients > 0 {

@@ -130,6 +130,9 @@ func findingOf(err error) (Finding, string) {
 		_ = protocol // its reason quotes what was received, which may be anything
 		return NotSentinel, "what it sends is not Redis' protocol"
 	}
+	if errors.Is(err, resp.ErrTooLarge) {
+		return NotSentinel, "what it sends is too large"
+	}
 	if err == nil {
 		return Unreachable, "connection closed"
 	}

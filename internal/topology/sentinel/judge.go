@@ -169,7 +169,7 @@ func (m *Machine) suspect(why string, level int) {
 	if !d.active {
 		// A query that is under way may have been answered before this was found.
 		d.active, d.why = true, why
-		d.probe = probe{wanted: true, retryAt: m.now}
+		d.probe = probe{wanted: true, retryAt: max(m.now, m.settled+m.cfg.BackoffBase)}
 		m.unprove(m.primary)
 	}
 	m.lookNow()

@@ -27,6 +27,7 @@ type peer struct {
 type link struct {
 	seq     uint64 // of the Connect; 0 while there is none
 	up      bool
+	upAt    time.Duration
 	due     time.Duration // when the dial is given up
 	retryAt time.Duration // no dial before
 	fails   int
@@ -112,8 +113,7 @@ func (m *Machine) linkUp(e SentinelUp) {
 	if p == nil || p.links[l].up {
 		return
 	}
-	p.links[l].up = true
-	p.links[l].fails = 0
+	p.links[l].up, p.links[l].upAt = true, m.now
 	if l == Subscription {
 		// What was published before this connection was there has been missed.
 		m.do(Subscribe{Seq: e.Seq, Sentinel: p.addr, Channels: slices.Clone(channels)})
@@ -159,7 +159,12 @@ func (m *Machine) dropLink(p *peer, l Link, err error) {
 	m.failed(p, err)
 }
 
+// failed gives the link after its end. One that lasted for a while begins anew;
+// one that ends as soon as it is up is no better than a dial that fails.
 func (l *link) failed(m *Machine) link {
+	if l.up && m.now-l.upAt >= m.cfg.BackoffCap {
+		l.fails = 0
+	}
 	return link{retryAt: m.now + m.pause(l.fails), fails: l.fails + 1}
 }
 

@@ -100,6 +100,7 @@ type Machine struct {
 	known       bool   // whether primary is believed to be primary now
 	abandoned   bool   // it is not, since a sentinel told of another one
 	doubt       doubt
+	settled     time.Duration // when the last doubt was
 	heldUntil   time.Duration // 0: writes are not held
 	holdAgain   time.Duration // not before
 	targets     []*target

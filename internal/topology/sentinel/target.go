@@ -214,6 +214,7 @@ func (m *Machine) primaryAnswered(role roleInfo) {
 	switch {
 	case role.is("master"):
 		*d = doubt{}
+		m.settled = m.now
 		m.replicas.sample(m.now, role.offset)
 		return
 	case role.kind != "" || d.level > 0:

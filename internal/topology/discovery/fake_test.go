@@ -1,0 +1,288 @@
+package discovery
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a set of sentinels in memory, and the nodes they tell of.
+type world struct {
+	mu        sync.Mutex
+	sentinels map[string]*fake
+	roles     map[string]string // by address: master or slave
+	primary   string
+	epoch     int
+}
+
+// fake is one sentinel. Its fields but for the first are guarded by world.mu.
+type fake struct {
+	w           *world
+	addr        string
+	protocol    int                                // pushes as arrays for 2
+	deaf        bool                               // takes commands and answers nothing
+	down        bool                               // refuses connections
+	slowClose   time.Duration                      // still counts a connection for so long after its end
+	answer      func(args []string) (string, bool) // instead of the usual one
+	open, peak  int
+	total       int
+	subscribers map[net.Conn]struct{}
+	commands    map[string]int
+}
+
+func newWorld(addrs ...string) *world {
+	w := &world{sentinels: map[string]*fake{}, roles: map[string]string{"A:6379": "master", "B:6379": "slave"}, primary: "A:6379", epoch: 1}
+	for i, addr := range addrs {
+		w.sentinels[addr] = &fake{w: w, addr: addr, protocol: 2 + i%2, subscribers: map[net.Conn]struct{}{}, commands: map[string]int{}}
+	}
+	return w
+}
+
+// change changes the world under its lock.
+func (w *world) change(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
+// pipe is the client's end of a connection in memory.
+type pipe struct {
+	net.Conn
+	gone chan struct{} // closed when the sentinel does not count it any more
+	stop chan struct{} // closed by Abort
+	once sync.Once
+}
+
+func (p *pipe) Interrupt() { _ = p.SetDeadline(time.Unix(1, 0)) }
+
+func (p *pipe) Linger(limit time.Duration) {
+	p.Conn.Close()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.gone:
+	case <-p.stop:
+	case <-timer.C:
+	}
+}
+
+func (p *pipe) Abort() {
+	p.Conn.Close()
+	p.once.Do(func() { close(p.stop) })
+}
+
+func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
+	w.mu.Lock()
+	f := w.sentinels[addr]
+	if f == nil || f.down {
+		w.mu.Unlock()
+		return nil, errors.New("connection refused")
+	}
+	f.open++
+	f.total++
+	f.peak = max(f.peak, f.open)
+	w.mu.Unlock()
+	ours, theirs := net.Pipe()
+	p := &pipe{Conn: ours, gone: make(chan struct{}), stop: make(chan struct{})}
+	go f.serve(theirs, p.gone)
+	select {
+	case <-time.After(time.Millisecond): // the handshake
+		return p, nil
+	case <-ctx.Done():
+		p.Linger(time.Minute)
+		return nil, ctx.Err()
+	}
+}
+
+func (f *fake) serve(conn net.Conn, gone chan struct{}) {
+	in := bufio.NewReader(conn)
+	for {
+		args, err := readCommand(in)
+		if err != nil {
+			break
+		}
+		if text := f.reply(conn, args); text != "" {
+			if _, err := io.WriteString(conn, text); err != nil {
+				break
+			}
+		}
+	}
+	conn.Close()
+	f.w.mu.Lock()
+	delete(f.subscribers, conn)
+	slow := f.slowClose
+	f.w.mu.Unlock()
+	time.Sleep(slow)
+	f.w.change(func() { f.open-- })
+	close(gone)
+}
+
+func readCommand(in *bufio.Reader) ([]string, error) {
+	var n int
+	if _, err := fmt.Fscanf(in, "*%d\r\n", &n); err != nil {
+		return nil, err
+	}
+	args := make([]string, n)
+	for i := range args {
+		var size int
+		if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
+			return nil, err
+		}
+		b := make([]byte, size+2)
+		if _, err := io.ReadFull(in, b); err != nil {
+			return nil, err
+		}
+		args[i] = string(b[:size])
+	}
+	return args, nil
+}
+
+func array(kind byte, parts ...string) string {
+	text := fmt.Sprintf("%c%d\r\n", kind, len(parts))
+	for _, p := range parts {
+		text += fmt.Sprintf("$%d\r\n%s\r\n", len(p), p)
+	}
+	return text
+}
+
+func (f *fake) reply(conn net.Conn, args []string) string {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	name := strings.Join(args[:min(2, len(args))], " ")
+	f.commands[name]++
+	if f.answer != nil {
+		if text, ok := f.answer(args); ok {
+			return text
+		}
+	}
+	kind := byte('*')
+	if f.protocol == 3 {
+		kind = '>'
+	}
+	switch {
+	case f.deaf:
+		return ""
+	case args[0] == "SUBSCRIBE":
+		f.subscribers[conn] = struct{}{}
+		text := ""
+		for i, c := range args[1:] {
+			text += fmt.Sprintf("%c3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:%d\r\n", kind, len(c), c, i+1)
+		}
+		return text
+	case args[0] == "PING" && f.protocol == 2 && len(f.subscribers) > 0:
+		return array('*', "pong", "")
+	case args[0] == "PING":
+		return "+PONG\r\n"
+	case name == "SENTINEL MYID":
+		return array('*', "id of "+f.addr)[len("*1\r\n"):]
+	case name == "SENTINEL MASTER":
+		host, port, _ := strings.Cut(f.w.primary, ":")
+		return array('*', "name", args[2], "ip", host, "port", port, "flags", "master",
+			"num-other-sentinels", fmt.Sprint(len(f.w.sentinels)-1), "config-epoch", fmt.Sprint(f.w.epoch))
+	}
+	return "*0\r\n"
+}
+
+// publish sends a message to all who have subscribed at f.
+func (f *fake) publish(channel, payload string) {
+	f.w.mu.Lock()
+	kind := byte('*')
+	if f.protocol == 3 {
+		kind = '>'
+	}
+	var conns []net.Conn
+	for c := range f.subscribers {
+		conns = append(conns, c)
+	}
+	f.w.mu.Unlock()
+	for _, c := range conns {
+		_, _ = io.WriteString(c, array(kind, "message", channel, payload))
+	}
+}
+
+// failOver makes another node primary, and has the sentinel at addr tell.
+func (w *world) failOver(to, addr string) {
+	from := ""
+	w.change(func() {
+		from = w.primary
+		w.roles[from], w.roles[to] = "slave", "master"
+		w.primary = to
+		w.epoch++
+	})
+	payload := "mymaster " + strings.ReplaceAll(from, ":", " ") + " " + strings.ReplaceAll(to, ":", " ")
+	w.sentinels[addr].publish("+switch-master", payload)
+}
+
+// nodes takes what a machine decides.
+type nodes struct {
+	w *world
+
+	mu      sync.Mutex
+	primary string
+	epoch   uint64
+	losses  int
+	held    int
+	asked   int
+	stopped bool
+	late    bool // something was called after Stop
+}
+
+func (n *nodes) note(fn func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late = n.late || n.stopped
+	fn()
+}
+
+func (n *nodes) Role(_ context.Context, addr string) (resp.Value, error) {
+	n.note(func() { n.asked++ })
+	n.w.mu.Lock()
+	role := n.w.roles[addr]
+	n.w.mu.Unlock()
+	bulk := func(s string) resp.Value { return resp.Value{Kind: resp.BulkString, Str: []byte(s)} }
+	whole := func(i int64) resp.Value { return resp.Value{Kind: resp.Integer, Int: i} }
+	switch role {
+	case "master":
+		return resp.Value{Kind: resp.Array, Elems: []resp.Value{bulk("master"), whole(1), {Kind: resp.Array}}}, nil
+	case "slave":
+		return resp.Value{Kind: resp.Array, Elems: []resp.Value{bulk("slave"), bulk("A"), whole(6379), bulk("connected"), whole(1)}}, nil
+	}
+	return resp.Value{}, errors.New("connection refused")
+}
+
+func (n *nodes) NewEpoch(e sentinel.NewEpoch) {
+	n.note(func() { n.primary, n.epoch = e.Primary, e.Epoch })
+}
+
+func (n *nodes) Lost(sentinel.Lost)                       { n.note(func() { n.primary = ""; n.losses++ }) }
+func (n *nodes) Hold(sentinel.Hold)                       { n.note(func() { n.held++ }) }
+func (n *nodes) Unhold(sentinel.Unhold)                   { n.note(func() {}) }
+func (n *nodes) ReplicasChanged(sentinel.ReplicasChanged) { n.note(func() {}) }
+
+func (n *nodes) now() (primary string, epoch uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.primary, n.epoch
+}
+
+// stop stops the service, and wants nothing to be called afterwards.
+func (n *nodes) stop(w *Service) {
+	w.Stop()
+	n.mu.Lock()
+	n.stopped = true
+	n.mu.Unlock()
+}
