@@ -31,7 +31,7 @@ type world struct {
 	epoch     uint64
 	primary   string
 	lost      bool
-	held      time.Duration // until then, at the latest; 0: writes are not held
+	held      time.Duration   // until then, at the latest; 0: writes are not held
 	named     map[string]bool // nodes that an acceptable answer has named
 	confirmed map[string]int  // the step in which the last ROLE that said master was asked
 	denied    map[string]int  // the last step that spoke against a node

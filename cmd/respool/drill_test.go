@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+func drillJSON(t *testing.T, args ...string) drillReport {
+	t.Helper()
+	code, out, errs := call(t, append([]string{"drill", "--json", "--before", "500ms", "--after", "1s"}, args...)...)
+	var r drillReport
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
+	}
+	return r
+}
+
+func checkDrill(t *testing.T, set *redistest.SentinelSet, r *drillReport) {
+	t.Helper()
+	if r.OldPrimary == r.NewPrimary || set.NodeAt(r.OldPrimary) == nil || set.AddrOf(set.Primary()) != r.NewPrimary {
+		t.Errorf("from %s to %s", r.OldPrimary, r.NewPrimary)
+	}
+	for _, c := range r.Callers {
+		if c.Ops == 0 {
+			t.Errorf("no operation of %s", c.Kind)
+		}
+	}
+	if r.errors("readers") > 0 || r.Writes.Twice > 0 || r.Writes.Acknowledged == 0 || r.Service != set.Name() {
+		t.Errorf("%+v", r)
+	}
+	if n := len(r.Sockets); n != len(set.Nodes)+len(set.Sentinels) {
+		t.Errorf("the sockets of %d servers were counted", n)
+	}
+	for _, s := range r.Sockets {
+		if s.Peak > s.Limit || s.Sentinel && s.Limit != 2 {
+			t.Errorf("%+v", s)
+		}
+	}
+	primary := set.Primary()
+	keys, err := primary.TryDo("KEYS", "respool:drill:*")
+	if err != nil { // the sentinels kill connections at a failover, those of the test too
+		keys, err = primary.TryDo("KEYS", "respool:drill:*")
+	}
+	if keys != "" || err != nil {
+		t.Errorf("keys are left: %s, %v", keys, err)
+	}
+}
+
+func TestDrill(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{Password: "hushdata", SentinelPassword: "hushsentinel"})
+	r := drillJSON(t, "--yes", set.URL())
+	checkDrill(t, set, &r)
+	if r.errors("writers") > 0 || !strings.HasPrefix(r.Verdict, "drill passed: ") || len(r.Course) == 0 {
+		t.Errorf("%+v", r)
+	}
+	set.WaitHealthy(t, time.Minute)
+
+	// While the operator does it, here with kill -9; printed for people.
+	old := set.Primary()
+	go func() {
+		time.Sleep(700 * time.Millisecond)
+		old.Kill()
+	}()
+	code, out, errs := call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL())
+	for _, want := range []string{"drill passed: ", "readers", "writers", "blocked", "subscribers", "lost by asynchronous replication",
+		"sockets, as each server counts", "the course", set.AddrOf(old), "does not answer any more"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+	if strings.Contains(out+errs, "hush") {
+		t.Error("a password shows")
+	}
+}
+
+func TestDrillMistakes(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: -1, Sentinels: 1})
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"redis://localhost"}, "names one server"},
+		{[]string{"redis+sentinel://s1/m?role=replica"}, "role is replica"},
+		{[]string{"--readers", "-1", "redis+sentinel://s1/m"}, "--readers"},
+		{[]string{"--limit", "1ms", "redis+sentinel://s1/m"}, "--limit is 1ms"},
+		{[]string{"--how", "magic", "redis+sentinel://s1/m"}, "--how"},
+		{[]string{"--yes", "redis+sentinel://127.0.0.1:1/m"}, "connection refused"},
+		{[]string{set.URL()}, "say --yes"},
+		{[]string{"--yes", "--before", "100ms", set.URL()}, "NOGOODSLAVE"},
+		{[]string{"--how", "none", "--before", "100ms", "--limit", "300ms", set.URL()}, "there was no failover"},
+	} {
+		code, out, errs := call(t, append([]string{"drill"}, c.args...)...)
+		if code != 2 || !strings.Contains(errs, c.want) || out != "" {
+			t.Errorf("%v: exit %d, %q, %q: want %q", c.args, code, out, errs, c.want)
+		}
+	}
+	if n := set.Nodes[0].Do("DBSIZE"); n != "0" {
+		t.Errorf("%s keys are left", n)
+	}
+}
