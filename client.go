@@ -154,16 +154,25 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 // dial fails, whose error it returns. Where sentinels tell the node it waits
 // for that as well, for at most Options.ConnectTimeout.
 func (c *Client) Warm(ctx context.Context) error {
-	list := c.nodes.now.Load().nodes()
-	if c.finder != nil {
-		var err error
-		if list, err = c.awaitFirst(ctx); err != nil {
-			return err
+	for {
+		list := c.nodes.now.Load().nodes()
+		if c.finder != nil {
+			var err error
+			if list, err = c.awaitFirst(ctx); err != nil {
+				return err
+			}
+		}
+		err := warmAll(ctx, list)
+		if !errors.Is(err, pool.ErrSuspended) { // else there is another node by now
+			return c.public(err)
 		}
 	}
+}
+
+func warmAll(ctx context.Context, list []*node) error {
 	for _, n := range list {
-		if err := n.pool.Warm(ctx); err != nil && !errors.Is(err, pool.ErrSuspended) {
-			return c.public(err)
+		if err := n.pool.Warm(ctx); err != nil {
+			return err
 		}
 	}
 	return nil

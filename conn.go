@@ -8,6 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -106,6 +107,7 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 		}
 	}
 	frame, err := conn.held.Lane().Do(ctx, args, opt)
+	err = conn.failure(err)
 	conn.c.notice(conn.node, frame)
 	r := Reply{frame: frame, err: conn.c.public(err)}
 	if err != nil && sent(err) && opt.Block != 0 {
@@ -117,6 +119,15 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 		}
 	}
 	return r
+}
+
+// failure tells of a connection that takes no more commands although replies
+// are still due on it.
+func (conn *Conn) failure(err error) error {
+	if errors.Is(err, lane.ErrDraining) {
+		return &wire.Error{Op: "write", Addr: conn.node.addr, Err: pool.ErrSuspended}
+	}
+	return err
 }
 
 // selected is the db that a SELECT names.
@@ -178,6 +189,7 @@ func (conn *Conn) exchange(ctx context.Context, p *Pipeline) ([][]byte, error) {
 		return nil, ErrReleased
 	}
 	frames, err := conn.held.Lane().DoRaw(ctx, p.raw, p.n, lane.Options{})
+	err = conn.failure(err)
 	if err != nil && !sent(err) {
 		return frames, conn.c.public(err)
 	}

@@ -2,6 +2,7 @@ package respool
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,38 +109,60 @@ func (s *nodes) atLocked(addr string) *node {
 
 // change sends commands to the nodes at addrs from now on, and suspends the
 // others: what is due there is let in for at most drain. Whoever finds his
-// node suspended finds the new route.
+// node suspended finds the new route. It is called by one goroutine at a time.
+//
+// Pools are called without the lock: what they tell of may lead here again.
 func (s *nodes) change(next route, addrs []string, drain time.Duration) {
+	used := s.at(addrs)
+	for _, n := range used {
+		n.pool.Resume()
+	}
+	if next.several = used; len(used) == 1 {
+		next.only, next.several = used[0], nil
+	}
+	next.turn = &s.turn
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.publishLocked(&next)
+	s.mu.Unlock()
+	for _, n := range s.list() {
+		if !slices.Contains(used, n) {
+			n.pool.Suspend(drain)
+			s.forget(n)
+		}
+	}
+}
+
+// at gives the nodes at addrs.
+func (s *nodes) at(addrs []string) []*node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
+		return nil
+	}
+	var list []*node
+	for _, addr := range addrs {
+		list = append(list, s.atLocked(addr))
+	}
+	return list
+}
+
+// forget drops a node to which there are no sockets, and keeps what it counted.
+func (s *nodes) forget(n *node) {
+	s.mu.Lock()
+	if s.closed || n.probes > 0 || !n.pool.Empty() {
+		s.mu.Unlock()
 		return
 	}
-	used := map[*node]bool{}
-	for _, addr := range addrs {
-		n := s.atLocked(addr)
-		used[n] = true
-		n.pool.Resume()
-		next.several = append(next.several, n)
-	}
-	if len(addrs) == 1 {
-		next.only, next.several = next.several[0], nil
-	}
-	next.turn = &s.turn
-	s.publishLocked(&next)
-	for addr, n := range s.all {
-		if used[n] {
-			continue
-		}
-		n.pool.Suspend(drain)
-		if n.probes == 0 && n.pool.Empty() {
-			delete(s.all, addr)
-			_ = n.pool.Close(context.Background()) // it has nothing to wait for
-			left := n.pool.Stats()
-			counted := statsOf(&left)
-			s.left.add(&counted)
-		}
-	}
+	delete(s.all, n.addr)
+	last := n.pool.Stats()
+	counted := statsOf(&last)
+	s.left.add(&counted)
+	s.mu.Unlock()
+	_ = n.pool.Close(context.Background()) // it has nothing to wait for
 }
 
 func (s *nodes) publishLocked(next *route) {
@@ -194,9 +217,9 @@ func (s *nodes) limit(initial int) int {
 
 func (s *nodes) resize(n int) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.max = n
-	for _, one := range s.all {
+	s.mu.Unlock()
+	for _, one := range s.list() {
 		one.pool.Resize(n)
 	}
 }

@@ -234,7 +234,7 @@ func (s *Sentinel) client(name string, opt Options) (*Client, error) {
 		return nil, ErrClosed
 	}
 	for _, c := range s.clients {
-		if alike(&c.opt, &opt) {
+		if !c.closed.Load() && alike(&c.opt, &opt) {
 			return c, nil
 		}
 	}
@@ -243,7 +243,7 @@ func (s *Sentinel) client(name string, opt Options) (*Client, error) {
 	return c, nil
 }
 
-// forget takes a client out that is being closed.
+// forget takes a client out that is closed.
 func (s *Sentinel) forget(c *Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

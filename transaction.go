@@ -124,6 +124,7 @@ func (conn *Conn) transact(ctx context.Context, p *Pipeline) ([]Reply, error) {
 		frames, raw, n = append(frames, multi.frame), raw[len(rawMulti):], n-1
 	}
 	rest, err := conn.held.Lane().DoRaw(ctx, raw, n, lane.Options{})
+	err = conn.failure(err)
 	if err != nil {
 		if sent(err) {
 			conn.tainted = "its transaction was cut off"

@@ -33,9 +33,10 @@ func (l *link) read(conn Conn) error {
 			}
 			continue
 		}
-		buf = append(buf[:0], buf[start:]...)
-		scanned -= start
-		start = 0
+		if start > 0 {
+			buf = append(buf[:0], buf[start:]...)
+			scanned, start = scanned-start, 0
+		}
 		n, err = conn.Read(chunk)
 		buf = append(buf, chunk[:n]...)
 		l.heard.Add(uint64(n))
