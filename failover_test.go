@@ -89,6 +89,12 @@ func newTrial(t *testing.T, cfg redistest.SentinelConfig, change func(*respool.O
 	set := redistest.StartSentinels(t, cfg)
 	opt := serviceOptions(t, set)
 	opt.WaitTimeout = patience // of callers while there is no primary
+	var client atomic.Pointer[respool.Client]
+	opt.OnEvent = func(respool.Event) { // a listener may look at the client
+		if c := client.Load(); c != nil {
+			_ = c.Stats()
+		}
+	}
 	if change != nil {
 		change(&opt)
 	}
@@ -100,6 +106,7 @@ func newTrial(t *testing.T, cfg redistest.SentinelConfig, change func(*respool.O
 		tr.guards = append(tr.guards, s.WatchOutsiders())
 	}
 	tr.client = openClient(t, opt)
+	client.Store(tr.client)
 	if err := tr.client.Warm(bounded(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -131,16 +131,17 @@ func TestOneClientForOneServiceRoleAndOptions(t *testing.T) {
 	if get(s.Primary("mymaster", opt)) != primary {
 		t.Error("the same options gave another client")
 	}
-	if get(s.Primary("mymaster", withHook)) != get(s.Primary("mymaster", withHook)) {
+	hooked := get(s.Primary("mymaster", withHook))
+	if hooked != get(s.Primary("mymaster", withHook)) {
 		t.Error("the same hook gave another client")
 	}
 	n := 0
 	closure := opt
-	closure.OnEvent = func(respool.Event) { n++ }
+	closure.OnEvent = func(respool.Event) { _ = n }
 	for name, c := range map[string]*respool.Client{
 		"replicas":         get(s.Replicas("mymaster", opt)),
 		"another bound":    get(s.Primary("mymaster", respool.Options{ClientName: "respool", MaxConnections: 5})),
-		"a hook":           get(s.Primary("mymaster", withHook)),
+		"a hook":           hooked,
 		"a closure":        get(s.Primary("mymaster", closure)),
 		"prefers replicas": get(s.Replicas("mymaster", respool.Options{ClientName: "respool", MaxConnections: 4, Role: respool.RolePreferReplica})),
 	} {
@@ -268,5 +269,72 @@ func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
 	}
 	if !strings.HasPrefix(kinds, "primary found, primary lost, ") || !strings.HasSuffix(kinds, "primary found, ") {
 		t.Errorf("events: %s", kinds)
+	}
+}
+
+// Clients come and go at any moment of their discovery, with callers in every
+// kind of wait, and leave nothing behind.
+func TestClosingAtAnyMoment(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
+	seed := seed(t)
+	r := newRand(seed, 0)
+	shared, err := respool.NewSentinel(respool.SentinelOptions{Addrs: set.SentinelAddrs(), ClientName: "respool"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		opt := serviceOptions(t, set)
+		opt.Role = respool.Role(r.IntN(3))
+		opt.MaxConnections = 1 + r.IntN(4)
+		opt.LingerLimit = 5 * time.Second
+		var c *respool.Client
+		if own := opt; r.IntN(2) == 0 {
+			c, err = respool.New(own)
+		} else {
+			own.Sentinel, own.Service = nil, ""
+			own.OnEvent = func(respool.Event) { _ = i } // a client for each
+			if opt.Role == respool.RolePrimary {
+				c, err = shared.Primary("mymaster", own)
+			} else {
+				c, err = shared.Replicas("mymaster", own)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for _, use := range []func(context.Context) error{
+			func(ctx context.Context) error { return c.Do(ctx, "GET", "k").Err() },
+			func(ctx context.Context) error { return c.Do(ctx, "SET", "k", "v").Err() },
+			func(ctx context.Context) error { return c.Do(ctx, "BLPOP", "none", 0).Err() },
+			func(ctx context.Context) error { return c.Warm(ctx) },
+			func(ctx context.Context) error {
+				sub, err := c.Subscribe(ctx, "ch")
+				if err == nil {
+					_, err = sub.Receive(ctx)
+				}
+				return err
+			},
+		} {
+			if r.IntN(3) > 0 {
+				wg.Go(func() { _ = use(bounded(t)) })
+			}
+		}
+		time.Sleep(time.Duration(r.IntN(15_000)) * time.Microsecond)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(50))*time.Millisecond)
+		for range 2 {
+			wg.Go(func() { _ = c.Close(ctx) })
+		}
+		wg.Wait()
+		cancel()
+		if st := c.Stats(); st.Sockets() != 0 {
+			t.Errorf("client %d has %v after Close", i, st)
+		}
+	}
+	if err := shared.Close(bounded(t)); err != nil {
+		t.Error(err)
+	}
+	for _, s := range append(append([]*redistest.Server(nil), set.Nodes...), set.Sentinels...) {
+		s.WaitOutsiders(t, 0, patience)
 	}
 }

@@ -27,16 +27,15 @@ func (highest) Uint64() uint64 { return ^uint64(0) }
 // by themselves when a Wake is due; what they bring stands behind their time. An event
 // after "always" follows whenever it is asked for, and is written behind "<".
 type transcript struct {
-	m       *Machine
-	now     time.Duration
-	wake    time.Duration
-	started bool
-	links   map[string]uint64 // by sentinel and link
-	asks    map[string]uint64 // by sentinel and query
-	roles   map[string]uint64 // by node
-	always  map[string]string // what follows from an action 1 ms later, by its first words
-	coming  []coming
-	out     strings.Builder
+	m      *Machine
+	now    time.Duration
+	wake   time.Duration
+	links  map[string]uint64 // by sentinel and link
+	asks   map[string]uint64 // by sentinel and query
+	roles  map[string]uint64 // by node
+	always map[string]string // what follows from an action 1 ms later, by its first words
+	coming []coming
+	out    strings.Builder
 }
 
 // coming is an event that follows by itself.
