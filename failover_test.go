@@ -378,9 +378,11 @@ func TestRollingRestart(t *testing.T) {
 	tr.check()
 }
 
-// Two failovers in a row, the second one back to where the first began.
+// Two failovers in a row, the second one back to where the first began, with
+// hardly a slot to spare.
 func TestFailoverThereAndBack(t *testing.T) {
-	tr := newTrial(t, redistest.SentinelConfig{Replicas: 1}, nil)
+	tr := newTrial(t, redistest.SentinelConfig{Replicas: 1}, func(o *respool.Options) { o.MaxConnections = 2 })
+	tr.limit = 2
 	tr.work(120, 80)
 	first := tr.set.Failover()
 	second := tr.moved(first)

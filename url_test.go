@@ -144,6 +144,7 @@ func FuzzParseURL(f *testing.F) {
 	f.Add("redis://", "@localhost:6379/0?max_connections=16")
 	f.Add("rediss://u", "@h/x?ssl_cert_reqs=none&db=1#frag")
 	f.Add("unix://", "/run/r.sock?%zz")
+	f.Add("redis+sentinel://u", "@s1:26379,s2/m/0?role=replica&sentinel_password=x")
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const secret = "hushhush"
 		if strings.Contains(before+after, secret) || strings.ContainsAny(before, "?/#") && !strings.HasSuffix(before, "//") {
