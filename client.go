@@ -16,6 +16,7 @@
 package respool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -320,7 +321,11 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		}
 		frame, err := conn.Lane().Do(ctx, args, lane.Options{Block: block})
 		if err == nil {
-			conn.Release()
+			if bytes.HasPrefix(frame, replyUnblocked) {
+				conn.Destroy("its server ended a command that blocked") // and is about to close it
+			} else {
+				conn.Release()
+			}
 			if c.finder != nil && c.refused(ctx, n, frame, &t) {
 				continue
 			}

@@ -10,8 +10,9 @@ import (
 
 // outsiders is one look at the connections that belong neither to this
 // package, nor to replication, nor to a sentinel. Those have a name or a flag
-// that tells, but for a moment after they were accepted: so a connection without
-// a name counts when it is seen so a second time.
+// that tells, but for a moment after they were accepted: then it is looked up
+// whose socket it is. Where that can't be told a connection without a name counts when it
+// is seen so a second time.
 func (s *Server) outsiders() (int, error) {
 	list, err := s.TryDo("CLIENT", "LIST")
 	if err != nil {
@@ -33,14 +34,29 @@ func (s *Server) outsiders() (int, error) {
 		case name != "":
 			n++
 		default:
+			mine, known := owned(f["addr"], s.relatives())
 			unnamed[f["id"]] = true
-			if s.unnamed[f["id"]] {
+			if known && !mine || !known && s.unnamed[f["id"]] {
 				n++
 			}
 		}
 	}
 	s.unnamed = unnamed
 	return n, nil
+}
+
+// relatives are the processes of the set.
+func (s *Server) relatives() []int {
+	if s.set == nil {
+		return nil
+	}
+	var pids []int
+	for _, list := range [][]*Server{s.set.Nodes, s.set.Sentinels} {
+		for _, r := range list {
+			pids = append(pids, int(r.pid.Load()))
+		}
+	}
+	return pids
 }
 
 // WatchOutsiders is WatchClients for the connections of clients alone, where

@@ -96,7 +96,7 @@ func (set *SentinelSet) startNode(certs certificates) {
 	if len(set.Nodes) > 0 {
 		cfg.Args = append(cfg.Args, "--replicaof", set.host, strconv.Itoa(set.Nodes[0].announcedPort()))
 	}
-	s := &Server{t: set.t, cfg: cfg, dir: set.t.TempDir(), certs: certs}
+	s := &Server{t: set.t, cfg: cfg, dir: set.t.TempDir(), certs: certs, set: set}
 	if set.cfg.Via != nil {
 		s.configure = func() {
 			_, port, _ := strings.Cut(set.cfg.Via(s.Addr()), ":")
@@ -120,7 +120,7 @@ func (s *Server) announcedPort() int {
 
 func (set *SentinelSet) startSentinel(certs certificates) {
 	set.t.Helper()
-	s := &Server{t: set.t, cfg: Config{Password: set.cfg.SentinelPassword, TLS: set.cfg.TLS}, dir: set.t.TempDir(), certs: certs}
+	s := &Server{t: set.t, cfg: Config{Password: set.cfg.SentinelPassword, TLS: set.cfg.TLS}, dir: set.t.TempDir(), certs: certs, set: set}
 	s.sentinel = filepath.Join(s.dir, "sentinel.conf")
 	s.configure = func() {
 		if err := os.WriteFile(s.sentinel, []byte(set.sentinelConfig(s)), 0o600); err != nil {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,14 +46,16 @@ type Server struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone
 
+	pid     atomic.Int64 // of cmd, for those on other goroutines
 	mu      sync.Mutex
 	control *client         // nil: not connected
 	unnamed map[string]bool // ids of connections without a name at the last look of outsiders
 
-	sentinel  string // the configuration file of a sentinel; empty: a data node
-	configure func() // writes it, once the ports are chosen
-	started   func() // called when the process answers, each time
-	announced int    // the port that others are told; 0: its own
+	sentinel  string       // the configuration file of a sentinel; empty: a data node
+	configure func()       // writes it, once the ports are chosen
+	started   func()       // called when the process answers, each time
+	announced int          // the port that others are told; 0: its own
+	set       *SentinelSet // that it belongs to; nil: none
 }
 
 // startLimit bounds the wait for a server to answer.
@@ -173,6 +176,7 @@ func (s *Server) run() error {
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("%w (it comes with Debian's package redis-server)", err)
 	}
+	s.pid.Store(int64(s.cmd.Process.Pid))
 	cmd, ended := s.cmd, make(chan struct{})
 	s.ended = ended
 	go func() { _ = cmd.Wait(); close(ended) }()
