@@ -19,14 +19,21 @@ type cli struct {
 	Demo    demoCmd          `cmd:"" help:"Drive thousands of callers without a limit and through respool, and compare."`
 	Ping    pingCmd          `cmd:"" help:"Ask a server whether it is there, what it is, and how far away."`
 	Drill   drillCmd         `cmd:"" help:"Have a Sentinel service fail over under load, and report what callers saw of it."`
+	Plan    planCmd          `cmd:"" help:"Size a service's connection pools, and see whether its fleet fits."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
 // The exit codes beside 0.
 const (
-	exitFailed = 2
-	exitUsage  = 2
+	exitWarning = 1
+	exitFailed  = 2
+	exitUsage   = 2
 )
+
+// exitCode ends the tool with that code, when all has been said.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -61,9 +68,13 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	switch err := kctx.Run(); {
+	err = kctx.Run()
+	var code exitCode
+	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "respool: interrupted")
 		return exitFailed

@@ -1,0 +1,155 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Fleet is all processes that share a server. The zero value of a field stands
+// for its default.
+type Fleet struct {
+	Pods        int     // default 1
+	Surge       float64 // how many more run during a deployment, as a share; default 0.25
+	Workers     int     // processes in a pod; default 1
+	Blocking    int     // consumers in a process that block, as in BLPOP; default 0
+	Subscribers int     // subscriptions in a process; default 0
+	MaxClients  int     // the server's limit; default 10000, Redis' own
+	Others      int     // connections of others: other services, replicas, monitors; default 0
+	Reserve     int     // kept free, for administrators and what was forgotten; default: 5% of MaxClients
+}
+
+// None as Fleet.Surge is for deployments that replace pods in their place, and
+// as Fleet.Reserve keeps nothing free.
+const None = -1
+
+func (f Fleet) withDefaults() (Fleet, error) {
+	standard := func(field *int, value int) {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	standard(&f.Pods, 1)
+	standard(&f.Workers, 1)
+	standard(&f.MaxClients, 10_000)
+	standard(&f.Reserve, (f.MaxClients+19)/20)
+	if f.Surge == 0 {
+		f.Surge = 0.25
+	}
+	if f.Surge == None {
+		f.Surge = 0
+	}
+	if f.Reserve == None {
+		f.Reserve = 0
+	}
+	for name, n := range map[string]int{"pods": f.Pods, "workers": f.Workers, "maxclients": f.MaxClients} {
+		if n < 1 || n > 10_000_000 {
+			return f, fmt.Errorf("plan: %s is %d: want 1 to 10000000", name, n)
+		}
+	}
+	for name, n := range map[string]int{"blocking": f.Blocking, "subscribers": f.Subscribers, "others": f.Others, "reserve": f.Reserve} {
+		if n < 0 || n > 10_000_000 {
+			return f, fmt.Errorf("plan: %s is %d: want 0 to 10000000", name, n)
+		}
+	}
+	if !(f.Surge >= 0 && f.Surge <= 10) {
+		return f, fmt.Errorf("plan: surge is %v: want a share such as 0.25, 10 at most", f.Surge)
+	}
+	return f, nil
+}
+
+// Processes is how many run at the same time at most, during a deployment.
+func (f Fleet) Processes() int {
+	return int(math.Ceil(float64(f.Pods)*(1+f.Surge)-1e-9)) * f.Workers
+}
+
+// Client is one way to connect, and what it comes to in the whole fleet.
+type Client struct {
+	MaxConnections int           // of a process
+	MinIdle        int           // of these kept ready
+	WaitTimeout    time.Duration // for a connection
+	Processes      int           // at the same time, during a deployment
+	Total          int           // connections of all of them
+	Budget         int           // what the server leaves for them
+	Over           int           // how many too many; 0 if they fit
+}
+
+// Fits reports whether the fleet stays within its budget.
+func (c Client) Fits() bool { return c.Over == 0 }
+
+// Plan is what a load and a fleet need.
+type Plan struct {
+	Size    Size
+	Pooled  Client // a connection for each command in flight, as redis-py's, go-redis' and lettuce's pools
+	Respool Client // any number of commands on a few connections
+	Ways    []string
+}
+
+// The connections of a respool client that any number of callers share, and
+// one for what needs a connection of its own now and then.
+const (
+	respoolLanes = 4
+	respoolSpare = 1
+)
+
+// Make plans a fleet of processes with the same load each.
+func Make(l Load, f Fleet) (Plan, error) {
+	f, err := f.withDefaults()
+	if err != nil {
+		return Plan{}, err
+	}
+	size, err := For(l)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Size: size}
+	p.Pooled = f.client(size.Connections+f.Blocking+f.Subscribers, size.MinIdle, size.WaitTimeout)
+	subscriber := min(1, f.Subscribers) // all subscriptions of a respool client share one
+	p.Respool = f.client(respoolLanes+respoolSpare+f.Blocking+subscriber, 0, size.WaitTimeout)
+	if !p.Pooled.Fits() {
+		p.Ways = f.ways(l, p)
+	}
+	return p, nil
+}
+
+func (f Fleet) client(connections, minIdle int, wait time.Duration) Client {
+	c := Client{MaxConnections: connections, MinIdle: minIdle, WaitTimeout: wait, Processes: f.Processes(), Budget: f.budget()}
+	c.Total = c.Processes * connections
+	c.Over = max(0, c.Total-max(0, c.Budget))
+	return c
+}
+
+func (f Fleet) budget() int { return f.MaxClients - f.Others - f.Reserve }
+
+// ways out of a fleet that does not fit. Nothing is made smaller by itself.
+func (f Fleet) ways(l Load, p Plan) []string {
+	var ways []string
+	add := func(format string, args ...any) { ways = append(ways, fmt.Sprintf(format, args...)) }
+	if f.budget() <= 0 {
+		add("raise maxclients: others (%d) and the reserve (%d) leave nothing of %d", f.Others, f.Reserve, f.MaxClients)
+		return ways
+	}
+	if p.Respool.Fits() {
+		add("share connections: %d a process instead of %d come to %d of %d", p.Respool.MaxConnections, p.Pooled.MaxConnections, p.Respool.Total, p.Respool.Budget)
+	}
+	if least := f.client(p.Respool.MaxConnections-respoolLanes+1, 0, 0); !p.Respool.Fits() && least.Fits() {
+		add("share one connection: %d a process with lanes=1 come to %d of %d", least.MaxConnections, least.Total, least.Budget)
+	}
+	add("raise maxclients to %d", f.Others+f.Reserve+p.Pooled.Total)
+	if fit := p.Pooled.Budget / p.Pooled.MaxConnections / f.Workers * f.Workers; fit > 0 {
+		add("run %d processes at a time instead of %d", fit, p.Pooled.Processes)
+	}
+	if f.Surge > 0 {
+		still := f
+		still.Surge = 0
+		if c := still.client(p.Pooled.MaxConnections, 0, 0); c.Fits() {
+			add("replace pods in their place: without the surge of %.0f%% it fits (%d of %d)", 100*f.Surge, c.Total, c.Budget)
+		}
+	}
+	if n := p.Pooled.Budget / p.Pooled.Processes; n > f.Blocking+f.Subscribers {
+		if late, err := WaitProbability(l, n-f.Blocking-f.Subscribers, max(l.Wait, l.Mean, time.Millisecond)); err == nil && late < 1 {
+			add("take %d a process, and accept that %.2g%% of the commands wait too long", n, 100*late)
+		}
+	}
+	return ways
+}
