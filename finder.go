@@ -31,7 +31,6 @@ type finder struct {
 	service   atomic.Pointer[discovery.Service] // nil before start
 
 	mu      sync.Mutex
-	begun   time.Time // when the machine's clock was 0
 	started bool
 	stopped bool
 
@@ -58,7 +57,6 @@ func (f *finder) start() {
 		return
 	}
 	f.started = true
-	f.begun = time.Now()
 	opt := &f.c.opt
 	f.service.Store(f.sentinels.links.Watch(sentinel.Config{
 		Name: opt.Service, Sentinels: f.sentinels.opt.Addrs, MinOther: f.sentinels.opt.MinOtherSentinels,

@@ -34,10 +34,14 @@ type Config struct {
 	DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
+// connectGrace is how long a connect goes on after the end of its ctx: longer
+// than a round trip, and short beside a limit for closing.
+const connectGrace = 250 * time.Millisecond
+
 // Dial connects and shakes hands, bounded by ctx and ConnectTimeout. When it
 // returns an error the server has no connection of it left, as far as
-// LingerLimit and the end of cut allow to know. So the end of ctx does not
-// interrupt a connect that is under way: the server may have taken it already.
+// LingerLimit and the end of cut allow to know. So the end of ctx leaves a
+// connect that is under way a moment more: the server may have taken it already.
 func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	connecting := context.WithoutCancel(ctx)
 	if cfg.ConnectTimeout > 0 {
@@ -52,12 +56,25 @@ func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	connecting, cancel := context.WithCancel(connecting)
 	defer cancel()
 	defer context.AfterFunc(cut, cancel)()
+	defer context.AfterFunc(ctx, func() {
+		grace := time.NewTimer(connectGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			cancel()
+		case <-connecting.Done():
+		}
+	})()
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: context.Cause(ctx)}
 	}
 	nc, err := dialSocket(connecting, cfg)
 	if err != nil {
-		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(connecting, err)}
+		ended := connecting
+		if ctx.Err() != nil {
+			ended = ctx // it is why that ended
+		}
+		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(ended, err)}
 	}
 	c := newConn(nc, cfg.Addr)
 	if ctx.Err() != nil {

@@ -257,3 +257,42 @@ func TestTheDialFunctionIsAsked(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A connect that gets no answer ends soon after its ctx, and one that does is
+// closed so that the server has closed it as well.
+func TestTheEndOfCtxLeavesAConnectAMoment(t *testing.T) {
+	began := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-began
+		cancel()
+	}()
+	_, err := wire.Dial(ctx, context.Background(), &wire.Config{Network: "tcp", Addr: "nowhere:1",
+		DialFunc: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			close(began)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+	var we *wire.Error
+	if !errors.As(err, &we) || we.Op != "dial" || we.Sent || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	ctx, cancel = context.WithCancel(context.Background())
+	_, err = wire.Dial(ctx, context.Background(), &wire.Config{Network: "tcp", Addr: "late:1", LingerLimit: time.Second,
+		DialFunc: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			cancel()
+			if ctx.Err() != nil {
+				t.Error("the connect was interrupted at once")
+			}
+			return ours, nil
+		}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection is open: %v", err)
+	}
+}
