@@ -11,15 +11,16 @@ import (
 // outsiders is one look at the connections that belong neither to this
 // package, nor to replication, nor to a sentinel. Those have a name or a flag
 // that tells, but for a moment after they were accepted: then it is looked up
-// whose socket it is. Where that can't be told a connection without a name counts when it
-// is seen so a second time.
+// whose socket it is. Where that can't be told, since the other side has closed
+// it, a connection without a name counts when it stays: a server that was
+// paused finds what sentinels gave up meanwhile.
 func (s *Server) outsiders() (int, error) {
 	list, err := s.TryDo("CLIENT", "LIST")
 	if err != nil {
 		return 0, err
 	}
 	n := 0
-	unnamed := map[string]bool{}
+	unnamed, now := map[string]time.Time{}, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for line := range strings.Lines(list) {
@@ -35,8 +36,12 @@ func (s *Server) outsiders() (int, error) {
 			n++
 		default:
 			mine, known := owned(f["addr"], s.relatives())
-			unnamed[f["id"]] = true
-			if known && !mine || !known && s.unnamed[f["id"]] {
+			since, seen := s.unnamed[f["id"]]
+			if !seen {
+				since = now
+			}
+			unnamed[f["id"]] = since
+			if known && !mine || !known && now.Sub(since) > staysFor {
 				n++
 			}
 		}
@@ -44,6 +49,9 @@ func (s *Server) outsiders() (int, error) {
 	s.unnamed = unnamed
 	return n, nil
 }
+
+// staysFor is from when on a connection whose owner can't be told counts.
+const staysFor = 100 * time.Millisecond
 
 // relatives are the processes of the set.
 func (s *Server) relatives() []int {

@@ -28,7 +28,7 @@ func owned(addr string, pids []int) (mine, known bool) {
 			return holds(pids, "socket:["+f[9]+"]"), true
 		}
 	}
-	return false, true // closed on its side already
+	return false, false // closed on its side already
 }
 
 // holds reports whether one of the processes has the file open.

@@ -48,8 +48,8 @@ type Server struct {
 
 	pid     atomic.Int64 // of cmd, for those on other goroutines
 	mu      sync.Mutex
-	control *client         // nil: not connected
-	unnamed map[string]bool // ids of connections without a name at the last look of outsiders
+	control *client              // nil: not connected
+	unnamed map[string]time.Time // since when connections without a name are seen by outsiders
 
 	sentinel  string       // the configuration file of a sentinel; empty: a data node
 	configure func()       // writes it, once the ports are chosen

@@ -1,0 +1,119 @@
+package monitor
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// idleLong is from when on a connection that does nothing is called idle.
+const idleLong = time.Minute
+
+// Group is the connections that have something in common.
+type Group struct {
+	Key         []string // the values, in the order in which they were asked for
+	Clients     int
+	Blocked     int
+	Subscribed  int
+	Active      int           // idle for less than a second, and neither blocked nor subscribed
+	Idle        int           // idle for a minute or longer, and neither blocked nor subscribed
+	Oldest      time.Duration // the age of the oldest
+	LongestIdle time.Duration
+	Memory      int64 // of all of them at the server, in bytes, where that is told
+}
+
+// keys are what clients may be grouped by.
+var keys = map[string]func(*Client) string{
+	"service": (*Client).Service,
+	"name":    func(c *Client) string { return cmp.Or(c.Name, "(no name)") },
+	"lib":     func(c *Client) string { return cmp.Or(strings.TrimSpace(c.Lib+" "+c.LibVersion), "(not told)") },
+	"addr":    (*Client).Host,
+	"user":    func(c *Client) string { return cmp.Or(c.User, "(not told)") },
+	"cmd":     func(c *Client) string { return cmp.Or(c.Command, "(none)") },
+	"db":      func(c *Client) string { return fmt.Sprint(c.DB) },
+}
+
+// Keys lists what clients may be grouped by.
+func Keys() []string {
+	var names []string
+	for k := range keys {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Groups counts clients by what they have in common. It holds the groups, not
+// the clients. It is not safe for concurrent use.
+type Groups struct {
+	by    []string
+	of    []func(*Client) string
+	found map[string]*Group
+	total Group
+}
+
+// NewGroups groups by the keys given, one at least.
+func NewGroups(by ...string) (*Groups, error) {
+	g := &Groups{by: by, found: map[string]*Group{}}
+	for _, k := range by {
+		fn, ok := keys[k]
+		if !ok {
+			return nil, fmt.Errorf("monitor: clients can't be grouped by %.40q: want some of %s", k, strings.Join(Keys(), ", "))
+		}
+		g.of = append(g.of, fn)
+	}
+	if len(by) == 0 {
+		return nil, fmt.Errorf("monitor: nothing to group by: want some of %s", strings.Join(Keys(), ", "))
+	}
+	return g, nil
+}
+
+// Add counts a client.
+func (g *Groups) Add(c *Client) {
+	key := make([]string, len(g.of))
+	for i, fn := range g.of {
+		key[i] = fn(c)
+	}
+	text := strings.Join(key, "\x00")
+	group := g.found[text]
+	if group == nil {
+		group = &Group{Key: key}
+		g.found[text] = group
+	}
+	group.add(c)
+	g.total.add(c)
+}
+
+func (g *Group) add(c *Client) {
+	g.Clients++
+	switch {
+	case c.Blocked():
+		g.Blocked++
+	case c.Subscribed():
+		g.Subscribed++
+	case c.Idle >= idleLong:
+		g.Idle++
+	case c.Idle < time.Second:
+		g.Active++
+	}
+	g.Oldest = max(g.Oldest, c.Age)
+	g.LongestIdle = max(g.LongestIdle, c.Idle)
+	g.Memory += max(0, c.TotalMemory)
+}
+
+// Total is all clients together.
+func (g *Groups) Total() Group { return g.total }
+
+// Sorted gives the groups, the one with the most clients first.
+func (g *Groups) Sorted() []Group {
+	list := make([]Group, 0, len(g.found))
+	for _, group := range g.found {
+		list = append(list, *group)
+	}
+	slices.SortFunc(list, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(b.Clients, a.Clients), slices.Compare(a.Key, b.Key))
+	})
+	return list
+}
