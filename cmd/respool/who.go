@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+type whoCmd struct {
+	URL  string        `arg:"" help:"The server, or the service whose primary is asked: a URL with the keys of docs/options.md."`
+	By   []string      `default:"service" help:"What to group by: service, name, lib, addr, user, cmd, db; several with commas."`
+	Idle time.Duration `help:"Only connections that were idle for so long, blocked and subscribed ones left out."`
+	Top  int           `default:"20" help:"How many groups to show; 0: all."`
+	JSON bool          `help:"Print one JSON object."`
+}
+
+func (whoCmd) Help() string {
+	return `Tells who holds a server's connections, by one look at CLIENT LIST, on one connection.
+That costs the server some 2 ms at 1,000 connections and 10 ms at 10,000.
+
+A service is the first part of a connection's name (service:instance:pool), else its
+library, else its host, in brackets. Active is what ran a command within a second, idle what ran none for
+a minute.
+
+Examples:
+  respool who redis://localhost:6379
+  respool who redis://localhost:6379 --by service,lib --idle 10m
+  respool who redis+sentinel://s1,s2,s3/mymaster --by addr --top 5 --json`
+}
+
+// whoReport is what who prints with --json. Times are in seconds.
+type whoReport struct {
+	Verdict     string     `json:"verdict"`
+	Addr        string     `json:"addr"`
+	Server      string     `json:"server"`
+	Connections int        `json:"connections"`
+	MaxClients  int64      `json:"maxclients"` // 0: not told
+	Matching    int        `json:"matching"`
+	By          []string   `json:"by"`
+	Groups      []whoGroup `json:"groups"`
+	Left        int        `json:"groups_left_out"`
+}
+
+type whoGroup struct {
+	Key        []string `json:"key"`
+	Clients    int      `json:"connections"`
+	Active     int      `json:"active"`
+	Blocked    int      `json:"blocked"`
+	Subscribed int      `json:"subscribed"`
+	Idle       int      `json:"idle"`
+	OldestS    float64  `json:"oldest_s"`
+	IdleS      float64  `json:"longest_idle_s"`
+	Memory     int64    `json:"memory_bytes"`
+}
+
+func (w *whoCmd) Run(ctx context.Context) error {
+	switch {
+	case w.Idle < 0:
+		return fmt.Errorf("--idle is %v: want a time such as 10m", w.Idle)
+	case w.Top < 0:
+		return fmt.Errorf("--top is %d: want 0 or more", w.Top)
+	}
+	groups, err := monitor.NewGroups(w.By...)
+	if err != nil {
+		return fmt.Errorf("--by: %w", err)
+	}
+	opt, err := respool.ParseURL(w.URL)
+	if err != nil {
+		return err
+	}
+	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
+	opt.ClientName = fmt.Sprintf("respool:who:%08x", rand.Uint32()) // by which it knows itself
+	c, err := respool.New(opt)
+	if err != nil {
+		return err
+	}
+	defer closeClient(c)
+	if err := c.Warm(ctx); err != nil {
+		return err
+	}
+	return w.look(ctx, c, opt.ClientName, groups)
+}
+
+func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups *monitor.Groups) error {
+	replies, err := c.Pipeline().Do("INFO").Do("CLIENT", "LIST").Exec(ctx)
+	if err != nil {
+		return err
+	}
+	text, _ := replies[0].Text() // where an ACL forbids it the list alone counts
+	info := monitor.ParseInfo(text)
+	list, err := replies[1].Text()
+	if err != nil {
+		return fmt.Errorf("ask the server for its connections: %w", err)
+	}
+	r := whoReport{Addr: c.Stats().Addr, Server: info.Server(), By: w.By, Groups: []whoGroup{}}
+	r.MaxClients, _ = info.MaxClients()
+	err = monitor.EachClient(strings.NewReader(list), func(one monitor.Client) error {
+		if one.Name == own {
+			return nil
+		}
+		r.Connections++
+		if w.Idle == 0 || one.Idle >= w.Idle && !one.Blocked() && !one.Subscribed() {
+			groups.Add(&one)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.Matching = groups.Total().Clients
+	for i, g := range groups.Sorted() {
+		if w.Top > 0 && i >= w.Top {
+			r.Left++
+			continue
+		}
+		r.Groups = append(r.Groups, whoGroup{g.Key, g.Clients, g.Active, g.Blocked, g.Subscribed, g.Idle,
+			g.Oldest.Seconds(), g.LongestIdle.Seconds(), g.Memory})
+	}
+	r.Verdict = r.verdict(w.Idle)
+	if w.JSON {
+		return json.NewEncoder(os.Stdout).Encode(r)
+	}
+	return r.print(w)
+}
+
+func (r *whoReport) verdict(idle time.Duration) string {
+	text := fmt.Sprintf("%d connections", r.Connections)
+	if r.MaxClients > 0 {
+		text += fmt.Sprintf(" of %d (%.0f%%)", r.MaxClients, 100*float64(r.Connections)/float64(r.MaxClients))
+	}
+	if idle > 0 {
+		text += fmt.Sprintf(", %d of them idle for %v or longer", r.Matching, idle)
+	}
+	if len(r.Groups) > 0 {
+		g := r.Groups[0]
+		text += fmt.Sprintf("; %s holds most: %d", strings.Join(g.Key, " "), g.Clients)
+	}
+	return text
+}
+
+func (r *whoReport) print(w *whoCmd) error {
+	fmt.Printf("%s\n%s, %s, without this one\n\n", r.Verdict, r.Addr, r.Server)
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(t, "%s\tconnections\tactive\tblocked\tsubscribed\tidle 60s+\toldest\tlongest idle\tmemory\n", strings.Join(r.By, "\t"))
+	for _, g := range r.Groups {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\n", strings.Join(g.Key, "\t"), g.Clients, g.Active, g.Blocked, g.Subscribed, g.Idle,
+			time.Duration(g.OldestS)*time.Second, time.Duration(g.IdleS)*time.Second, bytesText(g.Memory))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if r.Left > 0 {
+		fmt.Printf("and %d groups more: --top 0 shows them\n", r.Left)
+	}
+	next := "--by service,addr,cmd"
+	if w.Idle == 0 {
+		next = "--idle 10m"
+	}
+	fmt.Printf("\nnext: the same with %s\n", next)
+	return nil
+}
+
+func bytesText(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}

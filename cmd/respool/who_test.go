@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// hold opens connections by this name, and has some of them block.
+func hold(t *testing.T, s *redistest.Server, name string, n, blocked int) {
+	t.Helper()
+	opt, err := respool.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.ClientName, opt.MaxConnections, opt.Lanes = name, n, 1
+	c, err := respool.New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { closeClient(c) })
+	t.Cleanup(cancel)
+	if err := c.Do(ctx, "PING").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range blocked {
+		go c.Do(ctx, "BLPOP", "none", 0)
+	}
+	for range n - 1 - blocked {
+		conn, err := c.Acquire(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Release)
+	}
+}
+
+func TestWhoAgreesWithTheServer(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{MaxClients: 200})
+	hold(t, s, "orders:pod-1:main", 9, 3)
+	hold(t, s, "orders:pod-2:main", 6, 0)
+	hold(t, s, "cart:pod-1:main", 4, 0)
+	for deadline := time.Now().Add(time.Minute); strings.Count(s.Do("CLIENT", "LIST"), "flags=b") < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody blocks")
+		}
+	}
+	ask := func(args ...string) whoReport {
+		t.Helper()
+		code, out, errs := call(t, append([]string{"who", s.URL(), "--json"}, args...)...)
+		var r whoReport
+		if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 {
+			t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
+		}
+		return r
+	}
+	r := ask()
+	if r.Connections != s.ClientCount()+1 || r.MaxClients != 200 || r.Matching != r.Connections || len(r.Groups) != 3 {
+		t.Errorf("%+v", r)
+	}
+	if g := r.Groups[0]; g.Key[0] != "orders" || g.Clients != 15 || g.Blocked != 3 || g.Memory == 0 {
+		t.Errorf("%+v", g)
+	}
+	if !strings.HasPrefix(r.Verdict, "20 connections of 200 (10%); orders holds most: 15") {
+		t.Error(r.Verdict)
+	}
+	sum := 0
+	for _, g := range ask("--by", "name,cmd", "--top", "0").Groups {
+		sum += g.Clients
+	}
+	if sum != r.Connections {
+		t.Errorf("the groups have %d connections, all are %d", sum, r.Connections)
+	}
+	if r := ask("--by", "name", "--top", "1"); len(r.Groups) != 1 || r.Left != 3 || r.Groups[0].Clients != 9 {
+		t.Errorf("%+v", r)
+	}
+	if r := ask("--idle", "1h"); r.Matching != 0 || len(r.Groups) != 0 || r.Connections != 20 {
+		t.Errorf("%+v", r)
+	}
+	code, out, _ := call(t, "who", s.URL(), "--by", "service,lib")
+	for _, want := range []string{"20 connections of 200", "orders", "cart", "blocked", "next: "} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in\n%s", code, want, out)
+		}
+	}
+}
+
+func TestWhoWithTheLeastRights(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +client|list"}})
+	code, out, errs := call(t, "who", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
+	if code != 0 || !strings.HasPrefix(out, "1 connections; redistest holds most: 1") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+func TestWhoMistakes(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"blind on >sesame +ping +hello"}})
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{s.URL(), "--by", "shoe"}, "want some of addr, cmd"},
+		{[]string{s.URL(), "--top=-1"}, "--top is -1"},
+		{[]string{s.URL(), "--idle=-1s"}, "--idle is -1s"},
+		{[]string{"redis://127.0.0.1:1"}, "connection refused"},
+		{[]string{fmt.Sprintf("redis://blind:sesame@%s", s.Addr())}, "NOPERM"},
+	} {
+		code, out, errs := call(t, append([]string{"who"}, c.args...)...)
+		if code != 2 || !strings.Contains(errs, c.want) || out != "" {
+			t.Errorf("%v: exit %d, %q, %q: want %q", c.args, code, out, errs, c.want)
+		}
+	}
+}
