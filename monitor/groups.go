@@ -22,6 +22,20 @@ type Group struct {
 	Oldest      time.Duration // the age of the oldest
 	LongestIdle time.Duration
 	Memory      int64 // of all of them at the server, in bytes, where that is told
+
+	ages [agesKept]int // how many have an age of so many seconds
+}
+
+// agesKept is up to which age, in seconds, connections are counted by it.
+const agesKept = 120
+
+// Younger is how many are younger than d, which is cut to two minutes.
+func (g *Group) Younger(d time.Duration) int {
+	n := 0
+	for s := range min(agesKept, int((d+time.Second-1)/time.Second)) {
+		n += g.ages[s]
+	}
+	return n
 }
 
 // keys are what clients may be grouped by.
@@ -98,9 +112,20 @@ func (g *Group) add(c *Client) {
 	case c.Idle < time.Second:
 		g.Active++
 	}
+	if s := int(c.Age / time.Second); s < agesKept {
+		g.ages[s]++
+	}
 	g.Oldest = max(g.Oldest, c.Age)
 	g.LongestIdle = max(g.LongestIdle, c.Idle)
 	g.Memory += max(0, c.TotalMemory)
+}
+
+// Of is how many clients have this key.
+func (g *Groups) Of(key ...string) int {
+	if group := g.found[strings.Join(key, "\x00")]; group != nil {
+		return group.Clients
+	}
+	return 0
 }
 
 // Total is all clients together.

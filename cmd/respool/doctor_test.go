@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+func doctorJSON(t *testing.T, want int, args ...string) doctorReport {
+	t.Helper()
+	code, out, errs := call(t, append([]string{"doctor", "--json", "--for", "1s"}, args...)...)
+	var r doctorReport
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != want {
+		t.Fatalf("exit %d, %v: %s%s: want %d", code, err, out, errs, want)
+	}
+	return r
+}
+
+// rules names what was found, and of whom.
+func rules(r *doctorReport) string {
+	var names []string
+	for _, f := range r.Findings {
+		names = append(names, f.Rule+" "+f.Subject)
+	}
+	return strings.Join(names, ", ")
+}
+
+func TestDoctorFindsWhatIsWrong(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{MaxClients: 500, Args: []string{"--tcp-keepalive", "300"}})
+	hold(t, s, "orders:pod-1:main", 5, 0)
+	if r := doctorJSON(t, 0, s.URL()); len(r.Findings) != 0 || r.Connections != 6 || r.MaxClients != 500 || !strings.HasPrefix(r.Verdict, "nothing found: 6 connections of 500") {
+		t.Errorf("%+v", r)
+	}
+
+	// One service opens a connection for each command, another gives none back.
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			conn, err := net.Dial("tcp", s.Addr())
+			if err != nil {
+				continue
+			}
+			fmt.Fprint(conn, "CLIENT SETNAME cron:x\r\nPING\r\n")
+			_, _ = conn.Read(make([]byte, 100))
+			time.Sleep(2 * time.Millisecond)
+			conn.Close()
+		}
+	})
+	wg.Go(func() {
+		for range 100 {
+			conn, err := net.Dial("tcp", s.Addr())
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "CLIENT SETNAME cart:y\r\n")
+			select {
+			case <-stop:
+				return
+			case <-time.After(40 * time.Millisecond):
+			}
+		}
+		<-stop
+	})
+	r := doctorJSON(t, 2, s.URL())
+	close(stop)
+	wg.Wait()
+	if got := rules(&r); !strings.Contains(got, "growth cart") || !strings.Contains(got, "no reuse") {
+		t.Errorf("found %s", got)
+	}
+}
+
+func TestDoctorWithFewRights(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +info"}})
+	code, out, errs := call(t, "doctor", "--for", "100ms", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
+	for _, want := range []string{"nothing found: 1 connections of 10000", "not asked: CONFIG GET: the server refuses it (NOPERM)", "not asked: CLIENT LIST", "next: "} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+	// One that does not even tell its limit.
+	s.Do("ACL", "SETUSER", "watch", "-info", "+client|list")
+	r := doctorJSON(t, 2, fmt.Sprintf("redis://watch:sesame@%s", s.Addr()), "--maxclients", "1")
+	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy " {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestDoctorMistakes(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"redis://127.0.0.1:1"}, "connection refused"},
+		{[]string{"redis://127.0.0.1:1", "--for", "1ms"}, "--for is 1ms"},
+		{[]string{"redis://127.0.0.1:1", "--maxclients=-1"}, "--maxclients is -1"},
+	} {
+		code, out, errs := call(t, append([]string{"doctor"}, c.args...)...)
+		if code != 2 || !strings.Contains(errs, c.want) || out != "" {
+			t.Errorf("%v: exit %d, %q, %q: want %q", c.args, code, out, errs, c.want)
+		}
+	}
+}

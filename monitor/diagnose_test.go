@@ -1,0 +1,137 @@
+package monitor
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shown is a server in a few numbers.
+type shown struct {
+	at                             time.Duration
+	run                            string
+	clients, max, opened, commands int
+	rejected                       int
+	info                           string
+	config                         map[string]string
+	list                           string
+	hidden                         bool // CLIENT LIST is refused
+}
+
+func (s shown) snapshot(t *testing.T) *Snapshot {
+	t.Helper()
+	if s.run == "" {
+		s.run = "a"
+	}
+	src := Source{At: time.Unix(1000, 0).Add(s.at), Config: s.config, Info: fmt.Sprintf(
+		"run_id:%s\r\nconnected_clients:%d\r\nmaxclients:%d\r\ntotal_connections_received:%d\r\ntotal_commands_processed:%d\r\nrejected_connections:%d\r\n%s",
+		s.run, s.clients+1, s.max, s.opened, s.commands, s.rejected, s.info)}
+	if !s.hidden {
+		src.List = strings.NewReader(s.list)
+	}
+	snap, err := NewSnapshot(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+// lines are n connections of a service.
+func lines(name string, n int, age, idle time.Duration) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "id=%d addr=10.0.0.1:%d name=%s age=%d idle=%d flags=N db=0\n", i+1, i+1, name, int(age.Seconds()), int(idle.Seconds()))
+	}
+	return b.String()
+}
+
+func TestDiagnose(t *testing.T) {
+	calm := shown{clients: 20, max: 1000, opened: 100, commands: 10_000, list: lines("orders:1", 20, time.Hour, 0)}
+	later := calm
+	later.at, later.opened, later.commands = 10*time.Second, 101, 60_000
+	change := func(fn func(*shown)) shown {
+		s := later
+		fn(&s)
+		return s
+	}
+	for name, c := range map[string]struct {
+		before, after shown
+		want          string // rule and severity of each, in order
+		words         string
+	}{
+		"all is well":          {calm, later, "", ""},
+		"nearly full":          {calm, change(func(s *shown) { s.clients = 700 }), "occupancy warning", "70% of maxclients"},
+		"full":                 {calm, change(func(s *shown) { s.clients = 999 }), "occupancy critical", "999 connections of 1000"},
+		"turned away":          {calm, change(func(s *shown) { s.rejected = 50 }), "rejected critical", "5.0 connections a second"},
+		"turned away long ago": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7}, "rejected note", "7 connections were turned away"},
+		"a storm": {calm, change(func(s *shown) {
+			s.opened = 5100
+			s.list += lines("cron:x", 3, time.Second, 0)
+		}), "no reuse warning", "500 connections a second|10.0 for each connection"},
+		"a storm of a service that was there": {
+			change(func(s *shown) {
+				s.at, s.opened, s.commands = 0, 100, 10_000
+				s.list += lines("cron:x", 5, time.Second, 0)
+			}),
+			change(func(s *shown) { s.opened = 5100; s.list += lines("cron:x", 5, time.Second, 0) }),
+			"no reuse warning", "5 of those that are younger than that are cron's",
+		},
+		"few commands for each": {calm, change(func(s *shown) { s.opened, s.commands = 120, 10_100 }), "no reuse warning", "2 connections a second|5.0 for each"},
+		"growth": {calm, change(func(s *shown) { s.clients, s.list = 50, lines("orders:1", 50, time.Minute, 0) }), "growth critical",
+			"orders opens 180 connections a minute more|20, 10s later 50|full in 5m17s"},
+		"growth that takes long": {calm, change(func(s *shown) {
+			s.max, s.clients, s.list = 1_000_000, 50, lines("orders:1", 50, time.Minute, 0)
+		}), "growth warning", "180 connections a minute"},
+		"a leak": {calm, change(func(s *shown) {
+			s.list = lines("orders:1", 12, time.Hour, 20*time.Minute) + lines("orders:2", 8, time.Hour, 0)
+		}), "idle warning", "orders holds 12 connections|12 of its 20; the longest for 20m0s"},
+		"settings": {calm, change(func(s *shown) { s.config = map[string]string{"tcp-keepalive": "0", "timeout": "30"} }),
+			"tcp-keepalive warning, timeout note", "idle for 30 s"},
+		"slow readers": {calm, change(func(s *shown) { s.info = "mem_clients_normal:900000000\r\nused_memory:2000000000\r\n" }), "buffers warning", "858 MiB"},
+		"restarted": {shown{run: "a", clients: 20, max: 1000, opened: 9_000_000, commands: 5, rejected: 9},
+			shown{run: "b", at: time.Second, clients: 20, max: 1000, opened: 10_000_000, commands: 10, rejected: 0}, "", ""},
+		"counters that went back": {shown{clients: 2, max: 10, opened: 50}, shown{at: time.Second, clients: 2, max: 10, opened: 2}, "", ""},
+		"nothing is told":         {shown{hidden: true}, shown{at: time.Second, hidden: true}, "", ""},
+		"no time passed":          {calm, calm, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := Diagnose(c.before.snapshot(t), c.after.snapshot(t))
+			var got []string
+			text := ""
+			for _, f := range found {
+				got = append(got, f.Rule+" "+f.Severity.String())
+				text += f.What + "\n" + f.Evidence + "\n"
+				if f.Remedy == "" || f.Evidence == "" {
+					t.Errorf("%+v", f)
+				}
+			}
+			if strings.Join(got, ", ") != c.want {
+				t.Errorf("got %q: want %q", got, c.want)
+			}
+			for _, w := range strings.Split(c.words, "|") {
+				if !strings.Contains(text, w) {
+					t.Errorf("no %q in\n%s", w, text)
+				}
+			}
+		})
+	}
+}
+
+func TestSnapshotsTakeTheLimitFromWhereItIs(t *testing.T) {
+	for want, s := range map[int64]Source{
+		7: {Limit: 7, Info: "maxclients:9\r\n", Config: map[string]string{"maxclients": "8"}},
+		9: {Info: "maxclients:9\r\n", Config: map[string]string{"maxclients": "8"}},
+		8: {Config: map[string]string{"maxclients": "8"}},
+		0: {},
+	} {
+		snap, err := NewSnapshot(s)
+		if err != nil || snap.MaxClients != want {
+			t.Errorf("got %d, %v: want %d", snap.MaxClients, err, want)
+		}
+	}
+	snap, err := NewSnapshot(Source{Own: "me", List: strings.NewReader("id=1 name=me\nid=2 name=you\nid=3 flags=S\n")})
+	if err != nil || snap.Connections != 2 || snap.Replication != 1 || snap.Clients.Total().Clients != 1 {
+		t.Errorf("%+v, %v", snap, err)
+	}
+}

@@ -1,0 +1,92 @@
+package monitor
+
+import (
+	"io"
+	"strconv"
+	"time"
+)
+
+// Snapshot is what a server showed at one moment. It is not changed.
+type Snapshot struct {
+	At          time.Time
+	Info        Info
+	Config      map[string]string // what CONFIG GET told, where that is allowed
+	MaxClients  int64             // 0: not known
+	Connections int64             // what counts against it; what took the snapshot is left out
+	Clients     *Groups           // by service; nil where CLIENT LIST is not allowed or was not asked for
+	Replication int               // of the clients, those of replicas and of the primary
+	LongIdle    map[string]int    // by service: idle for LeakIdle or longer, neither blocked nor subscribed
+}
+
+// LeakIdle is from when on an idle connection may be one that nobody gives back.
+const LeakIdle = 10 * time.Minute
+
+// Source is the raw material of a snapshot.
+type Source struct {
+	At     time.Time
+	Info   string
+	Config map[string]string
+	List   io.Reader // CLIENT LIST; nil: not there
+	Own    string    // the name of the connection that asked: it does not count
+	Limit  int64     // maxclients as somebody said; 0: what the server tells
+}
+
+// NewSnapshot reads what a server showed.
+func NewSnapshot(s Source) (*Snapshot, error) {
+	snap := &Snapshot{At: s.At, Info: ParseInfo(s.Info), Config: s.Config, MaxClients: s.Limit, LongIdle: map[string]int{}}
+	if snap.MaxClients == 0 {
+		snap.MaxClients, _ = snap.Info.MaxClients()
+	}
+	if snap.MaxClients == 0 {
+		snap.MaxClients, _ = strconv.ParseInt(s.Config["maxclients"], 10, 64)
+	}
+	n, told := snap.Info.Connections()
+	snap.Connections = max(0, n-1)
+	if s.List == nil {
+		return snap, nil
+	}
+	groups, err := NewGroups("service")
+	if err != nil {
+		return nil, err
+	}
+	err = EachClient(s.List, func(c Client) error {
+		switch {
+		case c.Name == s.Own && s.Own != "":
+			return nil
+		case c.Replication():
+			snap.Replication++
+			return nil
+		}
+		groups.Add(&c)
+		if c.Idle >= LeakIdle && !c.Blocked() && !c.Subscribed() {
+			snap.LongIdle[c.Service()]++
+		}
+		return nil
+	})
+	if !told {
+		snap.Connections = int64(groups.Total().Clients + snap.Replication)
+	}
+	snap.Clients = groups
+	return snap, err
+}
+
+// Rate gives by how much a counter of INFO grew a second from an earlier
+// snapshot to this one. ok is false where one of them does not tell, no time
+// has passed, or the server was restarted between them.
+func (s *Snapshot) Rate(before *Snapshot, counter string) (perSecond float64, ok bool) {
+	a, okA := before.Info.Int(counter)
+	b, okB := s.Info.Int(counter)
+	took := s.At.Sub(before.At).Seconds()
+	if !okA || !okB || b < a || took <= 0 || s.Info.Text("run_id") != before.Info.Text("run_id") {
+		return 0, false
+	}
+	return float64(b-a) / took, true
+}
+
+// Occupancy is the share of maxclients that is taken, and whether it is known.
+func (s *Snapshot) Occupancy() (float64, bool) {
+	if s.MaxClients <= 0 {
+		return 0, false
+	}
+	return float64(s.Connections) / float64(s.MaxClients), true
+}
