@@ -39,7 +39,7 @@ func TestStoppedPrimaryGetsNoWriteAfterTheSwitch(t *testing.T) {
 		})
 	}
 	for range *failovers {
-		tr.set.WaitHealthy(t, 3*patience)
+		tr.set.WaitHealthy(t, failoverLimit)
 		tr.goesOn()
 		old := tr.set.Primary()
 		seen := old.Monitor(t)
@@ -51,7 +51,7 @@ func TestStoppedPrimaryGetsNoWriteAfterTheSwitch(t *testing.T) {
 		tagged.Unlock()
 		tr.goesOn()
 		old.Resume()
-		tr.set.WaitHealthy(t, 3*patience) // the sentinels have made it a replica
+		tr.set.WaitHealthy(t, failoverLimit) // the sentinels have made it a replica
 		tr.goesOn()
 		lines := seen.Stop()
 		replicated := "[0 " + now.Addr() + "]" // of the stream from the new primary
@@ -106,7 +106,7 @@ func TestPrimaryCutOff(t *testing.T) {
 	tr.goesOn()
 	cut(tr.set.AddrOf(old), false)
 	sentinel.Refuse(false)
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	tr.goesOn()
 	tr.check()
 }
@@ -115,7 +115,7 @@ func TestPrimaryCutOff(t *testing.T) {
 func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set)
-	opt.WaitTimeout = patience
+	opt.WaitTimeout = failoverLimit
 	c := openClient(t, opt)
 	ctx := bounded(t)
 	mustDo(t, c, "SET", "k", "v")
@@ -148,7 +148,7 @@ func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 		_, err := c.Pipeline().Do("GET", "k").Do("GET", "k").Exec(ctx)
 		read <- err
 	}()
-	set.WaitPrimary(t, old, patience)
+	set.WaitPrimary(t, old, failoverLimit)
 
 	wantConnError(t, <-blocked, true)
 	wantConnError(t, <-pipelined, true)
@@ -177,7 +177,7 @@ func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set, "drain_limit=60s")
-	opt.WaitTimeout = patience
+	opt.WaitTimeout = failoverLimit
 	c := openClient(t, opt)
 	ctx := bounded(t)
 	if err := c.Warm(ctx); err != nil {
@@ -199,7 +199,7 @@ func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 	other := set.Replicas()[0]
 	host, port, _ := strings.Cut(other.Addr(), ":")
 	old.Do("REPLICAOF", host, port)
-	set.WaitHealthy(t, 3*patience)
+	set.WaitHealthy(t, failoverLimit)
 	mustDo(t, c, "RPUSH", "list", "element")
 	if list := <-got; !slices.Equal(list, []string{"list", "element"}) {
 		t.Errorf("got %q", list)

@@ -18,6 +18,10 @@ import (
 
 var failovers = flag.Int("failovers", 1, "how often the tests of kills and stops repeat their failover")
 
+// failoverLimit bounds a failover: sentinels that begin one too early try again
+// after some 12 s.
+const failoverLimit = 3 * patience
+
 // trial is a service under load while it fails over. It holds the client to
 // what is promised: the bounds as the servers count, no error of a reader, no
 // error of a writer but for a command that was sent, and no write twice.
@@ -88,7 +92,7 @@ func newTrial(t *testing.T, cfg redistest.SentinelConfig, change func(*respool.O
 	t.Helper()
 	set := redistest.StartSentinels(t, cfg)
 	opt := serviceOptions(t, set)
-	opt.WaitTimeout = patience // of callers while there is no primary
+	opt.WaitTimeout = failoverLimit // of callers while there is no primary
 	var client atomic.Pointer[respool.Client]
 	opt.OnEvent = func(respool.Event) { // a listener may look at the client
 		if c := client.Load(); c != nil {
@@ -191,7 +195,7 @@ func (tr *trial) goesOn() {
 func (tr *trial) moved(old *redistest.Server) *redistest.Server {
 	tr.t.Helper()
 	var now *redistest.Server
-	eventually(tr.t, func() bool {
+	within(tr.t, failoverLimit, func() bool {
 		st := tr.client.Stats()
 		now = tr.set.NodeAt(st.Addr)
 		return st.Service.Known && now != nil && now != old
@@ -278,7 +282,7 @@ func TestCommandedFailover(t *testing.T) {
 			tr := newTrial(t, cfg, nil)
 			tr.work(120, 80)
 			for range *failovers {
-				tr.set.WaitHealthy(t, 3*patience)
+				tr.set.WaitHealthy(t, failoverLimit)
 				tr.writes.gap()
 				tr.reads.gap()
 				began := time.Now()
@@ -291,7 +295,7 @@ func TestCommandedFailover(t *testing.T) {
 				if *strict && to.Sub(from) > e.At.Sub(began)+time.Second {
 					t.Errorf("writers stood still for %v", to.Sub(from))
 				}
-				tr.set.WaitHealthy(t, 3*patience) // the sentinels have killed what was left on the old primary
+				tr.set.WaitHealthy(t, failoverLimit) // the sentinels have killed what was left on the old primary
 				tr.goesOn()
 			}
 			tr.check()
@@ -304,7 +308,7 @@ func TestKilledPrimary(t *testing.T) {
 	tr := newTrial(t, redistest.SentinelConfig{DownAfter: 2 * time.Second}, nil)
 	tr.work(600, 400)
 	for range *failovers {
-		tr.set.WaitHealthy(t, 3*patience)
+		tr.set.WaitHealthy(t, failoverLimit)
 		tr.goesOn()
 		tr.writes.gap()
 		began := time.Now()
@@ -320,7 +324,7 @@ func TestKilledPrimary(t *testing.T) {
 		}
 		old.Restart()
 	}
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	tr.goesOn()
 	tr.check()
 }
@@ -344,10 +348,10 @@ func TestSentinelsRestart(t *testing.T) {
 	for _, s := range tr.set.Sentinels {
 		s.Restart()
 	}
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	tr.moved(tr.set.Failover())
 	tr.goesOn()
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	tr.check()
 }
 
@@ -359,21 +363,21 @@ func TestRollingRestart(t *testing.T) {
 		s.Stop()
 		tr.goesOn()
 		s.Restart()
-		tr.set.WaitHealthy(t, 3*patience)
+		tr.set.WaitHealthy(t, failoverLimit)
 	}
 	for _, s := range tr.set.Replicas() {
 		s.Stop()
 		tr.goesOn()
 		s.Restart()
-		tr.set.WaitHealthy(t, 3*patience)
+		tr.set.WaitHealthy(t, failoverLimit)
 	}
 	old := tr.set.Failover()
 	tr.moved(old)
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	old.Stop()
 	tr.goesOn()
 	old.Restart()
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	tr.goesOn()
 	tr.check()
 }
@@ -386,7 +390,7 @@ func TestFailoverThereAndBack(t *testing.T) {
 	tr.work(120, 80)
 	first := tr.set.Failover()
 	second := tr.moved(first)
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	if again := tr.set.Failover(); again != second {
 		t.Fatal("the sentinels do not know the new primary")
 	}
@@ -394,7 +398,7 @@ func TestFailoverThereAndBack(t *testing.T) {
 		t.Fatal("there is a third node")
 	}
 	tr.goesOn()
-	tr.set.WaitHealthy(t, 3*patience)
+	tr.set.WaitHealthy(t, failoverLimit)
 	tr.goesOn()
 	if epoch := tr.client.Stats().Service.Epoch; epoch < 3 {
 		t.Errorf("epoch %d after two failovers", epoch)

@@ -28,7 +28,12 @@ const patience = 20 * time.Second
 // eventually waits until the condition holds.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+	within(t, patience, holds)
+}
+
+func within(t *testing.T, limit time.Duration, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("what was waited for did not come")
 		}
@@ -37,7 +42,7 @@ func eventually(t *testing.T, holds func() bool) {
 
 // bounded gives a ctx that ends a test which would hang.
 func bounded(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -48,7 +48,7 @@ func TestReplicasAreReadInTurn(t *testing.T) {
 func TestReadersOfReplicasSeeNoFailover(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 3})
 	opt := serviceOptions(t, set, "role=replica")
-	opt.WaitTimeout = patience
+	opt.WaitTimeout = failoverLimit
 	c := openClient(t, opt)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -75,16 +75,16 @@ func TestReadersOfReplicasSeeNoFailover(t *testing.T) {
 	set.Replicas()[0].Kill()
 	goesOn()
 	set.Primary().Kill()
-	set.WaitPrimary(t, set.Primary(), patience)
+	set.WaitPrimary(t, set.Primary(), failoverLimit)
 	goesOn()
-	eventually(t, func() bool { return c.Stats().Service.Epoch == 2 })
+	within(t, failoverLimit, func() bool { return c.Stats().Service.Epoch == 2 })
 	goesOn()
 }
 
 func TestThePrimaryServesWhereNoReplicaCan(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
 	opt := serviceOptions(t, set, "role=prefer-replica")
-	opt.WaitTimeout = patience
+	opt.WaitTimeout = failoverLimit
 	c := openClient(t, opt)
 	if err := c.Warm(bounded(t)); err != nil {
 		t.Fatal(err)

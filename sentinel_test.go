@@ -256,7 +256,7 @@ func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
 	dials := st.Dials
 	old := set.Primary()
 	old.Kill()
-	eventually(t, func() bool { s := c.Stats().Service; return s.Epoch == 2 && s.Known })
+	within(t, failoverLimit, func() bool { s := c.Stats().Service; return s.Epoch == 2 && s.Known })
 	mustDo(t, c, "PING")
 	if st = c.Stats(); st.Dials < dials || st.Service.Cause == "" || st.Addr == set.AddrOf(old) {
 		t.Errorf("%+v", st)

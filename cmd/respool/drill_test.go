@@ -52,7 +52,7 @@ func checkDrill(t *testing.T, set *redistest.SentinelSet, r *drillReport) {
 
 func TestDrill(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Password: "hushdata", SentinelPassword: "hushsentinel"})
-	r := drillJSON(t, "--yes", set.URL())
+	r := drillJSON(t, "--yes", set.URL("timeout=60"))
 	checkDrill(t, set, &r)
 	if r.errors("writers") > 0 || !strings.HasPrefix(r.Verdict, "drill passed: ") || len(r.Course) == 0 {
 		t.Errorf("%+v", r)
@@ -65,7 +65,7 @@ func TestDrill(t *testing.T) {
 		time.Sleep(700 * time.Millisecond)
 		old.Kill()
 	}()
-	code, out, errs := call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL())
+	code, out, errs := call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL("timeout=60"))
 	for _, want := range []string{"drill passed: ", "readers", "writers", "blocked", "subscribers", "lost by asynchronous replication",
 		"sockets, as each server counts", "the course", set.AddrOf(old), "does not answer any more"} {
 		if code != 0 || !strings.Contains(out, want) {
