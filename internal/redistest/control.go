@@ -28,7 +28,10 @@ type serverError string
 
 func (e serverError) Error() string { return string(e) }
 
+// dial connects and names the connection.
 func (s *Server) dial() (*client, error) {
+	s.dialsBegun.Add(1)
+	defer s.dialsEnded.Add(1)
 	conn, err := net.DialTimeout("tcp", s.PlainAddr(), askLimit)
 	if err != nil {
 		return nil, err

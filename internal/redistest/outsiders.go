@@ -12,13 +12,16 @@ import (
 // package, nor to replication, nor to a sentinel. Those have a name or a flag
 // that tells, but for a moment after they were accepted: then it is looked up
 // whose socket it is. Where that can't be told, since the other side has closed
-// it, a connection without a name counts when it stays: a server that was
-// paused finds what sentinels gave up meanwhile.
+// it or this package was just dialing, a connection without a name counts when it stays: a
+// server that was paused finds what sentinels gave up meanwhile.
 func (s *Server) outsiders() (int, error) {
+	begun := s.dialsBegun.Load()
+	quiet := begun == s.dialsEnded.Load()
 	list, err := s.TryDo("CLIENT", "LIST")
 	if err != nil {
 		return 0, err
 	}
+	quiet = quiet && begun == s.dialsBegun.Load() // else one without a name may be this package's
 	n := 0
 	unnamed, now := map[string]time.Time{}, time.Now()
 	s.mu.Lock()
@@ -36,6 +39,7 @@ func (s *Server) outsiders() (int, error) {
 			n++
 		default:
 			mine, known := owned(f["addr"], s.relatives())
+			known = known && quiet
 			since, seen := s.unnamed[f["id"]]
 			if !seen {
 				since = now

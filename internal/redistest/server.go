@@ -46,10 +46,11 @@ type Server struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone
 
-	pid     atomic.Int64 // of cmd, for those on other goroutines
-	mu      sync.Mutex
-	control *client              // nil: not connected
-	unnamed map[string]time.Time // since when connections without a name are seen by outsiders
+	pid                    atomic.Int64 // of cmd, for those on other goroutines
+	dialsBegun, dialsEnded atomic.Int64 // of this package
+	mu                     sync.Mutex
+	control                *client              // nil: not connected
+	unnamed                map[string]time.Time // since when connections without a name are seen by outsiders
 
 	sentinel  string       // the configuration file of a sentinel; empty: a data node
 	configure func()       // writes it, once the ports are chosen

@@ -36,6 +36,7 @@ type fake struct {
 	protocol    int                                // pushes as arrays for 2
 	deaf        bool                               // takes commands and answers nothing
 	down        bool                               // refuses connections
+	halted      bool                               // reads nothing
 	slowClose   time.Duration                      // still counts a connection for so long after its end
 	answer      func(args []string) (string, bool) // instead of the usual one
 	open, peak  int
@@ -111,6 +112,7 @@ func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
 func (f *fake) serve(conn net.Conn, gone chan struct{}) {
 	in := bufio.NewReader(conn)
 	for {
+		f.awaitRun(conn)
 		args, err := readCommand(in)
 		if err != nil {
 			break
@@ -129,6 +131,19 @@ func (f *fake) serve(conn net.Conn, gone chan struct{}) {
 	time.Sleep(slow)
 	f.w.change(func() { f.open-- })
 	close(gone)
+}
+
+// awaitRun waits while f is halted.
+func (f *fake) awaitRun(_ net.Conn) {
+	for {
+		f.w.mu.Lock()
+		halted := f.halted
+		f.w.mu.Unlock()
+		if !halted {
+			return
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 func readCommand(in *bufio.Reader) ([]string, error) {
