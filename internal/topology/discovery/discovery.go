@@ -2,7 +2,7 @@
 // sentinels, carries queries and pushes, and sets timers. It decides nothing
 // itself, and knows nothing of data nodes but what Nodes does for it.
 //
-// Sentinels owns a goroutine or two for each socket, a Service one for its
+// Sentinels owns up to three goroutines for each socket, a Service one for its
 // machine and one for each node that it verifies; all have ended when Close
 // returns.
 package discovery
@@ -29,9 +29,9 @@ type Config struct {
 	// Dial makes a connection under ctx, with its handshake; the end of cut cuts
 	// short what it still does to leave nothing behind after it failed.
 	Dial         func(ctx, cut context.Context, addr string) (Conn, error)
-	QueryTimeout time.Duration // bounds each dial and each Role
+	QueryTimeout time.Duration // bounds each dial and each Role; 0: 1 s
 	LingerLimit  time.Duration // for a sentinel to close its side too
-	PingEvery    time.Duration // of subscriptions; twice so long without a byte ends them; 0: 10 s
+	PingEvery    time.Duration // of subscriptions, at most; twice so long without a byte ends them; 0: 10 s
 }
 
 // Sentinels are the connections to a set of sentinels: two at most to each
@@ -62,6 +62,9 @@ type place struct {
 func New(cfg Config) *Sentinels {
 	if cfg.PingEvery <= 0 {
 		cfg.PingEvery = 10 * time.Second
+	}
+	if cfg.QueryTimeout <= 0 {
+		cfg.QueryTimeout = time.Second
 	}
 	s := &Sentinels{cfg: cfg, links: map[place]*link{}, services: map[*Service]struct{}{}, ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -101,7 +104,10 @@ func (s *Sentinels) Close(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for _, w := range services {
-		w.Stop()
+		w.halt()
+	}
+	for _, w := range services {
+		<-w.done
 	}
 	if first {
 		s.mu.Lock()
@@ -120,6 +126,13 @@ func (s *Sentinels) Close(ctx context.Context) error {
 	case <-s.ended:
 		return nil
 	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	left := len(s.links) > 0 // no more come: all services are done
+	s.mu.Unlock()
+	if !left {
+		<-s.ended
+		return nil
 	}
 	s.cutNow()
 	<-s.ended

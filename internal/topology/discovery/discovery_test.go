@@ -286,9 +286,15 @@ func TestNothingIsLeftWheneverItEnds(t *testing.T) {
 			for range moments {
 				time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
 				f := w.sentinels[addrs[r.IntN(3)]]
-				switch r.IntN(6) {
+				switch r.IntN(8) {
 				case 0:
 					w.change(func() { f.down = !f.down })
+				case 6:
+					w.change(func() { f.halted = !f.halted })
+				case 7:
+					if len(running) > 0 {
+						running[r.IntN(len(running))].Evidence(sentinel.NodeLost, "A:6379", 1)
+					}
 				case 1:
 					w.change(func() { f.deaf = !f.deaf })
 				case 2:
@@ -331,6 +337,11 @@ func TestNothingIsLeftWheneverItEnds(t *testing.T) {
 				}
 			}
 			w.checkPeaks(rt)
+			w.change(func() {
+				for _, f := range w.sentinels {
+					f.halted = false
+				}
+			})
 			time.Sleep(10 * time.Second) // of slow closes that were cut short
 		})
 	})

@@ -36,7 +36,7 @@ type fake struct {
 	protocol    int                                // pushes as arrays for 2
 	deaf        bool                               // takes commands and answers nothing
 	down        bool                               // refuses connections
-	halted      bool                               // reads nothing
+	halted      bool                               // reads nothing, and notices no end
 	slowClose   time.Duration                      // still counts a connection for so long after its end
 	answer      func(args []string) (string, bool) // instead of the usual one
 	open, peak  int
@@ -112,7 +112,7 @@ func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
 func (f *fake) serve(conn net.Conn, gone chan struct{}) {
 	in := bufio.NewReader(conn)
 	for {
-		f.awaitRun(conn)
+		f.awaitRun()
 		args, err := readCommand(in)
 		if err != nil {
 			break
@@ -133,8 +133,8 @@ func (f *fake) serve(conn net.Conn, gone chan struct{}) {
 	close(gone)
 }
 
-// awaitRun waits while f is halted.
-func (f *fake) awaitRun(_ net.Conn) {
+// awaitRun waits while f is halted, looking each second of virtual time.
+func (f *fake) awaitRun() {
 	for {
 		f.w.mu.Lock()
 		halted := f.halted

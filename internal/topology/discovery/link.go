@@ -3,10 +3,9 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
+	"slices"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -15,12 +14,11 @@ import (
 var (
 	errClosedBy = errors.New("the sentinel closed the connection")
 	errSilent   = errors.New("the sentinel sent nothing although it was pinged")
+	errIgnored  = errors.New("the sentinel did not confirm the subscription")
 	errUnasked  = errors.New("the sentinel sent a reply that nobody asked for")
 	errBroken   = errors.New("the connection was closed with a query of another service unanswered")
+	errFlood    = errors.New("the sentinel publishes more than can be taken in")
 )
-
-// replyLimit is the largest reply taken from a sentinel.
-const replyLimit = 8 << 20
 
 // link is one socket, or the way to one. Its fields are guarded by
 // Sentinels.mu, but for those of its goroutines.
@@ -36,10 +34,12 @@ type link struct {
 	next       *link  // dialed when this one's socket is gone
 	asked      []user // whose answers are due, in order
 	subscribed bool
+	unsure     int    // channels that are not confirmed yet
+	unsent     []byte // for the writer; bounded, since a machine has few queries under way
 
-	out   chan []byte // to the writer
-	gone  chan struct{}
-	heard atomic.Uint64
+	kick  chan struct{} // capacity 1: there are bytes for the writer
+	gone  chan struct{} // closed with closing
+	heard atomic.Uint64 // bytes read
 }
 
 // user is a machine's part in a link, or in a query.
@@ -64,7 +64,7 @@ func (s *Sentinels) connect(w *Service, a sentinel.Connect) {
 		s.links[at] = l
 		s.wg.Go(l.run)
 	case l.closing:
-		if l.next == nil {
+		if l.next == nil || l.next.closing { // given up before its turn
 			l.next = s.newLink(at)
 		}
 		l = l.next
@@ -75,7 +75,7 @@ func (s *Sentinels) connect(w *Service, a sentinel.Connect) {
 }
 
 func (s *Sentinels) newLink(at place) *link {
-	l := &link{s: s, at: at, out: make(chan []byte, 64), gone: make(chan struct{})}
+	l := &link{s: s, at: at, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	return l
 }
@@ -124,7 +124,7 @@ func (s *Sentinels) leave(w *Service) {
 	delete(s.services, w)
 	for _, l := range s.links {
 		for ; l != nil; l = l.next {
-			for _, u := range append([]user(nil), l.users...) {
+			for _, u := range slices.Clone(l.users) {
 				if u.w == w {
 					s.dropLocked(l, u)
 				}
@@ -163,17 +163,8 @@ func (s *Sentinels) subscribe(_ *Service, a sentinel.Subscribe) {
 	if err != nil || l == nil || l.closing || l.conn == nil || l.subscribed {
 		return
 	}
-	l.subscribed = true
+	l.subscribed, l.unsure = true, len(a.Channels)
 	l.sendLocked(raw)
-}
-
-// sendLocked never waits: a sentinel that does not take what is sent is as good as gone.
-func (l *link) sendLocked(raw []byte) {
-	select {
-	case l.out <- raw:
-	default:
-		l.failLocked(fmt.Errorf("the sentinel takes no more queries: %w", io.ErrShortWrite))
-	}
 }
 
 // closeLocked begins the end of the socket, with what waits for it.
@@ -201,29 +192,37 @@ func (l *link) failLocked(err error) {
 
 // run is the link's goroutine: it dials, reads, and closes.
 func (l *link) run() {
+	defer l.end()
 	ctx, cancel := context.WithTimeout(l.ctx, l.s.cfg.QueryTimeout)
 	conn, err := l.s.cfg.Dial(ctx, l.s.cut, l.at.addr)
 	cancel()
-	if err == nil && l.up(conn) {
-		stop := context.AfterFunc(l.s.cut, conn.Abort)
-		written := make(chan struct{})
-		go func() {
-			defer close(written)
-			l.write(conn)
-		}()
-		err = l.read(conn)
+	if err != nil {
 		l.fail(err)
-		<-written
-		conn.Linger(l.s.cfg.LingerLimit)
-		stop()
-	} else if err == nil {
-		stop := context.AfterFunc(l.s.cut, conn.Abort)
-		conn.Linger(l.s.cfg.LingerLimit)
-		stop()
-	} else {
-		l.fail(err)
+		return
 	}
-	l.end()
+	if l.up(conn) {
+		var others sync.WaitGroup
+		others.Go(func() { l.write(conn) })
+		if l.at.kind == sentinel.Subscription {
+			others.Go(l.patrol)
+		}
+		l.fail(l.read(conn))
+		others.Wait()
+	}
+	l.linger(conn)
+}
+
+// linger closes conn, at once when that is no longer waited for.
+func (l *link) linger(conn Conn) {
+	aborted := make(chan struct{})
+	stop := context.AfterFunc(l.s.cut, func() {
+		defer close(aborted)
+		conn.Abort()
+	})
+	conn.Linger(l.s.cfg.LingerLimit)
+	if !stop() {
+		<-aborted
+	}
 }
 
 func (l *link) fail(err error) {
@@ -254,37 +253,5 @@ func (l *link) end() {
 	if next := l.next; next != nil && !next.closing && !l.s.closed {
 		l.s.links[l.at] = next
 		l.s.wg.Go(next.run)
-	}
-}
-
-// write sends what is asked, and pings a subscription.
-func (l *link) write(conn Conn) {
-	var tick <-chan time.Time
-	if l.at.kind == sentinel.Subscription {
-		ticker := time.NewTicker(l.s.cfg.PingEvery)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
-	heard, quiet := uint64(0), 0
-	for {
-		raw := []byte("*1\r\n$4\r\nPING\r\n")
-		select {
-		case <-l.gone:
-			return
-		case raw = <-l.out:
-		case <-tick:
-			now := l.heard.Load()
-			if quiet++; now != heard {
-				heard, quiet = now, 0
-			}
-			if quiet > 1 {
-				l.fail(errSilent)
-				return
-			}
-		}
-		if _, err := conn.Write(raw); err != nil {
-			l.fail(err)
-			return
-		}
 	}
 }

@@ -4,9 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+const (
+	replyLimit = 8 << 20  // the largest reply taken from a sentinel
+	keepLimit  = 64 << 10 // memory for replies that is kept for the next one
 )
 
 // read hands out what comes until the connection ends.
@@ -34,7 +40,11 @@ func (l *link) read(conn Conn) error {
 			continue
 		}
 		if start > 0 {
-			buf = append(buf[:0], buf[start:]...)
+			if cap(buf) > keepLimit {
+				buf = bytes.Clone(buf[start:])
+			} else {
+				buf = append(buf[:0], buf[start:]...)
+			}
 			scanned, start = scanned-start, 0
 		}
 		n, err = conn.Read(chunk)
@@ -71,22 +81,43 @@ func (l *link) take(v resp.Value, push bool) error {
 	return nil
 }
 
+// takePush takes what comes on a subscription: messages, confirmations, pongs.
 func (l *link) takePush(v resp.Value) error {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
 	switch v.Kind {
 	case resp.SimpleError, resp.BulkError:
+		if l.subscribed && l.unsure == 0 {
+			return nil // it won't be pinged, as old ones won't by subscribers, but it is there
+		}
 		return resp.NewServerError(string(v.Str))
 	case resp.Array, resp.Push:
 	default:
-		return nil // a PONG
+		return nil // a RESP3 pong
 	}
-	if len(v.Elems) != 3 || string(v.Elems[0].Str) != "message" {
-		return nil // a confirmation, or a RESP2 pong
+	if len(v.Elems) != 3 {
+		return nil // a RESP2 pong
 	}
-	e := sentinel.Push{Sentinel: l.at.addr, Channel: string(v.Elems[1].Str), Payload: string(v.Elems[2].Str)}
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	for _, u := range l.users {
-		u.w.enqueue(e)
+	switch string(v.Elems[0].Str) {
+	case "subscribe":
+		l.unsure = max(0, l.unsure-1)
+	case "message":
+		l.publishLocked(sentinel.Push{Sentinel: l.at.addr, Channel: string(v.Elems[1].Str), Payload: string(v.Elems[2].Str)})
 	}
 	return nil
+}
+
+// publishLocked hands a message to all users. One that lags too far behind is
+// detached: when it comes back it looks for what it has missed.
+func (l *link) publishLocked(e sentinel.Push) {
+	l.users = slices.DeleteFunc(l.users, func(u user) bool {
+		if u.w.push(e) {
+			return false
+		}
+		u.w.enqueue(sentinel.SentinelDown{Seq: u.seq, Err: errFlood})
+		return true
+	})
+	if len(l.users) == 0 {
+		l.closeLocked()
+	}
 }

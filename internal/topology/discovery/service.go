@@ -39,6 +39,7 @@ type Service struct {
 	mu      sync.Mutex
 	events  []sentinel.Event
 	queued  map[sentinel.Evidence]bool // what stands in events
+	pushed  int                        // bytes of the pushes in events
 	stopped bool
 
 	stepping sync.Mutex // guards machine
@@ -57,11 +58,10 @@ func newService(s *Sentinels, cfg sentinel.Config, nodes Nodes) *Service {
 func (w *Service) Evidence(kind sentinel.EvidenceKind, addr string, epoch uint64) {
 	e := sentinel.Evidence{Kind: kind, Addr: addr, Epoch: epoch}
 	w.mu.Lock()
-	known := w.queued[e]
-	w.queued[e] = true
-	w.mu.Unlock()
-	if !known {
-		w.enqueue(e)
+	defer w.mu.Unlock()
+	if !w.stopped && !w.queued[e] {
+		w.queued[e] = true
+		w.enqueueLocked(e)
 	}
 }
 
@@ -75,24 +75,49 @@ func (w *Service) View() (sentinel.View, time.Duration) {
 // Stop ends the machine. When it returns no method of Nodes runs, and none is
 // called any more.
 func (w *Service) Stop() {
+	w.halt()
+	<-w.done
+}
+
+// halt begins what Stop waits for.
+func (w *Service) halt() {
 	w.mu.Lock()
-	first := !w.stopped
 	w.stopped = true
 	w.mu.Unlock()
-	if first {
-		w.cancel()
-		w.signal()
+	w.cancel()
+	w.signal()
+}
+
+// pushLimit is how many bytes of pushes may be queued: a sentinel that publishes
+// without an end takes no more memory than that.
+const pushLimit = 1 << 20
+
+// pushCost is what a push takes besides its text.
+const pushCost = 64
+
+// push queues a push, and reports whether there was room.
+func (w *Service) push(e sentinel.Push) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pushed >= pushLimit {
+		return false
 	}
-	<-w.done
+	w.pushed += pushCost + len(e.Channel) + len(e.Payload)
+	w.enqueueLocked(e)
+	return true
 }
 
 func (w *Service) enqueue(e sentinel.Event) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.enqueueLocked(e)
+}
+
+func (w *Service) enqueueLocked(e sentinel.Event) {
 	if !w.stopped {
 		w.events = append(w.events, e)
+		w.signal()
 	}
-	w.mu.Unlock()
-	w.signal()
 }
 
 func (w *Service) signal() {
@@ -106,7 +131,7 @@ func (w *Service) signal() {
 func (w *Service) take() (events []sentinel.Event, stop bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	events, w.events = w.events, nil
+	events, w.events, w.pushed = w.events, nil, 0
 	clear(w.queued)
 	return events, w.stopped
 }
