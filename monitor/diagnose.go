@@ -6,44 +6,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
-
-// Severity says how bad a finding is.
-type Severity int
-
-// The severities.
-const (
-	Note     Severity = iota // worth knowing
-	Warning                  // will hurt
-	Critical                 // hurts
-)
-
-// String gives the severity in a word.
-func (s Severity) String() string {
-	switch s {
-	case Warning:
-		return "warning"
-	case Critical:
-		return "critical"
-	}
-	return "note"
-}
-
-// MarshalText makes it a word in JSON too.
-func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads the word.
-func (s *Severity) UnmarshalText(text []byte) error {
-	for _, one := range []Severity{Note, Warning, Critical} {
-		if one.String() == string(text) {
-			*s = one
-			return nil
-		}
-	}
-	return fmt.Errorf("monitor: %.40q is no severity: want note, warning or critical", text)
-}
 
 // Finding is something about a server's connections that is not as it should be.
 type Finding struct {
@@ -99,9 +63,9 @@ func (d *diagnosis) occupancy() {
 	if !ok || share < occupancyWarning {
 		return
 	}
-	severity := Warning
+	severity := Ticket
 	if share >= occupancyCritical {
-		severity = Critical
+		severity = Page
 	}
 	d.add(Finding{Rule: "occupancy", Severity: severity,
 		What:     fmt.Sprintf("%.0f%% of maxclients are taken", 100*share),
@@ -112,7 +76,7 @@ func (d *diagnosis) occupancy() {
 func (d *diagnosis) rejected() {
 	const counter = "rejected_connections"
 	if rate, ok := d.after.Rate(d.before, counter); ok && rate > 0 {
-		d.add(Finding{Rule: "rejected", Severity: Critical,
+		d.add(Finding{Rule: "rejected", Severity: Page,
 			What:     fmt.Sprintf("%.1f connections a second are turned away", rate),
 			Evidence: "rejected_connections rose from " + d.before.Info.Text(counter) + " to " + d.after.Info.Text(counter),
 			Remedy:   "the limit is reached: find the service that grows (respool who), and bound its pool"})
@@ -140,7 +104,7 @@ func (d *diagnosis) storm() {
 	if opened < stormRate && share < stormShare {
 		return
 	}
-	f := Finding{Rule: "no reuse", Severity: Warning,
+	f := Finding{Rule: "no reuse", Severity: Warn,
 		What:     fmt.Sprintf("%.0f connections a second are opened", opened),
 		Evidence: fmt.Sprintf("%.0f commands a second, so %.1f for each connection", commands, commands/opened),
 		Remedy:   "keep connections: one pool for a process, made once, not one for each request"}
@@ -186,13 +150,13 @@ func (d *diagnosis) growth() {
 			continue
 		}
 		minute := float64(grown) / d.took().Minutes()
-		f := Finding{Rule: "growth", Severity: Warning, Subject: g.Key[0],
+		f := Finding{Rule: "growth", Severity: Warn, Subject: g.Key[0],
 			What:     fmt.Sprintf("%s opens %.0f connections a minute more than it closes", g.Key[0], minute),
 			Evidence: fmt.Sprintf("%d, %v later %d", g.Clients-grown, d.took().Round(time.Second), g.Clients),
 			Remedy:   "look again in a minute; if it goes on, connections are not given back or the pool has no bound"}
 		if free := d.after.MaxClients - d.after.Connections; d.after.MaxClients > 0 {
 			if left := time.Duration(float64(max(0, free)) / minute * float64(time.Minute)); left < exhaustionSoon {
-				f.Severity = Critical
+				f.Severity = Page
 				f.What += fmt.Sprintf("; at that rate the server is full in %v", left.Round(time.Second))
 			}
 		}
@@ -210,7 +174,7 @@ func (d *diagnosis) leaks() {
 		if idle < leakLeast || float64(idle) < leakShare*float64(g.Clients) {
 			continue
 		}
-		d.add(Finding{Rule: "idle", Severity: Warning, Subject: g.Key[0],
+		d.add(Finding{Rule: "idle", Severity: Warn, Subject: g.Key[0],
 			What:     fmt.Sprintf("%s holds %d connections that did nothing for %v or longer", g.Key[0], idle, LeakIdle),
 			Evidence: fmt.Sprintf("%d of its %d; the longest for %v", idle, g.Clients, g.LongestIdle),
 			Remedy:   "its pool is too large or connections are not given back: size it (respool plan), set an idle timeout"})
@@ -219,7 +183,7 @@ func (d *diagnosis) leaks() {
 
 func (d *diagnosis) settings() {
 	if value, ok := d.after.Config["tcp-keepalive"]; ok && value == "0" {
-		d.add(Finding{Rule: "tcp-keepalive", Severity: Warning,
+		d.add(Finding{Rule: "tcp-keepalive", Severity: Warn,
 			What:     "the server never looks whether its clients still live",
 			Evidence: "tcp-keepalive is 0",
 			Remedy:   "CONFIG SET tcp-keepalive 300: connections of hosts that are gone are closed then"})
@@ -240,34 +204,8 @@ func (d *diagnosis) buffers() {
 	if !okC || !okU || clients < buffersLeast || float64(clients) < buffersShare*float64(used) {
 		return
 	}
-	d.add(Finding{Rule: "buffers", Severity: Warning,
+	d.add(Finding{Rule: "buffers", Severity: Warn,
 		What:     fmt.Sprintf("clients take %d MiB of the server's memory", clients>>20),
 		Evidence: fmt.Sprintf("mem_clients_normal is %d of %d in use", clients, used),
 		Remedy:   "some read slower than they ask: look for large omem in CLIENT LIST, and bound client-output-buffer-limit"})
-}
-
-// Worst is the highest severity among findings, and false if there are none.
-func Worst(findings []Finding) (worst Severity, any bool) {
-	for _, f := range findings {
-		worst, any = max(worst, f.Severity), true
-	}
-	return worst, any
-}
-
-// Summary counts findings in words.
-func Summary(findings []Finding) string {
-	if len(findings) == 0 {
-		return "nothing found"
-	}
-	n := map[Severity]int{}
-	for _, f := range findings {
-		n[f.Severity]++
-	}
-	var parts []string
-	for _, s := range []Severity{Critical, Warning, Note} {
-		if n[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
-		}
-	}
-	return strings.Join(parts, ", ")
 }

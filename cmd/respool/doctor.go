@@ -97,9 +97,9 @@ func (d *doctorCmd) Run(ctx context.Context) error {
 		return err
 	}
 	switch worst, _ := monitor.Worst(report.Findings); worst {
-	case monitor.Critical:
+	case monitor.Page:
 		return exitCode(exitFailed)
-	case monitor.Warning:
+	case monitor.Ticket, monitor.Warn:
 		return exitCode(exitWarning)
 	}
 	return nil

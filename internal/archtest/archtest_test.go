@@ -31,7 +31,9 @@ var layers = [][]string{
 	{"internal/pool"},
 	{"internal/pubsub"},
 	{""},
-	{"internal/gateway/...", "monitor/...", "metrics/...", "goredis"},
+	{"monitor/...", "goredis"},
+	{"metrics/..."},
+	{"internal/gateway/..."},
 	{"cmd/..."},
 }
 
