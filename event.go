@@ -18,6 +18,7 @@ const (
 	EventWaitEnded     EventKind = EventKind(pool.WaitEnded)     // it got one, or Err tells why not; Duration is the wait
 	EventLaneCondemned EventKind = EventKind(pool.LaneCondemned) // a shared connection broke; Err tells why
 	EventLeakSuspected EventKind = EventKind(pool.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
+	EventReleased      EventKind = EventKind(pool.Released)      // a lent connection was given back; Duration is how long it was held
 
 	EventPrimaryFound EventKind = iota + 100 // sentinels told of a new primary, at Addr; Reason tells how it was found
 	EventWritesHeld                          // sentinels promote a replica: writes wait for the switch; Addr is the primary, Reason tells who promotes whom
@@ -41,6 +42,8 @@ func (k EventKind) String() string {
 		return "lane condemned"
 	case EventLeakSuspected:
 		return "leak suspected"
+	case EventReleased:
+		return "released"
 	case EventPrimaryFound:
 		return "primary found"
 	case EventWritesHeld:

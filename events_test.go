@@ -80,6 +80,15 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 		if len(began) != len(ended) || uint64(len(began)) != st.Waits || len(began) == 0 {
 			t.Errorf("%d waits began and %d ended; counted %d", len(began), len(ended), st.Waits)
 		}
+		released := r.of(respool.EventReleased)
+		if len(released) == 0 {
+			t.Error("nothing was released")
+		}
+		for _, e := range released {
+			if e.Class != "dedicated" || e.Duration <= 0 || e.Addr != s.Addr() {
+				t.Errorf("a release of what: %+v", e)
+			}
+		}
 		if n := len(r.of(respool.EventLaneCondemned)); uint64(n) != st.Condemned || n == 0 {
 			t.Errorf("%d lanes condemned, counted %d", n, st.Condemned)
 		}
@@ -130,7 +139,7 @@ func TestEventsTellOfFailures(t *testing.T) {
 
 func TestEventKindsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for k := respool.EventDialed; k <= respool.EventLeakSuspected; k++ {
+	for k := respool.EventDialed; k <= respool.EventReleased; k++ {
 		if seen[k.String()] || k.String() == "unknown event" {
 			t.Errorf("kind %d is called %v", uint8(k), k)
 		}

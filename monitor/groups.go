@@ -84,6 +84,15 @@ func NewGroups(by ...string) (*Groups, error) {
 	return g, nil
 }
 
+// newGroups is NewGroups with keys that are known to be right.
+func newGroups(by ...string) *Groups {
+	g, err := NewGroups(by...)
+	if err != nil {
+		panic(err)
+	}
+	return g
+}
+
 // Add counts a client.
 func (g *Groups) Add(c *Client) {
 	key := make([]string, len(g.of))

@@ -14,6 +14,7 @@ type Snapshot struct {
 	MaxClients  int64             // 0: not known
 	Connections int64             // what counts against it; what took the snapshot is left out
 	Clients     *Groups           // by service; nil where CLIENT LIST is not allowed or was not asked for
+	Owners      *Groups           // the same by service, library and user
 	Replication int               // of the clients, those of replicas and of the primary
 	LongIdle    map[string]int    // by service: idle for LeakIdle or longer, neither blocked nor subscribed
 }
@@ -45,11 +46,8 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 	if s.List == nil {
 		return snap, nil
 	}
-	groups, err := NewGroups("service")
-	if err != nil {
-		return nil, err
-	}
-	err = EachClient(s.List, func(c Client) error {
+	services, owners := newGroups("service"), newGroups("service", "lib", "user")
+	err := EachClient(s.List, func(c Client) error {
 		switch {
 		case c.Name == s.Own && s.Own != "":
 			return nil
@@ -57,16 +55,17 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 			snap.Replication++
 			return nil
 		}
-		groups.Add(&c)
+		services.Add(&c)
+		owners.Add(&c)
 		if c.Idle >= LeakIdle && !c.Blocked() && !c.Subscribed() {
 			snap.LongIdle[c.Service()]++
 		}
 		return nil
 	})
 	if !told {
-		snap.Connections = int64(groups.Total().Clients + snap.Replication)
+		snap.Connections = int64(services.Total().Clients + snap.Replication)
 	}
-	snap.Clients = groups
+	snap.Clients, snap.Owners = services, owners
 	return snap, err
 }
 

@@ -97,10 +97,23 @@ func (c *Conn) giveUp(reason string) {
 	p.mu.Lock()
 	if !c.released {
 		c.released = true
+		p.releasedLocked(c)
 		p.giveUpLocked(c, reason)
 		p.serveLocked()
 	}
 	p.unlock()
+}
+
+// releasedLocked tells that a lent conn came back.
+func (p *Pool) releasedLocked(c *Conn) {
+	if p.cfg.OnEvent == nil {
+		return
+	}
+	lent := c.class
+	if lent == closing {
+		lent = c.was
+	}
+	p.emitLocked(Event{Kind: Released, Class: lent.String(), Duration: time.Since(c.acquired)})
 }
 
 func (p *Pool) giveUpLocked(c *Conn, reason string) {

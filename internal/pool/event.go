@@ -14,6 +14,7 @@ const (
 	WaitEnded
 	LaneCondemned
 	LeakSuspected
+	Released
 )
 
 // Event is something that happened in a pool. Fields that do not belong to
@@ -22,7 +23,7 @@ type Event struct {
 	Kind     EventKind
 	Addr     string
 	Class    string        // lane, dedicated, subscription or idle: what was waited for, or what the conn was
-	Duration time.Duration // Dialed, DialFailed: of the dial; Closed: the conn's life; WaitEnded: the wait; LeakSuspected: held so far
+	Duration time.Duration // Dialed, DialFailed: of the dial; Closed: the conn's life; WaitEnded: the wait; LeakSuspected, Released: held so far
 	Reason   string        // Closed: why
 	Err      error         // DialFailed, WaitEnded (when in vain), LaneCondemned, Closed on a failure
 	Stack    string        // LeakSuspected: where it was acquired
