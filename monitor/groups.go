@@ -3,6 +3,7 @@ package monitor
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ type Group struct {
 	LongestIdle time.Duration
 	Memory      int64 // of all of them at the server, in bytes, where that is told
 
-	ages [agesKept]int // how many have an age of so many seconds
+	ages [agesKept]uint16 // how many have an age of so many seconds; stands still at the largest number
 }
 
 // agesKept is up to which age, in seconds, connections are counted by it.
@@ -33,7 +34,7 @@ const agesKept = 120
 func (g *Group) Younger(d time.Duration) int {
 	n := 0
 	for s := range min(agesKept, int((d+time.Second-1)/time.Second)) {
-		n += g.ages[s]
+		n += int(g.ages[s])
 	}
 	return n
 }
@@ -70,25 +71,22 @@ type Groups struct {
 
 // NewGroups groups by the keys given, one at least.
 func NewGroups(by ...string) (*Groups, error) {
-	g := &Groups{by: by, found: map[string]*Group{}}
 	for _, k := range by {
-		fn, ok := keys[k]
-		if !ok {
+		if keys[k] == nil {
 			return nil, fmt.Errorf("monitor: clients can't be grouped by %.40q: want some of %s", k, strings.Join(Keys(), ", "))
 		}
-		g.of = append(g.of, fn)
 	}
 	if len(by) == 0 {
 		return nil, fmt.Errorf("monitor: nothing to group by: want some of %s", strings.Join(Keys(), ", "))
 	}
-	return g, nil
+	return newGroups(by...), nil
 }
 
-// newGroups is NewGroups with keys that are known to be right.
+// newGroups groups by keys that exist.
 func newGroups(by ...string) *Groups {
-	g, err := NewGroups(by...)
-	if err != nil {
-		panic(err)
+	g := &Groups{by: by, found: map[string]*Group{}}
+	for _, k := range by {
+		g.of = append(g.of, keys[k])
 	}
 	return g
 }
@@ -121,7 +119,7 @@ func (g *Group) add(c *Client) {
 	case c.Idle < time.Second:
 		g.Active++
 	}
-	if s := int(c.Age / time.Second); s < agesKept {
+	if s := int(c.Age / time.Second); s < agesKept && g.ages[s] < math.MaxUint16 {
 		g.ages[s]++
 	}
 	g.Oldest = max(g.Oldest, c.Age)

@@ -12,6 +12,7 @@ type Snapshot struct {
 	Info        Info
 	Config      map[string]string // what CONFIG GET told, where that is allowed
 	MaxClients  int64             // 0: not known
+	Assumed     string            // whose documented limit MaxClients is, where the server does not tell; empty: no assumption
 	Connections int64             // what counts against it; what took the snapshot is left out
 	Clients     *Groups           // by service; nil where CLIENT LIST is not allowed or was not asked for
 	Owners      *Groups           // the same by service, library and user
@@ -28,7 +29,8 @@ type Source struct {
 	Info   string
 	Config map[string]string
 	List   io.Reader // CLIENT LIST; nil: not there
-	Own    string    // the name of the connection that asked: it does not count
+	Own    string    // the name of the connections that asked: they do not count
+	Owned  int64     // how many those are; 0: 1
 	Limit  int64     // maxclients as somebody said; 0: what the server tells
 }
 
@@ -42,7 +44,7 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 		snap.MaxClients, _ = strconv.ParseInt(s.Config["maxclients"], 10, 64)
 	}
 	n, told := snap.Info.Connections()
-	snap.Connections = max(0, n-1)
+	snap.Connections = max(0, n-max(1, s.Owned))
 	if s.List == nil {
 		return snap, nil
 	}
@@ -76,10 +78,26 @@ func (s *Snapshot) Rate(before *Snapshot, counter string) (perSecond float64, ok
 	a, okA := before.Info.Int(counter)
 	b, okB := s.Info.Int(counter)
 	took := s.At.Sub(before.At).Seconds()
-	if !okA || !okB || b < a || took <= 0 || s.Info.Text("run_id") != before.Info.Text("run_id") {
+	if !okA || !okB || b < a || took <= 0 || !before.SameRun(s) {
 		return 0, false
 	}
 	return float64(b-a) / took, true
+}
+
+// SameRun reports whether the server was not restarted until a later snapshot.
+func (s *Snapshot) SameRun(later *Snapshot) bool {
+	if s.Info.Text("run_id") != later.Info.Text("run_id") {
+		return false
+	}
+	// Where there is no run_id, counters that only grow tell.
+	for _, counter := range []string{"total_connections_received", "total_commands_processed"} {
+		a, okA := s.Info.Int(counter)
+		b, okB := later.Info.Int(counter)
+		if okA && okB && b < a {
+			return false
+		}
+	}
+	return true
 }
 
 // Occupancy is the share of maxclients that is taken, and whether it is known.

@@ -37,7 +37,6 @@ type NodeState struct {
 	Forecast Forecast          // of exhaustion
 	Restarts int               // seen so far
 	Refused  map[string]string // what the server does not let us ask, such as CONFIG GET, and why
-	Assumed  string            // whose limit is taken for maxclients where the server does not tell; empty: it told, or nobody knows
 }
 
 // Rates are by how much a server's counters grew a second. A counter that is

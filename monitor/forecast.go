@@ -1,0 +1,119 @@
+package monitor
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// The windows over which a trend is sought, the shortest first: the freshest
+// trend that can be trusted counts.
+var trendWindows = []time.Duration{2 * time.Minute, 10 * time.Minute, 40 * time.Minute, historyKept}
+
+const (
+	trendPoints  = 60  // a window is thinned out to so many
+	trendLeast   = 12  // fewer tell nothing
+	trendFarther = 24  // a forecast reaches so many times as far as what it rests on
+	trendRise    = 5.0 // connections: a smaller rise is nobody's trend
+	trendNoise   = 3.0 // the rise has to be so many times the noise around the trend
+	trendSteady  = 0.3 // each third of the window rises by so much of the whole trend
+)
+
+// forecast tells when the connections of points reach the limit, if they rise
+// steadily: by the median of the slopes between any two points (Theil and Sen),
+// which a few odd points do not move. A step is no trend: each third of a
+// window has to rise by itself.
+func forecast(points []Point) Forecast {
+	if len(points) < trendLeast {
+		return Forecast{}
+	}
+	last := points[len(points)-1]
+	if last.MaxClients <= 0 {
+		return Forecast{}
+	}
+	free := float64(last.MaxClients - last.Connections)
+	for _, window := range trendWindows {
+		from, _ := slices.BinarySearchFunc(points, last.At.Add(-window), func(p Point, t time.Time) int { return p.At.Compare(t) })
+		if f, ok := trendOf(points[from:], max(0, free)); ok && f.In <= trendFarther*f.Seen {
+			return f
+		}
+	}
+	return Forecast{}
+}
+
+func trendOf(points []Point, free float64) (Forecast, bool) {
+	seen := points[len(points)-1].At.Sub(points[0].At)
+	if len(points) < trendLeast || seen <= 0 {
+		return Forecast{}, false
+	}
+	all := sampled(points)
+	slope, low, high := theilSen(all)
+	if slope*seen.Seconds() < trendRise || low <= 0 || slope*seen.Seconds() < trendNoise*noise(all, slope) {
+		return Forecast{}, false
+	}
+	for i := range 3 {
+		part := all[i*len(all)/3 : (i+1)*len(all)/3]
+		if s, _, _ := theilSen(part); s < trendSteady*slope {
+			return Forecast{}, false
+		}
+	}
+	in := func(perSecond float64) time.Duration {
+		return time.Duration(min(free/perSecond, (1000*time.Hour).Seconds()) * float64(time.Second))
+	}
+	return Forecast{Exists: true, Growth: 60 * slope, In: in(slope), Earliest: in(high), Latest: in(low), Seen: seen}, true
+}
+
+// xy is a point of a trend: seconds and connections.
+type xy struct{ x, y float64 }
+
+// sampled thins points out evenly.
+func sampled(points []Point) []xy {
+	n := min(trendPoints, len(points))
+	list := make([]xy, n)
+	for i := range list {
+		p := points[i*(len(points)-1)/(n-1)]
+		list[i] = xy{p.At.Sub(points[0].At).Seconds(), float64(p.Connections)}
+	}
+	return list
+}
+
+// theilSen gives the median of the slopes between all pairs, and the range in
+// which it lies 19 times of 20 (by the spread of Kendall's statistic).
+func theilSen(list []xy) (slope, low, high float64) {
+	slopes := make([]float64, 0, len(list)*(len(list)-1)/2)
+	for i, a := range list {
+		for _, b := range list[i+1:] {
+			if b.x > a.x {
+				slopes = append(slopes, (b.y-a.y)/(b.x-a.x))
+			}
+		}
+	}
+	if len(slopes) == 0 {
+		return 0, 0, 0
+	}
+	slices.Sort(slopes)
+	n := float64(len(list))
+	half := 1.96 * math.Sqrt(n*(n-1)*(2*n+5)/18)
+	pairs := float64(len(slopes))
+	at := func(rank float64) float64 { return slopes[int(min(max(rank, 0), pairs-1))] }
+	return at(pairs / 2), at((pairs - half) / 2), at((pairs + half) / 2)
+}
+
+// noise is the median distance of the points from the trend.
+func noise(list []xy, slope float64) float64 {
+	rest := make([]float64, len(list))
+	for i, p := range list {
+		rest[i] = p.y - slope*p.x
+	}
+	middle := median(rest)
+	for i := range rest {
+		rest[i] = math.Abs(rest[i] - middle)
+	}
+	return median(rest)
+}
+
+// median sorts the list.
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}

@@ -1,0 +1,47 @@
+package monitor
+
+import "time"
+
+const (
+	historyKept   = 2 * time.Hour
+	historyPoints = 720
+)
+
+// history is the recent past of one run of a server: a ring of points, evenly
+// spread, however often there are looks.
+type history struct {
+	points []Point
+	first  int // the oldest, once the ring is full
+	spread time.Duration
+}
+
+func newHistory(every time.Duration) *history {
+	return &history{spread: max(every, historyKept/historyPoints)}
+}
+
+// add takes a point in, and reports whether it stands by itself. Of points that
+// are closer together than what the ring holds, the one with the most
+// connections stays.
+func (h *history) add(p Point) bool {
+	if n := len(h.points); n > 0 {
+		last := &h.points[(h.first+n-1)%n]
+		if begun := last.At.Truncate(h.spread); p.At.Before(begun.Add(h.spread)) {
+			if p.Connections >= last.Connections {
+				*last = p
+			}
+			return false
+		}
+	}
+	if len(h.points) < historyPoints {
+		h.points = append(h.points, p)
+		return true
+	}
+	h.points[h.first] = p
+	h.first = (h.first + 1) % historyPoints
+	return true
+}
+
+// list is a copy, oldest first.
+func (h *history) list() []Point {
+	return append(append(make([]Point, 0, len(h.points)), h.points[h.first:]...), h.points[:h.first]...)
+}

@@ -1,0 +1,109 @@
+package monitor
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+// node looks at one server again and again, and keeps what it saw. It belongs
+// to one goroutine.
+type node struct {
+	cfg     *SamplerConfig
+	probe   *Probe
+	owned   func() int64 // how many connections to it the sampler holds
+	history *history
+	points  []Point // what history held when it last changed
+	listed  time.Time
+	state   NodeState
+}
+
+func newNode(cfg *SamplerConfig, addr string, opt respool.Options, own string, owned func() int64) (*node, error) {
+	opt.Sentinel, opt.Service, opt.Addr = nil, "", addr
+	probe, err := newProbe(ProbeConfig{Options: opt, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit}, own)
+	if err != nil {
+		return nil, err
+	}
+	return &node{cfg: cfg, probe: probe, owned: owned, history: newHistory(cfg.Every),
+		state: NodeState{Addr: addr, Since: time.Now()}}, nil
+}
+
+// watch looks until ctx ends, hands each state to told, and closes the connection.
+func (n *node) watch(ctx context.Context, told chan<- NodeState) {
+	tick := time.NewTicker(n.cfg.Every)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		n.look(ctx)
+		select {
+		case told <- n.state:
+		case <-ctx.Done():
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	closing, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	_ = n.probe.Close(closing) // what had to be cut is cut
+}
+
+// closeLimit is how long the end of a connection may take.
+const closeLimit = 2 * time.Second
+
+// lookLimit bounds a look that the options do not bound.
+const lookLimit = 10 * time.Second
+
+func (n *node) look(ctx context.Context) {
+	clients := n.cfg.ListEvery != respool.Never && time.Since(n.listed) >= n.cfg.ListEvery
+	bounded, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	snap, err := n.probe.look(bounded, clients, n.owned())
+	n.state.Refused = n.probe.Refused()
+	if up := err == nil; up != n.state.Up || n.state.Last == nil && n.state.Err == nil {
+		n.state.Up, n.state.Since = up, time.Now()
+	}
+	n.state.Err, n.state.Full = err, isFull(err)
+	if err != nil {
+		return
+	}
+	if clients {
+		n.listed = snap.At
+	}
+	n.take(snap)
+}
+
+// take keeps a snapshot.
+func (n *node) take(snap *Snapshot) {
+	s := &n.state
+	if before := s.Last; before != nil && !before.SameRun(snap) {
+		s.Restarts++
+		s.Before, s.List = nil, nil
+		n.history, n.points, s.Forecast = newHistory(n.cfg.Every), nil, Forecast{}
+		s.Rates = Rates{}
+	} else if before != nil {
+		s.Rates = ratesBetween(before, snap)
+	}
+	s.Role = "primary"
+	if snap.Info.Text("role") == "slave" {
+		s.Role = "replica"
+	}
+	s.Last = snap
+	if snap.Clients != nil {
+		s.Before, s.List = s.List, snap
+	}
+	blocked, _ := snap.Info.Int("blocked_clients")
+	if n.history.add(Point{At: snap.At, Connections: snap.Connections, MaxClients: snap.MaxClients, Blocked: blocked, Rates: s.Rates}) {
+		n.points = n.history.list()
+		s.Forecast = forecast(n.points)
+	}
+	s.Points = n.points
+}
+
+func ratesBetween(before, after *Snapshot) (r Rates) {
+	opened, ok1 := after.Rate(before, "total_connections_received")
+	rejected, ok2 := after.Rate(before, "rejected_connections")
+	commands, ok3 := after.Rate(before, "total_commands_processed")
+	return Rates{ok1 && ok2 && ok3, opened, rejected, commands}
+}
