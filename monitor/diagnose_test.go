@@ -61,23 +61,23 @@ func TestDiagnose(t *testing.T) {
 		words         string
 	}{
 		"all is well":          {calm, later, "", ""},
-		"nearly full":          {calm, change(func(s *shown) { s.clients = 700 }), "occupancy ticket", "70% of maxclients"},
-		"full":                 {calm, change(func(s *shown) { s.clients = 999 }), "occupancy page", "999 connections of 1000"},
+		"nearly full":          {calm, change(func(s *shown) { s.clients = 700 }), "occupancy-high ticket", "70% of maxclients"},
+		"full":                 {calm, change(func(s *shown) { s.clients = 999 }), "occupancy-critical page", "999 connections of 1000"},
 		"turned away":          {calm, change(func(s *shown) { s.rejected = 50 }), "rejected page", "5.0 connections a second"},
 		"turned away long ago": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7}, "rejected note", "7 connections were turned away"},
 		"a storm": {calm, change(func(s *shown) {
 			s.opened = 5100
 			s.list += lines("cron:x", 3, time.Second, 0)
-		}), "no reuse warn", "500 connections a second|10.0 for each connection"},
+		}), "new-connections warn", "500 connections a second|10.0 for each connection|cron's are the youngest: 3"},
 		"a storm of a service that was there": {
 			change(func(s *shown) {
 				s.at, s.opened, s.commands = 0, 100, 10_000
 				s.list += lines("cron:x", 5, time.Second, 0)
 			}),
 			change(func(s *shown) { s.opened = 5100; s.list += lines("cron:x", 5, time.Second, 0) }),
-			"no reuse warn", "5 of those that are younger than that are cron's",
+			"new-connections warn", "cron's are the youngest: 5 not older than 5s",
 		},
-		"few commands for each": {calm, change(func(s *shown) { s.opened, s.commands = 120, 10_100 }), "no reuse warn", "2 connections a second|5.0 for each"},
+		"few commands for each": {calm, change(func(s *shown) { s.opened, s.commands = 120, 10_100 }), "no-reuse warn", "2.0 connections a second|5.0 for each"},
 		"growth": {calm, change(func(s *shown) { s.clients, s.list = 50, lines("orders:1", 50, time.Minute, 0) }), "growth page",
 			"orders opens 180 connections a minute more|20, 10s later 50|full in 5m17s"},
 		"growth that takes long": {calm, change(func(s *shown) {
@@ -85,7 +85,7 @@ func TestDiagnose(t *testing.T) {
 		}), "growth warn", "180 connections a minute"},
 		"a leak": {calm, change(func(s *shown) {
 			s.list = lines("orders:1", 12, time.Hour, 20*time.Minute) + lines("orders:2", 8, time.Hour, 0)
-		}), "idle warn", "orders holds 12 connections|12 of its 20; the longest for 20m0s"},
+		}), "leak warn", "orders holds 12 connections|12 of its 20; the longest for 20m0s"},
 		"settings": {calm, change(func(s *shown) { s.config = map[string]string{"tcp-keepalive": "0", "timeout": "30"} }),
 			"tcp-keepalive warn, timeout note", "idle for 30 s"},
 		"slow readers": {calm, change(func(s *shown) { s.info = "mem_clients_normal:900000000\r\nused_memory:2000000000\r\n" }), "buffers warn", "858 MiB"},

@@ -6,17 +6,21 @@ import (
 	"time"
 )
 
-// The windows over which a trend is sought, the shortest first: the freshest
-// trend that can be trusted counts.
-var trendWindows = []time.Duration{2 * time.Minute, 10 * time.Minute, 40 * time.Minute, historyKept}
+// trendWindows are what a trend is sought in, the shortest first: the freshest
+// trend that can be trusted counts. Connections come and go in waves, so a short
+// window tells of the near future alone: reach is how many times as far as what
+// was seen.
+var trendWindows = []struct {
+	span  time.Duration
+	reach float64
+}{{2 * time.Minute, 5}, {10 * time.Minute, 8}, {40 * time.Minute, 12}, {historyKept, 24}}
 
 const (
-	trendPoints  = 60  // a window is thinned out to so many
-	trendLeast   = 12  // fewer tell nothing
-	trendFarther = 24  // a forecast reaches so many times as far as what it rests on
-	trendRise    = 5.0 // connections: a smaller rise is nobody's trend
-	trendNoise   = 3.0 // the rise has to be so many times the noise around the trend
-	trendSteady  = 0.3 // each third of the window rises by so much of the whole trend
+	trendPoints = 60  // a window is thinned out to so many
+	trendLeast  = 12  // fewer tell nothing
+	trendRise   = 5.0 // connections: a smaller rise is nobody's trend
+	trendNoise  = 3.0 // the rise has to be so many times the noise around the trend
+	trendSteady = 0.3 // each third of the window rises by so much of the whole trend
 )
 
 // forecast tells when the connections of points reach the limit, if they rise
@@ -33,12 +37,32 @@ func forecast(points []Point) Forecast {
 	}
 	free := float64(last.MaxClients - last.Connections)
 	for _, window := range trendWindows {
-		from, _ := slices.BinarySearchFunc(points, last.At.Add(-window), func(p Point, t time.Time) int { return p.At.Compare(t) })
-		if f, ok := trendOf(points[from:], max(0, free)); ok && f.In <= trendFarther*f.Seen {
+		from, _ := slices.BinarySearchFunc(points, last.At.Add(-window.span), func(p Point, t time.Time) int { return p.At.Compare(t) })
+		if f, ok := trendOf(points[from:], max(0, free)); ok && f.In.Seconds() <= window.reach*f.Seen.Seconds() && unusual(points, from) {
 			return f
 		}
 	}
 	return Forecast{}
+}
+
+// unusual reports whether the rise of the points from some point on is
+// clearly more than the rises before it were, 19 times of 20. Where less was seen before
+// than since, the rise is not judged apart from that.
+func unusual(points []Point, from int) bool {
+	if from == 0 {
+		return true
+	}
+	n := len(points) - 1 - from
+	rise := func(i int) float64 { return float64(points[i+n].Connections - points[i].Connections) }
+	var before []float64
+	for i := 0; i+n <= from; i++ {
+		before = append(before, rise(i))
+	}
+	if len(before) < n {
+		return false
+	}
+	slices.Sort(before)
+	return rise(from) > 1.3*before[len(before)*19/20]
 }
 
 func trendOf(points []Point, free float64) (Forecast, bool) {

@@ -129,21 +129,18 @@ func (p *Probe) settings(ctx context.Context, run string) (map[string]string, er
 		pipe.Do("CONFIG", "GET", name)
 	}
 	replies, err := pipe.Exec(ctx)
+	if err != nil {
+		return nil, err
+	}
 	found := map[string]string{}
 	for i, name := range names {
-		if i >= len(replies) {
-			break
+		m, err := replies[i].Map()
+		if err := p.note(askConfig, err); err != nil {
+			return nil, err
 		}
-		m, e := replies[i].Map()
-		if e := p.note(askConfig, e); e != nil && err == nil {
-			err = e
-		}
-		if value, e := m[name].Text(); e == nil {
+		if value, err := m[name].Text(); err == nil {
 			found[name] = value
 		}
-	}
-	if err = p.note(askConfig, err); err != nil {
-		return nil, err
 	}
 	p.config, p.run = found, run
 	return found, nil

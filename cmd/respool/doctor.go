@@ -3,15 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -51,17 +49,6 @@ type doctorReport struct {
 	NotAsked    []string          `json:"not_asked,omitempty"`
 }
 
-// mostListed is up to how many connections CLIENT LIST is asked for unasked.
-const mostListed = 5000
-
-// doctor is one run.
-type doctor struct {
-	cmd  *doctorCmd
-	c    *respool.Client
-	own  string
-	left map[string]string // what could not be asked, and why
-}
-
 func (d *doctorCmd) Run(ctx context.Context) error {
 	switch {
 	case d.For < 100*time.Millisecond || d.For > time.Hour:
@@ -69,22 +56,12 @@ func (d *doctorCmd) Run(ctx context.Context) error {
 	case d.Maxclients < 0:
 		return fmt.Errorf("--maxclients is %d: want 1 or more", d.Maxclients)
 	}
-	opt, err := respool.ParseURL(d.URL)
+	probe, err := openProbe(ctx, d.URL, "doctor", d.Maxclients, d.Large)
 	if err != nil {
 		return err
 	}
-	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
-	opt.ClientName = fmt.Sprintf("respool:doctor:%08x", rand.Uint32()) // by which it knows itself
-	c, err := respool.New(opt)
-	if err != nil {
-		return err
-	}
-	defer closeClient(c)
-	if err := c.Warm(ctx); err != nil {
-		return err
-	}
-	run := &doctor{cmd: d, c: c, own: opt.ClientName, left: map[string]string{}}
-	report, err := run.report(ctx)
+	defer closeClient(probe.Client())
+	report, err := d.report(ctx, probe)
 	if err != nil {
 		return err
 	}
@@ -105,13 +82,13 @@ func (d *doctorCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-func (r *doctor) report(ctx context.Context) (*doctorReport, error) {
-	before, err := r.look(ctx)
+func (d *doctorCmd) report(ctx context.Context, probe *monitor.Probe) (*doctorReport, error) {
+	before, err := probe.Look(ctx, true)
 	if err != nil {
 		return nil, err
 	}
-	bar := newProgress("looking for "+r.cmd.For.String(), r.cmd.For)
-	for end := time.Now().Add(r.cmd.For); time.Now().Before(end); {
+	bar := newProgress("looking for "+d.For.String(), d.For)
+	for end := time.Now().Add(d.For); time.Now().Before(end); {
 		if err := pause(ctx, min(100*time.Millisecond, time.Until(end))); err != nil {
 			bar.clear()
 			return nil, err
@@ -119,77 +96,24 @@ func (r *doctor) report(ctx context.Context) (*doctorReport, error) {
 		bar.update(0)
 	}
 	bar.clear()
-	after, err := r.look(ctx)
+	after, err := probe.Look(ctx, true)
 	if err != nil {
 		return nil, err
 	}
-	rep := &doctorReport{Addr: r.c.Stats().Addr, Server: after.Info.Server(), Connections: after.Connections, MaxClients: after.MaxClients,
+	rep := &doctorReport{Addr: probe.Client().Stats().Addr, Server: after.Info.Server(), Connections: after.Connections, MaxClients: after.MaxClients,
 		SecondsRun: after.At.Sub(before.At).Seconds(), Findings: monitor.Diagnose(before, after)}
 	if rep.Findings == nil {
 		rep.Findings = []monitor.Finding{}
 	}
-	for _, what := range []string{"INFO", "CONFIG GET", "CLIENT LIST"} {
-		if why := r.left[what]; why != "" {
-			rep.NotAsked = append(rep.NotAsked, what+": "+why)
-		}
+	refused := probe.Refused()
+	for _, what := range slices.Sorted(maps.Keys(refused)) {
+		rep.NotAsked = append(rep.NotAsked, what+": "+refused[what])
 	}
 	rep.Verdict = fmt.Sprintf("%s: %d connections", monitor.Summary(rep.Findings), after.Connections)
 	if share, ok := after.Occupancy(); ok {
 		rep.Verdict += fmt.Sprintf(" of %d (%.0f%%)", after.MaxClients, 100*share)
 	}
 	return rep, nil
-}
-
-// look takes a snapshot. What the server refuses is left out.
-func (r *doctor) look(ctx context.Context) (*monitor.Snapshot, error) {
-	s := monitor.Source{Own: r.own, Limit: r.cmd.Maxclients, Config: map[string]string{}}
-	var err error
-	if s.Info, err = r.ask(ctx, "INFO", "INFO"); err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"maxclients", "timeout", "tcp-keepalive"} {
-		m, err := r.c.Do(ctx, "CONFIG", "GET", name).Map()
-		if err := r.refused("CONFIG GET", err); err != nil {
-			return nil, err
-		}
-		if value, err := m[name].Text(); err == nil {
-			s.Config[name] = value
-		}
-	}
-	n, _ := monitor.ParseInfo(s.Info).Connections()
-	if n > mostListed && !r.cmd.Large {
-		r.left["CLIENT LIST"] = fmt.Sprintf("there are %d connections, and it would hold the server up: --large asks all the same", n)
-	} else {
-		list, err := r.ask(ctx, "CLIENT LIST", "CLIENT", "LIST")
-		if err != nil {
-			return nil, err
-		}
-		if list != "" {
-			s.List = strings.NewReader(list)
-		}
-	}
-	s.At = time.Now()
-	snap, err := monitor.NewSnapshot(s)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return snap, nil
-}
-
-// ask gives the text of a reply, and nothing where the server refuses.
-func (r *doctor) ask(ctx context.Context, what string, args ...any) (string, error) {
-	text, err := r.c.Do(ctx, args...).Text()
-	return text, r.refused(what, err)
-}
-
-// refused keeps in mind what the server does not let us ask; other errors it returns.
-func (r *doctor) refused(what string, err error) error {
-	var se *respool.ServerError
-	if errors.As(err, &se) {
-		r.left[what] = "the server refuses it (" + se.Code + ")"
-		return nil
-	}
-	return err
 }
 
 func (rep *doctorReport) print() {

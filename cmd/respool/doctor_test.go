@@ -77,7 +77,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	r := doctorJSON(t, 2, s.URL())
 	close(stop)
 	wg.Wait()
-	if got := rules(&r); !strings.Contains(got, "growth cart") || !strings.Contains(got, "no reuse") {
+	if got := rules(&r); !strings.Contains(got, "growth cart") || !strings.Contains(got, "new-connections") {
 		t.Errorf("found %s", got)
 	}
 }
@@ -93,7 +93,7 @@ func TestDoctorWithFewRights(t *testing.T) {
 	// One that does not even tell its limit.
 	s.Do("ACL", "SETUSER", "watch", "-info", "+client|list")
 	r := doctorJSON(t, 2, fmt.Sprintf("redis://watch:sesame@%s", s.Addr()), "--maxclients", "1")
-	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy " {
+	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy-critical " {
 		t.Errorf("%+v", r)
 	}
 }

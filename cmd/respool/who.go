@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -72,21 +71,12 @@ func (w *whoCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--by: %w", err)
 	}
-	opt, err := respool.ParseURL(w.URL)
+	probe, err := openProbe(ctx, w.URL, "who", 0, true)
 	if err != nil {
 		return err
 	}
-	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
-	opt.ClientName = fmt.Sprintf("respool:who:%08x", rand.Uint32()) // by which it knows itself
-	c, err := respool.New(opt)
-	if err != nil {
-		return err
-	}
-	defer closeClient(c)
-	if err := c.Warm(ctx); err != nil {
-		return err
-	}
-	return w.look(ctx, c, opt.ClientName, groups)
+	defer closeClient(probe.Client())
+	return w.look(ctx, probe.Client(), probe.Own(), groups)
 }
 
 func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups *monitor.Groups) error {

@@ -1,0 +1,362 @@
+package monitor
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The conditions of the rules: each gives what is over a limit in a view. Of
+// servers that do not answer only what is said about that counts.
+
+// answering calls find for each node that answers.
+func answering(v *View, find func(n *NodeState) (Finding, bool)) (list []sighting) {
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if !n.Up || n.Last == nil {
+			continue
+		}
+		if f, ok := find(n); ok {
+			list = append(list, sighting{f, n.Addr})
+		}
+	}
+	return list
+}
+
+func findDown(v *View, _ float64) (list []sighting) {
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if n.Up || n.Full || n.Err == nil {
+			continue
+		}
+		list = append(list, sighting{Finding{
+			What:     n.Addr + " does not answer",
+			Evidence: fmt.Sprintf("since %s: %v", n.Since.UTC().Format(time.RFC3339), n.Err),
+			Remedy:   "see whether it runs and can be reached from here: respool ping URL",
+		}, n.Addr})
+	}
+	return list
+}
+
+func findNoPrimary(v *View, _ float64) []sighting {
+	if v.Err == nil || v.Service == "" {
+		return nil
+	}
+	return []sighting{{Finding{
+		What:     "nobody knows the primary of " + v.Service,
+		Evidence: v.Err.Error(),
+		Remedy:   "ask the sentinels yourself: redis-cli -p 26379 SENTINEL MASTER " + v.Service,
+	}, ""}}
+}
+
+func findFull(v *View, _ float64) (list []sighting) {
+	for i := range v.Nodes {
+		if n := &v.Nodes[i]; n.Full {
+			list = append(list, sighting{Finding{
+				What:     n.Addr + " is full: it refuses new connections, this monitor's too",
+				Evidence: fmt.Sprintf("since %s: %v", n.Since.UTC().Format(time.RFC3339), n.Err),
+				Remedy:   "nobody gets in, administrators neither: stop the largest client, or CONFIG SET maxclients over a connection that is still open",
+			}, n.Addr})
+		}
+	}
+	return list
+}
+
+func findRejected(v *View, limit float64) []sighting {
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		total, _ := n.Last.Info.Int("rejected_connections")
+		return Finding{
+			What:     fmt.Sprintf("%s connections a second are turned away", rateText(n.Rates.Rejected)),
+			Evidence: fmt.Sprintf("rejected_connections is %d and rises; %s", total, filled(n.Last)) + holders(n),
+			Remedy:   "the limit is reached: find who grows (respool who URL), bound that pool, raise maxclients meanwhile",
+		}, n.Rates.Known && n.Rates.Rejected > limit
+	})
+}
+
+func findOccupancy(v *View, limit float64) []sighting {
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		share, ok := n.Last.Occupancy()
+		return Finding{
+			What:     fmt.Sprintf("%.0f%% of maxclients are taken", 100*share),
+			Evidence: filled(n.Last) + "; past the limit nobody gets in, administrators neither" + holders(n),
+			Remedy:   "see who holds them (respool who URL), bound the largest pools (respool plan), raise maxclients meanwhile",
+		}, ok && share >= limit
+	})
+}
+
+func findExhaustion(v *View, limit float64) []sighting {
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		f := n.Forecast
+		text := filled(n.Last)
+		if grower := growing(n); grower != "" {
+			text += "; most of the growth is " + grower + "'s"
+		}
+		return Finding{
+			What:     fmt.Sprintf("full in %s, if connections grow as they do", roughly(f.In)),
+			Evidence: fmt.Sprintf("%.1f more a minute, seen for %s: between %s and %s; %s", f.Growth, roughly(f.Seen), roughly(f.Earliest), roughly(f.Latest), text),
+			Remedy:   "connections are opened and not closed: see whose (respool top URL), bound that pool",
+		}, f.Exists && f.In.Hours() < limit
+	})
+}
+
+func findOpened(v *View, limit float64) []sighting {
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		return storm(n), n.Rates.Known && n.Rates.Opened > limit
+	})
+}
+
+// stormLeast is below how many connections a second nobody minds, however few commands there are.
+const stormLeast = 1.0
+
+func findNoReuse(v *View, limit float64) []sighting {
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		r := n.Rates
+		return storm(n), r.Known && r.Opened >= stormLeast && r.Opened > limit*r.Commands
+	})
+}
+
+func storm(n *NodeState) Finding {
+	f := Finding{
+		What:     fmt.Sprintf("%s connections a second are opened", rateText(n.Rates.Opened)),
+		Evidence: fmt.Sprintf("%s commands a second, so %.1f for each connection", rateText(n.Rates.Commands), n.Rates.Commands/max(n.Rates.Opened, math.SmallestNonzeroFloat64)),
+		Remedy:   "keep connections: one pool for a process, made once, not one for each request",
+	}
+	if service, young := youngest(n); service != "" {
+		f.Evidence += fmt.Sprintf("; of those that are open %s's are the youngest: %d not older than %v", service, young, youngAge)
+	}
+	return f
+}
+
+// youngAge is up to which age a connection may be one of a storm.
+const youngAge = 5 * time.Second
+
+// youngest is the service with the most connections that are young and stand
+// in the place of others: its growth alone does not make a service one.
+func youngest(n *NodeState) (service string, young int) {
+	if n.List == nil {
+		return "", 0
+	}
+	most := 0
+	for _, g := range n.List.Clients.Sorted() {
+		here := g.Younger(youngAge + time.Second)
+		spare := here
+		if more := grown(n, &g); more >= growthLeast {
+			spare -= more
+		}
+		if spare > most {
+			service, young, most = g.Key[0], here, spare
+		}
+	}
+	return service, young
+}
+
+// grown is by how many connections a service has more than at the look before.
+func grown(n *NodeState, g *Group) int {
+	if n.Before == nil {
+		return 0
+	}
+	return g.Clients - n.Before.Clients.Of(g.Key...)
+}
+
+// growing is the service that grew most between the last two looks at the clients.
+func growing(n *NodeState) string {
+	if n.List == nil || n.Before == nil {
+		return ""
+	}
+	service, most := "", 0
+	for _, g := range n.List.Clients.Sorted() {
+		if more := grown(n, &g); more > most {
+			service, most = g.Key[0], more
+		}
+	}
+	return service
+}
+
+const (
+	baselineAfter = 5 * time.Minute // younger points are no baseline
+	baselineLeast = 12              // points
+	blockedLeast  = 5.0             // clients: fewer are nobody's concern
+)
+
+// findBlocked compares with the median of the past, in units of its usual spread.
+func findBlocked(v *View, limit float64) []sighting {
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		var past []float64
+		for _, p := range n.Points {
+			if n.Last.At.Sub(p.At) >= baselineAfter {
+				past = append(past, float64(p.Blocked))
+			}
+		}
+		now, ok := n.Last.Info.Int("blocked_clients")
+		if !ok || len(past) < baselineLeast {
+			return Finding{}, false
+		}
+		usual := median(past)
+		away := make([]float64, len(past))
+		for i, x := range past {
+			away[i] = math.Abs(x - usual)
+		}
+		spread := max(1.48*median(away), 0.1*usual, 1)
+		off := math.Abs(float64(now) - usual)
+		word := "more"
+		if float64(now) < usual {
+			word = "fewer"
+		}
+		return Finding{
+			What:     fmt.Sprintf("%d clients are blocked, %.0f %s than usual", now, off, word),
+			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread),
+			Remedy:   "more: producers are slow or consumers were added; fewer: consumers are gone. See respool who URL --by service,cmd",
+		}, off >= blockedLeast && off > limit*spread
+	})
+}
+
+// leakLeast is below how many connections nobody minds.
+const leakLeast = 10
+
+func findLeaks(v *View, limit float64) (list []sighting) {
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if !n.Up || n.List == nil {
+			continue
+		}
+		for _, g := range n.List.Clients.Sorted() {
+			idle := n.List.LongIdle[g.Key[0]]
+			if idle < leakLeast || float64(idle) <= limit*float64(g.Clients) {
+				continue
+			}
+			list = append(list, sighting{Finding{
+				Subject:  g.Key[0],
+				What:     fmt.Sprintf("%s holds %d connections that did nothing for %v or longer", g.Key[0], idle, LeakIdle),
+				Evidence: fmt.Sprintf("%d of its %d; the longest for %v", idle, g.Clients, g.LongestIdle),
+				Remedy:   "its pool is too large or connections are not given back: size it (respool plan), set an idle timeout",
+			}, n.Addr})
+		}
+	}
+	return list
+}
+
+func findCeiling(v *View, limit float64) (list []sighting) {
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if !n.Up || n.List == nil {
+			continue
+		}
+		for _, service := range slices.Sorted(maps.Keys(v.Ceilings)) {
+			has, planned := int64(n.List.Clients.Of(service)), v.Ceilings[service]
+			if float64(has) <= limit*float64(planned) {
+				continue
+			}
+			list = append(list, sighting{Finding{
+				Subject:  service,
+				What:     fmt.Sprintf("%s has %d connections, %d more than planned", service, has, has-planned),
+				Evidence: fmt.Sprintf("its ceiling is %d", planned),
+				Remedy:   "its pools are larger than the plan says, or more processes run: compare max_connections, or mend the plan",
+			}, n.Addr})
+		}
+	}
+	return list
+}
+
+func findBudget(v *View, limit float64) []sighting {
+	if len(v.Ceilings) == 0 {
+		return nil
+	}
+	sum := int64(0)
+	for _, planned := range v.Ceilings {
+		sum += planned
+	}
+	return answering(v, func(n *NodeState) (Finding, bool) {
+		budget := n.Last.MaxClients - v.Reserve
+		return Finding{
+			What:     fmt.Sprintf("the services are planned to have %d connections, %d more than there are", sum, sum-budget),
+			Evidence: fmt.Sprintf("maxclients is %d, of which %d are kept free", n.Last.MaxClients, v.Reserve),
+			Remedy:   "make ceilings smaller, or maxclients larger: respool check plan.yaml",
+		}, n.Role == "primary" && n.Last.MaxClients > 0 && float64(sum) > limit*float64(budget)
+	})
+}
+
+func findTimeouts(v *View, limit float64) []sighting {
+	return pools(v, func(p *PoolView) (Finding, bool) {
+		vain := p.Now.WaitsInVain - min(p.Before.WaitsInVain, p.Now.WaitsInVain)
+		return Finding{
+			What:     fmt.Sprintf("%d callers waited in vain for a connection", vain),
+			Evidence: fmt.Sprintf("within %s; %s", roughly(p.Between), p.Now),
+			Remedy:   "the pool is too small for its load, or its connections are held for too long: respool plan",
+		}, p.Between > 0 && float64(vain)/p.Between.Seconds() > limit
+	})
+}
+
+func findWaiting(v *View, limit float64) []sighting {
+	return pools(v, func(p *PoolView) (Finding, bool) {
+		return Finding{
+			What:     fmt.Sprintf("%d callers wait for a connection", p.Now.Waiting),
+			Evidence: fmt.Sprint(p.Now),
+			Remedy:   "more callers need connections of their own than there are: raise max_connections, or hold them for less time",
+		}, float64(p.Now.Waiting) > limit
+	})
+}
+
+func pools(v *View, find func(p *PoolView) (Finding, bool)) (list []sighting) {
+	for _, name := range slices.Sorted(maps.Keys(v.Pools)) {
+		p := v.Pools[name]
+		if f, ok := find(&p); ok {
+			f.Subject = name
+			list = append(list, sighting{f, ""})
+		}
+	}
+	return list
+}
+
+// filled tells how full a server is.
+func filled(s *Snapshot) string {
+	if s.MaxClients == 0 {
+		return fmt.Sprintf("%d connections, maxclients is not known", s.Connections)
+	}
+	text := fmt.Sprintf("%d connections of %d", s.Connections, s.MaxClients)
+	if s.Assumed != "" {
+		text += " (assumed: " + s.Assumed + ")"
+	}
+	return text
+}
+
+// holders names the three services with the most connections.
+func holders(n *NodeState) string {
+	if n.List == nil {
+		return ""
+	}
+	var parts []string
+	for i, g := range n.List.Clients.Sorted() {
+		if i == 3 {
+			break
+		}
+		part := fmt.Sprintf("%s %d", g.Key[0], g.Clients)
+		if more := grown(n, &g); more > 0 {
+			part += fmt.Sprintf(" (+%d)", more)
+		}
+		parts = append(parts, part)
+	}
+	return cmp.Or("; held by "+strings.Join(parts, ", "), "")
+}
+
+// rateText gives a number with as many digits as matter.
+func rateText(x float64) string {
+	if x < 10 {
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.0f", x)
+}
+
+// roughly gives a time with two units at most.
+func roughly(d time.Duration) string {
+	switch {
+	case d >= 100*time.Hour:
+		return fmt.Sprintf("%.0f days", d.Hours()/24)
+	case d >= time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return d.Round(time.Second).String()
+}

@@ -1,0 +1,177 @@
+package monitor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+// View is what rules judge.
+type View struct {
+	*State
+	Pools    map[string]PoolView // of this process, by name; nil: none
+	Ceilings map[string]int64    // how many connections each service is planned to have at most, by service; nil: no plan
+	Reserve  int64               // connections that the plan keeps free
+}
+
+// PoolView is a pool at two moments.
+type PoolView struct {
+	Before, Now respool.Stats
+	Between     time.Duration
+}
+
+// Judge turns findings into alerts: those that last fire, those that are over
+// are resolved. Time is that of the views alone. It is not safe for concurrent use.
+type Judge struct {
+	rules    []Rule
+	open     map[string]*open
+	resolved []Alert // the last ones, oldest first
+}
+
+// open is an alert that is pending or firing.
+type open struct {
+	alert Alert
+	gone  time.Time // since when it is not seen; zero: it is
+	seen  bool      // in this look
+}
+
+const resolvedKept = 100
+
+// NewJudge makes one for the rules given; nil stands for DefaultRules. It
+// returns an error that names a rule with which something is wrong.
+func NewJudge(rules []Rule) (*Judge, error) {
+	if rules == nil {
+		rules = DefaultRules()
+	}
+	for _, r := range rules {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+	}
+	return &Judge{rules: slices.Clone(rules), open: map[string]*open{}}, nil
+}
+
+// Look judges a view, and returns the alerts that began to fire with it or
+// were resolved: those that somebody has to be told of. Views have to come in
+// the order of their times.
+func (j *Judge) Look(v *View) (changed []Alert) {
+	for _, o := range j.open {
+		o.seen = false
+	}
+	for i := range j.rules {
+		changed = append(changed, j.judge(&j.rules[i], v)...)
+	}
+	for id, o := range j.open {
+		if o.seen || j.unknown(o, v) {
+			continue
+		}
+		if o.gone.IsZero() {
+			o.gone = v.At
+		}
+		rule := j.rule(o.alert.Rule)
+		if o.alert.State == Firing && rule != nil && v.At.Sub(o.gone) < rule.Keep {
+			continue
+		}
+		delete(j.open, id)
+		if o.alert.State == Firing {
+			changed = append(changed, j.resolve(o, v.At))
+		}
+	}
+	slices.SortFunc(changed, func(a, b Alert) int {
+		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.ID(), b.ID()))
+	})
+	return changed
+}
+
+// judge applies a rule.
+func (j *Judge) judge(r *Rule, v *View) (fired []Alert) {
+	kind := kindOf(r.Name)
+	for _, s := range kind.find(v, r.Limit) {
+		alert := Alert{Finding: s.Finding, Node: s.node, Service: v.Service, Began: v.At}
+		alert.Rule, alert.Severity = r.Name, r.Severity
+		o := j.open[alert.ID()]
+		if o == nil {
+			o = &open{alert: alert}
+			j.open[alert.ID()] = o
+		}
+		o.see(alert)
+		if o.alert.State == Pending && v.At.Sub(o.alert.Began) >= r.For {
+			o.alert.State, o.alert.Fired = Firing, v.At
+			fired = append(fired, o.alert)
+		}
+	}
+	// What fires goes on while it is on the wrong side of the calm limit.
+	for _, s := range kind.find(v, kind.calm(r.Limit)) {
+		alert := Alert{Finding: s.Finding, Node: s.node}
+		alert.Rule, alert.Severity = r.Name, r.Severity
+		if o := j.open[alert.ID()]; o != nil && !o.seen && o.alert.State == Firing {
+			o.see(alert)
+		}
+	}
+	return fired
+}
+
+// see takes in what an alert looks like now.
+func (o *open) see(now Alert) {
+	o.seen, o.gone = true, time.Time{}
+	o.alert.Finding = now.Finding
+}
+
+// unknown reports whether nothing can be said of an alert: its server does not answer.
+func (j *Judge) unknown(o *open, v *View) bool {
+	if o.alert.Node == "" || o.alert.State != Firing {
+		return false
+	}
+	n := v.Node(o.alert.Node)
+	return n != nil && !n.Up && o.alert.Rule != "down" && o.alert.Rule != "full"
+}
+
+func (j *Judge) rule(name string) *Rule {
+	for i := range j.rules {
+		if j.rules[i].Name == name {
+			return &j.rules[i]
+		}
+	}
+	return nil
+}
+
+func (j *Judge) resolve(o *open, at time.Time) Alert {
+	o.alert.State, o.alert.Resolved = Resolved, at
+	if len(j.resolved) == resolvedKept {
+		j.resolved = slices.Delete(j.resolved, 0, 1)
+	}
+	j.resolved = append(j.resolved, o.alert)
+	return o.alert
+}
+
+// Alerts lists what is firing, what is pending, and the last hundred that were
+// resolved: the worst first, and the latest.
+func (j *Judge) Alerts() []Alert {
+	list := slices.Clone(j.resolved)
+	for _, o := range j.open {
+		list = append(list, o.alert)
+	}
+	order := map[AlertState]int{Firing: 0, Pending: 1, Resolved: 2}
+	slices.SortFunc(list, func(a, b Alert) int {
+		return cmp.Or(cmp.Compare(order[a.State], order[b.State]), cmp.Compare(b.Severity, a.Severity),
+			b.Began.Compare(a.Began), cmp.Compare(a.ID(), b.ID()))
+	})
+	return list
+}
+
+// Adopt takes over what another judge had open, where this one has its rule
+// too, so that nobody is told twice after the rules have changed. It returns
+// the alerts of rules that are gone, resolved.
+func (j *Judge) Adopt(other *Judge, at time.Time) (changed []Alert) {
+	j.resolved = other.resolved
+	for id, o := range other.open {
+		if j.rule(o.alert.Rule) != nil {
+			j.open[id] = o
+		} else if o.alert.State == Firing {
+			changed = append(changed, j.resolve(o, at))
+		}
+	}
+	return changed
+}

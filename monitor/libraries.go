@@ -1,0 +1,104 @@
+package monitor
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// bounds tells by the name of a library how many connections it opens unless it
+// is told otherwise.
+var bounds = map[string]string{
+	"redis-py":   "it has no bound of its own: each command in flight takes a connection; set max_connections",
+	"go-redis":   "its pool holds 10 for each processor unless PoolSize says otherwise, and opens more when that is not enough, unless MaxActiveConns bounds it",
+	"rueidis":    "it lends up to 1024 for blocking commands unless BlockingPoolSize says otherwise",
+	"jedis":      "its pool holds 8 unless maxTotal says otherwise",
+	"lettuce":    "it shares one for each client object; a pool around it holds 8 unless maxTotal says otherwise",
+	"node-redis": "it opens one for each client object: are there as many of those?",
+	"ioredis":    "it opens one for each client object: are there as many of those?",
+}
+
+// broken lists versions that keep connections which nobody uses any more.
+var broken = []struct{ lib, from, to, what, where string }{
+	{"redis-py", "5.0.0", "5.0.1", "connections of clients that are dropped without being closed stay open", "redis-py 5.0.2"},
+}
+
+const (
+	idlePoolLeast = 20  // connections: a smaller pool is nobody's concern
+	idlePoolShare = 0.8 // idle for a minute or longer
+	youngPool     = 5 * time.Minute
+)
+
+// libraries finds pools that are much larger than what is used of them, and
+// libraries with known faults.
+func (d *diagnosis) libraries() {
+	if d.after.Owners == nil {
+		return
+	}
+	told := map[string]bool{}
+	for _, g := range d.after.Owners.Sorted() {
+		service, lib := g.Key[0], g.Key[1]
+		name, version, _ := strings.Cut(lib, " ")
+		name, _, _ = strings.Cut(name, "(") // go-redis adds what it runs on
+		d.oversized(&g, service, name)
+		for _, b := range broken {
+			if b.lib != name || !between(b.from, version, b.to) || told[service+lib] {
+				continue
+			}
+			told[service+lib] = true
+			d.add(Finding{Rule: "library", Severity: Warn, Subject: service,
+				What:     fmt.Sprintf("%s uses %s: %s", service, lib, b.what),
+				Evidence: fmt.Sprintf("%d connections of that version", g.Clients),
+				Remedy:   "upgrade to " + b.where + " or later"})
+		}
+	}
+}
+
+func (d *diagnosis) oversized(g *Group, service, lib string) {
+	if g.Clients < idlePoolLeast || float64(g.Idle) < idlePoolShare*float64(g.Clients) || g.Oldest < youngPool {
+		return
+	}
+	if float64(d.after.LongIdle[service]) > kindOf("leak").Limit*float64(d.after.Clients.Of(service)) {
+		return // said already
+	}
+	f := Finding{Rule: "oversized", Severity: Note, Subject: service,
+		What:     fmt.Sprintf("%s keeps %d connections and used %d of them within a minute", service, g.Clients, g.Clients-g.Idle),
+		Evidence: fmt.Sprintf("%d did nothing for a minute or longer, the longest for %v", g.Idle, g.LongestIdle),
+		Remedy:   "size the pool by its load: respool plan"}
+	if text := bounds[lib]; text != "" {
+		f.Evidence += "; " + lib + ": " + text
+	}
+	d.add(f)
+}
+
+// between compares versions number by number.
+func between(from, version, to string) bool {
+	if version == "" {
+		return false
+	}
+	return !older(version, from) && !older(to, version)
+}
+
+func older(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range max(len(as), len(bs)) {
+		if x, y := part(as, i), part(bs, i); x != y {
+			return x < y
+		}
+	}
+	return false
+}
+
+// part is the i-th number of a version; what is no number counts as 0.
+func part(version []string, i int) int {
+	if i >= len(version) {
+		return 0
+	}
+	digits := strings.TrimLeftFunc(version[i], func(r rune) bool { return r < '0' || r > '9' })
+	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		digits = digits[:end]
+	}
+	n, _ := strconv.Atoi(digits)
+	return n
+}

@@ -1,0 +1,109 @@
+package monitor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Rule says when a finding becomes an alert.
+type Rule struct {
+	Name     string
+	Severity Severity
+	Limit    float64       // in the rule's own unit; see DefaultRules
+	For      time.Duration // how long it has to be seen until it fires
+	Keep     time.Duration // how long it has to be gone until it is resolved
+}
+
+// ruleKind is what a rule looks for. find gives what is over a limit in a view.
+type ruleKind struct {
+	Rule
+	Unit string // of the limit; empty: there is none
+	Text string // when it fires
+	find func(v *View, limit float64) []sighting
+	// upper: the limit is one that should not be undercut, so that the other side
+	// of it is the calm one.
+	upper bool
+}
+
+// sighting is a finding at a node.
+type sighting struct {
+	Finding
+	node string
+}
+
+// ruleKinds are all rules there are, with their defaults.
+var ruleKinds = []ruleKind{
+	{Rule{"down", Page, 0, 15 * time.Second, 15 * time.Second}, "", "a server does not answer", findDown, false},
+	{Rule{"no-primary", Page, 0, 15 * time.Second, 15 * time.Second}, "", "the sentinels tell no primary", findNoPrimary, false},
+	{Rule{"full", Page, 0, 0, 30 * time.Second}, "", "a server refuses the monitor itself, since maxclients is reached", findFull, false},
+	{Rule{"rejected", Page, 0, 0, time.Minute}, "connections a second", "a server turns connections away", findRejected, false},
+	{Rule{"occupancy-critical", Page, 0.85, 2 * time.Minute, time.Minute}, "share", "that much of maxclients is taken", findOccupancy, false},
+	{Rule{"occupancy-high", Ticket, 0.70, 10 * time.Minute, 2 * time.Minute}, "share", "that much of maxclients is taken", findOccupancy, false},
+	{Rule{"exhaustion", Ticket, 4, time.Minute, 2 * time.Minute}, "hours", "maxclients is reached within that time, if connections grow as they do", findExhaustion, true},
+	{Rule{"new-connections", Warn, 100, 5 * time.Minute, time.Minute}, "connections a second", "so many are opened", findOpened, false},
+	{Rule{"no-reuse", Warn, 0.01, 5 * time.Minute, time.Minute}, "share", "connections opened are that much of all commands", findNoReuse, false},
+	{Rule{"blocked", Warn, 4, 2 * time.Minute, 2 * time.Minute}, "times the usual spread", "blocked clients are off their median of two hours by so much", findBlocked, false},
+	{Rule{"leak", Warn, 0.5, 2 * time.Minute, 2 * time.Minute}, "share", "that much of a service's connections did nothing for 10 minutes", findLeaks, false},
+	{Rule{"ceiling", Warn, 1, time.Minute, time.Minute}, "times the plan", "a service has that many of the connections that it is planned to have", findCeiling, false},
+	{Rule{"budget", Ticket, 1, 0, time.Minute}, "times the budget", "the planned ceilings add up to that much of maxclients less the reserve", findBudget, false},
+	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "waits in vain a second", "callers of a pool wait in vain for a connection", findTimeouts, false},
+	{Rule{"pool-waiting", Warn, 0, time.Minute, 30 * time.Second}, "callers", "so many wait for a connection of a pool", findWaiting, false},
+}
+
+// DefaultRules are all rules, as they are unless something else is said.
+func DefaultRules() []Rule {
+	list := make([]Rule, len(ruleKinds))
+	for i, k := range ruleKinds {
+		list[i] = k.Rule
+	}
+	return list
+}
+
+// RuleNames lists the rules there are.
+func RuleNames() []string {
+	var names []string
+	for _, k := range ruleKinds {
+		names = append(names, k.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func kindOf(name string) *ruleKind {
+	for i := range ruleKinds {
+		if ruleKinds[i].Name == name {
+			return &ruleKinds[i]
+		}
+	}
+	return nil
+}
+
+// check says what is wrong with a rule.
+func (r Rule) check() error {
+	kind := kindOf(r.Name)
+	switch {
+	case kind == nil:
+		return fmt.Errorf("monitor: there is no rule %.40q: want some of %s", r.Name, strings.Join(RuleNames(), ", "))
+	case !(r.Limit >= 0):
+		return fmt.Errorf("monitor: rule %s: the limit is %v: want %s, 0 or more", r.Name, r.Limit, kind.Unit)
+	case kind.Unit == "share" && r.Limit > 1:
+		return fmt.Errorf("monitor: rule %s: the limit is %v: want a share between 0 and 1, such as 70%%", r.Name, r.Limit)
+	case r.For < 0 || r.Keep < 0:
+		return fmt.Errorf("monitor: rule %s: it would fire after %v and end after %v: want times of 0 or more", r.Name, r.For, r.Keep)
+	case r.Severity < Note || r.Severity > Page:
+		return fmt.Errorf("monitor: rule %s: the severity is %d: want note, warn, ticket or page", r.Name, r.Severity)
+	}
+	return nil
+}
+
+// calm is the limit on the other side of which a rule's finding counts as gone:
+// a tenth away from the one at which it counts as there, so that what hovers
+// around a limit does not come and go.
+func (k *ruleKind) calm(limit float64) float64 {
+	if k.upper {
+		return limit / 0.9
+	}
+	return limit * 0.9
+}
