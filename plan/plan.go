@@ -2,9 +2,12 @@
 // that hardly any command waits for one, and whether a whole fleet of them fits
 // into what a server takes. It computes; it asks no server and knows no client.
 //
-// The model is a queue: commands arrive in batches at random, each holds one of
-// c connections for a time with a lognormal distribution, and those that find
-// none free wait in line. Simulate plays the same queue event by event.
+// The model is a queue: commands arrive at random, alone or in batches, each
+// holds one of c connections for a time with a lognormal distribution, and those
+// that find none free wait in line. For single commands there is a formula;
+// batches are played event by event, as Simulate does.
+//
+// Nothing here starts goroutines, and all of it is safe for concurrent use.
 package plan
 
 import (
@@ -22,7 +25,7 @@ type Load struct {
 	Mean     time.Duration // how long a command holds a connection; has to be given
 	P99      time.Duration // the time within which 99% give it back; default: that of an exponential distribution, 4.6 times Mean
 	Wait     time.Duration // a command that waits longer than this for a connection is late; default: Mean, 1 ms at least
-	Target   float64       // the share of commands that may be late; default 0.001
+	Target   float64       // the share of commands that may be late; default 0.001; 0.00001 at least where Parallel is more than 1
 }
 
 // ErrImpossible is a load that no queue of this kind has.
@@ -58,6 +61,8 @@ func (l Load) withDefaults() (Load, error) {
 		return l, fmt.Errorf("plan: wait is %v: want a time", l.Wait)
 	case !(l.Target > 0 && l.Target < 1):
 		return l, fmt.Errorf("plan: target is %v: want a share of commands between 0 and 1", l.Target)
+	case l.Parallel > 1 && l.Target < leastBatchTarget:
+		return l, fmt.Errorf("plan: target is %v: want %v or more for commands in batches", l.Target, leastBatchTarget)
 	}
 	if a := l.Offered(); a > 100_000 {
 		return l, fmt.Errorf("%w: %.0f commands would be in flight at a time in one process: the rate or the mean is too large", ErrImpossible, a)
@@ -78,7 +83,7 @@ func (l Load) Offered() float64 { return l.commandRate() * l.Mean.Seconds() }
 type Size struct {
 	Connections int           // so that no more than Target of the commands are late
 	MinIdle     int           // kept ready: those held at the average rate
-	WaitTimeout time.Duration // so long that one command in a million runs into it, twice P99 and 100 ms at least
+	WaitTimeout time.Duration // what one command in a million waits; twice P99 and 100 ms at least
 	Offered     float64       // connections held at the peak, on average
 	Spread      float64       // the standard deviation of that, with as many connections as wanted
 	Waiting     float64       // the share of commands that wait at all
@@ -88,7 +93,10 @@ type Size struct {
 // leastTimeout lets callers outlast the short stalls that every server has.
 const leastTimeout = 100 * time.Millisecond
 
-// For gives the size that a load needs.
+// For gives the size that a load needs. Of batches it plays some millions of
+// commands for each number of connections that it tries, which takes from a
+// tenth of a second to ten seconds where 100,000 are held or come at a time; the
+// same load gives the same size.
 func For(l Load) (Size, error) {
 	l, err := l.withDefaults()
 	if err != nil {
@@ -98,24 +106,23 @@ func For(l Load) (Size, error) {
 	if err != nil {
 		return Size{}, err
 	}
+	return size(l, d, runLength(l)), nil
+}
+
+// size is For, with so many commands played for each number of connections
+// that is tried where batches have to be.
+func size(l Load, d Lognormal, commands int) Size {
 	a := l.Offered()
-	z := peakedness(l.Parallel, d)
+	spread := math.Sqrt(a * peakedness(l.Parallel, d))
 	// The usual rule is near the answer: three standard deviations above the mean.
-	c := max(int(math.Ceil(a+3*math.Sqrt(a*z))), int(a)+1)
-	for c > int(a)+1 && newQueue(l, d, c-1).late(l.Wait) <= l.Target {
-		c--
+	guess := int(math.Ceil(a + 3*spread))
+	c := fewest(int(a), guess, func(c int) bool { return enough(l, d, c, commands) })
+	m := measure(l, d, c, commands)
+	wait := max(m.longest, 2*l.P99, leastTimeout).Round(time.Millisecond)
+	return Size{
+		Connections: c, MinIdle: min(c, int(math.Ceil(a/l.Burst))), WaitTimeout: wait, Offered: a, Spread: spread,
+		Waiting: m.waiting, Late: m.late,
 	}
-	for newQueue(l, d, c).late(l.Wait) > l.Target {
-		c++
-	}
-	q := newQueue(l, d, c)
-	s := Size{
-		Connections: c, MinIdle: min(c, int(math.Ceil(a/l.Burst))), Offered: a, Spread: math.Sqrt(a * z),
-		Waiting: q.late(0), Late: q.late(l.Wait),
-	}
-	s.WaitTimeout = max(q.within(1e-6), 2*l.P99).Round(time.Millisecond)
-	s.WaitTimeout = max(s.WaitTimeout, leastTimeout)
-	return s, nil
 }
 
 // WaitProbability is the share of commands of a load that wait for longer than
@@ -132,5 +139,9 @@ func WaitProbability(l Load, c int, t time.Duration) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return newQueue(l, d, c).late(t), nil
+	if l.Offered() >= float64(c) {
+		return 1, nil
+	}
+	l.Wait = t
+	return measure(l, d, c, runLength(l)).late, nil
 }

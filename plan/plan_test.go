@@ -64,10 +64,8 @@ func TestTheModelAgreesWithTheSimulation(t *testing.T) {
 		{Rate: 5000, Mean: time.Millisecond, P99: 3 * time.Millisecond},
 		{Rate: 200, Mean: 20 * time.Millisecond, P99: 25 * time.Millisecond},
 		{Rate: 20_000, Burst: 1.5, Mean: 500 * time.Microsecond, P99: 4 * time.Millisecond},
-		{Rate: 300, Parallel: 5, Mean: 2 * time.Millisecond, P99: 9 * time.Millisecond},
-		{Rate: 100, Parallel: 20, Mean: time.Millisecond, P99: 4 * time.Millisecond},
 	} {
-		t.Run(fmt.Sprintf("%g x%d", l.Rate, l.Parallel), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%g", l.Rate), func(t *testing.T) {
 			size, err := For(l)
 			if err != nil {
 				t.Fatal(err)
@@ -79,7 +77,7 @@ func TestTheModelAgreesWithTheSimulation(t *testing.T) {
 			if !near(size.Waiting, out.Waiting, 0.2) && math.Abs(size.Waiting-out.Waiting) > 2e-4 {
 				t.Errorf("%d connections: %.4f of the commands wait, in the simulation %.4f", size.Connections, size.Waiting, out.Waiting)
 			}
-			if out.Late > 4*0.001 {
+			if out.Late > 1.5*0.001 {
 				t.Errorf("%d connections: %.5f are late in the simulation: want 0.001", size.Connections, out.Late)
 			}
 			if !near(out.Busy, size.Offered, 0.03) {
@@ -151,6 +149,7 @@ func TestImpossibleLoadsAreExplained(t *testing.T) {
 		"parallel is -1":                        {Rate: 1, Parallel: -1, Mean: time.Millisecond},
 		"mean is 0s":                            {Rate: 1},
 		"target is 2":                           {Rate: 1, Mean: time.Millisecond, Target: 2},
+		"in batches":                            {Rate: 1, Mean: time.Millisecond, Parallel: 2, Target: 1e-6},
 		"commands would be in flight at a time": {Rate: 1e9, Mean: time.Second},
 	} {
 		_, err := Make(l, Fleet{})
@@ -182,23 +181,23 @@ func TestSizesAreRight(t *testing.T) {
 			Parallel: rapid.IntRange(1, 20).Draw(t, "parallel"), Mean: time.Duration(rapid.Int64Range(50_000, 20_000_000).Draw(t, "mean")),
 		}
 		l.P99 = time.Duration(float64(l.Mean) * rapid.Float64Range(1, 14).Draw(t, "ratio"))
-		s, err := For(l)
+		const played = 10_000 // of batches
+		l, err := l.withDefaults()
 		if err != nil {
 			t.Fatal(err)
 		}
-		wait := max(l.Mean, time.Millisecond)
+		d, _ := Fit(l.Mean, l.P99)
+		s := size(l, d, played)
 		if s.Late > 0.001 || s.Waiting < s.Late || s.MinIdle > s.Connections || float64(s.Connections) <= s.Offered {
 			t.Errorf("%+v", s)
 		}
-		if fewer := s.Connections - 1; fewer >= 1 {
-			if late, err := WaitProbability(l, fewer, wait); err != nil || late <= 0.001 {
-				t.Errorf("%d connections, and %d have %g late, %v", s.Connections, fewer, late, err)
-			}
+		if fewer := s.Connections - 1; float64(fewer) > s.Offered && enough(l, d, fewer, played) {
+			t.Errorf("%d connections, and %d are enough", s.Connections, fewer)
 		}
 		more := l
 		more.Rate *= 1.5
-		if m, err := For(more); err != nil || m.Connections < s.Connections {
-			t.Errorf("%d connections for half as much again, %d for this: %v", m.Connections, s.Connections, err)
+		if m := size(more, d, played); m.Connections < s.Connections {
+			t.Errorf("%d connections for half as much again, %d for this", m.Connections, s.Connections)
 		}
 	})
 }
@@ -231,5 +230,29 @@ func TestFleetsThatDoNotFitAreToldTheWaysOut(t *testing.T) {
 	}
 	if n := (Fleet{Pods: 10, Surge: 0, Workers: 2}).Processes(); n != 20 {
 		t.Errorf("%d processes", n)
+	}
+}
+
+// Single commands on a pool that is used by so much: the share that waits, by
+// the formula and played.
+func TestTheFormulaHoldsWhateverTheUse(t *testing.T) {
+	const mean = 2 * time.Millisecond
+	for _, ratio := range []float64{2, 4.6, 8} {
+		for _, used := range []float64{0.3, 0.5, 0.7, 0.9} {
+			for _, c := range []int{2, 5, 20} {
+				l := Load{Rate: used * float64(c) / mean.Seconds(), Mean: mean, P99: time.Duration(ratio * float64(mean))}
+				want, err := WaitProbability(l, c, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := Simulate(l, Scenario{Connections: c, Commands: 200_000, Seed: 5})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want > 0.001 && !near(want, out.Waiting, 0.2) {
+					t.Errorf("p99 %g means, %g of %d used: %.4f wait, played %.4f", ratio, used, c, want, out.Waiting)
+				}
+			}
+		}
 	}
 }

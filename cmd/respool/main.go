@@ -20,6 +20,7 @@ type cli struct {
 	Ping    pingCmd          `cmd:"" help:"Ask a server whether it is there, what it is, and how far away."`
 	Drill   drillCmd         `cmd:"" help:"Have a Sentinel service fail over under load, and report what callers saw of it."`
 	Plan    planCmd          `cmd:"" help:"Size a service's connection pools, and see whether its fleet fits."`
+	Check   checkCmd         `cmd:"" help:"Add up the services' planned connections, and see whether they fit."`
 	Who     whoCmd           `cmd:"" help:"Tell who holds a server's connections."`
 	Doctor  doctorCmd        `cmd:"" help:"Look at a server's connections, and tell what is wrong with them."`
 	Version kong.VersionFlag `help:"Print the version."`

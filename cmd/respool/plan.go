@@ -57,7 +57,8 @@ type planCmd struct {
 	Trace      string        `help:"A file with times, one a line such as 1.2ms, to draw from in the simulation."`
 	StallEvery time.Duration `help:"In the simulation the server stands still so often."`
 	StallFor   time.Duration `help:"And for so long each time."`
-	JSON       bool          `help:"Print one JSON object."`
+	planDeploy
+	JSON bool `help:"Print one JSON object."`
 }
 
 func (planCmd) Help() string {
@@ -66,11 +67,12 @@ that hardly any command waits for one, and whether all processes fit into what t
 server takes. Side by side: pools with a connection for each command in flight (redis-py,
 go-redis, lettuce), and respool. docs/sizing.md explains the model.
 
-Exits with 0 if the pools fit, 1 if only respool does, 2 if nothing fits.
+Exits with 0 if the pools fit, 1 if only respool does or a deployment does not, 2 if nothing fits.
 
 Examples:
   respool plan --rps 900 --burst 2 --mean 1.2ms --p99 8ms --pods 40
   respool plan --rps 900 --mean 1.2ms --pods 40 --surge 25% --maxclients 10000 --others 3000 --simulate
+  respool plan --rps 900 --burst 2 --mean 1.2ms --p99 8ms --pods 40 --maxclients 600 --deploy --drain 30s --dial 1ms
   respool plan --rps 50 --mean 4ms --parallel 20 --from redis://localhost:6379 --json`
 }
 
@@ -85,6 +87,7 @@ type planReport struct {
 	Respool   planClient     `json:"respool"`
 	Ways      []string       `json:"ways_out,omitempty"`
 	Simulated *planSimulated `json:"simulated,omitempty"`
+	Deployed  *planDeployed  `json:"deployment,omitempty"`
 }
 
 type planClient struct {
@@ -118,8 +121,8 @@ func (p *planCmd) Run(ctx context.Context) error {
 		return err
 	}
 	r := p.report(made)
-	if p.Simulate {
-		if r.Simulated, err = p.simulate(load, made.Size.Connections); err != nil {
+	if p.Simulate || p.Deploy {
+		if err := p.simulate(r, load, fleet, made); err != nil {
 			return err
 		}
 	}
@@ -131,6 +134,8 @@ func (p *planCmd) Run(ctx context.Context) error {
 		r.print()
 	}
 	switch {
+	case made.Pooled.Fits() && r.Deployed != nil && r.Deployed.Over > 0:
+		return exitCode(exitWarning)
 	case made.Pooled.Fits():
 		return nil
 	case made.Respool.Fits():
@@ -224,17 +229,25 @@ func clientReport(c plan.Client) planClient {
 	return planClient{c.MaxConnections, c.MinIdle, milliseconds(c.WaitTimeout), c.Processes, c.Total, c.Budget, c.Over}
 }
 
-func (p *planCmd) simulate(load plan.Load, connections int) (*planSimulated, error) {
+// simulate plays the load, and the deployment if there is one, for the report.
+func (p *planCmd) simulate(r *planReport, load plan.Load, fleet plan.Fleet, made plan.Plan) error {
 	trace, err := readTrace(p.Trace)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out, err := plan.Simulate(load, plan.Scenario{Connections: connections, Commands: p.Commands, Seed: p.Seed, Trace: trace,
-		StallEvery: p.StallEvery, StallFor: p.StallFor})
+	deploy, err := p.scenario(fleet, made)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &planSimulated{out.Commands, out.Waiting, out.Late, milliseconds(out.MeanWait), milliseconds(out.MaxWait), out.Busy, out.Stalls}, nil
+	out, err := plan.Simulate(load, plan.Scenario{Connections: made.Size.Connections, Commands: p.Commands, Seed: p.Seed, Trace: trace,
+		StallEvery: p.StallEvery, StallFor: p.StallFor, Deploy: deploy})
+	if err != nil {
+		return err
+	}
+	r.Simulated = &planSimulated{out.Commands, out.Waiting, out.Late, milliseconds(out.MeanWait), milliseconds(out.MaxWait), out.Busy, out.Stalls}
+	r.Deployed = deployReport(out.Deploy, made.Pooled.Budget)
+	r.crowded(fleet.Blocking + fleet.Subscribers)
+	return nil
 }
 
 // readTrace reads a time from each line.
@@ -296,6 +309,9 @@ func (r *planReport) print() {
 			fmt.Printf(", %d stalls", s.Stalls)
 		}
 		fmt.Println()
+	}
+	if r.Deployed != nil {
+		r.Deployed.print(r.LateMS)
 	}
 	if len(r.Ways) > 0 {
 		fmt.Println("\nways out:")

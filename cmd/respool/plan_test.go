@@ -45,6 +45,28 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestPlanPlaysADeployment(t *testing.T) {
+	args := []string{"--rps", "900", "--burst", "2", "--mean", "1.2ms", "--p99", "8ms", "--pods", "40", "--deploy", "--drain", "30s", "--dial", "1ms", "--commands", "200000"}
+	r := planJSON(t, 0, args...)
+	// Waves of ten: with a drain of three starts all old pods are there with all new ones.
+	d := r.Deployed
+	if d == nil || d.Processes != 80 || d.Before != 40*7 || d.Peak <= 50*7 || d.Peak > 80*7 || d.Over != 0 || d.Seconds != 70 || r.Simulated == nil {
+		t.Errorf("%+v", d)
+	}
+	r = planJSON(t, 1, append(args, "--maxclients", "400", "--reserve", "0")...)
+	if r.Pooled.Over != 0 || r.Deployed.Over != r.Deployed.Peak-400 || !strings.HasPrefix(r.Verdict, "does not fit during a deployment: ") || !strings.Contains(strings.Join(r.Ways, ""), "pools of 5 would fit") {
+		t.Errorf("%+v %+v", r, r.Deployed)
+	}
+	code, out, _ := call(t, append([]string{"plan", "--drain", "0s"}, args[:10]...)...)
+	if code != 0 || strings.Contains(out, "deployment of") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	code, out, _ = call(t, append([]string{"plan"}, args...)...)
+	if code != 0 || !strings.Contains(out, "deployment of 70 s: 80 processes") || !strings.Contains(out, "within the budget of 9500") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
 func TestPlanTakesWhatAServerShows(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 400})
 	r := planJSON(t, 0, "--rps", "10", "--mean", "1ms", "--reserve", "0", "--from", s.URL())
@@ -71,6 +93,8 @@ func TestPlanMistakes(t *testing.T) {
 		{[]string{"--rps", "1", "--mean", "1ms", "--simulate", "--trace", trace}, "line 3"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--simulate", "--trace", trace + ".none"}, "no such file"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--simulate", "--stall-every", "1s"}, "stalls need both"},
+		{[]string{"--rps", "1", "--mean", "1ms", "--deploy", "--warm", "1000"}, "--warm is 1000"},
+		{[]string{"--rps", "1", "--mean", "1ms", "--deploy", "--drain=-1s"}, "want times"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--from", "redis://127.0.0.1:1"}, "connection refused"},
 	} {
 		code, out, errs := call(t, append([]string{"plan"}, c.args...)...)

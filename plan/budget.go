@@ -1,0 +1,267 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+)
+
+// Budget is what a server has to give to services. The zero value of a field
+// stands for its default.
+type Budget struct {
+	MaxClients   int     // the server's limit; default 10000, Redis' own
+	Others       int     // connections of others: replicas, monitors, what is not listed; default 0
+	Reserve      int     // kept free; default: 5% of MaxClients, or ReserveShare of it; None: nothing
+	ReserveShare float64 // kept free of MaxClients, from 0 to 1, where Reserve is 0
+}
+
+// Connections is what is left for services, which may be less than nothing.
+func (b Budget) Connections() (int, error) {
+	b, err := b.withDefaults()
+	return b.MaxClients - b.Others - b.Reserve, err
+}
+
+func (b Budget) withDefaults() (Budget, error) {
+	if !(b.ReserveShare >= 0 && b.ReserveShare <= 1) {
+		return b, fmt.Errorf("plan: the reserve is a share of %v: want 0 to 1", b.ReserveShare)
+	}
+	f, err := Fleet{MaxClients: b.MaxClients, Others: b.Others, Reserve: b.Reserve}.withDefaults()
+	switch {
+	case b.Reserve != 0: // a number, or None
+		b.ReserveShare = 0
+	case b.ReserveShare == 0:
+		b.ReserveShare = 0.05
+	default:
+		f.Reserve = int(math.Ceil(b.ReserveShare*float64(f.MaxClients) - 1e-9))
+	}
+	b.MaxClients, b.Reserve = f.MaxClients, f.Reserve
+	return b, err
+}
+
+// limitFor is a limit that leaves so many connections for services.
+func (b Budget) limitFor(connections int) int {
+	if b.ReserveShare > 0 && b.ReserveShare < 1 { // it grows with the limit
+		return int(math.Ceil(float64(connections+b.Others)/(1-b.ReserveShare) - 1e-9))
+	}
+	return connections + b.Others + b.Reserve
+}
+
+// Unbounded as Service.MaxConnections is a pool that opens as many connections
+// as its callers want.
+const Unbounded = -1
+
+// Service is all processes that do the same work.
+type Service struct {
+	Name           string
+	Processes      int   // at the same time at most, a deployment's included; default 1
+	MaxConnections int   // the ceiling of one pool; default: what the load needs; Unbounded: none
+	Pools          int   // pools in a process, such as one of the primary and one of replicas; default 1
+	Held           int   // connections in a process beside its pools: blocking consumers, subscriptions; default 0
+	Load           *Load // of one pool of one process; nil: not known
+}
+
+// Bounded reports whether there is a ceiling.
+func (s Service) Bounded() bool { return s.MaxConnections != Unbounded }
+
+// Total is the most connections that all processes have at a time, by their
+// ceilings; those of a service without one count as none.
+func (s Service) Total() int {
+	pools := max(1, s.Pools) * max(0, s.MaxConnections)
+	return max(1, s.Processes) * (pools + s.Held)
+}
+
+// Sum is what services come to by their ceilings, and those without one.
+func Sum(services []Service) (total int, unbounded []string) {
+	for _, s := range services {
+		total += s.Total()
+		if !s.Bounded() {
+			unbounded = append(unbounded, s.Name)
+		}
+	}
+	return total, unbounded
+}
+
+// The limits beyond which a check warns.
+const (
+	warnUsed   = 0.85 // of the budget
+	warnTimes  = 3    // a ceiling of so many times what the load needs
+	warnBeyond = 8    // and of so many more
+)
+
+// mostTotal is how many connections one service may come to, so that sums stay whole.
+const mostTotal = 1e12
+
+// Severity is how bad a problem is.
+type Severity string
+
+// A plan with a Failure does not work, one with a Warning may.
+const (
+	Warning Severity = "warning"
+	Failure Severity = "failure"
+)
+
+// Problem is what is wrong with a plan, or with one service of it.
+type Problem struct {
+	Severity Severity
+	Service  string // empty: of the plan as a whole
+	Text     string
+}
+
+// CheckedService is a service with what its load needs.
+type CheckedService struct {
+	Service
+	Connections int     // of all processes; those of a pool without a ceiling count as none
+	Share       float64 // of the budget
+	Needed      int     // the ceiling of a pool that its load needs; 0: no load is known
+	Late        float64 // the share of commands that are late with its ceiling, at most; 0: no load is known, or no ceiling
+}
+
+// Checked is what services come to, against a budget.
+type Checked struct {
+	Budget    int // connections that the server has for them, 0 at least
+	Total     int // connections of all services that have a ceiling
+	Unbounded []string
+	Over      int // how many of them too many; 0 if they fit
+	Services  []CheckedService
+	Problems  []Problem
+	Ways      []string // out of them
+}
+
+// Fits reports whether no service lacks a ceiling, and all stay within the budget.
+func (c Checked) Fits() bool { return c.Over == 0 && len(c.Unbounded) == 0 }
+
+// Check adds up the ceilings of services, and holds them against the budget and
+// against what the loads need. Loads of batches take time, see For.
+func Check(b Budget, services []Service) (Checked, error) {
+	b, err := b.withDefaults()
+	if err != nil {
+		return Checked{}, err
+	}
+	c := Checked{Budget: max(0, b.MaxClients-b.Others-b.Reserve)}
+	names := map[string]bool{}
+	for _, s := range services {
+		if names[s.Name] {
+			return Checked{}, fmt.Errorf("plan: there are two services %q", s.Name)
+		}
+		names[s.Name] = true
+		checked, err := s.check()
+		if err != nil {
+			return Checked{}, fmt.Errorf("plan: service %q: %w", s.Name, err)
+		}
+		checked.Share = float64(checked.Connections) / max(1, float64(c.Budget))
+		c.Services = append(c.Services, checked)
+		c.Total += checked.Connections
+		if !checked.Bounded() {
+			c.Unbounded = append(c.Unbounded, s.Name)
+		}
+	}
+	c.Over = max(0, c.Total-c.Budget)
+	c.judge()
+	c.ways(b)
+	return c, nil
+}
+
+func (s Service) check() (CheckedService, error) {
+	for name, n := range map[string]int{"processes": s.Processes, "pools": s.Pools, "held connections": s.Held} {
+		if n < 0 || n > 10_000_000 {
+			return CheckedService{}, fmt.Errorf("%d %s: want 0 to 10000000", n, name)
+		}
+	}
+	switch {
+	case s.MaxConnections < Unbounded || s.MaxConnections > 10_000_000:
+		return CheckedService{}, fmt.Errorf("max connections is %d: want 1 to 10000000, or Unbounded", s.MaxConnections)
+	case s.MaxConnections == 0 && s.Load == nil:
+		return CheckedService{}, fmt.Errorf("neither a ceiling nor a load is given")
+	}
+	s.Processes, s.Pools = max(1, s.Processes), max(1, s.Pools)
+	if float64(s.Processes)*(float64(s.Pools)*float64(s.MaxConnections)+float64(s.Held)) > mostTotal {
+		return CheckedService{}, fmt.Errorf("more than %.0e connections: want fewer", float64(mostTotal))
+	}
+	checked := CheckedService{Service: s}
+	if s.Load != nil {
+		size, err := For(*s.Load)
+		if err != nil {
+			return CheckedService{}, err
+		}
+		checked.Needed, checked.Late = size.Connections, size.Late
+		switch {
+		case s.MaxConnections == 0:
+			checked.MaxConnections = size.Connections
+		case !s.Bounded():
+			checked.Late = 0
+		case s.MaxConnections < size.Connections:
+			l, _ := s.Load.withDefaults()
+			if checked.Late, err = WaitProbability(l, s.MaxConnections, l.Wait); err != nil {
+				return CheckedService{}, err
+			}
+		}
+	}
+	checked.Connections = checked.Total()
+	return checked, nil
+}
+
+// judge finds the problems, the worst first.
+func (c *Checked) judge() {
+	add := func(severity Severity, service, format string, args ...any) {
+		c.Problems = append(c.Problems, Problem{severity, service, fmt.Sprintf(format, args...)})
+	}
+	if c.Over > 0 {
+		add(Failure, "", "the ceilings come to %d connections, %d more than the %d there are", c.Total, c.Over, c.Budget)
+	}
+	for _, s := range c.Services {
+		if !s.Bounded() {
+			add(Failure, s.Name, "%s has no ceiling: %d processes may open as many connections as they want", s.Name, s.Processes)
+		}
+	}
+	if used := float64(c.Total) / max(1, float64(c.Budget)); c.Over == 0 && used > warnUsed {
+		add(Warning, "", "%.0f%% of the budget is planned: above %.0f%% the next service or surge does not fit", 100*used, 100*warnUsed)
+	}
+	for _, s := range c.Services {
+		switch {
+		case s.Needed == 0 || !s.Bounded():
+		case s.MaxConnections < s.Needed:
+			add(Warning, s.Name, "%s has a ceiling of %d, and its load needs %d: %.2g%% of its commands wait too long", s.Name, s.MaxConnections, s.Needed, 100*s.Late)
+		case s.MaxConnections > warnTimes*s.Needed && s.MaxConnections > s.Needed+warnBeyond:
+			add(Warning, s.Name, "%s has a ceiling of %d, and its load needs %d: a stall of the server makes it open all of them", s.Name, s.MaxConnections, s.Needed)
+		}
+	}
+}
+
+// ways out of the problems. Nothing is made smaller by itself.
+func (c *Checked) ways(b Budget) {
+	add := func(format string, args ...any) { c.Ways = append(c.Ways, fmt.Sprintf(format, args...)) }
+	most := -1 // the bounded service with the most connections
+	for i, s := range c.Services {
+		perProcess := s.Pools
+		switch {
+		case !s.Bounded() && s.Needed > 0:
+			add("give %s max_connections: its load needs %d, %d in all", s.Name, s.Needed, s.Processes*(s.Needed*perProcess+s.Held))
+		case !s.Bounded():
+			add("give %s max_connections: %s", s.Name, roomFor(c.Budget-c.Total, s))
+		case s.Needed > s.MaxConnections:
+			add("raise max_connections of %s from %d to %d: %d more in all", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.Needed-s.MaxConnections))
+		case s.Needed > 0 && s.MaxConnections > s.Needed && (c.Over > 0 || s.MaxConnections > warnTimes*s.Needed && s.MaxConnections > s.Needed+warnBeyond):
+			add("lower max_connections of %s from %d to the %d that its load needs: %d fewer in all", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.MaxConnections-s.Needed))
+		}
+		if s.Bounded() && (most < 0 || s.Connections > c.Services[most].Connections) {
+			most = i
+		}
+	}
+	if c.Over == 0 {
+		return
+	}
+	if s := c.Services[most]; s.MaxConnections > respoolLanes+respoolSpare {
+		shared := s.Service
+		shared.MaxConnections = respoolLanes + respoolSpare
+		add("share connections in %s: %d a pool with respool instead of %d come to %d instead of %d", s.Name, shared.MaxConnections, s.MaxConnections, shared.Total(), s.Connections)
+	}
+	add("raise maxclients to %d", b.limitFor(c.Total))
+}
+
+// roomFor says what ceiling a service could have in what is left.
+func roomFor(left int, s CheckedService) string {
+	n := (left/s.Processes - s.Held) / s.Pools
+	if n < 1 {
+		return "nothing is left for it"
+	}
+	return fmt.Sprintf("%d would fit", n)
+}
