@@ -61,12 +61,14 @@ func Keys() []string {
 }
 
 // Groups counts clients by what they have in common. It holds the groups, not
-// the clients. It is not safe for concurrent use.
+// the clients. Those of a Snapshot may be read by many at a time; else it is not
+// safe for concurrent use.
 type Groups struct {
 	by    []string
 	of    []func(*Client) string
 	found map[string]*Group
 	total Group
+	list  []Group // what Sorted gave last; nil: something was added since
 }
 
 // NewGroups groups by the keys given, one at least.
@@ -97,6 +99,7 @@ func (g *Groups) Add(c *Client) {
 	for i, fn := range g.of {
 		key[i] = fn(c)
 	}
+	g.list = nil
 	text := strings.Join(key, "\x00")
 	group := g.found[text]
 	if group == nil {
@@ -138,8 +141,12 @@ func (g *Groups) Of(key ...string) int {
 // Total is all clients together.
 func (g *Groups) Total() Group { return g.total }
 
-// Sorted gives the groups, the one with the most clients first.
+// Sorted gives the groups, the one with the most clients first. They are not to
+// be changed.
 func (g *Groups) Sorted() []Group {
+	if g.list != nil {
+		return g.list
+	}
 	list := make([]Group, 0, len(g.found))
 	for _, group := range g.found {
 		list = append(list, *group)
@@ -147,5 +154,6 @@ func (g *Groups) Sorted() []Group {
 	slices.SortFunc(list, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(b.Clients, a.Clients), slices.Compare(a.Key, b.Key))
 	})
+	g.list = list
 	return list
 }

@@ -67,6 +67,8 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 	if !told {
 		snap.Connections = int64(services.Total().Clients + snap.Replication)
 	}
+	services.Sorted() // now, so that many may read them
+	owners.Sorted()
 	snap.Clients, snap.Owners = services, owners
 	return snap, err
 }

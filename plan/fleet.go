@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// DefaultMaxClients is Redis' own limit.
+const DefaultMaxClients = 10_000
+
 // Fleet is all processes that share a server. The zero value of a field stands
 // for its default.
 type Fleet struct {
@@ -31,7 +34,7 @@ func (f Fleet) withDefaults() (Fleet, error) {
 	}
 	standard(&f.Pods, 1)
 	standard(&f.Workers, 1)
-	standard(&f.MaxClients, 10_000)
+	standard(&f.MaxClients, DefaultMaxClients)
 	standard(&f.Reserve, (f.MaxClients+19)/20)
 	if f.Surge == 0 {
 		f.Surge = 0.25

@@ -1,0 +1,99 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// Command runs a program for each alert: the alert comes as JSON on its
+// standard input, and in its environment as RESPOOL_ALERT_RULE, _STATE,
+// _SEVERITY, _NODE, _SUBJECT and _TEXT. There is no shell. It has to end with 0.
+type Command struct {
+	args    []string
+	timeout time.Duration
+}
+
+const commandTimeout = 30 * time.Second
+
+// NewCommand checks that the program is there. The timeout of a run defaults
+// to 30 s: then it is killed, with all that it started where the system can do that.
+func NewCommand(args []string, timeout time.Duration) (*Command, error) {
+	switch {
+	case len(args) == 0 || args[0] == "":
+		return nil, config("the command", "empty", "a program and its arguments")
+	case timeout < 0:
+		return nil, config("the command's timeout", timeout.String(), "a time such as 30s")
+	case timeout == 0:
+		timeout = commandTimeout
+	}
+	if _, err := exec.LookPath(args[0]); err != nil {
+		return nil, fmt.Errorf("notify: the command can't be run: %w", err)
+	}
+	return &Command{args, timeout}, nil
+}
+
+// Name is the program's.
+func (c *Command) Name() string { return "command " + filepath.Base(c.args[0]) }
+
+// Repeat is never.
+func (*Command) Repeat() time.Duration { return 0 }
+
+// Send runs the program for each alert. Where one of several fails the others
+// are run all the same, and those that failed are not run again.
+func (c *Command) Send(ctx context.Context, alerts []monitor.Alert) error {
+	var failed error
+	for i := range alerts {
+		if err := c.run(ctx, &alerts[i]); err != nil {
+			failed = err
+		}
+	}
+	if failed != nil {
+		return Permanent(failed)
+	}
+	return nil
+}
+
+func (c *Command) run(ctx context.Context, a *monitor.Alert) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	out := &head{limit: answerShown}
+	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(raw), out, out
+	cmd.Env = append(os.Environ(), "RESPOOL_ALERT_RULE="+a.Rule, "RESPOOL_ALERT_STATE="+a.State.String(),
+		"RESPOOL_ALERT_SEVERITY="+a.Severity.String(), "RESPOOL_ALERT_NODE="+clean(a.Node), "RESPOOL_ALERT_SUBJECT="+clean(a.Subject), "RESPOOL_ALERT_TEXT="+clean(a.What))
+	cmd.WaitDelay = time.Second
+	ownGroup(cmd)
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return fmt.Errorf("notify: %s: %w: %q", c.Name(), err, out.kept)
+	}
+	return nil
+}
+
+// clean makes text of others fit for the environment.
+func clean(s string) string { return string(bytes.ReplaceAll([]byte(s), []byte{0}, nil)) }
+
+// head keeps the beginning of what is written to it.
+type head struct {
+	kept  []byte
+	limit int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.kept = append(h.kept, p[:min(len(p), h.limit-len(h.kept))]...)
+	return len(p), nil
+}
