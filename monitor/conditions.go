@@ -109,9 +109,6 @@ func findOpened(v *View, limit float64) []sighting {
 	})
 }
 
-// stormLeast is below how many connections a second nobody minds, however few commands there are.
-const stormLeast = 1.0
-
 func findNoReuse(v *View, limit float64) []sighting {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		r := n.Rates
@@ -125,33 +122,11 @@ func storm(n *NodeState) Finding {
 		Evidence: fmt.Sprintf("%s commands a second, so %.1f for each connection", rateText(n.Rates.Commands), n.Rates.Commands/max(n.Rates.Opened, math.SmallestNonzeroFloat64)),
 		Remedy:   "keep connections: one pool for a process, made once, not one for each request",
 	}
-	if service, young := youngest(n); service != "" {
-		f.Evidence += fmt.Sprintf("; of those that are open %s's are the youngest: %d not older than %v", service, young, youngAge)
+	if service, share := n.churn.most(); service != "" {
+		f.What += ", most of them by " + service
+		f.Evidence += fmt.Sprintf("; %.0f%% of those that were seen to come and go are %s's", 100*share, service)
 	}
 	return f
-}
-
-// youngAge is up to which age a connection may be one of a storm.
-const youngAge = 5 * time.Second
-
-// youngest is the service with the most connections that are young and stand
-// in the place of others: its growth alone does not make a service one.
-func youngest(n *NodeState) (service string, young int) {
-	if n.List == nil {
-		return "", 0
-	}
-	most := 0
-	for _, g := range n.List.Clients.Sorted() {
-		here := g.Younger(youngAge + time.Second)
-		spare := here
-		if more := grown(n, &g); more >= growthLeast {
-			spare -= more
-		}
-		if spare > most {
-			service, young, most = g.Key[0], here, spare
-		}
-	}
-	return service, young
 }
 
 // grown is by how many connections a service has more than at the look before.

@@ -28,9 +28,10 @@ const (
 )
 
 // Diagnose judges two snapshots of a server, some seconds or more apart, by
-// the rules that a look is enough for and by what changed between them. The
-// worst findings come first. It finds nothing where a server does not tell.
-func Diagnose(before, after *Snapshot) []Finding {
+// the rules that a look is enough for and by what changed between them; those
+// between, in order, show who opens short connections. The worst findings come
+// first. It finds nothing where a server does not tell.
+func Diagnose(before, after *Snapshot, between ...*Snapshot) []Finding {
 	d := &diagnosis{before: before, after: after}
 	d.node = NodeState{Up: true, Last: after, Rates: ratesBetween(before, after)}
 	if after.Clients != nil {
@@ -38,6 +39,13 @@ func Diagnose(before, after *Snapshot) []Finding {
 		if before.Clients != nil && before.SameRun(after) {
 			d.node.Before = before
 		}
+	}
+	last := before
+	for _, s := range append(between, after) {
+		if s.Clients != nil && last.Clients != nil {
+			d.node.churn = d.node.churn.between(last, s)
+		}
+		last = s
 	}
 	d.first("occupancy-critical", "occupancy-high")
 	d.first("rejected")

@@ -3,7 +3,6 @@ package monitor
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -23,20 +22,6 @@ type Group struct {
 	Oldest      time.Duration // the age of the oldest
 	LongestIdle time.Duration
 	Memory      int64 // of all of them at the server, in bytes, where that is told
-
-	ages [agesKept]uint16 // how many have an age of so many seconds; stands still at the largest number
-}
-
-// agesKept is up to which age, in seconds, connections are counted by it.
-const agesKept = 120
-
-// Younger is how many are younger than d, which is cut to two minutes.
-func (g *Group) Younger(d time.Duration) int {
-	n := 0
-	for s := range min(agesKept, int((d+time.Second-1)/time.Second)) {
-		n += int(g.ages[s])
-	}
-	return n
 }
 
 // keys are what clients may be grouped by.
@@ -121,9 +106,6 @@ func (g *Group) add(c *Client) {
 		g.Idle++
 	case c.Idle < time.Second:
 		g.Active++
-	}
-	if s := int(c.Age / time.Second); s < agesKept && g.ages[s] < math.MaxUint16 {
-		g.ages[s]++
 	}
 	g.Oldest = max(g.Oldest, c.Age)
 	g.LongestIdle = max(g.LongestIdle, c.Idle)

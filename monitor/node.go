@@ -16,6 +16,7 @@ type node struct {
 	history *history
 	points  []Point // what history held when it last changed
 	listed  time.Time
+	anchors [2]*Snapshot // what rates are measured from: the older one, which is a span old at least if there are two
 	state   NodeState
 }
 
@@ -56,7 +57,7 @@ const closeLimit = 2 * time.Second
 const lookLimit = 10 * time.Second
 
 func (n *node) look(ctx context.Context) {
-	clients := n.cfg.ListEvery != respool.Never && time.Since(n.listed) >= n.cfg.ListEvery
+	clients := n.cfg.ListEvery != respool.Never && time.Since(n.listed) >= n.listEvery()
 	bounded, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	snap, err := n.probe.look(bounded, clients, n.owned())
@@ -74,23 +75,39 @@ func (n *node) look(ctx context.Context) {
 	n.take(snap)
 }
 
+// listEvery is how long to wait between two looks at the clients: while many
+// connections are opened it is worth to look more often, for a small server.
+func (n *node) listEvery() time.Duration {
+	if n.state.Rates.stormy() && n.state.Last.Connections <= closerLimit {
+		return max(n.cfg.ListEvery/closerLooks, n.cfg.Every)
+	}
+	return n.cfg.ListEvery
+}
+
+const (
+	closerLooks = 12   // in the place of one
+	closerLimit = 1000 // connections: a look costs the server some 2 ms then
+)
+
 // take keeps a snapshot.
 func (n *node) take(snap *Snapshot) {
 	s := &n.state
 	if before := s.Last; before != nil && !before.SameRun(snap) {
 		s.Restarts++
-		s.Before, s.List = nil, nil
+		s.Before, s.List, s.churn = nil, nil, nil
 		n.history, n.points, s.Forecast = newHistory(n.cfg.Every), nil, Forecast{}
-		s.Rates = Rates{}
-	} else if before != nil {
-		s.Rates = ratesBetween(before, snap)
+		s.Rates, n.anchors = Rates{}, [2]*Snapshot{}
 	}
+	s.Rates = n.rates(snap)
 	s.Role = "primary"
 	if snap.Info.Text("role") == "slave" {
 		s.Role = "replica"
 	}
 	s.Last = snap
 	if snap.Clients != nil {
+		if s.List != nil {
+			s.churn = s.churn.between(s.List, snap)
+		}
 		s.Before, s.List = s.List, snap
 	}
 	blocked, _ := snap.Info.Int("blocked_clients")
@@ -99,6 +116,25 @@ func (n *node) take(snap *Snapshot) {
 		s.Forecast = forecast(n.points)
 	}
 	s.Points = n.points
+}
+
+// mostRateSpan is about how long rates are measured over: single looks that
+// follow one another closely would tell of chance.
+const mostRateSpan = 5 * time.Second
+
+// rates measures over one to two spans.
+func (n *node) rates(now *Snapshot) Rates {
+	span := max(min(mostRateSpan, 10*n.cfg.Every), n.cfg.Every)
+	if last := n.anchors[1]; last == nil || now.At.Sub(last.At) >= span {
+		n.anchors[0], n.anchors[1] = last, now
+	}
+	switch from := n.anchors[0]; {
+	case from != nil:
+		return ratesBetween(from, now)
+	case n.anchors[1] != now:
+		return ratesBetween(n.anchors[1], now)
+	}
+	return Rates{}
 }
 
 func ratesBetween(before, after *Snapshot) (r Rates) {

@@ -79,6 +79,45 @@ func (p *Probe) Look(ctx context.Context, clients bool) (*Snapshot, error) {
 	return p.look(ctx, clients, 1)
 }
 
+// Between looks until a time has passed, and gives two snapshots with clients, at its
+// beginning and at its end, and others between them if so many connections are
+// opened that it is worth to see by whom. At about each tenth of a second
+// progress is called, if it is not nil.
+func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (before, after *Snapshot, between []*Snapshot, err error) {
+	if before, err = p.Look(ctx, true); err != nil {
+		return nil, nil, nil, err
+	}
+	const step = 100 * time.Millisecond
+	for end := time.Now().Add(d); ; {
+		pause(ctx, min(step, time.Until(end)))
+		if ctx.Err() != nil {
+			return nil, nil, nil, ctx.Err()
+		}
+		if !time.Now().Before(end) {
+			break
+		}
+		if progress != nil {
+			progress()
+		}
+		now, err := p.Look(ctx, false)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if ratesBetween(before, now).stormy() && int64(len(between)+1)*now.Connections <= closerTotal {
+			if now, err = p.Look(ctx, true); err != nil {
+				return nil, nil, nil, err
+			}
+			between = append(between, now)
+		}
+	}
+	after, err = p.Look(ctx, true)
+	return before, after, between, err
+}
+
+// closerTotal bounds the connections listed between two looks, in all: some 40
+// ms of the server's time.
+const closerTotal = 20_000
+
 func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot, error) {
 	s := Source{Own: p.own, Owned: owned, Limit: p.cfg.MaxClients}
 	info, err := p.ask(ctx, askInfo, "INFO")

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -18,6 +19,9 @@ type Snapshot struct {
 	Owners      *Groups           // the same by service, library and user
 	Replication int               // of the clients, those of replicas and of the primary
 	LongIdle    map[string]int    // by service: idle for LeakIdle or longer, neither blocked nor subscribed
+
+	ids   []int64          // of all clients that count, in order
+	young map[int64]string // the services of those that are not older than youngAge
 }
 
 // LeakIdle is from when on an idle connection may be one that nobody gives back.
@@ -36,7 +40,7 @@ type Source struct {
 
 // NewSnapshot reads what a server showed.
 func NewSnapshot(s Source) (*Snapshot, error) {
-	snap := &Snapshot{At: s.At, Info: ParseInfo(s.Info), Config: s.Config, MaxClients: s.Limit, LongIdle: map[string]int{}}
+	snap := &Snapshot{At: s.At, Info: ParseInfo(s.Info), Config: s.Config, MaxClients: s.Limit, LongIdle: map[string]int{}, young: map[int64]string{}}
 	if snap.MaxClients == 0 {
 		snap.MaxClients, _ = snap.Info.MaxClients()
 	}
@@ -57,6 +61,10 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 			snap.Replication++
 			return nil
 		}
+		snap.ids = append(snap.ids, c.ID)
+		if c.Age <= youngAge && c.Command != "NULL" { // who ran nothing yet may be about to say its name
+			snap.young[c.ID] = c.Service()
+		}
 		services.Add(&c)
 		owners.Add(&c)
 		if c.Idle >= LeakIdle && !c.Blocked() && !c.Subscribed() {
@@ -67,6 +75,7 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 	if !told {
 		snap.Connections = int64(services.Total().Clients + snap.Replication)
 	}
+	slices.Sort(snap.ids)
 	services.Sorted() // now, so that many may read them
 	owners.Sorted()
 	snap.Clients, snap.Owners = services, owners

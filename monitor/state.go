@@ -32,10 +32,11 @@ type NodeState struct {
 	Last     *Snapshot         // the last one; nil: none yet
 	List     *Snapshot         // the last one with clients; nil: none yet
 	Before   *Snapshot         // the one with clients before that, of the same run; nil: none
-	Rates    Rates             // between the last two snapshots
+	Rates    Rates             // over the last five to ten seconds, or from the look before, if that is longer ago
 	Points   []Point           // the history of this run of the server, oldest first; not to be changed
 	Forecast Forecast          // of exhaustion
 	Restarts int               // seen so far
+	churn    churn             // who opens short connections
 	Refused  map[string]string // what the server does not let us ask, such as CONFIG GET, and why
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -11,10 +9,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-const (
-	mostFile  = 4 << 20 // bytes of a plan
-	mostCount = 10_000_000
-)
+const mostCount = 10_000_000
 
 // plannedFile is what a plan's file says.
 type plannedFile struct {
@@ -23,39 +18,24 @@ type plannedFile struct {
 	from     []string // of each service: where its ceiling is from
 }
 
-// readPlan reads a plan from a file, or from standard input if that is "-".
+// planKeys are what a plan's file has to have.
+const planKeys = "server and services"
+
+// readPlan reads a plan from a file, or from standard input if that is "-". An
+// error names the place of the first mistake.
 func readPlan(name string) (*plannedFile, error) {
-	in := io.Reader(os.Stdin)
-	if name == "-" {
-		name = "standard input"
-	} else {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		in = file
-	}
-	text, err := io.ReadAll(io.LimitReader(in, mostFile+1))
+	top, err := readFile(name, planKeys)
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > mostFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, mostFile)
-	}
-	return parsePlan(name, text)
+	return parsePlan(top)
 }
 
-// parsePlan reads a plan. An error names the place of the first mistake.
-func parsePlan(name string, text []byte) (*plannedFile, error) {
-	top, err := readNode(name, text)
-	if err != nil {
-		return nil, err
-	}
+func parsePlan(top node) (*plannedFile, error) {
 	p := &plannedFile{}
-	err = top.fields(map[string]func(node) error{"server": p.server, "services": p.listed})
+	err := top.fields(map[string]func(node) error{"server": p.server, "services": p.listed})
 	if err == nil && len(p.services) == 0 {
-		err = fmt.Errorf("%s: services is missing: want one service at least", name)
+		err = fmt.Errorf("%s: services is missing: want one service at least", top.file)
 	}
 	return p, err
 }

@@ -97,7 +97,11 @@ func FuzzPlanFile(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		p, err := parsePlan("plan.yaml", text)
+		top, err := readNode("plan.yaml", text, planKeys)
+		var p *plannedFile
+		if err == nil {
+			p, err = parsePlan(top)
+		}
 		if err == nil && len(p.services) != len(p.from) {
 			t.Errorf("%d services, %d sources", len(p.services), len(p.from))
 		}

@@ -83,25 +83,14 @@ func (d *doctorCmd) Run(ctx context.Context) error {
 }
 
 func (d *doctorCmd) report(ctx context.Context, probe *monitor.Probe) (*doctorReport, error) {
-	before, err := probe.Look(ctx, true)
-	if err != nil {
-		return nil, err
-	}
 	bar := newProgress("looking for "+d.For.String(), d.For)
-	for end := time.Now().Add(d.For); time.Now().Before(end); {
-		if err := pause(ctx, min(100*time.Millisecond, time.Until(end))); err != nil {
-			bar.clear()
-			return nil, err
-		}
-		bar.update(0)
-	}
+	before, after, between, err := probe.Between(ctx, d.For, func() { bar.update(0) })
 	bar.clear()
-	after, err := probe.Look(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	rep := &doctorReport{Addr: probe.Client().Stats().Addr, Server: after.Info.Server(), Connections: after.Connections, MaxClients: after.MaxClients,
-		SecondsRun: after.At.Sub(before.At).Seconds(), Findings: monitor.Diagnose(before, after)}
+		SecondsRun: after.At.Sub(before.At).Seconds(), Findings: monitor.Diagnose(before, after, between...)}
 	if rep.Findings == nil {
 		rep.Findings = []monitor.Finding{}
 	}

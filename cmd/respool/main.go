@@ -22,6 +22,8 @@ type cli struct {
 	Plan    planCmd          `cmd:"" help:"Size a service's connection pools, and see whether its fleet fits."`
 	Check   checkCmd         `cmd:"" help:"Add up the services' planned connections, and see whether they fit."`
 	Who     whoCmd           `cmd:"" help:"Tell who holds a server's connections."`
+	Watch   watchCmd         `cmd:"" help:"Watch a server's connections, and tell when something is wrong."`
+	Kill    killCmd          `cmd:"" help:"Close connections that match, one after the other."`
 	Doctor  doctorCmd        `cmd:"" help:"Look at a server's connections, and tell what is wrong with them."`
 	Version kong.VersionFlag `help:"Print the version."`
 }

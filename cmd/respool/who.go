@@ -14,11 +14,11 @@ import (
 )
 
 type whoCmd struct {
-	URL  string        `arg:"" help:"The server, or the service whose primary is asked: a URL with the keys of docs/options.md."`
-	By   []string      `default:"service" help:"What to group by: service, name, lib, addr, user, cmd, db; several with commas."`
-	Idle time.Duration `help:"Only connections that were idle for so long, blocked and subscribed ones left out."`
-	Top  int           `default:"20" help:"How many groups to show; 0: all."`
-	JSON bool          `help:"Print one JSON object."`
+	URL string   `arg:"" help:"The server, or the service whose primary is asked: a URL with the keys of docs/options.md."`
+	By  []string `default:"service" help:"What to group by: service, name, lib, addr, user, cmd, db; several with commas."`
+	clientFilter
+	Top  int  `default:"20" help:"How many groups to show; 0: all."`
+	JSON bool `help:"Print one JSON object."`
 }
 
 func (whoCmd) Help() string {
@@ -32,6 +32,7 @@ a minute.
 Examples:
   respool who redis://localhost:6379
   respool who redis://localhost:6379 --by service,lib --idle 10m
+  respool who redis://localhost:6379 --by addr,cmd --service cart
   respool who redis+sentinel://s1,s2,s3/mymaster --by addr --top 5 --json`
 }
 
@@ -61,10 +62,7 @@ type whoGroup struct {
 }
 
 func (w *whoCmd) Run(ctx context.Context) error {
-	switch {
-	case w.Idle < 0:
-		return fmt.Errorf("--idle is %v: want a time such as 10m", w.Idle)
-	case w.Top < 0:
+	if w.Top < 0 {
 		return fmt.Errorf("--top is %d: want 0 or more", w.Top)
 	}
 	groups, err := monitor.NewGroups(w.By...)
@@ -97,7 +95,7 @@ func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups
 			return nil
 		}
 		r.Connections++
-		if w.Idle == 0 || one.Idle >= w.Idle && !one.Blocked() && !one.Subscribed() {
+		if w.matches(&one) {
 			groups.Add(&one)
 		}
 		return nil
@@ -114,24 +112,24 @@ func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups
 		r.Groups = append(r.Groups, whoGroup{g.Key, g.Clients, g.Active, g.Blocked, g.Subscribed, g.Idle,
 			g.Oldest.Seconds(), g.LongestIdle.Seconds(), g.Memory})
 	}
-	r.Verdict = r.verdict(w.Idle)
+	r.Verdict = r.verdict(&w.clientFilter)
 	if w.JSON {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
 	return r.print(w)
 }
 
-func (r *whoReport) verdict(idle time.Duration) string {
+func (r *whoReport) verdict(f *clientFilter) string {
 	text := fmt.Sprintf("%d connections", r.Connections)
 	if r.MaxClients > 0 {
 		text += fmt.Sprintf(" of %d (%.0f%%)", r.MaxClients, 100*float64(r.Connections)/float64(r.MaxClients))
 	}
-	if idle > 0 {
-		text += fmt.Sprintf(", %d of them idle for %v or longer", r.Matching, idle)
+	if f.some() {
+		text += fmt.Sprintf(", %d of them match %s", r.Matching, f.text())
 	}
 	if len(r.Groups) > 0 {
 		g := r.Groups[0]
-		text += fmt.Sprintf("; %s holds most: %d", strings.Join(g.Key, " "), g.Clients)
+		text += fmt.Sprintf("; %s holds most: %d", printable(strings.Join(g.Key, " ")), g.Clients)
 	}
 	return text
 }
@@ -141,7 +139,7 @@ func (r *whoReport) print(w *whoCmd) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "%s\tconnections\tactive\tblocked\tsubscribed\tidle 60s+\toldest\tlongest idle\tmemory\n", strings.Join(r.By, "\t"))
 	for _, g := range r.Groups {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\n", strings.Join(g.Key, "\t"), g.Clients, g.Active, g.Blocked, g.Subscribed, g.Idle,
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\n", columns(g.Key), g.Clients, g.Active, g.Blocked, g.Subscribed, g.Idle,
 			time.Duration(g.OldestS)*time.Second, time.Duration(g.IdleS)*time.Second, bytesText(g.Memory))
 	}
 	if err := t.Flush(); err != nil {
@@ -156,6 +154,15 @@ func (r *whoReport) print(w *whoCmd) error {
 	}
 	fmt.Printf("\nnext: the same with %s\n", next)
 	return nil
+}
+
+// columns makes cells of foreign text.
+func columns(key []string) string {
+	cells := make([]string, len(key))
+	for i, k := range key {
+		cells[i] = printable(k)
+	}
+	return strings.Join(cells, "\t")
 }
 
 func bytesText(n int64) string {

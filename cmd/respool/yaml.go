@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +22,35 @@ type node struct {
 	*yaml.Node
 }
 
+// mostYAML bounds a file, in bytes.
+const mostYAML = 4 << 20
+
+// readFile reads a YAML file, or standard input if its name is "-". keys are
+// what it should have.
+func readFile(name, keys string) (node, error) {
+	in := io.Reader(os.Stdin)
+	if name == "-" {
+		name = "standard input"
+	} else {
+		file, err := os.Open(name)
+		if err != nil {
+			return node{}, err
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, mostYAML+1))
+	if err != nil {
+		return node{}, err
+	}
+	if len(text) > mostYAML {
+		return node{}, fmt.Errorf("%s is larger than %d bytes", name, mostYAML)
+	}
+	return readNode(name, text, keys)
+}
+
 // readNode reads the one document of a file.
-func readNode(file string, text []byte) (node, error) {
+func readNode(file string, text []byte, keys string) (node, error) {
 	loader, err := yaml.NewLoader(bytes.NewReader(text))
 	if err != nil {
 		return node{}, err
@@ -30,7 +58,7 @@ func readNode(file string, text []byte) (node, error) {
 	var document, more yaml.Node
 	switch err := loader.Load(&document); {
 	case errors.Is(err, io.EOF) || err == nil && len(document.Content) == 0:
-		return node{}, fmt.Errorf("%s is empty: want the keys server and services", file)
+		return node{}, fmt.Errorf("%s is empty: want the keys %s", file, keys)
 	case err != nil:
 		return node{}, notYAML(file, err)
 	}

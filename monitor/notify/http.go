@@ -44,7 +44,7 @@ func newPoster(what string, cfg HTTP, path string) (*poster, error) {
 		// The error repeats the URL, which may hold a secret.
 		return nil, config("the URL of the "+what, "no URL", "one such as https://example.com/hook")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, config("the URL of the "+what, fmt.Sprintf("of scheme %.20q with host %.100q", u.Scheme, u.Host), "http:// or https:// and a host")
+		return nil, config("the URL of the "+what, fmt.Sprintf("of scheme %.20q, or without a host", u.Scheme), "http:// or https:// and a host")
 	case cfg.Timeout < 0:
 		return nil, config("the timeout of the "+what, cfg.Timeout.String(), "a time such as 10s")
 	}
