@@ -214,6 +214,33 @@ func findLeaks(v *View, limit float64) (list []sighting) {
 	return list
 }
 
+// abandonedSpread is over how long a time they have to be opened.
+const abandonedSpread = 10 * time.Second
+
+// findAbandoned finds leaks long before their connections are idle for
+// suspiciously long: one after the other is opened, used once and never again.
+func findAbandoned(v *View, limit float64) (list []sighting) {
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if !n.Up || n.List == nil {
+			continue
+		}
+		for _, g := range n.List.Clients.Sorted() {
+			spread := g.unused.spread()
+			if g.unused.n < leakLeast || float64(g.unused.n) <= limit*float64(g.Clients) || spread < abandonedSpread {
+				continue
+			}
+			list = append(list, sighting{Finding{
+				Subject:  g.Key[0],
+				What:     fmt.Sprintf("%s opens %s connections a minute and does not use them again", g.Key[0], rateText(float64(g.unused.n-1)/spread.Minutes())),
+				Evidence: fmt.Sprintf("%d of its %d connections were opened one after the other within %s, and did nothing since", g.unused.n, g.Clients, roughly(spread)),
+				Remedy:   "a leak: they are neither closed nor given back to a pool. Look where connections are made in that service",
+			}, n.Addr})
+		}
+	}
+	return list
+}
+
 func findCeiling(v *View, limit float64) (list []sighting) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]

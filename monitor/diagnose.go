@@ -50,7 +50,7 @@ func Diagnose(before, after *Snapshot, between ...*Snapshot) []Finding {
 	d.first("occupancy-critical", "occupancy-high")
 	d.first("rejected")
 	d.first("new-connections", "no-reuse")
-	d.first("leak")
+	d.first("leak", "abandoned")
 	d.rejectedBefore()
 	d.growth()
 	d.settings()

@@ -78,6 +78,8 @@ func TestDiagnose(t *testing.T) {
 		"a leak": {calm, change(func(s *shown) {
 			s.list = lines("orders:1", 12, time.Hour, 20*time.Minute) + lines("orders:2", 8, time.Hour, 0)
 		}), "leak warn", "orders holds 12 connections|12 of its 20; the longest for 20m0s"},
+		"a leak that goes on":            {calm, change(func(s *shown) { s.list = oneByOne("cart:1", 12) }), "growth page, abandoned warn", "cart opens 12 connections a minute"},
+		"a pool that was filled at once": {calm, change(func(s *shown) { s.list = lines("orders:1", 20, time.Hour, time.Hour/10) }), "oversized note", "keeps 20 connections and used 0 of them"},
 		"settings": {calm, change(func(s *shown) { s.config = map[string]string{"tcp-keepalive": "0", "timeout": "30"} }),
 			"tcp-keepalive warn, timeout note", "idle for 30 s"},
 		"slow readers": {calm, change(func(s *shown) { s.info = "mem_clients_normal:900000000\r\nused_memory:2000000000\r\n" }), "buffers warn", "858 MiB"},

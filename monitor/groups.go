@@ -22,6 +22,43 @@ type Group struct {
 	Oldest      time.Duration // the age of the oldest
 	LongestIdle time.Duration
 	Memory      int64 // of all of them at the server, in bytes, where that is told
+
+	unused unused
+}
+
+// unused are connections that were used when they were opened and never since.
+type unused struct {
+	n                int
+	oldest, youngest time.Duration
+	ages             time.Duration // the sum
+}
+
+const (
+	unusedAge   = 5 * time.Second // younger ones may be used yet
+	unusedSlack = 2 * time.Second // a connection is used for so long when it is opened
+)
+
+func (u *unused) add(age time.Duration) {
+	if u.n == 0 || age < u.youngest {
+		u.youngest = age
+	}
+	u.oldest = max(u.oldest, age)
+	u.ages += age
+	u.n++
+}
+
+// spread is between the first and the last one, if they were opened one after
+// the other; else 0: those of a pool that was filled at its start are of one age.
+func (u *unused) spread() time.Duration {
+	d := u.oldest - u.youngest
+	if u.n < 2 || d <= 0 {
+		return 0
+	}
+	middle := float64(u.ages/time.Duration(u.n)-u.youngest) / float64(d)
+	if middle < 0.25 || middle > 0.75 {
+		return 0
+	}
+	return d
 }
 
 // keys are what clients may be grouped by.
@@ -106,6 +143,9 @@ func (g *Group) add(c *Client) {
 		g.Idle++
 	case c.Idle < time.Second:
 		g.Active++
+	}
+	if c.Age >= unusedAge && c.Idle >= c.Age-unusedSlack && !c.Blocked() && !c.Subscribed() {
+		g.unused.add(c.Age)
 	}
 	g.Oldest = max(g.Oldest, c.Age)
 	g.LongestIdle = max(g.LongestIdle, c.Idle)

@@ -112,6 +112,7 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"blocked":            {scene{blocked: 60, points: blockedPoints(10)}, 2 * time.Minute, 2 * time.Minute, "warn blocked", "60 clients are blocked, 50 more than usual"},
 		"consumers are gone": {scene{blocked: 0, points: blockedPoints(100)}, 2 * time.Minute, 2 * time.Minute, "warn blocked", "100 fewer"},
 		"leak":               {scene{list: lines("cart:1", 30, time.Hour, 20*time.Minute)}, 2 * time.Minute, 2 * time.Minute, "warn leak cart", "cart holds 30 connections"},
+		"abandoned":          {scene{list: oneByOne("cart:1", 12)}, time.Minute, time.Minute, "warn abandoned cart", "cart opens 12 connections a minute|12 of its 12"},
 		"ceiling":            {scene{list: lines("cart:1", 30, time.Hour, 0), planned: map[string]int64{"cart": 20, "orders": 5}}, time.Minute, time.Minute, "warn ceiling cart", "30 connections, 10 more than planned"},
 		"budget":             {scene{planned: map[string]int64{"cart": 900, "orders": 60}}, 0, time.Minute, "ticket budget", "960 connections, 10 more than there are|maxclients is 1000, of which 50"},
 		"pool timeouts":      {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited in vain"},
@@ -150,6 +151,14 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 			}
 		})
 	}
+}
+
+// oneByOne are connections that were opened every five seconds, and used once.
+func oneByOne(name string, n int) (list string) {
+	for i := range n {
+		list += fmt.Sprintf("id=%d name=%s age=%d idle=%d flags=N\n", i, name, 10+5*i, 9+5*i)
+	}
+	return list
 }
 
 func pool(before, now respool.Stats) map[string]PoolView {
@@ -236,11 +245,11 @@ func TestRulesThatChangeTellNobodyTwice(t *testing.T) {
 func TestBadRulesAreRefused(t *testing.T) {
 	good := DefaultRules()[4]
 	for want, change := range map[string]func(*Rule){
-		`no rule "occupation": want some of blocked, budget`: func(r *Rule) { r.Name = "occupation" },
-		"want a share between 0 and 1":                       func(r *Rule) { r.Limit = 70 },
-		"the limit is -1":                                    func(r *Rule) { r.Limit = -1 },
-		"it would fire after -1s":                            func(r *Rule) { r.For = -time.Second },
-		"the severity is 9":                                  func(r *Rule) { r.Severity = 9 },
+		`no rule "occupation": want some of abandoned, blocked`: func(r *Rule) { r.Name = "occupation" },
+		"want a share between 0 and 1":                          func(r *Rule) { r.Limit = 70 },
+		"the limit is -1":                                       func(r *Rule) { r.Limit = -1 },
+		"it would fire after -1s":                               func(r *Rule) { r.For = -time.Second },
+		"the severity is 9":                                     func(r *Rule) { r.Severity = 9 },
 	} {
 		r := good
 		change(&r)

@@ -46,6 +46,7 @@ var ruleKinds = []ruleKind{
 	{Rule{"no-reuse", Warn, 0.01, 5 * time.Minute, time.Minute}, "share", "connections opened are that much of all commands", findNoReuse, false},
 	{Rule{"blocked", Warn, 4, 2 * time.Minute, 2 * time.Minute}, "times the usual spread", "blocked clients are off their median of two hours by so much", findBlocked, false},
 	{Rule{"leak", Warn, 0.5, 2 * time.Minute, 2 * time.Minute}, "share", "that much of a service's connections did nothing for 10 minutes", findLeaks, false},
+	{Rule{"abandoned", Warn, 0.5, time.Minute, time.Minute}, "share", "that much of a service's connections were opened one after the other and never used again", findAbandoned, false},
 	{Rule{"ceiling", Warn, 1, time.Minute, time.Minute}, "times the plan", "a service has that many of the connections that it is planned to have", findCeiling, false},
 	{Rule{"budget", Ticket, 1, 0, time.Minute}, "times the budget", "the planned ceilings add up to that much of maxclients less the reserve", findBudget, false},
 	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "waits in vain a second", "callers of a pool wait in vain for a connection", findTimeouts, false},

@@ -1,13 +1,19 @@
 #!/bin/sh
-# Installs what the tests need beside Go: redis-server and redis-sentinel, from
-# Debian's packages. Does nothing where they are there.
+# Installs what the tests need beside Go: redis-server, redis-sentinel and
+# promtool, from Debian's packages. Does nothing where they are there.
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
 missing=
-for name in redis-server redis-sentinel; do
-	have "$name" || missing="$missing $name"
+packages=
+for name in redis-server redis-sentinel promtool; do
+	have "$name" && continue
+	missing="$missing $name"
+	case $name in
+	promtool) packages="$packages prometheus" ;;
+	*) packages="$packages $name" ;;
+	esac
 done
 if [ -z "$missing" ]; then
 	exit 0
@@ -19,17 +25,18 @@ fi
 as_root=
 if [ "$(id -u)" != 0 ]; then
 	if ! have sudo; then
-		echo "deps: installing$missing takes root or sudo" >&2
+		echo "deps: installing$packages takes root or sudo" >&2
 		exit 1
 	fi
 	as_root=sudo
 fi
 $as_root apt-get update -q
-# The tests start servers of their own: the package's services stay off.
+# The tests start servers of their own: the packages' services stay off.
 $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-	apt-get install -y -q --no-install-recommends $missing </dev/null
-for name in $missing; do
-	$as_root service "$name" stop >/dev/null 2>&1 || true
+	apt-get install -y -q --no-install-recommends $packages </dev/null
+for package in $packages; do
+	$as_root service "$package" stop >/dev/null 2>&1 || true
+	$as_root update-rc.d "$package" disable >/dev/null 2>&1 || true
 done
 for name in $missing; do
 	have "$name" || { echo "deps: $name is still missing" >&2; exit 1; }

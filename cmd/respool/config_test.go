@@ -111,7 +111,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 		"url: http://:${TEST_SECRET}@x":                                    "want redis, rediss",
 		"url: redis://x\nlisten: here":                                     "want host:port such as 127.0.0.1:9736, or off",
 		"url: redis://x\nplan: /no/such":                                   "plan: open /no/such",
-		"url: redis://x\nrules: {leek: off}":                               "there is no such rule: want one of blocked, budget",
+		"url: redis://x\nrules: {leek: off}":                               "there is no such rule: want one of abandoned, blocked",
 		"url: redis://x\nrules: {leak: {limits: 1}}":                       "rules.leak.limits: unknown key: want one of for, keep, limit, severity",
 		"url: redis://x\nrules: {leak: {limit: 150%}}":                     "want a share between 0 and 1",
 		"url: redis://x\nrules: {leak: {limit: much}}":                     "want a number, a share such as 70%, or a time such as 4h",

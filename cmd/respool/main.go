@@ -24,6 +24,8 @@ type cli struct {
 	Who     whoCmd           `cmd:"" help:"Tell who holds a server's connections."`
 	Watch   watchCmd         `cmd:"" help:"Watch a server's connections, and tell when something is wrong."`
 	Kill    killCmd          `cmd:"" help:"Close connections that match, one after the other."`
+	Rules   rulesCmd         `cmd:"" help:"Print alert rules for Prometheus."`
+	Board   dashboardCmd     `cmd:"" name:"dashboard" help:"Print a dashboard for Grafana."`
 	Doctor  doctorCmd        `cmd:"" help:"Look at a server's connections, and tell what is wrong with them."`
 	Version kong.VersionFlag `help:"Print the version."`
 }

@@ -1,0 +1,57 @@
+package metrics_test
+
+import (
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// docs/metrics.md lists what is shown, all of it and nothing else.
+func TestDocsListAllMetrics(t *testing.T) {
+	text, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `((?:respool|db)_\\w+)` \\|").FindAllSubmatch(text, -1) {
+		listed[string(m[1])] = true
+	}
+	alert := monitor.Alert{Finding: monitor.Finding{Rule: "down"}, State: monitor.Firing}
+	for name := range gather(t, somePool("orders", respool.Stats{Addr: "redis:6379"}), servers(someState(t), alert)) {
+		if !listed[name] {
+			t.Errorf("%s is shown and not listed", name)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s is listed and not shown", name)
+	}
+}
+
+func TestDocsListOpenTelemetrysNames(t *testing.T) {
+	text, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| `([\\w.]+)` \\|").FindAllSubmatch(text, -1) {
+		listed[string(m[2])] = string(m[1])
+	}
+	pools := busyPools(t)
+	_, read := instruments(t, pools...)
+	pools[0].OnEvent(respool.Event{Kind: respool.EventDialed})
+	pools[0].OnEvent(respool.Event{Kind: respool.EventReleased, Class: "dedicated"})
+	pools[0].OnEvent(respool.Event{Kind: respool.EventWaitEnded})
+	found := read()
+	for name, m := range found {
+		if listed[name] != promName(m) {
+			t.Errorf("%s is listed as %q: want %s", name, listed[name], promName(m))
+		}
+	}
+	if len(listed) != len(found) {
+		t.Errorf("%d names are listed: want %d", len(listed), len(found))
+	}
+}

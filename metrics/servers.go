@@ -1,0 +1,222 @@
+package metrics
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// Servers shows what a monitor knows of its servers. Make it with NewServers.
+// It is safe for concurrent use if the functions given to it are.
+type Servers struct {
+	state  func() *monitor.State
+	alerts func() []monitor.Alert
+	top    int
+}
+
+// DefaultTop is of how many groups of clients a server's series are, unless
+// told otherwise.
+const DefaultTop = 20
+
+// NewServers makes the view of what state gives, such as
+// monitor.Sampler.State, and of the alerts that alerts gives, such as what
+// monitor.Judge.Alerts gave last; either may be nil, or give nil. Both are asked
+// whenever the metrics are read. The clients of each server are shown as
+// the top largest groups and one of all others; 0 stands for DefaultTop.
+func NewServers(state func() *monitor.State, alerts func() []monitor.Alert, top int) *Servers {
+	if top <= 0 {
+		top = DefaultTop
+	}
+	return &Servers{state: state, alerts: alerts, top: top}
+}
+
+// serverMeasure is something that is told of each server.
+type serverMeasure struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	// of gives the number, and whether there is one.
+	of func(n *monitor.NodeState) (float64, bool)
+}
+
+func gauge(name, help string, of func(n *monitor.NodeState) (float64, bool)) serverMeasure {
+	return serverMeasure{prometheus.NewDesc(name, help, []string{"node"}, nil), prometheus.GaugeValue, of}
+}
+
+func counts(name, help string, of func(n *monitor.NodeState) (float64, bool)) serverMeasure {
+	return serverMeasure{prometheus.NewDesc(name, help, []string{"node"}, nil), prometheus.CounterValue, of}
+}
+
+// info reads a field of INFO.
+func info(field string) func(n *monitor.NodeState) (float64, bool) {
+	return func(n *monitor.NodeState) (float64, bool) {
+		v, ok := n.Last.Info.Int(field)
+		return float64(v), ok
+	}
+}
+
+// always are told whether a server answers or not.
+var always = []serverMeasure{
+	gauge("respool_server_up", "Whether the server answered the last question (1) or not (0).",
+		func(n *monitor.NodeState) (float64, bool) { return truth(n.Up), n.Up || n.Err != nil || n.Last != nil }),
+	gauge("respool_server_full", "Whether the server refuses the monitor because maxclients is reached (1) or not (0).",
+		func(n *monitor.NodeState) (float64, bool) { return truth(n.Full), true }),
+	counts("respool_server_restarts_total", "Restarts of the server that the monitor saw.",
+		func(n *monitor.NodeState) (float64, bool) { return float64(n.Restarts), true }),
+	gauge("respool_server_last_look_timestamp_seconds", "When the server last answered.",
+		func(n *monitor.NodeState) (float64, bool) {
+			if n.Last == nil {
+				return 0, false
+			}
+			return unix(n.Last.At), true
+		}),
+}
+
+// answering are told while the server answers: what was true of it an hour ago
+// is no number of today.
+var answering = []serverMeasure{
+	gauge("respool_server_connections", "Connections that count against maxclients: clients, replicas and other nodes, the monitor's own left out.",
+		func(n *monitor.NodeState) (float64, bool) { return float64(n.Last.Connections), true }),
+	gauge("respool_server_maxclients", "How many connections the server takes at most.",
+		func(n *monitor.NodeState) (float64, bool) {
+			return float64(n.Last.MaxClients), n.Last.MaxClients > 0
+		}),
+	gauge("respool_server_blocked_clients", "Clients that wait in a blocking command.", info("blocked_clients")),
+	counts("respool_server_connections_opened_total", "Connections that the server accepted since it started.", info("total_connections_received")),
+	counts("respool_server_rejected_connections_total", "Connections that the server turned away since it started, as maxclients was reached.", info("rejected_connections")),
+	counts("respool_server_commands_total", "Commands that the server executed since it started.", info("total_commands_processed")),
+	gauge("respool_server_clients_memory_bytes", "Memory that the server's normal clients take, buffers included.", info("mem_clients_normal")),
+	gauge("respool_server_memory_bytes", "Memory that the server has allocated in all.", info("used_memory")),
+	gauge("respool_server_uptime_seconds", "For how long the server has been running.", info("uptime_in_seconds")),
+	gauge("respool_occupancy_ratio", "Share of maxclients that is taken, from 0 to 1.",
+		func(n *monitor.NodeState) (float64, bool) { return n.Last.Occupancy() }),
+	gauge("respool_exhaustion_seconds", "In how many seconds maxclients is reached if connections grow as they do. Absent where they do not grow steadily.",
+		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.In.Seconds(), n.Forecast.Exists }),
+	gauge("respool_exhaustion_earliest_seconds", "The same at the fastest growth that what was seen allows, 19 times of 20.",
+		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.Earliest.Seconds(), n.Forecast.Exists }),
+	gauge("respool_server_last_list_timestamp_seconds", "When the server last listed its clients: respool_clients is of then.",
+		func(n *monitor.NodeState) (float64, bool) {
+			if n.List == nil {
+				return 0, false
+			}
+			return unix(n.List.At), true
+		}),
+	gauge("respool_server_replication_clients", "Clients that are replicas, or the primary. They are not among respool_clients.",
+		func(n *monitor.NodeState) (float64, bool) {
+			if n.List == nil {
+				return 0, false
+			}
+			return float64(n.List.Replication), true
+		}),
+}
+
+// The others, which have labels or a form of their own.
+var (
+	nodesDesc   = prometheus.NewDesc("respool_monitor_nodes", "Servers that the monitor knows of. Absent: there is no monitor.", nil, nil)
+	stateDesc   = prometheus.NewDesc("respool_monitor_last_change_timestamp_seconds", "When the monitor last learnt something.", nil, nil)
+	serviceDesc = prometheus.NewDesc("respool_service_primary_known", "Whether the sentinels tell a primary of the service (1) or not (0).", []string{"service"}, nil)
+	infoDesc    = prometheus.NewDesc("respool_server_info", "What the server is: 1, with its role and version as labels.", []string{"node", "role", "version"}, nil)
+	clientsDesc = prometheus.NewDesc("respool_clients", "Clients of a server by who they are and what they do, when it last listed them.", []string{"node", "service", "lib", "user", "state"}, nil)
+	alertsDesc  = prometheus.NewDesc("respool_alerts", "Alerts of the monitor that are pending or firing.", []string{"rule", "severity", "state"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *Servers) Describe(ch chan<- *prometheus.Desc) {
+	for _, list := range [][]serverMeasure{always, answering} {
+		for _, m := range list {
+			ch <- m.desc
+		}
+	}
+	for _, d := range []*prometheus.Desc{nodesDesc, stateDesc, serviceDesc, infoDesc, clientsDesc, alertsDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *Servers) Collect(ch chan<- prometheus.Metric) {
+	var state *monitor.State
+	if s.state != nil {
+		state = s.state()
+	}
+	if state == nil {
+		state = &monitor.State{}
+	}
+	tell(ch, nodesDesc, prometheus.GaugeValue, float64(len(state.Nodes)))
+	if !state.At.IsZero() {
+		tell(ch, stateDesc, prometheus.GaugeValue, unix(state.At))
+	}
+	if state.Service != "" {
+		tell(ch, serviceDesc, prometheus.GaugeValue, truth(state.Err == nil), state.Service)
+	}
+	for i := range state.Nodes {
+		s.collectNode(ch, &state.Nodes[i])
+	}
+	if s.alerts != nil {
+		collectAlerts(ch, s.alerts())
+	}
+}
+
+func (s *Servers) collectNode(ch chan<- prometheus.Metric, n *monitor.NodeState) {
+	collectMeasures(ch, n, always)
+	if n.Last == nil {
+		return
+	}
+	tell(ch, infoDesc, prometheus.GaugeValue, 1, n.Addr, n.Role, n.Last.Info.Server())
+	if !n.Up {
+		return
+	}
+	collectMeasures(ch, n, answering)
+	if n.List == nil {
+		return
+	}
+	for who, group := range largest(n.List.Owners, s.top) {
+		for i, state := range clientStates {
+			tell(ch, clientsDesc, prometheus.GaugeValue, float64(group[i]), n.Addr, who.service, who.lib, who.user, state)
+		}
+	}
+}
+
+func collectMeasures(ch chan<- prometheus.Metric, n *monitor.NodeState, list []serverMeasure) {
+	for _, m := range list {
+		if v, ok := m.of(n); ok {
+			tell(ch, m.desc, m.kind, v, n.Addr)
+		}
+	}
+}
+
+func collectAlerts(ch chan<- prometheus.Metric, alerts []monitor.Alert) {
+	type key struct{ rule, severity, state string }
+	number := map[key]int{}
+	for i := range alerts {
+		a := &alerts[i]
+		if a.State == monitor.Pending || a.State == monitor.Firing {
+			number[key{a.Rule, a.Severity.String(), a.State.String()}]++
+		}
+	}
+	for k, n := range number {
+		tell(ch, alertsDesc, prometheus.GaugeValue, float64(n), k.rule, k.severity, k.state)
+	}
+}
+
+// tell gives a number, unless it is none.
+func tell(ch chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return
+	}
+	for i := range labels {
+		labels[i] = strings.ToValidUTF8(labels[i], "?")
+	}
+	ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
