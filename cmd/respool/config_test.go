@@ -88,6 +88,17 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestTheExampleIsRight(t *testing.T) {
+	t.Setenv("REDIS_PASSWORD", "hushhush")
+	t.Setenv("CHAT_TOKEN", "hushhush")
+	t.Setenv("HOSTNAME", "here")
+	for _, profile := range []string{"", "development", "test", "production"} {
+		if _, err := readConfig("../../examples/watch/respool.yaml", profile); err != nil {
+			t.Errorf("%q: %v", profile, err)
+		}
+	}
+}
+
 func TestConfigWithAPlan(t *testing.T) {
 	file := written(t, "plan.yaml", "server: {maxclients: 1000, reserve: 10%, others: 50}\nservices:\n  orders: {pods: 10, surge: 0%, max_connections: 8}\n  cart: {pods: 2, surge: 1, max_connections: 5}\n  wild: {}\n")
 	s, err := readConfig(written(t, "respool.yaml", "url: redis://x\nplan: "+file+"\n"), "")

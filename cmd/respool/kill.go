@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -110,7 +112,7 @@ func (k *killCmd) work(ctx context.Context, probe *monitor.Probe) (*killReport, 
 	return r, err
 }
 
-// find lists the connections that match.
+// find lists the connections that match, those that are idle for longest first.
 func (k *killCmd) find(ctx context.Context, probe *monitor.Probe) (found []monitor.Client, err error) {
 	list, err := probe.Client().Do(ctx, "CLIENT", "LIST").Bytes()
 	if err != nil {
@@ -121,6 +123,9 @@ func (k *killCmd) find(ctx context.Context, probe *monitor.Probe) (found []monit
 			found = append(found, c)
 		}
 		return nil
+	})
+	slices.SortStableFunc(found, func(a, b monitor.Client) int {
+		return cmp.Or(cmp.Compare(b.Idle, a.Idle), cmp.Compare(b.Age, a.Age))
 	})
 	return found, err
 }

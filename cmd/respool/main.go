@@ -26,6 +26,7 @@ type cli struct {
 	Kill    killCmd          `cmd:"" help:"Close connections that match, one after the other."`
 	Rules   rulesCmd         `cmd:"" help:"Print alert rules for Prometheus."`
 	Board   dashboardCmd     `cmd:"" name:"dashboard" help:"Print a dashboard for Grafana."`
+	Top     topCmd           `cmd:"" help:"Show a server's connections live."`
 	Doctor  doctorCmd        `cmd:"" help:"Look at a server's connections, and tell what is wrong with them."`
 	Version kong.VersionFlag `help:"Print the version."`
 }

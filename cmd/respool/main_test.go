@@ -141,7 +141,7 @@ func TestMistakesAreOneClearError(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"demo", "ping", "drill", "plan", "who", "doctor"} {
+	for _, command := range []string{"demo", "ping", "drill", "plan", "check", "who", "kill", "doctor", "top", "watch", "rules", "dashboard"} {
 		code, out, _ := call(t, command, "--help")
 		if code != 0 || !strings.Contains(out, "Examples:") || !strings.Contains(out, "respool "+command) {
 			t.Errorf("%s: exit %d: %s", command, code, out)

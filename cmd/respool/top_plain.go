@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// topPrinter writes one line for each look at a node.
+type topPrinter struct {
+	out   io.Writer
+	json  *json.Encoder // nil: plain text
+	every time.Duration
+	seen  map[string]topSeen // by address
+}
+
+// topSeen is the look at a node that was written last.
+type topSeen struct {
+	last *monitor.Snapshot
+	up   bool
+	at   time.Time
+}
+
+func newTopPrinter(out io.Writer, asJSON bool, every time.Duration) *topPrinter {
+	p := &topPrinter{out: out, every: every, seen: map[string]topSeen{}}
+	if asJSON {
+		p.json = json.NewEncoder(out)
+	}
+	return p
+}
+
+// print writes the nodes of a state that were looked at since the state before.
+func (p *topPrinter) print(st *monitor.State) error {
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		if !p.fresh(n, st.At) {
+			continue
+		}
+		p.seen[n.Addr] = topSeen{n.Last, n.Up, st.At}
+		if err := p.write(n, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh reports whether there was a look at a node. Looks that fail leave no
+// snapshot: those are told from one another by the time.
+func (p *topPrinter) fresh(n *monitor.NodeState, now time.Time) bool {
+	before, there := p.seen[n.Addr]
+	switch {
+	case !n.Up && n.Err == nil:
+		return false // not looked at yet
+	case !there || n.Up != before.up:
+		return true
+	case n.Up:
+		return n.Last != before.last
+	}
+	return now.Sub(before.at) >= p.every/2
+}
+
+// topReport is what top prints with --json. Times are in seconds.
+type topReport struct {
+	At      time.Time `json:"at"`
+	Service string    `json:"sentinel_service,omitempty"`
+	Verdict string    `json:"verdict"`
+	nodeReport
+}
+
+func (p *topPrinter) write(n *monitor.NodeState, st *monitor.State) error {
+	if p.json != nil {
+		return p.json.Encode(topReport{st.At, st.Service, verdict(n, st.At, false), reportNode(n)})
+	}
+	_, err := fmt.Fprintln(p.out, plainLine(n, st.At))
+	return err
+}
+
+// mostHolders is how many services a plain line names.
+const mostHolders = 3
+
+func plainLine(n *monitor.NodeState, now time.Time) string {
+	text := now.Format(time.RFC3339) + " " + nodeName(n, false) + ": "
+	if !n.Up || n.Last == nil {
+		return text + verdict(n, now, false)
+	}
+	text += occupancyText(n.Last, false)
+	opened, rejected, commands := "-", "-", "-"
+	if r := &n.Rates; r.Known {
+		opened, rejected, commands = rateText(r.Opened), rateText(r.Rejected), rateText(r.Commands)
+	}
+	text += fmt.Sprintf(", opened %s/s, rejected %s/s, commands %s/s", opened, rejected, commands)
+	if n.List == nil || n.List.Clients == nil {
+		return text
+	}
+	var holders []string
+	for i, g := range n.List.Clients.Sorted() {
+		if i < mostHolders {
+			holders = append(holders, fmt.Sprintf("%s %d", cellText(g.Key[0]), g.Clients))
+		}
+	}
+	if len(holders) == 0 {
+		return text
+	}
+	return text + "; " + strings.Join(holders, ", ")
+}

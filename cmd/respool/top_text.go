@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// cellText makes foreign text harmless, and as wide on any terminal: what can't
+// be printed becomes a ?, and so does what terminals do not agree on, such as
+// joined emojis.
+func cellText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, printable(s))
+	var b strings.Builder
+	for s != "" {
+		cluster, width := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
+		s = s[len(cluster):]
+		beside := " " + cluster + " " // marks at the begin of a text join what stands before it
+		if width <= 0 || width+2 != ansi.StringWidth(beside) || width+2 != ansi.StringWidthWc(beside) || len(cluster) > longestCluster {
+			cluster = "?"
+		}
+		b.WriteString(cluster)
+	}
+	return b.String()
+}
+
+// longestCluster bounds what is piled up on one character, in bytes.
+const longestCluster = 12
+
+// fit cuts text, or fills it up with spaces, to be so wide.
+func fit(s string, width int) string {
+	s = ansi.Truncate(s, max(0, width), "…")
+	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
+}
+
+// fitRight does the same, with the spaces before it.
+func fitRight(s string, width int) string {
+	s = ansi.Truncate(s, max(0, width), "…")
+	return strings.Repeat(" ", max(0, width-ansi.StringWidth(s))) + s
+}
+
+// sparks are the eighths of a cell.
+var sparks = []rune("▁▂▃▄▅▆▇█")
+
+// sparkline draws values between 0 and top; those below 0 are not known. What
+// is more than 0 is higher than what is not.
+func sparkline(values []float64, top float64) string {
+	var b strings.Builder
+	for _, v := range values {
+		switch {
+		case v < 0 || math.IsNaN(v):
+			b.WriteByte(' ')
+		case v == 0 || top <= 0:
+			b.WriteRune(sparks[0])
+		default:
+			steps := float64(len(sparks) - 1)
+			b.WriteRune(sparks[int(min(steps, math.Ceil(v/top*steps)))])
+		}
+	}
+	return b.String()
+}
+
+// spread gives the largest value of points in each of width equal times, and -1
+// where there is none. Fewer points stand at the right end, side by side.
+func spread(points []monitor.Point, width int, value func(*monitor.Point) float64) []float64 {
+	cells := make([]float64, max(0, width))
+	for i := range cells {
+		cells[i] = -1
+	}
+	if len(points) == 0 || len(cells) == 0 {
+		return cells
+	}
+	begun := points[0].At
+	span := points[len(points)-1].At.Sub(begun)
+	for i := range points {
+		at := len(cells) - len(points) + i
+		if len(points) > len(cells) && span > 0 {
+			at = int(float64(points[i].At.Sub(begun)) / float64(span) * float64(len(cells)))
+		}
+		at = min(max(at, 0), len(cells)-1)
+		cells[at] = max(cells[at], value(&points[i]))
+	}
+	return cells
+}
+
+// rateText writes how many a second.
+func rateText(f float64) string {
+	switch {
+	case f == 0:
+		return "0"
+	case math.Abs(f) < 9.95:
+		return fmt.Sprintf("%.1f", f)
+	}
+	return fmt.Sprintf("%.0f", f)
+}
+
+// roughly writes how long something took or is old, in its largest unit.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d d", int(d.Hours()/24))
+}
+
+// errorText is an error on one line.
+func errorText(err error) string {
+	text := strings.TrimPrefix(err.Error(), "respool: ")
+	return cellText(strings.NewReplacer(":\n", ": ", "\n", "; ").Replace(text))
+}
