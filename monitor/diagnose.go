@@ -33,7 +33,7 @@ const (
 // first. It finds nothing where a server does not tell.
 func Diagnose(before, after *Snapshot, between ...*Snapshot) []Finding {
 	d := &diagnosis{before: before, after: after}
-	d.node = NodeState{Up: true, Last: after, Rates: ratesBetween(before, after)}
+	d.node = NodeState{Up: true, Last: after, Rates: RatesBetween(before, after)}
 	if after.Clients != nil {
 		d.node.List = after
 		if before.Clients != nil && before.SameRun(after) {

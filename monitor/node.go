@@ -130,14 +130,15 @@ func (n *node) rates(now *Snapshot) Rates {
 	}
 	switch from := n.anchors[0]; {
 	case from != nil:
-		return ratesBetween(from, now)
+		return RatesBetween(from, now)
 	case n.anchors[1] != now:
-		return ratesBetween(n.anchors[1], now)
+		return RatesBetween(n.anchors[1], now)
 	}
 	return Rates{}
 }
 
-func ratesBetween(before, after *Snapshot) (r Rates) {
+// RatesBetween measures from an earlier snapshot of a server to a later one.
+func RatesBetween(before, after *Snapshot) (r Rates) {
 	opened, ok1 := after.Rate(before, "total_connections_received")
 	rejected, ok2 := after.Rate(before, "rejected_connections")
 	commands, ok3 := after.Rate(before, "total_commands_processed")

@@ -103,7 +103,7 @@ func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		if ratesBetween(before, now).stormy() && int64(len(between)+1)*now.Connections <= closerTotal {
+		if RatesBetween(before, now).stormy() && int64(len(between)+1)*now.Connections <= closerTotal {
 			if now, err = p.Look(ctx, true); err != nil {
 				return nil, nil, nil, err
 			}

@@ -127,6 +127,19 @@ func TestSamplerSeesRestartsAndLoss(t *testing.T) {
 	}
 }
 
+func TestCountersThatAreSetBackAreNoRestart(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	sm := startSampler(t, s.URL(), nil)
+	known := func(st *monitor.State) bool { return up(st) && st.Nodes[0].Rates.Known }
+	sm.until(t, "up", known)
+	s.Do("CONFIG", "RESETSTAT")
+	sm.until(t, "no rates", func(st *monitor.State) bool { return !st.Nodes[0].Rates.Known })
+	st := sm.until(t, "rates again", known)
+	if n := st.Nodes[0]; n.Restarts != 0 || n.Before == nil {
+		t.Errorf("%+v", n)
+	}
+}
+
 func TestSamplerKeepsItsPlaceInAFullServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 10})
 	sm := startSampler(t, s.URL(), nil)

@@ -97,10 +97,10 @@ func (s *Snapshot) Rate(before *Snapshot, counter string) (perSecond float64, ok
 
 // SameRun reports whether the server was not restarted until a later snapshot.
 func (s *Snapshot) SameRun(later *Snapshot) bool {
-	if s.Info.Text("run_id") != later.Info.Text("run_id") {
-		return false
+	if run := s.Info.Text("run_id"); run != "" || later.Info.Text("run_id") != "" {
+		return run == later.Info.Text("run_id") // counters may be set back: CONFIG RESETSTAT
 	}
-	// Where there is no run_id, counters that only grow tell.
+	// Counters only grow within a run.
 	for _, counter := range []string{"total_connections_received", "total_commands_processed"} {
 		a, okA := s.Info.Int(counter)
 		b, okB := later.Info.Int(counter)

@@ -45,6 +45,8 @@ type doctorReport struct {
 	Connections int64             `json:"connections"`
 	MaxClients  int64             `json:"maxclients"` // 0: not known
 	SecondsRun  float64           `json:"seconds_between_looks"`
+	Rates       *ratesReport      `json:"a_second,omitempty"` // not there where the server does not tell
+	Clients     *clientsReport    `json:"clients,omitempty"`  // not there where CLIENT LIST was not asked
 	Findings    []monitor.Finding `json:"findings"`
 	NotAsked    []string          `json:"not_asked,omitempty"`
 }
@@ -94,6 +96,13 @@ func (d *doctorCmd) report(ctx context.Context, probe *monitor.Probe) (*doctorRe
 	if rep.Findings == nil {
 		rep.Findings = []monitor.Finding{}
 	}
+	if r := monitor.RatesBetween(before, after); r.Known {
+		rep.Rates = &ratesReport{r.Opened, r.Rejected, r.Commands}
+	}
+	if after.Clients != nil {
+		g := after.Clients.Total()
+		rep.Clients = &clientsReport{g.Active, g.Blocked, g.Subscribed, g.Idle}
+	}
 	refused := probe.Refused()
 	for _, what := range slices.Sorted(maps.Keys(refused)) {
 		rep.NotAsked = append(rep.NotAsked, what+": "+refused[what])
@@ -105,8 +114,31 @@ func (d *doctorCmd) report(ctx context.Context, probe *monitor.Probe) (*doctorRe
 	return rep, nil
 }
 
+// clientsReport counts connections by what they do.
+type clientsReport struct {
+	Active     int `json:"active"`
+	Blocked    int `json:"blocked"`
+	Subscribed int `json:"subscribed"`
+	Idle       int `json:"idle"`
+}
+
+// facts are what was seen, in a line.
+func (rep *doctorReport) facts() string {
+	var parts []string
+	if r := rep.Rates; r != nil {
+		parts = append(parts, fmt.Sprintf("a second: %.0f commands, %.1f connections opened, %.1f rejected", r.Commands, r.Opened, r.Rejected))
+	}
+	if c := rep.Clients; c != nil {
+		parts = append(parts, fmt.Sprintf("now: %d active, %d blocked, %d subscribed, %d idle for a minute", c.Active, c.Blocked, c.Subscribed, c.Idle))
+	}
+	return strings.Join(parts, "; ")
+}
+
 func (rep *doctorReport) print() {
 	fmt.Printf("%s\n%s, %s, two looks %.1f s apart\n", rep.Verdict, rep.Addr, rep.Server, rep.SecondsRun)
+	if facts := rep.facts(); facts != "" {
+		fmt.Println(facts)
+	}
 	for _, f := range rep.Findings {
 		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), f.What, f.Evidence, f.Remedy)
 	}
