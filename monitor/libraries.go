@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,8 +60,8 @@ func (d *diagnosis) oversized(g *Group, service, lib string) {
 	if g.Clients < idlePoolLeast || float64(g.Idle) < idlePoolShare*float64(g.Clients) || g.Oldest < youngPool {
 		return
 	}
-	if float64(d.after.LongIdle[service]) > kindOf("leak").Limit*float64(d.after.Clients.Of(service)) {
-		return // said already
+	if slices.ContainsFunc(d.found, func(f Finding) bool { return f.Subject == service }) {
+		return // it has worse faults
 	}
 	f := Finding{Rule: "oversized", Severity: Note, Subject: service,
 		What:     fmt.Sprintf("%s keeps %d connections and used %d of them within a minute", service, g.Clients, g.Clients-g.Idle),

@@ -165,10 +165,14 @@ func (l *topLooks) first(ctx context.Context) (*monitor.State, error) {
 	}
 }
 
-// anyUp reports whether a node answers, or why none does if that is known of all.
+// anyUp reports whether a node answers, or why none does if that is known of
+// all: as harmless text, for servers may have written it.
 func anyUp(st *monitor.State) (up bool, err error) {
 	if len(st.Nodes) == 0 {
-		return false, st.Err
+		if st.Err == nil {
+			return false, nil
+		}
+		return false, errors.New(errorText(st.Err))
 	}
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
@@ -179,5 +183,5 @@ func anyUp(st *monitor.State) (up bool, err error) {
 			return false, nil // not looked at yet
 		}
 	}
-	return false, st.Nodes[0].Err
+	return false, errors.New(errorText(st.Nodes[0].Err))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -216,6 +217,40 @@ func TestTopMakesForeignTextHarmless(t *testing.T) {
 		if strings.HasSuffix(line, "%") && ansi.StringWidth(line) != 32 && ansi.StringWidth(line) != 40 {
 			t.Errorf("%q has a width of %d", line, ansi.StringWidth(line))
 		}
+	}
+}
+
+func TestTopKeepsForeignTextHarmlessElsewhere(t *testing.T) {
+	const evil = "x\x1b]0;mine\a\u009b2J\x7f\u202e\U000e0001"
+	st := &monitor.State{At: noon, Nodes: []monitor.NodeState{{Addr: "a:1", Err: errors.New("respool: " + evil + "\nand again")}}}
+	for _, st := range []*monitor.State{st, {At: noon, Service: "s", Err: st.Nodes[0].Err}} {
+		if _, err := anyUp(st); err == nil || harmless(err.Error()) != nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q", err)
+		}
+	}
+	for _, asJSON := range []bool{false, true} {
+		var out strings.Builder
+		if err := newTopPrinter(&out, asJSON, time.Second).print(st); err != nil || harmless(out.String()) != nil || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%v: %q", err, out.String())
+		}
+		var r topReport
+		if err := json.Unmarshal([]byte(out.String()), &r); asJSON && (err != nil || r.Error != "respool: "+evil+"\nand again") {
+			t.Errorf("%v: %q", err, r.Error)
+		}
+	}
+}
+
+func TestTopListsAllKeysOnNarrowScreens(t *testing.T) {
+	for _, keys := range [][]string{{"?"}, {"?", "p"}, {"p", "?"}} {
+		got := shows(screen(oneService(t), 40, 10, keys...))
+		for _, want := range append(slices.Clone(topKeys), "450 of 500 (90%)") {
+			if !strings.Contains(got, want) {
+				t.Errorf("%v: no %q in\n%s", keys, want, got)
+			}
+		}
+	}
+	if got := shows(screen(oneService(t), 40, 10, "?", "?")); strings.Contains(got, "reverse") {
+		t.Error(got)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // topPrinter writes one line for each look at a node.
 type topPrinter struct {
 	out   io.Writer
-	json  *json.Encoder // nil: plain text
+	json  bool // not plain text
 	every time.Duration
 	seen  map[string]topSeen // by address
 }
@@ -26,11 +26,7 @@ type topSeen struct {
 }
 
 func newTopPrinter(out io.Writer, asJSON bool, every time.Duration) *topPrinter {
-	p := &topPrinter{out: out, every: every, seen: map[string]topSeen{}}
-	if asJSON {
-		p.json = json.NewEncoder(out)
-	}
-	return p
+	return &topPrinter{out: out, json: asJSON, every: every, seen: map[string]topSeen{}}
 }
 
 // print writes the nodes of a state that were looked at since the state before.
@@ -72,10 +68,15 @@ type topReport struct {
 }
 
 func (p *topPrinter) write(n *monitor.NodeState, st *monitor.State) error {
-	if p.json != nil {
-		return p.json.Encode(topReport{st.At, st.Service, verdict(n, st.At, false), reportNode(n)})
+	text := plainLine(n, st.At)
+	if p.json {
+		object, err := json.Marshal(topReport{st.At, st.Service, verdict(n, st.At, false), reportNode(n)})
+		if err != nil {
+			return err
+		}
+		text = string(escaped(object))
 	}
-	_, err := fmt.Fprintln(p.out, plainLine(n, st.At))
+	_, err := fmt.Fprintln(p.out, text)
 	return err
 }
 

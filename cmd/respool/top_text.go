@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -48,6 +50,20 @@ func fit(s string, width int) string {
 func fitRight(s string, width int) string {
 	s = ansi.Truncate(s, max(0, width), "…")
 	return strings.Repeat(" ", max(0, width-ansi.StringWidth(s))) + s
+}
+
+// packed puts as many parts on each line as fit.
+func packed(parts []string, width int) []string {
+	const gap = "  "
+	var lines []string
+	for _, part := range parts {
+		if last := len(lines) - 1; last >= 0 && ansi.StringWidth(lines[last]+gap+part) <= width {
+			lines[last] += gap + part
+		} else {
+			lines = append(lines, part)
+		}
+	}
+	return lines
 }
 
 // sparks are the eighths of a cell.
@@ -116,6 +132,24 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d d", int(d.Hours()/24))
+}
+
+// escaped writes what can't be printed as JSON's strings may have it: JSON
+// allows control characters above ASCII, and terminals obey them.
+func escaped(line []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(line) {
+		switch {
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.Bytes()
 }
 
 // errorText is an error on one line.

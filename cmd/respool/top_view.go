@@ -239,20 +239,29 @@ func (m *topModel) table(n *monitor.NodeState, room int) []string {
 	return lines
 }
 
-// foot is the last line: what is typed, or what the keys do.
+// topKeys are the keys, and what they do.
+var topKeys = []string{"q quit", "s ←→ sort", "r reverse", "/ filter", "esc all", "p pause", "↑↓ move", "tab next node"}
+
+// foot is the last line: what is typed, or what the keys do. All of them take
+// as many lines as they need, up to half of the screen.
 func (m *topModel) foot() []string {
 	if m.input.Focused() && m.height > 1 {
 		return []string{m.input.View()}
 	}
-	if m.height < heightFoot {
+	parts, most := []string{"? keys", "q quit"}, 1
+	switch {
+	case m.help:
+		parts, most = topKeys, m.height/2
+	case m.height < heightFoot:
 		return nil
 	}
-	text := "? keys  q quit"
-	if m.help {
-		text = "q quit  s ←→ sort  r reverse  / filter  esc all  p pause  ↑↓ move  tab next node"
-	}
 	if m.paused {
-		text = "paused at " + m.state.At.Format(time.TimeOnly) + ", p goes on  " + text
+		parts = append([]string{"paused at " + m.state.At.Format(time.TimeOnly) + ", p goes on"}, parts...)
 	}
-	return []string{m.line(text, lipgloss.NewStyle().Faint(!m.paused))}
+	lines := packed(parts, m.width)
+	lines = lines[:min(len(lines), most)]
+	for i := range lines {
+		lines[i] = m.line(lines[i], lipgloss.NewStyle().Faint(!m.paused))
+	}
+	return lines
 }

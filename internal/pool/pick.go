@@ -27,9 +27,9 @@ const packed = 1024
 // Shared has to be asked.
 func (p *Pool) Pick(w Weight) *lane.Lane {
 	lanes := *p.view.Load()
-	most, grow := packed, false
+	most, apart := packed, false
 	if half := len(lanes) / 2; w == Large {
-		lanes, most, grow = lanes[half:], 1, half == 0
+		lanes, most, apart = lanes[half:], 1, half == 0
 	} else if w == Small && half > 0 {
 		lanes = lanes[:half]
 	}
@@ -44,16 +44,18 @@ func (p *Pool) Pick(w Weight) *lane.Lane {
 			}
 		}
 	}
-	if best != nil && (grow || least >= most) && p.mayGrow.Load() {
-		p.grow()
+	if best != nil && (apart || least >= most) && p.mayGrow.Load() {
+		p.grow(least >= most)
 	}
 	return best
 }
 
-// grow asks for another lane.
-func (p *Pool) grow() {
+// grow asks for another lane: because those that there are have enough to do,
+// or because there is but one, and large replies want one apart. That lane may
+// be on its way.
+func (p *Pool) grow(busy bool) {
 	p.mu.Lock()
-	if p.mayGrow.Load() && !p.closed {
+	if p.mayGrow.Load() && !p.closed && (busy || p.count[shared]+p.laneWanted < 2) {
 		p.laneWanted++
 		p.serveLocked()
 	}
