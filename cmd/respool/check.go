@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -92,7 +91,7 @@ func (c *checkCmd) Run(context.Context) error {
 	}
 	r := newCheckReport(checked, file.from)
 	if c.JSON {
-		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+		if err := printJSON(r); err != nil {
 			return err
 		}
 	} else {

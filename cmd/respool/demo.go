@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -93,7 +92,7 @@ func (d *demoCmd) Run(ctx context.Context) error {
 		report.Sides = append(report.Sides, s)
 	}
 	if d.JSON {
-		return json.NewEncoder(os.Stdout).Encode(report)
+		return printJSON(report)
 	}
 	return report.print()
 }

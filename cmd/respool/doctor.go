@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +66,7 @@ func (d *doctorCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if d.JSON {
-		err = json.NewEncoder(os.Stdout).Encode(report)
+		err = printJSON(report)
 	} else {
 		report.print()
 	}
@@ -140,7 +138,7 @@ func (rep *doctorReport) print() {
 		fmt.Println(facts)
 	}
 	for _, f := range rep.Findings {
-		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), f.What, f.Evidence, f.Remedy)
+		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), printable(f.What), printable(f.Evidence), f.Remedy)
 	}
 	for _, what := range rep.NotAsked {
 		fmt.Printf("\nnot asked: %s\n", what)

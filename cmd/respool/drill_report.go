@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -150,7 +149,7 @@ func (rep *drillReport) verdict() string {
 
 func seconds(ms float64) string { return fmt.Sprintf("%.2f s", ms/1000) }
 
-func (rep *drillReport) printJSON() error { return json.NewEncoder(os.Stdout).Encode(rep) }
+func (rep *drillReport) printJSON() error { return printJSON(rep) }
 
 func (rep *drillReport) print() {
 	fmt.Println(rep.Verdict)

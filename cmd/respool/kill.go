@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -86,7 +85,7 @@ func (k *killCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if k.JSON {
-		if e := json.NewEncoder(os.Stdout).Encode(r); e != nil {
+		if e := printJSON(r); e != nil {
 			return e
 		}
 	} else {
@@ -214,14 +213,4 @@ func (r *killReport) print(k *killCmd) {
 	default:
 		fmt.Println("\nnext: respool who URL, to see whether they come back")
 	}
-}
-
-// printable makes text of others harmless for a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }

@@ -93,10 +93,4 @@ func run(args []string) int {
 }
 
 // message puts the tool's name before an error, once.
-func message(err error) string {
-	text := err.Error()
-	if len(text) > 8 && text[:8] == "respool:" {
-		return text
-	}
-	return "respool: " + text
-}
+func message(err error) string { return "respool: " + errorText(err) }

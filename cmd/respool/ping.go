@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -76,12 +74,12 @@ func (p *pingCmd) print(addr string, took []time.Duration, info map[string]strin
 		r.Server, r.Version = "Valkey", v
 	}
 	if p.JSON {
-		return json.NewEncoder(os.Stdout).Encode(r)
+		return printJSON(r)
 	}
 	what := strings.TrimSpace(r.Server + " " + r.Version + " " + r.Role)
-	fmt.Printf("%s answers: %s; round trip %.0f us (%.0f to %.0f, of %d)", addr, what, r.P50US, r.MinUS, r.MaxUS, r.Pings)
+	fmt.Printf("%s answers: %s; round trip %.0f us (%.0f to %.0f, of %d)", addr, printable(what), r.P50US, r.MinUS, r.MaxUS, r.Pings)
 	if r.Clients != "" && r.Max != "" {
-		fmt.Printf("; %s of %s connections in use", r.Clients, r.Max)
+		fmt.Printf("; %s of %s connections in use", printable(r.Clients), printable(r.Max))
 	}
 	fmt.Println()
 	return nil

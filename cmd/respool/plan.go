@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -127,7 +126,7 @@ func (p *planCmd) Run(ctx context.Context) error {
 		}
 	}
 	if p.JSON {
-		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+		if err := printJSON(r); err != nil {
 			return err
 		}
 	} else {

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -18,12 +15,7 @@ import (
 // be printed becomes a ?, and so does what terminals do not agree on, such as
 // joined emojis.
 func cellText(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, printable(s))
+	s = printable(s)
 	var b strings.Builder
 	for s != "" {
 		cluster, width := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
@@ -132,28 +124,4 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d d", int(d.Hours()/24))
-}
-
-// escaped writes what can't be printed as JSON's strings may have it: JSON
-// allows control characters above ASCII, and terminals obey them.
-func escaped(line []byte) []byte {
-	var b bytes.Buffer
-	for _, r := range string(line) {
-		switch {
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.Bytes()
-}
-
-// errorText is an error on one line.
-func errorText(err error) string {
-	text := strings.TrimPrefix(err.Error(), "respool: ")
-	return cellText(strings.NewReplacer(":\n", ": ", "\n", "; ").Replace(text))
 }

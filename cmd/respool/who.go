@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -114,7 +113,7 @@ func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups
 	}
 	r.Verdict = r.verdict(&w.clientFilter)
 	if w.JSON {
-		return json.NewEncoder(os.Stdout).Encode(r)
+		return printJSON(r)
 	}
 	return r.print(w)
 }
