@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"slices"
+	"strings"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -236,6 +238,18 @@ func ExampleClient_Scan() {
 	slices.Sort(users)
 	fmt.Println(users)
 	// Output: [user:1 user:2]
+}
+
+// A large value goes to a file without being held whole.
+func ExampleClient_DoTo() {
+	client, end := demo()
+	defer end()
+	ctx := context.Background()
+
+	client.Do(ctx, "SET", "backup", strings.Repeat("x", 1<<20))
+	n, err := client.DoTo(ctx, io.Discard, "GET", "backup")
+	fmt.Println(n, err)
+	// Output: 1048576 <nil>
 }
 
 func ExampleClient_Stats() {

@@ -1,9 +1,8 @@
 package monitor
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
-	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -67,28 +66,63 @@ func (c *Client) Service() string {
 // memory alone, but nobody means them to be that long.
 const longestLine = 64 << 10
 
-// EachClient reads the text of CLIENT LIST line by line and hands each client
-// to fn, until one returns an error, which is returned. It holds one line at a time. Lines that are too
+// ClientWriter takes the text of CLIENT LIST in pieces of any size and hands each
+// client to a function. It holds one line at a time. Lines that are too
 // long are cut; those without an id are passed over.
-func EachClient(r io.Reader, fn func(Client) error) error {
-	lines := bufio.NewReaderSize(r, longestLine)
-	for {
-		raw, err := lines.ReadSlice('\n')
-		if c, ok := parseClient(string(raw)); ok {
-			if err := fn(c); err != nil {
-				return err
-			}
+type ClientWriter struct {
+	fn   func(Client) error
+	line []byte // what has come of a line that is not whole
+	err  error  // of fn
+}
+
+// NewClientWriter makes one. Once fn has returned an error it is not called
+// any more, and Write returns that error.
+func NewClientWriter(fn func(Client) error) *ClientWriter { return &ClientWriter{fn: fn} }
+
+// Write takes the next piece.
+func (w *ClientWriter) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0 && w.err == nil; {
+		i := bytes.IndexByte(rest, '\n')
+		piece := rest
+		if i >= 0 {
+			piece = rest[:i]
 		}
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = lines.ReadSlice('\n')
+		if i < 0 || len(w.line) > 0 {
+			w.line = append(w.line, piece[:min(len(piece), longestLine-len(w.line))]...)
+			piece = w.line
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
+		if i < 0 {
+			break
 		}
-		if err != nil {
-			return err
-		}
+		w.take(piece[:min(len(piece), longestLine)])
+		w.line, rest = w.line[:0], rest[i+1:]
 	}
+	return len(p), w.err
+}
+
+// Close takes what came behind the last line's end.
+func (w *ClientWriter) Close() error {
+	if len(w.line) > 0 && w.err == nil {
+		w.take(w.line)
+		w.line = nil
+	}
+	return w.err
+}
+
+func (w *ClientWriter) take(line []byte) {
+	if c, ok := parseClient(string(line)); ok {
+		w.err = w.fn(c)
+	}
+}
+
+// EachClient reads the text of CLIENT LIST and hands each client to fn, until
+// one returns an error, which is returned.
+func EachClient(r io.Reader, fn func(Client) error) error {
+	w := NewClientWriter(fn)
+	if _, err := io.Copy(w, r); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // parseClient reads key=value pairs with spaces between them. A word without a =

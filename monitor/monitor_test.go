@@ -163,6 +163,18 @@ func FuzzEachClient(f *testing.F) {
 		if len(list) > lines {
 			t.Errorf("%d clients in %d lines", len(list), lines)
 		}
+		// However it comes in pieces, it is the same.
+		var pieces []Client
+		w := NewClientWriter(func(c Client) error { pieces = append(pieces, c); return nil })
+		for rest := []byte(text); len(rest) > 0; {
+			n := 1 + (len(rest)*7+lines)%13
+			n = min(n, len(rest))
+			_, _ = w.Write(rest[:n])
+			rest = rest[n:]
+		}
+		if err := w.Close(); err != nil || !slices.Equal(pieces, list) {
+			t.Errorf("%v: in pieces %+v, at once %+v", err, pieces, list)
+		}
 		g, _ := NewGroups(Keys()...)
 		for i := range list {
 			c := &list[i]

@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,21 +128,31 @@ func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot,
 	if s.Config, err = p.settings(ctx, parsed.Text("run_id")); err != nil {
 		return nil, err
 	}
-	if n, _ := parsed.Connections(); clients && p.mayList(n) {
-		list, err := p.ask(ctx, askList, "CLIENT", "LIST")
-		if err != nil {
-			return nil, err
-		}
-		if len(list) > 0 {
-			s.List = bytes.NewReader(list)
-		}
-	}
 	s.At = time.Now()
-	snap, err := NewSnapshot(s)
-	if err == nil && snap.MaxClients == 0 {
+	snap := newSnapshot(&s)
+	if snap.MaxClients == 0 {
 		snap.MaxClients, snap.Assumed = assumedLimit(p.c.Stats().Addr, parsed)
 	}
-	return snap, err
+	if n, _ := parsed.Connections(); clients && p.mayList(n) {
+		list := snap.listClients(p.own)
+		if err := p.note(askList, p.EachClient(ctx, list.add)); err != nil {
+			return nil, err
+		}
+		if p.refused[askList] == "" {
+			list.done()
+		}
+	}
+	return snap, nil
+}
+
+// EachClient asks for CLIENT LIST and hands each client to fn as it comes; the
+// list is not held. fn's first error ends that, and is returned.
+func (p *Probe) EachClient(ctx context.Context, fn func(Client) error) error {
+	w := NewClientWriter(fn)
+	if _, err := p.c.DoTo(ctx, w, "CLIENT", "LIST"); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // mayList reports whether a server with n connections is asked for all of them.

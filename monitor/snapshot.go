@@ -40,46 +40,71 @@ type Source struct {
 
 // NewSnapshot reads what a server showed.
 func NewSnapshot(s Source) (*Snapshot, error) {
-	snap := &Snapshot{At: s.At, Info: ParseInfo(s.Info), Config: s.Config, MaxClients: s.Limit, LongIdle: map[string]int{}, young: map[int64]string{}}
+	snap := newSnapshot(&s)
+	if s.List == nil {
+		return snap, nil
+	}
+	clients := snap.listClients(s.Own)
+	err := EachClient(s.List, clients.add)
+	clients.done()
+	return snap, err
+}
+
+func newSnapshot(s *Source) *Snapshot {
+	snap := &Snapshot{At: s.At, Info: ParseInfo(s.Info), Config: s.Config, MaxClients: s.Limit}
 	if snap.MaxClients == 0 {
 		snap.MaxClients, _ = snap.Info.MaxClients()
 	}
 	if snap.MaxClients == 0 {
 		snap.MaxClients, _ = strconv.ParseInt(s.Config["maxclients"], 10, 64)
 	}
-	n, told := snap.Info.Connections()
+	n, _ := snap.Info.Connections()
 	snap.Connections = max(0, n-max(1, s.Owned))
-	if s.List == nil {
-		return snap, nil
-	}
-	services, owners := newGroups("service"), newGroups("service", "lib", "user")
-	err := EachClient(s.List, func(c Client) error {
-		switch {
-		case c.Name == s.Own && s.Own != "":
-			return nil
-		case c.Replication():
-			snap.Replication++
-			return nil
-		}
-		snap.ids = append(snap.ids, c.ID)
-		if c.Age <= youngAge && c.Command != "NULL" { // who ran nothing yet may be about to say its name
-			snap.young[c.ID] = c.Service()
-		}
-		services.Add(&c)
-		owners.Add(&c)
-		if c.Idle >= LeakIdle && !c.Blocked() && !c.Subscribed() {
-			snap.LongIdle[c.Service()]++
-		}
+	return snap
+}
+
+// clientList gathers the clients of a snapshot that is being made.
+type clientList struct {
+	snap             *Snapshot
+	own              string
+	services, owners *Groups
+}
+
+func (s *Snapshot) listClients(own string) *clientList {
+	s.LongIdle, s.young = map[string]int{}, map[int64]string{}
+	return &clientList{s, own, newGroups("service"), newGroups("service", "lib", "user")}
+}
+
+func (l *clientList) add(c Client) error {
+	switch {
+	case c.Name == l.own && l.own != "":
 		return nil
-	})
-	if !told {
-		snap.Connections = int64(services.Total().Clients + snap.Replication)
+	case c.Replication():
+		l.snap.Replication++
+		return nil
 	}
-	slices.Sort(snap.ids)
-	services.Sorted() // now, so that many may read them
-	owners.Sorted()
-	snap.Clients, snap.Owners = services, owners
-	return snap, err
+	l.snap.ids = append(l.snap.ids, c.ID)
+	if c.Age <= youngAge && c.Command != "NULL" { // who ran nothing yet may be about to say its name
+		l.snap.young[c.ID] = c.Service()
+	}
+	l.services.Add(&c)
+	l.owners.Add(&c)
+	if c.Idle >= LeakIdle && !c.Blocked() && !c.Subscribed() {
+		l.snap.LongIdle[c.Service()]++
+	}
+	return nil
+}
+
+// done ends the gathering.
+func (l *clientList) done() {
+	s := l.snap
+	if _, told := s.Info.Connections(); !told {
+		s.Connections = int64(l.services.Total().Clients + s.Replication)
+	}
+	slices.Sort(s.ids)
+	l.services.Sorted() // now, so that many may read them
+	l.owners.Sorted()
+	s.Clients, s.Owners = l.services, l.owners
 }
 
 // Rate gives by how much a counter of INFO grew a second from an earlier

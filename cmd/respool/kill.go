@@ -113,11 +113,7 @@ func (k *killCmd) work(ctx context.Context, probe *monitor.Probe) (*killReport, 
 
 // find lists the connections that match, those that are idle for longest first.
 func (k *killCmd) find(ctx context.Context, probe *monitor.Probe) (found []monitor.Client, err error) {
-	list, err := probe.Client().Do(ctx, "CLIENT", "LIST").Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("ask the server for its connections: %w", err)
-	}
-	err = monitor.EachClient(bytes.NewReader(list), func(c monitor.Client) error {
+	err = probe.EachClient(ctx, func(c monitor.Client) error {
 		if !untouchable(&c, probe.Own()) && k.matches(&c) {
 			found = append(found, c)
 		}
@@ -126,6 +122,9 @@ func (k *killCmd) find(ctx context.Context, probe *monitor.Probe) (found []monit
 	slices.SortStableFunc(found, func(a, b monitor.Client) int {
 		return cmp.Or(cmp.Compare(b.Idle, a.Idle), cmp.Compare(b.Age, a.Age))
 	})
+	if err != nil {
+		err = fmt.Errorf("ask the server for its connections: %w", err)
+	}
 	return found, err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -73,24 +74,20 @@ func (w *whoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer closeClient(probe.Client())
-	return w.look(ctx, probe.Client(), probe.Own(), groups)
+	return w.look(ctx, probe, groups)
 }
 
-func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups *monitor.Groups) error {
-	replies, err := c.Pipeline().Do("INFO").Do("CLIENT", "LIST").Exec(ctx)
-	if err != nil {
+func (w *whoCmd) look(ctx context.Context, probe *monitor.Probe, groups *monitor.Groups) error {
+	text, err := probe.Client().Do(ctx, "INFO").Text()
+	var se *respool.ServerError
+	if err != nil && !errors.As(err, &se) { // where an ACL forbids it the list alone counts
 		return err
 	}
-	text, _ := replies[0].Text() // where an ACL forbids it the list alone counts
 	info := monitor.ParseInfo(text)
-	list, err := replies[1].Text()
-	if err != nil {
-		return fmt.Errorf("ask the server for its connections: %w", err)
-	}
-	r := whoReport{Addr: c.Stats().Addr, Server: info.Server(), By: w.By, Groups: []whoGroup{}}
+	r := whoReport{Addr: probe.Client().Stats().Addr, Server: info.Server(), By: w.By, Groups: []whoGroup{}}
 	r.MaxClients, _ = info.MaxClients()
-	err = monitor.EachClient(strings.NewReader(list), func(one monitor.Client) error {
-		if one.Name == own {
+	err = probe.EachClient(ctx, func(one monitor.Client) error {
+		if one.Name == probe.Own() {
 			return nil
 		}
 		r.Connections++
@@ -100,7 +97,7 @@ func (w *whoCmd) look(ctx context.Context, c *respool.Client, own string, groups
 		return nil
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("ask the server for its connections: %w", err)
 	}
 	r.Matching = groups.Total().Clients
 	for i, g := range groups.Sorted() {

@@ -1,6 +1,8 @@
 package lane
 
 import (
+	"sync/atomic"
+
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -36,6 +38,9 @@ type input struct {
 	largest int // the largest frame read whole: so much may be trusted next time
 	frames  []frame
 	poll    poller
+
+	parts   atomic.Pointer[func(part []byte)] // takes large replies piece by piece; nil: they are gathered in big
+	parting bool                              // such a reply is under way
 }
 
 // fill reads once and finds the frames that are whole now. Frames may be
@@ -88,6 +93,10 @@ func (in *input) scan(at int) error {
 			break
 		}
 		f := frame{b: in.buf[in.r:at], push: in.scanner.Kind() == resp.Push}
+		if in.parting {
+			in.part(f.b)
+			in.parting = false
+		}
 		if in.big != nil {
 			f.b, f.owned = append(in.big, f.b...), true
 			in.big = nil
@@ -107,15 +116,33 @@ func (in *input) setAside() {
 	if len(part) == 0 {
 		return
 	}
+	if in.parting {
+		in.part(part)
+		in.r, in.w = 0, 0
+		return
+	}
 	if in.big == nil {
 		whole := in.scanner.Size() + in.scanner.Need()
 		if whole <= bigFrame {
+			return
+		}
+		if in.parts.Load() != nil && resp.Kind(part[0]) != resp.Push {
+			in.parting = true
+			in.part(part)
+			in.r, in.w = 0, 0
 			return
 		}
 		in.big = make([]byte, 0, int(min(whole, int64(max(bigStart, in.largest)))))
 	}
 	in.big = append(in.big, part...)
 	in.r, in.w = 0, 0
+}
+
+// part hands a piece of a large reply on.
+func (in *input) part(b []byte) {
+	if fn := in.parts.Load(); fn != nil {
+		(*fn)(b)
+	}
 }
 
 // fillBig reads straight into the large frame, and never beyond its end.
