@@ -244,6 +244,7 @@ func (tr *trial) checkSockets() {
 	t.Helper()
 	for i, w := range tr.nodes {
 		if peak := w.Peak(); peak > tr.limit {
+			tr.t.Log(w.AtPeak())
 			t.Errorf("node %d counted %d connections at peak: want %d at most", i, peak, tr.limit)
 		}
 	}

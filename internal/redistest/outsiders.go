@@ -14,15 +14,14 @@ import (
 // whose socket it is. Where that can't be told, since the other side has closed
 // it or this package was just dialing, a connection without a name counts when it stays: a
 // server that was paused finds what sentinels gave up meanwhile.
-func (s *Server) outsiders() (int, error) {
+func (s *Server) outsiders() (n int, seen string, err error) {
 	begun := s.dialsBegun.Load()
 	quiet := begun == s.dialsEnded.Load()
 	list, err := s.TryDo("CLIENT", "LIST")
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	quiet = quiet && begun == s.dialsBegun.Load() // else one without a name may be this package's
-	n := 0
 	unnamed, now := map[string]time.Time{}, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,21 +36,23 @@ func (s *Server) outsiders() (int, error) {
 		case strings.ContainsAny(f["flags"], "SM"):
 		case name != "":
 			n++
+			seen += line
 		default:
-			mine, known := owned(f["addr"], s.relatives())
+			mine, known := owned(f["addr"], f["laddr"], s.relatives())
 			known = known && quiet
-			since, seen := s.unnamed[f["id"]]
-			if !seen {
+			since, before := s.unnamed[f["id"]]
+			if !before {
 				since = now
 			}
 			unnamed[f["id"]] = since
 			if known && !mine || !known && now.Sub(since) > staysFor {
 				n++
+				seen += line
 			}
 		}
 	}
 	s.unnamed = unnamed
-	return n, nil
+	return n, seen, nil
 }
 
 // staysFor is from when on a connection whose owner can't be told counts.
@@ -80,7 +81,7 @@ func (s *Server) WatchOutsiders() *ClientWatch { return s.watch(s.outsiders) }
 func (s *Server) WaitOutsiders(t testing.TB, n int, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
-		got, err := s.outsiders()
+		got, _, err := s.outsiders()
 		if err == nil && got == n {
 			return
 		}

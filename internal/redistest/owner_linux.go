@@ -8,27 +8,35 @@ import (
 	"strings"
 )
 
-// owned reports whether the socket with the local address addr, an IPv4 one, belongs to one of the
-// processes, and whether that could be told.
-func owned(addr string, pids []int) (mine, known bool) {
-	host, port, _ := strings.Cut(addr, ":")
-	n, err := strconv.Atoi(port)
-	var a, b, c, d byte
-	if _, serr := fmt.Sscanf(host, "%d.%d.%d.%d", &a, &b, &c, &d); serr != nil || err != nil {
+// owned reports whether the socket that leads from one address to another, both IPv4, belongs to one
+// of the processes, and whether that could be told. One address alone does not
+// tell: sockets to several servers may share a port.
+func owned(from, to string, pids []int) (mine, known bool) {
+	local, ok := kernelAddr(from)
+	remote, ok2 := kernelAddr(to)
+	if !ok || !ok2 {
 		return false, false
 	}
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return false, false
 	}
-	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", d, c, b, a, n) // in the kernel's byte order
 	for line := range strings.Lines(string(table)) {
 		f := strings.Fields(line)
-		if len(f) > 9 && f[1] == local && f[9] != "0" {
+		if len(f) > 9 && f[1] == local && f[2] == remote && f[9] != "0" {
 			return holds(pids, "socket:["+f[9]+"]"), true
 		}
 	}
 	return false, false // closed on its side already
+}
+
+// kernelAddr writes an address as the kernel does, in its byte order.
+func kernelAddr(addr string) (text string, ok bool) {
+	host, port, _ := strings.Cut(addr, ":")
+	n, err := strconv.Atoi(port)
+	var a, b, c, d byte
+	_, serr := fmt.Sscanf(host, "%d.%d.%d.%d", &a, &b, &c, &d)
+	return fmt.Sprintf("%02X%02X%02X%02X:%04X", d, c, b, a, n), err == nil && serr == nil
 }
 
 // holds reports whether one of the processes has the file open.

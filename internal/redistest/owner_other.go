@@ -2,4 +2,4 @@
 
 package redistest
 
-func owned(string, []int) (mine, known bool) { return false, false }
+func owned(string, string, []int) (mine, known bool) { return false, false }

@@ -11,13 +11,14 @@ import (
 // safe for concurrent use.
 type ClientWatch struct {
 	s    *Server
-	look func() (int, error)
+	look func() (n int, seen string, err error)
 	stop chan struct{}
 	once sync.Once
 	done sync.WaitGroup
 
 	mu      sync.Mutex
 	peak    int
+	atPeak  string // what was seen then, where that is told
 	samples int
 }
 
@@ -28,10 +29,13 @@ const sampleEvery = 2 * time.Millisecond
 // the server is down it samples nothing. The watch ends with Stop, or with the
 // server's test.
 func (s *Server) WatchClients() *ClientWatch {
-	return s.watch(s.count)
+	return s.watch(func() (int, string, error) {
+		n, err := s.count()
+		return n, "", err
+	})
 }
 
-func (s *Server) watch(look func() (int, error)) *ClientWatch {
+func (s *Server) watch(look func() (int, string, error)) *ClientWatch {
 	w := &ClientWatch{s: s, look: look, stop: make(chan struct{})}
 	w.done.Go(w.run)
 	s.t.Cleanup(w.end)
@@ -47,12 +51,14 @@ func (w *ClientWatch) run() {
 			return
 		case <-tick.C:
 		}
-		n, err := w.look()
+		n, seen, err := w.look()
 		if err != nil {
 			continue
 		}
 		w.mu.Lock()
-		w.peak = max(w.peak, n)
+		if n > w.peak {
+			w.peak, w.atPeak = n, seen
+		}
 		w.samples++
 		w.mu.Unlock()
 	}
@@ -68,6 +74,13 @@ func (w *ClientWatch) Peak() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.peak
+}
+
+// AtPeak lists the connections that counted at the peak, for WatchOutsiders.
+func (w *ClientWatch) AtPeak() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.atPeak
 }
 
 // Stop ends the sampling and gives the peak. A watch that took no sample at
