@@ -409,6 +409,12 @@ func TestReload(t *testing.T) {
 	// Other rules: who was told is not told again.
 	change(fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL)+listen, "in force")
 	hook.until(t, "firing occupancy-high")
+	// A sink beside it hears of what there is, and the one that stays nothing.
+	third := newReceiver(t)
+	both := fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL) + listen
+	change(strings.Replace(both, "tell: [", fmt.Sprintf("tell: [{webhook: {url: %q}}, ", third.URL), 1), "in force")
+	third.until(t, "firing occupancy-critical")
+	third.until(t, "firing occupancy-high")
 	// Another sink hears of what there is. Another period begins anew to look.
 	change(fmt.Sprintf(text, s.URL(), "30ms", "{for: 10ms, keep: 10ms}", second.URL)+listen, "in force")
 	second.until(t, "firing occupancy-critical")

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +25,7 @@ type watcher struct {
 	sampler  *monitor.Sampler
 	stop     func() // ends the sampler, and waits for that
 	judge    *monitor.Judge
-	queues   []*notify.Queue
-	closers  []func()
+	tellers  []*teller
 }
 
 // flushLimit is how long alerts that are not sent yet may hold up an end.
@@ -38,19 +38,15 @@ func newWatcher(s settings, log *slog.Logger) (*watcher, error) {
 }
 
 // apply goes over to other settings. Where that fails nothing changes. Alerts
-// that fire go on, and nobody is told of them twice.
+// that fire go on, and no sink that stays as it is is told of them twice.
 func (w *watcher) apply(s settings) error {
 	judge, err := monitor.NewJudge(s.rules)
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	first := w.judge == nil
+	first := w.judge == nil // it is set by the goroutine that applies alone
 	again := first || !sameSampler(&w.settings.sampler, &s.sampler)
-	tell := first || !reflect.DeepEqual(w.settings.sinks, s.sinks)
-	w.mu.Unlock()
-
-	var sampler *monitor.Sampler
+	sampler := w.sampler
 	if again {
 		cfg := s.sampler
 		cfg.OnState = w.look
@@ -58,42 +54,41 @@ func (w *watcher) apply(s settings) error {
 			return err
 		}
 	}
-	var queues []*notify.Queue
-	var closers []func()
-	if tell {
-		if queues, closers, err = w.openSinks(s.sinks); err != nil {
-			return err
-		}
+	tellers, err := w.openSinks(s.sinks)
+	if err != nil {
+		return err
 	}
 	if again && !first {
 		w.stop() // before the lock: the last look may wait for it
 	}
 	w.mu.Lock()
-	old, oldClosers := w.queues, w.closers
-	w.settings = s
-	if tell {
-		w.queues, w.closers = queues, closers
-	} else {
-		old, oldClosers = nil, nil
-	}
-	var over []monitor.Alert
+	old := w.tellers
+	w.settings, w.tellers = s, tellers
 	if !first {
-		over = judge.Adopt(w.judge, time.Now())
-		if tell {
-			w.tellLocked(firing(judge)) // who is new hears of what there is
+		over := judge.Adopt(w.judge, time.Now())
+		for _, t := range old {
+			t.queue.Tell(w.signed(over)...)
+		}
+		for _, t := range tellers {
+			if !slices.Contains(old, t) {
+				t.queue.Tell(w.signed(firing(judge))...) // who is new hears of what there is
+			}
 		}
 	}
 	w.judge = judge
-	w.tellLocked(over)
-	for _, q := range old {
-		q.Tell(over...)
-	}
 	if again {
 		w.sampler, w.stop = sampler, begin(sampler)
 	}
 	w.mu.Unlock()
-	closeQueues(old, oldClosers)
+	closeAll(slices.DeleteFunc(old, func(t *teller) bool { return slices.Contains(tellers, t) }))
 	return nil
+}
+
+// teller is a sink with its queue.
+type teller struct {
+	settings sinkSettings
+	queue    *notify.Queue
+	close    func() // of the sink
 }
 
 func firing(j *monitor.Judge) (list []monitor.Alert) {
@@ -123,19 +118,27 @@ func sameSampler(a, b *monitor.SamplerConfig) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-func (w *watcher) openSinks(list []sinkSettings) (queues []*notify.Queue, closers []func(), err error) {
+// openSinks makes the sinks, or takes those that there are already.
+func (w *watcher) openSinks(list []sinkSettings) (tellers []*teller, err error) {
+	var made []*teller
 	for _, s := range list {
+		at := slices.IndexFunc(w.tellers, func(t *teller) bool { return reflect.DeepEqual(t.settings, s) && !slices.Contains(tellers, t) })
+		if at >= 0 {
+			tellers = append(tellers, w.tellers[at])
+			continue
+		}
 		sink, err := s.sink(w.log)
 		if err != nil {
-			closeQueues(queues, closers)
-			return nil, nil, err
+			closeAll(made)
+			return nil, err
 		}
-		queues = append(queues, notify.NewQueue(sink, notify.QueueConfig{}))
+		t := &teller{settings: s, queue: notify.NewQueue(sink, notify.QueueConfig{}), close: func() {}}
 		if c, ok := sink.(interface{ Close() }); ok {
-			closers = append(closers, c.Close)
+			t.close = c.Close
 		}
+		made, tellers = append(made, t), append(tellers, t)
 	}
-	return queues, closers, nil
+	return tellers, nil
 }
 
 // sink makes what is told of alerts.
@@ -151,18 +154,18 @@ func (s *sinkSettings) sink(log *slog.Logger) (notify.Sink, error) {
 	return notify.Log{Logger: log}, nil
 }
 
-// closeQueues sends what waits, all queues at a time.
-func closeQueues(queues []*notify.Queue, closers []func()) {
+// closeAll sends what waits, all queues at a time.
+func closeAll(tellers []*teller) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, q := range queues {
-		wg.Go(func() { _ = q.Close(ctx) })
+	for _, t := range tellers {
+		wg.Go(func() {
+			_ = t.queue.Close(ctx)
+			t.close()
+		})
 	}
 	wg.Wait()
-	for _, c := range closers {
-		c()
-	}
 }
 
 // look judges a new state.
@@ -174,16 +177,18 @@ func (w *watcher) look(st *monitor.State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v.Ceilings, v.Reserve = w.settings.ceilings, w.settings.reserve
-	w.tellLocked(w.judge.Look(v))
+	changed := w.signed(w.judge.Look(v))
+	for _, t := range w.tellers {
+		t.queue.Tell(changed...)
+	}
 }
 
-func (w *watcher) tellLocked(alerts []monitor.Alert) {
+// signed puts into alerts who tells of them.
+func (w *watcher) signed(alerts []monitor.Alert) []monitor.Alert {
 	for i := range alerts {
 		alerts[i].Instance = w.settings.instance
 	}
-	for _, q := range w.queues {
-		q.Tell(alerts...)
-	}
+	return alerts
 }
 
 // state is what is known now.
@@ -197,15 +202,15 @@ func (w *watcher) state() *monitor.State {
 func (w *watcher) alerts() []monitor.Alert {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.judge.Alerts()
+	return w.signed(w.judge.Alerts())
 }
 
 // queueStats is what became of what the sinks were told.
 func (w *watcher) queueStats() (list []notify.Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, q := range w.queues {
-		list = append(list, q.Stats())
+	for _, t := range w.tellers {
+		list = append(list, t.queue.Stats())
 	}
 	return list
 }
@@ -220,7 +225,7 @@ func (w *watcher) every() time.Duration {
 // close ends all, and sends what waits to be sent.
 func (w *watcher) close() {
 	w.stop()
-	closeQueues(w.queues, w.closers)
+	closeAll(w.tellers)
 }
 
 // checkListen says whether pages can be served at an address.
