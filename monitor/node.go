@@ -54,7 +54,7 @@ func (n *node) watch(ctx context.Context, told chan<- NodeState) {
 const closeLimit = 2 * time.Second
 
 // lookLimit bounds a look that the options do not bound.
-const lookLimit = 10 * time.Second
+const lookLimit = 5 * time.Second
 
 func (n *node) look(ctx context.Context) {
 	clients := n.cfg.ListEvery != respool.Never && time.Since(n.listed) >= n.listEvery()
@@ -71,6 +71,9 @@ func (n *node) look(ctx context.Context) {
 	}
 	if clients {
 		n.listed = snap.At
+		if snap.Clients == nil { // not any more: what is old is not judged
+			n.state.Before, n.state.List, n.state.churn = nil, nil, nil
+		}
 	}
 	n.take(snap)
 }

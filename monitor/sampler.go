@@ -79,12 +79,14 @@ func (s *Sampler) Own() string { return s.own }
 func (s *Sampler) Run(ctx context.Context) error {
 	r := &sampling{s: s, ctx: ctx, told: make(chan NodeState), nodes: map[string]*watched{}}
 	defer r.wg.Wait()
+	tick := time.NewTicker(min(s.cfg.Every, time.Second))
+	defer tick.Stop()
 	if s.cfg.Options.Sentinel == nil {
 		addr := cmp.Or(s.cfg.Options.Addr, "localhost:6379")
 		if err := r.begin(addr, func() int64 { return 1 }); err != nil {
 			return err
 		}
-		r.loop(nil, nil)
+		r.loop(nil, tick.C)
 		return nil
 	}
 	c, err := respool.New(s.cfg.Options)
@@ -103,8 +105,6 @@ func (s *Sampler) Run(ctx context.Context) error {
 			pause(ctx, max(s.cfg.Every, time.Second))
 		}
 	})
-	tick := time.NewTicker(min(s.cfg.Every, time.Second))
-	defer tick.Stop()
 	r.loop(c, tick.C)
 	return nil
 }
@@ -149,7 +149,8 @@ func (r *sampling) begin(addr string, owned func() int64) error {
 }
 
 // loop takes in what the nodes tell, and looks with each tick which nodes
-// there are, if c knows that.
+// there are, if c knows that. While a look hangs the last state is told again:
+// what lasts has to be judged by time.
 func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 	for {
 		select {
@@ -164,7 +165,7 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 				r.publish()
 			}
 		case <-tick:
-			if r.discover(c) {
+			if c != nil && r.discover(c) || time.Since(r.s.State().At) >= max(r.s.cfg.Every, time.Second) {
 				r.publish()
 			}
 		}

@@ -180,6 +180,24 @@ func hold(t *testing.T, s *redistest.Server, n int) {
 	}
 }
 
+func TestSamplerGoesOnWhileALookHangs(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	sm := startSampler(t, s.URL(), nil)
+	sm.until(t, "up", up)
+	s.Pause()
+	st := sm.until(t, "down", func(st *monitor.State) bool { return !st.Nodes[0].Up })
+	since := st.Nodes[0].Since
+	for range 3 { // told again and again meanwhile
+		next := sm.until(t, "told again", func(now *monitor.State) bool { return now.At.Sub(st.At) >= time.Second })
+		if next.Nodes[0].Up || !next.Nodes[0].Since.Equal(since) {
+			t.Errorf("%+v", next.Nodes[0])
+		}
+		st = next
+	}
+	s.Resume()
+	sm.until(t, "up again", up)
+}
+
 func TestSamplerWithFewRights(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 77})
 	s.Do("ACL", "SETUSER", "least", "on", ">pw", "resetchannels", "-@all", "+ping", "+hello", "+info", "+client|list", "+client|setname")
@@ -215,8 +233,8 @@ func TestSamplerLeavesLargeListsOut(t *testing.T) {
 	sm.until(t, "up", up)
 	hold(t, s, 5)
 	st := sm.until(t, "too many", func(st *monitor.State) bool { return st.Nodes[0].Refused["CLIENT LIST"] != "" })
-	if text := st.Nodes[0].Refused["CLIENT LIST"]; !strings.Contains(text, "above 4") {
-		t.Error(text)
+	if text := st.Nodes[0].Refused["CLIENT LIST"]; !strings.Contains(text, "above 4") || st.Nodes[0].List != nil {
+		t.Error(text, st.Nodes[0].List)
 	}
 }
 
