@@ -32,16 +32,12 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 	if err := l.enter(ctx, &opt, load{replies: 1}, args); err != nil {
 		return nil, err
 	}
-	start := len(l.wbuf)
-	buf, err := resp.AppendCommand(l.wbuf, args)
+	size, err := l.encodeLocked(args)
 	if err != nil {
-		l.grantLocked()
-		l.unlockDrained()
 		return nil, err
 	}
-	l.wbuf = buf
 	q := l.newRequest()
-	flush, read, company := l.enqueueLocked(ctx, q, 1, len(buf)-start, opt)
+	flush, read, company := l.enqueueLocked(ctx, q, 1, size, opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		return nil, err
@@ -49,6 +45,20 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 	frame := q.frame
 	l.recycle(q)
 	return frame, nil
+}
+
+// encodeLocked appends a command to what is to be written, and gives its size.
+// Where that can't be done it unlocks mu.
+func (l *Lane) encodeLocked(args []any) (size int, err error) {
+	buf, err := resp.AppendCommand(l.wbuf, args)
+	if err != nil {
+		l.grantLocked()
+		l.unlockDrained()
+		return 0, err
+	}
+	size = len(buf) - len(l.wbuf)
+	l.wbuf = buf
+	return size, nil
 }
 
 // DoRaw sends commands that are encoded already, in one piece, and waits for

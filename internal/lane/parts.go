@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-
-	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // errBusy refuses parts on a lane that is shared.
@@ -26,14 +24,10 @@ func (l *Lane) DoParts(ctx context.Context, args []any, opt Options, part func(b
 		l.unlockDrained()
 		return nil, l.failure("write", false, errBusy)
 	}
-	start := len(l.wbuf)
-	buf, err := resp.AppendCommand(l.wbuf, args)
+	size, err := l.encodeLocked(args)
 	if err != nil {
-		l.grantLocked()
-		l.unlockDrained()
 		return nil, err
 	}
-	l.wbuf = buf
 	var mu sync.Mutex
 	over := false // the caller is gone
 	fn := func(b []byte) {
@@ -45,7 +39,7 @@ func (l *Lane) DoParts(ctx context.Context, args []any, opt Options, part func(b
 	}
 	l.in.parts.Store(&fn)
 	q := l.newRequest()
-	flush, read, company := l.enqueueLocked(ctx, q, 1, len(buf)-start, opt)
+	flush, read, company := l.enqueueLocked(ctx, q, 1, size, opt)
 	l.mu.Unlock()
 	err = l.await(ctx, q, flush, read, company)
 	mu.Lock()
