@@ -45,6 +45,7 @@ type doctorReport struct {
 	SecondsRun  float64           `json:"seconds_between_looks"`
 	Rates       *ratesReport      `json:"a_second,omitempty"` // not there where the server does not tell
 	Clients     *clientsReport    `json:"clients,omitempty"`  // not there where CLIENT LIST was not asked
+	Holders     []holderReport    `json:"holders,omitempty"`  // the largest services
 	Findings    []monitor.Finding `json:"findings"`
 	NotAsked    []string          `json:"not_asked,omitempty"`
 }
@@ -100,6 +101,7 @@ func (d *doctorCmd) report(ctx context.Context, probe *monitor.Probe) (*doctorRe
 	if after.Clients != nil {
 		g := after.Clients.Total()
 		rep.Clients = &clientsReport{g.Active, g.Blocked, g.Subscribed, g.Idle}
+		rep.Holders = holdersBetween(before, after)
 	}
 	refused := probe.Refused()
 	for _, what := range slices.Sorted(maps.Keys(refused)) {
@@ -120,6 +122,44 @@ type clientsReport struct {
 	Idle       int `json:"idle"`
 }
 
+// holderReport is a service with its connections.
+type holderReport struct {
+	Service string   `json:"service"`
+	Clients int      `json:"connections"`
+	Change  *float64 `json:"change_per_minute,omitempty"` // not there where it is not known
+}
+
+// mostHeld is how many services are named.
+const mostHeld = 5
+
+func holdersBetween(before, after *monitor.Snapshot) (list []holderReport) {
+	for _, g := range after.Clients.Sorted() {
+		if len(list) == mostHeld {
+			break
+		}
+		h := holderReport{Service: g.Key[0], Clients: g.Clients}
+		if took := after.At.Sub(before.At).Minutes(); before.Clients != nil && before.SameRun(after) && took > 0 {
+			change := float64(g.Clients-before.Clients.Of(g.Key...)) / took
+			h.Change = &change
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// held tells in a line who holds the connections.
+func (rep *doctorReport) held() string {
+	var parts []string
+	for _, h := range rep.Holders {
+		part := fmt.Sprintf("%s %d", printable(h.Service), h.Clients)
+		if h.Change != nil && *h.Change != 0 {
+			part += fmt.Sprintf(" (%+.0f a minute)", *h.Change)
+		}
+		parts = append(parts, part)
+	}
+	return "held by " + strings.Join(parts, ", ")
+}
+
 // facts are what was seen, in a line.
 func (rep *doctorReport) facts() string {
 	var parts []string
@@ -136,6 +176,9 @@ func (rep *doctorReport) print() {
 	fmt.Printf("%s\n%s, %s, two looks %.1f s apart\n", rep.Verdict, rep.Addr, rep.Server, rep.SecondsRun)
 	if facts := rep.facts(); facts != "" {
 		fmt.Println(facts)
+	}
+	if len(rep.Holders) > 0 {
+		fmt.Println(rep.held())
 	}
 	for _, f := range rep.Findings {
 		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), printable(f.What), printable(f.Evidence), f.Remedy)

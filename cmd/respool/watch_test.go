@@ -356,6 +356,16 @@ func checkDoctor(t *testing.T, url string, leak *crowd) {
 	if strings.Contains(text, "fixed") {
 		t.Errorf("the fixed pool is blamed: %s", text)
 	}
+	holders := map[string]holderReport{}
+	for _, h := range r.Holders {
+		holders[h.Service] = h
+	}
+	if h := holders["fixed"]; h.Clients != 40 || *h.Change != 0 {
+		t.Errorf("the fixed pool: %+v", h)
+	}
+	if h := holders["leaky"]; h.Clients < 60 || *h.Change < 60 {
+		t.Errorf("the leak: %+v", h)
+	}
 }
 
 // checkWho wants the sums of who and of CLIENT LIST to agree.
