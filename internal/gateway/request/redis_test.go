@@ -1,0 +1,119 @@
+//go:build unix
+
+package request_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// replies sends in on a connection of its own, says that this is all, and gives
+// what the server answers until it closes.
+func replies(t fataler, server *redistest.Server, in string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", server.PlainAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, in); err != nil {
+		t.Fatalf("%.80q: %v", in, err)
+	}
+	_ = conn.(*net.TCPConn).CloseWrite() // fails if the server has closed already
+	out, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatalf("%.80q: %v", in, err)
+	}
+	return string(out)
+}
+
+// compare checks that the server answers in as it does the requests that the
+// scanner reads in it, and the scanner's error behind them.
+func compare(t fataler, server *redistest.Server, in string, unauthenticated bool) {
+	t.Helper()
+	got := scan(t, &request.Scanner{Unauthenticated: unauthenticated}, []byte(in), entire)
+	want := replies(t, server, strings.Join(got.requests, ""))
+	protocolErr := new(request.ProtocolError)
+	switch {
+	case errors.As(got.cause, &protocolErr):
+		want += "-" + protocolErr.Reply() + "\r\n"
+	case got.cause == request.ErrAttack:
+		want = "" // replies that are still to be sent are lost
+	case got.cause != nil:
+		t.Fatalf("%.80q: %v", in, got.cause)
+	}
+	if answer := replies(t, server, in); answer != want {
+		t.Errorf("%.200q: the server answers %.300q: want %.300q", in, answer, want)
+	}
+}
+
+func TestRedisReadsTheSame(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Config{})
+	for _, c := range streams {
+		compare(t, server, c.in, false)
+	}
+	for _, in := range attacks {
+		compare(t, server, "PING\r\n"+in, false)
+		compare(t, server, in, false)
+	}
+	for c := range 256 {
+		compare(t, server, fmt.Sprintf("*1\r\n%c1\r\n", byte(c)), false)
+	}
+}
+
+func TestRedisReadsAnyStreamTheSame(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Config{})
+	rapid.Check(t, func(rt *rapid.T) { compare(rt, server, stream().Draw(rt, "in"), false) })
+}
+
+func TestRedisUnquotesTheSame(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Config{})
+	piece := rapid.SampledFrom([]string{
+		"a", "b", " ", " ", "\t", "\v", "\f", "\r", "\"", "\"", "'", "'", `\`, `\x41`, `\xfg`, `\x`, `\n`, `\q`, `\"`, `\'`, "\xff", "*", "é",
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		words := strings.Join(rapid.SliceOfN(piece, 0, 15).Draw(rt, "words"), "")
+		compare(rt, server, `EVAL "return ARGV" 0 `+words+"\r\n", false)
+	})
+}
+
+func TestRedisLimitsUnauthenticatedClientsTheSame(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Config{Password: "secret"})
+	for _, in := range []string{
+		strict(make([]string, 10)),
+		strict(make([]string, 11)),
+		strict([]string{"ECHO", strings.Repeat("a", 16384)}),
+		strict([]string{"ECHO", strings.Repeat("a", 16385)})[:40],
+		"*2147483648\r\n",
+		"*1\r\n$536870913\r\n",
+		"*-5\r\nPING\r\n",
+		"POST /\r\n",
+	} {
+		compare(t, server, in, true)
+	}
+	// Inline commands are not limited.
+	if answer := replies(t, server, "PING "+strings.Repeat("a ", 20)+"\n"); !strings.HasPrefix(answer, "-NOAUTH") {
+		t.Errorf("20 words: the server answers %q", answer)
+	}
+	// Redis 7 takes more arguments than the default of Limits, and no more than fit 31 bits.
+	if answer := replies(t, server, "AUTH secret\r\n*2147483647\r\n$1\r\na\r\n"); answer != "+OK\r\n" {
+		t.Errorf("2147483647 arguments: the server answers %q", answer)
+	}
+}
