@@ -487,31 +487,46 @@ func TestWatchShowsWhatHappensToTheServer(t *testing.T) {
 	}
 }
 
-// A failover is no trouble of anybody's.
-func TestWatchThroughAFailover(t *testing.T) {
+// serviceWatch watches a service, and tells when all its nodes are as they should be.
+type serviceWatch struct {
+	*watching
+	set  *redistest.SentinelSet
+	hook *receiver
+}
+
+func watchService(t *testing.T, rules string) *serviceWatch {
+	t.Helper()
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	hook := newReceiver(t)
-	w := watch(t, fmt.Sprintf("url: %q\nevery: 50ms\nlist_every: 50ms\ntell: [{webhook: {url: %q}}]\n", set.URL(), hook.URL))
-	healthy := func() (primary string) {
-		for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-			r := w.snapshot(t)
-			roles := map[string]int{}
-			for _, n := range r.Nodes {
-				if n.Up {
-					roles[n.Role]++
-				}
-			}
-			if roles["primary"] == 1 && roles["replica"] == 2 {
-				return r.Nodes[0].Addr
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%+v", r)
+	return &serviceWatch{watch(t, fmt.Sprintf("url: %q\nevery: 50ms\nlist_every: 50ms\nrules: %s\ntell: [{webhook: {url: %q}}]\n", set.URL(), rules, hook.URL)), set, hook}
+}
+
+// primary waits until a primary and so many replicas are up, and gives the primary's address.
+func (w *serviceWatch) primary(t *testing.T, replicas int) string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		r := w.snapshot(t)
+		roles := map[string]int{}
+		for _, n := range r.Nodes {
+			if n.Up {
+				roles[n.Role]++
 			}
 		}
+		if roles["primary"] == 1 && roles["replica"] == replicas {
+			return r.Nodes[0].Addr
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", r)
+		}
 	}
-	before := healthy()
-	set.Failover()
-	for end := time.Now().Add(time.Minute); healthy() == before; {
+}
+
+// A failover is no trouble of anybody's.
+func TestWatchThroughAFailover(t *testing.T) {
+	w := watchService(t, "{}")
+	before := w.primary(t, 2)
+	w.set.Failover()
+	for end := time.Now().Add(time.Minute); w.primary(t, 2) == before; {
 		if time.Now().After(end) {
 			t.Fatal("the old primary is shown still")
 		}
@@ -519,8 +534,34 @@ func TestWatchThroughAFailover(t *testing.T) {
 	if err := w.stop(); err != nil {
 		t.Error(err)
 	}
-	if got := hook.told(); len(got) != 0 {
+	if got := w.hook.told(); len(got) != 0 {
 		t.Errorf("false alerts: %q", got)
+	}
+}
+
+// A primary that is killed is down, and the others are not.
+func TestWatchThroughAKilledPrimary(t *testing.T) {
+	w := watchService(t, "{down: {for: 100ms, keep: 100ms}}")
+	before := w.primary(t, 2)
+	old := w.set.NodeAt(before)
+	old.Kill()
+	w.hook.until(t, "firing down")
+	if now := w.primary(t, 1); now == before {
+		t.Error("the old primary is shown still")
+	}
+	old.Restart()
+	w.hook.until(t, "resolved down")
+	w.primary(t, 2)
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := w.hook.told(); !slices.Equal(got, []string{"firing down", "resolved down"}) {
+		t.Errorf("told %q", got)
+	}
+	for _, a := range w.hook.got {
+		if a.Node != before || a.Service != w.set.Name() {
+			t.Errorf("%+v", a)
+		}
 	}
 }
 
