@@ -46,6 +46,9 @@ var narrow = map[string][]string{
 	"internal/wire":         {"resp"},
 	"internal/lane":         {"resp", "internal/wire"},
 	"internal/pool":         {"resp", "internal/wire", "internal/lane"},
+
+	"internal/gateway/request": {"resp"},
+	"internal/gateway/session": {"resp", "internal/command"},
 }
 
 // tests are packages for tests alone: no other package may import them. They

@@ -1,0 +1,167 @@
+package session
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+const (
+	defaultUser   = "default"
+	wrongPassword = "-WRONGPASS invalid username-password pair or user is disabled."
+	noPassword    = "AUTH <password> called without any password configured for the default user." +
+		" Are you sure your configuration is correct?"
+	helloNoAuth = "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass>" +
+		" option can be used to authenticate the client and select the RESP protocol version at the same time"
+	badName = "Client names cannot contain spaces, newlines or special characters."
+)
+
+// hello is what a HELLO asks for.
+type hello struct {
+	proto       int // 0: as before
+	credentials *Credentials
+	name        string
+	named       bool
+	wrong       string // the error that ends it, once what stands before is carried out
+}
+
+func (s *Session) auth(r request) Step {
+	switch {
+	case len(r.args) > 3:
+		return failure("syntax error")
+	case len(r.args) == 3:
+		return s.identify(Credentials{string(r.args[1]), string(r.args[2])}, nil)
+	case !s.cfg.NeedAuth:
+		return failure(noPassword)
+	}
+	return s.identify(Credentials{defaultUser, string(r.args[1])}, nil)
+}
+
+func (s *Session) identify(c Credentials, h *hello) Step {
+	return Step{
+		Kind: Identify, Barrier: true, OnPin: s.pins != 0, Credentials: &c, hello: h,
+		after: (*Session).identified,
+	}
+}
+
+// identified takes credentials that are right, unless Redis said otherwise.
+func (s *Session) identified(step *Step, frames [][]byte) Outcome {
+	if len(frames) > 0 && isError(frames[0]) {
+		return Outcome{Reply: frames[0]}
+	}
+	s.authed = true
+	s.tainted = s.tainted || step.OnPin
+	s.key.User = step.Credentials.User
+	if step.hello != nil {
+		return Outcome{Reply: s.greet(step.hello)}
+	}
+	return Outcome{Reply: replyOK}
+}
+
+func (s *Session) helloCommand(r request) Step {
+	h, text := parseHello(r.args)
+	switches := h.wrong == "" && h.proto != 0 && h.proto != s.key.Proto
+	switch {
+	case text != "":
+		return failure(text)
+	case h.credentials != nil && s.pins != 0 && switches:
+		return failure("respool: HELLO cannot change user and protocol while the connection is held for WATCH or CLIENT TRACKING")
+	case h.credentials != nil:
+		return s.identify(*h.credentials, &h)
+	case !s.authed && h.wrong == "":
+		h.wrong = helloNoAuth
+	case s.pins != 0 && switches:
+		s.tainted = true
+		return Step{
+			Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: helloRequest(h.proto),
+			hello: &h, after: (*Session).switched,
+		}
+	}
+	return Step{Barrier: switches && s.authed, Reply: s.greet(&h)}
+}
+
+func (s *Session) switched(step *Step, frames [][]byte) Outcome {
+	if isError(frames[0]) {
+		return Outcome{Reply: frames[0]}
+	}
+	return Outcome{Reply: s.greet(step.hello)}
+}
+
+// changesMore is whether a HELLO changes the user or the protocol.
+func changesMore(args [][]byte, proto int) bool {
+	h, text := parseHello(args)
+	return text == "" && (h.credentials != nil || h.wrong == "" && h.proto != 0 && h.proto != proto)
+}
+
+// parseHello reads HELLO with its options; text is the error, if it is wrong from the start.
+func parseHello(args [][]byte) (h hello, text string) {
+	if len(args) < 2 {
+		return h, ""
+	}
+	version, ok := parseInt(args[1])
+	switch {
+	case !ok:
+		return h, "Protocol version is not an integer or out of range"
+	case version < 2 || version > 3:
+		return h, "-NOPROTO unsupported protocol version"
+	}
+	h.proto = int(version)
+	for rest := args[2:]; len(rest) > 0; {
+		switch option := rest[0]; {
+		case equalFold(option, "auth") && len(rest) > 2:
+			h.credentials = &Credentials{string(rest[1]), string(rest[2])}
+			rest = rest[3:]
+		case equalFold(option, "setname") && len(rest) > 1:
+			if !validName(rest[1]) {
+				h.wrong = badName
+				return h, ""
+			}
+			h.name, h.named = string(rest[1]), true
+			rest = rest[2:]
+		default:
+			h.wrong = fmt.Sprintf("Syntax error in HELLO option '%s'", cText(option, len(option)))
+			return h, ""
+		}
+	}
+	return h, ""
+}
+
+// greet carries out what HELLO asks for, but for its credentials, and makes its map.
+func (s *Session) greet(h *hello) []byte {
+	if h.named {
+		s.name = h.name
+	}
+	if h.wrong != "" {
+		return errorReply(h.wrong)
+	}
+	if h.proto != 0 {
+		s.key.Proto = h.proto
+	}
+	mode := "standalone"
+	if s.cfg.Cluster {
+		mode = "cluster"
+	}
+	b := s.appendMapHeader(nil, 7)
+	b = appendPair(b, "server", "redis")
+	b = appendPair(b, "version", s.cfg.ServerVersion)
+	b = appendInteger(resp.AppendBulkString(b, "proto"), int64(s.key.Proto))
+	b = appendInteger(resp.AppendBulkString(b, "id"), s.id)
+	b = appendPair(b, "mode", mode)
+	b = appendPair(b, "role", cmp.Or(s.cfg.Role, "master"))
+	return append(resp.AppendBulkString(b, "modules"), replyEmpty...)
+}
+
+func appendPair(dst []byte, key, value string) []byte {
+	return resp.AppendBulkString(resp.AppendBulkString(dst, key), value)
+}
+
+// validName is whether a client may be called so: CLIENT LIST must stay readable.
+func validName(name []byte) bool {
+	for _, c := range name {
+		if c < '!' || c > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,227 @@
+package session
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// multi is what has happened since MULTI. Nothing of it is known to a server before EXEC.
+type multi struct {
+	open   bool
+	dirty  bool // EXEC will abort
+	queued *transaction
+}
+
+// transaction is a MULTI with its commands, ready to be sent.
+type transaction struct {
+	raw      []byte // from MULTI on
+	n        int    // commands in raw
+	bytes    int    // of raw and own
+	own      []ownCommand
+	selects  int  // SELECTs among the commands
+	restored bool // the last command is a SELECT of the lane's own db
+	route    []byte
+}
+
+// ownCommand is one that the session looks at again when EXEC has run: a SELECT, or one that
+// it answers, for which a PING stands in the transaction.
+type ownCommand struct {
+	index int
+	raw   []byte
+	info  *command.Info
+	rule  *rule
+}
+
+var (
+	rawMulti   = makeRequest("MULTI")
+	rawExec    = makeRequest("EXEC")
+	rawUnwatch = makeRequest("UNWATCH")
+	rawPing    = makeRequest("PING")
+)
+
+func (s *Session) multiCommand(request) Step {
+	if s.multi.open {
+		return failure("MULTI calls can not be nested")
+	}
+	s.multi = multi{open: true, queued: &transaction{}}
+	return answer(replyOK)
+}
+
+// spoil makes the EXEC of an open transaction abort. What is queued is not needed any more.
+func (s *Session) spoil() {
+	if s.multi.open {
+		s.multi.dirty, s.multi.queued = true, nil
+	}
+}
+
+// enqueue keeps a command for EXEC.
+func (s *Session) enqueue(r request) Step {
+	if text := s.notInMulti(r); text != "" {
+		return s.reject(r, text)
+	}
+	if s.multi.dirty {
+		return answer(replyQueued)
+	}
+	t, own := s.multi.queued, s.ownWord(r)
+	limit := s.cfg.QueueLimit
+	if limit == 0 {
+		limit = DefaultQueueLimit
+	}
+	if t.bytes += len(r.raw); t.bytes > limit {
+		return s.reject(r, "respool: the transaction is larger than "+strconv.Itoa(limit)+" bytes")
+	}
+	if t.raw == nil {
+		t.raw = append(make([]byte, 0, len(rawMulti)+len(r.raw)+len(rawExec)), rawMulti...)
+	}
+	raw := r.raw
+	if r.info == infoSelect {
+		t.selects++
+	}
+	if own || r.info == infoSelect {
+		t.own = append(t.own, ownCommand{t.n, bytes.Clone(r.raw), r.info, r.rule})
+	}
+	if own {
+		raw = rawPing
+	}
+	t.raw = append(t.raw, raw...)
+	t.n++
+	if i, ok := command.FirstKeyBytes(r.info, r.args); ok && t.route == nil && i < len(r.args) {
+		t.route = bytes.Clone(r.args[i])
+	}
+	return answer(replyQueued)
+}
+
+// ownWord is whether the session answers a queued command.
+func (s *Session) ownWord(r request) bool {
+	if r.rule == nil || r.rule.multi != ownWord {
+		return false
+	}
+	tracked := r.info == infoGetRedir || r.info == infoTrackingInfo
+	return !tracked || s.pins&pinTracking == 0
+}
+
+var (
+	infoGetRedir     = command.LookupSub("CLIENT", "GETREDIR")
+	infoTrackingInfo = command.LookupSub("CLIENT", "TRACKINGINFO")
+	infoHello        = command.Lookup("HELLO")
+)
+
+// notInMulti refuses what would change the conn under a transaction.
+func (s *Session) notInMulti(r request) string {
+	refused := r.rule != nil && r.rule.multi == never
+	if r.info == infoHello {
+		refused = changesMore(r.args, s.key.Proto)
+	}
+	if refused {
+		return "respool: " + r.info.Name + " is not possible inside MULTI"
+	}
+	return ""
+}
+
+// endMulti ends the transaction with a reply of the session's own. Watched keys have to be
+// forgotten on their conn.
+func (s *Session) endMulti(reply []byte) Step {
+	s.multi = multi{}
+	return s.forget(reply)
+}
+
+func (s *Session) discard(request) Step {
+	if !s.multi.open {
+		return failure("DISCARD without MULTI")
+	}
+	return s.endMulti(replyOK)
+}
+
+func (s *Session) exec(r request) Step {
+	t := s.multi.queued
+	switch {
+	case !s.multi.open:
+		return failure("EXEC without MULTI")
+	case s.multi.dirty:
+		return s.endMulti(errorReply("-EXECABORT Transaction discarded because of previous errors."))
+	case s.watchLost:
+		return s.endMulti(s.nullArray())
+	case t.n == 0 && s.pins == 0:
+		return s.endMulti(replyEmpty)
+	}
+	s.multi = multi{}
+	if t.raw == nil {
+		t.raw = append(t.raw, rawMulti...)
+	}
+	if t.selects > 0 && s.pins == 0 {
+		t.raw = append(t.raw, makeRequest("SELECT", strconv.Itoa(s.key.DB))...)
+		t.restored = true
+		t.n++
+	}
+	t.raw = append(t.raw, r.raw...)
+	s.tainted = s.tainted || t.selects > 0 && s.pins != 0
+	return Step{
+		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, Route: t.route, queued: t,
+		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.own) > 0,
+		after: (*Session).executed,
+	}
+}
+
+// executed finds the client's reply among those to MULTI, each command and EXEC.
+func (s *Session) executed(step *Step, frames [][]byte) Outcome {
+	out := Outcome{Reply: s.execReply(step.queued, frames)}
+	if step.OnPin {
+		out.Release = s.watchEnded()
+	}
+	return out
+}
+
+func (s *Session) execReply(t *transaction, frames [][]byte) []byte {
+	last := frames[len(frames)-1]
+	if text, failed := errorText(frames[0]); failed {
+		return errorReply("respool: the server refused MULTI, so that each command ran by itself: " + text)
+	}
+	if isError(last) {
+		for _, frame := range frames[1 : len(frames)-1] {
+			if text, failed := errorText(frame); failed {
+				return errorReply("-EXECABORT Transaction discarded because of: " + text)
+			}
+		}
+		return last
+	}
+	if len(t.own) == 0 {
+		return last
+	}
+	elements, err := resp.Elements(last)
+	if err != nil || len(elements) < t.n {
+		return last // a watched key has changed
+	}
+	return s.withOwnWords(t, elements)
+}
+
+// withOwnWords puts the session's own replies where PING stood for them.
+func (s *Session) withOwnWords(t *transaction, elements [][]byte) []byte {
+	if t.restored {
+		elements = elements[:t.n-1]
+	}
+	for _, own := range t.own {
+		args := split(own.raw)
+		if own.info != infoSelect {
+			r := request{raw: own.raw, args: args, info: own.info, class: own.info.Class, rule: own.rule}
+			elements[own.index] = own.rule.run(s, r).Reply
+		} else if db, text := parseDB(args[1]); text == "" && !isError(elements[own.index]) {
+			s.key.DB = db
+		}
+	}
+	return append(resp.AppendArrayHeader(nil, len(elements)), bytes.Join(elements, nil)...)
+}
+
+// split takes a request in canonical form apart.
+func split(raw []byte) [][]byte {
+	args, err := resp.Elements(raw)
+	if err != nil {
+		panic("session: a queued request is no array: " + err.Error())
+	}
+	for i := range args {
+		args[i], _ = resp.StringOf(args[i])
+	}
+	return args
+}

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"math"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+func (s *Session) ping(r request) Step {
+	switch {
+	case len(r.args) > 2:
+		return failure("wrong number of arguments for 'ping' command")
+	case s.restricted():
+		reply := resp.AppendBulkString(resp.AppendArrayHeader(nil, 2), "pong")
+		if len(r.args) == 1 {
+			return answer(resp.AppendBulk(reply, nil))
+		}
+		return answer(resp.AppendBulk(reply, r.args[1]))
+	case s.pins != 0:
+		return s.share(r) // it comes after the pushes that were due before it
+	case len(r.args) == 1:
+		return answer(replyPong)
+	}
+	return answer(bulk(r.args[1]))
+}
+
+func (s *Session) echo(r request) Step {
+	if s.pins != 0 {
+		return s.share(r)
+	}
+	return answer(bulk(r.args[1]))
+}
+
+func (s *Session) quit(request) Step {
+	return Step{Kind: Close, Reply: replyOK}
+}
+
+// reset makes the session a new one, apart from what CLIENT SETINFO told.
+func (s *Session) reset(request) Step {
+	step := Step{Barrier: true, Reply: replyReset, Release: s.releaseAll("RESET")}
+	s.clear()
+	return step
+}
+
+// clusterMode answers READONLY, READWRITE and ASKING. Where a command goes is the
+// gateway's to choose.
+func (s *Session) clusterMode(r request) Step {
+	if !s.cfg.Cluster {
+		return failure("This instance has cluster support disabled")
+	}
+	switch r.info.Name {
+	case "READONLY":
+		s.readOnly = true
+	case "READWRITE":
+		s.readOnly = false
+	}
+	return answer(replyOK)
+}
+
+// ReadOnly is whether the client has sent READONLY: in a cluster its reads may go to replicas.
+func (s *Session) ReadOnly() bool { return s.readOnly }
+
+func (s *Session) selectDB(r request) Step {
+	db, text := parseDB(r.args[1])
+	switch {
+	case text != "":
+		return failure(text)
+	case s.cfg.Cluster && db != 0:
+		return failure("SELECT is not allowed in cluster mode")
+	case db < 0 || s.cfg.Databases > 0 && db >= s.cfg.Databases:
+		return failure("DB index is out of range")
+	case s.pins != 0:
+		s.tainted = true
+		return Step{Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
+	case db == s.key.DB:
+		return answer(replyOK)
+	case s.cfg.Databases == 0:
+		return Step{Kind: Hold, Destroy: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
+	}
+	s.key.DB = db
+	return Step{Barrier: true, Reply: replyOK}
+}
+
+func (s *Session) selected(step *Step, frames [][]byte) Outcome {
+	if !isError(frames[0]) {
+		s.key.DB = step.db
+	}
+	return Outcome{Reply: frames[0]}
+}
+
+func parseDB(b []byte) (db int, text string) {
+	n, ok := parseInt(b)
+	switch {
+	case !ok:
+		return 0, "value is not an integer or out of range"
+	case n < math.MinInt32 || n > math.MaxInt32:
+		return 0, "value is out of range, value must between -2147483648 and 2147483647"
+	}
+	return int(n), ""
+}

@@ -1,0 +1,197 @@
+package session_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/resp"
+	"pgregory.net/rapid"
+)
+
+// more are requests beside those of the comparison with a server, which cannot have them.
+var more = strings.Split(strings.TrimSpace(`
+WATCH {key}
+CLIENT TRACKING ON
+CLIENT TRACKING OFF
+CLIENT CACHING YES
+MONITOR
+SCRIPT DEBUG YES
+SCRIPT DEBUG NO
+SUBSCRIBE c1 c2
+SSUBSCRIBE c1
+AUTH secret
+AUTH user secret
+HELLO 2 AUTH user secret
+HELLO 3 AUTH user secret
+CLIENT INFO
+CLIENT LIST
+CLIENT KILL ID 3
+WAIT 1 0
+CONFIG SET a b
+SHUTDOWN
+CLUSTER RESET
+SENTINEL MASTERS
+RESPOOL STATS
+JSON.GET {key}
+`), "\n")
+
+// holder keeps the books of what a session holds.
+type holder struct {
+	conn, monitor bool
+	topics        map[session.Topic]bool
+}
+
+func (h *holder) release(t *rapid.T, r session.Release) {
+	if r.Conn != session.Keep && !h.conn {
+		t.Fatal("a conn is released and none is held")
+	}
+	if r.Monitor && !h.monitor {
+		t.Fatal("the conn of MONITOR is released and there is none")
+	}
+	h.conn = h.conn && r.Conn == session.Keep
+	h.monitor = h.monitor && !r.Monitor
+	for _, topic := range r.Topics {
+		if !h.topics[topic] {
+			t.Fatalf("%v is released and was not subscribed to", topic)
+		}
+		delete(h.topics, topic)
+	}
+}
+
+// done ends a step with frames that a server may give, or with an error.
+func (h *holder) done(t *rapid.T, s *session.Session, step *session.Step) (closed bool) {
+	frame := rapid.SampledFrom([]string{"+OK\r\n", "+OK\r\n", "+OK\r\n", "-ERR no\r\n", "*-1\r\n", ":1\r\n"})
+	var frames [][]byte
+	var err error
+	if rapid.IntRange(0, 7).Draw(t, "fails") == 0 {
+		err = errors.New("the conn is lost")
+	} else {
+		for range step.Replies {
+			frames = append(frames, []byte(frame.Draw(t, "frame")))
+		}
+	}
+	switch step.Kind {
+	case session.Registry, session.Console:
+		frames = [][]byte{[]byte("+OK\r\n")}
+	case session.Pin:
+		h.conn = true
+	case session.Monitor:
+		h.monitor = true
+	case session.Subscribe:
+		for _, topic := range step.Topics {
+			h.topics[topic] = err == nil
+		}
+	}
+	out := s.Done(step, frames, err)
+	h.release(t, out.Release)
+	wellFormed(t, step, out.Reply)
+	return out.Close
+}
+
+func wellFormed(t *rapid.T, step *session.Step, reply []byte) {
+	for len(reply) > 0 {
+		n, err := resp.FrameLen(reply)
+		if err != nil {
+			t.Fatalf("%v: %q: %v", step, reply, err)
+		}
+		reply = reply[n:]
+	}
+}
+
+func drawAny(t *rapid.T, turn int) []string {
+	if rapid.Bool().Draw(t, "more") {
+		return strings.Fields(strings.ReplaceAll(rapid.SampledFrom(more).Draw(t, "request"), "{key}", "k1"))
+	}
+	return drawRequest(t, turn)
+}
+
+func TestResetAndEndLeaveANewSession(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := &session.Config{
+			NeedAuth: rapid.Bool().Draw(t, "auth"), Databases: rapid.SampledFrom([]int{0, 16}).Draw(t, "databases"),
+			Cluster: rapid.Bool().Draw(t, "cluster"), QueueLimit: rapid.SampledFrom([]int{0, 60}).Draw(t, "queue"), MaxTopics: 3,
+		}
+		s := session.New(cfg, 1, "10.0.0.1:5000")
+		turn := drawTurn(t)
+		h := &holder{topics: map[session.Topic]bool{}}
+		for range rapid.IntRange(1, 30).Draw(t, "length") {
+			raw, args := request(drawAny(t, turn)...)
+			kept := bytes.Clone(raw)
+			step := s.Next(raw, args)
+			h.check(t, s, &step)
+			if step.Kind == session.Unsubscribe {
+				h.release(t, session.Release{Topics: step.Topics})
+			}
+			h.release(t, step.Release)
+			wellFormed(t, &step, step.Reply)
+			if step.Kind == session.Close || step.NeedsDone() && h.done(t, s, &step) {
+				break
+			}
+			if !bytes.Equal(raw, kept) {
+				t.Fatalf("%v has changed its request", &step)
+			}
+			if h.conn && rapid.IntRange(0, 9).Draw(t, "lost") == 0 {
+				out := s.Lost()
+				if h.release(t, out.Release); out.Close {
+					break
+				}
+			}
+		}
+		h.end(t, s)
+	})
+}
+
+// check compares a step with what is held.
+func (h *holder) check(t *rapid.T, s *session.Session, step *session.Step) {
+	if step.OnPin && !h.conn {
+		t.Fatalf("%v: there is none", step)
+	}
+	if step.Kind == session.Pin && h.conn {
+		t.Fatalf("%v: there is one", step)
+	}
+	if h.conn && (step.Kind == session.Share || step.Kind == session.Hold || step.Kind == session.Transaction && !step.OnPin) {
+		t.Fatalf("%v leaves the session's conn", step)
+	}
+	if step.Kind.Upstream() && !s.Authenticated() {
+		t.Fatalf("%v before AUTH", step)
+	}
+	if (step.Kind == session.Pin || step.Kind == session.Hold || step.Kind == session.Wait || step.Kind == session.Monitor) && !step.Barrier {
+		t.Fatalf("%v is no barrier", step)
+	}
+}
+
+// end resets the session or ends it, possibly with a step under way.
+func (h *holder) end(t *rapid.T, s *session.Session) {
+	switch rapid.IntRange(0, 2).Draw(t, "end") {
+	case 0:
+		step := s.Next(request("RESET"))
+		h.release(t, step.Release)
+	case 1:
+		h.release(t, s.Ended())
+	case 2:
+		raw, args := request(drawAny(t, 0)...)
+		step := s.Next(raw, args)
+		if step.Kind == session.Unsubscribe {
+			h.release(t, session.Release{Topics: step.Topics})
+		}
+		h.release(t, step.Release)
+		h.release(t, s.Ended())
+		if step.NeedsDone() {
+			h.done(t, s, &step)
+		}
+	}
+	for topic, held := range h.topics {
+		if held {
+			t.Fatalf("%v is held", topic)
+		}
+	}
+	if h.conn || h.monitor {
+		t.Fatalf("a conn is held: %+v", h)
+	}
+	if !s.IsNew() {
+		t.Fatalf("%v is not as a new one", s)
+	}
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+)
+
+const noAuth = "-NOAUTH Authentication required."
+
+// objection is the text of the error by which a request is refused before anything else, or
+// empty.
+func (s *Session) objection(r request) string {
+	local := !s.authed || s.multi.open || s.restricted()
+	switch {
+	case r.unknown && (local || isClient(r.info)):
+		return unknownText(r)
+	case (local || r.rule != nil) && !r.unknown && !arityFits(r.info, len(r.args)):
+		return fmt.Sprintf("wrong number of arguments for '%s' command", fullName(r.info))
+	case !s.authed && !open[r.info]:
+		return noAuth
+	case s.multi.open && r.info.NoMulti:
+		return "Command not allowed inside a transaction"
+	}
+	if text := s.forbidden(r); text != "" {
+		return text
+	}
+	switch {
+	case s.restricted() && !forSubscribers[r.info]:
+		return fmt.Sprintf("Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"+
+			" are allowed in this context", fullName(r.info))
+	case s.monitor && touchesKeyspace(r.info):
+		return "Replica can't interact with the keyspace"
+	}
+	return ""
+}
+
+// forbidden refuses what the gateway does not let through.
+func (s *Session) forbidden(r request) string {
+	if r.rule == nil {
+		return ""
+	}
+	switch {
+	case r.rule.policy == nobody:
+		return fmt.Sprintf("respool: %s is not possible through the gateway", asGiven(r))
+	case r.rule.policy == operator && !s.cfg.Admin:
+		return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", asGiven(r))
+	}
+	return ""
+}
+
+// asGiven is the name of a command, with a subcommand that nobody knows.
+func asGiven(r request) string {
+	if r.unknown && len(r.args) > 1 {
+		return r.info.Name + " " + strings.ToUpper(cText(r.args[1], 128))
+	}
+	return r.info.Name
+}
+
+// reject answers with an error of its own. Inside MULTI the transaction is spoilt; an EXEC
+// that is refused ends it.
+func (s *Session) reject(r request, text string) Step {
+	if r.info != nil && r.info == infoExec {
+		return s.endMulti(errorReply("-EXECABORT Transaction discarded because of: " + strings.TrimPrefix(text, "-")))
+	}
+	s.spoil()
+	return failure(text)
+}
+
+func arityFits(info *command.Info, n int) bool {
+	if info.Arity < 0 {
+		return n >= -info.Arity
+	}
+	return n == info.Arity
+}
+
+// unknownText is a server's text for a command that it does not know.
+func unknownText(r request) string {
+	if r.info != nil && r.info.Container() {
+		return fmt.Sprintf("unknown subcommand '%s'. Try %s HELP.", cText(r.args[1], 128), r.info.Name)
+	}
+	const limit = 128
+	var begin strings.Builder
+	for _, arg := range r.args[1:] {
+		if begin.Len() >= limit {
+			break
+		}
+		fmt.Fprintf(&begin, "'%s' ", cText(arg, limit-begin.Len()))
+	}
+	return fmt.Sprintf("unknown command '%s', with args beginning with: %s", cText(r.args[0], limit), begin.String())
+}
+
+// fullName is a command's name as servers print it: client|id.
+func fullName(info *command.Info) string {
+	return strings.ReplaceAll(strings.ToLower(info.Name), " ", "|")
+}
+
+var (
+	infoExec   = command.Lookup("EXEC")
+	infoSelect = command.Lookup("SELECT")
+	infoClient = command.Lookup("CLIENT")
+
+	// open may be sent before the client has named itself.
+	open = infos("AUTH", "HELLO", "QUIT", "RESET")
+	// forSubscribers may be sent by subscribers under RESP2.
+	forSubscribers = infos("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
+		"PING", "QUIT", "RESET")
+	// spread reach every client or the whole keyspace without a key.
+	spread = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO",
+		"DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "PFCOUNT")
+	notKeyspace = infos("WATCH", "SSUBSCRIBE", "SUNSUBSCRIBE")
+)
+
+func infos(names ...string) map[*command.Info]bool {
+	m := make(map[*command.Info]bool, len(names))
+	for _, name := range names {
+		m[command.Lookup(name)] = true
+	}
+	return m
+}
+
+func isClient(info *command.Info) bool { return info == infoClient }
+
+// touchesKeyspace is whether a server refuses the command of a client that monitors.
+func touchesKeyspace(info *command.Info) bool {
+	if info == nil {
+		return false
+	}
+	return info.Write || spread[info] || len(info.Keys) > 0 && !notKeyspace[info]
+}

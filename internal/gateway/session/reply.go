@@ -1,0 +1,137 @@
+package session
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// Replies that are always the same. Nobody changes them.
+var (
+	replyOK        = []byte("+OK\r\n")
+	replyPong      = []byte("+PONG\r\n")
+	replyQueued    = []byte("+QUEUED\r\n")
+	replyReset     = []byte("+RESET\r\n")
+	replyEmpty     = []byte("*0\r\n")
+	replyNullArray = []byte("*-1\r\n")
+	replyNullBulk  = []byte("$-1\r\n")
+	replyNull      = []byte("_\r\n")
+)
+
+// errorReply makes an error of a text as servers do: a text that begins with - holds its
+// code, and line breaks become spaces.
+func errorReply(text string) []byte {
+	if !strings.HasPrefix(text, "-") {
+		text = "-ERR " + text
+	}
+	text = strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
+	return append([]byte(text), '\r', '\n')
+}
+
+func failure(text string) Step { return Step{Reply: errorReply(text)} }
+
+func answer(reply []byte) Step { return Step{Reply: reply} }
+
+func bulk(b []byte) []byte { return resp.AppendBulk(nil, b) }
+
+func integer(n int64) []byte {
+	return append(strconv.AppendInt([]byte{':'}, n, 10), '\r', '\n')
+}
+
+// null is the null of a string reply.
+func (s *Session) null() []byte {
+	if s.key.Proto == 3 {
+		return replyNull
+	}
+	return replyNullBulk
+}
+
+// nullArray is what EXEC answers when a watched key has changed.
+func (s *Session) nullArray() []byte {
+	if s.key.Proto == 3 {
+		return replyNull
+	}
+	return replyNullArray
+}
+
+// appendMapHeader begins a map of n pairs, which RESP2 has as an array.
+func (s *Session) appendMapHeader(dst []byte, n int) []byte {
+	if s.key.Proto == 3 {
+		return appendHeader(dst, '%', n)
+	}
+	return appendHeader(dst, '*', 2*n)
+}
+
+func appendHeader(dst []byte, kind byte, n int) []byte {
+	dst = append(dst, kind)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, '\r', '\n')
+}
+
+func appendInteger(dst []byte, n int64) []byte {
+	dst = append(dst, ':')
+	dst = strconv.AppendInt(dst, n, 10)
+	return append(dst, '\r', '\n')
+}
+
+// request bytes of the gateway's own.
+func makeRequest(args ...string) []byte {
+	b := resp.AppendArrayHeader(nil, len(args))
+	for _, arg := range args {
+		b = resp.AppendBulkString(b, arg)
+	}
+	return b
+}
+
+// errorText is the text of an error frame, without its first byte.
+func errorText(frame []byte) (text string, ok bool) {
+	h, err := resp.ReadHead(frame)
+	if err != nil || h.Kind != resp.SimpleError && h.Kind != resp.BulkError {
+		return "", false
+	}
+	return string(h.Str), true
+}
+
+func isError(frame []byte) bool {
+	_, ok := errorText(frame)
+	return ok
+}
+
+// parseInt reads an integer as servers do: no sign but a minus, no spaces, no leading zeros.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 20 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	var text [20]byte
+	return n, bytes.Equal(strconv.AppendInt(text[:0], n, 10), b)
+}
+
+// cText is what a server prints of an argument by %s with a limit: it ends at a zero byte.
+func cText(b []byte, limit int) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b[:min(len(b), limit)])
+}
+
+// equalFold compares with a text in lower case.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}

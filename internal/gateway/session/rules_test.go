@@ -1,0 +1,101 @@
+package session_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+func TestEveryCommandOfTheConnectionHasARule(t *testing.T) {
+	for info := range command.All() {
+		if info.Class != command.Stateful && info.Class != command.Refused || info.Container() {
+			continue
+		}
+		if has, carriesOut := session.HasRule(info.Name); !has || !carriesOut {
+			t.Errorf("%s is %s and would go to a lane", info.Name, info.Class)
+		}
+	}
+}
+
+func TestEveryRuleIsForACommand(t *testing.T) {
+	listed := session.Listed()
+	for info := range command.All() {
+		delete(listed, info.Name)
+	}
+	for name := range listed {
+		t.Errorf("there is no command %s", name)
+	}
+}
+
+func TestOnlyHarmlessAdminCommandsAreFree(t *testing.T) {
+	free := strings.Fields(`CLIENT|KILL CLIENT|NO-EVICT CLIENT|UNBLOCK CLIENT|LIST MONITOR CONFIG|GET CLUSTER|COUNT-FAILURE-REPORTS
+		CLUSTER|REPLICAS CLUSTER|SLAVES LASTSAVE LATENCY|DOCTOR LATENCY|GRAPH LATENCY|HISTOGRAM LATENCY|HISTORY
+		LATENCY|LATEST MODULE|LIST SLOWLOG|GET SLOWLOG|LEN ROLE ACL|DRYRUN ACL|GETUSER ACL|LIST ACL|USERS`)
+	pinned := map[string]bool{}
+	for _, name := range free {
+		pinned[strings.ReplaceAll(name, "|", " ")] = true
+	}
+	for info := range command.All() {
+		if isFree := session.Policy(info.Name) == "free"; info.Admin && isFree != pinned[info.Name] {
+			t.Errorf("%s: %s", info.Name, session.Policy(info.Name))
+		}
+	}
+}
+
+func TestNothingOnTheWayOfAnOrdinaryCommandAllocates(t *testing.T) {
+	s := session.New(&session.Config{}, 1, "")
+	for _, words := range [][]string{{"GET", "key"}, {"set", "key", "value"}, {"XREAD", "STREAMS", "s", "0"}, {"PING"}, {"SCRIPT", "EXISTS", "x"}} {
+		raw, args := request(words...)
+		if allocs := testing.AllocsPerRun(100, func() { s.Next(raw, args) }); allocs != 0 {
+			t.Errorf("%v: %v allocations", words, allocs)
+		}
+	}
+	raw, args := request("WATCH", "key")
+	step := s.Next(raw, args)
+	s.Done(&step, [][]byte{[]byte("+OK\r\n")}, nil)
+	raw, args = request("GET", "key")
+	if allocs := testing.AllocsPerRun(100, func() { s.Next(raw, args) }); allocs != 0 {
+		t.Errorf("on the session's conn: %v allocations", allocs)
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	const secret = "hunter2"
+	var logged strings.Builder
+	logger := slog.New(slog.NewTextHandler(&logged, nil))
+	for _, words := range [][]string{
+		{"AUTH", secret}, {"AUTH", "user", secret}, {"HELLO", "3", "AUTH", "user", secret},
+		{"MULTI"}, {"AUTH", "user", secret}, {"HELLO", "3", "AUTH", "user", secret}, {"RESET"},
+		{"AUTH", "user", "other", secret}, {"HELLO", "3", "AUTH", secret},
+	} {
+		s := session.New(&session.Config{NeedAuth: true}, 1, "10.0.0.1:5000")
+		raw, args := request(words...)
+		step := s.Next(raw, args)
+		logger.Info("step", "credentials", step.Credentials)
+		out := fmt.Sprint(&step, step.Credentials, s) + fmt.Sprintf("%v %+v %#v %#v %s", &step, &step, &step, step.Credentials, s)
+		if step.NeedsDone() {
+			out += string(s.Done(&step, nil, session.ErrWrongPassword).Reply)
+		}
+		// A HELLO that is cut short names the option that it cannot read, as servers do.
+		if out += string(step.Reply) + logged.String(); strings.Contains(out, secret) {
+			t.Errorf("%q: %s", words, out)
+		}
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	s := session.New(&session.Config{}, 1, "")
+	for _, words := range [][]string{{"GET", "key"}, {"SET", "key", "value"}, {"PING"}, {"CLIENT", "ID"}} {
+		b.Run(words[0], func(b *testing.B) {
+			raw, args := request(words...)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Next(raw, args)
+			}
+		})
+	}
+}

@@ -1,0 +1,271 @@
+// Package session holds the state of one client connection of the gateway: requests go
+// in, steps come out. A [Session] answers by itself what concerns the connection alone,
+// with the words of redis-server, and says of everything else which kind of server
+// connection it needs, what must have ended before it, and what it leaves behind.
+//
+// The package does no I/O and has no goroutines, no locks and no clock. It neither frames
+// requests nor routes them: the gateway does, and drives the session. A session belongs
+// to one goroutine at a time.
+package session
+
+import (
+	"fmt"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+)
+
+// The limits of a Config that sets none.
+const (
+	DefaultQueueLimit = 16 << 20
+	DefaultMaxTopics  = 10_000
+)
+
+// Config is what the gateway allows and what it says of itself. All sessions share one
+// and none changes it.
+type Config struct {
+	// Admin lets through what belongs to the server's operator: CONFIG SET, DEBUG, CLIENT PAUSE.
+	Admin bool
+	// NeedAuth is whether a client has to name itself, by AUTH or HELLO, before anything else:
+	// the default user has a password.
+	NeedAuth bool
+	// Cluster is whether the servers are a cluster.
+	Cluster bool
+	// ServerVersion and Role are what HELLO tells; without a Role it is master.
+	ServerVersion string
+	Role          string
+	// Databases is the number of databases that SELECT may choose from. With 0 the
+	// server is asked by each SELECT.
+	Databases int
+	// QueueLimit bounds the bytes that a transaction may queue, DefaultQueueLimit if 0.
+	QueueLimit int
+	// MaxTopics bounds the subscriptions of one client, DefaultMaxTopics if 0.
+	MaxTopics int
+	// WaitChannel is the channel of the PUBLISH that goes ahead of WAIT, respool:wait if empty.
+	WaitChannel string
+	// Lookup, if set, is asked for commands and subcommands that the command table lacks. It
+	// gives nil for what the server does not know either, and must not keep args.
+	Lookup func(args [][]byte) *command.Info
+}
+
+// Session is the state of one client connection. Its methods are not safe for
+// concurrent use.
+type Session struct {
+	cfg  *Config
+	id   int64
+	addr string
+
+	// plain is whether nothing but the command decides what becomes of a request.
+	plain bool
+
+	authed bool
+	key    Key
+	name   string
+	lib    library
+	last   *command.Info
+
+	off      bool // CLIENT REPLY OFF
+	skipping bool // this request is not answered
+	skipNext bool // nor will be the next one
+
+	noEvict, noTouch, readOnly bool
+
+	multi     multi
+	pins      pins
+	tainted   bool // the dedicated conn differs from a new one by more than WATCH
+	watchLost bool // watched keys were forgotten: the next EXEC must fail
+	monitor   bool
+	ended     bool
+
+	topics [topicKinds]topicSet
+}
+
+// library is what CLIENT SETINFO tells. RESET leaves it, as servers do.
+type library struct{ name, version string }
+
+// New makes the session of a client that has just connected. id is what CLIENT ID
+// answers, addr the client's address.
+func New(cfg *Config, id int64, addr string) *Session {
+	s := &Session{cfg: cfg, id: id, addr: addr}
+	s.clear()
+	return s
+}
+
+// clear makes the session a new one.
+func (s *Session) clear() {
+	*s = Session{
+		cfg: s.cfg, id: s.id, addr: s.addr, lib: s.lib, last: s.last,
+		skipping: s.skipping,
+		authed:   !s.cfg.NeedAuth, key: Key{User: defaultUser, Proto: 2},
+	}
+	s.settle()
+}
+
+// settle finds out whether the fast way is open. It follows every change.
+func (s *Session) settle() {
+	s.plain = s.authed && !s.multi.open && s.pins == 0 && !s.monitor &&
+		!s.off && !s.skipping && !s.skipNext && !s.restricted()
+}
+
+// ID is the number that CLIENT ID answers.
+func (s *Session) ID() int64 { return s.id }
+
+// Addr is the client's address.
+func (s *Session) Addr() string { return s.addr }
+
+// Key says which lanes and dedicated conns are the session's now.
+func (s *Session) Key() Key { return s.key }
+
+// Name is what CLIENT SETNAME set.
+func (s *Session) Name() string { return s.name }
+
+// Authenticated is whether the client may send more than AUTH, HELLO, RESET and QUIT.
+func (s *Session) Authenticated() bool { return s.authed }
+
+// String describes the session for logs. It holds no secret and no data.
+func (s *Session) String() string {
+	return fmt.Sprintf("session %d of %s: user %q, db %d, RESP%d, flags %s",
+		s.id, s.addr, s.key.User, s.key.DB, s.key.Proto, s.flags())
+}
+
+// request is one request on its way through the session.
+type request struct {
+	raw  []byte
+	args [][]byte
+	info *command.Info // nil for a command that nobody knows
+	rule *rule         // nil for ordinary commands
+	// class is the command's, given its arguments.
+	class command.Class
+	// unknown is whether the command, or the subcommand of info, is in no table.
+	unknown bool
+}
+
+// Next takes one whole request and says what to do. args are its arguments and raw its
+// canonical form, an array of bulk strings. Both are views: a step may refer to raw until
+// it is done, args are used no longer than Next runs.
+//
+// The requests of a client come in their order, and none while the step before is a
+// Barrier that is not done.
+func (s *Session) Next(raw []byte, args [][]byte) Step {
+	if len(args) == 0 {
+		return Step{}
+	}
+	info, class := command.ClassifyBytes(args)
+	if s.plain && class == command.Multiplexed && rules[info] == nil && !(info.Container() && len(args) > 1) {
+		s.last = info
+		return Step{Kind: Share, Replies: 1, Raw: raw, Info: info, Key: s.key}
+	}
+	return s.slow(request{raw: raw, args: args, info: info, class: class})
+}
+
+func (s *Session) slow(r request) Step {
+	s.skipping, s.skipNext = s.skipNext, false
+	s.complete(&r)
+	if r.info != nil && !r.unknown {
+		s.last = r.info
+	}
+	step := s.decide(r)
+	step.Key = s.key
+	if step.Silent = (s.off || s.skipping) && step.Kind != Unsubscribe; step.Silent {
+		step.Reply = nil
+	}
+	s.skipping = false
+	s.settle()
+	return step
+}
+
+// complete finds out what else is known about the command.
+func (s *Session) complete(r *request) {
+	r.unknown = r.info == nil || r.info.Container() && len(r.args) > 1
+	if r.unknown && equalFold(r.args[0], "respool") {
+		r.unknown, r.info, r.rule = false, consoleInfo, consoleRule
+		return
+	}
+	if r.unknown && s.cfg.Lookup != nil && rules[r.info] == nil {
+		if info := s.cfg.Lookup(r.args); info != nil {
+			r.unknown, r.info, r.class = info.Class == command.Unknown, info, info.Class
+		}
+	}
+	r.rule = rules[r.info]
+}
+
+// decide says what becomes of a request, in the order of a server's checks.
+func (s *Session) decide(r request) Step {
+	if equalFold(r.args[0], "host:") || equalFold(r.args[0], "post") {
+		return Step{Kind: Close} // an HTTP request that a browser was made to send
+	}
+	if text := s.objection(r); text != "" {
+		return s.reject(r, text)
+	}
+	switch {
+	case s.multi.open && (r.rule == nil || r.rule.multi != atOnce):
+		return s.enqueue(r)
+	case r.rule != nil && r.rule.run != nil:
+		return r.rule.run(s, r)
+	case r.unknown:
+		return s.onceDestroyed(r)
+	case r.class == command.Blocking:
+		return s.block(r)
+	}
+	return s.share(r)
+}
+
+// share sends a command to a lane, or to the session's own conn if it holds one.
+func (s *Session) share(r request) Step {
+	if s.pins != 0 {
+		return Step{Kind: Pinned, OnPin: true, Replies: 1, Raw: r.raw, Info: r.info}
+	}
+	return Step{Kind: Share, Replies: 1, Raw: r.raw, Info: r.info}
+}
+
+// hold gives a command a conn of its own.
+func (s *Session) hold(r request) Step {
+	step := s.share(r)
+	if !step.OnPin {
+		step.Kind, step.Barrier = Hold, true
+	}
+	return step
+}
+
+// block sends a command that the server may hold back.
+func (s *Session) block(r request) Step {
+	d, forever, ok := command.BlockForBytes(r.info, r.args)
+	if !ok && command.Lookup(r.info.Name) == r.info {
+		return s.share(r) // the server will refuse its timeout; of a command from Config.Lookup none is known
+	}
+	step := s.hold(r)
+	step.Barrier = true
+	step.Block, step.Forever = d, forever || !ok
+	return step
+}
+
+// onceDestroyed gives a command a conn that nobody uses afterwards.
+func (s *Session) onceDestroyed(r request) Step {
+	step := s.hold(r)
+	step.Barrier, step.Destroy = true, !step.OnPin
+	step.Forever = true
+	s.tainted = s.tainted || step.OnPin
+	return step
+}
+
+// Ended takes the client's end and says what the session still holds. A command that
+// is under way on a conn of its own is the gateway's to cut; what becomes of its conn, Done
+// tells as ever. The session takes no more requests.
+func (s *Session) Ended() Release {
+	rel := s.releaseAll("the client is gone")
+	s.lib, s.last, s.skipping = library{}, nil, false
+	s.clear()
+	s.ended = true
+	return rel
+}
+
+// releaseAll lists what the session holds.
+func (s *Session) releaseAll(why string) Release {
+	rel := Release{Monitor: s.monitor, Topics: s.allTopics()}
+	if s.pins != 0 {
+		rel.Conn = Destroy
+	}
+	if rel.Conn != Keep || rel.Monitor || len(rel.Topics) > 0 {
+		rel.Reason = why
+	}
+	return rel
+}

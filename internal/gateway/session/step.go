@@ -1,0 +1,208 @@
+package session
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+)
+
+// Kind says what to do for a request.
+type Kind uint8
+
+const (
+	// Answer sends Reply, which may be empty, in the request's turn.
+	Answer Kind = iota
+	// Share sends Raw on a lane of Key. Its frame is the client's reply; of this kind
+	// alone Done need not be told.
+	Share
+	// Transaction sends Raw, a whole MULTI with its commands and EXEC, as one contiguous
+	// block on a lane of Key, or on the session's conn if OnPin is set.
+	Transaction
+	// Hold sends Raw on a dedicated conn of Key for this command alone. The conn is
+	// destroyed afterwards if Destroy is set, and whenever the client leaves before the reply.
+	Hold
+	// Wait is Hold for WAIT and WAITAOF: Raw begins with a write that propagates, outside
+	// cluster mode. In cluster mode the lane that carried the client's writes must be taken over.
+	Wait
+	// Pin takes a dedicated conn of Key, which stays the session's if the outcome does not release it.
+	Pin
+	// Pinned sends Raw on the session's conn.
+	Pinned
+	// Monitor sends Raw on a conn of its own. Once its reply is done everything
+	// that comes there goes to the client as it is.
+	Monitor
+	// Subscribe asks for Topics on the subscriber conns, and is done when all are confirmed.
+	Subscribe
+	// Unsubscribe takes Topics from the client, and then sends Reply.
+	Unsubscribe
+	// Identify verifies Credentials: against the gateway's users, or by Redis, whose
+	// frame is then given to Done. With OnPin the session's conn has to change its user too.
+	Identify
+	// Registry needs the other sessions: see Query. The reply is made by the gateway and given
+	// to Done as the frame.
+	Registry
+	// Console is a command of the gateway's own, RESPOOL: Raw holds it. The reply is given
+	// to Done as the frame.
+	Console
+	// Close sends Reply and closes the client's connection.
+	Close
+)
+
+var kindNames = [...]string{"Answer", "Share", "Transaction", "Hold", "Wait", "Pin", "Pinned", "Monitor",
+	"Subscribe", "Unsubscribe", "Identify", "Registry", "Console", "Close"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Upstream is whether Raw goes to a server.
+func (k Kind) Upstream() bool { return k >= Share && k <= Monitor }
+
+// Key says which conns may carry a session's commands: all on them have the same user,
+// database and protocol. The user's password is the gateway's to know.
+type Key struct {
+	User  string
+	DB    int
+	Proto int // 2 or 3
+}
+
+// Step is what to do for one request.
+type Step struct {
+	Kind Kind
+	// Barrier is whether every step before must have been answered first, and no request
+	// may be taken before this step is done.
+	Barrier bool
+	// OnPin is whether the step belongs on the session's own conn.
+	OnPin bool
+	// Silent is whether the client gets no reply: it asked for none. The step is carried out
+	// all the same, and Done leaves the reply out; of a Share the frame is dropped. Pushes, which
+	// confirm subscriptions, are sent nevertheless.
+	Silent bool
+	// Destroy, of Hold, is whether nobody may use the conn afterwards.
+	Destroy bool
+	// Forever is whether no time bounds how long the server may hold the reply back.
+	Forever bool
+	// Block is how long the server may hold the reply back by the command's own timeout.
+	Block time.Duration
+	// Key is the session's when the step was made.
+	Key Key
+	// Replies is how many frames answer Raw.
+	Replies int
+	// Raw is what is sent. It is the request itself where that can be, and valid as long as that is.
+	Raw []byte
+	// Info is the command's, by which it is routed in a cluster. It is nil for unknown commands.
+	Info *command.Info
+	// Route, of a Transaction, is the first key in it, by which it is routed.
+	Route []byte
+	// Reply is what Answer, Unsubscribe and Close send. It may be everybody's: nobody changes it.
+	Reply []byte
+	// Reason says in a word or two why the conn is pinned or the command refused.
+	Reason string
+	// Topics are what Subscribe and Unsubscribe change: new ones, or those that the client had.
+	Topics []Topic
+	// Credentials are what Identify verifies.
+	Credentials *Credentials
+	// Query is what Registry asks for.
+	Query *Query
+	// Release is what the session no longer needs, once the step is answered. Of steps
+	// that go upstream, Done tells it.
+	Release Release
+
+	after  func(*Session, *Step, [][]byte) Outcome
+	db     int
+	fixed  []byte // the reply, whatever the server says
+	asked  []Topic
+	hello  *hello
+	queued *transaction
+	pin    pins
+}
+
+// NeedsDone is whether the gateway has to call Done with what came of the step.
+func (st *Step) NeedsDone() bool {
+	switch st.Kind {
+	case Answer, Share, Unsubscribe, Close:
+		return false
+	}
+	return true
+}
+
+// String describes the step for logs, without data.
+func (st *Step) String() string {
+	var b strings.Builder
+	b.WriteString(st.Kind.String())
+	if st.Info != nil {
+		b.WriteString(" " + st.Info.Name)
+	}
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Forever, "forever"}} {
+		if f.set {
+			b.WriteString(" " + f.name)
+		}
+	}
+	if st.Block > 0 {
+		fmt.Fprintf(&b, " block=%v", st.Block)
+	}
+	if st.Reason != "" {
+		fmt.Fprintf(&b, " (%s)", st.Reason)
+	}
+	return b.String()
+}
+
+// GoString is String: the fields hold data and secrets.
+func (st *Step) GoString() string { return st.String() }
+
+// Fate is what becomes of the session's dedicated conn.
+type Fate uint8
+
+const (
+	// Keep leaves it to the session, if there is one.
+	Keep Fate = iota
+	// Clean gives it back: it is as a new conn of its Key.
+	Clean
+	// Destroy closes it: it is not.
+	Destroy
+)
+
+func (f Fate) String() string { return [...]string{"keep", "clean", "destroy"}[f] }
+
+// Release is what a session no longer needs.
+type Release struct {
+	// Conn is what becomes of the session's dedicated conn. After a Pin that failed there may be none.
+	Conn Fate
+	// Monitor is whether the conn of MONITOR is to be destroyed, if there is one.
+	Monitor bool
+	// Topics are to be unsubscribed.
+	Topics []Topic
+	// Reason says why, for logs.
+	Reason string
+}
+
+// Outcome is what follows from a step that is done.
+type Outcome struct {
+	// Reply is what the client is sent. It may alias the frames.
+	Reply []byte
+	// Release is what the session no longer needs.
+	Release Release
+	// Close is whether the client's connection has to be closed after Reply: it counted on
+	// something that is lost.
+	Close bool
+}
+
+// Credentials are a user and a password that have to be verified. Printing them does not show
+// the password.
+type Credentials struct {
+	User     string
+	Password string
+}
+
+// String leaves the password out.
+func (c Credentials) String() string { return fmt.Sprintf("user %q", c.User) }
+
+// GoString leaves the password out.
+func (c Credentials) GoString() string { return c.String() }
+
+// LogValue leaves the password out.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
