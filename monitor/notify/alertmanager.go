@@ -37,6 +37,9 @@ func (a *Alertmanager) Name() string { return "alertmanager " + a.p.place() }
 // Repeat is every minute: Alertmanager forgets what it does not hear of.
 func (*Alertmanager) Repeat() time.Duration { return alertmanagerRepeat }
 
+// Limits is the configured timeout, for any number of alerts.
+func (a *Alertmanager) Limits() (int, time.Duration) { return 0, a.p.client.Timeout }
+
 // postable is an alert as the API takes it.
 type postable struct {
 	Labels       map[string]string `json:"labels"`

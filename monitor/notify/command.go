@@ -21,7 +21,11 @@ type Command struct {
 	timeout time.Duration
 }
 
-const commandTimeout = 30 * time.Second
+const (
+	commandTimeout = 30 * time.Second
+	// commandWait is how long its output may stay open once the program has ended.
+	commandWait = time.Second
+)
 
 // NewCommand checks that the program is there. The timeout of a run defaults
 // to 30 s: then it is killed, with all that it started where the system can do that.
@@ -45,6 +49,10 @@ func (c *Command) Name() string { return "command " + filepath.Base(c.args[0]) }
 
 // Repeat is never.
 func (*Command) Repeat() time.Duration { return 0 }
+
+// Limits is one alert at a time, for the configured timeout: the outcome of one
+// alert then says nothing of another.
+func (c *Command) Limits() (int, time.Duration) { return 1, c.timeout + commandWait }
 
 // Send runs the program for each alert. Where one of several fails the others
 // are run all the same, and those that failed are not run again.
@@ -73,7 +81,7 @@ func (c *Command) run(ctx context.Context, a *monitor.Alert) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(raw), out, out
 	cmd.Env = append(os.Environ(), "RESPOOL_ALERT_RULE="+a.Rule, "RESPOOL_ALERT_STATE="+a.State.String(),
 		"RESPOOL_ALERT_SEVERITY="+a.Severity.String(), "RESPOOL_ALERT_NODE="+clean(a.Node), "RESPOOL_ALERT_SUBJECT="+clean(a.Subject), "RESPOOL_ALERT_TEXT="+clean(a.What))
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = commandWait
 	ownGroup(cmd)
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {

@@ -3,6 +3,7 @@
 package notify
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -10,5 +11,11 @@ import (
 // ownGroup has a command and all that it starts killed together.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = func() error {
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		if err == syscall.ESRCH {
+			return os.ErrProcessDone
+		}
+		return err
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 )
 
 // HTTP says how to reach a receiver over HTTP. The zero value of a field but
-// URL stands for its default. It prints without secrets.
+// URL stands for its default. It prints without secrets: as the host alone.
 type HTTP struct {
 	URL     string            // http:// or https://, with a user and password if need be
 	Headers map[string]string // sent along, such as Authorization
@@ -28,42 +29,108 @@ const (
 	answerRead    = 64 << 10
 	contentType   = "application/json"
 	longestHeader = 4096
+	longestAfter  = time.Hour // that a receiver may ask to wait
 )
+
+// String is the scheme and the host.
+func (h HTTP) String() string {
+	u, err := url.Parse(h.URL)
+	if err != nil || u.Host == "" {
+		return hidden
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// GoString is the same as String, for %#v.
+func (h HTTP) GoString() string { return strconv.Quote(h.String()) }
+
+// LogValue is the same as String, for logs.
+func (h HTTP) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
 // poster posts JSON to one address.
 type poster struct {
 	target *url.URL
 	head   http.Header
 	client *http.Client
+	mask   masker
 }
 
 func newPoster(what string, cfg HTTP, path string) (*poster, error) {
-	u, err := url.Parse(cfg.URL)
-	switch {
-	case err != nil:
-		// The error repeats the URL, which may hold a secret.
-		return nil, config("the URL of the "+what, "no URL", "one such as https://example.com/hook")
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, config("the URL of the "+what, fmt.Sprintf("of scheme %.20q, or without a host", u.Scheme), "http:// or https:// and a host")
-	case cfg.Timeout < 0:
+	if cfg.Timeout < 0 {
 		return nil, config("the timeout of the "+what, cfg.Timeout.String(), "a time such as 10s")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = httpTimeout
 	}
-	p := &poster{target: u.JoinPath(path), head: http.Header{"Content-Type": {contentType}}}
-	if path == "" {
-		p.target = u
+	u, err := parseTarget(what, cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	p := &poster{target: u, head: http.Header{"Content-Type": {contentType}}, mask: newMasker(u, cfg.Headers)}
+	if path != "" {
+		p.target = u.JoinPath(path)
 	}
 	for name, value := range cfg.Headers {
-		if strings.ContainsAny(name+value, "\r\n\x00") || name == "" || len(value) > longestHeader {
+		if !isToken(name) || !isLine(value) || len(value) > longestHeader {
 			return nil, config("a header of the "+what, fmt.Sprintf("named %.40q", name), "a name and a value on one line")
 		}
 		p.head.Set(name, value)
 	}
-	p.client = &http.Client{Timeout: cfg.Timeout, Transport: http.DefaultTransport.(*http.Transport).Clone(),
+	p.client = &http.Client{Timeout: cfg.Timeout, Transport: newTransport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return p, nil
+}
+
+// parseTarget reads a URL. Its errors do not repeat it, since it may hold a secret.
+func parseTarget(what, text string) (*url.URL, error) {
+	what = "the URL of the " + what
+	const want = "http:// or https:// and a host, such as https://example.com/hook"
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, config(what, "no URL", want)
+	}
+	port, err := strconv.Atoi(u.Port())
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https" && strings.Contains(text, "://"):
+		return nil, config(what, fmt.Sprintf("of scheme %.20q", u.Scheme), want)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, config(what, "without a scheme that is known", want) // what stands there may be a user's name
+	case u.Hostname() == "":
+		return nil, config(what, "without a host", want)
+	case u.Port() != "" && (err != nil || port < 1 || port > 65535):
+		return nil, config(what, "of a port that there is not", "a port from 1 to 65535")
+	}
+	return u, nil
+}
+
+// isToken reports whether a header may be called so.
+func isToken(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
+	})
+}
+
+// isLine reports whether a header may have such a value.
+func isLine(value string) bool {
+	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// newTransport has connections of its own, so that they can be closed.
+func newTransport() *http.Transport {
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: httpTimeout, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true}
+	if base, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = base.Clone()
+	}
+	if proxy := t.Proxy; proxy != nil {
+		t.Proxy = func(r *http.Request) (*url.URL, error) {
+			u, err := proxy(r)
+			if err != nil { // it repeats the proxy's URL, which may hold a password
+				return nil, errors.New("the environment names a proxy that can't be used")
+			}
+			return u, nil
+		}
+	}
+	return t
 }
 
 // place tells where it posts to, without what may be secret.
@@ -79,39 +146,45 @@ func (p *poster) post(ctx context.Context, body any) error {
 		return Permanent(fmt.Errorf("notify: %s: the request can't be made", p.place()))
 	}
 	req.Header = p.head.Clone()
-	if u := p.target.User; u != nil && req.Header.Get("Authorization") == "" {
-		password, _ := u.Password()
-		req.SetBasicAuth(u.Username(), password)
-	}
 	answer, err := p.client.Do(req)
 	if err != nil {
 		var ue *url.Error // its text has the whole URL
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return fmt.Errorf("notify: post to %s: %w", p.place(), err)
+		return fmt.Errorf("notify: post to %s: %w", p.place(), p.mask.err(err))
 	}
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, answerRead))
-	return p.judge(answer, text)
+	return p.judge(answer, string(text))
 }
 
 // judge tells what an answer means.
-func (p *poster) judge(answer *http.Response, text []byte) error {
-	if answer.StatusCode/100 == 2 {
+func (p *poster) judge(answer *http.Response, text string) error {
+	code := answer.StatusCode
+	if code/100 == 2 {
 		return nil
 	}
-	err := fmt.Errorf("notify: %s answers %s: %.*q", p.place(), answer.Status, answerShown, text)
-	switch {
-	case answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable:
-		if s, e := strconv.Atoi(answer.Header.Get("Retry-After")); e == nil && s > 0 {
-			return later{err, time.Duration(min(s, 3600)) * time.Second}
-		}
-		return err
-	case answer.StatusCode/100 == 5 || answer.StatusCode == http.StatusRequestTimeout:
-		return err
+	err := fmt.Errorf("notify: %s answers %d %s: %.*q", p.place(), code, http.StatusText(code), answerShown, p.mask.text(text))
+	if code/100 != 5 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout {
+		return Permanent(err)
 	}
-	return Permanent(err)
+	if after := retryAfter(answer.Header, time.Now()); after > 0 {
+		return later{err, after}
+	}
+	return err
+}
+
+// retryAfter is how long a receiver asks to wait, in seconds or until a date; 0: it does not.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(max(0, seconds), int(longestAfter/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(0, at.Sub(now)), longestAfter)
+	}
+	return 0
 }
 
 // close ends the connections that are kept.

@@ -2,8 +2,7 @@ package notify
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -11,12 +10,12 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// QueueConfig bounds a queue. The zero value of a field stands for its default.
+// QueueConfig bounds a queue. A field that is zero or less stands for its default.
 type QueueConfig struct {
 	Limit   int           // alerts that wait to be sent; default 1000
-	Batch   int           // alerts sent at a time; default 100
+	Batch   int           // alerts sent at a time; default 100, and not more than the sink takes
 	Backoff time.Duration // the first pause after a failure, which doubles each time; default 500 ms
-	Longest time.Duration // the longest pause; default 1 min
+	Longest time.Duration // the longest pause, also of those that a receiver asks for; default 1 min
 	GiveUp  time.Duration // how long one batch is tried; default 1 h
 }
 
@@ -25,14 +24,14 @@ func (c QueueConfig) withDefaults() QueueConfig {
 		field *time.Duration
 		value time.Duration
 	}{{&c.Backoff, 500 * time.Millisecond}, {&c.Longest, time.Minute}, {&c.GiveUp, time.Hour}} {
-		if *f.field == 0 {
+		if *f.field <= 0 {
 			*f.field = f.value
 		}
 	}
-	if c.Limit == 0 {
+	if c.Limit <= 0 {
 		c.Limit = 1000
 	}
-	if c.Batch == 0 {
+	if c.Batch <= 0 {
 		c.Batch = 100
 	}
 	return c
@@ -42,19 +41,23 @@ func (c QueueConfig) withDefaults() QueueConfig {
 // All methods are safe for concurrent use.
 //
 // Of an alert's end nobody hears who has not heard of its beginning: what is
-// resolved before it was sent is not sent at all.
+// resolved before it was sent is not sent at all. The end of what was sent is
+// tried until it is sent or refused for good: it is not given up by GiveUp, nor
+// for want of room. Nor does GiveUp end what a sink wants repeated.
 type Queue struct {
-	sink Sink
-	cfg  QueueConfig
-	ctx  context.Context
-	stop context.CancelFunc
-	wake chan struct{}
-	done chan struct{}
+	sink    Sink
+	cfg     QueueConfig
+	attempt time.Duration // that one may last
+	ctx     context.Context
+	stop    context.CancelFunc
+	wake    chan struct{}
+	done    chan struct{}
 
 	mu      sync.Mutex
 	waiting []monitor.Alert
 	told    map[string]monitor.Alert // alerts whose firing was sent, or is being sent
 	closing bool
+	unsent  int // given up because the queue was closed
 	stats   Stats
 }
 
@@ -64,7 +67,7 @@ type Stats struct {
 	Waiting   int    // to be sent
 	Delivered uint64 // sent
 	Failed    uint64 // given up
-	Dropped   uint64 // not sent for want of room
+	Dropped   uint64 // not sent for want of room, or because the queue was closed by then
 	LastError error  // of the last attempt that failed
 	FailedAt  time.Time
 }
@@ -72,18 +75,28 @@ type Stats struct {
 // NewQueue starts a queue, which has to be closed.
 func NewQueue(sink Sink, cfg QueueConfig) *Queue {
 	q := &Queue{sink: sink, cfg: cfg.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{}), told: map[string]monitor.Alert{}}
+	q.cfg.Batch, q.attempt = limits(sink, q.cfg.Batch)
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	go q.run()
 	return q
 }
 
 // Tell takes in alerts that began to fire or were resolved. It never blocks.
+// What is told once the queue is being closed is dropped, and counted.
 func (q *Queue) Tell(alerts ...monitor.Alert) {
 	q.mu.Lock()
 	for _, a := range alerts {
-		q.takeLocked(a)
+		if q.closing {
+			q.stats.Dropped++
+		} else {
+			q.takeLocked(a)
+		}
 	}
 	q.mu.Unlock()
+	q.wakeUp()
+}
+
+func (q *Queue) wakeUp() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -134,138 +147,14 @@ func (q *Queue) makeRoomLocked() bool {
 	return true
 }
 
-// run sends until the queue is closed and empty, or stopped.
-func (q *Queue) run() {
-	defer close(q.done)
-	var again <-chan time.Time
-	if d := q.sink.Repeat(); d > 0 {
-		tick := time.NewTicker(d)
-		defer tick.Stop()
-		again = tick.C
-	}
-	for {
-		batch, closing := q.next()
-		switch {
-		case len(batch) > 0:
-			q.deliver(batch)
-			continue
-		case closing:
-			return
-		}
-		select {
-		case <-q.wake:
-		case <-again:
-			q.repeat()
-		case <-q.ctx.Done():
-			return
-		}
-	}
-}
-
-// next takes what is to be sent now.
-func (q *Queue) next() (batch []monitor.Alert, closing bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := min(q.cfg.Batch, len(q.waiting))
-	batch = slices.Clone(q.waiting[:n])
-	q.waiting = slices.Delete(q.waiting, 0, n)
-	for _, a := range batch {
-		if a.State == monitor.Firing {
-			q.told[a.ID()] = a
-		} else {
-			delete(q.told, a.ID())
-		}
-	}
-	return batch, q.closing
-}
-
-// deliver sends a batch, again and again if need be.
-func (q *Queue) deliver(batch []monitor.Alert) {
-	began, wait := time.Now(), q.cfg.Backoff
-	for {
-		err := q.attempt(batch)
-		if err == nil {
-			q.mu.Lock()
-			q.stats.Delivered += uint64(len(batch))
-			q.mu.Unlock()
-			return
-		}
-		next := wait/2 + rand.N(wait/2+1)
-		var l later
-		if errors.As(err, &l) {
-			next = min(max(next, l.after), q.cfg.Longest)
-		}
-		var p permanent
-		if errors.As(err, &p) || time.Since(began)+next > q.cfg.GiveUp || !q.pause(next) {
-			q.giveUp(batch)
-			return
-		}
-		wait = min(2*wait, q.cfg.Longest)
-	}
-}
-
-func (q *Queue) attempt(batch []monitor.Alert) error {
-	ctx, cancel := context.WithTimeout(q.ctx, attemptLimit)
-	defer cancel()
-	err := q.sink.Send(ctx, batch)
-	if err != nil {
-		q.mu.Lock()
-		q.stats.LastError, q.stats.FailedAt = err, time.Now()
-		q.mu.Unlock()
-	}
-	return err
-}
-
-// giveUp forgets a batch: nobody was told of what it says.
-func (q *Queue) giveUp(batch []monitor.Alert) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.stats.Failed += uint64(len(batch))
-	for _, a := range batch {
-		if a.State == monitor.Firing {
-			delete(q.told, a.ID())
-			if i := q.waitingLocked(a.ID(), monitor.Resolved); i >= 0 {
-				q.waiting = slices.Delete(q.waiting, i, i+1)
-			}
-		}
-	}
-}
-
-// repeat sends what fires once more. That fails in silence: there is a next time.
-func (q *Queue) repeat() {
-	q.mu.Lock()
-	var firing []monitor.Alert
-	for _, a := range q.told {
-		firing = append(firing, a)
-	}
-	q.mu.Unlock()
-	if len(firing) > 0 {
-		_ = q.attempt(firing)
-	}
-}
-
-// pause waits, and reports whether the queue is still to send.
-func (q *Queue) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-q.ctx.Done():
-		return false
-	}
-}
-
 // Close sends what waits until ctx ends, gives up the rest, and returns when
-// nothing runs any more. It returns an error if something was not sent.
+// nothing runs any more. It returns an error if something was not sent. The
+// sink itself is closed by who made it.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closing = true
 	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.wakeUp()
 	select {
 	case <-q.done:
 	case <-ctx.Done():
@@ -274,13 +163,11 @@ func (q *Queue) Close(ctx context.Context) error {
 	<-q.done
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if n := len(q.waiting); n > 0 {
-		q.stats.Failed += uint64(n)
-		q.waiting = nil
-		return errClosed
-	}
-	if ctx.Err() != nil {
-		return errClosed
+	q.stats.Failed += uint64(len(q.waiting))
+	q.unsent += len(q.waiting)
+	q.waiting = nil
+	if q.unsent > 0 {
+		return fmt.Errorf("%w: %s, %d alerts", errClosed, q.sink.Name(), q.unsent)
 	}
 	return nil
 }

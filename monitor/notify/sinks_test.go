@@ -63,7 +63,7 @@ func TestWebhook(t *testing.T) {
 	if err := w.Send(t.Context(), []monitor.Alert{sample}); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"version":1,"alerts":[{"rule":"leak","severity":"warn","subject":"cart","what":"cart holds 30","evidence":"30 of 31","remedy":"size it",` +
+	want := `{"version":1,"instance":"here","alerts":[{"rule":"leak","severity":"warn","subject":"cart","what":"cart holds 30","evidence":"30 of 31","remedy":"size it",` +
 		`"node":"n:1","state":"firing","began":"2026-01-02T03:04:05Z","fired":"2026-01-02T03:06:05Z","service":"mymaster","instance":"here"}]}`
 	if string(r.body) != want || r.path != "/hook" || r.token != "tok" || !strings.HasPrefix(r.auth, "Basic ") {
 		t.Errorf("%+v\n%s\nwant\n%s", r, r.body, want)
@@ -233,27 +233,10 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-func TestACommandThatFailsOrHangs(t *testing.T) {
+func TestACommandThatFails(t *testing.T) {
 	err := command(t, 0, "sh", "-c", "echo broken >&2; yes | head -c 100000; exit 3").Send(t.Context(), []monitor.Alert{sample})
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "broken") || len(err.Error()) > 2000 {
 		t.Errorf("%.300v", err)
-	}
-	// Its child holds the output open, and is killed too.
-	pid := filepath.Join(t.TempDir(), "pid")
-	err = command(t, 200*time.Millisecond, "sh", "-c", `sleep 1000 & echo $! >"$0"; wait`, pid).Send(t.Context(), []monitor.Alert{sample})
-	if err == nil || !strings.Contains(err.Error(), "deadline") {
-		t.Error(err)
-	}
-	raw, _ := os.ReadFile(pid)
-	child := strings.TrimSpace(string(raw))
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		stat, err := os.ReadFile("/proc/" + child + "/stat")
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("its child lives: %s", stat)
-		}
 	}
 	for want, args := range map[string][]string{"a program": nil, "can't be run": {"no-such-program-here"}} {
 		if _, err := notify.NewCommand(args, 0); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,0 +1,198 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// run sends until the queue is closed and empty, or stopped.
+func (q *Queue) run() {
+	defer close(q.done)
+	var again <-chan time.Time
+	if d := q.sink.Repeat(); d > 0 {
+		tick := time.NewTicker(d)
+		defer tick.Stop()
+		again = tick.C
+	}
+	for {
+		batch, closing := q.next()
+		switch {
+		case len(batch) > 0:
+			q.deliver(batch)
+			continue
+		case closing:
+			return
+		}
+		select {
+		case <-q.wake:
+		case <-again:
+			q.repeat()
+		case <-q.ctx.Done():
+			return
+		}
+	}
+}
+
+// next takes what is to be sent now.
+func (q *Queue) next() (batch []monitor.Alert, closing bool) {
+	if q.ctx.Err() != nil {
+		return nil, true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(q.cfg.Batch, len(q.waiting))
+	batch = slices.Clone(q.waiting[:n])
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	for _, a := range batch {
+		if a.State == monitor.Firing {
+			q.told[a.ID()] = a
+		} else {
+			delete(q.told, a.ID())
+		}
+	}
+	return batch, q.closing
+}
+
+// deliver sends a batch, again and again if need be.
+func (q *Queue) deliver(batch []monitor.Alert) {
+	began, wait := time.Now(), q.cfg.Backoff
+	for {
+		err := q.try(batch)
+		if err == nil {
+			q.mu.Lock()
+			q.stats.Delivered += uint64(len(batch))
+			q.mu.Unlock()
+			return
+		}
+		next := wait/2 + rand.N(wait/2+1)
+		var l later
+		if errors.As(err, &l) {
+			next = min(max(next, l.after), q.cfg.Longest)
+		}
+		var p permanent
+		switch {
+		case errors.As(err, &p):
+			q.refused(batch)
+			return
+		case time.Since(began)+next > q.cfg.GiveUp:
+			q.giveUp(batch)
+			return
+		case !q.pause(next):
+			q.stopped(batch)
+			return
+		}
+		wait = min(2*wait, q.cfg.Longest)
+	}
+}
+
+// try makes one attempt.
+func (q *Queue) try(batch []monitor.Alert) error {
+	ctx, cancel := context.WithTimeout(q.ctx, q.attempt)
+	defer cancel()
+	err := q.sink.Send(ctx, batch)
+	if err != nil {
+		q.mu.Lock()
+		q.stats.LastError, q.stats.FailedAt = err, time.Now()
+		q.mu.Unlock()
+	}
+	return err
+}
+
+// stopped counts a batch for which there was no time left.
+func (q *Queue) stopped(batch []monitor.Alert) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stats.Failed += uint64(len(batch))
+	q.unsent += len(batch)
+}
+
+// refused forgets a batch that would be refused again.
+func (q *Queue) refused(batch []monitor.Alert) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stats.Failed += uint64(len(batch))
+	for _, a := range batch {
+		q.unheardLocked(a)
+	}
+}
+
+// giveUp forgets what of a batch nobody heard of, and lets the rest wait once more.
+func (q *Queue) giveUp(batch []monitor.Alert) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var kept []monitor.Alert
+	for _, a := range batch {
+		over := q.unheardLocked(a)
+		switch {
+		case a.State == monitor.Resolved || !over && q.sink.Repeat() > 0:
+			kept = append(kept, a)
+		default:
+			q.stats.Failed++
+		}
+	}
+	q.putBackLocked(kept)
+}
+
+// unheardLocked takes note that nobody heard of an alert that fires, and
+// reports whether it is over: of that nobody has to hear then either.
+func (q *Queue) unheardLocked(a monitor.Alert) (over bool) {
+	if a.State != monitor.Firing {
+		return false
+	}
+	delete(q.told, a.ID())
+	i := q.waitingLocked(a.ID(), monitor.Resolved)
+	if i >= 0 {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+	}
+	return i >= 0
+}
+
+// putBackLocked lets alerts wait again: behind others, so that what cannot be
+// sent does not keep those back, but before what came later of the same alerts.
+func (q *Queue) putBackLocked(kept []monitor.Alert) {
+	again := map[string]bool{}
+	for _, a := range kept {
+		again[a.ID()] = true
+	}
+	var others, newer []monitor.Alert
+	for _, a := range q.waiting {
+		if again[a.ID()] {
+			newer = append(newer, a)
+		} else {
+			others = append(others, a)
+		}
+	}
+	q.waiting = slices.Concat(others, kept, newer)
+	for len(q.waiting) > q.cfg.Limit && q.makeRoomLocked() {
+	}
+}
+
+// repeat sends what fires once more. If that fails there is a next time.
+func (q *Queue) repeat() {
+	q.mu.Lock()
+	var firing []monitor.Alert
+	for _, a := range q.told {
+		firing = append(firing, a)
+	}
+	q.mu.Unlock()
+	for batch := range slices.Chunk(firing, q.cfg.Batch) {
+		_ = q.try(batch)
+	}
+}
+
+// pause waits, and reports whether the queue is still to send.
+func (q *Queue) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-q.ctx.Done():
+		return false
+	}
+}
