@@ -50,6 +50,7 @@ type Client struct {
 	multi  atomic.Bool // the server lets this user run transactions
 	sizes  sizes
 	asked  sync.Map // names of commands that the table lacks -> *command.Info
+	guests guests   // the gateway's view
 }
 
 // New makes a client. It checks all options and opens no connection: that
@@ -73,18 +74,25 @@ func New(opt Options) (*Client, error) {
 // nodes through s, owned says that nobody else does.
 func newClient(opt Options, s *Sentinel, owned bool) *Client {
 	c := &Client{opt: opt}
+	c.guests.init(c)
 	c.nodes = newNodes(c.newPool)
 	if s == nil {
 		c.nodes.settle(opt.Addr)
 	} else {
 		c.finder = newFinder(c, s, owned)
 	}
-	c.hub = pubsub.New(subscriberSource{c}, pubsub.Config{
+	c.hub = c.newHub(pool.Key{})
+	return c
+}
+
+// newHub makes the hub of the subscriptions on connections of a key.
+func (c *Client) newHub(key pool.Key) *pubsub.Hub {
+	opt := &c.opt
+	return pubsub.New(subscriberSource{c, key}, pubsub.Config{
 		Addr: opt.place(), Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
 		ReconnectBase: opt.BackoffBase, ReconnectCap: opt.BackoffCap,
 		ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
 	})
-	return c
 }
 
 // Open is ParseURL, New and Warm: it returns when the lanes and MinIdle
@@ -200,7 +208,9 @@ func (c *Client) Close(ctx context.Context) error {
 		c.finder.stop()
 	}
 	c.hub.Close(ctx)
+	c.guests.close(ctx)
 	err := c.nodes.close(ctx)
+	c.guests.wg.Wait() // those on closed pools end
 	if c.finder == nil {
 		return err
 	}

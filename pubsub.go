@@ -81,11 +81,16 @@ func (c *Client) subscribe(ctx context.Context, kind pubsub.Kind, names []string
 }
 
 // subscriberSource lends the hub a conn of the right node.
-type subscriberSource struct{ c *Client }
+type subscriberSource struct {
+	c   *Client
+	key pool.Key
+}
 
 // AcquireSubscriber waits for it, bounded by ctx and Options.WaitTimeout.
 func (s subscriberSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
-	conn, _, err := s.c.acquire(ctx, &tries{}, true, (*pool.Pool).AcquireSubscriber)
+	conn, _, err := s.c.acquire(ctx, &tries{}, true, func(p *pool.Pool, ctx context.Context) (*pool.Conn, error) {
+		return p.Group(s.key).AcquireSubscriber(ctx)
+	})
 	return conn, err
 }
 

@@ -1,3 +1,288 @@
 // Package gateway lets clients of any language share a client's few connections: it
 // speaks Redis' protocol to them and keeps each one's state by itself.
+//
+// Commands that share are forwarded without a goroutine: an event loop reads all sockets
+// that have something, posts what it finds to lanes, writes each lane once, and the lanes'
+// readers write the replies. What has to be waited for is carried out by a goroutine of its
+// client, for as long as that takes. Clients over TLS, in memory, and on systems
+// without epoll have goroutines of their own.
+//
+// A Gateway owns its listeners, loops and clients, and all their goroutines; they have ended
+// when Shutdown returns. It does not own the respool.Client.
 package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+)
+
+// ErrClosed is given by a Gateway that is shut down.
+var ErrClosed = errors.New("gateway: it is shut down")
+
+// Gateway serves clients. All methods are safe for concurrent use.
+type Gateway struct {
+	client    *respool.Client
+	up        upstream.Upstream
+	settings  atomic.Pointer[settings]
+	ctx       context.Context // of everything; ends when the last clients are cut
+	cancel    context.CancelFunc
+	workers   sync.WaitGroup // of clients
+	servers   sync.WaitGroup // of listeners, loops and the sweeper
+	buffered  atomic.Int64
+	count     counters
+	paused    atomic.Bool
+	version   string
+	databases int
+
+	mu        sync.Mutex
+	clients   map[*client]struct{}
+	hosts     map[string]int
+	listeners map[net.Listener]struct{}
+	loop      *loop // of plain sockets; nil before the first
+	lastID    int64
+	past      past
+	closing   bool
+	empty     chan struct{} // closed when closing and the last client is gone
+	resumed   chan struct{} // closed at the end of a pause
+	pauseEnd  *time.Timer
+}
+
+// counters only rise.
+type counters struct {
+	accepted, refused, malformed, denied, slow, gaps atomic.Uint64
+}
+
+// past is what clients that have left counted.
+type past struct{ closed, commands, bytesIn, bytesOut uint64 }
+
+// helloLimit bounds the questions that New asks of the server.
+const helloLimit = 5 * time.Second
+
+// New makes a gateway before c, which it does not own. It asks the server for its
+// version and how many databases there are, and goes on without if there is no answer.
+func New(c *respool.Client, cfg Config) (*Gateway, error) {
+	g := &Gateway{
+		client: c, up: upstream.Of(c), clients: map[*client]struct{}{}, hosts: map[string]int{},
+		listeners: map[net.Listener]struct{}{}, empty: make(chan struct{}),
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.ask()
+	set, err := g.newSettings(cfg)
+	if err != nil {
+		g.cancel()
+		return nil, err
+	}
+	g.settings.Store(set)
+	g.servers.Go(g.sweep)
+	return g, nil
+}
+
+// ask learns what the server is.
+func (g *Gateway) ask() {
+	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
+	defer cancel()
+	g.version, _ = g.up.Hello(ctx)
+	pair, err := g.client.Do(ctx, "CONFIG", "GET", "databases").Map()
+	if err == nil {
+		text, _ := pair["databases"].Text()
+		g.databases, _ = strconv.Atoi(text)
+	}
+}
+
+// lookup tells the session what a command is that the table lacks.
+func (g *Gateway) lookup(args [][]byte) *command.Info { return g.up.Lookup(string(args[0])) }
+
+// Reload makes another configuration hold. Clients stay, also those beyond a lower
+// limit. On an error nothing has changed.
+func (g *Gateway) Reload(cfg Config) error {
+	set, err := g.newSettings(cfg)
+	if err != nil {
+		return err
+	}
+	g.settings.Store(set)
+	return nil
+}
+
+// Shutdown stops accepting, lets what clients have sent be answered, and closes their
+// connections; when ctx ends it cuts what is left, and returns the error of ctx.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	g.mu.Lock()
+	if !g.closing {
+		g.closing = true
+		for l := range g.listeners {
+			_ = l.Close()
+		}
+		if len(g.clients) == 0 {
+			close(g.empty)
+		}
+	}
+	g.mu.Unlock()
+	g.Resume()
+	for _, c := range g.list() {
+		c.drain()
+	}
+	var err error
+	select {
+	case <-g.empty:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, c := range g.list() {
+			c.out.close()
+		}
+		g.cancel()
+		<-g.empty
+	}
+	g.cancel()
+	g.mu.Lock()
+	loop := g.loop
+	g.mu.Unlock()
+	if loop != nil {
+		loop.stop()
+	}
+	g.workers.Wait()
+	g.servers.Wait()
+	return err
+}
+
+// drain ends the connection once what it has sent is answered. Blocked commands and subscriptions are cut.
+func (c *client) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.eof = true
+	if c.blocked != nil && c.cancel != nil {
+		c.cancel()
+	}
+	c.settleLocked()
+}
+
+// list gives all clients.
+func (g *Gateway) list() []*client {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*client, 0, len(g.clients))
+	for c := range g.clients {
+		all = append(all, c)
+	}
+	return all
+}
+
+// admit makes a client of a connection, or gives the error that it is refused with.
+func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
+	set := g.settings.Load()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closing:
+		return nil, errorReply("respool: the gateway is shutting down")
+	case len(g.clients) >= set.MaxClients+set.AdminClients:
+		g.count.refused.Add(1)
+		return nil, errorReply("max number of clients reached")
+	case set.MaxClientsPerAddress > 0 && g.hosts[host] >= set.MaxClientsPerAddress:
+		g.count.refused.Add(1)
+		return nil, errorReply("respool: max number of clients reached for this address (max_clients_per_address " +
+			strconv.Itoa(set.MaxClientsPerAddress) + ")")
+	}
+	g.count.accepted.Add(1)
+	g.lastID++
+	now := time.Now()
+	c := &client{g: g, addr: addr, laddr: laddr, host: host, born: now, lastAt: now, wholeAt: now, reserve: len(g.clients) >= set.MaxClients}
+	c.out.link, c.out.total, c.out.proto = l, &g.buffered, 2
+	c.session = session.New(&set.session, g.lastID, addr)
+	c.adoptLocked(set)
+	c.user = set.users[defaultUser]
+	g.clients[c] = struct{}{}
+	g.hosts[host]++
+	return c, nil
+}
+
+// forget takes note that a client has left.
+func (g *Gateway) forget(c *client) {
+	c.out.mu.Lock()
+	sent := c.out.sent
+	c.out.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.clients, c)
+	if g.hosts[c.host]--; g.hosts[c.host] == 0 {
+		delete(g.hosts, c.host)
+	}
+	g.past.closed++
+	g.past.commands += c.commands
+	g.past.bytesIn += c.bytesIn
+	g.past.bytesOut += sent
+	if g.closing && len(g.clients) == 0 {
+		close(g.empty)
+	}
+}
+
+// Pause lets no command through until Resume, or for d at most. Those under way end.
+func (g *Gateway) Pause(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		return
+	}
+	if g.resumed == nil {
+		g.resumed = make(chan struct{})
+		g.paused.Store(true)
+	}
+	if g.pauseEnd != nil {
+		g.pauseEnd.Stop()
+	}
+	g.pauseEnd = time.AfterFunc(d, g.Resume)
+}
+
+func (g *Gateway) pauseFor(d time.Duration) { g.Pause(d) }
+
+// Resume ends a pause.
+func (g *Gateway) Resume() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.resumed != nil {
+		g.pauseEnd.Stop()
+		g.paused.Store(false)
+		close(g.resumed)
+		g.resumed = nil
+	}
+}
+
+// awaitResume waits for the end of a pause.
+func (g *Gateway) awaitResume(ctx context.Context) error {
+	if !g.paused.Load() {
+		return nil
+	}
+	g.mu.Lock()
+	resumed := g.resumed
+	g.mu.Unlock()
+	if resumed == nil {
+		return nil
+	}
+	select {
+	case <-resumed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// hostOf is what counts against MaxClientsPerAddress.
+func hostOf(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	if strings.HasPrefix(addr, "memory") {
+		return "memory"
+	}
+	return "unix"
+}

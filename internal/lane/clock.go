@@ -106,10 +106,9 @@ func (l *Lane) onTick() {
 		return
 	}
 	if l.queue.n == 0 && l.reading == nobody && !active {
-		l.reading = background
-		l.wakeReader()
+		l.giveLocked()
 	}
-	if l.queue.n > 0 || active || l.reading != background {
+	if l.queue.n > 0 || active || l.reading < background {
 		c.timer.Reset(c.period)
 	} else {
 		c.running = false
@@ -122,6 +121,8 @@ func (l *Lane) onTick() {
 // the queue, so the first one in time ends the search, but for blocking
 // commands, whose limits differ.
 func (l *Lane) expireLocked() {
+	var posted []failed
+	defer func() { l.tell(posted) }()
 	for i := range l.queue.n {
 		q := l.queue.at(i)
 		if q.state.Load() != waiting {
@@ -135,7 +136,9 @@ func (l *Lane) expireLocked() {
 		}
 		err := l.failure("wait for the reply of", true, &wire.TimeoutError{
 			Text: fmt.Sprintf("no reply within the socket timeout of %v", l.cfg.ReplyTimeout)})
-		if q.finish(left, err) && q.self {
+		if q.sink != nil {
+			posted = q.fail(posted, left, err)
+		} else if q.finish(left, err) && q.self {
 			l.interruptReaderLocked()
 		}
 	}

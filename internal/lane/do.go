@@ -207,6 +207,19 @@ func (l *Lane) windowFailure(err error) error {
 // enqueueLocked puts a request for n replies in the queue, whose bytes stand in wbuf, and tells the caller what else falls to it: to flush, to read for itself,
 // and whether others are about.
 func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt Options) (flush, read, company bool) {
+	l.queueLocked(q, n, bytes, opt)
+	l.patrolLocked(ctx, q)
+	flush, l.flushing = !l.flushing, true
+	if l.reading == nobody {
+		l.reading, read, q.self = caller, true, true
+	}
+	company = l.queue.n > 1 || l.expect > 1
+	l.expect = max(0, l.expect-1)
+	return flush, read, company
+}
+
+// queueLocked puts a request in the queue.
+func (l *Lane) queueLocked(q *request, n, bytes int, opt Options) {
 	p := place{q, n, bytes + opt.replyWeight()}
 	q.start = l.queued
 	l.queued += uint64(bytes)
@@ -215,18 +228,10 @@ func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt 
 		q.block = -1
 	}
 	l.startClockLocked()
-	l.patrolLocked(ctx, q)
 	q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
 	l.queue.push(p)
 	l.due += p.want
 	l.depth.Store(int32(l.due))
-	flush, l.flushing = !l.flushing, true
-	if l.reading == nobody {
-		l.reading, read, q.self = caller, true, true
-	}
-	company = l.queue.n > 1 || l.expect > 1
-	l.expect = max(0, l.expect-1)
-	return flush, read, company
 }
 
 // await does the caller's share of the work and waits for the replies.

@@ -26,7 +26,9 @@ type frame struct {
 	q     *request // whose reply it is; nil for a push
 	push  bool
 	owned bool // b is memory of its own, not the read buffer
-	last  bool // completes q
+
+	posted bool // q has a sink
+	last   bool // completes q
 }
 
 // input is the read half: bytes, and the frames found in them.
@@ -37,23 +39,44 @@ type input struct {
 	big     []byte
 	largest int // the largest frame read whole: so much may be trusted next time
 	frames  []frame
+	batch   Batch // of the sinks that have got some of frames
 	poll    poller
 
 	parts   atomic.Pointer[func(part []byte)] // takes large replies piece by piece; nil: they are gathered in big
 	parting bool                              // such a reply is under way
 }
 
+// patience is how a read waits for its first byte.
+type patience uint8
+
+const (
+	asLong  patience = iota // as long as it takes
+	soon                    // a reply is expected soon
+	tryOnce                 // not at all
+)
+
+func patienceFor(expected bool) patience {
+	if expected {
+		return soon
+	}
+	return asLong
+}
+
 // fill reads once and finds the frames that are whole now. Frames may be
-// there beside an error. With soon, a reply is expected soon.
-func (in *input) fill(conn *wire.Conn, soon bool) (n int, err error) {
+// there beside an error.
+func (in *input) fill(conn *wire.Conn, p patience) (n int, err error) {
 	clear(in.frames)
 	in.frames = in.frames[:0]
 	if in.big != nil && in.scanner.Need() >= bigRead {
-		return in.fillBig(conn)
+		return in.fillBig(conn, p)
 	}
 	in.makeRoom()
 	at := in.w
-	n, err = in.poll.read(conn, in.buf[in.w:], soon)
+	if p == tryOnce {
+		n, err = conn.TryRead(in.buf[in.w:])
+	} else {
+		n, err = in.poll.read(conn, in.buf[in.w:], p == soon)
+	}
 	in.w += n
 	if perr := in.scan(at); perr != nil {
 		return n, perr
@@ -146,7 +169,7 @@ func (in *input) part(b []byte) {
 }
 
 // fillBig reads straight into the large frame, and never beyond its end.
-func (in *input) fillBig(conn *wire.Conn) (int, error) {
+func (in *input) fillBig(conn *wire.Conn, p patience) (int, error) {
 	need := in.scanner.Need()
 	have := len(in.big)
 	if have == cap(in.big) {
@@ -158,7 +181,11 @@ func (in *input) fillBig(conn *wire.Conn) (int, error) {
 		in.big = bigger
 	}
 	room := int(min(int64(cap(in.big)-have), need))
-	n, err := conn.Read(in.big[have : have+room])
+	read := conn.Read
+	if p == tryOnce {
+		read = conn.TryRead
+	}
+	n, err := read(in.big[have : have+room])
 	in.big = in.big[:have+n]
 	if n == 0 {
 		return n, err

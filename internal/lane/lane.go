@@ -46,6 +46,7 @@ const (
 	nobody     role = iota // the queue is empty
 	caller                 // a caller that was alone, for itself
 	background             // the lane's goroutine
+	driven                 // the driver's loop
 )
 
 // Lane is one connection shared by any number of callers. All methods are
@@ -60,6 +61,8 @@ type Lane struct {
 	wrDone chan struct{} // closed when the writer goroutine has ended
 	gone   chan struct{} // closed with the lane's death
 	abort  chan struct{} // closed by Abort: no lingering
+
+	telling sync.WaitGroup // of goroutines that tell sinks of failures
 
 	usedAt   atomic.Int64 // unix nanoseconds of the last tick that saw activity
 	requests sync.Pool    // of *request
@@ -95,6 +98,7 @@ type Lane struct {
 	kicked   bool   // InterruptRead was called and not yet taken back
 	writing  bool   // the writer goroutine was started
 	onPush   func(frame []byte)
+	driver   Driver // who reads, or shall; nil: the lane itself
 
 	_       [cacheLine]byte
 	in      input         // owned by whoever reads
@@ -150,8 +154,7 @@ func (l *Lane) OnPush(fn func(frame []byte), only bool) {
 	defer l.mu.Unlock()
 	l.onPush, l.pushOnly = fn, only
 	if only && l.reading == nobody && l.dead == nil {
-		l.reading = background
-		l.wakeReader()
+		l.giveLocked()
 	}
 }
 
@@ -229,9 +232,11 @@ func (l *Lane) Condemn(cause error) {
 	l.depth.Store(-1)
 	l.window.failAll(cause)
 	offered := l.offered
-	if l.reading == nobody {
-		l.reading = background
-		l.wakeReader()
+	switch l.reading {
+	case nobody:
+		l.giveLocked()
+	case driven:
+		l.driver.Drop(l)
 	}
 	l.conn.Interrupt()
 	l.mu.Unlock()
@@ -240,13 +245,19 @@ func (l *Lane) Condemn(cause error) {
 	if l.cfg.OnDead != nil {
 		l.cfg.OnDead(l, cause)
 	}
+	var posted []failed
 	for i, q := range orphans {
 		err := cause
 		if i > 0 {
 			err = collateral(cause)
 		}
-		q.finish(done, l.failure("read", q.start < offered, err))
+		if err = l.failure("read", q.start < offered, err); q.sink != nil {
+			posted = q.fail(posted, done, err)
+		} else {
+			q.finish(done, err)
+		}
 	}
+	l.tell(posted)
 }
 
 // CollateralError is given to those whose connection was condemned for the

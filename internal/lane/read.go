@@ -35,6 +35,7 @@ func (l *Lane) readLoop() {
 		<-l.wrDone
 	}
 	l.conn.Linger(l.cfg.LingerLimit)
+	l.telling.Wait()
 	if l.cfg.OnClosed != nil {
 		l.cfg.OnClosed(l)
 	}
@@ -58,24 +59,23 @@ func (l *Lane) readInBackground() bool {
 	if dead {
 		return false
 	}
-	n, err := l.in.fill(l.conn, soon)
-	l.bytesIn.Add(uint64(n))
-	if cerr := l.complete(nil); cerr != nil {
-		err = cerr
-	}
-	if err != nil && !isTimeout(err) {
-		l.Condemn(readError(err))
-	}
+	n, err := l.in.fill(l.conn, patienceFor(soon))
+	l.take(n, err)
 	l.mu.Lock()
 	if l.dead != nil {
 		l.mu.Unlock()
 		return false
 	}
 	l.resumeLocked()
+	if l.driver != nil {
+		l.giveLocked()
+		l.unlockDrained()
+		return false
+	}
 	switch {
 	case l.queue.n > 0 || len(l.in.frames) > 1:
 		l.shallow = 0
-	case len(l.in.frames) == 1 && l.in.frames[0].q != nil:
+	case len(l.in.frames) == 1 && l.in.frames[0].q != nil && !l.in.frames[0].posted:
 		l.shallow++
 	}
 	if l.queue.n == 0 && l.shallow >= shallowLimit && !l.pushOnly {
@@ -87,6 +87,17 @@ func (l *Lane) readInBackground() bool {
 	}
 	l.unlockDrained()
 	return true
+}
+
+// take hands out what a read has brought, and ends the lane if it failed.
+func (l *Lane) take(n int, err error) {
+	l.bytesIn.Add(uint64(n))
+	if cerr := l.complete(nil); cerr != nil {
+		err = cerr
+	}
+	if err != nil && !isTimeout(err) {
+		l.Condemn(readError(err))
+	}
 }
 
 // expects tells whether a reply is due that the server does not hold back, and
@@ -102,7 +113,7 @@ func (l *Lane) expects() (soon, dead bool) {
 // Replies that belong to others are handed out on the way.
 func (l *Lane) readForSelf(q *request) error {
 	for q.state.Load() == waiting {
-		n, err := l.in.fill(l.conn, q.block == 0)
+		n, err := l.in.fill(l.conn, patienceFor(q.block == 0))
 		l.bytesIn.Add(uint64(n))
 		if cerr := l.complete(q); cerr != nil {
 			err = cerr
@@ -137,12 +148,11 @@ func (l *Lane) readForSelf(q *request) error {
 func (l *Lane) handOver() {
 	l.mu.Lock()
 	l.resumeLocked()
-	if l.queue.n == 0 && l.dead == nil && !l.pushOnly {
+	if l.queue.n == 0 && l.dead == nil && !l.pushOnly && l.driver == nil {
 		l.reading = nobody
 	} else {
-		l.reading = background
 		l.shallow = 0
-		l.wakeReader()
+		l.giveLocked()
 	}
 	l.unlockDrained()
 }
@@ -189,12 +199,16 @@ func (l *Lane) complete(self *request) error {
 			if onPush != nil {
 				onPush(f.b)
 			}
+		case f.posted:
+			l.hand(f)
+			first = i + 1
 		case f.last:
 			f.q.take(frames[first : i+1])
 			f.q.deliver(f.q == self)
 			first = i + 1
 		}
 	}
+	l.in.batch.flush()
 	if asked < len(frames) {
 		return unasked(frames[asked].b)
 	}
@@ -221,7 +235,7 @@ func (l *Lane) matchLocked(frames []frame) int {
 		if partial < 0 {
 			partial = i
 		}
-		f.q = p.q
+		f.q, f.posted = p.q, p.q.sink != nil
 		p.want--
 		l.due--
 		if p.want == 0 {
@@ -231,7 +245,7 @@ func (l *Lane) matchLocked(frames []frame) int {
 			partial = -1
 		}
 	}
-	if partial >= 0 {
+	if partial >= 0 && !frames[partial].posted {
 		q := frames[partial].q
 		q.take(frames[partial:asked])
 	}

@@ -27,6 +27,9 @@ type request struct {
 	frame []byte        // the reply, where one was asked for
 	err   error         // set by whoever made state leave waiting
 
+	sink Sink   // takes the replies of a posted request, which has no caller
+	tag  uint64 // by which the sink knows it
+
 	frames  [][]byte        // the replies, where more were asked for
 	ctx     context.Context // whose end the lane sees to; nil: the caller does, or it has none
 	unwatch func() bool     // ends the registration with ctx, of a command that may be held back for long

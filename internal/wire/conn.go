@@ -60,6 +60,15 @@ func (c *Conn) Write(b []byte) (int, error) { return c.nc.Write(b) }
 // plain sockets, not on TLS, whose records cannot be passed on in part.
 func (c *Conn) CanTry() bool { return c.try != nil }
 
+// Descriptor is the number of the socket, or -1 where CanTry is false. It is
+// valid until Linger or Abort.
+func (c *Conn) Descriptor() int {
+	if c.try == nil {
+		return -1
+	}
+	return c.try.descriptor
+}
+
 // TryRead reads what is there, without waiting. Zero without an error means
 // that there is nothing yet.
 func (c *Conn) TryRead(b []byte) (int, error) {

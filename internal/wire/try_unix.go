@@ -8,7 +8,10 @@ import (
 )
 
 // trier reads and writes a socket without ever waiting for it.
-type trier struct{ read, write tryHalf }
+type trier struct {
+	read, write tryHalf
+	descriptor  int
+}
 
 // tryHalf is one direction. Its function values are made once, so that a call
 // allocates nothing.
@@ -24,6 +27,8 @@ type tryHalf struct {
 func newTrier(raw syscall.RawConn) *trier {
 	t := &trier{read: tryHalf{run: raw.Read, call: syscall.Read}, write: tryHalf{run: raw.Write, call: syscall.Write}}
 	t.read.fn, t.write.fn = t.read.once, t.write.once
+	t.descriptor = -1
+	_ = raw.Control(func(fd uintptr) { t.descriptor = int(fd) })
 	return t
 }
 

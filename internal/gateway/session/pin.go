@@ -30,6 +30,17 @@ func (p pins) String() string {
 // Pinned is whether the session holds a dedicated conn.
 func (s *Session) Pinned() bool { return s.pins != 0 }
 
+// Pins names the reasons why it does.
+func (s *Session) Pins() []string {
+	var names []string
+	for _, p := range []pins{pinWatch, pinTracking, pinDebug} {
+		if s.pins&p != 0 {
+			names = append(names, p.String())
+		}
+	}
+	return names
+}
+
 // pinned sends a command on the session's conn, which it gets if it has none. Unless the
 // server refuses, the conn is held for why from then on.
 func (s *Session) pinned(r request, why pins) Step {

@@ -106,6 +106,29 @@ func (s *Session) settle() {
 		!s.off && !s.skipping && !s.skipNext && !s.restricted()
 }
 
+// Refuse is Next for a request that the client may not make: text is the error.
+func (s *Session) Refuse(raw []byte, args [][]byte, text string) Step {
+	if len(args) == 0 {
+		return Step{}
+	}
+	info, class := command.ClassifyBytes(args)
+	s.skipping, s.skipNext = s.skipNext, false
+	step := s.reject(request{raw: raw, args: args, info: info, class: class}, text)
+	step.Key = s.key
+	if step.Silent = s.off || s.skipping; step.Silent {
+		step.Reply = nil
+	}
+	s.skipping = false
+	s.settle()
+	return step
+}
+
+// Reconfigure makes another configuration hold from the next request on.
+func (s *Session) Reconfigure(cfg *Config) {
+	s.cfg = cfg
+	s.settle()
+}
+
 // ID is the number that CLIENT ID answers.
 func (s *Session) ID() int64 { return s.id }
 

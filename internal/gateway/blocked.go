@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"sync"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// blocked is a command under way on a connection of its own. Where it may block, the
+// server is asked for the connection's number before it, by which the command can be unblocked.
+type blocked struct {
+	t    *task
+	done chan struct{}
+
+	mu        sync.Mutex
+	asked     bool
+	id        int64 // of the connection, 0 while it is not known
+	want      int
+	frames    [][]byte
+	err       error
+	unblocked bool // on request: the connection is as it was
+	over      bool
+}
+
+var rawClientID = []byte("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
+
+// run sends the command and waits for its replies.
+func (b *blocked) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
+	t := b.t
+	raw, opt := t.raw, t.options()
+	b.want = t.n
+	if opt.Block != 0 {
+		b.asked = true
+		b.want++
+		raw = append(bytes.Clone(rawClientID), raw...)
+		b.enter()
+		defer b.leave()
+	}
+	if err := l.Post(raw, b.want, b, 0, opt); err != nil {
+		return nil, err
+	}
+	l.Flush(false)
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.frames, b.err
+}
+
+// enter makes the command known as the one by which its client is blocked.
+func (b *blocked) enter() {
+	c := b.t.c
+	c.mu.Lock()
+	c.blocked = b
+	if c.eof {
+		c.cancel()
+	}
+	c.mu.Unlock()
+}
+
+func (b *blocked) leave() {
+	c := b.t.c
+	c.mu.Lock()
+	c.blocked = nil
+	c.mu.Unlock()
+}
+
+// Reply takes a reply.
+func (b *blocked) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return
+	}
+	b.want--
+	if b.asked {
+		b.asked = false
+		if id, err := strconv.ParseInt(string(bytes.TrimSpace(frame[1:])), 10, 64); frame[0] == byte(resp.Integer) && err == nil {
+			b.id = id
+		}
+		return
+	}
+	if !owned {
+		frame = bytes.Clone(frame)
+	}
+	b.frames = append(b.frames, frame)
+	if b.want == 0 {
+		b.endLocked(nil)
+	}
+}
+
+// Fail takes the connection's end.
+func (b *blocked) Fail(_ uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.endLocked(err)
+}
+
+func (b *blocked) endLocked(err error) {
+	if !b.over {
+		b.over, b.err = true, err
+		close(b.done)
+	}
+}
+
+// unblock has the server end the command, and reports whether it did.
+func (b *blocked) unblock(ctx context.Context, up upstream.Upstream, fail bool) (bool, error) {
+	b.mu.Lock()
+	id := b.id
+	b.unblocked = true
+	b.mu.Unlock()
+	if id == 0 {
+		return false, nil
+	}
+	how := "TIMEOUT"
+	if fail {
+		how = "ERROR"
+	}
+	raw, _ := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", id, how})
+	frames, err := up.Exchange(ctx, upstream.Key{Proto: 2}, raw, 1, false)
+	if err != nil {
+		return false, err
+	}
+	return string(frames[0]) == ":1\r\n", nil
+}

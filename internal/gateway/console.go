@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// consoleCommands are those of RESPOOL, with what they do.
+var consoleCommands = []struct {
+	name, does string
+	run        func(t *task, args []string) []byte
+}{
+	{"POOLS", "the connections to each server, and who waits for them", (*task).consolePools},
+	{"CLIENTS", "the clients of the gateway: id, address, user, db, what each does", (*task).consoleClients},
+	{"SERVERS", "the servers behind the gateway", (*task).consoleServers},
+	{"STATS", "what was counted since the start", (*task).consoleStats},
+	{"CONFIG", "the settings in force, without secrets", (*task).consoleConfig},
+	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*task).consolePause},
+	{"RESUME", "end a pause", (*task).consoleResume},
+	{"RECONNECT", "replace every connection to the servers, one after the other, once nothing is due on it", (*task).consoleReconnect},
+}
+
+// console answers RESPOOL.
+func (t *task) console(context.Context) ([][]byte, error) {
+	raw, err := resp.Elements(t.raw)
+	if err != nil {
+		return nil, err
+	}
+	args := make([]string, len(raw))
+	for i := range raw {
+		text, _ := resp.StringOf(raw[i])
+		args[i] = string(text)
+	}
+	if len(args) < 2 || strings.EqualFold(args[1], "HELP") {
+		return [][]byte{consoleHelp()}, nil
+	}
+	for _, cmd := range consoleCommands {
+		if strings.EqualFold(cmd.name, args[1]) {
+			return [][]byte{cmd.run(t, args[2:])}, nil
+		}
+	}
+	return [][]byte{errorReply(fmt.Sprintf("respool: unknown command %q: try RESPOOL HELP", printable([]byte(args[1]))))}, nil
+}
+
+func consoleHelp() []byte {
+	lines := []string{"RESPOOL <command>, of the gateway itself:"}
+	for _, cmd := range consoleCommands {
+		lines = append(lines, cmd.name, "    "+cmd.does)
+	}
+	return linesReply(append(lines, "HELP", "    this text"))
+}
+
+// linesReply is an array of lines, as HELP of Redis' commands is.
+func linesReply(lines []string) []byte {
+	out := resp.AppendArrayHeader(nil, len(lines))
+	for _, line := range lines {
+		out = resp.AppendBulkString(out, line)
+	}
+	return out
+}
+
+func (t *task) consolePools([]string) []byte {
+	s := t.c.g.client.Stats()
+	return linesReply(strings.Split(s.String(), "; "))
+}
+
+func (t *task) consoleServers([]string) []byte {
+	var lines []string
+	for _, n := range t.c.g.client.Stats().Nodes {
+		lines = append(lines, fmt.Sprintf("%+v", n))
+	}
+	return linesReply(lines)
+}
+
+func (t *task) consoleClients([]string) []byte {
+	all := t.c.g.list()
+	slices.SortFunc(all, func(a, b *client) int { return int(a.session.ID() - b.session.ID()) })
+	lines := make([]string, 0, len(all))
+	for _, c := range all {
+		state := c.state()
+		waiting, _ := c.out.waiting()
+		c.mu.Lock()
+		key := c.session.Key()
+		lines = append(lines, fmt.Sprintf("id=%d addr=%s user=%s db=%d resp=%d name=%s age=%d commands=%d output=%d state=%s",
+			c.session.ID(), c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.commands, waiting, state))
+		c.mu.Unlock()
+	}
+	return linesReply(lines)
+}
+
+func (t *task) consoleStats([]string) []byte {
+	s := t.c.g.Stats()
+	lines := []string{
+		fmt.Sprintf("clients=%d blocked=%d subscribers=%d pinned=%d", s.Clients, s.Blocked, s.Subscribers, s.Pinned),
+		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
+		fmt.Sprintf("commands=%d errors=%d bytes_in=%d bytes_out=%d buffered=%d", s.Commands, s.Errors, s.BytesIn, s.BytesOut, s.Buffered),
+	}
+	return linesReply(lines)
+}
+
+func (t *task) consoleConfig([]string) []byte {
+	return linesReply(t.c.g.settings.Load().lines())
+}
+
+const defaultPause = time.Minute
+
+func (t *task) consolePause(args []string) []byte {
+	d := defaultPause
+	if len(args) > 0 {
+		seconds, err := time.ParseDuration(args[0] + "s")
+		if err != nil || seconds <= 0 {
+			return errorReply(fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0", printable([]byte(args[0]))))
+		}
+		d = seconds
+	}
+	t.c.g.Pause(d)
+	return replyOK
+}
+
+func (t *task) consoleResume([]string) []byte {
+	t.c.g.Resume()
+	return replyOK
+}
+
+func (t *task) consoleReconnect([]string) []byte {
+	t.c.g.up.Reconnect()
+	return replyOK
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+// registry answers what concerns other clients of the gateway.
+func (t *task) registry(ctx context.Context) ([][]byte, error) {
+	q, g := t.step.Query, t.c.g
+	var reply []byte
+	switch q.Op {
+	case session.QueryInfo:
+		reply = t.c.text(t.c.appendInfo(nil))
+	case session.QueryList:
+		var lines []byte
+		for _, c := range g.matching(q, nil) {
+			lines = c.appendInfo(lines)
+		}
+		reply = t.c.text(lines)
+	case session.QueryKill:
+		reply = t.kill(q)
+	case session.QueryUnblock:
+		return t.unblock(ctx, q)
+	case session.QueryPause:
+		g.pauseFor(q.For)
+		reply = replyOK
+	case session.QueryUnpause:
+		g.Resume()
+		reply = replyOK
+	}
+	return [][]byte{reply}, nil
+}
+
+// matching lists the clients that a query means, in the order in which they came.
+func (g *Gateway) matching(q *session.Query, but *client) []*client {
+	var found []*client
+	for _, c := range g.list() {
+		if c != but && c.matches(q) {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b *client) int { return int(a.session.ID() - b.session.ID()) })
+	return found
+}
+
+func (c *client) matches(q *session.Query) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.gone,
+		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.session.ID()),
+		q.Type != "" && q.Type != c.session.Type(),
+		q.User != "" && (q.User != c.session.Key().User || !c.session.Authenticated()),
+		q.Addr != "" && q.Addr != c.addr,
+		q.LocalAddr != "" && q.LocalAddr != c.laddr:
+		return false
+	}
+	return true
+}
+
+func (t *task) kill(q *session.Query) []byte {
+	var but *client
+	if q.SkipMe {
+		but = t.c
+	}
+	killed := t.c.g.matching(q, but)
+	for _, c := range killed {
+		if c == t.c {
+			t.close = true
+			continue
+		}
+		c.out.close()
+	}
+	switch {
+	case !q.One:
+		return integer(int64(len(killed)))
+	case len(killed) == 0:
+		return errorReply("No such client")
+	}
+	return replyOK
+}
+
+func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) {
+	for _, c := range t.c.g.matching(q, nil) {
+		c.mu.Lock()
+		b := c.blocked
+		c.mu.Unlock()
+		if b == nil {
+			break
+		}
+		ok, err := b.unblock(ctx, t.c.g.up, q.Fail)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return [][]byte{integer(1)}, nil
+		}
+	}
+	return [][]byte{integer(0)}, nil
+}
+
+// appendInfo appends the client's line of CLIENT LIST.
+func (c *client) appendInfo(dst []byte) []byte {
+	waiting, _ := c.out.waiting()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	return c.session.AppendInfo(dst, session.Facts{
+		LocalAddr: c.laddr, FD: c.out.link.fd(), Age: now.Sub(c.born), Idle: now.Sub(c.lastAt),
+		Output: waiting, Blocked: c.blocked != nil,
+	})
+}
+
+func (c *client) text(lines []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.Text(lines)
+}
+
+// state says in a word what a client does, for the console.
+func (c *client) state() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var words []string
+	for _, w := range []struct {
+		set  bool
+		word string
+	}{
+		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
+		{c.session.Type() == "pubsub", "subscribed"}, {c.queued > 0, "waiting"}, {c.posted > 0, "busy"},
+	} {
+		if w.set {
+			words = append(words, w.word)
+		}
+	}
+	if len(words) == 0 {
+		return "idle"
+	}
+	return strings.Join(words, ",")
+}

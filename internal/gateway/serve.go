@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// Serve accepts clients until Shutdown, and then returns nil. It owns l. Plain TCP and unix
+// sockets are served by an event loop where the system has one; all others, such as TLS, by
+// goroutines.
+func (g *Gateway) Serve(l net.Listener) error {
+	g.mu.Lock()
+	if g.closing {
+		g.mu.Unlock()
+		_ = l.Close()
+		return ErrClosed
+	}
+	g.listeners[l] = struct{}{}
+	g.servers.Add(1)
+	g.mu.Unlock()
+	defer g.servers.Done()
+	defer func() {
+		_ = l.Close()
+		g.mu.Lock()
+		delete(g.listeners, l)
+		g.mu.Unlock()
+	}()
+	for pause := time.Duration(0); ; {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			g.greet(conn)
+			continue
+		}
+		if g.isClosing() || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		// Out of file descriptors, for one: it may pass.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		g.settings.Load().Log.Warn("accept failed", "listener", l.Addr().String(), "error", err.Error(), "again_in", pause)
+		select {
+		case <-time.After(pause):
+		case <-g.ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (g *Gateway) isClosing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closing
+}
+
+// greet makes a client of a connection.
+func (g *Gateway) greet(conn net.Conn) {
+	if g.greetPlain(conn) {
+		return
+	}
+	g.greetStream(conn)
+}
+
+// addresses names the ends of a connection as CLIENT LIST does.
+func addresses(conn net.Conn) (addr, laddr string) {
+	addr, laddr = conn.RemoteAddr().String(), conn.LocalAddr().String()
+	if conn.RemoteAddr().Network() == "unix" {
+		return laddr + ":0", laddr + ":0"
+	}
+	return addr, laddr
+}
+
+// refuse tells why there is no place, without waiting for anything.
+func refuse(conn net.Conn, reply []byte) {
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	_, _ = conn.Write(reply)
+	_ = conn.Close()
+}

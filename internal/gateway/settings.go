@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+// settings are a Config with its defaults, ready for use. They are not changed.
+type settings struct {
+	Config
+	session session.Config
+	users   map[string]*user
+}
+
+func (g *Gateway) newSettings(cfg Config) (*settings, error) {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxClients", int64(cfg.MaxClients)}, {"MaxClientsPerAddress", int64(cfg.MaxClientsPerAddress)},
+		{"AdminClients", int64(cfg.AdminClients)}, {"OutputBuffer", int64(cfg.OutputBuffer)}, {"Buffers", cfg.Buffers},
+		{"Pipeline", int64(cfg.Pipeline)}, {"IdleTimeout", int64(cfg.IdleTimeout)},
+		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("gateway: %s is %d: want 0 for the default, or more", f.name, f.value)
+		}
+	}
+	if cfg.PassThrough && cfg.Users != nil {
+		return nil, fmt.Errorf("gateway: Users and PassThrough are both set: want one of them, since either the gateway or Redis verifies passwords")
+	}
+	cfg.MaxClients = cmp.Or(cfg.MaxClients, 10_000)
+	cfg.AdminClients = cmp.Or(cfg.AdminClients, 4)
+	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, 8<<20)
+	cfg.Buffers = cmp.Or(cfg.Buffers, 1<<30)
+	cfg.Pipeline = cmp.Or(cfg.Pipeline, 1024)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 30*time.Second)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
+	cfg.ServerVersion = cmp.Or(cfg.ServerVersion, g.version)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &settings{Config: cfg}
+	for name, u := range cfg.Users {
+		ready, err := newUser(name, u)
+		if err != nil {
+			return nil, err
+		}
+		if s.users == nil {
+			s.users = map[string]*user{}
+		}
+		s.users[name] = ready
+	}
+	s.session = session.Config{
+		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Databases: g.databases,
+		Lookup: g.lookup,
+	}
+	return s, nil
+}
+
+// needAuth reports whether a client has to name itself.
+func (s *settings) needAuth() bool {
+	if s.PassThrough {
+		return s.NeedAuth
+	}
+	d := s.users[defaultUser]
+	return s.users != nil && (d == nil || d.disabled || len(d.hashes) > 0)
+}
+
+func (s *settings) requestLimits() request.Limits { return s.Request }
+
+// lines are the settings in force, for the console.
+func (s *settings) lines() []string {
+	lines := []string{
+		fmt.Sprintf("max_clients=%d", s.MaxClients), fmt.Sprintf("max_clients_per_address=%d", s.MaxClientsPerAddress),
+		fmt.Sprintf("admin_clients=%d", s.AdminClients), fmt.Sprintf("output_buffer=%d", s.OutputBuffer),
+		fmt.Sprintf("buffers=%d", s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline),
+		fmt.Sprintf("idle_timeout=%v", s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
+		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("admin=%v", s.Admin),
+		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),
+	}
+	var names []string
+	for name := range s.users {
+		names = append(names, name)
+	}
+	return append(lines, "users="+strings.Join(names, ","))
+}

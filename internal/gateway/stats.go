@@ -1,0 +1,77 @@
+package gateway
+
+import "time"
+
+// Stats is the state of a gateway at one moment, and what it counted.
+type Stats struct {
+	Clients     int            // connections of clients
+	Blocked     int            // clients with a blocking command under way
+	Subscribers int            // clients with subscriptions
+	Pinned      int            // clients that hold a connection of their own
+	PinnedBy    map[string]int // the same by reason
+
+	Accepted   uint64 // connections let in
+	Refused    uint64 // connections refused for a limit
+	Closed     uint64 // connections that have ended
+	Commands   uint64 // requests taken
+	Errors     uint64 // malformed requests and wrong passwords
+	SlowClosed uint64 // clients closed because they took nothing
+	BytesIn    uint64 // from clients
+	BytesOut   uint64 // sent to clients
+	Buffered   int64  // bytes that wait to be sent, about
+
+	Queue, Server Latency
+}
+
+// Latency is a sum of times.
+type Latency struct {
+	Count uint64
+	Sum   time.Duration
+}
+
+// Stats takes a snapshot. It looks at every client.
+func (g *Gateway) Stats() Stats {
+	s := Stats{
+		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
+		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(), Buffered: g.buffered.Load(),
+	}
+	g.mu.Lock()
+	s.Closed, s.Commands, s.BytesIn, s.BytesOut = g.past.closed, g.past.commands, g.past.bytesIn, g.past.bytesOut
+	g.mu.Unlock()
+	for _, c := range g.list() {
+		c.count(&s)
+	}
+	return s
+}
+
+// count adds what a client has and did.
+func (c *client) count(s *Stats) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return
+	}
+	s.Clients++
+	s.Commands += c.commands
+	s.BytesIn += c.bytesIn
+	if c.blocked != nil {
+		s.Blocked++
+		s.PinnedBy["blocking"]++
+	}
+	if c.session.Type() == "pubsub" {
+		s.Subscribers++
+	}
+	if c.pin != nil {
+		s.Pinned++
+		for _, why := range c.session.Pins() {
+			s.PinnedBy[why]++
+		}
+	}
+	if c.monitor != nil {
+		s.Pinned++
+		s.PinnedBy["MONITOR"]++
+	}
+	c.out.mu.Lock()
+	s.BytesOut += c.out.sent
+	c.out.mu.Unlock()
+}

@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+var kinds = [...]pubsub.Kind{session.Channel: pubsub.Channel, session.Pattern: pubsub.Pattern, session.Shard: pubsub.Shard}
+
+// subscribe has the client's topics confirmed. Messages that come before its reply are kept
+// back until that.
+func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
+	c := t.c
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return nil, context.Canceled
+	}
+	if c.topics == nil {
+		c.topics = c.g.up.Hub(c.token).Listen(c)
+	}
+	topics := c.topics
+	c.out.holdPushes()
+	c.mu.Unlock()
+
+	names := map[session.TopicKind][]string{}
+	for _, topic := range t.step.Topics {
+		names[topic.Kind] = append(names[topic.Kind], topic.Name)
+	}
+	for kind, list := range names { // there is one kind
+		if err := topics.Add(ctx, kinds[kind], list); err != nil {
+			if frame, ok := serverErrorFrame(err); ok {
+				return [][]byte{frame}, nil
+			}
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// confirmLocked sends the reply to a subscription, and then what was kept back for it.
+func (c *client) confirmLocked(s *slot) {
+	c.out.append(s.reply, false)
+	s.reply = nil
+	c.out.release()
+}
+
+func (c *client) unsubscribeLocked(topics []session.Topic) {
+	if c.topics == nil {
+		return
+	}
+	for _, topic := range topics {
+		c.topics.Remove(kinds[topic.Kind], topic.Name)
+	}
+}
+
+// Deliver takes a message from the hub.
+func (c *client) Deliver(kind pubsub.Kind, topic string, channel, payload []byte) {
+	limit := c.g.settings.Load().OutputBuffer
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	to := o.message[:0]
+	size := 3
+	if kind == pubsub.Pattern {
+		size = 4
+	}
+	if o.proto == 3 {
+		to = append(to, '>', byte('0'+size), '\r', '\n')
+	} else {
+		to = resp.AppendArrayHeader(to, size)
+	}
+	switch kind {
+	case pubsub.Pattern:
+		to = resp.AppendBulkString(to, "pmessage")
+		to = resp.AppendBulkString(to, topic)
+	case pubsub.Shard:
+		to = resp.AppendBulkString(to, "smessage")
+	default:
+		to = resp.AppendBulkString(to, "message")
+	}
+	to = resp.AppendBulk(to, channel)
+	to = resp.AppendBulk(to, payload)
+	if o.message = to; cap(to) > segment {
+		o.message = nil
+	}
+	if o.pushLocked(to, limit) {
+		c.g.count.slow.Add(1)
+		o.closeLocked()
+	}
+}
+
+// Lost takes the loss of the hub's connection: messages may be missing, as they may be whenever a
+// server is replaced, and the client goes on.
+func (c *client) Lost() { c.g.count.gaps.Add(1) }
+
+// Refused takes the end of a subscription that the server does not allow any more. The client can't be told
+// but by the end of its connection, as a server does when its rights change.
+func (c *client) Refused(pubsub.Kind, string, error) { c.out.close() }

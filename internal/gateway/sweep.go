@@ -1,0 +1,73 @@
+package gateway
+
+import "time"
+
+// sweepEvery is how often clients are looked at: limits in time are kept to within that.
+const sweepEvery = 500 * time.Millisecond
+
+// sweep ends clients that take too long or hold too much.
+func (g *Gateway) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			g.sweepOnce(now)
+		case <-g.ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *Gateway) sweepOnce(now time.Time) {
+	set := g.settings.Load()
+	for _, c := range g.list() {
+		if why := c.overdue(now, set); why != "" {
+			set.Log.Info("client closed", "id", c.session.ID(), "addr", c.addr, "reason", why)
+			c.out.close()
+		}
+	}
+	for g.buffered.Load() > set.Buffers {
+		var worst *client
+		most := 0
+		for _, c := range g.list() {
+			if n, _ := c.out.waiting(); n > most {
+				worst, most = c, n
+			}
+		}
+		if worst == nil {
+			return
+		}
+		g.count.slow.Add(1)
+		set.Log.Warn("client closed", "id", worst.session.ID(), "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
+		worst.out.close()
+	}
+}
+
+// overdue says why a client is to be closed; empty if it is not.
+func (c *client) overdue(now time.Time, set *settings) string {
+	if _, since := c.out.waiting(); !since.IsZero() && now.Sub(since) > set.WriteTimeout {
+		c.g.count.slow.Add(1)
+		return "it took none of its replies within the write timeout"
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inputs != c.seen || c.slots.n > 0 || c.barrier != nil {
+		c.seen, c.lastAt = c.inputs, now
+	}
+	if c.scanner.Idle() || c.stopped || c.commands != c.whole {
+		c.whole, c.wholeAt = c.commands, now
+	}
+	if now.Sub(c.lastAt) > sweepEvery && c.slots.n == 0 {
+		c.slots.buf, c.log.buf = nil, nil // it says nothing: it holds nothing
+	}
+	switch {
+	case now.Sub(c.wholeAt) > set.RequestTimeout:
+		return "its request was not whole within the request timeout"
+	case !c.session.Authenticated() && now.Sub(c.born) > set.RequestTimeout:
+		return "it did not authenticate within the request timeout"
+	case set.IdleTimeout > 0 && now.Sub(c.lastAt) > set.IdleTimeout && c.session.Type() != "pubsub" && c.monitor == nil:
+		return "idle timeout"
+	}
+	return ""
+}

@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// defaultUser is who a client is that names nobody.
+const defaultUser = "default"
+
+// user is one of the gateway's own, ready for use.
+type user struct {
+	name     string
+	hashes   [][sha256.Size]byte
+	may      classes
+	disabled bool
+}
+
+// classes are the kinds of commands that a user may use.
+type classes uint8
+
+const (
+	reads classes = 1 << iota
+	writes
+	pubsubs
+	blocks
+	scripts
+	admins
+)
+
+// classNames are what a configuration calls them.
+var classNames = map[string]classes{
+	"read": reads, "write": writes, "pubsub": pubsubs, "blocking": blocks, "scripting": scripts, "admin": admins,
+	"all": reads | writes | pubsubs | blocks | scripts | admins,
+}
+
+// ClassNames lists what User.Commands may name.
+func ClassNames() []string {
+	return []string{"read", "write", "pubsub", "blocking", "scripting", "admin", "all"}
+}
+
+func newUser(name string, cfg User) (*user, error) {
+	u := &user{name: name, disabled: cfg.Disabled}
+	for _, text := range cfg.Passwords {
+		var hash [sha256.Size]byte
+		raw, err := hex.DecodeString(text)
+		if err != nil || len(raw) != len(hash) {
+			return nil, fmt.Errorf("gateway: a password of user %q is no SHA-256 hash: want %d hex digits", name, 2*len(hash))
+		}
+		u.hashes = append(u.hashes, [sha256.Size]byte(raw))
+	}
+	for _, text := range cfg.Commands {
+		class, ok := classNames[text]
+		if !ok {
+			return nil, fmt.Errorf("gateway: user %q may use the class of commands %q: want %s", name, text, strings.Join(ClassNames(), ", "))
+		}
+		u.may |= class
+	}
+	if len(cfg.Commands) == 0 {
+		u.may = classNames["all"] &^ admins
+	}
+	return u, nil
+}
+
+// opens reports whether a password is the user's.
+func (u *user) opens(password string) bool {
+	if u == nil || u.disabled {
+		return false
+	}
+	hash := sha256.Sum256([]byte(password))
+	ok := len(u.hashes) == 0
+	for i := range u.hashes {
+		ok = subtle.ConstantTimeCompare(hash[:], u.hashes[i][:]) == 1 || ok
+	}
+	return ok
+}
+
+// free are commands that concern the connection alone.
+var free = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
+	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING"}
+
+// objection says why the user may not run a command; empty if he may.
+func (u *user) objection(args [][]byte) string {
+	info, class := command.ClassifyBytes(args)
+	if info == nil {
+		if bytes.EqualFold(args[0], []byte("respool")) && u.may&admins == 0 {
+			return fmt.Sprintf("-NOPERM User %s has no permissions to run the 'respool' command", u.name)
+		}
+		if u.may == classNames["all"] || u.may == classNames["all"]&^admins {
+			return ""
+		}
+		return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, printable(args[0]))
+	}
+	name, _, _ := strings.Cut(info.Name, " ")
+	if need := needs(info, class); u.may&need == need && (!info.Admin || u.may&admins != 0) || slices.Contains(free, name) && !info.Admin {
+		return ""
+	}
+	return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, strings.ToLower(info.Name))
+}
+
+// needs tells the classes that a command takes.
+func needs(info *command.Info, class command.Class) classes {
+	name, _, _ := strings.Cut(info.Name, " ")
+	switch {
+	case info.Admin || name == "MONITOR" || name == "DEBUG" || name == "CONFIG":
+		return admins
+	case strings.HasSuffix(name, "SUBSCRIBE") || strings.HasSuffix(name, "PUBLISH") || name == "PUBSUB":
+		return pubsubs
+	case strings.HasPrefix(name, "EVAL") || strings.HasPrefix(name, "FCALL") || name == "SCRIPT" || name == "FUNCTION":
+		return scripts
+	case class == command.Blocking && info.ReadOnly:
+		return blocks | reads
+	case class == command.Blocking:
+		return blocks | writes
+	case info.ReadOnly:
+		return reads
+	}
+	return writes
+}
+
+// identify verifies a password: by the gateway's users, or by Redis.
+func (t *task) identify(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+	set, c := t.c.g.settings.Load(), t.step.Credentials
+	switch {
+	case set.PassThrough:
+		return t.identifyByRedis(ctx, pin)
+	case set.users == nil:
+		if c.User != defaultUser {
+			return nil, session.ErrWrongPassword
+		}
+		return nil, nil
+	}
+	u := set.users[c.User]
+	if !u.opens(c.Password) {
+		t.c.g.count.denied.Add(1)
+		return nil, session.ErrWrongPassword
+	}
+	t.user = u
+	return nil, nil
+}
+
+func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+	c := t.step.Credentials
+	token, err := t.c.g.up.Verify(ctx, c.User, c.Password)
+	if err != nil {
+		t.c.g.count.denied.Add(1)
+		if frame, ok := serverErrorFrame(err); ok {
+			return [][]byte{frame}, nil
+		}
+		return nil, err
+	}
+	t.token = token
+	if !t.step.OnPin || pin == nil {
+		return nil, nil
+	}
+	frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, lane.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if frame[0] == '-' {
+		return [][]byte{frame}, nil
+	}
+	return nil, nil
+}
+
+// serverErrorFrame makes a reply of an error by which the server refused.
+func serverErrorFrame(err error) ([]byte, bool) {
+	var se *resp.ServerError
+	if !errors.As(err, &se) {
+		return nil, false
+	}
+	return errorReply("-" + se.Error()), true
+}

@@ -1,0 +1,318 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+)
+
+// kickLocked starts the client's worker if the next in turn is for it. The worker is a
+// goroutine that ends when it has nothing to do.
+func (c *client) kickLocked() {
+	if s := c.slots.front(); c.working || s == nil || s.state != queued {
+		return
+	}
+	c.working = true
+	c.g.workers.Go(c.work)
+}
+
+// work carries out what has to be waited for, one at a time and each once all before it
+// is answered.
+func (c *client) work() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		s := c.slots.front()
+		if s == nil || s.state != queued {
+			c.working = false
+			return
+		}
+		c.workLocked(s)
+	}
+}
+
+// task is what the worker carries out.
+type task struct {
+	c     *client
+	step  *session.Step // nil: a shared command
+	key   upstream.Key
+	raw   []byte
+	n     int
+	reads bool
+
+	token string // of the user that a password has proven
+	user  *user
+	close bool // the client asked for its own end
+}
+
+func (c *client) workLocked(s *slot) {
+	tag := c.slots.head
+	s.state = running
+	c.queued--
+	t := &task{c: c, key: c.slotKey, raw: bytes.Clone(c.log.bytes(s.from, s.to)), n: s.want, reads: s.reads,
+		token: c.token, user: c.user}
+	if s.step != nil {
+		t.step = &s.step.Step
+	}
+	ctx := c.contextLocked()
+	pin := c.pin
+	c.mu.Unlock()
+	frames, err := t.run(ctx, pin)
+	if err != nil {
+		err = c.g.public(err)
+	}
+	c.mu.Lock()
+	c.finishLocked(t, tag, frames, err)
+	c.repostLocked()
+	c.advanceLocked(nil)
+}
+
+// finishLocked takes what came of a task.
+func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
+	s := c.slots.at(tag)
+	if t.step != nil {
+		if err == nil && t.step.Kind == session.Identify && len(frames) == 0 {
+			c.token, c.user = t.token, t.user
+		}
+		out := c.session.Done(t.step, frames, err)
+		c.followLocked(out)
+		c.closing = c.closing || t.close
+		if s != nil {
+			s.reply = out.Reply
+		}
+		if t.step.Kind == session.Subscribe && s != nil {
+			c.confirmLocked(s)
+		}
+	} else if s != nil && !s.silent {
+		if err != nil {
+			s.reply = failureReply(err)
+		} else {
+			s.reply = frames[0]
+		}
+	}
+	if s != nil {
+		s.state = answered
+	}
+	if c.begun && c.barrier == t.step {
+		c.barrier, c.begun = nil, false
+	}
+}
+
+// contextLocked ends when the client leaves.
+func (c *client) contextLocked() context.Context {
+	if c.ctx == nil || c.ctx.Err() != nil && !c.gone {
+		c.ctx, c.cancel = context.WithCancel(c.g.ctx)
+	}
+	return c.ctx
+}
+
+// repostLocked puts shared commands that follow in turn back on a lane.
+func (c *client) repostLocked() {
+	var r round
+	for tag := c.slots.head; ; tag++ {
+		s := c.slots.at(tag)
+		if s == nil || s.state == queued && s.step != nil {
+			break
+		}
+		if s.state != queued {
+			continue
+		}
+		l := c.laneLocked(c.slotKey, s.reads)
+		if l == nil || l.Post(c.log.bytes(s.from, s.to), 1, c, tag, lane.Options{}) != nil {
+			break
+		}
+		s.state, s.want = posted, 1
+		c.queued--
+		c.posted++
+		c.lane = l
+		r.posted(l)
+	}
+	r.flush()
+}
+
+// run carries the task out, without the client's lock.
+func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+	if err := t.c.g.awaitResume(ctx); err != nil {
+		return nil, err
+	}
+	up := t.c.g.up
+	if t.step == nil {
+		return up.Exchange(ctx, t.key, t.raw, t.n, t.reads)
+	}
+	switch t.step.Kind {
+	case session.Transaction:
+		if !t.step.OnPin {
+			return up.Exchange(ctx, t.key, t.raw, t.n, false)
+		}
+		return t.onPin(ctx, pin)
+	case session.Pinned:
+		return t.onPin(ctx, pin)
+	case session.Pin:
+		return t.pin(ctx)
+	case session.Hold, session.Wait:
+		return t.hold(ctx)
+	case session.Monitor:
+		return t.monitor(ctx)
+	case session.Subscribe:
+		return t.subscribe(ctx)
+	case session.Identify:
+		return t.identify(ctx, pin)
+	case session.Registry:
+		return t.registry(ctx)
+	case session.Console:
+		return t.console(ctx)
+	}
+	panic("gateway: no way to carry out " + t.step.Kind.String())
+}
+
+// options of a command that the server may hold back.
+func (t *task) options() lane.Options {
+	if t.step.Forever {
+		return lane.Options{Block: -1}
+	}
+	return lane.Options{Block: t.step.Block}
+}
+
+func (t *task) onPin(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+	if pin == nil {
+		return nil, errPinLost
+	}
+	return pin.Lane().DoRaw(ctx, t.raw, t.n, t.options())
+}
+
+// pin gives the session a connection of its own.
+func (t *task) pin(ctx context.Context) ([][]byte, error) {
+	held, err := t.c.g.up.Acquire(ctx, t.key, false)
+	if err != nil {
+		return nil, err
+	}
+	c := t.c
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		held.Release()
+		return nil, context.Canceled
+	}
+	c.pin = held
+	c.mu.Unlock()
+	if t.key.Proto == 3 {
+		held.Lane().OnPush(c.push, false)
+		c.g.workers.Go(func() { c.watchPin(held) })
+	}
+	return held.Lane().DoRaw(ctx, t.raw, t.n, t.options())
+}
+
+// watchPin sees that a connection on which pushes are expected has ended: no request
+// may follow that would notice.
+func (c *client) watchPin(held upstream.Held) {
+	select {
+	case <-held.Lane().Done():
+	case <-c.g.ctx.Done():
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pin != held || c.slots.n > 0 || c.gone {
+		return
+	}
+	c.followLocked(c.session.Lost())
+	c.settleLocked()
+}
+
+// push forwards what came out of band on a connection of the client's own.
+func (c *client) push(frame []byte) {
+	if c.out.push(frame, c.g.settings.Load().OutputBuffer) {
+		c.out.close()
+	}
+}
+
+// tries bounds how often a command on a connection of its own begins anew.
+const tries = 8
+
+// hold runs one command on a connection of its own.
+func (t *task) hold(ctx context.Context) ([][]byte, error) {
+	for n := 1; ; n++ {
+		frames, again, err := t.holdOnce(ctx)
+		if !again || n == tries {
+			return frames, err
+		}
+		select {
+		case <-time.After(time.Duration(n) * 5 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (t *task) holdOnce(ctx context.Context) (frames [][]byte, again bool, err error) {
+	up := t.c.g.up
+	held, err := up.Acquire(ctx, t.key, t.reads)
+	if err != nil {
+		return nil, false, err
+	}
+	b := &blocked{t: t, done: make(chan struct{})}
+	frames, err = b.run(ctx, held.Lane())
+	switch {
+	case err != nil:
+		held.Destroy("its client's command was not answered")
+		return nil, ctx.Err() == nil && up.Again(err, t.reads), err
+	case held.Refused(frames[len(frames)-1]):
+		held.Destroy("its server has changed its role")
+		return frames, true, nil
+	case t.step.Destroy && !unknownCommand(frames[0]), bytes.HasPrefix(frames[len(frames)-1], replyUnblocked) && !b.unblocked:
+		held.Destroy("it ran a command of which nothing is known")
+	default:
+		held.Release()
+	}
+	return frames, false, nil
+}
+
+var replyUnblocked = []byte("-UNBLOCKED")
+
+// unknownCommand reports whether the server knows a command no better, so that its connection is as it was.
+func unknownCommand(frame []byte) bool {
+	return bytes.HasPrefix(frame, []byte("-ERR unknown command")) || bytes.HasPrefix(frame, []byte("-ERR unknown subcommand"))
+}
+
+// monitor begins a stream of everything that the server does.
+func (t *task) monitor(ctx context.Context) ([][]byte, error) {
+	c := t.c
+	held, err := c.g.up.Acquire(ctx, t.key, false)
+	if err != nil {
+		return nil, err
+	}
+	held.Lane().OnPush(c.push, true)
+	frames, err := held.Lane().DoRaw(ctx, t.raw, t.n, lane.Options{})
+	if err != nil || frames[0][0] == '-' {
+		held.Destroy("MONITOR has failed")
+		return frames, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		held.Destroy("the client is gone")
+		return nil, context.Canceled
+	}
+	c.monitor = held
+	c.g.workers.Go(func() { c.watchMonitor(held) })
+	return frames, nil
+}
+
+func (c *client) watchMonitor(held upstream.Held) {
+	select {
+	case <-held.Lane().Done():
+	case <-c.g.ctx.Done():
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.monitor != held || c.gone {
+		return
+	}
+	c.followLocked(c.session.MonitorLost())
+	c.settleLocked()
+}

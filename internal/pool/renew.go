@@ -1,0 +1,26 @@
+package pool
+
+// Renew replaces all conns: idle ones close, lanes drain and close, and lent ones close when they
+// come back.
+func (p *Pool) Renew() {
+	const why = "renewed"
+	p.mu.Lock()
+	defer p.unlock()
+	if p.closed || p.suspended {
+		return
+	}
+	for len(p.stack) > 0 {
+		p.closeLocked(p.takeOldestLocked(), why)
+	}
+	for _, c := range p.members {
+		switch c.class {
+		case shared:
+			if c.retire = why; !c.draining {
+				p.drainLocked(c, why)
+			}
+		case dedicated, subscribed:
+			c.retire = why
+		}
+	}
+	p.serveLocked()
+}

@@ -1,0 +1,61 @@
+// Package upstream is what the gateway has of a client beyond the client's public
+// face: its lanes, for commands that nobody waits for, and connections of other users,
+// databases and protocols within the same bound. It holds no code but the types:
+// package respool implements them.
+package upstream
+
+import (
+	"context"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+)
+
+// Of gives what the gateway has of a *respool.Client. Package respool sets it
+// when the program starts, and nobody changes it.
+var Of func(client any) Upstream
+
+// Key says which connections may carry a command. Its user is one that Verify gave, or
+// empty for the client's own.
+type Key = pool.Key
+
+// Upstream is safe for concurrent use.
+type Upstream interface {
+	// Lane picks a lane that takes commands now, without waiting for anything: nil if
+	// there is none, or if such commands have to wait.
+	Lane(key Key, reads bool) *lane.Lane
+	// Exchange sends raw, and waits for its n replies as Client.Do does: for a lane, for a
+	// server that is found anew; it sends again what was not sent, or only reads.
+	Exchange(ctx context.Context, key Key, raw []byte, n int, reads bool) ([][]byte, error)
+	// Acquire has a connection lent, as Client.Acquire does.
+	Acquire(ctx context.Context, key Key, reads bool) (Held, error)
+	// Again reports whether a command that failed so, with one try made, may be sent again.
+	Again(err error, reads bool) bool
+	// Refused reports whether a reply says that nothing was done because of the server's role
+	// or state, so that the command is to be sent again.
+	Refused(l *lane.Lane, frame []byte) bool
+	// Verify has the server verify a password, and gives the Key's user for those who know it. Its
+	// error is a *resp.ServerError if the server refuses.
+	Verify(ctx context.Context, user, password string) (token string, err error)
+	// Hub carries the subscriptions of a user.
+	Hub(token string) *pubsub.Hub
+	// Lookup tells what a command is that the table lacks, and nil while that is not known: the
+	// server is being asked then.
+	Lookup(name string) *command.Info
+	// Reconnect replaces all connections, each once nothing is due on it.
+	Reconnect()
+	// Hello waits until a server is known, and gives its version.
+	Hello(ctx context.Context) (version string, err error)
+}
+
+// Held is a connection that is lent.
+type Held interface {
+	Lane() *lane.Lane
+	// Release gives it back as it was; Destroy closes it.
+	Release()
+	Destroy(reason string)
+	// Refused is Upstream.Refused for a reply that came here.
+	Refused(frame []byte) bool
+}

@@ -1,0 +1,267 @@
+package respool
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+func init() {
+	upstream.Of = func(client any) upstream.Upstream { return &client.(*Client).guests }
+}
+
+// guests is the client as the gateway uses it, for clients of its own. It
+// knows the passwords of their users.
+type guests struct {
+	c *Client
+
+	wg sync.WaitGroup // of questions under way
+
+	mu     sync.Mutex
+	salt   [16]byte // of tokens
+	logins map[string]login
+	hubs   map[string]*pubsub.Hub
+	asking map[string]bool // commands about which the server is asked just now
+}
+
+// login is a user's name and password.
+type login struct{ user, password string }
+
+func (g *guests) init(c *Client) {
+	g.c = c
+	g.logins, g.hubs, g.asking = map[string]login{}, map[string]*pubsub.Hub{}, map[string]bool{}
+	_, _ = rand.Read(g.salt[:]) // it never fails
+}
+
+// Lane is part of upstream.Upstream, as are all exported methods.
+func (g *guests) Lane(key pool.Key, reads bool) *lane.Lane {
+	r := g.c.nodes.now.Load()
+	n := r.node()
+	if n == nil || r.held != "" && !reads {
+		return nil
+	}
+	return n.pool.Group(g.c.keyOf(key)).Pick(pool.Any)
+}
+
+// keyOf turns the key of the client's own connections into the pool's zero key.
+func (c *Client) keyOf(key pool.Key) pool.Key {
+	if key.User == "" && key.DB == c.opt.DB && key.Proto == c.opt.Protocol {
+		return pool.Key{}
+	}
+	return key
+}
+
+// Exchange runs commands on a lane, as Client.Do does.
+func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, reads bool) ([][]byte, error) {
+	c := g.c
+	key = c.keyOf(key)
+	for t := (tries{}); ; {
+		node, err := c.node(ctx, &t, reads)
+		if err != nil {
+			return nil, c.public(err)
+		}
+		group := node.pool.Group(key)
+		opt := lane.Options{}
+		l := group.Pick(pool.Any)
+		if l == nil {
+			opt.Reserved = true
+			l, err = group.Shared(ctx)
+		}
+		if err == nil {
+			var frames [][]byte
+			if frames, err = l.DoRaw(ctx, raw, n, opt); err == nil {
+				if c.finder != nil && c.refusedAll(ctx, node, frames, &t) {
+					continue
+				}
+				return frames, nil
+			}
+		}
+		if !c.again(ctx, node, err, &t, reads) {
+			return nil, c.public(err)
+		}
+	}
+}
+
+// Acquire lends a connection.
+func (g *guests) Acquire(ctx context.Context, key pool.Key, reads bool) (upstream.Held, error) {
+	key = g.c.keyOf(key)
+	conn, n, err := g.c.acquire(ctx, &tries{}, reads, func(p *pool.Pool, ctx context.Context) (*pool.Conn, error) {
+		return p.Group(key).Acquire(ctx)
+	})
+	if err != nil {
+		return nil, g.c.public(err)
+	}
+	return &lent{conn, n, g.c}, nil
+}
+
+// lent is a connection lent to the gateway.
+type lent struct {
+	*pool.Conn
+	n *node
+	c *Client
+}
+
+// Refused takes a reply as evidence.
+func (h *lent) Refused(frame []byte) bool {
+	kind, ok := h.c.refusal(frame)
+	if ok {
+		h.c.finder.evidence(kind, h.n.addr)
+	}
+	return ok
+}
+
+// Again is what again decides of the first try.
+func (g *guests) Again(err error, reads bool) bool {
+	if errors.Is(err, lane.ErrDraining) || errors.Is(err, pool.ErrSuspended) {
+		return true
+	}
+	var we *wire.Error
+	if !errors.As(err, &we) || g.c.closed.Load() {
+		return false
+	}
+	if !we.Sent {
+		return !we.Timeout() || stalled(err) || g.c.finds()
+	}
+	return reads && g.c.opt.Retries > 0 && !lane.BadReply(err) && (!we.Timeout() || stalled(err))
+}
+
+// Refused takes a reply as evidence.
+func (g *guests) Refused(l *lane.Lane, frame []byte) bool {
+	kind, ok := g.c.refusal(frame)
+	if ok {
+		g.c.finder.evidence(kind, l.Conn().Addr())
+	}
+	return ok
+}
+
+// Verify sends AUTH on a connection that has authenticated with the same
+// password: by its dial, if there was none.
+func (g *guests) Verify(ctx context.Context, user, password string) (string, error) {
+	token := g.remember(user, password)
+	held, err := g.Acquire(ctx, pool.Key{User: token, Proto: 2}, true)
+	if err != nil {
+		var se *ServerError
+		if errors.As(err, &se) {
+			g.forget(token)
+			return "", se
+		}
+		return "", err
+	}
+	frame, err := held.Lane().Do(ctx, []any{"AUTH", user, password}, lane.Options{})
+	if err != nil {
+		held.Destroy("its AUTH was not answered")
+		return "", g.c.public(err)
+	}
+	if err := (Reply{frame: frame}).Err(); err != nil {
+		held.Destroy("its user's password has changed")
+		return "", err
+	}
+	held.Release()
+	return token, nil
+}
+
+// remember keeps a login under a token that does not tell the password.
+func (g *guests) remember(user, password string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sum := sha256.Sum256([]byte(string(g.salt[:]) + user + "\x00" + password))
+	token := user + "#" + hex.EncodeToString(sum[:12])
+	g.logins[token] = login{user, password}
+	return token
+}
+
+func (g *guests) forget(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.logins, token)
+}
+
+func (g *guests) login(token string) login {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.logins[token]
+}
+
+// Hub gives the hub of the client itself, or of a user.
+func (g *guests) Hub(token string) *pubsub.Hub {
+	if token == "" {
+		return g.c.hub
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h := g.hubs[token]
+	if h == nil {
+		h = g.c.newHub(pool.Key{User: token, Proto: 3})
+		g.hubs[token] = h
+	}
+	return h
+}
+
+// close ends the hubs of users.
+func (g *guests) close(ctx context.Context) {
+	g.mu.Lock()
+	hubs := g.hubs
+	g.hubs = map[string]*pubsub.Hub{}
+	g.mu.Unlock()
+	for _, h := range hubs {
+		h.Close(ctx)
+	}
+}
+
+// Lookup gives what ask has learned, and else begins to ask.
+func (g *guests) Lookup(name string) *command.Info {
+	name = strings.ToUpper(name)
+	if info, ok := g.c.asked.Load(name); ok {
+		return info.(*command.Info)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.asking) >= mostAsked || g.asking[name] {
+		return nil
+	}
+	g.asking[name] = true
+	g.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), g.c.opt.SocketTimeout)
+		defer cancel()
+		_, _ = g.c.ask(ctx, name)
+		g.mu.Lock()
+		delete(g.asking, name)
+		g.mu.Unlock()
+	})
+	return nil
+}
+
+// mostAsked bounds the questions about commands that are under way.
+const mostAsked = 4
+
+// Reconnect renews the connections to all nodes.
+func (g *guests) Reconnect() {
+	for _, n := range g.c.nodes.list() {
+		n.pool.Renew()
+	}
+}
+
+// Hello asks for the version once a server is known.
+func (g *guests) Hello(ctx context.Context) (string, error) {
+	text, err := g.c.Do(ctx, "INFO", "server").Text()
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
+			return strings.TrimSpace(v), nil
+		}
+	}
+	return "", nil
+}
