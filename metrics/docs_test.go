@@ -3,13 +3,15 @@ package metrics_test
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// docs/metrics.md lists what is shown, all of it and nothing else.
+// docs/metrics.md lists what is shown, all of it and nothing else; what a
+// gateway shows is the command's own, and held against the list there.
 func TestDocsListAllMetrics(t *testing.T) {
 	text, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
@@ -27,6 +29,9 @@ func TestDocsListAllMetrics(t *testing.T) {
 		delete(listed, name)
 	}
 	for name := range listed {
+		if strings.HasPrefix(name, "respool_gateway_") {
+			continue
+		}
 		t.Errorf("%s is listed and not shown", name)
 	}
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +19,7 @@ import (
 // settings are what a watcher does, as a configuration says.
 type settings struct {
 	sampler  monitor.SamplerConfig
+	url      string // that sampler.Options are from; empty: none is said yet
 	listen   string // host:port of its pages; empty: none
 	instance string // how it calls itself in alerts
 	rules    []monitor.Rule
@@ -51,32 +50,37 @@ func defaultSettings() settings {
 // configKeys are what a configuration may have on top.
 const configKeys = "url, every, rules, tell and others (see docs/operate.md)"
 
-// readConfig reads a configuration as a profile changes it; no profile stands
-// for what stands on top alone. All other profiles have to be right as well.
+// readConfig reads the configuration of a watch.
 func readConfig(file, profile string) (settings, error) {
+	return readProfiled(file, profile, parseConfig)
+}
+
+// readProfiled reads a configuration as a profile changes it; no profile stands
+// for what stands on top alone. All other profiles have to be right as well.
+func readProfiled[T any](file, profile string, parse func(node) (T, error)) (none T, err error) {
 	top, err := readFile(file, configKeys)
 	if err != nil {
-		return settings{}, err
+		return none, err
 	}
 	base, profiles, err := splitProfiles(top)
 	if err != nil {
-		return settings{}, err
+		return none, err
 	}
 	if _, ok := profiles[profile]; !ok && profile != "" {
-		return settings{}, fmt.Errorf("%s has no profile %.40q: want one of %s", file, profile, listOr(slices.Sorted(maps.Keys(profiles)), "none: there are no profiles"))
+		return none, fmt.Errorf("%s has no profile %.40q: want one of %s", file, profile, listOr(slices.Sorted(maps.Keys(profiles)), "none: there are no profiles"))
 	}
 	for _, name := range slices.Sorted(maps.Keys(profiles)) {
 		if name == profile {
 			continue
 		}
-		if _, err := parseConfig(mixed(base, profiles[name])); err != nil {
-			return settings{}, fmt.Errorf("in profile %s: %w", name, err)
+		if _, err := parse(mixed(base, profiles[name])); err != nil {
+			return none, fmt.Errorf("in profile %s: %w", name, err)
 		}
 	}
 	if profile != "" {
 		base = mixed(base, profiles[profile])
 	}
-	return parseConfig(base)
+	return parse(base)
 }
 
 func listOr(list []string, none string) string {
@@ -150,12 +154,23 @@ func indexOf(m *yaml.Node, key string) int {
 	return -1
 }
 
-// parseConfig reads a configuration without its profiles.
+// parseConfig reads a watch's configuration without its profiles. What it says
+// of a gateway has to be right as well: one file may serve both.
 func parseConfig(top node) (settings, error) {
 	s := defaultSettings()
-	url := ""
-	err := top.fields(map[string]func(node) error{
-		"url":        text(&url),
+	if err := s.readSections(top, new(serveSettings)); err != nil {
+		return s, err
+	}
+	if s.url == "" {
+		return s, fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels", top.file)
+	}
+	return s, s.lookAt(s.url, top.file+": url: ", top.file+": ")
+}
+
+// readSections reads all that a configuration may have on top but profiles.
+func (s *settings) readSections(top node, serve *serveSettings) error {
+	return top.fields(map[string]func(node) error{
+		"url":        text(&s.url),
 		"every":      lasting(&s.sampler.Every),
 		"list_every": s.readListEvery,
 		"list_limit": s.readListLimit,
@@ -165,23 +180,24 @@ func parseConfig(top node) (settings, error) {
 		"plan":       s.readPlan,
 		"rules":      s.readRules,
 		"tell":       s.readSinks,
+		"serve":      serve.readSection,
 	})
-	if err != nil {
-		return s, err
-	}
-	if url == "" {
-		return s, fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels", top.file)
-	}
+}
+
+// lookAt says which server it is. Errors begin with ofURL where the URL is
+// wrong, and with ofRest where the rest is.
+func (s *settings) lookAt(url, ofURL, ofRest string) (err error) {
+	s.url = url
 	if s.sampler.Options, err = respool.ParseURL(url); err != nil {
-		return s, fmt.Errorf("%s: url: %w", top.file, err)
+		return fmt.Errorf("%s%w", ofURL, err)
 	}
 	if s.sampler.ListEvery != respool.Never {
 		s.sampler.ListEvery = max(s.sampler.ListEvery, s.sampler.Every)
 	}
 	if _, err := monitor.NewSampler(s.sampler); err != nil {
-		return s, fmt.Errorf("%s: %w", top.file, err)
+		return fmt.Errorf("%s%w", ofRest, err)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *settings) readListEvery(n node) error {
@@ -328,106 +344,4 @@ func (s *sinkSettings) readHeaders(n node) error {
 		s.http.Headers[key] = v
 		return err
 	})
-}
-
-// whole64 is whole for larger numbers.
-func whole64(into *int64, least, most int) func(node) error {
-	return func(n node) error {
-		var i int
-		err := whole(&i, least, most)(n)
-		*into = int64(i)
-		return err
-	}
-}
-
-// text reads a word or a line. ${NAME} in it stands for that variable of the
-// environment, which has to be set: so secrets need not stand in the file.
-func text(into *string) func(node) error {
-	return func(n node) error {
-		v := n.resolved()
-		if v.Kind != yaml.ScalarNode || v.ShortTag() == "!!null" || v.Value == "" {
-			return n.wrong("text")
-		}
-		var err error
-		*into, err = expand(v.Value)
-		if err != nil {
-			return n.errorf("%v", err)
-		}
-		return nil
-	}
-}
-
-func expand(text string) (string, error) {
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(text, "${")
-		b.WriteString(before)
-		if !found {
-			return b.String(), nil
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		if !closed || name == "" {
-			return "", errors.New("a ${ without a name and a }: want one such as ${REDIS_PASSWORD}")
-		}
-		value, set := os.LookupEnv(name)
-		if !set {
-			return "", fmt.Errorf("${%s}: there is no such variable in the environment", name)
-		}
-		b.WriteString(value)
-		text = after
-	}
-}
-
-// texts reads a list of texts.
-func texts(into *[]string) func(node) error {
-	return func(n node) error {
-		if n.resolved().Kind != yaml.SequenceNode {
-			return n.wrong("a list of texts")
-		}
-		for _, item := range n.resolved().Content {
-			var one string
-			if err := text(&one)(node{file: n.file, path: n.path, Node: item}); err != nil {
-				return err
-			}
-			*into = append(*into, one)
-		}
-		return nil
-	}
-}
-
-// limit reads a number, a share such as 70%, or a time, which counts in hours.
-func limit(into *float64) func(node) error {
-	return func(n node) error {
-		if share, ok := n.percentage(1000); ok {
-			*into = share
-			return nil
-		}
-		if d, err := time.ParseDuration(n.resolved().Value); err == nil && d > 0 {
-			*into = d.Hours()
-			return nil
-		}
-		if decimal(into)(n) != nil {
-			return n.wrong("a number, a share such as 70%, or a time such as 4h")
-		}
-		return nil
-	}
-}
-
-func lastingOrNothing(into *time.Duration) func(node) error {
-	return func(n node) error {
-		if n.resolved().Value == "0" {
-			*into = 0
-			return nil
-		}
-		return lasting(into)(n)
-	}
-}
-
-func severity(into *monitor.Severity) func(node) error {
-	return func(n node) error {
-		if into.UnmarshalText([]byte(n.resolved().Value)) != nil {
-			return n.wrong("note, warn, ticket or page")
-		}
-		return nil
-	}
 }

@@ -22,6 +22,8 @@ type cli struct {
 	Plan    planCmd          `cmd:"" help:"Size a service's connection pools, and see whether its fleet fits."`
 	Check   checkCmd         `cmd:"" help:"Add up the services' planned connections, and see whether they fit."`
 	Who     whoCmd           `cmd:"" help:"Tell who holds a server's connections."`
+	Serve   serveCmd         `cmd:"" help:"Serve clients in any language over a few connections to Redis."`
+	Pass    passwordCmd      `cmd:"" name:"password" help:"Print a password's SHA-256, for the configuration of serve."`
 	Watch   watchCmd         `cmd:"" help:"Watch a server's connections, and tell when something is wrong."`
 	Kill    killCmd          `cmd:"" help:"Close connections that match, one after the other."`
 	Rules   rulesCmd         `cmd:"" help:"Print alert rules for Prometheus."`

@@ -14,7 +14,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asTool is the variable that has the test's own program be the tool.
+const asTool = "RESPOOL_TEST_AS_TOOL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTool) != "" {
+		os.Exit(run(os.Args[1:]))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // call runs the tool and gives its exit code and what it printed.
 func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -141,7 +149,7 @@ func TestMistakesAreOneClearError(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"demo", "ping", "drill", "plan", "check", "who", "kill", "doctor", "top", "watch", "rules", "dashboard"} {
+	for _, command := range []string{"demo", "ping", "drill", "plan", "check", "who", "kill", "doctor", "top", "watch", "rules", "dashboard", "serve", "password"} {
 		code, out, _ := call(t, command, "--help")
 		if code != 0 || !strings.Contains(out, "Examples:") || !strings.Contains(out, "respool "+command) {
 			t.Errorf("%s: exit %d: %s", command, code, out)

@@ -26,18 +26,25 @@ type pages struct {
 // topServices is how many holders of connections are told apart in metrics.
 const topServices = 20
 
-func newPages(w *watcher, more ...prometheus.Collector) *pages {
+func newPages(w *watcher) *pages {
+	p := commonPages(w, "respool watch\n\n/metrics\n/healthz\n/api/snapshot\n/api/alerts")
+	p.mux.HandleFunc("GET /healthz", p.health)
+	return p
+}
+
+// commonPages has all pages but those that tell of the program itself. The
+// first page is index.
+func commonPages(w *watcher, index string, more ...prometheus.Collector) *pages {
 	p := &pages{w: w, mux: http.NewServeMux()}
 	r := prometheus.NewRegistry()
 	r.MustRegister(metrics.NewServers(w.state, w.alerts, topServices), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.MustRegister(more...)
 	p.mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	p.mux.HandleFunc("GET /healthz", p.health)
 	p.mux.HandleFunc("GET /api/snapshot", p.snapshot)
 	p.mux.HandleFunc("GET /api/alerts", p.alerts)
 	p.mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(rw, "respool watch\n\n/metrics\n/healthz\n/api/snapshot\n/api/alerts")
+		fmt.Fprintln(rw, index)
 	})
 	return p
 }
@@ -75,6 +82,15 @@ const stuckAfter = 30 * time.Second
 
 // health tells of the watcher itself: a server that is down is no fault of it.
 func (p *pages) health(rw http.ResponseWriter, _ *http.Request) {
+	r := p.healthReport()
+	code := http.StatusOK
+	if r.Status != "ok" {
+		code = http.StatusServiceUnavailable
+	}
+	answer(rw, code, r)
+}
+
+func (p *pages) healthReport() healthReport {
 	st := p.w.state()
 	r := healthReport{Status: "ok", LookedAt: st.At, Nodes: len(st.Nodes), Sinks: []sinkReport{}}
 	for _, n := range st.Nodes {
@@ -89,11 +105,10 @@ func (p *pages) health(rw http.ResponseWriter, _ *http.Request) {
 		}
 		r.Sinks = append(r.Sinks, one)
 	}
-	code := http.StatusOK
 	if time.Since(st.At) > p.w.every()+stuckAfter {
-		r.Status, code = "stuck", http.StatusServiceUnavailable
+		r.Status = "stuck"
 	}
-	answer(rw, code, r)
+	return r
 }
 
 // snapshotReport is what /api/snapshot answers. Times are in seconds.

@@ -113,7 +113,7 @@ func (d *daemon) run(ctx context.Context, s settings, hup <-chan os.Signal) (err
 	if err != nil {
 		return err
 	}
-	if d.watcher, err = newWatcher(s, d.log); err != nil {
+	if d.watcher, err = newWatcher(s, d.log, nil); err != nil {
 		return err
 	}
 	defer d.watcher.close()

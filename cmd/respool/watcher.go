@@ -18,7 +18,7 @@ import (
 // watcher looks at servers, judges what it sees, and tells the sinks.
 type watcher struct {
 	log   *slog.Logger
-	pools func() map[string]monitor.PoolView // of this process; nil: none
+	pools func() map[string]monitor.PoolView // asked at each look, by one goroutine at a time; nil: none
 
 	mu       sync.Mutex
 	settings settings
@@ -31,9 +31,9 @@ type watcher struct {
 // flushLimit is how long alerts that are not sent yet may hold up an end.
 const flushLimit = 5 * time.Second
 
-// newWatcher starts to look.
-func newWatcher(s settings, log *slog.Logger) (*watcher, error) {
-	w := &watcher{log: log}
+// newWatcher starts to look. pools tells the pools of this process; nil: none.
+func newWatcher(s settings, log *slog.Logger, pools func() map[string]monitor.PoolView) (*watcher, error) {
+	w := &watcher{log: log, pools: pools}
 	return w, w.apply(s)
 }
 

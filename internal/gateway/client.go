@@ -37,6 +37,7 @@ type client struct {
 	log      log
 	lane     *lane.Lane // of what is posted
 	posted   int
+	typical  int           // bytes of a reply, as of late
 	queued   int           // slots that wait for the worker
 	working  bool          // the worker runs
 	barrier  *session.Step // waits until all before it is answered, or for its own end
@@ -93,6 +94,13 @@ func (c *client) resume(r *round) (more bool) {
 	return more && !c.eof
 }
 
+// kept is how many bytes of input are kept.
+func (c *client) kept() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.rest)
+}
+
 // ended takes the end of what the client sends: what it has sent is answered still.
 func (c *client) ended() {
 	c.mu.Lock()
@@ -141,9 +149,16 @@ func (c *client) adoptLocked(s *settings) {
 
 // pausedLocked reports whether no request may be taken now.
 func (c *client) pausedLocked() bool {
-	return c.barrier != nil || c.slots.n >= c.set.Pipeline || c.closing || c.gone ||
-		c.out.overfull(c.set.OutputBuffer)
+	return c.barrier != nil || c.closing || c.gone || c.slots.n >= c.set.Pipeline ||
+		c.slots.n*c.typical > c.set.OutputBuffer || c.out.overfull(c.set.OutputBuffer)
 }
+
+// firstPipeline is how many commands of a client may be under way before the size of its replies
+// is known: the output buffer has to hold all that are due.
+const firstPipeline = 16
+
+// learnLocked takes note of the size of a reply.
+func (c *client) learnLocked(size int) { c.typical = max(size, c.typical-c.typical>>3) }
 
 // malformedLocked answers what is no request, and ends the connection.
 func (c *client) malformedLocked(err error, r *round) {
@@ -151,7 +166,7 @@ func (c *client) malformedLocked(err error, r *round) {
 	var reply []byte
 	switch {
 	case errors.As(err, &pe):
-		reply = []byte(pe.Reply())
+		reply = errorReply("-" + pe.Reply())
 	case errors.Is(err, request.ErrTooLarge):
 		reply = errorReply("respool: " + err.Error())
 	}
@@ -182,6 +197,11 @@ func (c *client) takeLocked(req request.Request, r *round) {
 
 // nextLocked asks the session, unless the user may not do such a thing.
 func (c *client) nextLocked(req request.Request) session.Step {
+	if c.reserve {
+		if text := c.g.objection(c, req.Args); text != "" {
+			return c.session.Refuse(req.Raw, req.Args, text)
+		}
+	}
 	if c.user != nil {
 		if text := c.user.objection(req.Args); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
@@ -323,6 +343,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		return
 	}
 	c.posted--
+	c.learnLocked(len(frame))
 	if frame[0] == '-' && c.g.up.Refused(c.lane, frame) {
 		c.requeueLocked(s)
 		return

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -65,14 +66,32 @@ func linesReply(lines []string) []byte {
 }
 
 func (t *task) consolePools([]string) []byte {
-	s := t.c.g.client.Stats()
-	return linesReply(strings.Split(s.String(), "; "))
+	var lines []string
+	for _, n := range t.c.g.nodes() {
+		lines = append(lines, fmt.Sprintf("server=%s sockets=%d limit=%d lanes=%d dedicated=%d subscribed=%d idle=%d dialing=%d closing=%d waiting=%d replies_due=%d",
+			n.Addr, n.Sockets(), n.MaxConnections, n.Lanes, n.Dedicated, n.Subscribed, n.Idle, n.Dialing, n.Closing, n.Waiting, n.RepliesDue))
+	}
+	return linesReply(lines)
+}
+
+// nodes are the servers one by one.
+func (g *Gateway) nodes() []respool.Stats {
+	s := g.client.Stats()
+	if s.Nodes == nil {
+		return []respool.Stats{s}
+	}
+	return s.Nodes
 }
 
 func (t *task) consoleServers([]string) []byte {
 	var lines []string
-	for _, n := range t.c.g.client.Stats().Nodes {
-		lines = append(lines, fmt.Sprintf("%+v", n))
+	for _, n := range t.c.g.nodes() {
+		line := fmt.Sprintf("server=%s dials=%d dial_failures=%d closed=%d condemned=%d waits=%d waits_in_vain=%d longest_wait=%v",
+			n.Addr, n.Dials, n.DialFailures, n.Closed, n.Condemned, n.Waits, n.WaitsInVain, n.LongestWait.Round(time.Millisecond))
+		if n.LastDialError != nil {
+			line += " last_dial_error=" + printable([]byte(n.LastDialError.Error()))
+		}
+		lines = append(lines, line)
 	}
 	return linesReply(lines)
 }
@@ -96,7 +115,7 @@ func (t *task) consoleClients([]string) []byte {
 func (t *task) consoleStats([]string) []byte {
 	s := t.c.g.Stats()
 	lines := []string{
-		fmt.Sprintf("clients=%d blocked=%d subscribers=%d pinned=%d", s.Clients, s.Blocked, s.Subscribers, s.Pinned),
+		fmt.Sprintf("clients=%d blocked=%d subscribers=%d pinned=%d", s.Clients, s.Blocked, s.Subscribed, s.Pinned),
 		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
 		fmt.Sprintf("commands=%d errors=%d bytes_in=%d bytes_out=%d buffered=%d", s.Commands, s.Errors, s.BytesIn, s.BytesOut, s.Buffered),
 	}

@@ -12,9 +12,11 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -200,10 +202,26 @@ func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
 	c.out.link, c.out.total, c.out.proto = l, &g.buffered, 2
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.adoptLocked(set)
+	c.typical = set.OutputBuffer / firstPipeline
 	c.user = set.users[defaultUser]
 	g.clients[c] = struct{}{}
 	g.hosts[host]++
 	return c, nil
+}
+
+// forOperators are what may be done on the places kept for operators.
+var forOperators = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
+
+// objection says why a client that came when all places were taken may not run a command; empty if
+// it may, or there is room by now.
+func (g *Gateway) objection(c *client, args [][]byte) string {
+	g.mu.Lock()
+	c.reserve = len(g.clients) > g.settings.Load().MaxClients
+	g.mu.Unlock()
+	if !c.reserve || slices.ContainsFunc(forOperators, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
+		return ""
+	}
+	return "max number of clients reached: this place is kept for operators, who may use RESPOOL and CLIENT"
 }
 
 // forget takes note that a client has left.

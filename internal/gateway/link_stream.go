@@ -12,10 +12,10 @@ import (
 type streamLink struct {
 	conn net.Conn
 	c    *client
+	room chan struct{} // capacity 1: the client may keep less than before
+	over chan struct{} // closed with the connection
 
 	mu      sync.Mutex
-	changed *sync.Cond
-	resumes bool   // resume was called
 	closed  bool   // nothing is read any more, or written once the writer has ended
 	todo    []byte // what the writer writes
 	writing bool
@@ -29,8 +29,7 @@ const (
 
 func (g *Gateway) greetStream(conn net.Conn) {
 	addr, laddr := addresses(conn)
-	l := &streamLink{conn: conn}
-	l.changed = sync.NewCond(&l.mu)
+	l := &streamLink{conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
 	c, reply := g.admit(l, addr, laddr, hostOf(addr))
 	if c == nil {
 		g.workers.Go(func() { refuse(conn, reply) }) // it may take a handshake
@@ -46,8 +45,8 @@ func (l *streamLink) readLoop() {
 	idle := make([]byte, idleRead)
 	for {
 		n, err := l.conn.Read(idle)
-		more := l.take(idle[:n], &r)
-		for full := []byte(nil); more && err == nil && n == idleRead; {
+		l.take(idle[:n], &r)
+		for full := []byte(nil); err == nil && n == idleRead; {
 			// It has more to say than fits: that memory is not held while it says nothing.
 			if full == nil {
 				full = make([]byte, fullRead)
@@ -57,50 +56,39 @@ func (l *streamLink) readLoop() {
 				err = nil
 			}
 			_ = l.conn.SetReadDeadline(time.Time{})
-			more = l.take(full[:n], &r)
+			l.take(full[:n], &r)
 			n = min(n, idleRead)
 		}
-		if err != nil {
+		if err != nil || !l.awaitRoom() {
 			break
-		}
-		if !more {
-			return
 		}
 	}
 	l.c.ended()
-	for l.awaitResume() {
-		l.c.resume(&r)
+	<-l.over
+}
+
+// take hands bytes to the client, which keeps what it can't take yet: reading goes on,
+// so that the connection's end is seen.
+func (l *streamLink) take(b []byte, r *round) {
+	if len(b) > 0 {
+		l.c.input(b, r)
 		r.flush()
 	}
 }
 
-// take hands bytes to the client, and waits until it takes more. It reports whether
-// the connection is open.
-func (l *streamLink) take(b []byte, r *round) bool {
-	if len(b) == 0 {
-		return true
-	}
-	more := l.c.input(b, r)
-	r.flush()
-	for !more {
-		if !l.awaitResume() {
+// keepRest is how much a client that takes no more may keep before it is not read any more.
+const keepRest = 64 << 10
+
+// awaitRoom waits until the client keeps little. It is false when the connection is closed.
+func (l *streamLink) awaitRoom() bool {
+	for l.c.kept() > keepRest {
+		select {
+		case <-l.room:
+		case <-l.over:
 			return false
 		}
-		more = l.c.resume(r)
-		r.flush()
 	}
 	return true
-}
-
-// awaitResume waits for resume. It is false when the connection is closed.
-func (l *streamLink) awaitResume() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !l.resumes && !l.closed {
-		l.changed.Wait()
-	}
-	l.resumes = false
-	return !l.closed
 }
 
 // write takes all that it is given, and one piece at a time.
@@ -139,11 +127,14 @@ func (l *streamLink) writeOnce() {
 // await needs nothing: the end of a write calls.
 func (l *streamLink) await() {}
 
+// resume is called with the client's lock held, so that another goroutine goes on.
 func (l *streamLink) resume() {
-	l.mu.Lock()
-	l.resumes = true
-	l.changed.Broadcast()
-	l.mu.Unlock()
+	l.c.g.workers.Go(func() {
+		var r round
+		l.c.resume(&r)
+		r.flush()
+		signal(l.room)
+	})
 }
 
 // lastWrite bounds what is still written once the connection is to be closed.
@@ -156,7 +147,7 @@ func (l *streamLink) close() {
 		return
 	}
 	l.closed = true
-	l.changed.Broadcast()
+	close(l.over)
 	if l.writing {
 		_ = l.conn.SetDeadline(time.Now().Add(lastWrite))
 		_ = l.conn.SetReadDeadline(time.Now())

@@ -311,7 +311,8 @@ func (g *Gateway) greetPlain(conn net.Conn) bool {
 	l.mu.Lock()
 	l.links[int32(socket)] = p
 	l.mu.Unlock()
-	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, socket, &unix.EpollEvent{Events: p.interest, Fd: int32(socket)}); err != nil {
+	first := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(socket)}
+	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, socket, &first); err != nil {
 		p.c.out.close()
 	}
 	return true

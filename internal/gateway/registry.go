@@ -132,7 +132,7 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {c.queued > 0, "waiting"}, {c.posted > 0, "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {c.queued > 0, "waiting"}, {c.slots.n > c.queued, "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

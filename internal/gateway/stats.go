@@ -4,11 +4,11 @@ import "time"
 
 // Stats is the state of a gateway at one moment, and what it counted.
 type Stats struct {
-	Clients     int            // connections of clients
-	Blocked     int            // clients with a blocking command under way
-	Subscribers int            // clients with subscriptions
-	Pinned      int            // clients that hold a connection of their own
-	PinnedBy    map[string]int // the same by reason
+	Clients    int            // connections of clients
+	Blocked    int            // clients with a blocking command under way
+	Subscribed int            // clients with subscriptions
+	Pinned     int            // clients that hold a connection of their own
+	PinnedBy   map[string]int // the same by reason
 
 	Accepted   uint64 // connections let in
 	Refused    uint64 // connections refused for a limit
@@ -59,7 +59,7 @@ func (c *client) count(s *Stats) {
 		s.PinnedBy["blocking"]++
 	}
 	if c.session.Type() == "pubsub" {
-		s.Subscribers++
+		s.Subscribed++
 	}
 	if c.pin != nil {
 		s.Pinned++

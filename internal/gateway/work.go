@@ -136,8 +136,10 @@ func (c *client) repostLocked() {
 
 // run carries the task out, without the client's lock.
 func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
-	if err := t.c.g.awaitResume(ctx); err != nil {
-		return nil, err
+	if t.step == nil || t.step.Kind.Upstream() {
+		if err := t.c.g.awaitResume(ctx); err != nil {
+			return nil, err
+		}
 	}
 	up := t.c.g.up
 	if t.step == nil {

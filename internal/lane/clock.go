@@ -122,7 +122,7 @@ func (l *Lane) onTick() {
 // commands, whose limits differ.
 func (l *Lane) expireLocked() {
 	var posted []failed
-	defer func() { l.tell(posted) }()
+	defer func() { l.tellLocked(posted) }()
 	for i := range l.queue.n {
 		q := l.queue.at(i)
 		if q.state.Load() != waiting {

@@ -223,15 +223,25 @@ func (l *Lane) Condemn(cause error) {
 	close(l.gone)
 	l.clock.stop()
 	l.patrol.stop()
-	orphans := make([]*request, 0, l.queue.n)
-	for l.queue.n > 0 {
-		orphans = append(orphans, l.queue.front().q)
+	offered := l.offered
+	orphans := make([]orphan, 0, l.queue.n)
+	var posted []failed
+	for first := true; l.queue.n > 0; first = false {
+		q, err := l.queue.front().q, cause
 		l.queue.pop()
+		if !first {
+			err = collateral(cause)
+		}
+		if err = l.failure("read", q.start < offered, err); q.sink != nil {
+			posted = q.fail(posted, done, err)
+		} else {
+			orphans = append(orphans, orphan{q, err})
+		}
 	}
 	l.due, l.dueBytes = 0, 0
 	l.depth.Store(-1)
 	l.window.failAll(cause)
-	offered := l.offered
+	l.tellLocked(posted)
 	switch l.reading {
 	case nobody:
 		l.giveLocked()
@@ -245,19 +255,15 @@ func (l *Lane) Condemn(cause error) {
 	if l.cfg.OnDead != nil {
 		l.cfg.OnDead(l, cause)
 	}
-	var posted []failed
-	for i, q := range orphans {
-		err := cause
-		if i > 0 {
-			err = collateral(cause)
-		}
-		if err = l.failure("read", q.start < offered, err); q.sink != nil {
-			posted = q.fail(posted, done, err)
-		} else {
-			q.finish(done, err)
-		}
+	for _, o := range orphans {
+		o.q.finish(done, o.err)
 	}
-	l.tell(posted)
+}
+
+// orphan is a request whose reply does not come any more, and why.
+type orphan struct {
+	q   *request
+	err error
 }
 
 // CollateralError is given to those whose connection was condemned for the

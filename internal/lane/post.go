@@ -87,9 +87,9 @@ type failed struct {
 	err  error
 }
 
-// tell tells sinks of failures on a goroutine of its own: they may hold locks
-// under which they post.
-func (l *Lane) tell(all []failed) {
+// tellLocked tells sinks of failures on a goroutine of its own: they may hold
+// locks under which they post.
+func (l *Lane) tellLocked(all []failed) {
 	if len(all) == 0 {
 		return
 	}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v4"
+)
+
+// parsed has the tool's own parser take arguments.
+func parsed(t *testing.T, args []string) *serveCmd {
+	t.Helper()
+	var c cli
+	parser, err := kong.New(&c, kong.Vars{"version": "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return &c.Serve
+}
+
+func TestTheUnitOfSystemdIsRight(t *testing.T) {
+	service, err := os.ReadFile("../../examples/serve/respool.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, found := strings.Cut(string(service), "\nExecStart=/usr/local/bin/respool ")
+	line, _, _ = strings.Cut(line, "\n")
+	if !found {
+		t.Fatal("no ExecStart")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/url", []byte("redis://:hushhush@localhost"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := parsed(t, strings.Fields(strings.NewReplacer("${CREDENTIALS_DIRECTORY}", dir, "/etc/respool/", "../../examples/serve/").Replace(line)))
+	c.Check = true // no socket is passed here
+	s, err := c.read(nil)
+	if err != nil || len(s.entrances) != 1 || s.entrances[0].name != "systemd:respool" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	socket, err := os.ReadFile("../../examples/serve/respool.socket")
+	if err != nil || !strings.Contains(string(socket), "\nFileDescriptorName=respool\n") {
+		t.Errorf("the socket is not called respool: %v", err)
+	}
+}
+
+// manifest is what the test wants to know of a Kubernetes object.
+type manifest struct {
+	Kind string
+	Spec struct {
+		Template struct {
+			Spec struct {
+				InitContainers []struct {
+					RestartPolicy string `yaml:"restartPolicy"`
+					Args          []string
+				} `yaml:"initContainers"`
+			}
+		}
+	}
+}
+
+func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
+	text, err := os.ReadFile("../../examples/serve/kubernetes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := ""
+	for {
+		var m manifest
+		if err := loader.Load(&m); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if kinds += m.Kind + " "; m.Kind != "Deployment" {
+			continue
+		}
+		list := m.Spec.Template.Spec.InitContainers
+		if len(list) != 1 || list[0].RestartPolicy != "Always" {
+			t.Fatalf("%+v", list)
+		}
+		c := parsed(t, list[0].Args)
+		c.URLFile = written(t, "url", "rediss://app:hushhush@redis.example:6379?max_connections=8\n")
+		if s, err := c.read(nil); err != nil || s.watch.listen != "0.0.0.0:9121" || len(s.entrances) != 1 || !s.entrances[0].local() {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+	if kinds != "Secret Deployment " || strings.Count(string(text), "path: /readyz") != 2 || strings.Count(string(text), "path: /healthz") != 1 {
+		t.Errorf("%s", kinds)
+	}
+}

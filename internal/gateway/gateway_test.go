@@ -1,0 +1,159 @@
+package gateway_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+func TestCommandsAreAnsweredInTheirOrder(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p := dial()
+		p.send("SET a 1", "PING", "INCR a", "GET a", "ECHO hello", "GET none", "SELECT 0", "INCR a")
+		p.want("+OK|", "+PONG|", ":2|", "$1|2|", bulk("hello"), "$-1|", "+OK|", ":3|")
+		var lines, want []string
+		for i := range 5000 {
+			if i%3 == 0 {
+				lines, want = append(lines, fmt.Sprint("ECHO ", i)), append(want, bulk(fmt.Sprint(i)))
+			} else {
+				lines, want = append(lines, "INCR a"), append(want, fmt.Sprintf(":%d|", 4+i-i/3-1))
+			}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p.send(lines...)
+		}()
+		p.want(want...)
+		<-done
+	})
+}
+
+func TestAClientThatSendsAndCloses(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p := dial()
+		p.send("SET b 1", "INCR b", "QUIT", "INCR b")
+		p.want("+OK|", ":2|", "+OK|")
+		p.ends()
+		q := dial()
+		if got := q.ask("GET b"); got != "$1|2|" {
+			t.Errorf("after QUIT the client was served: %s", got)
+		}
+	})
+}
+
+func TestLargeValues(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p := dial()
+		value := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB
+		for i := range 3 {
+			p.write(fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\n%d\r\n$%d\r\n%s\r\n", i, len(value), value))
+			p.want("+OK|")
+		}
+		p.send("GET 0", "GET 1", "STRLEN 2", "GET 2")
+		for range 2 {
+			if got := p.frame(); got != fmt.Sprintf("$%d\r\n%s\r\n", len(value), value) {
+				t.Fatalf("%d bytes came", len(got))
+			}
+		}
+		p.want(fmt.Sprintf(":%d|", len(value)))
+		if got := p.frame(); len(got) != len(value)+len("$1048576\r\n\r\n") {
+			t.Fatalf("%d bytes came", len(got))
+		}
+	})
+}
+
+func TestTransactions(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p, q := dial(), dial()
+		p.send("MULTI", "SET k 1", "INCR k", "EXEC", "GET k")
+		p.want("+OK|", "+QUEUED|", "+QUEUED|", "*2|+OK|:2|", "$1|2|")
+		p.send("WATCH k", "GET k")
+		p.want("+OK|", "$1|2|")
+		q.send("SET k 7")
+		q.want("+OK|")
+		p.send("MULTI", "SET k 8", "EXEC", "GET k")
+		p.want("+OK|", "+QUEUED|", "*-1|", "$1|7|")
+		p.send("WATCH k", "MULTI", "SET k 9", "EXEC", "GET k")
+		p.want("+OK|", "+OK|", "+QUEUED|", "*1|+OK|", "$1|9|")
+		p.send("MULTI", "NOSUCH", "EXEC")
+		p.want("+OK|", "-ERR unknown command 'NOSUCH', with args beginning with: |", "-EXECABORT Transaction discarded because of previous errors.|")
+	})
+}
+
+func TestABlockedClient(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p, q := dial(), dial()
+		p.send("BLPOP list 0", "PING")
+		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+		q.send("RPUSH list a b")
+		q.want(":2|")
+		p.want("*2|"+bulk("list")+bulk("a"), "+PONG|")
+
+		// One that leaves takes nothing with it.
+		gone := dial()
+		gone.send("BLPOP other 0")
+		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+		gone.Close()
+		waitFor(t, "it is gone", func() bool { return h.Stats().Blocked == 0 })
+		waitFor(t, "its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 && h.client.Stats().Closing == 0 })
+		q.send("RPUSH other x", "LPOP other")
+		q.want(":1|", bulk("x"))
+	})
+}
+
+func TestClientsAreListedUnblockedAndKilled(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p, q := dial(), dial()
+		p.send("CLIENT SETNAME worker", "CLIENT ID", "CLIENT GETNAME")
+		p.want("+OK|")
+		id := strings.Trim(p.frame(), ":\r\n")
+		p.want(bulk("worker"))
+		list := q.ask("CLIENT LIST")
+		if !strings.Contains(list, "id="+id+" ") || !strings.Contains(list, "name=worker") || !strings.Contains(list, "cmd=client|list") {
+			t.Errorf("%s", list)
+		}
+		p.send("BLPOP list 0")
+		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+		waitFor(t, "it is unblocked", func() bool { return q.ask("CLIENT UNBLOCK "+id+" ERROR") == ":1|" })
+		p.want("-UNBLOCKED client unblocked via CLIENT UNBLOCK|")
+		if got := q.ask("CLIENT KILL ID " + id); got != ":1|" {
+			t.Error(got)
+		}
+		p.ends()
+		if got := q.ask("CLIENT KILL ID " + id); got != ":0|" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestTheConsole(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p, q := dial(), dial()
+		for _, cmd := range []string{"HELP", "POOLS", "CLIENTS", "SERVERS", "STATS", "CONFIG"} {
+			if got := p.ask("RESPOOL " + cmd); got[0] != '*' || len(got) < 10 {
+				t.Errorf("%s: %s", cmd, got)
+			}
+		}
+		if got := p.ask("RESPOOL nonsense"); !strings.Contains(got, `unknown command "nonsense": try RESPOOL HELP`) {
+			t.Error(got)
+		}
+		if got := p.ask("RESPOOL PAUSE 60"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		q.send("SET paused 1", "GET paused")
+		waitFor(t, "a client waits", func() bool { return strings.Contains(p.ask("RESPOOL CLIENTS"), "state=waiting") })
+		if got := p.ask("RESPOOL RESUME"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		q.want("+OK|", "$1|1|")
+		if got := p.ask("RESPOOL RECONNECT"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		if got := q.ask("GET paused"); got != "$1|1|" {
+			t.Fatal(got)
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package gateway_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+func hash(password string) string {
+	sum := sha256.Sum256([]byte(password))
+	return hex.EncodeToString(sum[:])
+}
+
+func TestOwnUsers(t *testing.T) {
+	cfg := gateway.Config{Users: map[string]gateway.User{
+		"default": {Passwords: []string{hash("main")}},
+		"reader":  {Passwords: []string{hash("r1"), hash("r2")}, Commands: []string{"read"}},
+		"gone":    {Disabled: true},
+		"root":    {Passwords: []string{hash("x")}, Commands: []string{"all"}},
+	}}
+	onEach(t, cfg, func(t *testing.T, h *house, dial func() *peer) {
+		p := dial()
+		p.send("GET a", "AUTH wrong", "AUTH gone any", "AUTH main", "SET a 1", "RESPOOL STATS")
+		p.want("-NOAUTH Authentication required.|", "-WRONGPASS invalid username-password pair or user is disabled.|",
+			"-WRONGPASS invalid username-password pair or user is disabled.|", "+OK|", "+OK|",
+			"-NOPERM User default has no permissions to run the 'respool' command|")
+		p.send("AUTH reader r2", "GET a", "SET a 2", "PING", "MULTI", "DEL a", "EXEC", "CLIENT GETNAME", "PUBLISH c m", "EVAL x 0")
+		p.want("+OK|", "$1|1|", "-NOPERM User reader has no permissions to run the 'set' command|", "+PONG|", "+OK|",
+			"-NOPERM User reader has no permissions to run the 'del' command|", "-EXECABORT Transaction discarded because of previous errors.|",
+			"$-1|", "-NOPERM User reader has no permissions to run the 'publish' command|", "-NOPERM User reader has no permissions to run the 'eval' command|")
+		if got := p.ask("AUTH root x"); got != "+OK|" {
+			t.Error(got)
+		}
+		if got := p.ask("RESPOOL STATS"); got[0] != '*' {
+			t.Error(got)
+		}
+	})
+}
+
+func TestLimitsOnClients(t *testing.T) {
+	cfg := gateway.Config{MaxClients: 3, AdminClients: 1, MaxClientsPerAddress: 100}
+	onEach(t, cfg, func(t *testing.T, h *house, dial func() *peer) {
+		var in []*peer
+		for range 3 {
+			in = append(in, dial())
+			if got := in[len(in)-1].ask("PING"); got != "+PONG|" {
+				t.Fatal(got)
+			}
+		}
+		operator := dial()
+		if got := operator.ask("GET a"); !strings.HasPrefix(got, "-ERR max number of clients reached") {
+			t.Errorf("beyond the limit a client was served: %s", got)
+		}
+		if got := operator.ask("RESPOOL STATS"); got[0] != '*' {
+			t.Error(got)
+		}
+		in[0].Close()
+		waitFor(t, "there is room", func() bool { return h.Stats().Clients == 3 })
+		if got := operator.ask("GET a"); got != "$-1|" {
+			t.Errorf("once there is room: %s", got)
+		}
+	})
+}
+
+func TestSlowAndSilentClients(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?protocol=2", gateway.Config{OutputBuffer: 1 << 20, WriteTimeout: time.Second, RequestTimeout: 2 * time.Second})
+	s.Do("SET", "big", strings.Repeat("x", 256<<10))
+
+	// One reads nothing: what waits for it is bounded, and it is closed in the end.
+	slow := h.dial()
+	go func() {
+		for range 200 {
+			if _, err := fmt.Fprintf(slow.Conn, "%s", strings.Repeat("*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n", 10)); err != nil {
+				return
+			}
+		}
+	}()
+	other := h.dial()
+	begun := h.dial()
+	begun.write("*2\r\n$3\r\nGET\r\n$1000\r\nab")
+	for h.Stats().SlowClosed == 0 || h.Stats().Clients > 1 {
+		if got := other.ask("GET none"); got != "$-1|" {
+			t.Fatal(got)
+		}
+		if held := h.Stats().Buffered; held > 16<<20 {
+			t.Fatalf("%d bytes wait for a client that may hold 1 MiB", held)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	begun.ends()
+}
+
+func TestWhatIsNoRequest(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		for input, want := range map[string]string{
+			"*1\r\n+PING\r\n":                                 "-ERR Protocol error: expected '$', got '+'|",
+			"*-5\r\nPING\r\n":                                 "+PONG|",
+			"POST / HTTP/1.1\r\nHost: here\r\n\r\n":           "",
+			"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$999999999999\r\n": "-ERR Protocol error: invalid bulk length|",
+			"*99999999999\r\n":                                "-ERR Protocol error: invalid multibulk length|",
+		} {
+			p := dial()
+			p.write(input)
+			if want != "" {
+				p.want(want)
+			}
+			if want != "+PONG|" {
+				p.ends()
+			}
+		}
+		if p := dial(); p.ask("PING") != "+PONG|" {
+			t.Error("others are not served")
+		}
+	})
+}
+
+func TestShutdownLosesNoReply(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		const clients, commands = 20, 500
+		peers := make([]*peer, clients)
+		for i := range peers {
+			peers[i] = dial()
+			lines := make([]string, commands)
+			for j := range lines {
+				lines[j] = fmt.Sprintf("INCR n%d", i)
+			}
+			peers[i].send(lines...)
+		}
+		// All of each client's commands have been taken when the first are answered.
+		for _, p := range peers {
+			p.want(":1|")
+		}
+		taken := func() bool {
+			return h.Stats().BytesIn >= uint64(clients*commands*len("*2\r\n$4\r\nINCR\r\n$2\r\nn1\r\n"))
+		}
+		waitFor(t, "all is taken", taken)
+		blocked := dial()
+		blocked.send("BLPOP nothing 0")
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range peers {
+			for j := 2; j <= commands; j++ {
+				p.want(fmt.Sprintf(":%d|", j))
+			}
+			p.ends()
+		}
+	})
+}

@@ -1,0 +1,241 @@
+package gateway_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// patience bounds a wait for what must happen; only a failing test waits so long.
+const patience = time.Minute
+
+// house is a gateway before a server.
+type house struct {
+	*gateway.Gateway
+	t      testing.TB
+	client *respool.Client
+	served chan error
+	addr   string
+}
+
+// open starts a gateway before the server at url, listening on TCP.
+func open(t testing.TB, url string, cfg gateway.Config) *house {
+	t.Helper()
+	opt, err := respool.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := respool.New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{Gateway: g, t: t, client: c, served: make(chan error, 8)}
+	h.addr = h.listen("tcp", "127.0.0.1:0", nil)
+	t.Cleanup(h.close)
+	return h
+}
+
+// listen serves at one more address, and gives it.
+func (h *house) listen(network, addr string, cfg *tls.Config) string {
+	l, err := net.Listen(network, addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	at := l.Addr().String()
+	if cfg != nil {
+		l = tls.NewListener(l, cfg)
+	}
+	go func() { h.served <- h.Serve(l) }()
+	return at
+}
+
+func (h *house) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := h.Shutdown(ctx); err != nil {
+		h.t.Errorf("shutdown: %v", err)
+	}
+	if err := h.client.Close(ctx); err != nil {
+		h.t.Errorf("close: %v", err)
+	}
+}
+
+// peer is a client of the gateway.
+type peer struct {
+	net.Conn
+	t  testing.TB
+	in *bufio.Reader
+}
+
+func (h *house) dial() *peer {
+	h.t.Helper()
+	return h.dialTo("tcp", h.addr, nil)
+}
+
+func (h *house) dialTo(network, addr string, cfg *tls.Config) *peer {
+	h.t.Helper()
+	conn, err := net.DialTimeout(network, addr, patience)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if cfg != nil {
+		conn = tls.Client(conn, cfg)
+	}
+	return newPeer(h.t, conn)
+}
+
+func newPeer(t testing.TB, conn net.Conn) *peer {
+	p := &peer{Conn: conn, t: t, in: bufio.NewReader(conn)}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { conn.Close() })
+	return p
+}
+
+// send writes commands, each one line of words.
+func (p *peer) send(lines ...string) {
+	p.t.Helper()
+	var out []byte
+	for _, line := range lines {
+		words := strings.Fields(line)
+		out = resp.AppendArrayHeader(out, len(words))
+		for _, w := range words {
+			out = resp.AppendBulkString(out, w)
+		}
+	}
+	p.write(string(out))
+}
+
+func (p *peer) write(raw string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.Conn, raw); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// frame reads one frame.
+func (p *peer) frame() string {
+	p.t.Helper()
+	text, err := p.tryFrame()
+	if err != nil {
+		p.t.Fatalf("no frame: %v (%q came)", err, text)
+	}
+	return text
+}
+
+func (p *peer) tryFrame() (string, error) {
+	var s resp.Scanner
+	var b bytes.Buffer
+	for {
+		c, err := p.in.ReadByte()
+		if err != nil {
+			return b.String(), err
+		}
+		b.WriteByte(c)
+		if _, done, err := s.Scan([]byte{c}); err != nil || done {
+			return b.String(), err
+		}
+	}
+}
+
+// want reads frames and compares them, with | for a line's end.
+func (p *peer) want(frames ...string) {
+	p.t.Helper()
+	for i, want := range frames {
+		if got := strings.ReplaceAll(p.frame(), "\r\n", "|"); got != want {
+			p.t.Fatalf("frame %d is %q: want %q", i, got, want)
+		}
+	}
+}
+
+// ask sends a command and gives its reply.
+func (p *peer) ask(line string) string {
+	p.t.Helper()
+	p.send(line)
+	return strings.ReplaceAll(p.frame(), "\r\n", "|")
+}
+
+// ends waits for the end of the connection.
+func (p *peer) ends() {
+	p.t.Helper()
+	for {
+		text, err := p.tryFrame()
+		if err == nil {
+			p.t.Fatalf("%q came: want the end", text)
+		}
+		if errors.Is(err, io.EOF) || !isDeadline(err) {
+			return
+		}
+		p.t.Fatalf("no end: %v", err)
+	}
+}
+
+func isDeadline(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// ways are the kinds of connection that a gateway serves.
+var ways = []string{"tcp", "unix", "tls", "memory"}
+
+// onEach runs a test over each kind of connection.
+func onEach(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *house, dial func() *peer)) {
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
+			s.Do("FLUSHALL")
+			h := open(t, "redis://"+s.PlainAddr()+"?max_connections=4&protocol=2", cfg)
+			dial := h.dial
+			switch way {
+			case "unix":
+				path := h.listen("unix", filepath.Join(t.TempDir(), "gw"), nil)
+				dial = func() *peer { return h.dialTo("unix", path, nil) }
+			case "tls":
+				cert, err := tls.LoadX509KeyPair(s.CertFile(), s.KeyFile())
+				if err != nil {
+					t.Fatal(err)
+				}
+				at := h.listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+				dial = func() *peer { return h.dialTo("tcp", at, s.TLSConfig()) }
+			case "memory":
+				dial = func() *peer {
+					conn, err := h.DialContext(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return newPeer(t, conn)
+				}
+			}
+			test(t, h, dial)
+		})
+	}
+}
+
+func bulk(s string) string { return fmt.Sprintf("$%d|%s|", len(s), s) }
+
+// waitFor waits until cond holds.
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
