@@ -4,7 +4,9 @@ SOAK     ?= 20s
 COUNT    ?= 10
 STATIC    = $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: test bench microbench lint fuzz soak generate
+CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
+
+.PHONY: test test-clients bench microbench lint fuzz soak generate
 
 # Installs redis-server if it is missing, then runs every test.
 test:
@@ -13,6 +15,14 @@ test:
 	$(GO) test -race -timeout 11m ./...
 	$(GO) -C bench vet ./...
 	$(GO) -C bench test -timeout 8m ./...
+
+# Runs other clients straight and through the gateway and compares what they print; takes
+# flags like CLIENTS='-only ioredis -out /tmp'.
+test-clients:
+	./scripts/deps.sh
+	./scripts/clients.sh $(CLIENTS_CACHE)
+	$(GO) -C test/clients vet ./...
+	$(GO) -C test/clients test -parallel 2 -timeout 10m -args -modules=$(CLIENTS_CACHE) $(CLIENTS)
 
 # Compares with other clients, in some eight minutes; writes docs/bench.json and docs/bench.svg.
 bench:

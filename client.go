@@ -140,7 +140,10 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 	}
 	cfg := pool.Config{
 		Addr: addr, Suspended: suspended,
-		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Dial: func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
+			return wire.Dial(ctx, cut, c.guests.dialAs(dial, key))
+		},
+		Recast: c.guests.recast,
 		Lane: lane.Config{
 			ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
 			Window: opt.WindowCommands, WindowBytes: opt.WindowBytes,
@@ -288,7 +291,7 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 // fail before that.
 func (n *node) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
 	if l := n.pool.Pick(w); l != nil {
-		return l, lane.Options{}, nil
+		return l, lane.Options{Owner: n.pool.Base()}, nil
 	}
 	if args != nil {
 		if err := checkArgs(args); err != nil {

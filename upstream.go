@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -45,13 +46,14 @@ func (g *guests) init(c *Client) {
 }
 
 // Lane is part of upstream.Upstream, as are all exported methods.
-func (g *guests) Lane(key pool.Key, reads bool) *lane.Lane {
+func (g *guests) Lane(key pool.Key, reads bool) (*lane.Lane, lane.Options) {
 	r := g.c.nodes.now.Load()
 	n := r.node()
 	if n == nil || r.held != "" && !reads {
-		return nil
+		return nil, lane.Options{}
 	}
-	return n.pool.Group(g.c.keyOf(key)).Pick(pool.Any)
+	group := n.pool.Group(g.c.keyOf(key))
+	return group.Pick(pool.Any), lane.Options{Owner: group}
 }
 
 // keyOf turns the key of the client's own connections into the pool's zero key.
@@ -72,10 +74,10 @@ func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, 
 			return nil, c.public(err)
 		}
 		group := node.pool.Group(key)
-		opt := lane.Options{}
+		opt := lane.Options{Owner: group}
 		l := group.Pick(pool.Any)
 		if l == nil {
-			opt.Reserved = true
+			opt = lane.Options{Reserved: true}
 			l, err = group.Shared(ctx)
 		}
 		if err == nil {
@@ -102,14 +104,32 @@ func (g *guests) Acquire(ctx context.Context, key pool.Key, reads bool) (upstrea
 	if err != nil {
 		return nil, g.c.public(err)
 	}
-	return &lent{conn, n, g.c}, nil
+	return &lent{conn: conn, n: n, c: g.c}, nil
 }
 
 // lent is a connection lent to the gateway.
 type lent struct {
-	*pool.Conn
-	n *node
-	c *Client
+	conn *pool.Conn
+	n    *node
+	c    *Client
+	back atomic.Bool // it was given back
+}
+
+// Lane is the connection's.
+func (h *lent) Lane() *lane.Lane { return h.conn.Lane() }
+
+// Release gives it back, once.
+func (h *lent) Release() {
+	if !h.back.Swap(true) {
+		h.conn.Release()
+	}
+}
+
+// Destroy closes it, unless it was given back.
+func (h *lent) Destroy(reason string) {
+	if !h.back.Swap(true) {
+		h.conn.Destroy(reason)
+	}
 }
 
 // Refused takes a reply as evidence.

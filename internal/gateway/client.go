@@ -253,7 +253,7 @@ func (c *client) key(k session.Key) upstream.Key {
 func (c *client) postLocked(step *session.Step, r *round) bool {
 	reads := step.Info != nil && step.Info.ReadOnly
 	key := c.key(step.Key)
-	l := c.laneLocked(key, reads)
+	l, opt := c.laneLocked(key, reads)
 	if l == nil {
 		return false
 	}
@@ -262,7 +262,7 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 	if step.Kind != session.Share {
 		s.step = &stepSlot{Step: *step}
 	}
-	if l.Post(step.Raw, step.Replies, c, tag, lane.Options{}) != nil {
+	if l.Post(step.Raw, step.Replies, c, tag, opt) != nil {
 		c.slots.undo()
 		return false
 	}
@@ -275,15 +275,15 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 
 // laneLocked picks the lane for a command: the one that carries what the client has
 // posted, while there is any.
-func (c *client) laneLocked(key upstream.Key, reads bool) *lane.Lane {
+func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Options) {
 	if c.g.paused.Load() {
-		return nil
+		return nil, lane.Options{}
 	}
-	l := c.g.up.Lane(key, reads)
+	l, opt := c.g.up.Lane(key, reads)
 	if l != nil && c.posted > 0 {
-		return c.lane
+		return c.lane, opt
 	}
-	return l
+	return l, opt
 }
 
 // pushLocked makes a slot. While there are any they have one key: steps that change it are barriers.

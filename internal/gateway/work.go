@@ -121,8 +121,8 @@ func (c *client) repostLocked() {
 		if s.state != queued {
 			continue
 		}
-		l := c.laneLocked(c.slotKey, s.reads)
-		if l == nil || l.Post(c.log.bytes(s.from, s.to), 1, c, tag, lane.Options{}) != nil {
+		l, opt := c.laneLocked(c.slotKey, s.reads)
+		if l == nil || l.Post(c.log.bytes(s.from, s.to), 1, c, tag, opt) != nil {
 			break
 		}
 		s.state, s.want = posted, 1

@@ -12,6 +12,10 @@ type Options struct {
 	Reserved bool          // uses a place promised by Reserve
 	Block    time.Duration // the server may hold the reply back for so long; <0: for ever
 
+	// Owner, where set, is whom the lane has to serve: it may have been given to another
+	// one since it was chosen, and refuses with ErrDraining then.
+	Owner any
+
 	// ReplyBytes is how large the reply is going to be, where it is known to be
 	// large. Few such replies are due at a time: twice their size counts
 	// against Config.WindowBytes.
@@ -119,7 +123,7 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 			err := l.dead
 			l.mu.Unlock()
 			return l.failure("write", false, err)
-		case l.draining && (!opt.Reserved || l.retired):
+		case l.refusesLocked(opt):
 			return l.refuseLocked(opt)
 		case l.window.n == 0 && l.roomLocked():
 			l.keepPromiseLocked(opt)
@@ -141,6 +145,14 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 			return nil
 		}
 	}
+}
+
+// refusesLocked reports whether a request has to go elsewhere.
+func (l *Lane) refusesLocked(opt *Options) bool {
+	if opt.Reserved {
+		return l.draining && l.retired
+	}
+	return l.draining || opt.Owner != nil && opt.Owner != l.owner
 }
 
 // keepPromiseLocked ends the promise of a request that has its place, or gives up.

@@ -94,6 +94,7 @@ type Lane struct {
 	offered  uint64 // bytes the socket was offered, or took where that is known
 	shallow  int    // replies in a row that the background reader read for a lone caller
 	reserved int    // places promised by Reserve
+	owner    any    // whom it serves; nil: its holder
 	drained  func() // called once the lane has nothing left, while draining
 	kicked   bool   // InterruptRead was called and not yet taken back
 	writing  bool   // the writer goroutine was started
@@ -190,9 +191,11 @@ func (l *Lane) Drain(fn func()) {
 	l.unlockDrained()
 }
 
-// Undrain lets requests in again, but not to a retired lane.
-func (l *Lane) Undrain() {
+// Undrain lets requests in again, but not to a retired lane. From now on the lane
+// serves owner, and those who name none.
+func (l *Lane) Undrain(owner any) {
 	l.mu.Lock()
+	l.owner = owner
 	if !l.retired {
 		l.draining, l.drained = false, nil
 	}

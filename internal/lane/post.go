@@ -47,7 +47,7 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 		err := l.dead
 		l.mu.Unlock()
 		return l.failure("write", false, err)
-	case l.draining:
+	case l.refusesLocked(&opt):
 		l.mu.Unlock()
 		return ErrDraining
 	case l.window.n > 0 || !l.roomLocked():

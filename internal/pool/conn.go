@@ -14,6 +14,7 @@ import (
 // lane. Fields are guarded by Pool.mu; lane never changes.
 type Conn struct {
 	pool    *Pool
+	group   *Group
 	lane    *lane.Lane
 	laneCfg lane.Config
 
@@ -39,17 +40,17 @@ func (c *Conn) Lane() *lane.Lane { return c.lane }
 func (c *Conn) expired(now time.Time) bool { return !c.expires.IsZero() && now.After(c.expires) }
 
 // Acquire lends a conn. It waits in line, bounded by ctx and the wait timeout.
-func (p *Pool) Acquire(ctx context.Context) (*Conn, error) { return p.obtain(ctx, dedicated) }
+func (p *Pool) Acquire(ctx context.Context) (*Conn, error) { return p.base.obtain(ctx, dedicated) }
 
 // AcquireSubscriber lends a conn that the ledger counts as subscribed.
 func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
-	return p.obtain(ctx, subscribed)
+	return p.base.obtain(ctx, subscribed)
 }
 
 // lendLocked gives an idle conn to a holder.
 func (p *Pool) lendLocked(c *Conn, to class) {
 	p.moveLocked(c, to)
-	c.lane.Undrain()
+	c.lane.Undrain(nil)
 	c.released, c.reported = false, false
 	c.acquired = time.Now()
 	if p.cfg.LeakThreshold > 0 && to == dedicated {
@@ -86,10 +87,11 @@ func stackText(pcs []uintptr) string {
 }
 
 // Release gives the conn back clean. Replies that are still due, of commands
-// whose callers left, are waited for in the background. Further calls do nothing.
+// whose callers left, are waited for in the background. It ends the holder's use: a further
+// call might meet the next holder's.
 func (c *Conn) Release() { c.giveUp("") }
 
-// Destroy closes the conn for the reason given. Further calls do nothing.
+// Destroy closes the conn for the reason given, in place of Release.
 func (c *Conn) Destroy(reason string) { c.giveUp(reason) }
 
 func (c *Conn) giveUp(reason string) {
@@ -168,12 +170,7 @@ func (c *Conn) died(l *lane.Lane, cause error) {
 			p.statistic.condemned++
 			p.emitLocked(Event{Kind: LaneCondemned, Class: c.class.String(), Err: cause})
 		}
-		for i, x := range p.stack {
-			if x == c {
-				p.stack = append(p.stack[:i], p.stack[i+1:]...)
-				break
-			}
-		}
+		c.group.dropLocked(c)
 		p.removeLaneLocked(c)
 		c.reason = cause.Error()
 		p.moveLocked(c, closing)

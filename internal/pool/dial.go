@@ -16,40 +16,45 @@ const spread = 20 * time.Millisecond
 // newDialsLocked gives the dials to come a ctx.
 func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context.Background()) }
 
-// neededLocked is how many dials should be under way beside those that are.
-func (p *Pool) neededLocked() int {
-	lanes := p.laneWanted
-	if p.waitLane.n > 0 && p.openLaneLocked() == nil {
+// neededLocked is how many dials should be under way for the group beside those
+// that are.
+func (g *Group) neededLocked() int {
+	p := g.p
+	lanes := g.laneWanted
+	if g.waitLane.n > 0 && g.openLaneLocked() == nil {
 		lanes++
 	}
-	conns := p.waitConn.n
-	if p.started {
-		conns = max(conns, p.cfg.MinIdle-p.count[idle])
+	conns := g.waitConn.n
+	if p.started && g == p.base {
+		conns = max(conns, p.cfg.MinIdle-len(g.stack))
 	}
-	conns = min(conns, p.maxLentLocked()-p.lentLocked()-p.count[idle])
-	return lanes + max(conns, 0) - p.dialing
+	conns = min(conns, p.maxLentLocked()-p.lentLocked()-len(g.stack))
+	return lanes + max(conns, 0) - g.dialing - g.turning
 }
 
 // dialLocked begins the dials that are needed, as far as the bound, the
 // number of parallel dials, the rate and the backoff allow.
 func (p *Pool) dialLocked() {
-	for n := p.neededLocked(); n > 0 && p.usedLocked() < p.max && p.dialing < p.cfg.DialParallel; n-- {
-		wait, ok := p.backoff.take(p.dialing)
-		if !ok {
-			if wait > 0 {
-				p.serveAgainLocked(wait)
+	for _, g := range p.byAgeLocked() {
+		for n := g.neededLocked(); n > 0 && p.usedLocked() < p.max && p.dialing < p.cfg.DialParallel; n-- {
+			wait, ok := p.backoff.take(p.dialing)
+			if !ok {
+				if wait > 0 {
+					p.serveAgainLocked(wait)
+				}
+				return
 			}
-			return
+			var delay time.Duration
+			if g.waiting() == 0 && p.dialing > 0 {
+				delay = rand.N(spread)
+			}
+			if p.dialing == 0 {
+				p.dialsSince = time.Now()
+			}
+			p.dialing++
+			g.dialing++
+			go p.dial(p.dials, g, p.generation, delay)
 		}
-		var delay time.Duration
-		if p.waitLane.n+p.waitConn.n == 0 && p.dialing > 0 {
-			delay = rand.N(spread)
-		}
-		if p.dialing == 0 {
-			p.dialsSince = time.Now()
-		}
-		p.dialing++
-		go p.dial(p.dials, p.generation, delay)
 	}
 }
 
@@ -67,7 +72,7 @@ func (p *Pool) serveAgainLocked(after time.Duration) {
 
 // dial makes one conn. It belongs to no caller: whoever waits longest when it
 // is there gets it.
-func (p *Pool) dial(ctx context.Context, generation int, delay time.Duration) {
+func (p *Pool) dial(ctx context.Context, g *Group, generation int, delay time.Duration) {
 	if delay > 0 {
 		select {
 		case <-time.After(delay):
@@ -75,17 +80,18 @@ func (p *Pool) dial(ctx context.Context, generation int, delay time.Duration) {
 		}
 	}
 	began := time.Now()
-	conn, err := p.cfg.Dial(ctx, p.cut)
+	conn, err := p.cfg.Dial(ctx, p.cut, g.key)
 	took := time.Since(began)
 
 	p.mu.Lock()
 	p.dialing--
+	g.dialing--
 	over := p.closed || generation != p.generation
 	switch {
 	case err == nil:
-		p.dialedLocked(conn, took, over)
+		p.dialedLocked(conn, g, took, over)
 	case !over:
-		p.dialFailedLocked(err, took)
+		p.dialFailedLocked(err, g, took)
 	}
 	p.notifyLocked()
 	p.serveLocked()
@@ -100,10 +106,16 @@ func (p *Pool) notifyLocked() {
 	p.watchers = nil
 }
 
-func (p *Pool) dialFailedLocked(err error, took time.Duration) {
+func (p *Pool) dialFailedLocked(err error, g *Group, took time.Duration) {
 	p.statistic.dialFailures++
+	if g != p.base && keyed(err) {
+		g.failLocked(err)
+		return
+	}
 	p.backoff.failed(err)
-	p.laneWanted = 0
+	for _, g := range p.groups {
+		g.laneWanted = 0
+	}
 	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
 	p.troubleLocked(err)
 	p.failFastLocked()
@@ -118,10 +130,10 @@ func (p *Pool) failFastLocked() {
 }
 
 // dialedLocked takes a conn in; over says that it comes too late to be used.
-func (p *Pool) dialedLocked(conn *wire.Conn, took time.Duration, over bool) {
+func (p *Pool) dialedLocked(conn *wire.Conn, g *Group, took time.Duration, over bool) {
 	p.statistic.dials++
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
-	c := p.adoptLocked(conn)
+	c := p.adoptLocked(conn, g)
 	if p.closed {
 		p.closeLocked(c, "the client was closed")
 		return
@@ -131,17 +143,18 @@ func (p *Pool) dialedLocked(conn *wire.Conn, took time.Duration, over bool) {
 		return
 	}
 	p.backoff.succeeded()
-	p.stack = append(p.stack, c)
-	if p.laneWanted > 0 && p.waitConn.n == 0 {
-		p.laneWanted--
-		p.shareLocked(p.popLocked())
+	g = c.group
+	g.stack = append(g.stack, c)
+	if g.laneWanted > 0 && g.waitConn.n == 0 {
+		g.laneWanted--
+		g.shareLocked(g.popLocked())
 	}
 }
 
 // adoptLocked makes a conn a member of the ledger, idle.
-func (p *Pool) adoptLocked(conn *wire.Conn) *Conn {
+func (p *Pool) adoptLocked(conn *wire.Conn, g *Group) *Conn {
 	now := time.Now()
-	c := &Conn{pool: p, class: idle, idleSince: now}
+	c := &Conn{pool: p, group: g.listedLocked(), class: idle, idleSince: now}
 	if life := p.cfg.MaxLifetime; life > 0 {
 		// Jitter, so that conns of one age do not go as one.
 		c.expires = now.Add(life - rand.N(life/10+1))
@@ -164,13 +177,14 @@ func (p *Pool) Warm(ctx context.Context) error {
 			p.mu.Unlock()
 			return err
 		}
-		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.openLanesLocked()
-		idles := p.cfg.MinIdle - p.count[idle]
+		g := p.base
+		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - g.openLanesLocked()
+		idles := p.cfg.MinIdle - len(g.stack)
 		if lanes <= 0 && idles <= 0 || p.usedLocked() >= p.max && p.dialing == 0 {
 			p.unlock()
 			return nil
 		}
-		p.laneWanted = max(p.laneWanted, lanes)
+		g.laneWanted = max(g.laneWanted, lanes)
 		p.serveLocked()
 		if p.dialing == 0 && !p.backoff.waits() && p.usedLocked() >= p.max {
 			p.unlock()

@@ -1,11 +1,14 @@
 package pool_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +21,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -81,16 +85,48 @@ func (j *judge) serve(conn net.Conn) {
 		_, _ = io.WriteString(conn, "-ERR max number of clients reached\r\n")
 		return
 	}
-	buf := make([]byte, 4096)
+	db, in := "0", bufio.NewReader(conn)
 	for {
-		n, err := conn.Read(buf)
+		args, err := readCommand(in)
 		if err != nil {
 			return
 		}
-		if _, err := io.WriteString(conn, strings.Repeat("+OK\r\n", strings.Count(string(buf[:n]), "*"))); err != nil {
+		reply := "+OK\r\n"
+		switch {
+		case args[0] == "SELECT" && args[1] == wrongDB:
+			reply = "-ERR DB index is out of range\r\n"
+		case args[0] == "SELECT":
+			db = args[1]
+		case args[0] == "PING":
+			reply = "+" + db + "\r\n"
+		}
+		if _, err := io.WriteString(conn, reply); err != nil {
 			return
 		}
 	}
+}
+
+// wrongDB is a database that the judge does not have.
+const wrongDB = "99"
+
+// readCommand reads one command, of arguments without line breaks.
+func readCommand(in *bufio.Reader) ([]string, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(line)[1:])
+	args := make([]string, n)
+	for i := range args {
+		if _, err = in.ReadString('\n'); err != nil {
+			return nil, err
+		}
+		if line, err = in.ReadString('\n'); err != nil {
+			return nil, err
+		}
+		args[i] = strings.TrimSpace(line)
+	}
+	return args, err
 }
 
 // kill ends one connection from the server's side.
@@ -107,15 +143,39 @@ func (j *judge) config(limit, lanes, minIdle int) pool.Config {
 	dial := &wire.Config{Network: "tcp", Addr: j.listener.Addr().String(), Protocol: 2, ConnectTimeout: 5 * time.Second, LingerLimit: 5 * time.Second}
 	return pool.Config{
 		Addr: dial.Addr,
-		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Dial: func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
+			as := *dial
+			as.DB = key.DB
+			return wire.Dial(ctx, cut, &as)
+		},
 		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: 5 * time.Second},
 		Max:  limit, Lanes: lanes, MinIdle: minIdle, WaitTimeout: 5 * time.Second, IdleTimeout: 20 * time.Millisecond,
 		MaxLifetime: 60 * time.Millisecond, DialParallel: 4, DialRate: 100_000, BackoffBase: time.Millisecond, BackoffCap: 4 * time.Millisecond,
 	}
 }
 
-// use is one random use of a pool.
-func use(p *pool.Pool, r *rand.Rand) error {
+// recast makes a conn one of another database.
+func recast(ctx context.Context, l *lane.Lane, _, to pool.Key) error {
+	frame, err := l.Do(ctx, []any{"SELECT", to.DB}, lane.Options{})
+	if err == nil && frame[0] == '-' {
+		return resp.NewServerError(strings.TrimSpace(string(frame[1:])))
+	}
+	return err
+}
+
+// errWrongKey is a conn of another key than the one that was asked for.
+var errWrongKey = errors.New("a conn of another key was handed out")
+
+// rightKey checks that a reply to PING came over a conn of the key.
+func rightKey(key pool.Key, frame []byte, err error) error {
+	if err == nil && string(frame) != fmt.Sprintf("+%d\r\n", key.DB) {
+		return fmt.Errorf("%w: %q came from one of %d", errWrongKey, frame, key.DB)
+	}
+	return err
+}
+
+// use is one random use of a pool, by one of so many keys.
+func use(p *pool.Pool, r *rand.Rand, keys int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(20_000))*time.Microsecond)
 	if r.IntN(2) == 0 {
 		cancel()
@@ -130,34 +190,40 @@ func use(p *pool.Pool, r *rand.Rand) error {
 		}
 		return err
 	}
+	key := pool.Key{DB: r.IntN(keys)}
+	g := p.Group(key)
 	if r.IntN(2) == 0 {
-		l := p.Pick(pool.Any)
-		var opt lane.Options
+		l, opt := g.Pick(pool.Any), lane.Options{Owner: g}
 		if l == nil {
 			var err error
-			if l, err = p.Shared(ctx); err != nil {
+			if l, err = g.Shared(ctx); err != nil {
 				return err
 			}
-			opt.Reserved = true
+			opt = lane.Options{Reserved: true}
 		}
-		_, err := l.Do(ctx, ping, opt)
-		return err
+		frame, err := l.Do(ctx, ping, opt)
+		return rightKey(key, frame, err)
 	}
-	acquire := p.Acquire
+	acquire := g.Acquire
 	if r.IntN(8) == 0 {
-		acquire = p.AcquireSubscriber
+		acquire = g.AcquireSubscriber
 	}
 	c, err := acquire(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = c.Lane().Do(ctx, ping, lane.Options{})
+	frame, err := c.Lane().Do(ctx, ping, lane.Options{})
+	if err = rightKey(key, frame, err); err == nil && r.IntN(8) == 0 {
+		other := pool.Key{DB: r.IntN(keys)}
+		if recast(ctx, c.Lane(), key, other) != nil {
+			c.Destroy("its key is not known")
+			return nil
+		}
+		c.Rekey(other)
+	}
 	switch {
 	case r.IntN(8) == 0:
 		c.Destroy("by chance")
-	case r.IntN(8) == 0:
-		c.Release()
-		c.Release()
 	default:
 		c.Release()
 	}
@@ -176,10 +242,16 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		uses := rapid.IntRange(1, 30).Draw(t, "uses")
 		resize := rapid.IntRange(0, 6).Draw(t, "resize")
 		closeEarly := rapid.Bool().Draw(t, "close early")
+		keys := rapid.IntRange(1, 5).Draw(t, "keys")
+		recasts := rapid.Bool().Draw(t, "recasts")
 
 		j := startJudge(t)
 		defer j.stop()
-		p := pool.New(j.config(limit, lanes, minIdle))
+		cfg := j.config(limit, lanes, minIdle)
+		if recasts {
+			cfg.Recast = recast
+		}
+		p := pool.New(cfg)
 		var wg sync.WaitGroup
 		var unexpected atomic.Value
 		for i := range callers {
@@ -187,7 +259,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
 				for range uses {
 					var we *wire.Error
-					err := use(p, r)
+					err := use(p, r, keys)
 					if err != nil && !errors.As(err, &we) && !errors.Is(err, lane.ErrDraining) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrSuspended) {
 						unexpected.Store(err.Error())
 					}

@@ -24,9 +24,10 @@ const packed = 1024
 // Pick chooses a lane for one command: the first on which less than packed is
 // due, else the one with the fewest replies due, and of lanes for large ones
 // always that. It takes no lock; nil means that there is no open lane and that
-// Shared has to be asked.
-func (p *Pool) Pick(w Weight) *lane.Lane {
-	lanes := *p.view.Load()
+// Shared has to be asked. Requests on the lane have to name the group as lane.Options.Owner:
+// it may be another one's by then.
+func (g *Group) Pick(w Weight) *lane.Lane {
+	lanes := *g.view.Load()
 	most, apart := packed, false
 	if half := len(lanes) / 2; w == Large {
 		lanes, most, apart = lanes[half:], 1, half == 0
@@ -44,8 +45,8 @@ func (p *Pool) Pick(w Weight) *lane.Lane {
 			}
 		}
 	}
-	if best != nil && (apart || least >= most) && p.mayGrow.Load() {
-		p.grow(least >= most)
+	if best != nil && (apart || least >= most) && g.mayGrow.Load() {
+		g.grow(least >= most)
 	}
 	return best
 }
@@ -53,21 +54,19 @@ func (p *Pool) Pick(w Weight) *lane.Lane {
 // grow asks for another lane: because those that there are have enough to do,
 // or because there is but one, and large replies want one apart. That lane may
 // be on its way.
-func (p *Pool) grow(busy bool) {
+func (g *Group) grow(busy bool) {
+	p := g.p
 	p.mu.Lock()
-	if p.mayGrow.Load() && !p.closed && (busy || p.count[shared]+p.laneWanted < 2) {
-		p.laneWanted++
+	if g.mayGrow.Load() && !p.closed && (busy || len(g.lanes)+g.laneWanted < 2) {
+		g.laneWanted++
 		p.serveLocked()
 	}
 	p.unlock()
 }
 
-// Shared waits for a lane where none is open. The lane carries a reservation
-// for one request.
-func (p *Pool) Shared(ctx context.Context) (*lane.Lane, error) {
-	c, err := p.obtain(ctx, shared)
-	if err != nil {
-		return nil, err
-	}
-	return c.lane, nil
-}
+// Pick chooses among the lanes of the zero key.
+func (p *Pool) Pick(w Weight) *lane.Lane { return p.base.Pick(w) }
+
+// Shared waits for a lane of the zero key where none is open. The lane carries
+// a reservation for one request.
+func (p *Pool) Shared(ctx context.Context) (*lane.Lane, error) { return p.base.Shared(ctx) }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -31,8 +30,11 @@ type Config struct {
 	Addr string
 	// Dial makes a connection under ctx; the end of cut cuts short what it
 	// still does to leave nothing behind after it failed.
-	Dial func(ctx, cut context.Context) (*wire.Conn, error)
-	Lane lane.Config // OnDead and OnClosed are the pool's
+	Dial func(ctx, cut context.Context, key Key) (*wire.Conn, error)
+	// Recast makes a conn on which nothing is due one of another key, bounded by
+	// ctx. After an error the conn is closed. nil: such conns are closed, and others dialed.
+	Recast func(ctx context.Context, l *lane.Lane, from, to Key) error
+	Lane   lane.Config // OnDead and OnClosed are the pool's
 
 	Max         int // sockets
 	Lanes       int // shared ones among them, at most
@@ -63,12 +65,13 @@ const (
 	idle
 	dedicated
 	subscribed
+	turning // being made one of another key
 	closing
 	classes
 )
 
 func (c class) String() string {
-	return [...]string{"lane", "idle", "dedicated", "subscription", "closing"}[c]
+	return [...]string{"lane", "idle", "dedicated", "subscription", "turning", "closing"}[c]
 }
 
 // Pool is the set of connections to one node.
@@ -77,27 +80,24 @@ type Pool struct {
 	cut    context.Context // ends when lingering is no longer wanted
 	cutNow context.CancelFunc
 
-	view    atomic.Pointer[[]*lane.Lane] // open lanes, for callers without the lock
-	mayGrow atomic.Bool                  // another lane could be opened
+	base  *Group   // of the zero key
+	byKey sync.Map // Key -> *Group, of those in groups but base
 
 	mu         sync.Mutex
 	max        int
 	members    map[*lane.Lane]*Conn
 	count      [classes]int    // members by class
-	lanes      []*Conn         // class shared, those that drain included
-	stack      []*Conn         // class idle, the last one used on top
+	groups     []*Group        // base, and those that have or want something
 	dials      context.Context // of all dials since the last Suspend
 	cancel     context.CancelFunc
 	dialing    int
 	probing    int             // sockets of Probe
+	turns      int             // conns being recast
 	dialsSince time.Time       // when dialing was 0 last
-	laneWanted int             // lanes to open beyond those that are
 	watchers   []chan struct{} // closed at the next change, for Warm
-	waitLane   waitQueue
-	waitConn   waitQueue
-	waiters    sync.Pool   // of *waiter
-	expiry     *time.Timer // of those who wait too long
-	expiring   bool        // expiry is set
+	waiters    sync.Pool       // of *waiter
+	expiry     *time.Timer     // of those who wait too long
+	expiring   bool            // expiry is set
 	seq        uint64
 	backoff    backoff
 	wake       *time.Timer // serves again when a dial is allowed
@@ -119,7 +119,7 @@ type counters struct {
 	dials, dialFailures, closed, condemned uint64
 	waits, waitsInVain                     uint64
 	waited, longestWait                    time.Duration
-	leaks                                  uint64
+	leaks, recasts                         uint64
 }
 
 // New makes a pool; it dials nothing.
@@ -128,7 +128,9 @@ func New(cfg Config) *Pool {
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
 	p.cut, p.cutNow = context.WithCancel(context.Background())
-	p.view.Store(new([]*lane.Lane))
+	p.base = newGroup(p, Key{})
+	p.base.listed = true
+	p.groups = []*Group{p.base}
 	p.backoff.init(&cfg)
 	p.mu.Lock()
 	p.startReaperLocked()
@@ -160,7 +162,8 @@ type Stats struct {
 	Dials, DialFailures, Closed, Condemned   uint64
 	Waits, WaitsInVain                       uint64
 	Waited, LongestWait                      time.Duration
-	Leaks                                    uint64
+	Leaks, Recasts                           uint64
+	Groups                                   int // keys with conns or waiters
 	LastDialError                            error
 }
 
@@ -170,24 +173,26 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	s := p.statistic
 	due := 0
-	for _, c := range p.lanes {
-		due += max(0, c.lane.Depth())
+	for _, g := range p.groups {
+		for _, c := range g.lanes {
+			due += max(0, c.lane.Depth())
+		}
 	}
 	return Stats{
-		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.probing, Lanes: p.count[shared], Idle: p.count[idle],
+		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.probing + p.count[turning], Lanes: p.count[shared], Idle: p.count[idle],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.waitLane.n + p.waitConn.n, RepliesDue: due,
+		Waiting: p.waitingLocked(), RepliesDue: due,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
 		Waits: s.waits, WaitsInVain: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
-		Leaks: s.leaks, LastDialError: p.backoff.last,
+		Leaks: s.leaks, Recasts: s.recasts, Groups: len(p.groups), LastDialError: p.backoff.last,
 	}
 }
 
 // stateLocked describes the pool for errors.
 func (p *Pool) stateLocked() string {
 	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
-		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing, p.count[closing],
-		p.waitLane.n+p.waitConn.n)
+		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing+p.count[turning], p.count[closing],
+		p.waitingLocked())
 	if p.dialing > 0 {
 		s += fmt.Sprintf("; dialing for %v", time.Since(p.dialsSince).Round(time.Millisecond))
 	}

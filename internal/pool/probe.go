@@ -18,7 +18,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if c := p.openLaneLocked(); c != nil {
+	if c := p.base.openLaneLocked(); c != nil {
 		p.mu.Unlock()
 		if frame, err := c.lane.Do(ctx, args, lane.Options{}); err == nil || ctx.Err() != nil {
 			return frame, err
@@ -50,7 +50,7 @@ type probed struct {
 
 // ask runs a command on a socket of its own, whose slot is taken already.
 func (p *Pool) ask(ctx context.Context, args []any) probed {
-	conn, err := p.cfg.Dial(ctx, p.cut)
+	conn, err := p.cfg.Dial(ctx, p.cut, Key{})
 	if err != nil {
 		p.endProbe()
 		return probed{err: err}

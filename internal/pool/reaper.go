@@ -52,9 +52,19 @@ func (p *Pool) reap(every time.Duration) {
 // reapIdleLocked closes conns that were idle or lived too long, the oldest
 // first, and keeps MinIdle of the former.
 func (p *Pool) reapIdleLocked(now time.Time) {
-	spare := len(p.stack) - p.cfg.MinIdle
-	kept := p.stack[:0]
-	for _, c := range p.stack {
+	for _, g := range p.groups {
+		spare := len(g.stack)
+		if g == p.base {
+			spare -= p.cfg.MinIdle
+		}
+		g.reapIdleLocked(now, spare)
+	}
+}
+
+func (g *Group) reapIdleLocked(now time.Time, spare int) {
+	p := g.p
+	kept := g.stack[:0]
+	for _, c := range g.stack {
 		switch {
 		case c.expired(now):
 			p.closeLocked(c, "maximum lifetime")
@@ -66,20 +76,19 @@ func (p *Pool) reapIdleLocked(now time.Time) {
 			kept = append(kept, c)
 		}
 	}
-	clear(p.stack[len(kept):])
-	p.stack = kept
+	clear(g.stack[len(kept):])
+	g.stack = kept
 }
 
 // reapLanesLocked renews lanes whose lifetime is over, one a round. The last
 // open one is replaced before it drains, where there is a slot for that.
 func (p *Pool) reapLanesLocked(now time.Time) {
-	open := p.openLanesLocked()
-	for _, c := range p.lanes {
+	for _, c := range p.lanesLocked() {
 		if c.draining || !c.expired(now) {
 			continue
 		}
-		if open == 1 && p.usedLocked() < p.max {
-			p.laneWanted = max(p.laneWanted, 1)
+		if g := c.group; g.openLanesLocked() == 1 && p.usedLocked() < p.max {
+			g.laneWanted = max(g.laneWanted, 1)
 		} else {
 			p.drainLocked(c, "maximum lifetime")
 		}
@@ -112,27 +121,22 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 	due := func(c *Conn) bool {
 		return now.Sub(c.lane.UsedAt()) >= p.cfg.HealthCheck && now.Sub(c.checkedAt) >= p.cfg.HealthCheck
 	}
-	for _, c := range p.lanes {
-		if !c.draining && due(c) {
+	for _, c := range p.members {
+		switch {
+		case !due(c):
+		case c.class == shared && !c.draining:
 			c.checkedAt = now
 			go ping(c.lane)
+		case c.class == idle && p.lentLocked() < p.maxLentLocked():
+			c.checkedAt = now
+			c.group.dropLocked(c)
+			p.lendLocked(c, dedicated)
+			go func() {
+				ping(c.lane)
+				c.Release()
+			}()
 		}
 	}
-	kept := p.stack[:0]
-	for _, c := range p.stack {
-		if !due(c) || p.lentLocked() >= p.maxLentLocked() {
-			kept = append(kept, c)
-			continue
-		}
-		c.checkedAt = now
-		p.lendLocked(c, dedicated)
-		go func() {
-			ping(c.lane)
-			c.Release()
-		}()
-	}
-	clear(p.stack[len(kept):])
-	p.stack = kept
 }
 
 func ping(l *lane.Lane) {

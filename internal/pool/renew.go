@@ -9,9 +9,7 @@ func (p *Pool) Renew() {
 	if p.closed || p.suspended {
 		return
 	}
-	for len(p.stack) > 0 {
-		p.closeLocked(p.takeOldestLocked(), why)
-	}
+	p.closeIdleLocked(why)
 	for _, c := range p.members {
 		switch c.class {
 		case shared:

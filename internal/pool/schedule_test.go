@@ -97,7 +97,7 @@ func (m *memory) config() pool.Config {
 	dial := &wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: m.dial, ConnectTimeout: 5 * time.Second}
 	return pool.Config{
 		Addr: "memory",
-		Dial: func(ctx, cut context.Context) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Dial: func(ctx, cut context.Context, _ pool.Key) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
 		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: time.Second},
 		Max:  4, Lanes: 1, WaitTimeout: 5 * time.Second, DialParallel: 4, DialRate: 100,
 		BackoffBase: 10 * time.Millisecond, BackoffCap: time.Second,

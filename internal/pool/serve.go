@@ -3,37 +3,55 @@ package pool
 import (
 	"slices"
 	"time"
-
-	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // serveLocked is the pool's whole policy. It is called after every change and
 // brings the pool to rest: conns go to those who wait, dials begin where they
-// are needed and allowed, lanes drain where their slot is needed for a
-// dedicated conn, and what is over the bound closes.
+// are needed and allowed, idle conns of one key become those of another, lanes drain where
+// their slot is needed, and what is over the bound closes.
 //
 // The rules: with two slots or more, one is kept for a lane, so that lent
-// conns never starve the shared ones, and the two queues do not touch. With
-// one slot the two kinds of callers take turns, in the order they came.
+// conns never starve the shared ones, and the two queues of a group do not touch. With
+// one slot all callers take turns, in the order they came; and so do groups that have
+// more work than there are slots.
 func (p *Pool) serveLocked() {
 	if p.closed || p.suspended {
-		p.mayGrow.Store(false)
+		for _, g := range p.groups {
+			g.mayGrow.Store(false)
+		}
+		p.tidyLocked()
 		return
 	}
-	for p.serveLaneWaitersLocked() || p.serveConnWaitersLocked() {
+	for p.serveWaitersLocked() {
 	}
 	p.shrinkLocked()
+	p.recastLocked()
 	p.drainForWaitersLocked()
 	p.dialLocked()
-	p.mayGrow.Store(p.count[shared]+p.laneWanted < p.cfg.Lanes && p.usedLocked() < p.max && p.backoff.failures == 0)
+	room := p.usedLocked() < p.max && p.backoff.failures == 0
+	for _, g := range p.groups {
+		g.mayGrow.Store(room && len(g.lanes)+g.laneWanted < p.cfg.Lanes)
+	}
+	if len(p.groups) > 1 {
+		p.tidyLocked()
+	}
 }
 
-// turn reports whether w is the next one where both kinds share one slot.
+func (p *Pool) serveWaitersLocked() (served bool) {
+	for _, g := range p.byAgeLocked() {
+		for g.serveLaneWaitersLocked() || g.serveConnWaitersLocked() {
+			served = true
+		}
+	}
+	return served
+}
+
+// turn reports whether w is the next one where all share one slot.
 func (p *Pool) turn(w *waiter) bool {
 	if p.max > 1 {
 		return true
 	}
-	for _, q := range p.queues() {
+	for _, q := range p.queuesLocked() {
 		if q.first != nil && q.first.seq < w.seq {
 			return false
 		}
@@ -41,57 +59,56 @@ func (p *Pool) turn(w *waiter) bool {
 	return true
 }
 
-func (p *Pool) serveLaneWaitersLocked() bool {
-	if p.waitLane.n == 0 || !p.turn(p.waitLane.first) {
+// idleTurn reports whether the group may use a conn of its own that is idle: not where callers
+// of another group have waited longer and get nothing else.
+func (g *Group) idleTurn(w *waiter) bool {
+	p := g.p
+	if len(p.groups) == 1 || p.usedLocked() < p.max {
+		return true
+	}
+	spare := len(g.stack)
+	for _, h := range p.groups {
+		if h != g && h.oldest() < w.seq {
+			spare -= max(h.missingLocked(), 0)
+		}
+	}
+	return spare > 0
+}
+
+func (g *Group) serveLaneWaitersLocked() bool {
+	p := g.p
+	if g.waitLane.n == 0 || !p.turn(g.waitLane.first) {
 		return false
 	}
-	c := p.openLaneLocked()
+	c := g.openLaneLocked()
 	if c == nil {
-		if c = p.popLocked(); c == nil {
+		if !g.idleTurn(g.waitLane.first) {
 			return false
 		}
-		p.shareLocked(c)
+		if c = g.popLocked(); c == nil {
+			return false
+		}
+		g.shareLocked(c)
 	}
 	served := false
-	for p.waitLane.n > 0 && p.turn(p.waitLane.first) && c.lane.Reserve() {
-		p.grantLocked(&p.waitLane, grant{conn: c})
+	for g.waitLane.n > 0 && p.turn(g.waitLane.first) && c.lane.Reserve() {
+		p.grantLocked(&g.waitLane, grant{conn: c})
 		served = true
 	}
 	return served
 }
 
-// openLanesLocked is how many lanes take newcomers.
-func (p *Pool) openLanesLocked() int {
-	n := 0
-	for _, c := range p.lanes {
-		if !c.draining {
-			n++
-		}
-	}
-	return n
-}
-
-// openLaneLocked is the open lane with the fewest replies due.
-func (p *Pool) openLaneLocked() *Conn {
-	var best *Conn
-	for _, c := range p.lanes {
-		if d := c.lane.Depth(); !c.draining && d >= 0 && (best == nil || d < best.lane.Depth()) {
-			best = c
-		}
-	}
-	return best
-}
-
-func (p *Pool) serveConnWaitersLocked() bool {
-	if p.waitConn.n == 0 || !p.turn(p.waitConn.first) || p.lentLocked() >= p.maxLentLocked() {
+func (g *Group) serveConnWaitersLocked() bool {
+	p := g.p
+	if g.waitConn.n == 0 || !p.turn(g.waitConn.first) || p.lentLocked() >= p.maxLentLocked() || !g.idleTurn(g.waitConn.first) {
 		return false
 	}
-	c := p.popLocked()
+	c := g.popLocked()
 	if c == nil {
 		return false
 	}
-	p.lendLocked(c, p.waitConn.first.want)
-	p.grantLocked(&p.waitConn, grant{conn: c})
+	p.lendLocked(c, g.waitConn.first.want)
+	p.grantLocked(&g.waitConn, grant{conn: c})
 	return true
 }
 
@@ -109,23 +126,35 @@ func (p *Pool) minLanesLocked() int {
 	return 0
 }
 
-// drainForWaitersLocked turns lanes into dedicated conns when there is no
-// other slot.
+// drainForWaitersLocked drains lanes for callers who wait for a conn of their own, or for a lane
+// of another group, when there is no other slot.
 func (p *Pool) drainForWaitersLocked() {
-	if p.waitConn.n == 0 || p.usedLocked() < p.max || !p.turn(p.waitConn.first) {
+	if p.usedLocked() < p.max {
 		return
 	}
-	draining, open := 0, 0
-	for _, c := range p.lanes {
+	conns, lanes := 0, 0
+	for _, g := range p.groups {
+		if g.waitConn.n > 0 && p.turn(g.waitConn.first) {
+			conns += g.waitConn.n
+		}
+		if len(p.groups) > 1 && g.waitLane.n > 0 && p.turn(g.waitLane.first) && g.openLaneLocked() == nil {
+			lanes++
+		}
+	}
+	conns = max(0, min(conns, p.maxLentLocked()-p.lentLocked()))
+	coming, open := p.dialing+p.count[turning]+p.count[closing], 0
+	for _, c := range p.lanesLocked() {
 		if c.draining {
-			draining++
+			coming++
 		} else {
 			open++
 		}
 	}
-	coming := draining + p.dialing + p.count[closing]
-	for n := min(p.waitConn.n, p.maxLentLocked()-p.lentLocked()) - coming; n > 0 && open > p.minLanesLocked(); n-- {
-		c := p.openLaneLocked()
+	for n := conns + lanes - coming; n > 0; n-- {
+		if open <= p.minLanesLocked() && lanes == 0 {
+			return
+		}
+		c := p.leastNeededLaneLocked()
 		if c == nil {
 			return // those counted died just now
 		}
@@ -134,11 +163,35 @@ func (p *Pool) drainForWaitersLocked() {
 	}
 }
 
+// leastNeededLaneLocked is the open lane to be given up: one of the group with the most,
+// with the fewest replies due; where each has one alone, that which was not used for longest.
+func (p *Pool) leastNeededLaneLocked() *Conn {
+	var best *Conn
+	most := 0
+	for _, g := range p.groups {
+		c, n := g.openLaneLocked(), g.openLanesLocked()
+		if c == nil || n < most {
+			continue
+		}
+		if best == nil || n > most || lessNeeded(c, best) {
+			best, most = c, n
+		}
+	}
+	return best
+}
+
+func lessNeeded(a, b *Conn) bool {
+	if x, y := a.lane.Depth() > 0, b.lane.Depth() > 0; x != y {
+		return y
+	}
+	return a.lane.UsedAt().Before(b.lane.UsedAt())
+}
+
 // drainLocked closes a lane for newcomers. When it is empty it becomes an
 // idle conn, or is closed if there is a reason to.
 func (p *Pool) drainLocked(c *Conn, reason string) {
 	c.draining, c.retire = true, reason
-	p.publishLocked()
+	c.group.publishLocked()
 	p.later = append(p.later, func() { c.lane.Drain(c.drained) })
 }
 
@@ -170,71 +223,48 @@ func (p *Pool) settleLocked(c *Conn) {
 	default:
 		p.moveLocked(c, idle)
 		c.idleSince = now
-		p.stack = append(p.stack, c)
+		c.group = c.group.listedLocked()
+		c.group.stack = append(c.group.stack, c)
 	}
-}
-
-// popLocked takes the idle conn that was used last. Dead ones stay for died.
-func (p *Pool) popLocked() *Conn {
-	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.lane.Depth() >= 0 {
-			p.stack = slices.Delete(p.stack, i, i+1)
-			return c
-		}
-	}
-	return nil
-}
-
-func (p *Pool) shareLocked(c *Conn) {
-	c.lane.Undrain()
-	p.moveLocked(c, shared)
-	p.lanes = append(p.lanes, c)
-	p.publishLocked()
 }
 
 func (p *Pool) removeLaneLocked(c *Conn) {
-	for i, x := range p.lanes {
-		if x == c {
-			p.lanes = append(p.lanes[:i:i], p.lanes[i+1:]...)
-			p.publishLocked()
-			return
-		}
+	g := c.group
+	if i := slices.Index(g.lanes, c); i >= 0 {
+		g.lanes = slices.Delete(g.lanes, i, i+1)
+		g.publishLocked()
 	}
-}
-
-// publishLocked shows the open lanes to the callers that take no lock.
-func (p *Pool) publishLocked() {
-	open := make([]*lane.Lane, 0, len(p.lanes))
-	for _, c := range p.lanes {
-		if !c.draining {
-			open = append(open, c.lane)
-		}
-	}
-	p.view.Store(&open)
 }
 
 // shrinkLocked closes what is over the bound and not in use.
 func (p *Pool) shrinkLocked() {
 	over := p.usedLocked() - p.count[closing] - p.max
-	for _, c := range p.lanes {
+	if over <= 0 {
+		return
+	}
+	open := 0
+	for _, c := range p.lanesLocked() {
 		if c.draining && c.retire != "" {
 			over--
 		}
+		if !c.draining {
+			open++
+		}
 	}
-	for ; over > 0 && len(p.stack) > 0; over-- {
-		p.closeLocked(p.takeOldestLocked(), "over the limit after a resize")
+	const why = "over the limit after a resize"
+	for ; over > 0; over-- {
+		c := p.oldestIdleLocked(nil)
+		if c == nil {
+			break
+		}
+		p.closeLocked(c, why)
 	}
-	for ; over > 0 && len(p.lanes) > p.minLanesLocked(); over-- {
-		c := p.openLaneLocked()
+	for ; over > 0 && open > p.minLanesLocked(); over-- {
+		c := p.leastNeededLaneLocked()
 		if c == nil {
 			return
 		}
-		p.drainLocked(c, "over the limit after a resize")
+		p.drainLocked(c, why)
+		open--
 	}
-}
-
-func (p *Pool) takeOldestLocked() *Conn {
-	c := p.stack[0]
-	p.stack = append(p.stack[:0], p.stack[1:]...)
-	return c
 }

@@ -27,11 +27,11 @@ func (p *Pool) Suspend(limit time.Duration) {
 	p.generation++
 	p.cancel()
 	p.failWaitersLocked(ErrSuspended)
-	p.laneWanted = 0
-	p.notifyLocked()
-	for len(p.stack) > 0 {
-		p.closeLocked(p.takeOldestLocked(), retirement)
+	for _, g := range p.groups {
+		g.laneWanted = 0
 	}
+	p.notifyLocked()
+	p.closeIdleLocked(retirement)
 	for _, c := range p.members {
 		if c.class != closing {
 			c.draining, c.retire = true, retirement
@@ -39,7 +39,9 @@ func (p *Pool) Suspend(limit time.Duration) {
 			p.later = append(p.later, func() { c.lane.Retire(c.drained) })
 		}
 	}
-	p.publishLocked()
+	for _, g := range p.groups {
+		g.publishLocked()
+	}
 	p.cutLaterLocked(limit)
 }
 

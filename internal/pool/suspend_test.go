@@ -233,7 +233,7 @@ func TestAResumedPoolCountsItsOldConns(t *testing.T) {
 func TestDialsUnderWayAreGivenUp(t *testing.T) {
 	dialing := make(chan struct{}, 10)
 	cfg := (&judge{listener: deaf{}}).config(2, 1, 0)
-	cfg.Dial = func(ctx, _ context.Context) (*wire.Conn, error) {
+	cfg.Dial = func(ctx, _ context.Context, _ pool.Key) (*wire.Conn, error) {
 		dialing <- struct{}{}
 		<-ctx.Done()
 		return nil, &wire.Error{Op: "dial", Addr: "deaf", Err: ctx.Err()}

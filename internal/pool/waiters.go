@@ -87,24 +87,25 @@ func (p *Pool) waitEndedLocked(w *waiter, err error) {
 }
 
 func (p *Pool) failWaitersLocked(err error) {
-	for _, q := range p.queues() {
+	for _, q := range p.queuesLocked() {
 		for q.n > 0 {
 			p.grantLocked(q, grant{err: err})
 		}
 	}
 }
 
-func (p *Pool) queues() [2]*waitQueue { return [2]*waitQueue{&p.waitLane, &p.waitConn} }
-
-func (p *Pool) queueFor(want class) *waitQueue {
-	if want == shared {
-		return &p.waitLane
+// queuesLocked are those of all groups.
+func (p *Pool) queuesLocked() []*waitQueue {
+	all := make([]*waitQueue, 0, 2*len(p.groups))
+	for _, g := range p.groups {
+		all = append(all, &g.waitLane, &g.waitConn)
 	}
-	return &p.waitConn
+	return all
 }
 
 // obtain waits for a conn of the class wanted, bounded by ctx and WaitTimeout.
-func (p *Pool) obtain(ctx context.Context, want class) (*Conn, error) {
+func (g *Group) obtain(ctx context.Context, want class) (*Conn, error) {
+	p := g.p
 	if err := ctx.Err(); err != nil {
 		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr, Err: err}
 	}
@@ -120,7 +121,7 @@ func (p *Pool) obtain(ctx context.Context, want class) (*Conn, error) {
 		w = &waiter{ch: make(chan grant, 1)}
 	}
 	w.want, w.seq, w.began = want, p.seq, time.Time{}
-	q := p.queueFor(want)
+	q := g.listedLocked().queueFor(want)
 	q.push(w)
 	p.serveLocked()
 	if w.listed {
@@ -132,9 +133,9 @@ func (p *Pool) obtain(ctx context.Context, want class) (*Conn, error) {
 		}
 	}
 	p.unlock()
-	g := p.await(ctx, w, q)
+	got := p.await(ctx, w, q)
 	p.waiters.Put(w)
-	return g.conn, g.err
+	return got.conn, got.err
 }
 
 // refusalLocked says why a caller may not even wait.
@@ -148,7 +149,7 @@ func (p *Pool) refusalLocked() error {
 	if p.liveLocked() == 0 && p.backoff.waits() {
 		return p.backoff.last
 	}
-	if p.cfg.MaxWaiters > 0 && p.waitLane.n+p.waitConn.n >= p.cfg.MaxWaiters {
+	if p.cfg.MaxWaiters > 0 && p.waitingLocked() >= p.cfg.MaxWaiters {
 		return fmt.Errorf("%w: %d callers wait already (%s)", ErrExhausted, p.cfg.MaxWaiters, p.stateLocked())
 	}
 	return nil
@@ -196,7 +197,7 @@ func (p *Pool) expire() {
 		return
 	}
 	next := time.Duration(-1)
-	for _, q := range p.queues() {
+	for _, q := range p.queuesLocked() {
 		for q.n > 0 {
 			left := p.cfg.WaitTimeout - time.Since(q.first.began)
 			if left > 0 {

@@ -24,8 +24,8 @@ type Key = pool.Key
 // Upstream is safe for concurrent use.
 type Upstream interface {
 	// Lane picks a lane that takes commands now, without waiting for anything: nil if
-	// there is none, or if such commands have to wait.
-	Lane(key Key, reads bool) *lane.Lane
+	// there is none, or if such commands have to wait. What is posted there takes the options.
+	Lane(key Key, reads bool) (*lane.Lane, lane.Options)
 	// Exchange sends raw, and waits for its n replies as Client.Do does: for a lane, for a
 	// server that is found anew; it sends again what was not sent, or only reads.
 	Exchange(ctx context.Context, key Key, raw []byte, n int, reads bool) ([][]byte, error)
@@ -53,7 +53,7 @@ type Upstream interface {
 // Held is a connection that is lent.
 type Held interface {
 	Lane() *lane.Lane
-	// Release gives it back as it was; Destroy closes it.
+	// Release gives it back as it was; Destroy closes it. The first call counts.
 	Release()
 	Destroy(reason string)
 	// Refused is Upstream.Refused for a reply that came here.

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,7 @@ import (
 type Conn struct {
 	nc       net.Conn
 	addr     string
-	protocol int
+	protocol atomic.Int32
 	server   string
 	leftover []byte // read behind the handshake's last reply
 	try      *trier // nil: not to be had
@@ -37,8 +38,11 @@ func newConn(nc net.Conn, addr string) *Conn {
 // Addr is the address as it was dialed.
 func (c *Conn) Addr() string { return c.addr }
 
-// Protocol is 2 or 3, as agreed in the handshake.
-func (c *Conn) Protocol() int { return c.protocol }
+// Protocol is 2 or 3, as agreed in the handshake, or since.
+func (c *Conn) Protocol() int { return int(c.protocol.Load()) }
+
+// SetProtocol takes note that HELLO has changed it.
+func (c *Conn) SetProtocol(n int) { c.protocol.Store(int32(n)) }
 
 // Server is the server's version as HELLO told it, or empty.
 func (c *Conn) Server() string { return c.server }

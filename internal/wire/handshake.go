@@ -45,7 +45,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
 			err = fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
 		}
 		if err == nil {
-			c.protocol = 3
+			c.SetProtocol(3)
 			c.server = serverVersion(values[0])
 			return nil
 		}
@@ -56,7 +56,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
 	if _, err := c.exchange(steps2(cfg, user, password)); err != nil {
 		return explain(err, password != "")
 	}
-	c.protocol = 2
+	c.SetProtocol(2)
 	return nil
 }
 

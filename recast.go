@@ -1,0 +1,92 @@
+package respool
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// dialAs gives the dial of a key.
+func (g *guests) dialAs(cfg *wire.Config, key pool.Key) *wire.Config {
+	if key == (pool.Key{}) {
+		return cfg
+	}
+	as := *cfg
+	as.DB, as.Protocol = key.DB, key.Proto
+	if key.User != "" {
+		who := g.login(key.User)
+		as.Username, as.Password, as.Credentials = who.user, who.password, nil
+	}
+	return &as
+}
+
+// recast makes a connection on which nothing is due one of another key, in one
+// round trip.
+func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) error {
+	proto := g.protocol(to)
+	var raw []byte
+	n := 0
+	add := func(args ...any) {
+		raw, _ = resp.AppendCommand(raw, args)
+		n++
+	}
+	if from.User != to.User {
+		user, password, err := g.credentials(ctx, to)
+		if err != nil {
+			return err
+		}
+		add("AUTH", user, password)
+	}
+	switched := proto != l.Conn().Protocol()
+	if switched {
+		add("HELLO", proto)
+	}
+	if g.db(from) != g.db(to) {
+		add("SELECT", g.db(to))
+	}
+	if n == 0 {
+		return nil
+	}
+	frames, err := l.DoRaw(ctx, raw, n, lane.Options{})
+	if err != nil {
+		return err
+	}
+	for _, f := range frames {
+		if err := (Reply{frame: f}).Err(); err != nil && err != ErrNil {
+			return err
+		}
+	}
+	if switched {
+		l.Conn().SetProtocol(proto)
+	}
+	return nil
+}
+
+// protocol is the one of a key, where the client leaves the choice to the server the newer one.
+func (g *guests) protocol(key pool.Key) int { return cmp.Or(key.Proto, g.c.opt.Protocol, 3) }
+
+// db is the database of a key.
+func (g *guests) db(key pool.Key) int {
+	if key == (pool.Key{}) {
+		return g.c.opt.DB
+	}
+	return key.DB
+}
+
+// credentials are those of a key's user.
+func (g *guests) credentials(ctx context.Context, key pool.Key) (user, password string, err error) {
+	if key.User != "" {
+		who := g.login(key.User)
+		return who.user, who.password, nil
+	}
+	opt := &g.c.opt
+	user, password = opt.Username, opt.Password
+	if opt.Credentials != nil {
+		user, password, err = opt.Credentials(ctx)
+	}
+	return cmp.Or(user, "default"), password, err
+}
