@@ -27,6 +27,7 @@ type door struct {
 	tls      atomic.Pointer[tls.Config] // nil: none
 	clients  chan knock
 	shaking  chan struct{}   // holds one for each handshake under way
+	broken   atomic.Bool     // it can't listen any more, and nobody closed it
 	ctx      context.Context // ends with the door
 	close    func() error
 	wg       sync.WaitGroup
@@ -82,6 +83,9 @@ func openDoor(e entrance, log *slog.Logger) (*door, error) {
 func (d *door) Accept() (net.Conn, error) {
 	select {
 	case k := <-d.clients:
+		if errors.Is(k.err, net.ErrClosed) {
+			d.broken.Store(true)
+		}
 		return k.conn, k.err
 	case <-d.ctx.Done():
 		return nil, net.ErrClosed

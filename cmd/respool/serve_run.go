@@ -176,7 +176,7 @@ func (d *serving) serve(door *door) {
 	}
 	d.serving.Go(func() {
 		err := d.gateway.Serve(door)
-		if door.ctx.Err() != nil {
+		if !door.broken.Load() {
 			return
 		}
 		select {

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"time"
 )
 
-// Serve accepts clients until Shutdown, and then returns nil. It owns l. Plain TCP and unix
+// Serve accepts clients until Shutdown, and then returns nil; where somebody else closes l
+// it returns that, and its clients stay. It owns l. Plain TCP and unix
 // sockets are served by an event loop where the system has one; all others, such as TLS, by
 // goroutines.
 func (g *Gateway) Serve(l net.Listener) error {
@@ -33,8 +35,11 @@ func (g *Gateway) Serve(l net.Listener) error {
 			g.greet(conn)
 			continue
 		}
-		if g.isClosing() || errors.Is(err, net.ErrClosed) {
+		switch {
+		case g.isClosing():
 			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("gateway: accept: %w", err)
 		}
 		// Out of file descriptors, for one: it may pass.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
