@@ -157,3 +157,28 @@ func TestTheConsole(t *testing.T) {
 		}
 	})
 }
+
+func TestSubscribers(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p, q, r := dial(), dial(), dial()
+		p.send("SUBSCRIBE a b", "PSUBSCRIBE n*", "PING")
+		p.want("*3|$9|subscribe|$1|a|:1|", "*3|$9|subscribe|$1|b|:2|", "*3|$10|psubscribe|$2|n*|:3|", "*2|$4|pong|$0||")
+		if got := r.ask("HELLO 3"); got[0] != '%' {
+			t.Fatal(got)
+		}
+		r.send("SUBSCRIBE a", "GET none")
+		r.want(">3|$9|subscribe|$1|a|:1|", "_|")
+		q.send("PUBLISH a one", "PUBLISH news two", "PUBLISH c three", "PUBLISH b four")
+		q.want(":1|", ":1|", ":0|", ":1|")
+		p.want("*3|$7|message|$1|a|$3|one|", "*4|$8|pmessage|$2|n*|$4|news|$3|two|", "*3|$7|message|$1|b|$4|four|")
+		r.want(">3|$7|message|$1|a|$3|one|")
+		p.send("GET x", "UNSUBSCRIBE a", "UNSUBSCRIBE", "PUNSUBSCRIBE", "GET none")
+		p.want("-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context|",
+			"*3|$11|unsubscribe|$1|a|:2|", "*3|$11|unsubscribe|$1|b|:1|", "*3|$12|punsubscribe|$2|n*|:0|", "$-1|")
+		q.send("PUBLISH a last")
+		q.want(":1|")
+		r.want(">3|$7|message|$1|a|$4|last|")
+		r.Close()
+		waitFor(t, "nobody is subscribed", func() bool { return q.ask("PUBLISH a none") == ":0|" })
+	})
+}

@@ -201,7 +201,7 @@ func onEach(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *house, 
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
 			s.Do("FLUSHALL")
-			h := open(t, "redis://"+s.PlainAddr()+"?max_connections=4&protocol=2", cfg)
+			h := open(t, "redis://"+s.PlainAddr()+"?max_connections=4", cfg)
 			dial := h.dial
 			switch way {
 			case "unix":

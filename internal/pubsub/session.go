@@ -230,18 +230,27 @@ func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
 	if t == nil || len(t.members) == 0 {
 		return nil // left meanwhile
 	}
-	msg := newMessage(t, p)
+	channel, payload := p.text[want-2], p.text[want-1]
+	var msg *Message // for those who keep it
 	for _, m := range t.members {
-		m.sub.deliver(&msg)
+		switch l := m.sub.listener; {
+		case l != nil:
+			l.Deliver(k, t.name, channel, payload)
+		case msg == nil:
+			msg = newMessage(t, p)
+			fallthrough
+		default:
+			m.sub.deliver(msg)
+		}
 	}
 	return nil
 }
 
-func newMessage(t *topic, p *parts) Message {
+func newMessage(t *topic, p *parts) *Message {
 	if t.kind == Pattern {
-		return Message{Pattern: t.name, Channel: string(p.text[2]), Payload: string(p.text[3])}
+		return &Message{Pattern: t.name, Channel: string(p.text[2]), Payload: string(p.text[3])}
 	}
-	return Message{Channel: t.name, Payload: string(p.text[2])}
+	return &Message{Channel: t.name, Payload: string(p.text[2])}
 }
 
 // answerLocked takes a confirmation in.

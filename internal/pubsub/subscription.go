@@ -10,8 +10,9 @@ import (
 // Subscription is one subscriber's set of channels or patterns, and what they
 // brought. All methods are safe for concurrent use.
 type Subscription struct {
-	hub  *Hub
-	kind Kind
+	hub      *Hub
+	kind     Kind
+	listener Listener // gets messages in place of the buffer; nil: none
 
 	// Guarded by Hub.mu.
 	members map[string]*member
@@ -150,6 +151,10 @@ func (s *Subscription) deliver(msg *Message) {
 }
 
 func (s *Subscription) interrupt(loss uint64) {
+	if s.listener != nil {
+		s.listener.Lost()
+		return
+	}
 	s.mu.Lock()
 	s.buf.interrupt(loss)
 	s.mu.Unlock()

@@ -162,9 +162,7 @@ func (h *Hub) refusedLocked(t *topic, err error) error {
 	if transient(err) {
 		return err
 	}
-	for _, m := range slices.Clone(t.members) {
-		h.endLocked(m.sub, err, false)
-	}
+	h.refusedAgainLocked(t, err)
 	return nil
 }
 
