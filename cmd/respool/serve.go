@@ -10,21 +10,22 @@ import (
 )
 
 type serveCmd struct {
-	URL        string         `arg:"" optional:"" help:"The server, or the service with its sentinels. Without one and without a configuration: an embedded server."`
-	Config     string         `short:"c" type:"path" help:"The configuration, in YAML. What flags say wins."`
-	Profile    string         `help:"The profile of the configuration to use, such as production."`
-	URLFile    string         `name:"url-file" type:"path" help:"A file that holds the URL: a password on a command line can be seen by others."`
-	Listen     []string       `sep:"none" help:"Where to listen: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: 127.0.0.1:6380."`
-	HTTP       string         `name:"http" help:"Where the pages are served; off: nowhere. Default: 127.0.0.1:9121."`
-	Insecure   bool           `help:"Listen where everybody gets in who reaches the address."`
-	Admin      bool           `help:"Let clients run what belongs to the server's operator, such as CONFIG SET."`
-	TLSCert    string         `name:"tls-cert" type:"path" help:"The certificate of all TCP listeners, in PEM."`
-	TLSKey     string         `name:"tls-key" type:"path" help:"Its key, in PEM."`
-	TLSCA      string         `name:"tls-ca" type:"path" help:"Who signs clients' certificates, in PEM: clients have to have one then."`
-	MaxClients *int           `help:"How many clients are let in. Default: 10000."`
-	Drain      *time.Duration `help:"How long clients may finish when this one ends. Default: 30s."`
-	Check      bool           `help:"Read all of it, say what would be served, and end."`
-	JSON       bool           `help:"Write the log as JSON."`
+	URL         string         `arg:"" optional:"" help:"The server, or the service with its sentinels. Without one and without a configuration: an embedded server."`
+	Config      string         `short:"c" type:"path" help:"The configuration, in YAML. What flags say wins."`
+	Profile     string         `help:"The profile of the configuration to use, such as production."`
+	URLFile     string         `name:"url-file" type:"path" help:"A file that holds the URL: a password on a command line can be seen by others."`
+	Listen      []string       `sep:"none" help:"Where to listen: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: 127.0.0.1:6380."`
+	HTTP        string         `name:"http" help:"Where the pages are served; off: nowhere. Default: 127.0.0.1:9121."`
+	Insecure    bool           `help:"Listen where everybody gets in who reaches the address."`
+	Admin       bool           `help:"Let clients run what belongs to the server's operator, such as CONFIG SET."`
+	PassThrough bool           `name:"pass-through" help:"Let the server verify AUTH, and each user's commands go out as his."`
+	TLSCert     string         `name:"tls-cert" type:"path" help:"The certificate of all TCP listeners, in PEM."`
+	TLSKey      string         `name:"tls-key" type:"path" help:"Its key, in PEM."`
+	TLSCA       string         `name:"tls-ca" type:"path" help:"Who signs clients' certificates, in PEM: clients have to have one then."`
+	MaxClients  *int           `help:"How many clients are let in. Default: 10000."`
+	Drain       *time.Duration `help:"How long clients may finish when this one ends. Default: 30s."`
+	Check       bool           `help:"Read all of it, say what would be served, and end."`
+	JSON        bool           `help:"Write the log as JSON."`
 }
 
 func (serveCmd) Help() string {

@@ -141,6 +141,7 @@ func (c *serveCmd) override(s *serveSettings) error {
 		s.drain = *c.Drain
 	}
 	s.gateway.Admin = s.gateway.Admin || c.Admin
+	s.gateway.PassThrough = s.gateway.PassThrough || c.PassThrough
 	if len(c.Listen) > 0 {
 		s.entrances = nil
 	}

@@ -36,6 +36,7 @@ type client struct {
 	slotKey  upstream.Key // of all slots
 	log      log
 	lane     *lane.Lane // of what is posted
+	onPin    bool       // that is the session's own connection's
 	posted   int
 	typical  int           // bytes of a reply, as of late
 	queued   int           // slots that wait for the worker
@@ -229,14 +230,28 @@ func (c *client) carryLocked(step *session.Step, r *round) {
 		c.closing = true
 		c.settleLocked()
 	case session.Unsubscribe:
+		if len(step.Topics) == 0 {
+			c.answerLocked(step.Reply, r)
+			return
+		}
 		c.unsubscribeLocked(step.Topics)
-		c.answerLocked(step.Reply, r)
+		c.queueLocked(step)
+	case session.Pinned:
+		if c.queued > 0 || !c.postPinLocked(step, r) {
+			c.queueLocked(step)
+		}
 	case session.Share:
 		if c.queued > 0 || !c.postLocked(step, r) {
 			c.queueLocked(step)
 		}
 	case session.Transaction:
-		if step.OnPin || step.Barrier || c.queued > 0 || !c.postLocked(step, r) {
+		if step.OnPin {
+			if c.queued > 0 || !c.postPinLocked(step, r) {
+				c.queueLocked(step)
+			}
+			return
+		}
+		if step.Barrier || c.queued > 0 || !c.postLocked(step, r) {
 			c.queueLocked(step)
 		}
 	default:
@@ -280,10 +295,46 @@ func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Opti
 		return nil, lane.Options{}
 	}
 	l, opt := c.g.up.Lane(key, reads)
-	if l != nil && c.posted > 0 {
+	switch {
+	case c.posted == 0:
+		c.onPin = false
+	case c.onPin:
+		return nil, opt // what is due comes on the session's own connection
+	case l != nil:
 		return c.lane, opt
 	}
 	return l, opt
+}
+
+// postPinLocked puts a step on the session's own connection. Its replies come in their order
+// among the pushes there.
+func (c *client) postPinLocked(step *session.Step, r *round) bool {
+	if c.pin == nil {
+		return false
+	}
+	tag, s := c.pushLocked(c.key(step.Key))
+	s.state, s.silent, s.want = posted, step.Silent, step.Replies
+	s.step = &stepSlot{Step: *step}
+	s.from, s.to = c.log.add(nil)
+	l := c.pin.Lane()
+	if l.Post(step.Raw, step.Replies, c, tag, blockOptions(step)) != nil {
+		c.slots.undo()
+		return false
+	}
+	if step.Barrier {
+		c.barrier, c.begun = &s.step.Step, true
+	}
+	c.lane, c.onPin = l, true
+	c.posted++
+	r.posted(l)
+	return true
+}
+
+// endBarrierLocked lets requests in again that waited for a step's end.
+func (c *client) endBarrierLocked(step *session.Step) {
+	if c.begun && c.barrier == step {
+		c.barrier, c.begun = nil, false
+	}
 }
 
 // pushLocked makes a slot. While there are any they have one key: steps that change it are barriers.
@@ -376,13 +427,14 @@ func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Ba
 	}
 	c.posted--
 	for _, f := range s.step.frames {
-		if f[0] == '-' && c.g.up.Refused(c.lane, f) && errorsOnly(s.step.frames) {
+		if f[0] == '-' && c.g.up.Refused(c.lane, f) && !s.step.OnPin && errorsOnly(s.step.frames) {
 			s.want, s.step.frames = s.step.Replies, nil
 			c.requeueLocked(s)
 			return
 		}
 	}
 	out := c.session.Done(&s.step.Step, s.step.frames, nil)
+	c.endBarrierLocked(&s.step.Step)
 	s.state, s.reply = answered, out.Reply
 	c.followLocked(out)
 	c.advanceLocked(b)
@@ -411,7 +463,7 @@ func (c *client) Fail(tag uint64, err error) {
 		return
 	}
 	c.posted--
-	if c.g.up.Again(err, s.reads && !c.writesBehindLocked(tag)) {
+	if !(s.step != nil && s.step.OnPin) && c.g.up.Again(err, s.reads && !c.writesBehindLocked(tag)) {
 		s.want = 1
 		if s.step != nil {
 			s.want, s.step.frames = s.step.Replies, nil
@@ -422,6 +474,7 @@ func (c *client) Fail(tag uint64, err error) {
 	s.state = answered
 	if s.step != nil {
 		out := c.session.Done(&s.step.Step, nil, c.g.public(err))
+		c.endBarrierLocked(&s.step.Step)
 		s.reply = out.Reply
 		c.followLocked(out)
 	} else if !s.silent {

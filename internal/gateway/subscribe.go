@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
@@ -39,6 +40,25 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 		}
 	}
 	return nil, nil
+}
+
+// unsubscribeLimit bounds the wait for the server's word that it sends no more.
+const unsubscribeLimit = time.Second
+
+// unsubscribe waits until the server counts the client's subscriptions no more, and gives the reply.
+func (t *task) unsubscribe(ctx context.Context) ([][]byte, error) {
+	c := t.c
+	c.mu.Lock()
+	topics := c.topics
+	c.mu.Unlock()
+	if topics != nil {
+		ctx, cancel := context.WithTimeout(ctx, unsubscribeLimit)
+		defer cancel()
+		for _, topic := range t.step.Topics {
+			topics.Settled(ctx, kinds[topic.Kind], topic.Name)
+		}
+	}
+	return [][]byte{t.step.Reply}, nil
 }
 
 // confirmLocked sends the reply to a subscription, and then what was kept back for it.

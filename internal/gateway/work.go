@@ -97,9 +97,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 	if s != nil {
 		s.state = answered
 	}
-	if c.begun && c.barrier == t.step {
-		c.barrier, c.begun = nil, false
-	}
+	c.endBarrierLocked(t.step)
 }
 
 // contextLocked ends when the client leaves.
@@ -161,6 +159,8 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 		return t.monitor(ctx)
 	case session.Subscribe:
 		return t.subscribe(ctx)
+	case session.Unsubscribe:
+		return t.unsubscribe(ctx)
 	case session.Identify:
 		return t.identify(ctx, pin)
 	case session.Registry:
@@ -172,11 +172,13 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 }
 
 // options of a command that the server may hold back.
-func (t *task) options() lane.Options {
-	if t.step.Forever {
+func (t *task) options() lane.Options { return blockOptions(t.step) }
+
+func blockOptions(step *session.Step) lane.Options {
+	if step.Forever {
 		return lane.Options{Block: -1}
 	}
-	return lane.Options{Block: t.step.Block}
+	return lane.Options{Block: step.Block}
 }
 
 func (t *task) onPin(ctx context.Context, pin upstream.Held) ([][]byte, error) {

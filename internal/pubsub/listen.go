@@ -81,6 +81,29 @@ func (s *Listening) Remove(kind Kind, names ...string) {
 	}
 }
 
+// Settled waits until the server sends nothing of names any more, but for those that somebody
+// wants, or until ctx ends.
+func (s *Listening) Settled(ctx context.Context, kind Kind, names ...string) {
+	h := s.hub
+	var wait []chan struct{}
+	h.mu.Lock()
+	for _, name := range names {
+		if t := h.topics[kind][name]; t != nil && len(t.members) == 0 && t.state != off {
+			ch := make(chan struct{})
+			t.settled = append(t.settled, ch)
+			wait = append(wait, ch)
+		}
+	}
+	h.mu.Unlock()
+	for _, ch := range wait {
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Close is Remove for all there is. Closing twice is fine.
 func (s *Listening) Close() {
 	h := s.hub

@@ -171,8 +171,11 @@ func (h *Hub) open(s *session) {
 func (h *Hub) next(s *session) (raw []byte, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.wanted > 0 {
-		return h.commandsLocked(s), ""
+	if !h.closed {
+		// What was unsubscribed is confirmed before the connection goes.
+		if raw = h.commandsLocked(s); h.wanted > 0 || len(s.sent) > 0 {
+			return raw, ""
+		}
 	}
 	h.session = nil
 	h.clearTopicsLocked()
@@ -194,6 +197,7 @@ func (h *Hub) lose(s *session) ending {
 			t.dirty = false
 			h.loseLocked(t)
 			if len(t.members) == 0 {
+				t.unwanted()
 				delete(topics, name)
 			}
 		}

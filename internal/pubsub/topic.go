@@ -22,6 +22,16 @@ type topic struct {
 	state   state
 	dirty   bool // stands in Hub.dirty
 	alone   bool // is asked for by itself, since the server refused it together with others
+
+	settled []chan struct{} // of those who wait until the server sends no more of it
+}
+
+// unwanted tells those who wait that the server sends no more, or that it is wanted again.
+func (t *topic) unwanted() {
+	for _, ch := range t.settled {
+		close(ch)
+	}
+	t.settled = nil
 }
 
 // member is a subscription's share in a topic.
@@ -41,6 +51,9 @@ func (m *member) forget(c *call) {
 
 func (h *Hub) clearTopicsLocked() {
 	for k := range h.topics {
+		for _, t := range h.topics[k] {
+			t.unwanted()
+		}
 		h.topics[k] = map[string]*topic{}
 	}
 	h.dirty = nil
@@ -58,6 +71,7 @@ func (h *Hub) joinLocked(s *Subscription, name string, c *call) {
 		}
 		m = &member{topic: t, sub: s, at: len(t.members), live: t.state == on}
 		t.members = append(t.members, m)
+		t.unwanted()
 		s.members[name] = m
 		if len(t.members) == 1 {
 			h.wanted++
@@ -142,6 +156,7 @@ func (h *Hub) confirmedLocked(t *topic) {
 // endedLocked notes that the server has unsubscribed us.
 func (h *Hub) endedLocked(t *topic) {
 	t.state = off
+	t.unwanted()
 	h.touchLocked(t)
 }
 
@@ -178,6 +193,7 @@ func (h *Hub) loseLocked(t *topic) {
 		}
 	}
 	t.state = off
+	t.unwanted()
 }
 
 // healLocked notes that a member is confirmed again, or has left. The gap is
