@@ -102,8 +102,20 @@ func (g *Gateway) ask() {
 	}
 }
 
-// lookup tells the session what a command is that the table lacks.
-func (g *Gateway) lookup(args [][]byte) *command.Info { return g.up.Lookup(string(args[0])) }
+// longestName is that of the longest command, or subcommand, that the server is asked about.
+const longestName = 64
+
+// lookup tells the session what a command is, or a subcommand, that the table lacks.
+func (g *Gateway) lookup(args [][]byte) *command.Info {
+	name := args[0]
+	if info := command.Lookup(strings.ToUpper(string(name))); info != nil && info.Container() && len(args) > 1 {
+		name = bytes.Join(args[:2], []byte("|"))
+	}
+	if len(name) > longestName {
+		return nil
+	}
+	return g.up.Lookup(string(name))
+}
 
 // Reload makes another configuration hold. Clients stay, also those beyond a lower
 // limit. On an error nothing has changed.
