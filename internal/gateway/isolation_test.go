@@ -1,0 +1,248 @@
+package gateway_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// TestNothingOfOneClientReachesAnother runs clients that differ in database, protocol, name, watched keys,
+// subscriptions and modes, and that break off at any moment. What each reads says whose it is.
+func TestNothingOfOneClientReachesAnother(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Args: []string{"--hz", "100"}})
+	const bound = 6
+	h := open(t, s.URL()+fmt.Sprintf("?max_connections=%d&timeout=60", bound), gateway.Config{MaxClients: 5000})
+	watch := s.WatchClients()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	var wg sync.WaitGroup
+	var lives, replies atomic.Int64
+	for w := range 40 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(seed, uint64(w)))
+			for n := 0; n < 25 && !t.Failed(); n++ {
+				g := &guest{peer: h.dial(), r: r, id: fmt.Sprintf("%d.%d", w, n), proto: 2}
+				g.live()
+				lives.Add(1)
+				replies.Add(int64(g.replies))
+			}
+		})
+	}
+	wg.Wait()
+	waitFor(t, "all clients are gone", func() bool { return h.Stats().Clients == 0 })
+	if peak := watch.Stop(); peak > bound {
+		t.Errorf("the server counted %d connections: want %d at most", peak, bound)
+	}
+	// Nothing is left of anybody.
+	p := h.dial()
+	if got := p.ask("CLIENT GETNAME"); got != "$-1|" {
+		t.Errorf("a new client has a name: %s", got)
+	}
+	for db := range 4 {
+		p.send(fmt.Sprintf("SELECT %d", db), "MULTI", "EXEC", "PING")
+		p.want("+OK|", "+OK|", "*0|", "+PONG|")
+	}
+	t.Logf("%d clients, %d replies", lives.Load(), replies.Load())
+}
+
+// guest is one client: it knows what its state must be.
+type guest struct {
+	*peer
+	r       *rand.Rand
+	id      string
+	proto   int
+	db      int
+	name    string
+	serial  int
+	replies int
+	said    map[string]string // the value of its key in each database
+}
+
+func (g *guest) live() {
+	defer g.Close()
+	g.said = map[string]string{}
+	for range 5 + g.r.IntN(30) {
+		switch g.r.IntN(14) {
+		case 0:
+			g.proto = 2 + g.r.IntN(2)
+			if got := g.ask(fmt.Sprintf("HELLO %d", g.proto)); !strings.Contains(got, fmt.Sprintf("proto|:%d|", g.proto)) {
+				g.t.Errorf("HELLO: %s", got)
+			}
+		case 1, 2:
+			g.db = g.r.IntN(4)
+			g.expect(fmt.Sprintf("SELECT %d", g.db), "+OK|")
+		case 3:
+			g.name = "name-" + g.id
+			g.expect("CLIENT SETNAME "+g.name, "+OK|")
+		case 4:
+			want := g.null()
+			if g.name != "" {
+				want = bulk(g.name)
+			}
+			g.expect("CLIENT GETNAME", want)
+		case 5:
+			g.pipeline()
+		case 6:
+			g.transaction()
+		case 7:
+			g.watched()
+		case 8:
+			g.expect(fmt.Sprintf("BLPOP none-%s 0.01", g.id), map[int]string{2: "*-1|", 3: "_|"}[g.proto])
+		case 9:
+			g.subscribed()
+		case 10:
+			g.silent()
+		case 11:
+			g.expect("RESET", "+RESET|")
+			g.proto, g.db, g.name = 2, 0, ""
+		case 12:
+			if g.r.IntN(4) == 0 {
+				g.abort()
+				return
+			}
+		default:
+			g.set()
+			g.get()
+		}
+		if g.t.Failed() {
+			return
+		}
+	}
+}
+
+func (g *guest) null() string {
+	if g.proto == 3 {
+		return "_|"
+	}
+	return "$-1|"
+}
+
+func (g *guest) expect(line, want string) {
+	g.replies++
+	if got := g.ask(line); got != want {
+		g.t.Errorf("client %s, RESP%d, db %d: %s gave %s: want %s", g.id, g.proto, g.db, line, got, want)
+	}
+}
+
+// key is the client's own, the same in each database.
+func (g *guest) key() string { return "key-" + g.id }
+
+// next is a value that nobody else writes.
+func (g *guest) next() string {
+	g.serial++
+	return fmt.Sprintf("%s/%d/%d", g.id, g.db, g.serial)
+}
+
+func (g *guest) set() {
+	v := g.next()
+	g.expect("SET "+g.key()+" "+v, "+OK|")
+	g.said[fmt.Sprint(g.db)] = v
+}
+
+func (g *guest) held() string {
+	if v, ok := g.said[fmt.Sprint(g.db)]; ok {
+		return bulk(v)
+	}
+	return g.null()
+}
+
+func (g *guest) get() { g.expect("GET "+g.key(), g.held()) }
+
+func (g *guest) pipeline() {
+	var lines, want []string
+	for range 1 + g.r.IntN(100) {
+		v := g.next()
+		lines, want = append(lines, "SET "+g.key()+" "+v, "GET "+g.key(), "ECHO "+v), append(want, "+OK|", bulk(v), bulk(v))
+		g.said[fmt.Sprint(g.db)] = v
+	}
+	g.send(lines...)
+	g.want(want...)
+	g.replies += len(want)
+}
+
+func (g *guest) transaction() {
+	v := g.next()
+	g.send("MULTI", "SET "+g.key()+" "+v, "GET "+g.key(), "EXEC")
+	g.want("+OK|", "+QUEUED|", "+QUEUED|", "*2|+OK|"+bulk(v))
+	g.said[fmt.Sprint(g.db)] = v
+	g.replies += 4
+}
+
+// watched keys are the client's own: EXEC fails if and only if it changed them by itself.
+func (g *guest) watched() {
+	changes := g.r.IntN(2) == 0
+	g.send("WATCH "+g.key(), "GET "+g.key())
+	g.want("+OK|", g.held())
+	if changes {
+		g.set()
+	}
+	v := g.next()
+	g.send("MULTI", "SET "+g.key()+" "+v, "EXEC")
+	if changes {
+		g.want("+OK|", "+QUEUED|", map[int]string{2: "*-1|", 3: "_|"}[g.proto])
+	} else {
+		g.want("+OK|", "+QUEUED|", "*1|+OK|")
+		g.said[fmt.Sprint(g.db)] = v
+	}
+	g.replies += 5
+}
+
+func (g *guest) subscribed() {
+	kind := map[int]string{2: "*", 3: ">"}[g.proto]
+	channel := "channel-" + g.id
+	g.send("SUBSCRIBE " + channel)
+	g.want(kind + "3|$9|subscribe|" + bulk(channel) + ":1|")
+	if g.proto == 3 {
+		v := g.next()
+		g.send("PUBLISH " + channel + " " + v)
+		// The message and the reply come over different connections.
+		message, reply := kind+"3|$7|message|"+bulk(channel)+bulk(v), ":1|"
+		a := strings.ReplaceAll(g.frame(), "\r\n", "|")
+		b := strings.ReplaceAll(g.frame(), "\r\n", "|")
+		if !(a == message && b == reply || a == reply && b == message) {
+			g.t.Errorf("client %s: %s and %s came", g.id, a, b)
+		}
+		g.get()
+	}
+	g.send("UNSUBSCRIBE")
+	g.want(kind + "3|$11|unsubscribe|" + bulk(channel) + ":0|")
+	g.replies += 4
+}
+
+func (g *guest) silent() {
+	v := g.next()
+	g.send("CLIENT REPLY OFF", "SET "+g.key()+" "+v, "GET "+g.key(), "CLIENT REPLY ON", "GET "+g.key(), "CLIENT REPLY SKIP", "GET "+g.key(), "PING")
+	g.said[fmt.Sprint(g.db)] = v
+	g.want("+OK|", bulk(v), "+PONG|")
+	g.replies += 3
+}
+
+// abort breaks off in the middle of something.
+func (g *guest) abort() {
+	switch g.r.IntN(6) {
+	case 0:
+		g.send("MULTI", "SET "+g.key()+" lost")
+	case 1:
+		g.send("WATCH " + g.key())
+	case 2:
+		g.send("SUBSCRIBE left-"+g.id, "PSUBSCRIBE left-"+g.id+"*")
+	case 3:
+		g.send("BLPOP left-" + g.id + " 0")
+	case 4:
+		g.write("*3\r\n$3\r\nSET\r\n$5\r\nab")
+	case 5:
+		lines := make([]string, 500)
+		for i := range lines {
+			lines[i] = "GET " + g.key()
+		}
+		g.send(lines...)
+	}
+	time.Sleep(time.Duration(g.r.IntN(2000)) * time.Microsecond) // it breaks off at any moment
+}
