@@ -68,7 +68,8 @@ HLEN %h
 HINCRBY %h %f %n
 HMGET %h %f %f
 HSETNX %h %f %v
-HGETALL %h
+HSET tiny %f %n
+HGETALL tiny
 RPUSH %l %v %v
 LPUSH %l %v
 LPOP %l
