@@ -288,11 +288,10 @@ func readFrames(in *bufio.Reader) ([]string, error) {
 	var s resp.Scanner
 	var held []byte
 	for {
-		b, err := in.Peek(1)
-		if err != nil {
+		if _, err := in.Peek(1); err != nil {
 			return frames, err
 		}
-		b, _ = in.Peek(in.Buffered())
+		b, _ := in.Peek(in.Buffered())
 		n, done, err := s.Scan(b)
 		if err != nil {
 			return frames, fmt.Errorf("%w in %q", err, b)

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,10 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-var (
-	errPinLost = errors.New("the connection that was held for this client is lost")
-	errClosing = errors.New("the gateway is closing")
-)
+var errPinLost = errors.New("the connection that was held for this client is lost")
 
 // errorReply makes an error of a text, which may begin with - and a code of its own.
 func errorReply(text string) []byte {
@@ -49,14 +45,6 @@ func printable(b []byte) string {
 	return text[1 : len(text)-1]
 }
 
-func bulk(b []byte) []byte {
-	out := append(strconv.AppendInt([]byte{'$'}, int64(len(b)), 10), '\r', '\n')
-	return append(append(out, b...), '\r', '\n')
-}
-
 func integer(n int64) []byte { return append(strconv.AppendInt([]byte{':'}, n, 10), '\r', '\n') }
 
 var replyOK = []byte("+OK\r\n")
-
-// equalFold compares a client's word with one in lower case.
-func equalFold(b []byte, word string) bool { return bytes.EqualFold(b, []byte(word)) }
