@@ -152,6 +152,7 @@ func (r *sampling) begin(addr string, owned func() int64) error {
 // there are, if c knows that. While a look hangs the last state is told again:
 // what lasts has to be judged by time.
 func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
+	began := time.Now()
 	for {
 		select {
 		case <-r.ctx.Done():
@@ -165,12 +166,19 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 				r.publish()
 			}
 		case <-tick:
-			if c != nil && r.discover(c) || time.Since(r.s.State().At) >= max(r.s.cfg.Every, time.Second) {
+			changed := c != nil && r.discover(c)
+			if len(r.nodes) == 0 && time.Since(began) < searchTime {
+				continue // not every sentinel has answered yet
+			}
+			if changed || time.Since(r.s.State().At) >= max(r.s.cfg.Every, time.Second) {
 				r.publish()
 			}
 		}
 	}
 }
+
+// searchTime is how long a service's nodes are looked for before it is told that none is known.
+const searchTime = 2 * time.Second
 
 // goneFor is how long a node is looked at that the sentinels do not list any
 // more: they forget one for a moment when roles change.
