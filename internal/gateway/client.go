@@ -282,11 +282,17 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 		return false
 	}
 	s.from, s.to = c.log.add(step.Raw)
+	if c.commands%sampleEvery == 0 {
+		s.at = time.Now().UnixNano()
+	}
 	c.lane = l
 	c.posted++
 	r.posted(l)
 	return true
 }
+
+// sampleEvery is of how many commands one has its time taken.
+const sampleEvery = 64
 
 // laneLocked picks the lane for a command: the one that carries what the client has
 // posted, while there is any.
@@ -351,6 +357,7 @@ func (c *client) queueLocked(step *session.Step) {
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
 	s.reads = step.Info != nil && step.Info.ReadOnly
 	s.from, s.to = c.log.add(step.Raw)
+	s.at = time.Now().UnixNano()
 	if step.Kind != session.Share {
 		s.step = &stepSlot{Step: *step}
 		if step.Barrier {
@@ -395,6 +402,10 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	}
 	c.posted--
 	c.learnLocked(len(frame))
+	if s.at != 0 {
+		c.g.count.server.add(s.at)
+		c.g.count.queue.none()
+	}
 	if frame[0] == '-' && c.g.up.Refused(c.lane, frame) {
 		c.requeueLocked(s)
 		return

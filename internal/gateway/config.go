@@ -21,15 +21,15 @@ type Config struct {
 	// Default: 4.
 	AdminClients int
 
-	// InputBuffer is how many bytes of a request are held before it is passed on in
-	// pieces. Default: 1 MiB.
+	// InputBuffer is the largest request in bytes, which is held until it is whole.
+	// Default: 1 GiB, as in Redis.
 	InputBuffer int
 	// OutputBuffer is how many bytes of replies may wait for one client; past it nothing
 	// more is read from the client, and of a subscriber the connection is closed. A
 	// single reply may be larger. Default: 8 MiB.
 	OutputBuffer int
-	// Buffers bounds the bytes that wait for all clients, in and out. Past it the
-	// client that holds most is closed. Default: 1 GiB.
+	// Buffers bounds the bytes that are held for all clients, in and out. Past it the client that
+	// holds most is closed, within half a second. Default: 1 GiB.
 	Buffers int64
 	// Pipeline is how many commands of one client may be under way. Default: 1,024.
 	Pipeline int

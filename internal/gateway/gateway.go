@@ -63,6 +63,7 @@ type Gateway struct {
 // counters only rise.
 type counters struct {
 	accepted, refused, malformed, denied, slow, gaps atomic.Uint64
+	queue, server                                    stopwatch
 }
 
 // past is what clients that have left counted.

@@ -157,3 +157,26 @@ func TestShutdownLosesNoReply(t *testing.T) {
 		}
 	})
 }
+
+func TestAllBuffersTogetherAreBounded(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{OutputBuffer: 1 << 20, Buffers: 8 << 20})
+	s.Do("SET", "big", strings.Repeat("x", 512<<10))
+	for range 30 {
+		slow := h.dial()
+		slow.send("GET big", "GET big", "GET big", "GET big", "GET big", "GET big", "GET big", "GET big")
+	}
+	begun := h.dial()
+	begun.write("*2\r\n$3\r\nGET\r\n$30000000\r\n" + strings.Repeat("x", 10<<20))
+	other := h.dial()
+	waitFor(t, "clients are closed", func() bool {
+		if got := other.ask("GET none"); got != "$-1|" {
+			t.Fatal(got)
+		}
+		return h.Stats().SlowClosed > 0
+	})
+	waitFor(t, "the rest is within the bound", func() bool { return h.Stats().Buffered < 8<<20 })
+	if got := other.ask("PING"); got != "+PONG|" {
+		t.Error(got)
+	}
+}

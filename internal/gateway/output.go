@@ -244,3 +244,9 @@ func (o *output) overfull(limit int) bool {
 	defer o.mu.Unlock()
 	return o.size > limit
 }
+
+func (o *output) isClosed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed
+}

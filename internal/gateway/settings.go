@@ -24,7 +24,7 @@ func (g *Gateway) newSettings(cfg Config) (*settings, error) {
 		value int64
 	}{
 		{"MaxClients", int64(cfg.MaxClients)}, {"MaxClientsPerAddress", int64(cfg.MaxClientsPerAddress)},
-		{"AdminClients", int64(cfg.AdminClients)}, {"OutputBuffer", int64(cfg.OutputBuffer)}, {"Buffers", cfg.Buffers},
+		{"AdminClients", int64(cfg.AdminClients)}, {"InputBuffer", int64(cfg.InputBuffer)}, {"OutputBuffer", int64(cfg.OutputBuffer)}, {"Buffers", cfg.Buffers},
 		{"Pipeline", int64(cfg.Pipeline)}, {"IdleTimeout", int64(cfg.IdleTimeout)},
 		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)},
 	} {
@@ -73,7 +73,11 @@ func (s *settings) needAuth() bool {
 	return s.users != nil && (d == nil || d.disabled || len(d.hashes) > 0)
 }
 
-func (s *settings) requestLimits() request.Limits { return s.Request }
+func (s *settings) requestLimits() request.Limits {
+	limits := s.Request
+	limits.Total = cmp.Or(limits.Total, int64(s.InputBuffer))
+	return limits
+}
 
 // lines are the settings in force, for the console.
 func (s *settings) lines() []string {

@@ -22,6 +22,7 @@ type slot struct {
 	want   int  // frames that are still to come
 
 	from, to uint64 // its bytes in the client's log, while it may have to be sent again
+	at       int64  // when it was posted, of a sample, or left to the worker; unix nanoseconds
 	step     *stepSlot
 	reply    []byte
 }

@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats is the state of a gateway at one moment, and what it counted.
 type Stats struct {
@@ -20,7 +23,27 @@ type Stats struct {
 	BytesOut   uint64 // sent to clients
 	Buffered   int64  // bytes that wait to be sent, about
 
-	Queue, Server Latency
+	Queue  Latency // of commands before they were sent: of all that had to wait, and a sample of others
+	Server Latency // from there to the reply, of a sample
+}
+
+// stopwatch adds up times.
+type stopwatch struct{ count, sum atomic.Int64 }
+
+// add takes a time that began then, in unix nanoseconds; 0 is none.
+func (w *stopwatch) add(began int64) {
+	if began == 0 {
+		return
+	}
+	w.count.Add(1)
+	w.sum.Add(time.Now().UnixNano() - began)
+}
+
+// none counts one that took no time.
+func (w *stopwatch) none() { w.count.Add(1) }
+
+func (w *stopwatch) latency() Latency {
+	return Latency{Count: uint64(w.count.Load()), Sum: time.Duration(w.sum.Load())}
 }
 
 // Latency is a sum of times.
@@ -34,6 +57,7 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
 		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(), Buffered: g.buffered.Load(),
+		Queue: g.count.queue.latency(), Server: g.count.server.latency(),
 	}
 	g.mu.Lock()
 	s.Closed, s.Commands, s.BytesIn, s.BytesOut = g.past.closed, g.past.commands, g.past.bytesIn, g.past.bytesOut

@@ -27,21 +27,38 @@ func (g *Gateway) sweepOnce(now time.Time) {
 			c.out.close()
 		}
 	}
-	for g.buffered.Load() > set.Buffers {
-		var worst *client
-		most := 0
-		for _, c := range g.list() {
-			if n, _ := c.out.waiting(); n > most {
-				worst, most = c, n
-			}
-		}
-		if worst == nil {
-			return
-		}
-		g.count.slow.Add(1)
-		set.Log.Warn("client closed", "id", worst.session.ID(), "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
-		worst.out.close()
+	for g.closeFullest(set) {
 	}
+}
+
+// closeFullest closes the client that holds most, if all together hold too much.
+func (g *Gateway) closeFullest(set *settings) bool {
+	var worst *client
+	total, most := 0, 0
+	for _, c := range g.list() {
+		n := c.holds()
+		if total += n; n > most {
+			worst, most = c, n
+		}
+	}
+	if int64(total) <= set.Buffers {
+		return false
+	}
+	g.count.slow.Add(1)
+	set.Log.Warn("client closed", "id", worst.session.ID(), "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
+	worst.out.close()
+	return true
+}
+
+// holds is how many bytes are held for the client, in and out; none once it is closed.
+func (c *client) holds() int {
+	if c.out.isClosed() {
+		return 0
+	}
+	out, _ := c.out.waiting()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return out + c.scanner.Held() + len(c.rest) + len(c.log.buf)
 }
 
 // overdue says why a client is to be closed; empty if it is not.

@@ -53,6 +53,7 @@ func (c *client) workLocked(s *slot) {
 	tag := c.slots.head
 	s.state = running
 	c.queued--
+	queuedAt := s.at
 	t := &task{c: c, key: c.slotKey, raw: bytes.Clone(c.log.bytes(s.from, s.to)), n: s.want, reads: s.reads,
 		token: c.token, user: c.user}
 	if s.step != nil {
@@ -61,6 +62,7 @@ func (c *client) workLocked(s *slot) {
 	ctx := c.contextLocked()
 	pin := c.pin
 	c.mu.Unlock()
+	c.g.count.queue.add(queuedAt)
 	frames, err := t.run(ctx, pin)
 	if err != nil {
 		err = c.g.public(err)
