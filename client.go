@@ -291,7 +291,7 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 // fail before that.
 func (n *node) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
 	if l := n.pool.Pick(w); l != nil {
-		return l, lane.Options{Owner: n.pool.Base()}, nil
+		return l, lane.Options{Owner: n.pool.Zero()}, nil
 	}
 	if args != nil {
 		if err := checkArgs(args); err != nil {

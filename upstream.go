@@ -52,8 +52,8 @@ func (g *guests) Lane(key pool.Key, reads bool) (*lane.Lane, lane.Options) {
 	if n == nil || r.held != "" && !reads {
 		return nil, lane.Options{}
 	}
-	group := n.pool.Group(g.c.keyOf(key))
-	return group.Pick(pool.Any), lane.Options{Owner: group}
+	group := n.group(g.c.keyOf(key))
+	return group.Pick(pool.Any), lane.Options{Owner: group.Owner()}
 }
 
 // keyOf turns the key of the client's own connections into the pool's zero key.
@@ -73,8 +73,8 @@ func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, 
 		if err != nil {
 			return nil, c.public(err)
 		}
-		group := node.pool.Group(key)
-		opt := lane.Options{Owner: group}
+		group := node.group(key)
+		opt := lane.Options{Owner: group.Owner()}
 		l := group.Pick(pool.Any)
 		if l == nil {
 			opt = lane.Options{Reserved: true}

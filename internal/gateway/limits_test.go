@@ -125,23 +125,20 @@ func TestWhatIsNoRequest(t *testing.T) {
 func TestShutdownLosesNoReply(t *testing.T) {
 	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
 		const clients, commands = 20, 500
-		peers := make([]*peer, clients)
+		peers, sent := make([]*peer, clients), 0
 		for i := range peers {
 			peers[i] = dial()
 			lines := make([]string, commands)
 			for j := range lines {
 				lines[j] = fmt.Sprintf("INCR n%d", i)
+				sent += len("*2\r\n$4\r\nINCR\r\n$2\r\n\r\n") + len(fmt.Sprint("n", i))
 			}
 			peers[i].send(lines...)
 		}
-		// All of each client's commands have been taken when the first are answered.
 		for _, p := range peers {
 			p.want(":1|")
 		}
-		taken := func() bool {
-			return h.Stats().BytesIn >= uint64(clients*commands*len("*2\r\n$4\r\nINCR\r\n$2\r\nn1\r\n"))
-		}
-		waitFor(t, "all is taken", taken)
+		waitFor(t, "all is taken", func() bool { return h.Stats().BytesIn >= uint64(sent) })
 		blocked := dial()
 		blocked.send("BLPOP nothing 0")
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -10,14 +10,14 @@ func (p *Pool) Close(ctx context.Context) error {
 	if !p.closed {
 		p.closed = true
 		p.cancel()
-		for _, g := range p.groups {
-			g.mayGrow.Store(false)
-		}
+		p.growNoneLocked()
 		p.failWaitersLocked(ErrClosed)
 		p.notifyLocked()
 		p.stopTimersLocked()
-		p.closeIdleLocked("the client was closed")
-		for _, c := range p.lanesLocked() {
+		for len(p.stack) > 0 {
+			p.closeLocked(p.takeOldestLocked(), "the client was closed")
+		}
+		for _, c := range p.lanes {
 			if c.retire = "the client was closed"; !c.draining {
 				p.drainLocked(c, c.retire)
 			}
@@ -43,28 +43,6 @@ func (p *Pool) Close(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// closeIdleLocked closes conns that nobody uses, and those that are being recast.
-func (p *Pool) closeIdleLocked(reason string) {
-	for _, c := range p.members {
-		switch c.class {
-		case idle:
-			c.group.dropLocked(c)
-			p.closeLocked(c, reason)
-		case turning:
-			p.closeLocked(c, reason)
-		}
-	}
-}
-
-// lanesLocked lists the lanes of all groups.
-func (p *Pool) lanesLocked() []*Conn {
-	var all []*Conn
-	for _, g := range p.groups {
-		all = append(all, g.lanes...)
-	}
-	return all
-}
-
 func (p *Pool) stopTimersLocked() {
 	if p.wake != nil {
 		p.wake.Stop()
@@ -78,7 +56,7 @@ func (p *Pool) stopTimersLocked() {
 }
 
 func (p *Pool) checkEmptyLocked() {
-	if p.closed && !p.emptied && p.usedLocked() == 0 && p.turns == 0 && p.running == 0 {
+	if p.closed && !p.emptied && p.usedLocked() == 0 && p.running+p.recasters == 0 {
 		p.emptied = true
 		if p.cutoff != nil {
 			p.cutoff.Stop()

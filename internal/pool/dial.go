@@ -2,11 +2,14 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // spread is the longest random delay, in time, of a dial that nobody waits
@@ -16,46 +19,70 @@ const spread = 20 * time.Millisecond
 // newDialsLocked gives the dials to come a ctx.
 func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context.Background()) }
 
-// neededLocked is how many dials should be under way for the group beside those
-// that are.
-func (g *Group) neededLocked() int {
-	p := g.p
+// wishedLocked is how many dials should be under way for g beside those that
+// are, with those that nobody waits for.
+func (p *Pool) wishedLocked(g *Group) int {
 	lanes := g.laneWanted
-	if g.waitLane.n > 0 && g.openLaneLocked() == nil {
+	if g.waitLane.n > 0 && g.open == 0 {
 		lanes++
 	}
-	conns := g.waitConn.n
-	if p.started && g == p.base {
-		conns = max(conns, p.cfg.MinIdle-len(g.stack))
-	}
-	conns = min(conns, p.maxLentLocked()-p.lentLocked()-len(g.stack))
-	return lanes + max(conns, 0) - g.dialing - g.turning
-}
-
-// dialLocked begins the dials that are needed, as far as the bound, the
-// number of parallel dials, the rate and the backoff allow.
-func (p *Pool) dialLocked() {
-	for _, g := range p.byAgeLocked() {
-		for n := g.neededLocked(); n > 0 && p.usedLocked() < p.max && p.dialing < p.cfg.DialParallel; n-- {
-			wait, ok := p.backoff.take(p.dialing)
-			if !ok {
-				if wait > 0 {
-					p.serveAgainLocked(wait)
-				}
-				return
-			}
-			var delay time.Duration
-			if g.waiting() == 0 && p.dialing > 0 {
-				delay = rand.N(spread)
-			}
-			if p.dialing == 0 {
-				p.dialsSince = time.Now()
-			}
-			p.dialing++
-			g.dialing++
-			go p.dial(p.dials, g, p.generation, delay)
+	free := p.maxLentLocked() - p.lentLocked()
+	conns := 0
+	for w, n := p.waitConn.first, free; w != nil && n > 0; w, n = w.next, n-1 {
+		if w.group == g {
+			conns++
 		}
 	}
+	if g == &p.zero && p.started {
+		conns = max(conns, p.cfg.MinIdle-g.count[idle])
+	}
+	conns = min(conns, free-p.count[idle])
+	return lanes + max(conns, 0) - g.comingLocked()
+}
+
+// dialWishesLocked begins the dials that nobody waits for: those for waiters
+// have begun.
+func (p *Pool) dialWishesLocked() {
+	if p.usedLocked() >= p.max {
+		return
+	}
+	p.dialWishLocked(&p.zero)
+	for _, c := range p.lanes { // who has none has somebody who waits for one
+		if c.group.laneWanted > 0 && c.group != &p.zero {
+			p.dialWishLocked(c.group)
+		}
+	}
+}
+
+func (p *Pool) dialWishLocked(g *Group) {
+	for n := p.wishedLocked(g); n > 0 && p.dialLocked(g); n-- {
+	}
+}
+
+// dialLocked begins a dial, if the bound, the number of parallel dials, the
+// rate and the backoff allow it.
+func (p *Pool) dialLocked(g *Group) bool {
+	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
+		return false
+	}
+	wait, ok := p.backoff.take(p.dialing)
+	if !ok {
+		if wait > 0 {
+			p.serveAgainLocked(wait)
+		}
+		return false
+	}
+	var delay time.Duration
+	if p.waiting == 0 && p.dialing > 0 {
+		delay = rand.N(spread)
+	}
+	if p.dialing == 0 {
+		p.dialsSince = time.Now()
+	}
+	p.dialing++
+	g.dialing++
+	go p.dial(p.dials, g, p.generation, delay)
+	return true
 }
 
 func (p *Pool) serveAgainLocked(after time.Duration) {
@@ -70,8 +97,8 @@ func (p *Pool) serveAgainLocked(after time.Duration) {
 	})
 }
 
-// dial makes one conn. It belongs to no caller: whoever waits longest when it
-// is there gets it.
+// dial makes one conn for a group. It belongs to no caller: whoever of the
+// group waits longest when it is there gets it.
 func (p *Pool) dial(ctx context.Context, g *Group, generation int, delay time.Duration) {
 	if delay > 0 {
 		select {
@@ -89,10 +116,11 @@ func (p *Pool) dial(ctx context.Context, g *Group, generation int, delay time.Du
 	over := p.closed || generation != p.generation
 	switch {
 	case err == nil:
-		p.dialedLocked(conn, g, took, over)
+		p.dialedLocked(g, conn, took, over)
 	case !over:
-		p.dialFailedLocked(err, g, took)
+		p.dialFailedLocked(g, err, took)
 	}
+	p.forgetLocked(g)
 	p.notifyLocked()
 	p.serveLocked()
 	p.unlock()
@@ -106,19 +134,49 @@ func (p *Pool) notifyLocked() {
 	p.watchers = nil
 }
 
-func (p *Pool) dialFailedLocked(err error, g *Group, took time.Duration) {
+func (p *Pool) dialFailedLocked(g *Group, err error, took time.Duration) {
 	p.statistic.dialFailures++
-	if g != p.base && keyed(err) {
-		g.failLocked(err)
+	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
+	if g.refusedLocked(err) {
 		return
 	}
 	p.backoff.failed(err)
+	p.wishNothingLocked()
+	p.troubleLocked(err)
+	p.failFastLocked()
+}
+
+// wishNothingLocked gives up the lanes that nobody waits for.
+func (p *Pool) wishNothingLocked() {
 	for _, g := range p.groups {
 		g.laneWanted = 0
 	}
-	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
-	p.troubleLocked(err)
-	p.failFastLocked()
+}
+
+// refusedLocked reports whether the server refuses g's key, and not everybody,
+// and if so fails those who wait for it. Of the zero key that can't be told: it
+// stands for the node.
+func (g *Group) refusedLocked(err error) bool {
+	if g == &g.pool.zero || !concernsKey(err) {
+		return false
+	}
+	g.laneWanted = 0
+	g.pool.failGroupLocked(g, err)
+	return true
+}
+
+// concernsKey tells a server's refusal of a key from one of all conns, such as
+// that it is loading or has too many clients.
+func concernsKey(err error) bool {
+	var se *resp.ServerError
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code {
+	case "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "DENIED":
+		return false
+	}
+	return !strings.HasPrefix(se.Message, "max number of clients")
 }
 
 // failFastLocked fails those who wait for a node that is down: while no conn
@@ -130,10 +188,10 @@ func (p *Pool) failFastLocked() {
 }
 
 // dialedLocked takes a conn in; over says that it comes too late to be used.
-func (p *Pool) dialedLocked(conn *wire.Conn, g *Group, took time.Duration, over bool) {
+func (p *Pool) dialedLocked(g *Group, conn *wire.Conn, took time.Duration, over bool) {
 	p.statistic.dials++
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
-	c := p.adoptLocked(conn, g)
+	c := p.adoptLocked(g, conn)
 	if p.closed {
 		p.closeLocked(c, "the client was closed")
 		return
@@ -143,18 +201,21 @@ func (p *Pool) dialedLocked(conn *wire.Conn, g *Group, took time.Duration, over 
 		return
 	}
 	p.backoff.succeeded()
-	g = c.group
-	g.stack = append(g.stack, c)
-	if g.laneWanted > 0 && g.waitConn.n == 0 {
-		g.laneWanted--
-		g.shareLocked(g.popLocked())
+	p.stack = append(p.stack, c)
+	if g.laneWanted > 0 && p.waiting == g.waitLane.n {
+		if c := p.popLocked(g); c != nil {
+			g.laneWanted--
+			p.shareLocked(c)
+		}
+		return
 	}
+	p.serveGroupLocked(g)
 }
 
 // adoptLocked makes a conn a member of the ledger, idle.
-func (p *Pool) adoptLocked(conn *wire.Conn, g *Group) *Conn {
+func (p *Pool) adoptLocked(g *Group, conn *wire.Conn) *member {
 	now := time.Now()
-	c := &Conn{pool: p, group: g.listedLocked(), class: idle, idleSince: now}
+	c := &member{pool: p, group: g, class: idle, idleSince: now}
 	if life := p.cfg.MaxLifetime; life > 0 {
 		// Jitter, so that conns of one age do not go as one.
 		c.expires = now.Add(life - rand.N(life/10+1))
@@ -164,6 +225,7 @@ func (p *Pool) adoptLocked(conn *wire.Conn, g *Group) *Conn {
 	c.lane = lane.New(conn, &c.laneCfg)
 	p.members[c.lane] = c
 	p.count[idle]++
+	g.count[idle]++
 	return c
 }
 
@@ -177,14 +239,13 @@ func (p *Pool) Warm(ctx context.Context) error {
 			p.mu.Unlock()
 			return err
 		}
-		g := p.base
-		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - g.openLanesLocked()
-		idles := p.cfg.MinIdle - len(g.stack)
+		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.zero.open
+		idles := p.cfg.MinIdle - p.zero.count[idle]
 		if lanes <= 0 && idles <= 0 || p.usedLocked() >= p.max && p.dialing == 0 {
 			p.unlock()
 			return nil
 		}
-		g.laneWanted = max(g.laneWanted, lanes)
+		p.zero.laneWanted = max(p.zero.laneWanted, lanes)
 		p.serveLocked()
 		if p.dialing == 0 && !p.backoff.waits() && p.usedLocked() >= p.max {
 			p.unlock()

@@ -3,129 +3,266 @@ package pool_test
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Whatever keys are used: while nothing fails nobody waits in vain, and everyone gets a conn of his key.
-func TestAllKeysAreServed(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		j := startJudge(t)
-		defer j.stop()
-		limit := rapid.IntRange(1, 4).Draw(t, "limit")
-		keys := rapid.IntRange(2, 12).Draw(t, "keys")
-		seed := rapid.Uint64().Draw(t, "seed")
-		cfg := j.config(limit, limit, 0)
-		cfg.MaxLifetime, cfg.IdleTimeout, cfg.WaitTimeout = 0, 0, time.Minute
-		if rapid.Bool().Draw(t, "recasts") {
-			cfg.Recast = recast
+var (
+	alice = pool.Key{User: "alice", Proto: 2}
+	bob   = pool.Key{User: "bob", DB: 3, Proto: 2}
+	carol = pool.Key{User: "carol", Proto: 3}
+	// mallory has the wrong password.
+	mallory = pool.Key{User: "mallory"}
+)
+
+// inTown runs fn under a fake clock with a pool that is closed afterwards.
+func inTown(t *testing.T, limit int, change func(*pool.Config), fn func(t *testing.T, w *town, p *pool.Pool)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown()
+		cfg := w.config(limit)
+		if change != nil {
+			change(&cfg)
 		}
 		p := pool.New(cfg)
-		var wg sync.WaitGroup
-		for i := range 12 {
-			wg.Go(func() {
-				r := rand.New(rand.NewPCG(seed, uint64(i)))
-				for range 8 {
-					if err := useForKey(p, pool.Key{DB: r.IntN(keys)}, r); err != nil {
-						t.Errorf("%v", err)
-					}
-				}
-			})
-		}
-		wg.Wait()
+		fn(t, w, p)
 		if err := p.Close(context.Background()); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		if peak := j.peak.Load(); peak > int64(limit) {
-			t.Errorf("%d sockets at peak: want %d at most", peak, limit)
+		synctest.Wait()
+		if n := w.sockets(); n != 0 {
+			t.Errorf("%d sockets are open after Close", n)
 		}
-		if st := p.Stats(); st.Groups != 1 || st.WaitsInVain != 0 {
+		if w.peak > limit {
+			t.Errorf("%d sockets at peak: want %d at most", w.peak, limit)
+		}
+		if st := p.Stats(); st.Groups != 0 || st.Dialing != 0 {
 			t.Errorf("after Close: %+v", st)
 		}
 	})
 }
 
-// useForKey runs one command, on a lane or on a conn of its own. A lane may drain between the look and the use.
-func useForKey(p *pool.Pool, key pool.Key, r *rand.Rand) error {
-	ctx := context.Background()
-	g := p.Group(key)
-	if r.IntN(3) == 0 {
-		c, err := g.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Release()
-		frame, err := c.Lane().Do(ctx, []any{"PING"}, lane.Options{})
-		return rightKey(key, frame, err)
-	}
-	for {
-		l, opt := g.Pick(pool.Any), lane.Options{Owner: g}
-		if l == nil {
-			var err error
-			if l, err = g.Shared(ctx); err != nil {
-				return err
-			}
-			opt = lane.Options{Reserved: true}
-		}
-		frame, err := l.Do(ctx, []any{"PING"}, opt)
-		if errors.Is(err, lane.ErrDraining) {
-			continue
-		}
-		return rightKey(key, frame, err)
+// wantKey asks the server as whom a conn works.
+func wantKey(t *testing.T, l *lane.Lane, opt lane.Options, k pool.Key) {
+	t.Helper()
+	if name, err := ask(context.Background(), l, opt, "WHOAMI"); err != nil || name != nameOf(k) {
+		t.Errorf("the conn works as %q, %v: want %q", name, err, nameOf(k))
 	}
 }
 
-func TestAWrongKeyFailsAlone(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		j := startJudge(t)
-		defer j.stop()
-		limit := rapid.IntRange(1, 3).Draw(t, "limit")
-		cfg := j.config(limit, 1, 0)
-		if rapid.Bool().Draw(t, "recasts") {
-			cfg.Recast = recast
-		}
-		p := pool.New(cfg)
-		for range 5 {
-			var se *resp.ServerError
-			if _, err := p.Group(pool.Key{DB: 99}).Acquire(context.Background()); !errors.As(err, &se) {
-				t.Fatalf("want the server's error, got %v", err)
-			}
-			c, err := p.Acquire(context.Background())
-			if err != nil {
-				t.Fatalf("another key's failure is everybody's: %v", err)
-			}
-			c.Release()
-		}
-		if err := p.Close(context.Background()); err != nil {
-			t.Errorf("close: %v", err)
+// acquireAs lends a conn that works as k.
+func acquireAs(t *testing.T, p *pool.Pool, k pool.Key) *pool.Conn {
+	t.Helper()
+	c, err := p.Group(k).Acquire(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKey(t, c.Lane(), lane.Options{}, k)
+	if c.Key() != k {
+		t.Errorf("the conn says %v: want %v", c.Key(), k)
+	}
+	return c
+}
+
+func TestAConnThatCannotBeRecastIsReplaced(t *testing.T) {
+	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		w.broken = true
+		acquireAs(t, p, alice).Release()
+		acquireAs(t, p, bob).Release()
+		if st := p.Stats(); st.Dials != 2 || st.Recasts != 0 || st.LastDialError != nil {
+			t.Errorf("%+v", st)
 		}
 	})
 }
 
-func TestARecastThatHangsEndsWithThePool(t *testing.T) {
-	inBubble(t, func(cfg *pool.Config) {
-		cfg.Max = 1
-		cfg.Recast = func(ctx context.Context, _ *lane.Lane, _, _ pool.Key) error {
-			<-ctx.Done()
-			return ctx.Err()
+func TestAWrongPasswordFailsAlone(t *testing.T) {
+	for limit := 1; limit <= 3; limit++ { // with few slots conns are recast, with more they are dialed
+		inTown(t, limit, nil, func(t *testing.T, w *town, p *pool.Pool) {
+			shareAs(t, p, alice)
+			for _, k := range []pool.Key{mallory, {User: "alice", DB: 99}} {
+				var wg sync.WaitGroup
+				for range 5 {
+					wg.Go(func() {
+						var se *resp.ServerError
+						if _, err := p.Group(k).Acquire(context.Background()); !errors.As(err, &se) {
+							t.Errorf("got %v, want what the server said", err)
+						}
+						if _, err := p.Group(k).Shared(context.Background()); !errors.As(err, &se) {
+							t.Errorf("got %v, want what the server said", err)
+						}
+					})
+					wg.Go(func() {
+						shareAs(t, p, bob)
+						acquireAs(t, p, alice).Release()
+					})
+				}
+				wg.Wait()
+			}
+			if st := p.Stats(); st.LastDialError != nil || st.Waiting != 0 || len(w.trouble) != 0 {
+				t.Errorf("%+v, trouble %v", st, w.trouble)
+			}
+		})
+	}
+}
+
+func TestAnswersToARecastAreBelieved(t *testing.T) {
+	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		acquireAs(t, p, alice).Release()
+		var se *resp.ServerError
+		if _, err := p.Group(mallory).Acquire(context.Background()); !errors.As(err, &se) {
+			t.Errorf("got %v, want what the server said", err)
 		}
-	}, func(t *testing.T, m *memory, p *pool.Pool) {
-		acquire(t, p).Release()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if _, err := p.Group(pool.Key{DB: 1}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
+		if st := p.Stats(); st.Dials != 1 || st.DialFailures != 0 {
+			t.Errorf("the key was dialed as well: %+v", st)
 		}
-		if st := p.Stats(); st.Dialing != 1 || st.Recasts != 1 {
+	})
+}
+
+func TestGroupsThatAreNotInUseAreForgotten(t *testing.T) {
+	inTown(t, 3, func(c *pool.Config) { c.IdleTimeout = time.Minute }, func(t *testing.T, w *town, p *pool.Pool) {
+		shareAs(t, p, pool.Key{})
+		for i := range 1000 {
+			k := pool.Key{User: "u" + strconv.Itoa(i)}
+			shareAs(t, p, k)
+			acquireAs(t, p, k).Release()
+			if n := p.Stats().Groups; n > 3 {
+				t.Fatalf("%d groups, on 3 slots", n)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		if st := p.Stats(); st.Groups > 1 || st.Idle != 0 || st.Lanes != st.Groups {
+			t.Errorf("long after the last use, but for the zero key's lane: %+v", st)
+		}
+	})
+}
+
+func TestAGroupCanBeUsedForEver(t *testing.T) {
+	inTown(t, 2, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		first := p.Group(alice)
+		twin := p.Group(alice) // no conn yet, so the pool knows neither
+		share := func(g *pool.Group) {
+			t.Helper()
+			l, err := g.Shared(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantKey(t, l, lane.Options{Reserved: true}, alice)
+		}
+		for range 3 {
+			share(first)
+			if p.Group(alice) != first {
+				t.Error("a key in use got another group")
+			}
+			share(twin)
+			if l := first.Pick(pool.Any); l == nil || l != twin.Pick(pool.Any) {
+				t.Error("two groups of one key have different lanes")
+			}
+			shareAs(t, p, bob)
+			shareAs(t, p, carol)
+			if first.Pick(pool.Any) != nil || twin.Pick(pool.Any) != nil {
+				t.Error("a group has a lane that is another's now")
+			}
+			first, twin = twin, first
+		}
+	})
+}
+
+func TestARecastThatHangsEndsWithThePoolsUse(t *testing.T) {
+	end := map[string]func(p *pool.Pool) error{
+		"Close": func(p *pool.Pool) error { return p.Close(context.Background()) },
+		"Close in haste": func(p *pool.Pool) error {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if err := p.Close(ctx); err != context.Canceled {
+				return err
+			}
+			return nil
+		},
+		"Suspend": func(p *pool.Pool) error {
+			p.Suspend(time.Minute)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return nil
+		},
+	}
+	for name, end := range end {
+		inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+			acquireAs(t, p, alice).Release()
+			w.shut(true)
+			w.late = time.Second
+			got := make(chan error, 1)
+			go func() {
+				_, err := p.Group(bob).Acquire(context.Background())
+				got <- err
+			}()
+			synctest.Wait()
+			if st := p.Stats(); w.before() != 1 || st.Dialing != 1 || st.Waiting != 1 {
+				t.Errorf("%s: %+v", name, st)
+			}
+			if err := end(p); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if w.before() != 0 {
+				t.Errorf("%s did not wait for it", name)
+			}
+			if err := <-got; !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrSuspended) {
+				t.Errorf("%s: a waiter got %v", name, err)
+			}
+			synctest.Wait()
+			if !p.Empty() {
+				t.Errorf("%s: it is not over", name)
+			}
+		})
+	}
+}
+
+func TestARekeyedConnGoesToItsNewGroup(t *testing.T) {
+	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		c := acquireAs(t, p, alice)
+		if err := become(context.Background(), c.Lane(), alice, bob); err != nil {
+			t.Fatal(err)
+		}
+		c.Rekey(bob)
+		if c.Key() != bob {
+			t.Errorf("the conn says %v", c.Key())
+		}
+		var r record
+		r.line(t, p, "A1", "B1")
+		c.Release()
+		r.want(t, "A1", "B1")
+		acquireAs(t, p, bob).Release()
+		if st := p.Stats(); st.Recasts != 2 || st.Dials != 1 || st.Groups != 1 {
 			t.Errorf("%+v", st)
 		}
+		c.Rekey(carol) // it is not held any more
+		acquireAs(t, p, bob).Release()
+		if st := p.Stats(); st.Recasts != 2 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestASecondReleaseTakesTheConnFromNobody(t *testing.T) {
+	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		first := acquireAs(t, p, alice)
+		first.Release()
+		second := acquireAs(t, p, alice)
+		first.Release()
+		first.Destroy("twice")
+		var r record
+		r.line(t, p, "B1")
+		wantKey(t, second.Lane(), lane.Options{}, alice)
+		if st := p.Stats(); st.Dedicated != 1 || st.Waiting != 1 {
+			t.Errorf("%+v", st)
+		}
+		second.Release()
+		r.want(t, "B1")
 	})
 }

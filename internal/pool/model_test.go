@@ -1,15 +1,12 @@
 package pool_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,23 +41,25 @@ func startJudge(t *rapid.T) *judge {
 		t.Fatal(err)
 	}
 	j := &judge{listener: listener, conns: map[net.Conn]struct{}{}}
-	j.done.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			n := j.open.Add(1)
-			for {
-				peak := j.peak.Load()
-				if n <= peak || j.peak.CompareAndSwap(peak, n) {
-					break
-				}
-			}
-			j.done.Go(func() { j.serve(conn) })
-		}
-	})
+	j.done.Go(j.accept)
 	return j
+}
+
+func (j *judge) accept() {
+	for {
+		conn, err := j.listener.Accept()
+		if err != nil {
+			return
+		}
+		n := j.open.Add(1)
+		for {
+			peak := j.peak.Load()
+			if n <= peak || j.peak.CompareAndSwap(peak, n) {
+				break
+			}
+		}
+		j.done.Go(func() { j.serve(conn) })
+	}
 }
 
 func (j *judge) stop() {
@@ -85,48 +84,7 @@ func (j *judge) serve(conn net.Conn) {
 		_, _ = io.WriteString(conn, "-ERR max number of clients reached\r\n")
 		return
 	}
-	db, in := "0", bufio.NewReader(conn)
-	for {
-		args, err := readCommand(in)
-		if err != nil {
-			return
-		}
-		reply := "+OK\r\n"
-		switch {
-		case args[0] == "SELECT" && args[1] == wrongDB:
-			reply = "-ERR DB index is out of range\r\n"
-		case args[0] == "SELECT":
-			db = args[1]
-		case args[0] == "PING":
-			reply = "+" + db + "\r\n"
-		}
-		if _, err := io.WriteString(conn, reply); err != nil {
-			return
-		}
-	}
-}
-
-// wrongDB is a database that the judge does not have.
-const wrongDB = "99"
-
-// readCommand reads one command, of arguments without line breaks.
-func readCommand(in *bufio.Reader) ([]string, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return nil, err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(line)[1:])
-	args := make([]string, n)
-	for i := range args {
-		if _, err = in.ReadString('\n'); err != nil {
-			return nil, err
-		}
-		if line, err = in.ReadString('\n'); err != nil {
-			return nil, err
-		}
-		args[i] = strings.TrimSpace(line)
-	}
-	return args, err
+	talk(conn)
 }
 
 // kill ends one connection from the server's side.
@@ -143,39 +101,30 @@ func (j *judge) config(limit, lanes, minIdle int) pool.Config {
 	dial := &wire.Config{Network: "tcp", Addr: j.listener.Addr().String(), Protocol: 2, ConnectTimeout: 5 * time.Second, LingerLimit: 5 * time.Second}
 	return pool.Config{
 		Addr: dial.Addr,
-		Dial: func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
-			as := *dial
-			as.DB = key.DB
-			return wire.Dial(ctx, cut, &as)
-		},
+		Dial: dialAs(dial), Recast: become,
 		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: 5 * time.Second},
 		Max:  limit, Lanes: lanes, MinIdle: minIdle, WaitTimeout: 5 * time.Second, IdleTimeout: 20 * time.Millisecond,
 		MaxLifetime: 60 * time.Millisecond, DialParallel: 4, DialRate: 100_000, BackoffBase: time.Millisecond, BackoffCap: 4 * time.Millisecond,
 	}
 }
 
-// recast makes a conn one of another database.
-func recast(ctx context.Context, l *lane.Lane, _, to pool.Key) error {
-	frame, err := l.Do(ctx, []any{"SELECT", to.DB}, lane.Options{})
-	if err == nil && frame[0] == '-' {
-		return resp.NewServerError(strings.TrimSpace(string(frame[1:])))
+// keys are those of the model, the zero key among them, and one that the server refuses.
+var keys = []pool.Key{{}, {DB: 1}, {User: "alice"}, {User: "alice", DB: 2}, {User: "bob", Proto: 3}, {User: "mallory"}}
+
+// errStranger tells of a conn that works as somebody else.
+var errStranger = errors.New("the conn works as somebody else")
+
+// works checks that a conn is what was asked for.
+func works(ctx context.Context, l *lane.Lane, opt lane.Options, k pool.Key) error {
+	name, err := ask(ctx, l, opt, "WHOAMI")
+	if err == nil && name != nameOf(k) {
+		err = fmt.Errorf("%w: %s, not %s", errStranger, name, nameOf(k))
 	}
 	return err
 }
 
-// errWrongKey is a conn of another key than the one that was asked for.
-var errWrongKey = errors.New("a conn of another key was handed out")
-
-// rightKey checks that a reply to PING came over a conn of the key.
-func rightKey(key pool.Key, frame []byte, err error) error {
-	if err == nil && string(frame) != fmt.Sprintf("+%d\r\n", key.DB) {
-		return fmt.Errorf("%w: %q came from one of %d", errWrongKey, frame, key.DB)
-	}
-	return err
-}
-
-// use is one random use of a pool, by one of so many keys.
-func use(p *pool.Pool, r *rand.Rand, keys int) error {
+// use is one random use of a pool. Some groups are kept, others looked up anew.
+func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(20_000))*time.Microsecond)
 	if r.IntN(2) == 0 {
 		cancel()
@@ -190,19 +139,20 @@ func use(p *pool.Pool, r *rand.Rand, keys int) error {
 		}
 		return err
 	}
-	key := pool.Key{DB: r.IntN(keys)}
-	g := p.Group(key)
+	i := r.IntN(len(keys))
+	k, g := keys[i], kept[i]
 	if r.IntN(2) == 0 {
-		l, opt := g.Pick(pool.Any), lane.Options{Owner: g}
-		if l == nil {
-			var err error
-			if l, err = g.Shared(ctx); err != nil {
-				return err
-			}
-			opt = lane.Options{Reserved: true}
+		g = p.Group(k)
+	}
+	if r.IntN(2) == 0 {
+		if l := g.Pick(pool.Any); l != nil {
+			return works(ctx, l, lane.Options{Owner: g.Owner()}, k)
 		}
-		frame, err := l.Do(ctx, ping, opt)
-		return rightKey(key, frame, err)
+		l, err := g.Shared(ctx)
+		if err != nil {
+			return err
+		}
+		return works(ctx, l, lane.Options{Reserved: true}, k)
 	}
 	acquire := g.Acquire
 	if r.IntN(8) == 0 {
@@ -212,18 +162,19 @@ func use(p *pool.Pool, r *rand.Rand, keys int) error {
 	if err != nil {
 		return err
 	}
-	frame, err := c.Lane().Do(ctx, ping, lane.Options{})
-	if err = rightKey(key, frame, err); err == nil && r.IntN(8) == 0 {
-		other := pool.Key{DB: r.IntN(keys)}
-		if recast(ctx, c.Lane(), key, other) != nil {
-			c.Destroy("its key is not known")
-			return nil
+	if err = works(ctx, c.Lane(), lane.Options{}, k); err == nil && r.IntN(8) == 0 {
+		if to := keys[r.IntN(len(keys))]; become(ctx, c.Lane(), k, to) == nil {
+			c.Rekey(to)
+		} else {
+			c.Destroy("nobody knows as whom it works")
 		}
-		c.Rekey(other)
 	}
 	switch {
 	case r.IntN(8) == 0:
 		c.Destroy("by chance")
+	case r.IntN(8) == 0:
+		c.Release()
+		c.Release()
 	default:
 		c.Release()
 	}
@@ -242,16 +193,18 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		uses := rapid.IntRange(1, 30).Draw(t, "uses")
 		resize := rapid.IntRange(0, 6).Draw(t, "resize")
 		closeEarly := rapid.Bool().Draw(t, "close early")
-		keys := rapid.IntRange(1, 5).Draw(t, "keys")
-		recasts := rapid.Bool().Draw(t, "recasts")
 
 		j := startJudge(t)
 		defer j.stop()
 		cfg := j.config(limit, lanes, minIdle)
-		if recasts {
-			cfg.Recast = recast
+		if !rapid.Bool().Draw(t, "recast") {
+			cfg.Recast = nil
 		}
 		p := pool.New(cfg)
+		var kept []*pool.Group
+		for _, k := range keys {
+			kept = append(kept, p.Group(k))
+		}
 		var wg sync.WaitGroup
 		var unexpected atomic.Value
 		for i := range callers {
@@ -259,8 +212,9 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
 				for range uses {
 					var we *wire.Error
-					err := use(p, r, keys)
-					if err != nil && !errors.As(err, &we) && !errors.Is(err, lane.ErrDraining) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrSuspended) {
+					var se *resp.ServerError
+					err := use(p, kept, r)
+					if err != nil && !errors.As(err, &we) && !errors.As(err, &se) && !errors.Is(err, lane.ErrDraining) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrSuspended) {
 						unexpected.Store(err.Error())
 					}
 				}
@@ -300,7 +254,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		if peak := j.peak.Load(); peak > int64(most) {
 			t.Errorf("%d sockets at peak: want %d at most", peak, most)
 		}
-		if st := p.Stats(); st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Subscribed+st.Closing+st.Waiting != 0 {
+		if st := p.Stats(); st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Subscribed+st.Closing+st.Waiting+st.Groups != 0 {
 			t.Errorf("after Close: %+v", st)
 		}
 	})

@@ -1,10 +1,6 @@
 package pool
 
-import (
-	"context"
-
-	"github.com/seed-2b0d76a6/respool/internal/lane"
-)
+import "github.com/seed-2b0d76a6/respool/internal/lane"
 
 // Weight is what a command puts on a lane.
 type Weight uint8
@@ -21,11 +17,14 @@ const (
 // next one: writes and reads that carry many commands cost least.
 const packed = 1024
 
+// Pick is Group.Pick for the zero key.
+func (p *Pool) Pick(w Weight) *lane.Lane { return p.zero.Pick(w) }
+
 // Pick chooses a lane for one command: the first on which less than packed is
 // due, else the one with the fewest replies due, and of lanes for large ones
 // always that. It takes no lock; nil means that there is no open lane and that
-// Shared has to be asked. Requests on the lane have to name the group as lane.Options.Owner:
-// it may be another one's by then.
+// Shared has to be asked. Requests on the lane have to name Owner in their options: it may be
+// another group's by then.
 func (g *Group) Pick(w Weight) *lane.Lane {
 	lanes := *g.view.Load()
 	most, apart := packed, false
@@ -45,7 +44,13 @@ func (g *Group) Pick(w Weight) *lane.Lane {
 			}
 		}
 	}
-	if best != nil && (apart || least >= most) && g.mayGrow.Load() {
+	if best == nil {
+		if heir := g.heir.Load(); heir != nil {
+			return heir.Pick(w)
+		}
+		return nil
+	}
+	if (apart || least >= most) && g.mayGrow.Load() {
 		g.grow(least >= most)
 	}
 	return best
@@ -55,18 +60,11 @@ func (g *Group) Pick(w Weight) *lane.Lane {
 // or because there is but one, and large replies want one apart. That lane may
 // be on its way.
 func (g *Group) grow(busy bool) {
-	p := g.p
+	p := g.pool
 	p.mu.Lock()
-	if g.mayGrow.Load() && !p.closed && (busy || len(g.lanes)+g.laneWanted < 2) {
+	if g.mayGrow.Load() && !p.closed && (busy || g.count[shared]+g.laneWanted < 2) {
 		g.laneWanted++
 		p.serveLocked()
 	}
 	p.unlock()
 }
-
-// Pick chooses among the lanes of the zero key.
-func (p *Pool) Pick(w Weight) *lane.Lane { return p.base.Pick(w) }
-
-// Shared waits for a lane of the zero key where none is open. The lane carries
-// a reservation for one request.
-func (p *Pool) Shared(ctx context.Context) (*lane.Lane, error) { return p.base.Shared(ctx) }

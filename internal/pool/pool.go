@@ -2,10 +2,12 @@
 // counts every socket from before its dial until the server has closed its
 // side; its lanes are shared by all callers, its dedicated conns are lent to
 // one at a time, and those who wait are served in order by direct hand-off.
+// Within the one bound, conns work for several keys: users, databases and
+// protocols, which take turns where there are not enough conns for all.
 // It knows nothing of commands, nor of which node is the right one.
 //
-// A pool owns its dials, its timers and its lanes; all have ended when Close
-// returns.
+// A pool owns its dials, its recasts, its timers and its lanes; all have ended
+// when Close returns.
 package pool
 
 import (
@@ -28,17 +30,19 @@ var (
 // Config of a pool. Every field is set: defaults are the client's.
 type Config struct {
 	Addr string
-	// Dial makes a connection under ctx; the end of cut cuts short what it
-	// still does to leave nothing behind after it failed.
+	// Dial makes a connection of a key under ctx; the end of cut cuts short
+	// what it still does to leave nothing behind after it failed.
 	Dial func(ctx, cut context.Context, key Key) (*wire.Conn, error)
-	// Recast makes a conn on which nothing is due one of another key, bounded by
-	// ctx. After an error the conn is closed. nil: such conns are closed, and others dialed.
+	// Recast turns a clean conn, which nobody else uses and on which nothing is
+	// due, into one of another key, and leaves nothing due. ctx ends with
+	// Suspend and Close. After an error the conn is closed. nil: conns are
+	// never recast, but closed, and others dialed in their place.
 	Recast func(ctx context.Context, l *lane.Lane, from, to Key) error
 	Lane   lane.Config // OnDead and OnClosed are the pool's
 
 	Max         int // sockets
-	Lanes       int // shared ones among them, at most
-	MinIdle     int // dedicated ones kept ready
+	Lanes       int // shared ones among them, at most, of each key
+	MinIdle     int // dedicated ones kept ready, of the zero key
 	MaxWaiters  int // 0: no limit
 	WaitTimeout time.Duration
 	IdleTimeout time.Duration // 0: never
@@ -65,13 +69,13 @@ const (
 	idle
 	dedicated
 	subscribed
-	turning // being made one of another key
+	recasting // becomes one of another key
 	closing
 	classes
 )
 
 func (c class) String() string {
-	return [...]string{"lane", "idle", "dedicated", "subscription", "turning", "closing"}[c]
+	return [...]string{"lane", "idle", "dedicated", "subscription", "idle", "closing"}[c]
 }
 
 // Pool is the set of connections to one node.
@@ -80,21 +84,27 @@ type Pool struct {
 	cut    context.Context // ends when lingering is no longer wanted
 	cutNow context.CancelFunc
 
-	base  *Group   // of the zero key
-	byKey sync.Map // Key -> *Group, of those in groups but base
+	zero Group // of the zero key
 
 	mu         sync.Mutex
 	max        int
-	members    map[*lane.Lane]*Conn
+	members    map[*lane.Lane]*member
 	count      [classes]int    // members by class
-	groups     []*Group        // base, and those that have or want something
-	dials      context.Context // of all dials since the last Suspend
+	groups     map[Key]*Group  // those in use, and zero
+	lanes      []*member       // class shared, of all groups, those that drain included
+	stack      []*member       // class idle, of all groups, the last one used on top
+	dials      context.Context // of all dials and recasts since the last Suspend
 	cancel     context.CancelFunc
 	dialing    int
+	recasters  int             // goroutines that recast
 	probing    int             // sockets of Probe
-	turns      int             // conns being recast
 	dialsSince time.Time       // when dialing was 0 last
 	watchers   []chan struct{} // closed at the next change, for Warm
+	laneLine   []*Group        // those with lane waiters, in the order of their first ones
+	waitConn   waitQueue       // of all groups
+	waiting    int             // for lanes and conns, of all groups
+	needs      []*waiter       // room for needsLocked
+	pass       uint64          // tells one look at all groups from the next
 	waiters    sync.Pool       // of *waiter
 	expiry     *time.Timer     // of those who wait too long
 	expiring   bool            // expiry is set
@@ -124,13 +134,13 @@ type counters struct {
 
 // New makes a pool; it dials nothing.
 func New(cfg Config) *Pool {
-	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*Conn{}, empty: make(chan struct{})}
+	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*member{}, empty: make(chan struct{})}
+	p.zero.init(p, Key{})
+	p.groups = map[Key]*Group{}
+	p.enlistLocked(&p.zero)
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
 	p.cut, p.cutNow = context.WithCancel(context.Background())
-	p.base = newGroup(p, Key{})
-	p.base.listed = true
-	p.groups = []*Group{p.base}
 	p.backoff.init(&cfg)
 	p.mu.Lock()
 	p.startReaperLocked()
@@ -145,16 +155,33 @@ func (p *Pool) usedLocked() int { return len(p.members) + p.dialing + p.probing 
 func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
 
 // moveLocked changes a member's class.
-func (p *Pool) moveLocked(c *Conn, to class) {
+func (p *Pool) moveLocked(c *member, to class) {
 	p.count[c.class]--
+	c.group.count[c.class]--
+	c.group.count[to]++
 	if to == closing {
 		c.was = c.class
 	}
 	c.class = to
 	p.count[to]++
+	if to == closing {
+		p.forgetLocked(c.group)
+	}
 }
 
-// Stats is the state of a pool at one moment, and what it counted so far.
+// Shared is Group.Shared for the zero key.
+func (p *Pool) Shared(ctx context.Context) (*lane.Lane, error) { return p.zero.Shared(ctx) }
+
+// Acquire is Group.Acquire for the zero key.
+func (p *Pool) Acquire(ctx context.Context) (*Conn, error) { return p.zero.Acquire(ctx) }
+
+// AcquireSubscriber is Group.AcquireSubscriber for the zero key.
+func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
+	return p.zero.AcquireSubscriber(ctx)
+}
+
+// Stats is the state of a pool at one moment, and what it counted so far. A
+// conn that is recast counts as dialing.
 type Stats struct {
 	Addr                                     string
 	Max, Dialing, Lanes, Idle, Dedicated     int
@@ -173,26 +200,28 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	s := p.statistic
 	due := 0
-	for _, g := range p.groups {
-		for _, c := range g.lanes {
-			due += max(0, c.lane.Depth())
-		}
+	for _, c := range p.lanes {
+		due += max(0, c.lane.Depth())
+	}
+	groups := len(p.groups)
+	if !p.zero.usedLocked() {
+		groups--
 	}
 	return Stats{
-		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.probing + p.count[turning], Lanes: p.count[shared], Idle: p.count[idle],
+		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[recasting] + p.probing, Lanes: p.count[shared], Idle: p.count[idle],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.waitingLocked(), RepliesDue: due,
+		Waiting: p.waiting, RepliesDue: due, Groups: groups,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
 		Waits: s.waits, WaitsInVain: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
-		Leaks: s.leaks, Recasts: s.recasts, Groups: len(p.groups), LastDialError: p.backoff.last,
+		Leaks: s.leaks, Recasts: s.recasts, LastDialError: p.backoff.last,
 	}
 }
 
 // stateLocked describes the pool for errors.
 func (p *Pool) stateLocked() string {
 	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
-		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing+p.count[turning], p.count[closing],
-		p.waitingLocked())
+		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing+p.count[recasting],
+		p.count[closing], p.waiting)
 	if p.dialing > 0 {
 		s += fmt.Sprintf("; dialing for %v", time.Since(p.dialsSince).Round(time.Millisecond))
 	}

@@ -18,7 +18,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if c := p.base.openLaneLocked(); c != nil {
+	if c := p.openLaneLocked(&p.zero); c != nil {
 		p.mu.Unlock()
 		if frame, err := c.lane.Do(ctx, args, lane.Options{}); err == nil || ctx.Err() != nil {
 			return frame, err

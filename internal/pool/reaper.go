@@ -50,49 +50,43 @@ func (p *Pool) reap(every time.Duration) {
 }
 
 // reapIdleLocked closes conns that were idle or lived too long, the oldest
-// first, and keeps MinIdle of the former.
+// first, and keeps MinIdle of the former, of the zero key.
 func (p *Pool) reapIdleLocked(now time.Time) {
-	for _, g := range p.groups {
-		spare := len(g.stack)
-		if g == p.base {
-			spare -= p.cfg.MinIdle
-		}
-		g.reapIdleLocked(now, spare)
-	}
-}
-
-func (g *Group) reapIdleLocked(now time.Time, spare int) {
-	p := g.p
-	kept := g.stack[:0]
-	for _, c := range g.stack {
+	kept := p.stack[:0]
+	for _, c := range p.stack {
+		spare := c.group != &p.zero || p.zero.count[idle] > p.cfg.MinIdle
 		switch {
 		case c.expired(now):
 			p.closeLocked(c, "maximum lifetime")
-			spare--
-		case spare > 0 && p.cfg.IdleTimeout > 0 && now.Sub(c.idleSince) > p.cfg.IdleTimeout:
+		case spare && p.cfg.IdleTimeout > 0 && now.Sub(c.idleSince) > p.cfg.IdleTimeout:
 			p.closeLocked(c, "idle timeout")
-			spare--
 		default:
 			kept = append(kept, c)
 		}
 	}
-	clear(g.stack[len(kept):])
-	g.stack = kept
+	clear(p.stack[len(kept):])
+	p.stack = kept
 }
 
-// reapLanesLocked renews lanes whose lifetime is over, one a round. The last
-// open one is replaced before it drains, where there is a slot for that.
+// reapLanesLocked renews lanes whose lifetime is over, one a round of each
+// group. The last open one is replaced before it drains, where there is a slot
+// for that. Unused lanes are closed, but for the zero key's: other keys may
+// never be used again.
 func (p *Pool) reapLanesLocked(now time.Time) {
-	for _, c := range p.lanesLocked() {
-		if c.draining || !c.expired(now) {
-			continue
-		}
-		if g := c.group; g.openLanesLocked() == 1 && p.usedLocked() < p.max {
-			g.laneWanted = max(g.laneWanted, 1)
-		} else {
+	p.pass++
+	for _, c := range p.lanes {
+		g := c.group
+		switch {
+		case c.draining:
+		case g != &p.zero && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.lane.UsedAt()) > p.cfg.IdleTimeout:
+			p.drainLocked(c, "idle timeout")
+		case g.pass == p.pass || !c.expired(now):
+		case g.open == 1 && p.usedLocked() < p.max:
+			g.pass, g.laneWanted = p.pass, max(g.laneWanted, 1)
+		default:
+			g.pass = p.pass
 			p.drainLocked(c, "maximum lifetime")
 		}
-		return
 	}
 }
 
@@ -118,25 +112,32 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 	if p.cfg.HealthCheck <= 0 {
 		return
 	}
-	due := func(c *Conn) bool {
+	due := func(c *member) bool {
 		return now.Sub(c.lane.UsedAt()) >= p.cfg.HealthCheck && now.Sub(c.checkedAt) >= p.cfg.HealthCheck
 	}
-	for _, c := range p.members {
-		switch {
-		case !due(c):
-		case c.class == shared && !c.draining:
+	for _, c := range p.lanes {
+		if !c.draining && due(c) {
 			c.checkedAt = now
 			go ping(c.lane)
-		case c.class == idle && p.lentLocked() < p.maxLentLocked():
-			c.checkedAt = now
-			c.group.dropLocked(c)
-			p.lendLocked(c, dedicated)
-			go func() {
-				ping(c.lane)
-				c.Release()
-			}()
 		}
 	}
+	kept := p.stack[:0]
+	for _, c := range p.stack {
+		if !due(c) || p.lentLocked() >= p.maxLentLocked() {
+			kept = append(kept, c)
+			continue
+		}
+		c.checkedAt = now
+		p.lendLocked(c, dedicated)
+		go func() {
+			ping(c.lane)
+			p.mu.Lock()
+			p.returnLocked(c, "")
+			p.unlock()
+		}()
+	}
+	clear(p.stack[len(kept):])
+	p.stack = kept
 }
 
 func ping(l *lane.Lane) {

@@ -9,7 +9,9 @@ func (p *Pool) Renew() {
 	if p.closed || p.suspended {
 		return
 	}
-	p.closeIdleLocked(why)
+	for len(p.stack) > 0 {
+		p.closeLocked(p.takeOldestLocked(), why)
+	}
 	for _, c := range p.members {
 		switch c.class {
 		case shared:

@@ -1,115 +1,213 @@
 package pool
 
-import (
-	"slices"
-	"time"
-)
-
 // serveLocked is the pool's whole policy. It is called after every change and
-// brings the pool to rest: conns go to those who wait, dials begin where they
-// are needed and allowed, idle conns of one key become those of another, lanes drain where
-// their slot is needed, and what is over the bound closes.
+// brings the pool to rest: conns go to those who wait, dials and recasts begin
+// where they are needed and allowed, lanes drain where their slot is needed for
+// others, and what is over the bound closes.
 //
 // The rules: with two slots or more, one is kept for a lane, so that lent
-// conns never starve the shared ones, and the two queues of a group do not touch. With
-// one slot all callers take turns, in the order they came; and so do groups that have
-// more work than there are slots.
+// conns never starve the shared ones. Whoever waits longest is seen to first,
+// of whichever group. What there is goes to him by the way that costs others
+// least: an open lane or an idle conn of his key, a free slot, an idle conn of
+// another key, a lane of another key. So groups take turns where there are not
+// enough slots for all, and a lane serves at least those who wait for it when
+// it opens. With one slot the two kinds of callers of one group take turns as
+// well, in the order they came.
 func (p *Pool) serveLocked() {
 	if p.closed || p.suspended {
-		for _, g := range p.groups {
-			g.mayGrow.Store(false)
-		}
-		p.tidyLocked()
+		p.growNoneLocked()
 		return
 	}
-	for p.serveWaitersLocked() {
-	}
+	p.serveLanesLocked()
+	left, spare := p.serveNeedsLocked(p.needsLocked())
 	p.shrinkLocked()
-	p.recastLocked()
-	p.drainForWaitersLocked()
-	p.dialLocked()
-	room := p.usedLocked() < p.max && p.backoff.failures == 0
+	p.takeAwayLocked(left, spare)
+	p.dialWishesLocked()
+	p.allowGrowthLocked()
+}
+
+// growNoneLocked keeps callers without the lock from asking for lanes.
+func (p *Pool) growNoneLocked() {
 	for _, g := range p.groups {
-		g.mayGrow.Store(room && len(g.lanes)+g.laneWanted < p.cfg.Lanes)
-	}
-	if len(p.groups) > 1 {
-		p.tidyLocked()
+		g.mayGrow.Store(false)
 	}
 }
 
-func (p *Pool) serveWaitersLocked() (served bool) {
-	for _, g := range p.byAgeLocked() {
-		for g.serveLaneWaitersLocked() || g.serveConnWaitersLocked() {
-			served = true
+// allowGrowthLocked tells callers without the lock whether to ask for lanes.
+func (p *Pool) allowGrowthLocked() {
+	room := p.usedLocked() < p.max && p.backoff.failures == 0
+	for _, c := range p.lanes {
+		g := c.group
+		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes; may != g.mayGrow.Load() {
+			g.mayGrow.Store(may)
 		}
 	}
-	return served
 }
 
-// turn reports whether w is the next one where all share one slot.
+// serveLanesLocked lets those in who wait for a lane that is open.
+func (p *Pool) serveLanesLocked() {
+	if len(p.laneLine) == 0 {
+		return
+	}
+	for _, c := range p.lanes {
+		if !c.draining && c.group.waitLane.n > 0 {
+			p.serveLaneLocked(c.group)
+		}
+	}
+}
+
+// serveLaneLocked lets the lane waiters of a group in.
+func (p *Pool) serveLaneLocked(g *Group) {
+	c := p.openLaneLocked(g)
+	if c == nil {
+		return
+	}
+	for g.waitLane.n > 0 && p.turn(g.waitLane.first) && c.lane.Reserve() {
+		p.grantLocked(g.waitLane.first, grant{conn: c})
+	}
+}
+
+// turn reports whether nobody of the same group waits longer for a conn than w
+// waits for a lane, where both kinds share one slot.
 func (p *Pool) turn(w *waiter) bool {
 	if p.max > 1 {
 		return true
 	}
-	for _, q := range p.queuesLocked() {
-		if q.first != nil && q.first.seq < w.seq {
+	for x := p.waitConn.first; x != nil && x.seq < w.seq; x = x.next {
+		if x.group == w.group {
 			return false
 		}
 	}
 	return true
 }
 
-// idleTurn reports whether the group may use a conn of its own that is idle: not where callers
-// of another group have waited longer and get nothing else.
-func (g *Group) idleTurn(w *waiter) bool {
-	p := g.p
-	if len(p.groups) == 1 || p.usedLocked() < p.max {
+// needsLocked lists those for whom a conn has to be found, in order: of the
+// groups without an open lane their first lane waiters, of those who want a
+// conn for themselves as many as may have one.
+func (p *Pool) needsLocked() []*waiter {
+	p.needs = p.needs[:0]
+	if p.waiting == 0 {
+		return nil
+	}
+	line, conn, free := p.laneLine, p.waitConn.first, p.maxLentLocked()-p.lentLocked()
+	for len(p.needs) < 2*p.max { // one for each slot, and for each conn that is on its way
+		for len(line) > 0 && line[0].open > 0 {
+			line = line[1:]
+		}
+		if free <= 0 {
+			conn = nil
+		}
+		switch {
+		case len(line) > 0 && (conn == nil || p.before(line[0].waitLane.first, conn)):
+			p.needs = append(p.needs, line[0].waitLane.first)
+			line = line[1:]
+		case conn != nil:
+			p.needs = append(p.needs, conn)
+			conn = conn.next
+			free--
+		default:
+			return p.needs
+		}
+	}
+	return p.needs
+}
+
+// before says which of two waiters, for a lane and for a conn, comes first. A
+// group that waits alone opens its lane first, as that serves many.
+func (p *Pool) before(forLane, forConn *waiter) bool {
+	if p.max > 1 && forLane.group.waiting == p.waiting {
 		return true
 	}
-	spare := len(g.stack)
-	for _, h := range p.groups {
-		if h != g && h.oldest() < w.seq {
-			spare -= max(h.missingLocked(), 0)
-		}
-	}
-	return spare > 0
+	return forLane.seq < forConn.seq
 }
 
-func (g *Group) serveLaneWaitersLocked() bool {
-	p := g.p
-	if g.waitLane.n == 0 || !p.turn(g.waitLane.first) {
-		return false
-	}
-	c := g.openLaneLocked()
-	if c == nil {
-		if !g.idleTurn(g.waitLane.first) {
-			return false
+// serveNeedsLocked gives what there is to those who need it. It returns those
+// for whom there was nothing, in order, and how many conns are on their way to
+// groups that do not need them.
+func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
+	left, spare = needs[:0], p.dialing+p.count[recasting]
+	p.pass++
+	free, ending := p.max-p.usedLocked(), p.count[closing]
+	for _, w := range needs {
+		g := w.group
+		if g.pass != p.pass {
+			g.pass, g.covered = p.pass, g.comingLocked()
 		}
-		if c = g.popLocked(); c == nil {
-			return false
+		if p.takeOwnLocked(w) {
+			continue
 		}
-		g.shareLocked(c)
+		if g.covered > 0 {
+			g.covered--
+			spare--
+			continue
+		}
+		if free > 0 && p.dialLocked(g) {
+			free--
+			continue
+		}
+		c := p.strangerLocked(g)
+		switch {
+		case free > 0 && p.dialing >= p.cfg.DialParallel:
+			free-- // is dialed into when one of those under way is there
+			left = append(left, w)
+		case c == nil || free < 0:
+			left = append(left, w)
+		case p.cfg.Recast != nil:
+			p.recastLocked(c, g)
+		default:
+			if free == 0 && ending <= 0 {
+				p.closeIdleLocked(c, "its slot is needed for another key")
+			}
+			ending--
+			left = append(left, w)
+		}
 	}
-	served := false
-	for g.waitLane.n > 0 && p.turn(g.waitLane.first) && c.lane.Reserve() {
-		p.grantLocked(&g.waitLane, grant{conn: c})
-		served = true
-	}
-	return served
+	return left, spare
 }
 
-func (g *Group) serveConnWaitersLocked() bool {
-	p := g.p
-	if g.waitConn.n == 0 || !p.turn(g.waitConn.first) || p.lentLocked() >= p.maxLentLocked() || !g.idleTurn(g.waitConn.first) {
+// takeOwnLocked gives an idle conn of its key to w.
+func (p *Pool) takeOwnLocked(w *waiter) bool {
+	if w.group.count[idle] == 0 {
 		return false
 	}
-	c := g.popLocked()
+	c := p.popLocked(w.group)
 	if c == nil {
 		return false
 	}
-	p.lendLocked(c, g.waitConn.first.want)
-	p.grantLocked(&g.waitConn, grant{conn: c})
+	if w.want == shared {
+		p.shareLocked(c)
+		p.serveLaneLocked(c.group)
+		return true
+	}
+	p.lendLocked(c, w.want)
+	p.grantLocked(w, grant{conn: c})
 	return true
+}
+
+// serveGroupLocked gives a conn that was made for a group to the first of its
+// own waiters, though others may wait longer. Those for whom it was made may
+// have left: if it went from group to group after the longest wait each time,
+// and all left early, nobody would ever be served.
+func (p *Pool) serveGroupLocked(g *Group) {
+	if p.closed || p.suspended || g.waiting == 0 {
+		return
+	}
+	first := g.waitLane.first
+	if g.open > 0 {
+		first = nil
+	}
+	if p.lentLocked() < p.maxLentLocked() {
+		conn := p.waitConn.first
+		for conn != nil && conn.group != g {
+			conn = conn.next
+		}
+		if first == nil || conn != nil && !p.before(first, conn) {
+			first = conn
+		}
+	}
+	if first != nil {
+		p.takeOwnLocked(first)
+	}
 }
 
 // lentLocked is how many conns callers hold for themselves.
@@ -124,147 +222,4 @@ func (p *Pool) minLanesLocked() int {
 		return 1
 	}
 	return 0
-}
-
-// drainForWaitersLocked drains lanes for callers who wait for a conn of their own, or for a lane
-// of another group, when there is no other slot.
-func (p *Pool) drainForWaitersLocked() {
-	if p.usedLocked() < p.max {
-		return
-	}
-	conns, lanes := 0, 0
-	for _, g := range p.groups {
-		if g.waitConn.n > 0 && p.turn(g.waitConn.first) {
-			conns += g.waitConn.n
-		}
-		if len(p.groups) > 1 && g.waitLane.n > 0 && p.turn(g.waitLane.first) && g.openLaneLocked() == nil {
-			lanes++
-		}
-	}
-	conns = max(0, min(conns, p.maxLentLocked()-p.lentLocked()))
-	coming, open := p.dialing+p.count[turning]+p.count[closing], 0
-	for _, c := range p.lanesLocked() {
-		if c.draining {
-			coming++
-		} else {
-			open++
-		}
-	}
-	for n := conns + lanes - coming; n > 0; n-- {
-		if open <= p.minLanesLocked() && lanes == 0 {
-			return
-		}
-		c := p.leastNeededLaneLocked()
-		if c == nil {
-			return // those counted died just now
-		}
-		p.drainLocked(c, "")
-		open--
-	}
-}
-
-// leastNeededLaneLocked is the open lane to be given up: one of the group with the most,
-// with the fewest replies due; where each has one alone, that which was not used for longest.
-func (p *Pool) leastNeededLaneLocked() *Conn {
-	var best *Conn
-	most := 0
-	for _, g := range p.groups {
-		c, n := g.openLaneLocked(), g.openLanesLocked()
-		if c == nil || n < most {
-			continue
-		}
-		if best == nil || n > most || lessNeeded(c, best) {
-			best, most = c, n
-		}
-	}
-	return best
-}
-
-func lessNeeded(a, b *Conn) bool {
-	if x, y := a.lane.Depth() > 0, b.lane.Depth() > 0; x != y {
-		return y
-	}
-	return a.lane.UsedAt().Before(b.lane.UsedAt())
-}
-
-// drainLocked closes a lane for newcomers. When it is empty it becomes an
-// idle conn, or is closed if there is a reason to.
-func (p *Pool) drainLocked(c *Conn, reason string) {
-	c.draining, c.retire = true, reason
-	c.group.publishLocked()
-	p.later = append(p.later, func() { c.lane.Drain(c.drained) })
-}
-
-// drained takes in a lane or a returned conn on which nothing is due any more.
-func (c *Conn) drained() {
-	p := c.pool
-	p.mu.Lock()
-	if c.class != closing {
-		c.draining = false
-		p.settleLocked(c)
-	}
-	p.serveLocked()
-	p.unlock()
-}
-
-// settleLocked makes a clean, unused conn idle, or closes it.
-func (p *Pool) settleLocked(c *Conn) {
-	p.removeLaneLocked(c)
-	now := time.Now()
-	switch {
-	case c.retire != "":
-		p.closeLocked(c, c.retire)
-	case p.closed:
-		p.closeLocked(c, "the client was closed")
-	case p.usedLocked() > p.max:
-		p.closeLocked(c, "over the limit after a resize")
-	case c.expired(now):
-		p.closeLocked(c, "maximum lifetime")
-	default:
-		p.moveLocked(c, idle)
-		c.idleSince = now
-		c.group = c.group.listedLocked()
-		c.group.stack = append(c.group.stack, c)
-	}
-}
-
-func (p *Pool) removeLaneLocked(c *Conn) {
-	g := c.group
-	if i := slices.Index(g.lanes, c); i >= 0 {
-		g.lanes = slices.Delete(g.lanes, i, i+1)
-		g.publishLocked()
-	}
-}
-
-// shrinkLocked closes what is over the bound and not in use.
-func (p *Pool) shrinkLocked() {
-	over := p.usedLocked() - p.count[closing] - p.max
-	if over <= 0 {
-		return
-	}
-	open := 0
-	for _, c := range p.lanesLocked() {
-		if c.draining && c.retire != "" {
-			over--
-		}
-		if !c.draining {
-			open++
-		}
-	}
-	const why = "over the limit after a resize"
-	for ; over > 0; over-- {
-		c := p.oldestIdleLocked(nil)
-		if c == nil {
-			break
-		}
-		p.closeLocked(c, why)
-	}
-	for ; over > 0 && open > p.minLanesLocked(); over-- {
-		c := p.leastNeededLaneLocked()
-		if c == nil {
-			return
-		}
-		p.drainLocked(c, why)
-		open--
-	}
 }

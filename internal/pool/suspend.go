@@ -27,11 +27,11 @@ func (p *Pool) Suspend(limit time.Duration) {
 	p.generation++
 	p.cancel()
 	p.failWaitersLocked(ErrSuspended)
-	for _, g := range p.groups {
-		g.laneWanted = 0
-	}
+	p.wishNothingLocked()
 	p.notifyLocked()
-	p.closeIdleLocked(retirement)
+	for len(p.stack) > 0 {
+		p.closeLocked(p.takeOldestLocked(), retirement)
+	}
 	for _, c := range p.members {
 		if c.class != closing {
 			c.draining, c.retire = true, retirement
@@ -39,8 +39,8 @@ func (p *Pool) Suspend(limit time.Duration) {
 			p.later = append(p.later, func() { c.lane.Retire(c.drained) })
 		}
 	}
-	for _, g := range p.groups {
-		g.publishLocked()
+	for _, c := range p.lanes {
+		p.publishLocked(c.group)
 	}
 	p.cutLaterLocked(limit)
 }

@@ -1,8 +1,10 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -10,6 +12,7 @@ import (
 
 // waiter is a caller that waits for a conn.
 type waiter struct {
+	group *Group
 	want  class // shared, dedicated or subscribed
 	seq   uint64
 	began time.Time  // zero for one that was served at once
@@ -22,7 +25,7 @@ type waiter struct {
 // grant is a conn, handed over, or why there is none. A shared one carries a
 // reservation on its lane.
 type grant struct {
-	conn *Conn
+	conn *member
 	err  error
 }
 
@@ -62,10 +65,67 @@ func (q *waitQueue) remove(w *waiter) bool {
 	return true
 }
 
-// grantLocked ends the wait of the first in q.
-func (p *Pool) grantLocked(q *waitQueue, g grant) {
-	w := q.first
-	q.remove(w)
+// joinLocked puts w, the latest of all, at the end of its line.
+func (p *Pool) joinLocked(w *waiter) {
+	g := w.group
+	p.waiting++
+	g.waiting++
+	if w.want != shared {
+		p.waitConn.push(w)
+		return
+	}
+	if g.waitLane.n == 0 {
+		p.laneLine = append(p.laneLine, g)
+	}
+	g.waitLane.push(w)
+}
+
+// leaveLocked takes w out of its line and reports whether it was still there.
+func (p *Pool) leaveLocked(w *waiter) bool {
+	if !w.listed {
+		return false
+	}
+	g := w.group
+	p.waiting--
+	g.waiting--
+	switch {
+	case w.want != shared:
+		p.waitConn.remove(w)
+	case w != g.waitLane.first:
+		g.waitLane.remove(w)
+	default:
+		i := p.laneTurn(w.seq)
+		g.waitLane.remove(w)
+		p.moveBackLocked(i)
+	}
+	p.forgetLocked(g)
+	return true
+}
+
+// moveBackLocked gives the i-th group of the lane line the place that its first
+// lane waiter of now has.
+func (p *Pool) moveBackLocked(i int) {
+	g := p.laneLine[i]
+	if g.waitLane.n > 0 && (i+1 == len(p.laneLine) || g.waitLane.first.seq < p.laneLine[i+1].waitLane.first.seq) {
+		return
+	}
+	p.laneLine = slices.Delete(p.laneLine, i, i+1)
+	if g.waitLane.n > 0 {
+		p.laneLine = slices.Insert(p.laneLine, p.laneTurn(g.waitLane.first.seq), g)
+	}
+}
+
+// laneTurn is where a group whose first lane waiter has seq stands in the line.
+func (p *Pool) laneTurn(seq uint64) int {
+	i, _ := slices.BinarySearchFunc(p.laneLine, seq, func(g *Group, seq uint64) int {
+		return cmp.Compare(g.waitLane.first.seq, seq)
+	})
+	return i
+}
+
+// grantLocked ends the wait of w.
+func (p *Pool) grantLocked(w *waiter, g grant) {
+	p.leaveLocked(w)
 	p.answerLocked(w, g)
 }
 
@@ -87,25 +147,30 @@ func (p *Pool) waitEndedLocked(w *waiter, err error) {
 }
 
 func (p *Pool) failWaitersLocked(err error) {
-	for _, q := range p.queuesLocked() {
-		for q.n > 0 {
-			p.grantLocked(q, grant{err: err})
-		}
+	for len(p.laneLine) > 0 {
+		p.grantLocked(p.laneLine[0].waitLane.first, grant{err: err})
+	}
+	for p.waitConn.n > 0 {
+		p.grantLocked(p.waitConn.first, grant{err: err})
 	}
 }
 
-// queuesLocked are those of all groups.
-func (p *Pool) queuesLocked() []*waitQueue {
-	all := make([]*waitQueue, 0, 2*len(p.groups))
-	for _, g := range p.groups {
-		all = append(all, &g.waitLane, &g.waitConn)
+// failGroupLocked fails the waiters of one group.
+func (p *Pool) failGroupLocked(g *Group, err error) {
+	for g.waitLane.n > 0 {
+		p.grantLocked(g.waitLane.first, grant{err: err})
 	}
-	return all
+	for w := p.waitConn.first; w != nil && g.waiting > 0; {
+		next := w.next
+		if w.group == g {
+			p.grantLocked(w, grant{err: err})
+		}
+		w = next
+	}
 }
 
 // obtain waits for a conn of the class wanted, bounded by ctx and WaitTimeout.
-func (g *Group) obtain(ctx context.Context, want class) (*Conn, error) {
-	p := g.p
+func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr, Err: err}
 	}
@@ -114,15 +179,14 @@ func (g *Group) obtain(ctx context.Context, want class) (*Conn, error) {
 		p.mu.Unlock()
 		return nil, err
 	}
-	p.started = true
+	p.started = p.started || g == &p.zero
 	p.seq++
 	w, ok := p.waiters.Get().(*waiter)
 	if !ok {
 		w = &waiter{ch: make(chan grant, 1)}
 	}
-	w.want, w.seq, w.began = want, p.seq, time.Time{}
-	q := g.listedLocked().queueFor(want)
-	q.push(w)
+	w.group, w.want, w.seq, w.began = p.enlistLocked(g), want, p.seq, time.Time{}
+	p.joinLocked(w)
 	p.serveLocked()
 	if w.listed {
 		w.began = time.Now()
@@ -133,7 +197,8 @@ func (g *Group) obtain(ctx context.Context, want class) (*Conn, error) {
 		}
 	}
 	p.unlock()
-	got := p.await(ctx, w, q)
+	got := p.await(ctx, w)
+	w.group = nil
 	p.waiters.Put(w)
 	return got.conn, got.err
 }
@@ -149,13 +214,13 @@ func (p *Pool) refusalLocked() error {
 	if p.liveLocked() == 0 && p.backoff.waits() {
 		return p.backoff.last
 	}
-	if p.cfg.MaxWaiters > 0 && p.waitingLocked() >= p.cfg.MaxWaiters {
+	if p.cfg.MaxWaiters > 0 && p.waiting >= p.cfg.MaxWaiters {
 		return fmt.Errorf("%w: %d callers wait already (%s)", ErrExhausted, p.cfg.MaxWaiters, p.stateLocked())
 	}
 	return nil
 }
 
-func (p *Pool) await(ctx context.Context, w *waiter, q *waitQueue) (g grant) {
+func (p *Pool) await(ctx context.Context, w *waiter) (g grant) {
 	if ctx.Done() == nil {
 		return <-w.ch
 	}
@@ -166,7 +231,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waitQueue) (g grant) {
 	}
 	p.mu.Lock()
 	defer p.unlock()
-	if q.remove(w) {
+	if p.leaveLocked(w) {
 		g.err = p.ctxError(ctx)
 		p.waitEndedLocked(w, g.err)
 	} else if g = <-w.ch; g.err == nil { // granted in the same moment
@@ -179,7 +244,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waitQueue) (g grant) {
 }
 
 // expireLaterLocked sees to those whose wait has lasted too long, after d. All may
-// wait for the same time, so the first in each queue is the first to go.
+// wait for the same time, so the first in each line is the first to go.
 func (p *Pool) expireLaterLocked(d time.Duration) {
 	p.expiring = true
 	if p.expiry == nil {
@@ -196,26 +261,27 @@ func (p *Pool) expire() {
 	if p.closed {
 		return
 	}
-	next := time.Duration(-1)
-	for _, q := range p.queuesLocked() {
-		for q.n > 0 {
-			left := p.cfg.WaitTimeout - time.Since(q.first.began)
-			if left > 0 {
-				if next < 0 || left < next {
-					next = left
-				}
-				break
-			}
-			w := q.first
-			q.remove(w)
-			err := fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())
-			p.answerLocked(w, grant{err: err})
+	for w := p.oldestLocked(); w != nil; w = p.oldestLocked() {
+		if left := p.cfg.WaitTimeout - time.Since(w.began); left > 0 {
+			p.expireLaterLocked(left)
+			break
 		}
-	}
-	if next >= 0 {
-		p.expireLaterLocked(next)
+		p.leaveLocked(w)
+		err := fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())
+		p.answerLocked(w, grant{err: err})
 	}
 	p.serveLocked() // they may have been what the others waited behind
+}
+
+// oldestLocked is who waits longest, or nil.
+func (p *Pool) oldestLocked() *waiter {
+	w := p.waitConn.first
+	if len(p.laneLine) > 0 {
+		if first := p.laneLine[0].waitLane.first; w == nil || first.seq < w.seq {
+			w = first
+		}
+	}
+	return w
 }
 
 func (p *Pool) ctxError(ctx context.Context) error {

@@ -1,0 +1,137 @@
+package pool
+
+import (
+	"slices"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+)
+
+// openLaneLocked is the open lane of g with the fewest replies due.
+func (p *Pool) openLaneLocked(g *Group) *member {
+	if g.open == 0 {
+		return nil
+	}
+	var best *member
+	for _, c := range p.lanes {
+		if d := c.lane.Depth(); c.group == g && !c.draining && d >= 0 && (best == nil || d < best.lane.Depth()) {
+			best = c
+		}
+	}
+	return best
+}
+
+// drainLocked closes a lane for newcomers. When it is empty it becomes an
+// idle conn, or is closed if there is a reason to.
+func (p *Pool) drainLocked(c *member, reason string) {
+	c.draining, c.retire = true, reason
+	p.publishLocked(c.group)
+	p.later = append(p.later, func() { c.lane.Drain(c.drained) })
+}
+
+// drained takes in a lane or a returned conn on which nothing is due any more.
+func (c *member) drained() {
+	p := c.pool
+	p.mu.Lock()
+	if c.class != closing {
+		c.draining = false
+		p.settleLocked(c)
+	}
+	p.serveLocked()
+	p.unlock()
+}
+
+// settleLocked makes a clean, unused conn idle, or closes it.
+func (p *Pool) settleLocked(c *member) {
+	p.removeLaneLocked(c)
+	now := time.Now()
+	switch {
+	case c.retire != "":
+		p.closeLocked(c, c.retire)
+	case p.closed:
+		p.closeLocked(c, "the client was closed")
+	case p.usedLocked() > p.max:
+		p.closeLocked(c, "over the limit after a resize")
+	case c.expired(now):
+		p.closeLocked(c, "maximum lifetime")
+	default:
+		p.moveLocked(c, idle)
+		c.idleSince = now
+		p.stack = append(p.stack, c)
+	}
+}
+
+// popLocked takes the idle conn of g that was used last. Dead ones stay for died.
+func (p *Pool) popLocked(g *Group) *member {
+	for i := len(p.stack) - 1; i >= 0; i-- {
+		if c := p.stack[i]; c.group == g && c.lane.Depth() >= 0 {
+			p.stack = slices.Delete(p.stack, i, i+1)
+			return c
+		}
+	}
+	return nil
+}
+
+// unstackLocked takes an idle conn away.
+func (p *Pool) unstackLocked(c *member) {
+	if i := slices.Index(p.stack, c); i >= 0 {
+		p.stack = slices.Delete(p.stack, i, i+1)
+	}
+}
+
+func (p *Pool) closeIdleLocked(c *member, reason string) {
+	p.unstackLocked(c)
+	p.closeLocked(c, reason)
+}
+
+func (p *Pool) shareLocked(c *member) {
+	c.lane.Undrain(c.group)
+	p.moveLocked(c, shared)
+	p.lanes = append(p.lanes, c)
+	p.publishLocked(c.group)
+}
+
+func (p *Pool) removeLaneLocked(c *member) {
+	if i := slices.Index(p.lanes, c); i >= 0 {
+		p.lanes = append(p.lanes[:i:i], p.lanes[i+1:]...)
+		p.publishLocked(c.group)
+	}
+}
+
+// publishLocked shows the open lanes of g to the callers that take no lock.
+func (p *Pool) publishLocked(g *Group) {
+	open := make([]*lane.Lane, 0, g.count[shared])
+	for _, c := range p.lanes {
+		if c.group == g && !c.draining {
+			open = append(open, c.lane)
+		}
+	}
+	g.open = len(open)
+	g.view.Store(&open)
+}
+
+// shrinkLocked closes what is over the bound and not in use.
+func (p *Pool) shrinkLocked() {
+	over := p.usedLocked() - p.count[closing] - p.max
+	for _, c := range p.lanes {
+		if c.draining && c.retire != "" {
+			over--
+		}
+	}
+	for ; over > 0 && len(p.stack) > 0; over-- {
+		p.closeLocked(p.takeOldestLocked(), "over the limit after a resize")
+	}
+	for ; over > 0 && len(p.lanes) > p.minLanesLocked(); over-- {
+		c := p.dispensableLocked(nil, false)
+		if c == nil {
+			return
+		}
+		p.drainLocked(c, "over the limit after a resize")
+	}
+}
+
+func (p *Pool) takeOldestLocked() *member {
+	c := p.stack[0]
+	p.stack = append(p.stack[:0], p.stack[1:]...)
+	return c
+}
