@@ -1,0 +1,92 @@
+package gateway_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// WAIT looks at the last write of its own connection: a client's writes went over another one.
+func TestWaitIsTrue(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
+	h := open(t, set.URL("max_connections=4"), gateway.Config{})
+	p := h.dial()
+	p.send("SET a 1", "WAIT 1 20000")
+	p.want("+OK|", ":1|")
+	replica := set.Replicas()[0]
+	replica.Pause()
+	p.send("SET a 2", "WAIT 1 100")
+	p.want("+OK|", ":0|")
+	replica.Resume()
+	if got := p.ask("WAIT 1 20000"); got != ":1|" {
+		t.Error(got)
+	}
+}
+
+func TestAFloodOfConnections(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	const most = 100
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{MaxClients: most})
+	first := h.dial()
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	for range 3 * most {
+		wg.Go(func() {
+			conn, err := net.Dial("tcp", h.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			p := newPeer(t, conn)
+			_, _ = io.WriteString(conn, "GET a\r\n")
+			got, err := p.tryFrame()
+			switch {
+			case err != nil, strings.HasPrefix(got, "-ERR max number of clients reached"):
+				refused.Add(1) // its reset may overtake the reason
+			case got != "$-1\r\n":
+				t.Errorf("%q", got)
+			}
+		})
+	}
+	for i := range 200 {
+		if got := first.ask(fmt.Sprintf("ECHO %d", i)); got != bulk(fmt.Sprint(i)) {
+			t.Fatal(got)
+		}
+	}
+	wg.Wait()
+	waitFor(t, "all have left", func() bool { return h.Stats().Clients == 1 })
+	if st := h.Stats(); st.Accepted+st.Refused != 3*most+1 {
+		t.Errorf("%+v", st)
+	}
+	t.Logf("%d refused", refused.Load())
+}
+
+func TestClientsThatStopReading(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{OutputBuffer: 64 << 10})
+	s.Do("SET", "big", strings.Repeat("x", 16<<10))
+	ask := strings.Repeat("*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n", 500)
+	var wg sync.WaitGroup
+	for range 1000 {
+		p := h.dial()
+		_ = p.Conn.(*net.TCPConn).SetReadBuffer(4096) // what the kernel takes is no concern of this test
+		wg.Go(func() { _, _ = io.WriteString(p.Conn, ask) }) // and reads nothing
+	}
+	other := h.dial()
+	for i := range 500 {
+		other.send(fmt.Sprintf("SET other %d", i), "GET other")
+		other.want("+OK|", bulk(fmt.Sprint(i)))
+	}
+	wg.Wait()
+	if held := h.Stats().Buffered; held > 1000*(64<<10+16*16<<10) {
+		t.Errorf("%d bytes are held for clients that read nothing", held)
+	}
+}
