@@ -6,7 +6,7 @@ STATIC    = $(GO) tool -modfile=tools/go.mod staticcheck
 
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
 
-.PHONY: test test-clients bench microbench lint fuzz soak generate
+.PHONY: test test-clients bench bench-gateway microbench lint fuzz soak generate
 
 # Installs redis-server if it is missing, then runs every test.
 test:
@@ -28,6 +28,12 @@ test-clients:
 bench:
 	./scripts/deps.sh
 	$(GO) run -C bench . --out ../docs
+
+# Compares the gateway with straight Redis and twemproxy, in some four minutes; takes flags like
+# GATEWAY='--case c50 --json /tmp/gateway.json'.
+bench-gateway:
+	./scripts/deps.sh nutcracker
+	$(GO) run -C bench ./gateway $(GATEWAY)
 
 # Measures the parts by themselves.
 microbench:

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Installs what the tests need beside Go: redis-server, redis-sentinel and
-# promtool, from Debian's packages. Does nothing where they are there.
+# promtool, from Debian's packages, and the programs given as arguments. Does
+# nothing where they are there.
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
 missing=
 packages=
-for name in redis-server redis-sentinel promtool; do
+for name in redis-server redis-sentinel promtool "$@"; do
 	have "$name" && continue
 	missing="$missing $name"
 	case $name in
