@@ -17,29 +17,6 @@ type node struct {
 	pool    *pool.Pool
 	probes  int          // under way; guarded by nodes.mu
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
-
-	groups sync.Map // pool.Key -> *pool.Group, so that to find one takes no lock
-	known  atomic.Int32
-}
-
-// mostGroups is how many groups are kept at hand. Beyond, all are asked for anew.
-const mostGroups = 1024
-
-// group gives the connections of a key.
-func (n *node) group(key pool.Key) *pool.Group {
-	if key == (pool.Key{}) {
-		return n.pool.Zero()
-	}
-	if g, ok := n.groups.Load(key); ok {
-		return g.(*pool.Group)
-	}
-	if n.known.Add(1) > mostGroups {
-		n.known.Store(0)
-		n.groups.Clear()
-	}
-	g := n.pool.Group(key)
-	n.groups.Store(key, g)
-	return g
 }
 
 // route says where commands go at one moment. It is not changed.

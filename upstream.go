@@ -45,15 +45,37 @@ func (g *guests) init(c *Client) {
 	_, _ = rand.Read(g.salt[:]) // it never fails
 }
 
-// Lane is part of upstream.Upstream, as are all exported methods.
-func (g *guests) Lane(key pool.Key, reads bool) (*lane.Lane, lane.Options) {
-	r := g.c.nodes.now.Load()
+// Lanes is part of upstream.Upstream, as are all exported methods.
+func (g *guests) Lanes(key pool.Key) upstream.Lanes {
+	return &lanes{c: g.c, key: g.c.keyOf(key)}
+}
+
+// lanes are those of one key. They remember where the last one was.
+type lanes struct {
+	c    *Client
+	key  pool.Key
+	last atomic.Pointer[place]
+}
+
+// place is a key's group at a node.
+type place struct {
+	n     *node
+	group *pool.Group
+}
+
+// Lane picks one.
+func (l *lanes) Lane(reads bool) (*lane.Lane, lane.Options) {
+	r := l.c.nodes.now.Load()
 	n := r.node()
 	if n == nil || r.held != "" && !reads {
 		return nil, lane.Options{}
 	}
-	group := n.group(g.c.keyOf(key))
-	return group.Pick(pool.Any), lane.Options{Owner: group.Owner()}
+	p := l.last.Load()
+	if p == nil || p.n != n {
+		p = &place{n, n.pool.Group(l.key)}
+		l.last.Store(p)
+	}
+	return p.group.Pick(pool.Any), lane.Options{Owner: p.group.Owner()}
 }
 
 // keyOf turns the key of the client's own connections into the pool's zero key.
@@ -73,7 +95,7 @@ func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, 
 		if err != nil {
 			return nil, c.public(err)
 		}
-		group := node.group(key)
+		group := node.pool.Group(key)
 		opt := lane.Options{Owner: group.Owner()}
 		l := group.Pick(pool.Any)
 		if l == nil {

@@ -34,6 +34,8 @@ type client struct {
 	token    string // of its user among upstream's
 	slots    slots
 	slotKey  upstream.Key // of all slots
+	lanes    upstream.Lanes
+	lanesKey upstream.Key
 	log      log
 	lane     *lane.Lane // of what is posted
 	onPin    bool       // that is the session's own connection's
@@ -73,6 +75,10 @@ func (c *client) input(b []byte, r *round) (more bool) {
 	c.bytesIn += uint64(len(b))
 	if c.pausedLocked() || len(c.rest) > 0 {
 		c.rest = append(c.rest, b...)
+		c.stopped = true
+		if !c.pausedLocked() {
+			c.out.link.resume()
+		}
 		return false
 	}
 	more = c.consumeLocked(b, r)
@@ -300,7 +306,10 @@ func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Opti
 	if c.g.paused.Load() {
 		return nil, lane.Options{}
 	}
-	l, opt := c.g.up.Lane(key, reads)
+	if c.lanes == nil || key != c.lanesKey {
+		c.lanes, c.lanesKey = c.g.up.Lanes(key), key
+	}
+	l, opt := c.lanes.Lane(reads)
 	switch {
 	case c.posted == 0:
 		c.onPin = false

@@ -143,14 +143,16 @@ func TestShutdownLosesNoReply(t *testing.T) {
 		blocked.send("BLPOP nothing 0")
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := h.Shutdown(ctx); err != nil {
-			t.Fatal(err)
-		}
+		done := make(chan error, 1)
+		go func() { done <- h.Shutdown(ctx) }()
 		for _, p := range peers {
 			for j := 2; j <= commands; j++ {
 				p.want(fmt.Sprintf(":%d|", j))
 			}
 			p.ends()
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -23,9 +23,8 @@ type Key = pool.Key
 
 // Upstream is safe for concurrent use.
 type Upstream interface {
-	// Lane picks a lane that takes commands now, without waiting for anything: nil if
-	// there is none, or if such commands have to wait. What is posted there takes the options.
-	Lane(key Key, reads bool) (*lane.Lane, lane.Options)
+	// Lanes gives those of a key.
+	Lanes(key Key) Lanes
 	// Exchange sends raw, and waits for its n replies as Client.Do does: for a lane, for a
 	// server that is found anew; it sends again what was not sent, or only reads.
 	Exchange(ctx context.Context, key Key, raw []byte, n int, reads bool) ([][]byte, error)
@@ -48,6 +47,13 @@ type Upstream interface {
 	Reconnect()
 	// Hello waits until a server is known, and gives its version.
 	Hello(ctx context.Context) (version string, err error)
+}
+
+// Lanes are those of one key, whichever server they lead to.
+type Lanes interface {
+	// Lane picks a lane that takes commands now, without waiting for anything: nil if
+	// there is none, or if such commands have to wait. What is posted there takes the options.
+	Lane(reads bool) (*lane.Lane, lane.Options)
 }
 
 // Held is a connection that is lent.
