@@ -97,6 +97,9 @@ func (b *blocked) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 	}
 }
 
+// Part takes none: what comes is given back whole.
+func (b *blocked) Part(uint64, []byte) bool { return false }
+
 // Fail takes the connection's end.
 func (b *blocked) Fail(_ uint64, err error) {
 	b.mu.Lock()

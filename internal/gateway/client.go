@@ -410,12 +410,12 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		return
 	}
 	c.posted--
-	c.learnLocked(len(frame))
+	c.learnLocked(s.sent + len(frame))
 	if s.at != 0 {
 		c.g.count.server.add(s.at)
 		c.g.count.queue.none()
 	}
-	if frame[0] == '-' && c.g.up.Refused(c.lane, frame) {
+	if s.sent == 0 && frame[0] == '-' && c.g.up.Refused(c.lane, frame) {
 		c.requeueLocked(s)
 		return
 	}
@@ -432,8 +432,34 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	if c.out.append(frame, owned) {
 		b.Add(c)
 	}
+	if s.sent > 0 {
+		c.out.release()
+	}
 	c.slots.pop()
 	c.advanceLocked(b)
+}
+
+// Part takes a piece of a large reply from a lane, if it is that reply's turn.
+func (c *client) Part(tag uint64, b []byte) (taken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.slots.at(tag)
+	switch {
+	case s == nil || s.state != posted:
+		return true // nobody waits for it any more
+	case s.step != nil || tag != c.slots.head:
+		return false
+	case s.silent:
+		return true
+	}
+	if s.sent == 0 {
+		c.out.holdPushes() // none may come in the midst of it
+	}
+	s.sent += len(b)
+	if c.out.append(b, true) {
+		c.out.flush()
+	}
+	return true
 }
 
 // replyToStepLocked takes a reply to a step with several.
@@ -483,6 +509,10 @@ func (c *client) Fail(tag uint64, err error) {
 		return
 	}
 	c.posted--
+	if s.sent > 0 {
+		c.out.close() // there is no way to say so within a reply
+		return
+	}
 	if !(s.step != nil && s.step.OnPin) && c.g.up.Again(err, s.reads && !c.writesBehindLocked(tag)) {
 		s.want = 1
 		if s.step != nil {

@@ -37,6 +37,7 @@ type input struct {
 	buf     []byte
 	r, w    int // buf[r:w] is a frame that is not whole, or empty
 	big     []byte
+	handed  int // bytes of that frame that a sink has got already
 	largest int // the largest frame read whole: so much may be trusted next time
 	frames  []frame
 	batch   Batch // of the sinks that have got some of frames
@@ -122,8 +123,8 @@ func (in *input) scan(at int) error {
 		}
 		if in.big != nil {
 			f.b, f.owned = append(in.big, f.b...), true
-			in.big = nil
 			in.largest = max(in.largest, len(f.b))
+			in.big, in.handed = nil, 0
 		}
 		in.frames = append(in.frames, f)
 		in.r = at
@@ -197,7 +198,7 @@ func (in *input) fillBig(conn *wire.Conn, p patience) (int, error) {
 	if done {
 		in.frames = append(in.frames, frame{b: in.big, owned: true, push: in.scanner.Kind() == resp.Push})
 		in.largest = max(in.largest, len(in.big))
-		in.big = nil
+		in.big, in.handed = nil, 0
 	}
 	return n, err
 }

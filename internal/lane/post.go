@@ -1,6 +1,10 @@
 package lane
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
 
 // ErrFull refuses a post to a lane whose window is full: it was not sent.
 var ErrFull = errors.New("the lane's window is full")
@@ -13,6 +17,10 @@ type Sink interface {
 	// frame is valid during the call, and the sink's to keep if owned. What is to
 	// be done once all replies that came with it are handed out is put into b.
 	Reply(tag uint64, frame []byte, owned bool, b *Batch)
+	// Part is offered what has come of a large reply that is the only one to its request, and
+	// the sink's to keep. From the first part on that is taken, what follows is
+	// handed out as it comes and Reply gets the end of the frame alone.
+	Part(tag uint64, b []byte) (taken bool)
 	// Fail tells that no further reply to that request comes, and why: it is a
 	// *wire.Error.
 	Fail(tag uint64, err error)
@@ -107,6 +115,36 @@ func (q *request) fail(all []failed, state int32, err error) []failed {
 	}
 	return append(all, failed{q.sink, q.tag, err})
 }
+
+// handPart offers what has come of a large reply to the sink it is for. All frames before it
+// are handed out.
+func (l *Lane) handPart() {
+	in := &l.in
+	if len(in.big) < partSize || in.handed == 0 && resp.Kind(in.big[0]) == resp.Push {
+		return
+	}
+	l.mu.Lock()
+	p := l.queue.front()
+	if l.dead != nil || p == nil || p.want != 1 || p.q.sink == nil {
+		l.mu.Unlock()
+		return
+	}
+	q := p.q
+	l.mu.Unlock()
+	part := in.big
+	if cap(part) >= 2*len(part) {
+		part = append([]byte(nil), part...)
+	}
+	if q.state.Load() == waiting && !q.sink.Part(q.tag, part) && in.handed == 0 {
+		return
+	}
+	in.handed += len(part)
+	in.largest = 0 // such replies take little memory here
+	in.big = make([]byte, 0, bigStart)
+}
+
+// partSize is how much of a large reply is gathered before it is handed on.
+const partSize = bigStart / 2
 
 // hand gives a reply to the sink of a posted request.
 func (l *Lane) hand(f *frame) {

@@ -95,6 +95,7 @@ func (l *Lane) take(n int, err error) {
 	if cerr := l.complete(nil); cerr != nil {
 		err = cerr
 	}
+	l.handPart()
 	if err != nil && !isTimeout(err) {
 		l.Condemn(readError(err))
 	}
@@ -118,6 +119,7 @@ func (l *Lane) readForSelf(q *request) error {
 		if cerr := l.complete(q); cerr != nil {
 			err = cerr
 		}
+		l.handPart()
 		if err == nil {
 			continue
 		}
