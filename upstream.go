@@ -75,7 +75,11 @@ func (l *lanes) Lane(reads bool) (*lane.Lane, lane.Options) {
 		p = &place{n, n.pool.Group(l.key)}
 		l.last.Store(p)
 	}
-	return p.group.Pick(pool.Any), lane.Options{Owner: p.group.Owner()}
+	picked := p.group.Pick(pool.Any)
+	if picked == nil {
+		l.last.Store(nil) // the key's lanes may come up in another group
+	}
+	return picked, lane.Options{Owner: p.group.Owner()}
 }
 
 // keyOf turns the key of the client's own connections into the pool's zero key.

@@ -17,6 +17,7 @@ type link struct {
 	ended          chan struct{}
 	halved         atomic.Bool
 	left           atomic.Int64 // bytes to the client until the cut, plus one; 0: no cut
+	free           atomic.Int64 // bytes to the client until a stall, plus one; 0: no stall
 }
 
 // chunk is what was read at once, and when it may go on.
@@ -60,6 +61,8 @@ func (l *link) cut() {
 }
 
 func (l *link) cutAfter(n int64) { l.left.Store(n + 1) }
+
+func (l *link) stallAfter(n int64) { l.free.Store(n + 1) }
 
 func (l *link) halfClose() {
 	if !l.halved.Swap(true) {
@@ -150,14 +153,22 @@ func (l *link) waitWhileStalled(direction int) {
 		l.relay.mu.Lock()
 		stalled := l.relay.stalled[direction]
 		l.relay.mu.Unlock()
-		if stalled == nil {
+		if stalled == nil || !l.waitUntil(stalled) {
 			return
 		}
-		select {
-		case <-stalled:
-		case <-l.ended:
-			return
-		}
+	}
+}
+
+// waitUntil waits for a stall's end; nil is no stall. It reports whether the connection goes on.
+func (l *link) waitUntil(resumed <-chan struct{}) bool {
+	if resumed == nil {
+		return true
+	}
+	select {
+	case <-resumed:
+		return true
+	case <-l.ended:
+		return false
 	}
 }
 
@@ -178,6 +189,24 @@ func (l *link) pass(to *net.TCPConn, direction int, b []byte) bool {
 			l.left.CompareAndSwap(left, left-int64(len(b)))
 		}
 	}
+	if direction == toClient {
+		b = l.passUntilStall(to, b)
+	}
 	_, err := to.Write(b)
 	return err == nil
+}
+
+// passUntilStall writes what goes before a stall, and waits for its end. It gives back the rest.
+func (l *link) passUntilStall(to *net.TCPConn, b []byte) []byte {
+	free := l.free.Load()
+	if free == 0 {
+		return b
+	}
+	n := min(int64(len(b)), free-1)
+	_, _ = to.Write(b[:n])
+	l.free.CompareAndSwap(free, free-n)
+	if b = b[n:]; len(b) > 0 {
+		l.waitUntil(l.relay.resumption())
+	}
+	return b
 }

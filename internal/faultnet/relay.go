@@ -27,6 +27,7 @@ type Relay struct {
 	delay     time.Duration
 	jitter    time.Duration
 	stalled   [2]chan struct{} // per direction: closed when it may go on; nil: not stalled
+	stalling  chan struct{}    // closed when connections go on that StallAfter stopped; nil: there are none
 	refuse    bool
 	blackhole bool
 	slow      int // bytes a second from the client; 0: as they come
@@ -119,12 +120,40 @@ func (r *Relay) StallReplies() {
 	r.stallLocked(toClient)
 }
 
-// Resume undoes Stall and StallReplies.
+// StallAfter stops forwarding to the client of each open connection after n further bytes,
+// in the middle of a frame if they end there.
+func (r *Relay) StallAfter(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stalling == nil && !r.closed {
+		r.stalling = make(chan struct{})
+	}
+	for l := range r.links {
+		l.stallAfter(n)
+	}
+}
+
+// Resume undoes Stall, StallReplies and StallAfter.
 func (r *Relay) Resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.resumeLocked(toServer)
 	r.resumeLocked(toClient)
+	if r.stalling == nil {
+		return
+	}
+	for l := range r.links {
+		l.free.Store(0)
+	}
+	close(r.stalling)
+	r.stalling = nil
+}
+
+// resumption is when connections go on that StallAfter stopped.
+func (r *Relay) resumption() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stalling
 }
 
 func (r *Relay) stallLocked(direction int) {

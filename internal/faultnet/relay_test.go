@@ -233,6 +233,22 @@ func TestStalledRepliesLetCommandsPass(t *testing.T) {
 	receive(t, conn, "command")
 }
 
+func TestStallAfterStallsInTheMiddle(t *testing.T) {
+	for _, n := range []int64{0, 1, 4, 10} {
+		_, r := start(t)
+		conn := dial(t, r)
+		exchange(t, conn, "whole")
+		r.StallAfter(n)
+		exchange(t, dial(t, r), "a new connection is not stalled")
+		send(t, conn, "01234567890123456789")
+		receive(t, conn, "01234567890123456789"[:n])
+		nothing(t, conn)
+		r.Resume()
+		receive(t, conn, "01234567890123456789"[n:])
+		exchange(t, conn, "whole again")
+	}
+}
+
 func TestCutAfterCutsInTheMiddle(t *testing.T) {
 	for _, n := range []int64{0, 1, 4, 10} {
 		e, r := start(t)

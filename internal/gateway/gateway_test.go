@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
 func TestCommandsAreAnsweredInTheirOrder(t *testing.T) {
@@ -181,4 +182,24 @@ func TestSubscribers(t *testing.T) {
 		r.Close()
 		waitFor(t, "nobody is subscribed", func() bool { return q.ask("PUBLISH a none") == ":0|" })
 	})
+}
+
+func TestTheFirstClientOfADatabaseGoesOnItsLanes(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	p := h.dial()
+	const commands = 1000
+	for _, first := range []string{"SELECT 5", "HELLO 3"} {
+		p.ask(first)
+		before := h.Stats().Queue.Count
+		for i := range commands {
+			if got, want := p.ask("INCR " + strings.Fields(first)[0]), fmt.Sprintf(":%d|", i+1); got != want {
+				t.Fatalf("%q: want %q", got, want)
+			}
+		}
+		// Of those that go straight on a lane a few are counted, and all others.
+		if n := h.Stats().Queue.Count - before; n > commands/10 {
+			t.Errorf("after %s, %d of %d commands had to wait for a lane", first, n, commands)
+		}
+	}
 }

@@ -102,7 +102,7 @@ func (g *Group) comingLocked() int { return g.dialing + g.count[recasting] }
 // Owner is what lanes of the group serve, for lane.Options.
 func (g *Group) Owner() any {
 	if heir := g.heir.Load(); heir != nil {
-		return heir
+		return heir.Owner()
 	}
 	return g
 }

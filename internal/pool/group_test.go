@@ -161,7 +161,7 @@ func TestAGroupCanBeUsedForEver(t *testing.T) {
 				t.Error("a key in use got another group")
 			}
 			share(twin)
-			if l := first.Pick(pool.Any); l == nil || l != twin.Pick(pool.Any) {
+			if l := first.Pick(pool.Any); l == nil || l != twin.Pick(pool.Any) || first.Owner() != twin.Owner() {
 				t.Error("two groups of one key have different lanes")
 			}
 			shareAs(t, p, bob)

@@ -1,0 +1,134 @@
+package gateway_test
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// large is a value whose reply comes in many parts.
+var large = strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
+
+// behindRelay opens a gateway before a server whose connections can be cut and stalled. The server
+// has large at the key "large".
+func behindRelay(t *testing.T) (*house, *faultnet.Relay) {
+	s := redistest.Start(t, redistest.Config{})
+	s.Do("SET", "large", large)
+	relay := faultnet.Start(t, s.PlainAddr())
+	return open(t, "redis://"+relay.Addr()+"?max_connections=4&protocol=2", gateway.Config{}), relay
+}
+
+// largeReply is what GET large gives.
+var largeReply = fmt.Sprintf("$%d\r\n%s\r\n", len(large), large)
+
+// exactly reads bytes that have to be those.
+func (p *peer) exactly(want string) {
+	p.t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(p.in, got); err != nil {
+		p.t.Fatalf("after %d of %d bytes, %.200q: %v", n, len(want), got[:n], err)
+	}
+	if string(got) != want {
+		p.t.Fatalf("%.60q came: want %.60q", got, want)
+	}
+}
+
+// somePart is a length that is large enough to show that a reply is under way.
+const somePart = 256 << 10
+
+func TestALargeReplyThatIsCutEndsTheConnection(t *testing.T) {
+	h, relay := behindRelay(t)
+	p, q := h.dial(), h.dial()
+	if got := q.ask("GET small"); got != "$-1|" { // the connection is there
+		t.Fatal(got)
+	}
+	relay.CutAfter(1 << 20)
+	p.send("GET large", "PING")
+	p.exactly(largeReply[:somePart])
+	rest, err := io.ReadAll(p.in)
+	if len(rest) > 1<<20 || strings.ContainsAny(string(rest), "\r-") {
+		t.Errorf("%d bytes more came, and %v: want the rest of the part alone", len(rest), err)
+	}
+	// Who waits behind it on the same connection is told, or served anew.
+	q.send("GET large")
+	q.exactly(largeReply)
+}
+
+func TestALargeReplyComesBeforeTheMessagesThatFollowIt(t *testing.T) {
+	h, relay := behindRelay(t)
+	const subscribed, message = ">3|$9|subscribe|$4|news|:1|", ">3|$7|message|$4|news|$3|%s|"
+	p, q, other := h.dial(), h.dial(), h.dial()
+	for _, c := range []*peer{p, other} {
+		if got := c.ask("HELLO 3"); got[0] != '%' {
+			t.Fatal(got)
+		}
+		c.send("SUBSCRIBE news", "GET none")
+		c.want(subscribed, "_|")
+	}
+	relay.StallAfter(1 << 20)
+	p.send("GET large", "ECHO after")
+	p.exactly(largeReply[:somePart])
+	q.send("PUBLISH news one", "PUBLISH news two")
+	q.want(":1|", ":1|") // both hear it by one subscription
+	other.want(fmt.Sprintf(message, "one"), fmt.Sprintf(message, "two")) // so p has been given the first
+	relay.Resume()
+	p.exactly(largeReply[somePart:])
+	got := []string{p.frame(), p.frame(), p.frame()}
+	slices.Sort(got)
+	if want := []string{"$5|after|", fmt.Sprintf(message, "one"), fmt.Sprintf(message, "two")}; strings.ReplaceAll(strings.Join(got, ""), "\r\n", "|") != strings.Join(want, "") {
+		t.Errorf("after the reply came %q: want %q in any order", got, want)
+	}
+}
+
+func TestAClientThatLeavesWithinALargeReply(t *testing.T) {
+	h, relay := behindRelay(t)
+	for range 5 {
+		p, q := h.dial(), h.dial()
+		p.send("GET large", "GET large")
+		q.send("ECHO one", "GET large", "ECHO two")
+		p.exactly(largeReply[:somePart])
+		p.Close()
+		q.want(bulk("one"))
+		q.exactly(largeReply)
+		q.want(bulk("two"))
+	}
+	if n := relay.Conns(); n > 4 {
+		t.Errorf("%d connections: want 4 at most", n)
+	}
+}
+
+func TestALargeReplyToNobody(t *testing.T) {
+	h, _ := behindRelay(t)
+	p := h.dial()
+	p.send("CLIENT REPLY SKIP", "GET large", "ECHO one", "GET large", "CLIENT REPLY OFF", "GET large", "CLIENT REPLY ON", "ECHO two")
+	p.want(bulk("one"))
+	p.exactly(largeReply)
+	p.want("+OK|", bulk("two"))
+}
+
+func TestLargeRepliesWithinTransactionsAndToManyAtOnce(t *testing.T) {
+	h, _ := behindRelay(t)
+	done := make(chan struct{})
+	const clients = 8
+	for range clients {
+		p := h.dial()
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for range 3 {
+				p.send("MULTI", "GET large", "ECHO in", "EXEC", "GET large", "MGET large none", "ECHO out")
+				p.want("+OK|", "+QUEUED|", "+QUEUED|")
+				p.exactly("*2\r\n" + largeReply + "$2\r\nin\r\n" + largeReply + "*2\r\n" + largeReply + "$-1\r\n")
+				p.want(bulk("out"))
+			}
+		}()
+	}
+	for range clients {
+		<-done
+	}
+}
