@@ -41,7 +41,7 @@ type client struct {
 	onPin    bool       // that is the session's own connection's
 	posted   int
 	typical  int           // bytes of a reply, as of late
-	queued   int           // slots that wait for the worker
+	queued   int           // slots that the worker is to carry out, or does: nothing may overtake them
 	working  bool          // the worker runs
 	barrier  *session.Step // waits until all before it is answered, or for its own end
 	begun    bool          // barrier is under way

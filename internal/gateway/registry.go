@@ -126,13 +126,17 @@ func (c *client) text(lines []byte) []byte {
 func (c *client) state() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	waiting := c.queued
+	if s := c.slots.front(); s != nil && s.state == running {
+		waiting--
+	}
 	var words []string
 	for _, w := range []struct {
 		set  bool
 		word string
 	}{
 		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {c.queued > 0, "waiting"}, {c.slots.n > c.queued, "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {waiting > 0, "waiting"}, {c.slots.n > waiting, "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

@@ -52,7 +52,6 @@ type task struct {
 func (c *client) workLocked(s *slot) {
 	tag := c.slots.head
 	s.state = running
-	c.queued--
 	queuedAt := s.at
 	t := &task{c: c, key: c.slotKey, raw: bytes.Clone(c.log.bytes(s.from, s.to)), n: s.want, reads: s.reads,
 		token: c.token, user: c.user}
@@ -98,6 +97,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 	}
 	if s != nil {
 		s.state = answered
+		c.queued--
 	}
 	c.endBarrierLocked(t.step)
 }
