@@ -614,6 +614,7 @@ func (c *client) settleLocked() {
 		return
 	}
 	if c.closing || c.eof && len(c.rest) == 0 {
+		c.closing = true // what comes now would be carried out, and its reply get lost
 		c.out.end()
 	}
 }

@@ -130,7 +130,8 @@ func (g *Gateway) Reload(cfg Config) error {
 }
 
 // Shutdown stops accepting, lets what clients have sent be answered, and closes their
-// connections; when ctx ends it cuts what is left, and returns the error of ctx.
+// connections. Of those that send on and on it takes no more after some time. When ctx
+// ends it cuts what is left, and returns the error of ctx.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.closing {
@@ -148,6 +149,14 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		c.drain()
 	}
 	var err error
+	select {
+	case <-g.empty:
+	case <-ctx.Done():
+	case <-time.After(lastRequests):
+		for _, c := range g.list() {
+			c.refuse()
+		}
+	}
 	select {
 	case <-g.empty:
 	case <-ctx.Done():
@@ -178,6 +187,17 @@ func (c *client) drain() {
 	if c.blocked != nil && c.cancel != nil {
 		c.cancel()
 	}
+	c.settleLocked()
+}
+
+// lastRequests is for how long a shutdown lets clients that are never without a command under way go on.
+const lastRequests = time.Second
+
+// refuse takes no more from the client, and ends the connection once what was taken is answered.
+func (c *client) refuse() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
 	c.settleLocked()
 }
 

@@ -193,7 +193,7 @@ func TestTheFirstClientOfADatabaseGoesOnItsLanes(t *testing.T) {
 		p.ask(first)
 		before := h.Stats().Queue.Count
 		for i := range commands {
-			if got, want := p.ask("INCR " + strings.Fields(first)[0]), fmt.Sprintf(":%d|", i+1); got != want {
+			if got, want := p.ask("INCR "+strings.Fields(first)[0]), fmt.Sprintf(":%d|", i+1); got != want {
 				t.Fatalf("%q: want %q", got, want)
 			}
 		}

@@ -446,6 +446,20 @@ func (p *plainLink) shut() {
 	l.mu.Lock()
 	delete(l.links, int32(p.socket))
 	l.mu.Unlock()
+	p.discard()
 	_ = unix.Close(p.socket)
 	p.c.left()
 }
+
+// discard reads what nobody takes any more: the kernel would throw away the last replies too if
+// the socket were closed with something unread.
+func (p *plainLink) discard() {
+	for range discards {
+		if n, err := unix.Read(p.socket, p.loop.buf); n <= 0 && err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// discards bounds how long the loop is held up by one who sends on and on.
+const discards = 16

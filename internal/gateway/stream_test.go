@@ -75,7 +75,7 @@ func TestALargeReplyComesBeforeTheMessagesThatFollowIt(t *testing.T) {
 	p.send("GET large", "ECHO after")
 	p.exactly(largeReply[:somePart])
 	q.send("PUBLISH news one", "PUBLISH news two")
-	q.want(":1|", ":1|") // both hear it by one subscription
+	q.want(":1|", ":1|")                                                 // both hear it by one subscription
 	other.want(fmt.Sprintf(message, "one"), fmt.Sprintf(message, "two")) // so p has been given the first
 	relay.Resume()
 	p.exactly(largeReply[somePart:])
