@@ -65,6 +65,9 @@ func (c *serveCmd) read(passed *passedOnes) (serveSettings, error) {
 			return s, err
 		}
 	}
+	if err := s.gateway.Check(); err != nil {
+		return s, err
+	}
 	if !c.Insecure {
 		err = s.checkSafe()
 	}

@@ -179,3 +179,12 @@ func TestAllBuffersTogetherAreBounded(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestNoUsersLetNobodyIn(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{Users: map[string]gateway.User{}})
+	p := h.dial()
+	p.send("GET a", "AUTH x", "AUTH default x", "GET a")
+	p.want("-NOAUTH Authentication required.|", "-WRONGPASS invalid username-password pair or user is disabled.|",
+		"-WRONGPASS invalid username-password pair or user is disabled.|", "-NOAUTH Authentication required.|")
+}

@@ -18,7 +18,14 @@ type settings struct {
 	users   map[string]*user
 }
 
-func (g *Gateway) newSettings(cfg Config) (*settings, error) {
+// Check says what New and Reload would refuse.
+func (cfg Config) Check() error {
+	_, err := cfg.ready()
+	return err
+}
+
+// ready checks a configuration, and gives its users as they are needed.
+func (cfg Config) ready() (map[string]*user, error) {
 	for _, f := range []struct {
 		name  string
 		value int64
@@ -35,6 +42,25 @@ func (g *Gateway) newSettings(cfg Config) (*settings, error) {
 	if cfg.PassThrough && cfg.Users != nil {
 		return nil, fmt.Errorf("gateway: Users and PassThrough are both set: want one of them, since either the gateway or Redis verifies passwords")
 	}
+	if cfg.Users == nil {
+		return nil, nil
+	}
+	users := map[string]*user{}
+	for name, u := range cfg.Users {
+		ready, err := newUser(name, u)
+		if err != nil {
+			return nil, err
+		}
+		users[name] = ready
+	}
+	return users, nil
+}
+
+func (g *Gateway) newSettings(cfg Config) (*settings, error) {
+	users, err := cfg.ready()
+	if err != nil {
+		return nil, err
+	}
 	cfg.MaxClients = cmp.Or(cfg.MaxClients, 10_000)
 	cfg.AdminClients = cmp.Or(cfg.AdminClients, 4)
 	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, 8<<20)
@@ -46,17 +72,7 @@ func (g *Gateway) newSettings(cfg Config) (*settings, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &settings{Config: cfg}
-	for name, u := range cfg.Users {
-		ready, err := newUser(name, u)
-		if err != nil {
-			return nil, err
-		}
-		if s.users == nil {
-			s.users = map[string]*user{}
-		}
-		s.users[name] = ready
-	}
+	s := &settings{Config: cfg, users: users}
 	s.session = session.Config{
 		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Databases: g.databases,
 		Lookup: g.lookup,
