@@ -145,7 +145,7 @@ func TestTheConsole(t *testing.T) {
 			t.Fatal(got)
 		}
 		q.send("SET paused 1", "GET paused")
-		waitFor(t, "a client waits", func() bool { return strings.Contains(p.ask("RESPOOL CLIENTS"), "state=waiting") })
+		waitFor(t, "a client waits", func() bool { return strings.Contains(p.ask("RESPOOL CLIENTS"), "state=paused") })
 		if got := p.ask("RESPOOL RESUME"); got != "+OK|" {
 			t.Fatal(got)
 		}

@@ -142,7 +142,8 @@ func TestAShutdownUnderLoadAnswersAllThatIsCarriedOut(t *testing.T) {
 func TestNothingIsSentDuringAPause(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
-	load := countUp(h, 30, 10)
+	const clients = 30
+	load := countUp(h, clients, 10)
 	operator := h.dial()
 	commands := func() string { return s.Info("commandstats")["cmdstat_incr"] }
 	for range 3 {
@@ -150,9 +151,8 @@ func TestNothingIsSentDuringAPause(t *testing.T) {
 		if got := operator.ask("RESPOOL PAUSE 600"); got != "+OK|" {
 			t.Fatal(got)
 		}
-		waitFor(t, "all clients wait", func() bool {
-			return strings.Count(operator.ask("RESPOOL CLIENTS"), "state=busy,waiting")+
-				strings.Count(operator.ask("RESPOOL CLIENTS"), "state=waiting") >= 30
+		waitFor(t, "all clients are held", func() bool {
+			return strings.Count(operator.ask("RESPOOL CLIENTS"), "state=paused") == clients && h.client.Stats().RepliesDue == 0
 		})
 		before := commands()
 		for range 50 {

@@ -126,7 +126,7 @@ func (c *client) text(lines []byte) []byte {
 func (c *client) state() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	waiting := c.queued
+	waiting, held := c.queued, c.queued > 0 && c.blocked == nil && c.g.paused.Load()
 	if s := c.slots.front(); s != nil && s.state == running {
 		waiting--
 	}
@@ -136,7 +136,7 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {waiting > 0, "waiting"}, {c.slots.n > waiting, "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {held, "paused"}, {waiting > 0, "waiting"}, {c.slots.n > waiting, "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)
