@@ -43,6 +43,7 @@ type client struct {
 	typical  int           // bytes of a reply, as of late
 	queued   int           // slots that the worker is to carry out, or does: nothing may overtake them
 	working  bool          // the worker runs
+	held     bool          // it waits for the end of a pause
 	barrier  *session.Step // waits until all before it is answered, or for its own end
 	begun    bool          // barrier is under way
 	rest     []byte        // input that is not taken yet

@@ -310,9 +310,6 @@ func (g *Gateway) Resume() {
 
 // awaitResume waits for the end of a pause.
 func (g *Gateway) awaitResume(ctx context.Context) error {
-	if !g.paused.Load() {
-		return nil
-	}
 	g.mu.Lock()
 	resumed := g.resumed
 	g.mu.Unlock()

@@ -126,7 +126,7 @@ func (c *client) text(lines []byte) []byte {
 func (c *client) state() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	waiting, held := c.queued, c.queued > 0 && c.blocked == nil && c.g.paused.Load()
+	waiting := c.queued
 	if s := c.slots.front(); s != nil && s.state == running {
 		waiting--
 	}
@@ -136,7 +136,8 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {held, "paused"}, {waiting > 0, "waiting"}, {c.slots.n > waiting, "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {c.held, "paused"},
+		{waiting > 0 && !c.held, "waiting"}, {c.slots.n > waiting && !c.held, "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

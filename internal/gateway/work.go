@@ -137,7 +137,7 @@ func (c *client) repostLocked() {
 // run carries the task out, without the client's lock.
 func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 	if t.step == nil || t.step.Kind.Upstream() {
-		if err := t.c.g.awaitResume(ctx); err != nil {
+		if err := t.c.awaitResume(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -171,6 +171,22 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 		return t.console(ctx)
 	}
 	panic("gateway: no way to carry out " + t.step.Kind.String())
+}
+
+// awaitResume waits for the end of a pause, if there is one.
+func (c *client) awaitResume(ctx context.Context) error {
+	if !c.g.paused.Load() {
+		return nil
+	}
+	c.setHeld(true)
+	defer c.setHeld(false)
+	return c.g.awaitResume(ctx)
+}
+
+func (c *client) setHeld(held bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = held
 }
 
 // options of a command that the server may hold back.

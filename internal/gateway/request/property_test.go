@@ -1,6 +1,7 @@
 package request_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -60,13 +61,18 @@ func TestCutsChangeNothing(t *testing.T) {
 	})
 }
 
-// allocated is how many bytes f allocates.
+// allocated is how many bytes f allocates: the least of several times, since the runtime's own
+// goroutines allocate too.
 func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
+	least := uint64(math.MaxUint64)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
 }
 
 func TestMemoryFollowsWhatWasReceived(t *testing.T) {
@@ -76,8 +82,8 @@ func TestMemoryFollowsWhatWasReceived(t *testing.T) {
 		"*1048576\r\n$1\r\na\r\n$1\r\na\r\n",
 	} {
 		for _, cut := range cuts() {
-			var s request.Scanner
 			if spent := allocated(func() {
+				var s request.Scanner
 				for rest := []byte(in); len(rest) > 0; {
 					chunk := rest[:min(len(rest), max(1, cut()))]
 					if req, n, err := s.Next(chunk); req.Raw != nil || n != len(chunk) || err != nil {
