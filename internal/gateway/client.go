@@ -125,7 +125,10 @@ func (c *client) ended() {
 func (c *client) consumeLocked(b []byte, r *round) (more bool) {
 	for !c.closing && !c.gone {
 		if s := c.g.settings.Load(); s != c.set {
-			c.adoptLocked(s)
+			if c.adoptLocked(s); c.closing {
+				c.settleLocked()
+				return false
+			}
 		}
 		c.scanner.Unauthenticated = !c.session.Authenticated()
 		req, n, err := c.scanner.Next(b)
@@ -148,11 +151,17 @@ func (c *client) consumeLocked(b []byte, r *round) (more bool) {
 	return false
 }
 
-// adoptLocked makes new settings the client's.
+// adoptLocked makes new settings the client's, and ends it if they have no such user any more.
 func (c *client) adoptLocked(s *settings) {
 	c.set = s
 	c.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
+	name := defaultUser
+	if c.user != nil {
+		name = c.user.name
+	}
+	c.user = s.users[name]
+	c.closing = c.closing || s.users != nil && c.user == nil && c.session.Authenticated()
 }
 
 // pausedLocked reports whether no request may be taken now.
@@ -229,6 +238,9 @@ func (c *client) keepLocked(step *session.Step) {
 func (c *client) carryLocked(step *session.Step, r *round) {
 	switch step.Kind {
 	case session.Answer:
+		if step.Reset {
+			c.token, c.user = "", c.set.users[defaultUser]
+		}
 		c.answerLocked(step.Reply, r)
 		c.releaseLocked(step.Release)
 		c.out.setProto(c.session.Key().Proto)

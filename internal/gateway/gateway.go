@@ -236,7 +236,6 @@ func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.adoptLocked(set)
 	c.typical = set.OutputBuffer / firstPipeline
-	c.user = set.users[defaultUser]
 	g.clients[c] = struct{}{}
 	g.hosts[host]++
 	return c, nil

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,18 +14,25 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// TestNothingOfOneClientReachesAnother runs clients that differ in database, protocol, name, watched keys,
-// subscriptions and modes, and that break off at any moment. What each reads says whose it is.
+// users are those of the server beside default. Each has keys of its own.
+var users = []string{"ann", "ben", "cid"}
+
+// TestNothingOfOneClientReachesAnother runs clients that differ in user, database, protocol, name, watched and
+// tracked keys, subscriptions and modes, and that break off at any moment. What each reads says whose it is.
 func TestNothingOfOneClientReachesAnother(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{Args: []string{"--hz", "100"}})
-	const bound = 6
-	h := open(t, s.URL()+fmt.Sprintf("?max_connections=%d&timeout=60", bound), gateway.Config{MaxClients: 5000})
+	rules := make([]string, len(users))
+	for i, name := range users {
+		rules[i] = fmt.Sprintf("user %s on >secret-%s ~key-%s-* ~none-* ~left-* &* +@all", name, name, name)
+	}
+	s := redistest.Start(t, redistest.Config{Args: []string{"--hz", "100"}, Users: rules})
+	const bound = 8
+	h := open(t, s.URL()+fmt.Sprintf("?max_connections=%d&timeout=60", bound), gateway.Config{MaxClients: 5000, PassThrough: true})
 	watch := s.WatchClients()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	var wg sync.WaitGroup
 	var lives, replies atomic.Int64
-	for w := range 40 {
+	for w := range 80 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(w)))
 			for n := 0; n < 25 && !t.Failed(); n++ {
@@ -45,6 +53,9 @@ func TestNothingOfOneClientReachesAnother(t *testing.T) {
 	if got := p.ask("CLIENT GETNAME"); got != "$-1|" {
 		t.Errorf("a new client has a name: %s", got)
 	}
+	if got := p.ask("ACL WHOAMI"); got != bulk("default") {
+		t.Errorf("a new client is %s", got)
+	}
 	for db := range 4 {
 		p.send(fmt.Sprintf("SELECT %d", db), "MULTI", "EXEC", "PING")
 		p.want("+OK|", "+OK|", "*0|", "+PONG|")
@@ -57,19 +68,20 @@ type guest struct {
 	*peer
 	r       *rand.Rand
 	id      string
+	user    string // empty: default
 	proto   int
 	db      int
 	name    string
 	serial  int
 	replies int
-	said    map[string]string // the value of its key in each database
+	said    map[string]string // the value of its key, by user and database
 }
 
 func (g *guest) live() {
 	defer g.Close()
 	g.said = map[string]string{}
 	for range 5 + g.r.IntN(30) {
-		switch g.r.IntN(14) {
+		switch g.r.IntN(16) {
 		case 0:
 			g.proto = 2 + g.r.IntN(2)
 			if got := g.ask(fmt.Sprintf("HELLO %d", g.proto)); !strings.Contains(got, fmt.Sprintf("proto|:%d|", g.proto)) {
@@ -101,12 +113,16 @@ func (g *guest) live() {
 			g.silent()
 		case 11:
 			g.expect("RESET", "+RESET|")
-			g.proto, g.db, g.name = 2, 0, ""
+			g.user, g.proto, g.db, g.name = "", 2, 0, ""
 		case 12:
 			if g.r.IntN(4) == 0 {
 				g.abort()
 				return
 			}
+		case 13:
+			g.become()
+		case 14:
+			g.tracked()
 		default:
 			g.set()
 			g.get()
@@ -127,27 +143,65 @@ func (g *guest) null() string {
 func (g *guest) expect(line, want string) {
 	g.replies++
 	if got := g.ask(line); got != want {
-		g.t.Errorf("client %s, RESP%d, db %d: %s gave %s: want %s", g.id, g.proto, g.db, line, got, want)
+		g.t.Errorf("client %s, user %q, RESP%d, db %d: %s gave %s: want %s", g.id, g.user, g.proto, g.db, line, got, want)
 	}
 }
 
+// become makes the client another user's, which is verified by the server, or by mistake nobody's.
+func (g *guest) become() {
+	name := users[g.r.IntN(len(users))]
+	if g.r.IntN(4) == 0 {
+		g.expect("AUTH "+name+" wrong", "-WRONGPASS invalid username-password pair or user is disabled.|")
+	} else {
+		g.expect("AUTH "+name+" secret-"+name, "+OK|")
+		g.user = name
+	}
+	g.expect("ACL WHOAMI", bulk(cmp.Or(g.user, "default")))
+	if g.user != "" {
+		g.expect("GET key-"+g.id, "-NOPERM this user has no permissions to access one of the keys used as arguments|")
+	}
+}
+
+// tracked keys are the client's own: it alone hears that they have changed.
+func (g *guest) tracked() {
+	if g.proto == 2 {
+		return
+	}
+	g.expect("CLIENT TRACKING ON", "+OK|")
+	g.get()
+	g.set()
+	g.want(">2|$10|invalidate|*1|" + bulk(g.key()))
+	if g.r.IntN(2) == 0 {
+		g.get() // whoever has the connection next must not hear of it
+	}
+	g.expect("CLIENT TRACKING OFF", "+OK|")
+}
+
 // key is the client's own, the same in each database.
-func (g *guest) key() string { return "key-" + g.id }
+func (g *guest) key() string {
+	if g.user == "" {
+		return "key-" + g.id
+	}
+	return "key-" + g.user + "-" + g.id
+}
 
 // next is a value that nobody else writes.
 func (g *guest) next() string {
 	g.serial++
-	return fmt.Sprintf("%s/%d/%d", g.id, g.db, g.serial)
+	return fmt.Sprintf("%s/%s/%d/%d", g.id, g.user, g.db, g.serial)
 }
 
 func (g *guest) set() {
 	v := g.next()
 	g.expect("SET "+g.key()+" "+v, "+OK|")
-	g.said[fmt.Sprint(g.db)] = v
+	g.say(v)
 }
 
+// say takes note of the key's value.
+func (g *guest) say(v string) { g.said[fmt.Sprint(g.user, g.db)] = v }
+
 func (g *guest) held() string {
-	if v, ok := g.said[fmt.Sprint(g.db)]; ok {
+	if v, ok := g.said[fmt.Sprint(g.user, g.db)]; ok {
 		return bulk(v)
 	}
 	return g.null()
@@ -160,7 +214,7 @@ func (g *guest) pipeline() {
 	for range 1 + g.r.IntN(100) {
 		v := g.next()
 		lines, want = append(lines, "SET "+g.key()+" "+v, "GET "+g.key(), "ECHO "+v), append(want, "+OK|", bulk(v), bulk(v))
-		g.said[fmt.Sprint(g.db)] = v
+		g.say(v)
 	}
 	g.send(lines...)
 	g.want(want...)
@@ -171,7 +225,7 @@ func (g *guest) transaction() {
 	v := g.next()
 	g.send("MULTI", "SET "+g.key()+" "+v, "GET "+g.key(), "EXEC")
 	g.want("+OK|", "+QUEUED|", "+QUEUED|", "*2|+OK|"+bulk(v))
-	g.said[fmt.Sprint(g.db)] = v
+	g.say(v)
 	g.replies += 4
 }
 
@@ -189,7 +243,7 @@ func (g *guest) watched() {
 		g.want("+OK|", "+QUEUED|", map[int]string{2: "*-1|", 3: "_|"}[g.proto])
 	} else {
 		g.want("+OK|", "+QUEUED|", "*1|+OK|")
-		g.said[fmt.Sprint(g.db)] = v
+		g.say(v)
 	}
 	g.replies += 5
 }
@@ -219,14 +273,14 @@ func (g *guest) subscribed() {
 func (g *guest) silent() {
 	v := g.next()
 	g.send("CLIENT REPLY OFF", "SET "+g.key()+" "+v, "GET "+g.key(), "CLIENT REPLY ON", "GET "+g.key(), "CLIENT REPLY SKIP", "GET "+g.key(), "PING")
-	g.said[fmt.Sprint(g.db)] = v
+	g.say(v)
 	g.want("+OK|", bulk(v), "+PONG|")
 	g.replies += 3
 }
 
 // abort breaks off in the middle of something.
 func (g *guest) abort() {
-	switch g.r.IntN(6) {
+	switch g.r.IntN(7) {
 	case 0:
 		g.send("MULTI", "SET "+g.key()+" lost")
 	case 1:
@@ -243,6 +297,8 @@ func (g *guest) abort() {
 			lines[i] = "GET " + g.key()
 		}
 		g.send(lines...)
+	case 6:
+		g.send("HELLO 3", "CLIENT TRACKING ON BCAST") // of all that others do it would hear
 	}
 	time.Sleep(time.Duration(g.r.IntN(2000)) * time.Microsecond) // it breaks off at any moment
 }

@@ -37,7 +37,7 @@ func (s *Session) quit(request) Step {
 
 // reset makes the session a new one, apart from what CLIENT SETINFO told.
 func (s *Session) reset(request) Step {
-	step := Step{Barrier: true, Reply: replyReset, Release: s.releaseAll("RESET")}
+	step := Step{Barrier: true, Reset: true, Reply: replyReset, Release: s.releaseAll("RESET")}
 	s.clear()
 	return step
 }

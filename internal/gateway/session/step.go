@@ -105,6 +105,8 @@ type Step struct {
 	Credentials *Credentials
 	// Query is what Registry asks for.
 	Query *Query
+	// Reset is whether the client is a new one from this step on, and nobody's user.
+	Reset bool
 	// Release is what the session no longer needs, once the step is answered. Of steps
 	// that go upstream, Done tells it.
 	Release Release
@@ -137,7 +139,7 @@ func (st *Step) String() string {
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Forever, "forever"}} {
+	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Forever, "forever"}, {st.Reset, "reset"}} {
 		if f.set {
 			b.WriteString(" " + f.name)
 		}
