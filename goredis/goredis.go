@@ -24,8 +24,11 @@ type Dialer struct{ g *gateway.Gateway }
 
 // New makes a dialer onto client, which it does not own. It asks the server for its
 // version, for 5 s at most, and goes on without if there is no answer.
+//
+// A connection on which nobody authenticates is the user's that client is. AUTH and HELLO are
+// verified by the server, and what follows goes out as that user, within the same bound.
 func New(client *respool.Client) (*Dialer, error) {
-	g, err := gateway.New(client, gateway.Config{MaxClients: math.MaxInt32, Admin: true})
+	g, err := gateway.New(client, gateway.Config{MaxClients: math.MaxInt32, Admin: true, PassThrough: true})
 	if err != nil {
 		return nil, fmt.Errorf("goredis: %w", err)
 	}

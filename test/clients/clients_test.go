@@ -83,14 +83,19 @@ func (p program) run(t *testing.T, built tools, name string, straight bool) outc
 	s := redistest.Start(t, redistest.Config{Users: users()})
 	defer s.Stop()
 	addr, stop := s.Addr(), func() error { return nil }
-	if !straight {
+	var more []string
+	switch {
+	case straight:
+	case p.dialer:
+		more = []string{"--dialer"}
+	default:
 		g, err := startGateway(t, built, s.Addr())
 		if err != nil {
 			return outcome{err: err}
 		}
 		addr, stop = g.addr, g.stop
 	}
-	o := p.execute(t, addr)
+	o := p.execute(t, addr, more...)
 	if *outputs != "" {
 		file := filepath.Join(*outputs, strings.ReplaceAll(p.name(), " ", "-")+"."+name)
 		if err := os.WriteFile(file, []byte(strings.Join(o.lines, "\n")+"\n"), 0o644); err != nil {

@@ -26,21 +26,24 @@ type program struct {
 	library  string
 	protocol int
 	command  []string
+	dialer   bool // it goes through in its own process, over connections in memory
 }
 
 // programs lists all. Debian's redis-py 4.3.4 speaks only RESP2.
 func programs(built tools) []program {
 	python := func(words ...string) []string { return append([]string{"/usr/bin/python3"}, words...) }
 	all := []program{
-		{"redis-py asyncio", 2, python("python/redispy.py", "asyncio")},
-		{"redis-py sync", 2, python("python/redispy.py", "sync")},
+		{library: "redis-py asyncio", protocol: 2, command: python("python/redispy.py", "asyncio")},
+		{library: "redis-py sync", protocol: 2, command: python("python/redispy.py", "sync")},
 	}
 	for _, both := range []program{
 		{library: "redis-cli", command: python("python/rediscli.py")},
 		{library: "ioredis", command: []string{"node", "node/ioredis.js"}},
 		{library: "node-redis", command: []string{"node", "node/noderedis.js"}},
 		{library: "go-redis", command: []string{filepath.Join(built.dir, "goredis")}},
+		{library: "go-redis dialer", command: []string{filepath.Join(built.dir, "goredis")}, dialer: true},
 		{library: "rueidis", command: []string{filepath.Join(built.dir, "rueidis")}},
+		{library: "rueidis dialer", command: []string{filepath.Join(built.dir, "rueidis")}, dialer: true},
 	} {
 		for both.protocol = 2; both.protocol <= 3; both.protocol++ {
 			all = append(all, both)
@@ -60,8 +63,8 @@ func (p program) chosen(only string) bool {
 	return false
 }
 
-// execute runs the program against an address.
-func (p program) execute(t *testing.T, addr string) outcome {
+// execute runs the program against an address, with more arguments.
+func (p program) execute(t *testing.T, addr string, more ...string) outcome {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return outcome{err: err}
@@ -70,6 +73,7 @@ func (p program) execute(t *testing.T, addr string) outcome {
 	if *login != "" {
 		args = append(args, "--auth", *login)
 	}
+	args = append(args, more...)
 	ctx, cancel := context.WithTimeout(t.Context(), programLimit)
 	defer cancel()
 	var stdout, stderr bytes.Buffer

@@ -1,6 +1,6 @@
 // Goredis runs go-redis against one server.
 //
-// usage: goredis HOST PORT PROTOCOL [--auth USER:PASSWORD]
+// usage: goredis HOST PORT PROTOCOL [--auth USER:PASSWORD] [--dialer]
 package main
 
 import (
@@ -36,7 +36,7 @@ type test struct {
 }
 
 func (t *test) connect(o redis.Options) *redis.Client {
-	o.Addr, o.Protocol = t.Addr, t.Protocol
+	o.Addr, o.Protocol, o.Dialer = t.Addr, t.Protocol, t.Dial
 	c := redis.NewClient(&o)
 	t.clients = append(t.clients, c)
 	return c

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/goredis"
 )
 
 // Limit is how long a program may take.
@@ -23,11 +27,13 @@ type Args struct {
 	Addr           string
 	Protocol       int
 	User, Password string // empty: the part on users is left out
+	// Dial, if set, makes connections in memory that share a few to the server.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Run runs a program and ends the process, with an error's text if there is one.
 func Run(body func(context.Context, Args) error) {
-	args, err := parse(os.Args[1:])
+	args, shared, err := parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -36,25 +42,48 @@ func Run(body func(context.Context, Args) error) {
 		fmt.Fprintln(os.Stderr, "not done after", Limit)
 		os.Exit(3)
 	})
-	if err := body(context.Background(), args); err != nil {
+	run := body
+	if shared {
+		run = func(ctx context.Context, args Args) error { return share(ctx, args, body) }
+	}
+	if err := run(context.Background(), args); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func parse(words []string) (Args, error) {
-	usage := fmt.Errorf("usage: %s HOST PORT 2|3 [--auth USER:PASSWORD]", os.Args[0])
+// share runs body over connections in memory.
+func share(ctx context.Context, args Args, body func(context.Context, Args) error) error {
+	client, err := respool.Open(ctx, "redis://"+args.Addr+"?max_connections=8")
+	if err != nil {
+		return err
+	}
+	dialer, err := goredis.New(client)
+	if err != nil {
+		return err
+	}
+	args.Dial = dialer.DialContext
+	return errors.Join(body(ctx, args), dialer.Close(ctx), client.Close(ctx))
+}
+
+// parse reads the arguments; shared says that connections are made in memory.
+func parse(words []string) (a Args, shared bool, err error) {
+	usage := fmt.Errorf("usage: %s HOST PORT 2|3 [--auth USER:PASSWORD] [--dialer]", os.Args[0])
+	if i := slices.Index(words, "--dialer"); i >= 0 {
+		shared = true
+		words = slices.Delete(words, i, i+1)
+	}
 	var login string
 	if i := slices.Index(words, "--auth"); i >= 0 && i+1 < len(words) {
 		login = words[i+1]
 		words = slices.Delete(words, i, i+2)
 	}
 	if len(words) != 3 || words[2] != "2" && words[2] != "3" {
-		return Args{}, usage
+		return Args{}, false, usage
 	}
-	a := Args{Addr: net.JoinHostPort(words[0], words[1]), Protocol: int(words[2][0] - '0')}
+	a = Args{Addr: net.JoinHostPort(words[0], words[1]), Protocol: int(words[2][0] - '0')}
 	a.User, a.Password, _ = strings.Cut(login, ":")
-	return a, nil
+	return a, shared, nil
 }
 
 // Say prints a line of the report.

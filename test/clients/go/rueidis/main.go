@@ -1,12 +1,14 @@
 // Rueidis runs rueidis against one server.
 //
-// usage: rueidis HOST PORT PROTOCOL [--auth USER:PASSWORD]
+// usage: rueidis HOST PORT PROTOCOL [--auth USER:PASSWORD] [--dialer]
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +47,11 @@ func (t *test) connect(o rueidis.ClientOption) (rueidis.Client, error) {
 	o.InitAddress, o.AlwaysRESP2 = []string{t.Addr}, t.Protocol == 2
 	o.ForceSingleClient = true
 	o.DisableCache = o.CacheSizeEachConn == 0
+	if t.Dial != nil {
+		o.DialCtxFn = func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return t.Dial(ctx, "tcp", addr)
+		}
+	}
 	c, err := rueidis.NewClient(o)
 	if err == nil {
 		t.clients = append(t.clients, c)
