@@ -8,9 +8,9 @@ CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
 
 .PHONY: test test-clients bench bench-gateway microbench lint fuzz soak generate
 
-# Installs redis-server if it is missing, then runs every test.
+# Installs redis-server and what else is missing, then runs every test.
 test:
-	./scripts/deps.sh
+	./scripts/deps.sh nutcracker
 	$(GO) vet ./...
 	$(GO) test -race -timeout 11m ./...
 	$(GO) -C bench vet ./...

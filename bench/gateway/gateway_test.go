@@ -222,9 +222,6 @@ func TestTwemproxysConfig(t *testing.T) {
 	if text != want {
 		t.Errorf("got\n%s", text)
 	}
-	if _, err := exec.LookPath("nutcracker"); err != nil {
-		t.Skip("nutcracker is not installed")
-	}
 	path := filepath.Join(t.TempDir(), "nutcracker.yml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
