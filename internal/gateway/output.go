@@ -38,6 +38,7 @@ type output struct {
 	pushes  []byte // kept back
 	message []byte // used again for the next message
 	blocked bool   // the socket is full: its link calls flush
+	limit   int    // its client goes on once no more waits than this; 0: it does not wait for that
 	last    bool   // nothing more comes: close when all is written
 	closed  bool
 	sent    uint64 // bytes written
@@ -123,14 +124,24 @@ func (o *output) flushLocked() {
 			}
 			o.blocked = true
 			o.link.await()
+			o.roomLocked()
 			return
 		}
 		o.off = 0
 		o.dropLocked()
 	}
 	o.since = time.Time{}
+	o.roomLocked()
 	if o.last {
 		o.closeLocked()
+	}
+}
+
+// roomLocked has the client go on if it has found too much here and there is room by now.
+func (o *output) roomLocked() {
+	if o.limit > 0 && o.size <= o.limit {
+		o.limit = 0
+		o.link.resume()
 	}
 }
 
@@ -238,11 +249,16 @@ func (o *output) setProto(proto int) {
 	o.mu.Unlock()
 }
 
-// overfull reports whether more waits than limit.
+// overfull reports whether more waits than limit. The client's resume follows then, once that much
+// is written.
 func (o *output) overfull(limit int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.size > limit
+	if o.size <= limit {
+		return false
+	}
+	o.limit = limit
+	return true
 }
 
 func (o *output) isClosed() bool {

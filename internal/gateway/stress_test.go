@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,4 +90,33 @@ func TestClientsThatStopReading(t *testing.T) {
 	if held := h.Stats().Buffered; held > 1000*(64<<10+16*4<<10) {
 		t.Errorf("%d bytes are held for clients that read nothing", held)
 	}
+}
+
+// TestAClientThatReadsLateGetsAllReplies lets replies wait beyond the output buffer until nothing is due from the server: what
+// the client takes then is all that tells the gateway to go on. So it is with replies that are the gateway's own.
+func TestAClientThatReadsLateGetsAllReplies(t *testing.T) {
+	onEach(t, gateway.Config{OutputBuffer: 1 << 20}, func(t *testing.T, h *house, dial func() *peer) {
+		const n, size = 20, 1 << 20
+		p, q := dial(), dial()
+		q.send("SET big " + strings.Repeat("x", size))
+		q.want("+OK|")
+		replies := func() {
+			t.Helper()
+			for range n {
+				if _, err := io.CopyN(io.Discard, p.in, int64(len("$1048576|")+1+size+2)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.want("+PONG|")
+		}
+		before := h.Stats().Commands
+		go p.send(append(slices.Repeat([]string{"GET big"}, n), "PING")...)
+		waitFor(t, "its output is full", func() bool {
+			s := h.Stats()
+			return s.Commands > before && s.Buffered > size && h.client.Stats().RepliesDue == 0
+		})
+		replies()
+		go p.send(append(slices.Repeat([]string{"ECHO " + strings.Repeat("x", size)}, n), "PING")...)
+		replies()
+	})
 }
