@@ -60,7 +60,7 @@ func (b *blocked) enter() {
 	c := b.t.c
 	c.mu.Lock()
 	c.blocked = b
-	if c.eof {
+	if c.hungUp {
 		c.cancel()
 	}
 	c.mu.Unlock()

@@ -48,6 +48,7 @@ type client struct {
 	begun    bool          // barrier is under way
 	rest     []byte        // input that is not taken yet
 	eof      bool          // nothing more comes
+	hungUp   bool          // nothing more comes than what is there already
 	closing  bool          // no more is taken: the connection ends once all is answered
 	gone     bool          // the client has left
 	ctx      context.Context
@@ -114,10 +115,23 @@ func (c *client) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eof = true
-	if c.blocked != nil && c.cancel != nil {
-		c.cancel() // an element would be popped for nobody
-	}
+	c.hangUpLocked()
 	c.settleLocked()
+}
+
+// hangUp takes note that the client sends no more than what it has sent, of which some may not be read yet.
+func (c *client) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hangUpLocked()
+}
+
+// hangUpLocked ends a command that blocks: an element would be popped for nobody.
+func (c *client) hangUpLocked() {
+	c.hungUp = true
+	if c.blocked != nil && c.cancel != nil {
+		c.cancel()
+	}
 }
 
 // consumeLocked takes requests until there are no more or the client has to wait,

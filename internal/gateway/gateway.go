@@ -184,9 +184,7 @@ func (c *client) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eof = true
-	if c.blocked != nil && c.cancel != nil {
-		c.cancel()
-	}
+	c.hangUpLocked()
 	c.settleLocked()
 }
 

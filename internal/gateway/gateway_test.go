@@ -203,3 +203,44 @@ func TestTheFirstClientOfADatabaseGoesOnItsLanes(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeRepliesInMemoryNeverStopMidway(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	const size = 300 << 10
+	s.Do("SET", "big", strings.Repeat("x", size))
+	conn, err := h.DialContext(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, conn)
+	for range 500 {
+		p.send("GET big")
+		if _, err := io.CopyN(io.Discard, p.in, int64(len("$307200|")+1+size+2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWhatWasSentBeforeTheEndIsAnswered(t *testing.T) {
+	onEach(t, gateway.Config{Pipeline: 100}, func(t *testing.T, h *house, dial func() *peer) {
+		p := dial()
+		half, ok := p.Conn.(interface{ CloseWrite() error })
+		if !ok {
+			return // in memory there is no such end
+		}
+		const n = 50_000
+		go func() {
+			_, _ = io.WriteString(p.Conn, strings.Repeat("INCR n\r\n", n)+"BLPOP none 0\r\nPING\r\n")
+			_ = half.CloseWrite()
+		}()
+		for i := range n {
+			p.want(fmt.Sprintf(":%d|", i+1))
+		}
+		if got := p.frame(); got[0] != '-' {
+			t.Errorf("a command that blocked for a client that has left gave %q", got)
+		}
+		p.want("+PONG|")
+		p.ends()
+	})
+}

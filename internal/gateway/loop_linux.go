@@ -205,7 +205,7 @@ func (l *loop) handle(ev *unix.EpollEvent) {
 	case ev.Events&unix.EPOLLIN != 0 && p.reading():
 		p.read(&l.r)
 	case ev.Events&unix.EPOLLRDHUP != 0:
-		p.end()
+		p.hangUp()
 	}
 }
 
@@ -341,6 +341,13 @@ func (p *plainLink) read(r *round) {
 		}
 		return
 	}
+}
+
+// hangUp takes note of the end of what the client sends, while there may be more to read before it: once the
+// client takes more, that is read up to the end.
+func (p *plainLink) hangUp() {
+	p.change(0, unix.EPOLLRDHUP)
+	p.c.hangUp()
 }
 
 // end takes the end of what the client sends.
