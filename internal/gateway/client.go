@@ -54,6 +54,7 @@ type client struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	pin      upstream.Held // the session's own connection
+	unpinned chan struct{} // closed when pin is given up; nil: nobody watches it
 	monitor  upstream.Held
 	blocked  *blocked // the blocking command under way
 	topics   *pubsub.Listening
@@ -662,6 +663,10 @@ func (c *client) releaseLocked(rel session.Release) {
 			c.pin.Destroy(rel.Reason)
 		}
 		c.pin = nil
+		if c.unpinned != nil {
+			close(c.unpinned)
+			c.unpinned = nil
+		}
 	}
 	if rel.Monitor && c.monitor != nil {
 		c.monitor.Destroy(rel.Reason)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,4 +302,24 @@ func (g *guest) abort() {
 		g.send("HELLO 3", "CLIENT TRACKING ON BCAST") // of all that others do it would hear
 	}
 	time.Sleep(time.Duration(g.r.IntN(2000)) * time.Microsecond) // it breaks off at any moment
+}
+
+func TestAConnectionThatIsGivenBackLeavesNobodyWatching(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	p := h.dial()
+	if got := p.ask("HELLO 3"); got[0] != '%' {
+		t.Fatal(got)
+	}
+	watch := func(n int) {
+		for range n {
+			p.send("WATCH a", "UNWATCH", "WATCH a", "MULTI", "SET a 1", "EXEC")
+			p.want("+OK|", "+OK|", "+OK|", "+OK|", "+QUEUED|", "*1|+OK|")
+		}
+	}
+	watch(1)
+	const more = 200
+	before := runtime.NumGoroutine()
+	watch(more)
+	waitFor(t, "those who watched have ended", func() bool { return runtime.NumGoroutine() < before+more/2 })
 }

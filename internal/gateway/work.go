@@ -220,19 +220,23 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 		return nil, context.Canceled
 	}
 	c.pin = held
-	c.mu.Unlock()
 	if t.key.Proto == 3 {
+		unpinned := make(chan struct{})
+		c.unpinned = unpinned
 		held.Lane().OnPush(c.push, false)
-		c.g.workers.Go(func() { c.watchPin(held) })
+		c.g.workers.Go(func() { c.watchPin(held, unpinned) })
 	}
+	c.mu.Unlock()
 	return held.Lane().DoRaw(ctx, t.raw, t.n, t.options())
 }
 
 // watchPin sees that a connection on which pushes are expected has ended: no request
 // may follow that would notice.
-func (c *client) watchPin(held upstream.Held) {
+func (c *client) watchPin(held upstream.Held, unpinned chan struct{}) {
 	select {
 	case <-held.Lane().Done():
+	case <-unpinned:
+		return
 	case <-c.g.ctx.Done():
 		return
 	}
