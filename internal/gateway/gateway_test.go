@@ -244,3 +244,32 @@ func TestWhatWasSentBeforeTheEndIsAnswered(t *testing.T) {
 		p.ends()
 	})
 }
+
+func TestTheStreamOfMonitorFollowsItsReply(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	load := countUp(h, 8, 50)
+	for range 30 {
+		p := h.dial()
+		if got := p.ask("MONITOR"); got != "+OK|" {
+			t.Errorf("MONITOR gave %q", got)
+		}
+		if got := p.frame(); !strings.Contains(got, `"INCR" "c`) {
+			t.Errorf("%q followed", got)
+		}
+		p.Close()
+	}
+	load.end(s)
+}
+
+func TestAMonitorThatGetsNoConnectionIsTold(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=2&timeout=0.05", gateway.Config{})
+	var replies []string
+	for range 3 {
+		replies = append(replies, h.dial().ask("MONITOR")[:4])
+	}
+	if last := replies[2]; last != "-ERR" {
+		t.Errorf("on two connections three clients got %q", replies)
+	}
+}

@@ -196,13 +196,10 @@ func (o *output) holdPushes() {
 	o.mu.Unlock()
 }
 
-// release appends a reply, the pushes that were kept back for it, and writes.
+// release appends the pushes that were kept back for a reply, which stands there now, and writes.
 func (o *output) release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.hold {
-		return
-	}
 	o.hold = false
 	o.appendLocked(o.pushes, false)
 	o.pushes = nil

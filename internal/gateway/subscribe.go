@@ -61,7 +61,7 @@ func (t *task) unsubscribe(ctx context.Context) ([][]byte, error) {
 	return [][]byte{t.step.Reply}, nil
 }
 
-// confirmLocked sends the reply to a subscription, and then what was kept back for it.
+// confirmLocked sends the reply that announces messages, and then those that were kept back for it.
 func (c *client) confirmLocked(s *slot) {
 	c.out.append(s.reply, false)
 	s.reply = nil

@@ -85,7 +85,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		if s != nil {
 			s.reply = out.Reply
 		}
-		if t.step.Kind == session.Subscribe && s != nil {
+		if (t.step.Kind == session.Subscribe || t.step.Kind == session.Monitor) && s != nil {
 			c.confirmLocked(s)
 		}
 	} else if s != nil && !s.silent {
@@ -311,6 +311,7 @@ func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.out.holdPushes() // until the reply is sent
 	held.Lane().OnPush(c.push, true)
 	frames, err := held.Lane().DoRaw(ctx, t.raw, t.n, lane.Options{})
 	if err != nil || frames[0][0] == '-' {
