@@ -213,6 +213,7 @@ func (c *client) takeLocked(req request.Request, r *round) {
 	if c.pin != nil && c.pin.Lane().Depth() < 0 && c.slots.n == 0 {
 		c.followLocked(c.session.Lost())
 		if c.closing {
+			c.settleLocked()
 			return
 		}
 	}

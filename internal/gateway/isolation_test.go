@@ -323,3 +323,16 @@ func TestAConnectionThatIsGivenBackLeavesNobodyWatching(t *testing.T) {
 	watch(more)
 	waitFor(t, "those who watched have ended", func() bool { return runtime.NumGoroutine() < before+more/2 })
 }
+
+func TestAClientWhoseOwnConnectionIsLostIsClosed(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4&protocol=2", gateway.Config{})
+	p := h.dial()
+	if got := p.ask("CLIENT TRACKING ON"); got != "+OK|" {
+		t.Fatal(got)
+	}
+	s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	waitFor(t, "its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 })
+	p.send("GET a")
+	p.ends()
+}
