@@ -134,17 +134,3 @@ func TestLargeRepliesWithinTransactionsAndToManyAtOnce(t *testing.T) {
 		<-done
 	}
 }
-
-// A reader in memory takes what there is while more is about to be put there: neither waits for the other.
-func TestLargeRepliesInMemory(t *testing.T) {
-	h, _ := behindRelay(t, 4)
-	conn, err := h.DialContext(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := newPeer(t, conn)
-	for range 100 {
-		p.send("GET large")
-		p.exactly(largeReply)
-	}
-}
