@@ -174,8 +174,8 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	if loop != nil {
 		loop.stop()
 	}
+	g.servers.Wait() // those start workers, until then
 	g.workers.Wait()
-	g.servers.Wait()
 	return err
 }
 
@@ -234,6 +234,7 @@ func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.adoptLocked(set)
 	c.typical = set.OutputBuffer / firstPipeline
+	l.serve(c)
 	g.clients[c] = struct{}{}
 	g.hosts[host]++
 	return c, nil

@@ -49,9 +49,10 @@ func (g *Gateway) DialContext(ctx context.Context) (net.Conn, error) {
 		}
 		return nil, fmt.Errorf("gateway: dial: %s", reply[1:len(reply)-2])
 	}
-	l.c = c
 	return (*memoryConn)(l), nil
 }
+
+func (l *memoryLink) serve(c *client) { l.c = c }
 
 // write is the gateway's side: it gives replies to the client.
 func (l *memoryLink) write(b []byte) (int, error) {

@@ -35,9 +35,10 @@ func (g *Gateway) greetStream(conn net.Conn) {
 		g.workers.Go(func() { refuse(conn, reply) }) // it may take a handshake
 		return
 	}
-	l.c = c
 	g.workers.Go(l.readLoop)
 }
+
+func (l *streamLink) serve(c *client) { l.c = c }
 
 func (l *streamLink) readLoop() {
 	defer l.c.left()

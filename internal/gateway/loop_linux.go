@@ -142,7 +142,7 @@ func (l *loop) Take(x *lane.Lane, fd int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over || unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}) != nil {
-		l.g.workers.Go(x.Release)
+		go x.Release() // by itself: the gateway may have ended
 		return
 	}
 	l.lanes[int32(fd)] = x
@@ -307,15 +307,26 @@ func (g *Gateway) greetPlain(conn net.Conn) bool {
 		return true
 	}
 	_ = conn.Close()
-	p.c = c
-	l.mu.Lock()
-	l.links[int32(socket)] = p
-	l.mu.Unlock()
-	first := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(socket)}
-	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, socket, &first); err != nil {
-		p.c.out.close()
+	if p.open() != nil {
+		c.out.close()
 	}
 	return true
+}
+
+func (p *plainLink) serve(c *client) { p.c = c }
+
+// open has the loop read the socket, unless the client was closed meanwhile and the socket with it.
+func (p *plainLink) open() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	l := p.loop
+	l.mu.Lock()
+	l.links[int32(p.socket)] = p
+	l.mu.Unlock()
+	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, p.socket, &unix.EpollEvent{Events: p.interest, Fd: int32(p.socket)})
 }
 
 func (p *plainLink) fd() int { return p.socket }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -265,5 +266,35 @@ func TestAStalledServer(t *testing.T) {
 		p := h.dial()
 		p.send(fmt.Sprintf("SET k%d last%d", i, i), fmt.Sprintf("GET k%d", i))
 		p.want("+OK|", bulk(fmt.Sprint("last", i)))
+	}
+}
+
+func TestAShutdownWhileClientsCome(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	for range 20 {
+		h := open(t, s.URL(), gateway.Config{})
+		var wg sync.WaitGroup
+		come := func(dial func() (net.Conn, error)) {
+			for {
+				conn, err := dial()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(conn, "PING\r\n")
+				_, _ = io.Copy(io.Discard, io.LimitReader(conn, 1))
+				conn.Close()
+			}
+		}
+		for range 4 {
+			wg.Go(func() { come(func() (net.Conn, error) { return net.Dial("tcp", h.addr) }) })
+			wg.Go(func() { come(func() (net.Conn, error) { return h.DialContext(context.Background()) }) })
+		}
+		waitFor(t, "clients come", func() bool { return h.Stats().Accepted > 100 })
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		if err := h.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		wg.Wait()
 	}
 }

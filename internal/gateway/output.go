@@ -8,6 +8,8 @@ import (
 
 // link is how a client's bytes come and go. Its methods do not block.
 type link interface {
+	// serve tells whose bytes they are, before anything else is called.
+	serve(c *client)
 	// write writes what can be written now.
 	write(b []byte) (int, error)
 	// await has the client's flush called once more can be written.
