@@ -257,8 +257,8 @@ func (c *client) carryLocked(step *session.Step, r *round) {
 		if step.Reset {
 			c.token, c.user = "", c.set.users[defaultUser]
 		}
+		c.releaseLocked(step.Release) // no message may come behind the reply that ends them
 		c.answerLocked(step.Reply, r)
-		c.releaseLocked(step.Release)
 		c.out.setProto(c.session.Key().Proto)
 	case session.Close:
 		c.answerLocked(step.Reply, r)

@@ -336,3 +336,35 @@ func TestAClientWhoseOwnConnectionIsLostIsClosed(t *testing.T) {
 	p.send("GET a")
 	p.ends()
 }
+
+func TestNoMessageComesBehindAReset(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	publisher := h.dial()
+	wg.Go(func() {
+		for !stop.Load() {
+			publisher.write(strings.Repeat("PUBLISH news one\r\n", 50))
+			for range 50 {
+				publisher.frame()
+			}
+		}
+	})
+	p := h.dial()
+	for range 300 {
+		p.send("SUBSCRIBE news")
+		p.want("*3|$9|subscribe|$4|news|:1|")
+		p.send("RESET", "ECHO after")
+		got := p.frame()
+		for strings.HasPrefix(got, "*3\r\n$7\r\nmessage") {
+			got = p.frame()
+		}
+		if got != "+RESET\r\n" {
+			t.Errorf("%q came: want the reply to RESET", got)
+		}
+		p.want(bulk("after"))
+	}
+	stop.Store(true)
+	wg.Wait()
+}
