@@ -56,9 +56,9 @@ type client struct {
 	pin      upstream.Held // the session's own connection
 	unpinned chan struct{} // closed when pin is given up; nil: nobody watches it
 	monitor  upstream.Held
-	blocked  *blocked // the blocking command under way
-	topics   *pubsub.Listening
-	stopped  bool // its link does not read until resume
+	blocked  *blocked                     // the blocking command under way
+	topics   map[string]*pubsub.Listening // by the token under which they were subscribed to
+	stopped  bool                         // its link does not read until resume
 	commands uint64
 	bytesIn  uint64
 	lastAt   time.Time // of the last input, as the sweeper saw it
@@ -688,10 +688,10 @@ func (c *client) left() {
 		c.cancel()
 	}
 	c.releaseLocked(c.session.Ended())
-	if c.topics != nil {
-		c.topics.Close()
-		c.topics = nil
+	for _, l := range c.topics {
+		l.Close()
 	}
+	c.topics = nil
 	c.slots, c.log, c.rest, c.barrier = slots{head: c.slots.head + uint64(c.slots.n)}, log{}, nil, nil
 	c.posted, c.queued, c.lane = 0, 0, nil
 	c.mu.Unlock()

@@ -244,3 +244,40 @@ func TestNoUsersLetNobodyIn(t *testing.T) {
 	p.want("-NOAUTH Authentication required.|", "-WRONGPASS invalid username-password pair or user is disabled.|",
 		"-WRONGPASS invalid username-password pair or user is disabled.|", "-NOAUTH Authentication required.|")
 }
+
+func TestAResetEndsWhatItsUserMayDo(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{Users: map[string]gateway.User{
+		"default": {Commands: []string{"read"}},
+		"writer":  {Passwords: []string{hash("w")}},
+	}})
+	p := h.dial()
+	p.send("AUTH writer w", "SET a 1", "RESET", "SET a 2", "GET a")
+	p.want("+OK|", "+OK|", "+RESET|", "-NOPERM User default has no permissions to run the 'set' command|", "$1|1|")
+
+	s.Do("ACL", "SETUSER", "reader", "on", ">r", "~*", "+get", "+auth", "+hello", "+ping", "+client")
+	h = open(t, s.URL()+"?max_connections=4", gateway.Config{PassThrough: true})
+	p = h.dial()
+	p.send("AUTH reader r", "GET a", "RESET", "SET a 3")
+	p.want("+OK|", "$1|1|", "+RESET|", "+OK|")
+}
+
+func TestSubscriptionsAreThoseThatTheUserMayHave(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	s.Do("ACL", "SETUSER", "wide", "on", ">w", "~*", "&*", "+@all")
+	s.Do("ACL", "SETUSER", "narrow", "on", ">n", "~*", "resetchannels", "&open", "+@all")
+	h := open(t, s.URL()+"?max_connections=8", gateway.Config{PassThrough: true})
+	p := h.dial()
+	p.send("AUTH wide w", "SUBSCRIBE secret", "UNSUBSCRIBE secret", "AUTH narrow n")
+	p.want("+OK|", "*3|$9|subscribe|$6|secret|:1|", "*3|$11|unsubscribe|$6|secret|:0|", "+OK|")
+	if got := p.ask("SUBSCRIBE secret"); !strings.HasPrefix(got, "-NOPERM") {
+		t.Errorf("a user subscribed to what another one may hear: %q", got)
+	}
+	p.send("HELLO 3 AUTH wide w", "SUBSCRIBE one", "AUTH narrow n", "SUBSCRIBE open", "UNSUBSCRIBE")
+	if got := p.frame(); got[0] != '%' {
+		t.Fatal(got)
+	}
+	p.want(">3|$9|subscribe|$3|one|:1|", "+OK|", ">3|$9|subscribe|$4|open|:2|",
+		">3|$11|unsubscribe|$3|one|:1|", ">3|$11|unsubscribe|$4|open|:0|")
+	waitFor(t, "nobody is subscribed", func() bool { return s.Do("PUBLISH", "one", "x") == "0" && s.Do("PUBLISH", "open", "x") == "0" })
+}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
@@ -20,10 +22,14 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 		c.mu.Unlock()
 		return nil, context.Canceled
 	}
-	if c.topics == nil {
-		c.topics = c.g.up.Hub(c.token).Listen(c)
+	topics := c.topics[c.token]
+	if topics == nil {
+		topics = c.g.up.Hub(c.token).Listen(c)
+		if c.topics == nil {
+			c.topics = map[string]*pubsub.Listening{}
+		}
+		c.topics[c.token] = topics
 	}
-	topics := c.topics
 	c.out.holdPushes()
 	c.mu.Unlock()
 
@@ -49,13 +55,13 @@ const unsubscribeLimit = time.Second
 func (t *task) unsubscribe(ctx context.Context) ([][]byte, error) {
 	c := t.c
 	c.mu.Lock()
-	topics := c.topics
+	all := slices.Collect(maps.Values(c.topics))
 	c.mu.Unlock()
-	if topics != nil {
-		ctx, cancel := context.WithTimeout(ctx, unsubscribeLimit)
-		defer cancel()
+	ctx, cancel := context.WithTimeout(ctx, unsubscribeLimit)
+	defer cancel()
+	for _, l := range all {
 		for _, topic := range t.step.Topics {
-			topics.Settled(ctx, kinds[topic.Kind], topic.Name)
+			l.Settled(ctx, kinds[topic.Kind], topic.Name)
 		}
 	}
 	return [][]byte{t.step.Reply}, nil
@@ -69,11 +75,10 @@ func (c *client) confirmLocked(s *slot) {
 }
 
 func (c *client) unsubscribeLocked(topics []session.Topic) {
-	if c.topics == nil {
-		return
-	}
-	for _, topic := range topics {
-		c.topics.Remove(kinds[topic.Kind], topic.Name)
+	for _, l := range c.topics {
+		for _, topic := range topics {
+			l.Remove(kinds[topic.Kind], topic.Name)
+		}
 	}
 }
 
