@@ -247,8 +247,8 @@ func (l *loop) submit(p *plainLink) {
 }
 
 func (l *loop) wakeLocked() {
-	if l.woken {
-		return
+	if l.woken || l.over {
+		return // once it is over the eventfd's number may be another's
 	}
 	l.woken = true
 	one := [8]byte{1}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -296,5 +298,37 @@ func TestAShutdownWhileClientsCome(t *testing.T) {
 		}
 		cancel()
 		wg.Wait()
+	}
+}
+
+// TestASecondShutdownTouchesNothing opens files that get the numbers of those that the first one has closed.
+func TestASecondShutdownTouchesNothing(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	if got := h.dial().ask("PING"); got != "+PONG|" {
+		t.Fatal(got)
+	}
+	shutdown := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	shutdown()
+	var files []*os.File
+	for range 64 {
+		f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	shutdown()
+	for _, f := range files {
+		if info, err := f.Stat(); err != nil || info.Size() > 0 {
+			t.Errorf("%s: %v bytes were written, %v", f.Name(), info.Size(), err)
+		}
 	}
 }
