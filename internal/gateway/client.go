@@ -74,6 +74,9 @@ type client struct {
 func (c *client) input(b []byte, r *round) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone {
+		return false
+	}
 	c.inputs++
 	c.bytesIn += uint64(len(b))
 	if c.pausedLocked() || len(c.rest) > 0 {

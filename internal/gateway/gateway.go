@@ -203,6 +203,10 @@ func (c *client) refuse() {
 func (g *Gateway) list() []*client {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.listLocked()
+}
+
+func (g *Gateway) listLocked() []*client {
 	all := make([]*client, 0, len(g.clients))
 	for c := range g.clients {
 		all = append(all, c)
@@ -257,9 +261,10 @@ func (g *Gateway) objection(c *client, args [][]byte) string {
 
 // forget takes note that a client has left.
 func (g *Gateway) forget(c *client) {
-	c.out.mu.Lock()
-	sent := c.out.sent
-	c.out.mu.Unlock()
+	var s Stats
+	c.mu.Lock()
+	c.countLocked(&s)
+	c.mu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.clients, c)
@@ -267,9 +272,9 @@ func (g *Gateway) forget(c *client) {
 		delete(g.hosts, c.host)
 	}
 	g.past.closed++
-	g.past.commands += c.commands
-	g.past.bytesIn += c.bytesIn
-	g.past.bytesOut += sent
+	g.past.commands += s.Commands
+	g.past.bytesIn += s.BytesIn
+	g.past.bytesOut += s.BytesOut
 	if g.closing && len(g.clients) == 0 {
 		close(g.empty)
 	}

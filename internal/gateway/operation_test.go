@@ -332,3 +332,51 @@ func TestASecondShutdownTouchesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestCountersOnlyRise(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				p := h.dial()
+				p.write(strings.Repeat("PING\r\n", 50))
+				for range 50 {
+					p.want("+PONG|")
+				}
+				p.Close()
+			}
+		})
+	}
+	for last := h.Stats(); last.Closed < 300 && !t.Failed(); {
+		now := h.Stats()
+		if now.Commands < last.Commands || now.BytesIn < last.BytesIn || now.BytesOut < last.BytesOut || now.Closed < last.Closed {
+			t.Errorf("%+v came after %+v", now, last)
+		}
+		last = now
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+func TestAClientInMemoryThatIsClosedWhileItWrites(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	for range 100 {
+		conn, err := h.DialContext(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for err := error(nil); err == nil; {
+				_, err = io.WriteString(conn, "PING\r\n")
+			}
+		})
+		wg.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+		conn.Close()
+		wg.Wait()
+	}
+}

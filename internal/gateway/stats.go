@@ -61,8 +61,9 @@ func (g *Gateway) Stats() Stats {
 	}
 	g.mu.Lock()
 	s.Closed, s.Commands, s.BytesIn, s.BytesOut = g.past.closed, g.past.commands, g.past.bytesIn, g.past.bytesOut
+	all := g.listLocked() // each client is here or in the past
 	g.mu.Unlock()
-	for _, c := range g.list() {
+	for _, c := range all {
 		c.count(&s)
 	}
 	return s
@@ -72,12 +73,11 @@ func (g *Gateway) Stats() Stats {
 func (c *client) count(s *Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.countLocked(s)
 	if c.gone {
 		return
 	}
 	s.Clients++
-	s.Commands += c.commands
-	s.BytesIn += c.bytesIn
 	if c.blocked != nil {
 		s.Blocked++
 		s.PinnedBy["blocking"]++
@@ -95,6 +95,12 @@ func (c *client) count(s *Stats) {
 		s.Pinned++
 		s.PinnedBy["MONITOR"]++
 	}
+}
+
+// countLocked adds what the client has counted, which rises no more once it is gone.
+func (c *client) countLocked(s *Stats) {
+	s.Commands += c.commands
+	s.BytesIn += c.bytesIn
 	c.out.mu.Lock()
 	s.BytesOut += c.out.sent
 	c.out.mu.Unlock()
