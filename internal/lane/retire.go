@@ -1,5 +1,7 @@
 package lane
 
+import "slices"
+
 // Retire ends the sending on a lane whose node must not get another command,
 // and lets the replies in that are due. Requests are refused with ErrDraining,
 // those with a promise too. What the socket was not offered yet is never
@@ -32,6 +34,7 @@ func (l *Lane) refuseLocked(opt *Options) error {
 // cutLocked takes the requests that begin at or behind from in the stream off
 // the queue, and sends their callers elsewhere.
 func (l *Lane) cutLocked(from uint64) {
+	var posted []failed
 	for l.queue.n > 0 {
 		p := l.queue.back()
 		if p.q.start < from {
@@ -40,11 +43,15 @@ func (l *Lane) cutLocked(from uint64) {
 		l.due -= p.want
 		l.dueBytes -= p.bytes
 		l.queue.popBack()
-		if p.q.finish(done, ErrDraining) && p.q.self {
+		if p.q.sink != nil {
+			posted = p.q.fail(posted, done, ErrDraining)
+		} else if p.q.finish(done, ErrDraining) && p.q.self {
 			l.interruptReaderLocked()
 		}
 	}
 	l.depth.Store(int32(l.due))
+	slices.Reverse(posted) // they are told in the order in which they were posted
+	l.tellLocked(posted)
 }
 
 // abandonLocked ends the flush of a retired lane: what was not offered is

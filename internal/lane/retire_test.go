@@ -156,3 +156,43 @@ func TestRetiringALaneUnderLoadLosesNobody(t *testing.T) {
 		}
 	})
 }
+
+// told takes what comes of posted requests.
+type told struct{ fails chan fail }
+
+type fail struct {
+	tag uint64
+	err error
+}
+
+func (*told) Reply(uint64, []byte, bool, *lane.Batch) {}
+func (*told) Part(uint64, []byte) bool                { return false }
+func (s *told) Fail(tag uint64, err error)            { s.fails <- fail{tag, err} }
+
+func TestARetiredLaneTellsThoseWhoseRequestsItCutOff(t *testing.T) {
+	onEach(t, func(t *testing.T, over transport) {
+		k := connect(t, over, config(), echo)
+		const n = 5
+		s := &told{fails: make(chan fail, n)}
+		for tag := range uint64(n) {
+			if err := k.Post([]byte("*1\r\n$4\r\nPING\r\n"), 1, s, tag, lane.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		drained := make(chan struct{})
+		k.Retire(func() { close(drained) })
+		<-drained
+		for tag := range uint64(n) {
+			select {
+			case got := <-s.fails:
+				if got.tag != tag || got.err != lane.ErrDraining {
+					t.Errorf("request %d failed with %v: want ErrDraining of request %d", got.tag, got.err, tag)
+				}
+			case <-time.After(patience):
+				t.Fatal("nobody was told")
+			}
+		}
+		k.Condemn(errors.New("closed"))
+		<-k.closed
+	})
+}
