@@ -87,7 +87,8 @@ func (c *client) input(b []byte, r *round) (more bool) {
 		}
 		return false
 	}
-	more = c.consumeLocked(b, r)
+	rest, more := c.consumeLocked(b, r)
+	c.rest = append(c.rest, rest...)
 	c.stopped = !more
 	return more
 }
@@ -99,9 +100,9 @@ func (c *client) resume(r *round) (more bool) {
 	if c.pausedLocked() {
 		return false
 	}
-	rest := c.rest
-	c.rest = nil
-	more = c.consumeLocked(rest, r)
+	if c.rest, more = c.consumeLocked(c.rest, r); len(c.rest) == 0 {
+		c.rest = nil
+	}
 	c.settleLocked()
 	c.stopped = !more
 	return more && !c.eof
@@ -139,8 +140,8 @@ func (c *client) hangUpLocked() {
 }
 
 // consumeLocked takes requests until there are no more or the client has to wait,
-// and keeps the rest.
-func (c *client) consumeLocked(b []byte, r *round) (more bool) {
+// and gives the rest.
+func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
 	for !c.closing && !c.gone {
 		if s := c.g.settings.Load(); s != c.set {
 			if c.adoptLocked(s); c.closing {
@@ -154,19 +155,18 @@ func (c *client) consumeLocked(b []byte, r *round) (more bool) {
 		switch {
 		case err != nil:
 			c.malformedLocked(err, r)
-			return false
+			return nil, false
 		case req.Raw == nil:
-			return true
+			return nil, true
 		default:
 			c.commands++
 			c.takeLocked(req, r)
 		}
 		if c.pausedLocked() {
-			c.rest = append(c.rest, b...)
-			return false
+			return b, false
 		}
 	}
-	return false
+	return nil, false
 }
 
 // adoptLocked makes new settings the client's, and ends it if they have no such user any more.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -273,5 +274,31 @@ func TestAMonitorThatGetsNoConnectionIsTold(t *testing.T) {
 	}
 	if last := replies[2]; last != "-ERR" {
 		t.Errorf("on two connections three clients got %q", replies)
+	}
+}
+
+// TestALongPipelineInMemoryIsNotCopiedOverAndOver counts what is allocated: input that waits is not copied each time some of
+// it is taken.
+func TestALongPipelineInMemoryIsNotCopiedOverAndOver(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{Pipeline: 100})
+	conn, err := h.DialContext(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, conn)
+	const n = 30_000
+	in := strings.Repeat("INCR "+strings.Repeat("n", 200)+"\r\n", n)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	go p.write(in)
+	for i := range n {
+		if line, err := p.in.ReadString('\n'); err != nil || line != fmt.Sprintf(":%d\r\n", i+1) {
+			t.Fatalf("reply %d is %q, %v", i, line, err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if took := int(after.TotalAlloc - before.TotalAlloc); took > 50*len(in) {
+		t.Errorf("%d bytes were allocated for %d bytes of commands", took, len(in))
 	}
 }
