@@ -110,7 +110,7 @@ func (o *output) flush() {
 }
 
 func (o *output) flushLocked() {
-	for len(o.segs) > 0 {
+	for taken := 0; len(o.segs) > 0; {
 		seg := o.segs[0]
 		n, err := o.link.write(seg[o.off:])
 		if err != nil {
@@ -120,8 +120,9 @@ func (o *output) flushLocked() {
 		o.sent += uint64(n)
 		o.size -= n
 		o.account()
+		taken += n
 		if o.off += n; o.off < len(seg) {
-			if n > 0 || o.since.IsZero() {
+			if taken > 0 || o.since.IsZero() {
 				o.since = time.Now()
 			}
 			o.blocked = true
