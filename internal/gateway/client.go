@@ -143,11 +143,9 @@ func (c *client) hangUpLocked() {
 // and gives the rest.
 func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
 	for !c.closing && !c.gone {
-		if s := c.g.settings.Load(); s != c.set {
-			if c.adoptLocked(s); c.closing {
-				c.settleLocked()
-				return false
-			}
+		if s := c.g.settings.Load(); s != c.set && !c.adoptLocked(s) {
+			c.out.close()
+			return nil, false
 		}
 		c.scanner.Unauthenticated = !c.session.Authenticated()
 		req, n, err := c.scanner.Next(b)
@@ -169,17 +167,14 @@ func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
 	return nil, false
 }
 
-// adoptLocked makes new settings the client's, and ends it if they have no such user any more.
-func (c *client) adoptLocked(s *settings) {
+// adoptLocked makes new settings the client's, with the rights that its user has by them. It reports whether
+// the client may stay.
+func (c *client) adoptLocked(s *settings) bool {
 	c.set = s
 	c.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
-	name := defaultUser
-	if c.user != nil {
-		name = c.user.name
-	}
-	c.user = s.users[name]
-	c.closing = c.closing || s.users != nil && c.user == nil && c.session.Authenticated()
+	c.user = s.users[c.session.Key().User]
+	return s.users == nil || !c.session.Authenticated() || c.user != nil && !c.user.disabled
 }
 
 // pausedLocked reports whether no request may be taken now.

@@ -119,13 +119,22 @@ func (g *Gateway) lookup(args [][]byte) *command.Info {
 }
 
 // Reload makes another configuration hold. Clients stay, also those beyond a lower
-// limit. On an error nothing has changed.
+// limit, but for those whose user is gone or disabled; a new password is asked of new clients
+// alone. On an error nothing has changed.
 func (g *Gateway) Reload(cfg Config) error {
 	set, err := g.newSettings(cfg)
 	if err != nil {
 		return err
 	}
 	g.settings.Store(set)
+	for _, c := range g.list() {
+		c.mu.Lock()
+		stays := c.adoptLocked(set)
+		c.mu.Unlock()
+		if !stays {
+			c.out.close()
+		}
+	}
 	return nil
 }
 

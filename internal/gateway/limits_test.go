@@ -44,47 +44,6 @@ func TestOwnUsers(t *testing.T) {
 	})
 }
 
-// What users may do is as in the configuration that holds, of those too who are here.
-func TestAReloadChangesUsers(t *testing.T) {
-	users := func(names ...string) gateway.Config {
-		cfg := gateway.Config{Users: map[string]gateway.User{"default": {}}}
-		for _, name := range names {
-			cfg.Users[name] = gateway.User{Passwords: []string{hash(name)}, Commands: []string{"read"}}
-		}
-		return cfg
-	}
-	onEach(t, users("ann", "ben"), func(t *testing.T, h *house, dial func() *peer) {
-		reload := func(cfg gateway.Config) {
-			if err := h.Reload(cfg); err != nil {
-				t.Fatal(err)
-			}
-		}
-		reload(users("ann", "ben"))
-		ann, ben, nobody := dial(), dial(), dial()
-		ann.send("AUTH ann ann", "SET a 1")
-		ann.want("+OK|", "-NOPERM User ann has no permissions to run the 'set' command|")
-		ben.send("AUTH ben ben", "GET none")
-		ben.want("+OK|", "$-1|")
-		if got := nobody.ask("SET none 1"); got != "+OK|" {
-			t.Error(got)
-		}
-		more := users("ann")
-		more.Users["ann"] = gateway.User{Commands: []string{"read", "write"}}
-		more.Users["default"] = gateway.User{Commands: []string{"read"}}
-		reload(more)
-		ann.send("SET a 1", "CLIENT INFO")
-		ann.want("+OK|")
-		if got := ann.frame(); !strings.Contains(got, " user=ann ") {
-			t.Error(got)
-		}
-		if got := nobody.ask("SET none 1"); got != "-NOPERM User default has no permissions to run the 'set' command|" {
-			t.Error(got)
-		}
-		ben.send("GET none")
-		ben.ends()
-	})
-}
-
 // After RESET a client is who it was when it came.
 func TestAResetEndsTheUser(t *testing.T) {
 	own := gateway.Config{Users: map[string]gateway.User{"default": {}, "reader": {Passwords: []string{hash("r")}, Commands: []string{"read"}}}}
