@@ -88,6 +88,26 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+func TestWhatTheFlagsOfAServerSayIsEnough(t *testing.T) {
+	for _, c := range []struct {
+		flags, categories []string
+		class             command.Class
+	}{
+		{[]string{"readonly", "module"}, []string{"@read"}, command.Multiplexed},
+		{[]string{"write", "denyoom"}, nil, command.Multiplexed},
+		{[]string{"write", "blocking"}, nil, command.Blocking},
+		{[]string{"readonly"}, []string{"@connection"}, command.Unknown},
+		{[]string{"pubsub", "noscript"}, []string{"@pubsub"}, command.Unknown},
+		{[]string{"noscript", "loading", "stale", "fast"}, []string{"@fast", "@transaction"}, command.Unknown}, // MULTI
+		{[]string{"admin", "noscript", "loading", "stale"}, []string{"@admin", "@slow"}, command.Unknown},      // MONITOR
+		{nil, []string{"@slow"}, command.Unknown},                                                              // CLIENT
+	} {
+		if info := command.FromFlags("NAME", c.flags, c.categories); info.Class != c.class {
+			t.Errorf("%q and %q: %s, want %s", c.flags, c.categories, info.Class, c.class)
+		}
+	}
+}
+
 func TestNothingOnTheWayOfACommandAllocates(t *testing.T) {
 	name := []byte("XREADGROUP")
 	n, f, value := 1_000_000, 2.5, []byte("value")
