@@ -42,6 +42,30 @@ func (a arguments) is(i int, keyword string) bool {
 	return ok && equalFold(s, keyword)
 }
 
+// option is is for an argument of which a server looks at no more than what stands before a zero byte.
+func (a arguments) option(i int, keyword string) bool {
+	if len(a.raw) > 0 {
+		return equalFoldBytes(upToZero(a.raw[i]), keyword)
+	}
+	switch v := a.values[i].(type) {
+	case string:
+		return equalFold(upToZero(v), keyword)
+	case []byte:
+		return equalFoldBytes(upToZero(v), keyword)
+	}
+	s, ok := named(a.values[i])
+	return ok && equalFold(upToZero(s), keyword)
+}
+
+func upToZero[T string | []byte](s T) T {
+	for i := range len(s) {
+		if s[i] == 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
 // number reads an argument that the server will read as a floating-point number.
 func (a arguments) number(i int) (float64, bool) {
 	if len(a.raw) > 0 {

@@ -51,14 +51,14 @@ func classify(info *Info, args arguments) (*Info, Class) {
 func blockOption(args arguments) (index int) {
 	for i := 1; i < args.len()-1; i++ {
 		switch {
-		case args.is(i, "STREAMS"):
+		case args.option(i, "STREAMS"):
 			return index
-		case args.is(i, "BLOCK"):
+		case args.option(i, "BLOCK"):
 			i++
 			index = i
-		case args.is(i, "COUNT"):
+		case args.option(i, "COUNT"):
 			i++
-		case args.is(i, "GROUP"):
+		case args.option(i, "GROUP"):
 			i += 2
 		}
 	}

@@ -252,9 +252,8 @@ func (s *Session) hold(r request) Step {
 // block sends a command that the server may hold back.
 func (s *Session) block(r request) Step {
 	d, forever, ok := command.BlockForBytes(r.info, r.args)
-	if !ok && command.Lookup(r.info.Name) == r.info {
-		return s.share(r) // the server will refuse its timeout; of a command from Config.Lookup none is known
-	}
+	// A timeout that can't be read here may be one for the server, which takes 0x10, and -0.0001 for none: no lane
+	// may come to wait for it.
 	step := s.hold(r)
 	step.Barrier = true
 	step.Block, step.Forever = d, forever || !ok

@@ -1,0 +1,34 @@
+package gateway_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// TestATimeoutThatTheServerReadsOtherwiseHoldsUpNobody has clients block by what the gateway does not take for a
+// timeout, or for the option that says it.
+func TestATimeoutThatTheServerReadsOtherwiseHoldsUpNobody(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=8", gateway.Config{})
+	other := h.dial()
+	var blocked []*peer
+	for i, line := range []string{"BLPOP list 0x100", "BLPOP list -0.0001", "BLMPOP 0x.ff 1 list LEFT", "XREAD BLOCK\x00 0 STREAMS s $"} {
+		p := h.dial()
+		p.send(line)
+		blocked = append(blocked, p)
+		waitFor(t, line+" blocks", func() bool { return s.Info("clients")["blocked_clients"] == fmt.Sprint(i+1) })
+		if got := other.ask("GET none"); got != "$-1|" {
+			t.Error(got)
+		}
+	}
+	other.send("RPUSH list a b c", "XADD s 1-1 f v")
+	other.want(":3|", "$3|1-1|")
+	for _, p := range blocked {
+		if got := p.frame(); got[0] != '*' {
+			t.Errorf("%q", got)
+		}
+	}
+}
