@@ -2,11 +2,35 @@ package gateway_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
+
+// TestANameWithAZeroByteIsNoOtherName sends names that a server takes for a command where they meet in its hash table,
+// whose order differs from start to start: so many that some do.
+func TestANameWithAZeroByteIsNoOtherName(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	p := h.dial()
+	for _, command := range []string{"SHUTDOWN NOSAVE", "MULTI", "MONITOR", "CONFIG SET maxclients 77", "CLIENT SETNAME me"} {
+		name, rest, _ := strings.Cut(command, " ")
+		want := fmt.Sprintf("-ERR unknown command '%s', with args beginning with: ", name)
+		for _, word := range strings.Fields(rest) {
+			want += "'" + word + "' "
+		}
+		for i := range 2000 {
+			if got := p.ask(fmt.Sprintf("%s\x00%d %s", name, i, rest)); got != want+"|" {
+				t.Fatalf("%s: %s", command, got)
+			}
+		}
+	}
+	if got := s.Do("CONFIG", "GET", "maxclients"); strings.Contains(got, "77") {
+		t.Error("a client has changed the server's configuration")
+	}
+}
 
 // TestATimeoutThatTheServerReadsOtherwiseHoldsUpNobody has clients block by what the gateway does not take for a
 // timeout, or for the option that says it.

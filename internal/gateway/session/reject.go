@@ -14,7 +14,7 @@ const noAuth = "-NOAUTH Authentication required."
 func (s *Session) objection(r request) string {
 	local := !s.authed || s.multi.open || s.restricted()
 	switch {
-	case r.unknown && (local || isClient(r.info)):
+	case r.unknown && (local || isClient(r.info) || r.misnamed()):
 		return unknownText(r)
 	case (local || r.rule != nil) && !r.unknown && !arityFits(r.info, len(r.args)):
 		return fmt.Sprintf("wrong number of arguments for '%s' command", fullName(r.info))

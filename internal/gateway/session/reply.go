@@ -120,8 +120,11 @@ func cText(b []byte, limit int) string {
 	return string(b[:min(len(b), limit)])
 }
 
-// equalFold compares with a text in lower case.
+// equalFold compares with a text in lower case, as servers do: a zero byte is the end.
 func equalFold(b []byte, lower string) bool {
+	if len(b) > len(lower) && b[len(lower)] == 0 {
+		b = b[:len(lower)]
+	}
 	if len(b) != len(lower) {
 		return false
 	}

@@ -9,6 +9,7 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -199,6 +200,9 @@ func (s *Session) slow(r request) Step {
 // complete finds out what else is known about the command.
 func (s *Session) complete(r *request) {
 	r.unknown = r.info == nil || r.info.Container() && len(r.args) > 1
+	if r.unknown && r.misnamed() {
+		return
+	}
 	if r.unknown && equalFold(r.args[0], "respool") {
 		r.unknown, r.info, r.rule = false, consoleInfo, consoleRule
 		return
@@ -210,6 +214,14 @@ func (s *Session) complete(r *request) {
 	}
 	r.rule = rules[r.info]
 }
+
+// misnamed is whether the name, or that of the subcommand, holds a zero byte. A server compares names up to there if
+// they meet in its hash table, and so may carry out what has another name here.
+func (r *request) misnamed() bool {
+	return hasZero(r.args[0]) || r.info != nil && r.info.Container() && hasZero(r.args[1])
+}
+
+func hasZero(b []byte) bool { return bytes.IndexByte(b, 0) >= 0 }
 
 // decide says what becomes of a request, in the order of a server's checks.
 func (s *Session) decide(r request) Step {
