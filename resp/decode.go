@@ -8,7 +8,7 @@ type Value struct {
 	Kind Kind
 	Null bool // a null of any protocol: kind Null, or a BulkString or Array of length -1
 
-	Str    []byte  // strings, errors, the digits of big numbers
+	Str    []byte  // strings, errors, big numbers: digits, but for those that scripts make up
 	Format string  // of a verbatim string, such as "txt"; Str is without it
 	Int    int64   // integers; booleans as 0 or 1
 	Float  float64 // doubles; infinite where the text exceeds a float64

@@ -76,7 +76,7 @@ func textLen(b []byte) int {
 		}
 	}
 	if end < 0 {
-		if end = bytes.IndexByte(b, '\r'); end < 0 || end > maxLine || bytes.IndexByte(b[:end], '\n') >= 0 {
+		if end = bytes.IndexByte(b, '\r'); end < 0 || bytes.IndexByte(b[:end], '\n') >= 0 {
 			return 0
 		}
 	}

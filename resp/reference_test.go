@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // reference is a second, plainer reading of the protocol: patterns for lines, recursion for
@@ -17,7 +19,7 @@ var referenceLines = map[byte]*regexp.Regexp{
 	'-': regexp.MustCompile(`^[^\r\n]*$`),
 	':': regexp.MustCompile(`^[+-]?[0-9]+$`),
 	',': regexp.MustCompile(`^[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|inf|nan)$`),
-	'(': regexp.MustCompile(`^[+-]?[0-9]+$`),
+	'(': regexp.MustCompile(`^[^\r\n]*$`),
 	'#': regexp.MustCompile(`^[tf]$`),
 	'_': regexp.MustCompile(`^$`),
 	'$': regexp.MustCompile(`^([0-9]+|-0*1|\?)$`),
@@ -40,7 +42,7 @@ func referenceValue(in string, depth int) int {
 	if pattern == nil || line[0] == ';' || !pattern.MatchString(line[1:]) {
 		return -1
 	}
-	most := map[byte]int{':': 32, ',': 512, '(': 1 << 20, '+': 1 << 20, '-': 1 << 20}[line[0]]
+	most := map[byte]int{',': 512, '(': len(line), '+': len(line), '-': len(line)}[line[0]]
 	if most == 0 {
 		most = 32
 	}
@@ -60,7 +62,7 @@ func referenceValue(in string, depth int) int {
 		}
 		return used + body
 	case '*', '%', '~', '>', '|':
-		if line[0] == '>' && depth > 0 || depth >= 128 {
+		if line[0] == '>' && depth > 0 || depth >= resp.MaxDepth {
 			return -1
 		}
 		body := referenceElements(line, rest, depth+1)

@@ -5,15 +5,15 @@ import (
 	"math"
 )
 
-// MaxDepth is how deep aggregates may stand inside each other; attributes count.
-const MaxDepth = 128
+// MaxDepth is how deep aggregates may stand inside each other; attributes count. It is more
+// than the 8,000 that Lua allows to a script's reply.
+const MaxDepth = 8192
 
 const (
-	maxLine   = 1 << 20 // bytes of text in a simple string, simple error or big number
-	maxNumber = 512     // bytes of text in a double
-	maxDigits = 32      // bytes of text in an integer or a length
-	minValue  = 3       // bytes of the smallest value: a kind and CRLF
-	keepDepth = 16      // levels whose memory an idle scanner keeps
+	maxNumber = 512 // bytes of text in a double
+	maxDigits = 32  // bytes of text in an integer or a length
+	minValue  = 3   // bytes of the smallest value: a kind and CRLF
+	keepDepth = 16  // levels whose memory an idle scanner keeps
 )
 
 // Scanner finds where frames end in a stream of bytes. It resumes in the
@@ -62,9 +62,8 @@ const (
 	inLength               // text of a length
 	inInteger              // text of an integer
 	inDouble               // text of a double
-	inBig                  // text of a big number
 	inBoolean              // text of a boolean
-	inText                 // text of a simple string or error
+	inText                 // text of a simple string, simple error or big number
 	atCR                   // CR of a line without text
 	atLF                   // LF of a line
 	inBody                 // bytes whose number is known

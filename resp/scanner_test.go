@@ -28,7 +28,7 @@ var frames = []string{
 	"_\r\n", "#t\r\n", "#f\r\n",
 	",1.23\r\n", ",10\r\n", ",inf\r\n", ",-inf\r\n", ",nan\r\n", ",-nan\r\n", ",+1.5E-10\r\n", ",.5\r\n", ",5.\r\n", ",1e999\r\n",
 	"," + strings.Repeat("1", 512) + "\r\n",
-	"(3492890328409238509324850943850943825024385\r\n", "(-1\r\n", "(+0\r\n",
+	"(3492890328409238509324850943850943825024385\r\n", "(-1\r\n", "(+0\r\n", "(\r\n", "(no number\r\n", "+" + strings.Repeat("x", 5000) + "\r\n",
 	"!21\r\nSYNTAX invalid syntax\r\n", "!0\r\n\r\n", "=15\r\ntxt:Some string\r\n", "=4\r\nmkd:\r\n",
 	"%0\r\n", "%2\r\n+first\r\n:1\r\n+second\r\n:2\r\n", "%?\r\n+a\r\n:1\r\n+b\r\n:2\r\n.\r\n", "%?\r\n.\r\n",
 	"~0\r\n", "~3\r\n+a\r\n$?\r\n;1\r\nb\r\n;0\r\n#t\r\n", "~?\r\n,1\r\n.\r\n",
@@ -42,7 +42,7 @@ var frames = []string{
 // malformed input is refused at its last byte, or before.
 var malformed = []string{
 	"\r", "\n", "x", " ", "\x00", ".", ";", "?", "P", "GET / HTTP/1.1\r\n",
-	"+a\rb", "+a\n", "+\r\r", "-a\n", "+" + strings.Repeat("x", 1<<20+1),
+	"+a\rb", "+a\n", "+\r\r", "-a\n",
 	":\r", ":-\r", ":+\r", ":1a", ":--", ":1-", ":9223372036854775808", ":-9223372036854775809", ":1\n", ":1\r1",
 	":" + strings.Repeat("0", 33),
 	"$\r", "$-\r", "$-2", "$-0\r", "$-10", "$+1", "$--1", "$?1", "$1?", "$9223372036854775808", "$3\r\nabcX", "$3\r\nabc\rX", "$1\ra",
@@ -51,9 +51,21 @@ var malformed = []string{
 	"*-2", "*+1", "*x", "*1\r\n.", "*1\r\n;", "*1\r\n>", "*?\r\n>", ".\r\n", "*?\r\n|0\r\n.", "|0\r\n.", "|0\r\n;",
 	"_x", "_\rx", "#x", "#tt", "#\r", "#T", ",\r", ",1.2.3", ",e5", ",1e\r", ",1e+\r", ",.\r", ",-\r", ",infi", ",in\r", ",Inf", ",nanx", ",na\r",
 	",0x1", ",1_0", ",+-1", ",1e5.", "," + strings.Repeat("1", 513),
-	"(\r", "(-\r", "(" + strings.Repeat("1", 1<<20+1), "(1.5", "(1-", "!-1", "!?", "=-1", "=?", "=3\r\n", "=0\r\n", "=4\r\nabcd", "=5\r\ntxt;", "=3\r\ntxt",
+	"(1\n", "(1\r1", "!-1", "!?", "=-1", "=?", "=3\r\n", "=0\r\n", "=4\r\nabcd", "=5\r\ntxt;", "=3\r\ntxt",
 	"%-1", "%?\r\n+a\r\n.", "%9223372036854775807\r\n", "~-1", ">-1", ">?", "|-1", "|?", "|9223372036854775807\r\n",
-	strings.Repeat("*1\r\n", 129), strings.Repeat("*1\r\n", 128) + "*0\r\n", strings.Repeat("|1\r\n", 129),
+}
+
+func TestScannerRefusesWhatIsNestedTooDeep(t *testing.T) {
+	for _, kind := range []string{"*", "~", ">", "|"} {
+		open := kind + "1\r\n" + strings.Repeat("*1\r\n", resp.MaxDepth-2)
+		if n, err := resp.FrameLen([]byte(open + "*0\r\n" + map[string]string{"|": "+v\r\n+OK\r\n"}[kind])); err != nil {
+			t.Errorf("%s: %d, %v", kind, n, err)
+		}
+		var s resp.Scanner
+		if _, _, err := s.Scan([]byte(open + "*1\r\n*0\r\n")); err == nil {
+			t.Errorf("%s: one level more was taken", kind)
+		}
+	}
 }
 
 func TestScannerFindsTheEndOfEveryFrameAtEveryCut(t *testing.T) {

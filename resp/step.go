@@ -170,9 +170,6 @@ func (s *Scanner) stepText(b []byte) int {
 		s.fail("found %q in %s: want %q before it", "\n", s.tok.kind.withArticle(), "\r")
 		return used
 	}
-	if s.tok.text += len(text); s.tok.text > maxLine {
-		s.fail("found %s of over %d bytes", s.tok.kind.withArticle(), maxLine)
-	}
 	return used
 }
 

@@ -20,7 +20,7 @@ func (t *token) need(st state) int64 {
 	switch st {
 	case atChunk:
 		return 4 // ";0\r\n"
-	case inLength, inInteger, inBig, inDouble, inBoolean:
+	case inLength, inInteger, inDouble, inBoolean:
 		need = 2
 		if t.text == 0 {
 			need = 3
@@ -46,8 +46,6 @@ func (t *token) accept(st state, c byte) (reason string) {
 		reason = t.acceptLength(c)
 	case inInteger:
 		reason = t.acceptInteger(c)
-	case inBig:
-		reason = t.acceptBig(c)
 	case inDouble:
 		if t.double = t.double.next(c); t.double == doubleBad {
 			reason = "a floating-point number"
@@ -91,19 +89,6 @@ func (t *token) acceptInteger(c byte) (reason string) {
 	return t.acceptDigit(c, math.MaxInt64)
 }
 
-func (t *token) acceptBig(c byte) (reason string) {
-	switch {
-	case t.text >= maxLine:
-		return "the line's end"
-	case t.text == 0 && (c == '-' || c == '+'):
-		return ""
-	case c-'0' > 9:
-		return "a digit"
-	}
-	t.digits++
-	return ""
-}
-
 func (t *token) acceptDigit(c byte, most uint64) (reason string) {
 	digit := uint64(c - '0')
 	switch {
@@ -136,7 +121,7 @@ func (t *token) whole(st state) bool {
 // or atStart if none begins with it.
 func lineState(k Kind) state {
 	switch k {
-	case SimpleString, SimpleError:
+	case SimpleString, SimpleError, BigNumber: // a script makes each of any text
 		return inText
 	case BulkString, BulkError, Verbatim, Array, Map, Set, Push, Attribute:
 		return inLength
@@ -144,8 +129,6 @@ func lineState(k Kind) state {
 		return inInteger
 	case Double:
 		return inDouble
-	case BigNumber:
-		return inBig
 	case Boolean:
 		return inBoolean
 	case Null, streamEnd:
