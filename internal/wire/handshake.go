@@ -62,7 +62,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
 
 func steps3(cfg *Config, user, password string) []step {
 	hello := []any{"HELLO", 3}
-	if password != "" {
+	if user != "" || password != "" {
 		if user == "" {
 			user = "default"
 		}
@@ -77,7 +77,7 @@ func steps3(cfg *Config, user, password string) []step {
 func steps2(cfg *Config, user, password string) []step {
 	var s []step
 	switch {
-	case password != "" && user != "":
+	case user != "": // whose password may be empty
 		s = append(s, step{args: []any{"AUTH", user, password}})
 	case password != "":
 		s = append(s, step{args: []any{"AUTH", password}})
