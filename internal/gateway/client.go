@@ -233,7 +233,7 @@ func (c *client) nextLocked(req request.Request) session.Step {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
 	}
-	if c.user != nil {
+	if c.user != nil && c.session.Authenticated() {
 		if text := c.user.objection(req.Args); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}

@@ -27,7 +27,7 @@ func TestOwnUsers(t *testing.T) {
 	}}
 	onEach(t, cfg, func(t *testing.T, h *house, dial func() *peer) {
 		p := dial()
-		p.send("GET a", "AUTH wrong", "AUTH gone any", "AUTH main", "SET a 1", "RESPOOL STATS")
+		p.send("CONFIG GET a", "AUTH wrong", "AUTH gone any", "AUTH main", "SET a 1", "RESPOOL STATS")
 		p.want("-NOAUTH Authentication required.|", "-WRONGPASS invalid username-password pair or user is disabled.|",
 			"-WRONGPASS invalid username-password pair or user is disabled.|", "+OK|", "+OK|",
 			"-NOPERM User default has no permissions to run the 'respool' command|")
