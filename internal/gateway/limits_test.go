@@ -59,6 +59,49 @@ func TestAResetEndsTheUser(t *testing.T) {
 	p.want("+OK|", bulk("reader"), "+RESET|", bulk("default"), "+OK|")
 }
 
+func TestAReloadChangesWhatUsersMay(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	early := h.dial()
+	early.send("SET a 1")
+	early.want("+OK|")
+	users := func(of map[string]string) gateway.Config {
+		cfg := gateway.Config{Users: map[string]gateway.User{}}
+		for name, commands := range of {
+			cfg.Users[name] = gateway.User{Passwords: []string{hash(name)}, Commands: strings.Fields(commands)}
+		}
+		return cfg
+	}
+	reload := func(cfg gateway.Config) {
+		t.Helper()
+		if err := h.Reload(cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(users(map[string]string{"default": "read", "a": "all", "b": "all"}))
+	early.send("GET a", "SET a 2")
+	early.want("$1|1|", "-NOPERM User default has no permissions to run the 'set' command|")
+	a, b, none := h.dial(), h.dial(), h.dial()
+	a.send("AUTH a a", "SET a 3", "SUBSCRIBE c", "RESET", "AUTH a a")
+	a.want("+OK|", "+OK|", "*3|$9|subscribe|$1|c|:1|", "+RESET|", "+OK|")
+	b.send("AUTH b b", "SUBSCRIBE c")
+	b.want("+OK|", "*3|$9|subscribe|$1|c|:1|")
+	none.send("GET a")
+	none.want("-NOAUTH Authentication required.|")
+
+	reload(users(map[string]string{"a": "read"}))
+	b.ends()
+	early.ends()
+	a.send("GET a", "SET a 4")
+	a.want("$1|3|", "-NOPERM User a has no permissions to run the 'set' command|")
+	none.send("GET a", "AUTH b b", "AUTH a a", "GET a")
+	none.want("-NOAUTH Authentication required.|", "-WRONGPASS invalid username-password pair or user is disabled.|", "+OK|", "$1|3|")
+
+	reload(gateway.Config{})
+	a.send("SET a 5")
+	a.want("+OK|")
+}
+
 func TestLimitsOnClients(t *testing.T) {
 	cfg := gateway.Config{MaxClients: 3, AdminClients: 1, MaxClientsPerAddress: 100}
 	onEach(t, cfg, func(t *testing.T, h *house, dial func() *peer) {

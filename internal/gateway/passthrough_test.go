@@ -1,0 +1,98 @@
+package gateway_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// withUsers starts a server with users alice and bob, who may use keys and channels that begin with their names, and a
+// gateway before it that passes them through.
+func withUsers(t *testing.T) (*redistest.Server, *house) {
+	s := redistest.Start(t, redistest.Config{})
+	for _, name := range []string{"alice", "bob"} {
+		s.Do("ACL", "SETUSER", name, "on", ">"+name, "~"+name+"*", "&"+name+"*", "+@all", "-@admin")
+	}
+	return s, open(t, s.URL()+"?max_connections=6", gateway.Config{PassThrough: true})
+}
+
+func TestEachUserWorksAsHimself(t *testing.T) {
+	_, h := withUsers(t)
+	peers := map[string]*peer{}
+	for _, name := range []string{"alice", "bob"} {
+		p := h.dial()
+		peers[name] = p
+		if got := p.ask("AUTH " + name + " wrong"); !strings.HasPrefix(got, "-WRONGPASS") {
+			t.Error(got)
+		}
+		if got := p.ask("AUTH " + name + " " + name); got != "+OK|" {
+			t.Fatal(got)
+		}
+	}
+	for range 3 {
+		for name, p := range peers {
+			p.send("ACL WHOAMI", "SET "+name+" 1", "WATCH "+name, "GET "+name, "UNWATCH", "BLPOP "+name+":list 0.01", "SET other 1")
+			p.want(bulk(name), "+OK|", "+OK|", "$1|1|", "+OK|", "*-1|")
+			if got := p.frame(); !strings.HasPrefix(got, "-NOPERM") {
+				t.Errorf("%q", got)
+			}
+		}
+	}
+}
+
+func TestResetMakesAClientTheDefaultUser(t *testing.T) {
+	_, h := withUsers(t)
+	p := h.dial()
+	p.send("AUTH alice alice", "ACL WHOAMI", "SUBSCRIBE alice", "RESET", "ACL WHOAMI", "SET any 1")
+	p.want("+OK|", bulk("alice"), "*3|$9|subscribe|$5|alice|:1|", "+RESET|", bulk("default"), "+OK|")
+	p.send("AUTH bob bob", "SUBSCRIBE bob")
+	p.want("+OK|", "*3|$9|subscribe|$3|bob|:1|")
+}
+
+// TestAPasswordThatHasChangedIsNobodysPass has a client go on after its password has changed, with others that try it.
+func TestAPasswordThatHasChangedIsNobodysPass(t *testing.T) {
+	s, h := withUsers(t)
+	p, q := h.dial(), h.dial()
+	p.send("AUTH alice alice", "ACL WHOAMI")
+	p.want("+OK|", bulk("alice"))
+	s.Do("ACL", "SETUSER", "alice", "resetpass", ">new")
+	for range 3 {
+		if got := q.ask("AUTH alice alice"); !strings.HasPrefix(got, "-WRONGPASS") {
+			t.Error(got)
+		}
+	}
+	if got := p.ask("ACL WHOAMI"); got != bulk("alice") { // as long as there is a connection, as on a server
+		t.Error(got)
+	}
+	s.Do("CLIENT", "KILL", "USER", "alice")
+	for range 3 {
+		if got := p.ask("ACL WHOAMI"); !strings.Contains(got, "WRONGPASS") {
+			t.Errorf("a client whose password is wrong: %s", got)
+		}
+	}
+	p.send("AUTH alice new", "ACL WHOAMI")
+	p.want("+OK|", bulk("alice"))
+}
+
+func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
+	s, h := withUsers(t)
+	s.Do("ACL", "SETUSER", "guest", "on", "nopass", "~guest*", "+@all", "-@admin")
+	var peers []*peer
+	for n := range 8 {
+		p := h.dial()
+		p.write(fmt.Sprintf("HELLO %d AUTH guest \"\"\r\n", 2+n%2))
+		if got := p.frame(); got[0] == '-' {
+			t.Fatal(got)
+		}
+		peers = append(peers, p)
+	}
+	for _, p := range peers {
+		p.send("ACL WHOAMI", "BLPOP guest 0.01", "ACL WHOAMI")
+		p.want(bulk("guest"))
+		p.frame()
+		p.want(bulk("guest"))
+	}
+}
