@@ -23,7 +23,8 @@ type blocked struct {
 	want      int
 	frames    [][]byte
 	err       error
-	unblocked bool // on request: the connection is as it was
+	asking    int  // how often the server is asked to unblock it, and has not answered
+	unblocked bool // it has answered that it did
 	over      bool
 }
 
@@ -118,11 +119,12 @@ func (b *blocked) endLocked(err error) {
 func (b *blocked) unblock(ctx context.Context, up upstream.Upstream, fail bool) (bool, error) {
 	b.mu.Lock()
 	id := b.id
-	b.unblocked = true
-	b.mu.Unlock()
-	if id == 0 {
+	if id == 0 || b.over {
+		b.mu.Unlock()
 		return false, nil
 	}
+	b.asking++
+	b.mu.Unlock()
 	how := "TIMEOUT"
 	if fail {
 		how = "ERROR"
@@ -130,7 +132,24 @@ func (b *blocked) unblock(ctx context.Context, up upstream.Upstream, fail bool) 
 	raw, _ := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", id, how})
 	frames, err := up.Exchange(ctx, upstream.Key{Proto: 2}, raw, 1, false)
 	if err != nil {
-		return false, err
+		return false, err // the server may do it yet
 	}
-	return string(frames[0]) == ":1\r\n", nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asking--
+	done := string(frames[0]) == ":1\r\n"
+	b.unblocked = b.unblocked || done
+	return done, nil
+}
+
+// unsettled reports, by the last reply to a command that is over, whether the server may still unblock what comes next on its
+// connection, or has unblocked the command by itself.
+func (b *blocked) unsettled(last []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	open := b.asking
+	if bytes.HasPrefix(last, replyUnblocked) && !b.unblocked {
+		open-- // that was it
+	}
+	return open != 0
 }

@@ -368,3 +368,36 @@ func TestNoMessageComesBehindAReset(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 }
+
+// TestToUnblockOneClientUnblocksNoOther lets a client's commands end just when others ask that they be unblocked: by
+// then its connection may be another client's.
+func TestToUnblockOneClientUnblocksNoOther(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=8", gateway.Config{})
+	p := h.dial()
+	id := strings.Trim(p.ask("CLIENT ID"), ":|")
+	const n = 3000
+	s.Do("EVAL", "for i = 1, ARGV[1] do redis.call('LPUSH', 'k', i) end", "0", fmt.Sprint(n))
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		q, other := h.dial(), h.dial()
+		wg.Go(func() {
+			for !stop.Load() {
+				q.ask("CLIENT UNBLOCK " + id + " ERROR")
+			}
+		})
+		wg.Go(func() {
+			for !stop.Load() {
+				if got := other.ask("BLPOP none 0.01"); got != "*-1|" {
+					t.Errorf("a client that nobody unblocked got %q", got)
+				}
+			}
+		})
+	}
+	for range n {
+		p.ask("BLPOP k 1")
+	}
+	stop.Store(true)
+	wg.Wait()
+}

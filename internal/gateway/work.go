@@ -289,8 +289,10 @@ func (t *task) holdOnce(ctx context.Context) (frames [][]byte, again bool, err e
 	case held.Refused(frames[len(frames)-1]):
 		held.Destroy("its server has changed its role")
 		return frames, true, nil
-	case t.step.Destroy && !unknownCommand(frames[0]), bytes.HasPrefix(frames[len(frames)-1], replyUnblocked) && !b.unblocked:
+	case t.step.Destroy && !unknownCommand(frames[0]):
 		held.Destroy("it ran a command of which nothing is known")
+	case b.unsettled(frames[len(frames)-1]):
+		held.Destroy("its command was unblocked, or may be yet")
 	default:
 		held.Release()
 	}
