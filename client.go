@@ -141,7 +141,11 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 	cfg := pool.Config{
 		Addr: addr, Suspended: suspended,
 		Dial: func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
-			return wire.Dial(ctx, cut, c.guests.dialAs(dial, key))
+			as, err := c.guests.dialAs(dial, key)
+			if err != nil {
+				return nil, err
+			}
+			return wire.Dial(ctx, cut, as)
 		},
 		Recast: c.guests.recast,
 		Lane: lane.Config{

@@ -11,17 +11,20 @@ import (
 )
 
 // dialAs gives the dial of a key.
-func (g *guests) dialAs(cfg *wire.Config, key pool.Key) *wire.Config {
+func (g *guests) dialAs(cfg *wire.Config, key pool.Key) (*wire.Config, error) {
 	if key == (pool.Key{}) {
-		return cfg
+		return cfg, nil
 	}
 	as := *cfg
 	as.DB, as.Protocol = key.DB, key.Proto
 	if key.User != "" {
-		who := g.login(key.User)
-		as.Username, as.Password, as.Credentials = who.user, who.password, nil
+		user, password, err := g.login(key.User)
+		if err != nil {
+			return nil, err
+		}
+		as.Username, as.Password, as.Credentials = user, password, nil
 	}
-	return &as
+	return &as, nil
 }
 
 // recast makes a connection on which nothing is due one of another key, in one
@@ -80,8 +83,7 @@ func (g *guests) db(key pool.Key) int {
 // credentials are those of a key's user.
 func (g *guests) credentials(ctx context.Context, key pool.Key) (user, password string, err error) {
 	if key.User != "" {
-		who := g.login(key.User)
-		return who.user, who.password, nil
+		return g.login(key.User)
 	}
 	opt := &g.c.opt
 	user, password = opt.Username, opt.Password

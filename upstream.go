@@ -16,6 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 func init() {
@@ -31,17 +32,24 @@ type guests struct {
 
 	mu     sync.Mutex
 	salt   [16]byte // of tokens
-	logins map[string]login
+	logins map[string]*login
 	hubs   map[string]*pubsub.Hub
 	asking map[string]bool // commands about which the server is asked just now
 }
 
-// login is a user's name and password.
-type login struct{ user, password string }
+// login is a user's name and password. Once the server has taken it it is kept, since clients work under its token.
+type login struct {
+	user, password string
+	asking         int // calls of Verify under way
+	proven         bool
+}
+
+// errForgotten refuses a connection to a user whose login is not kept: without one it would be the default user's.
+var errForgotten = resp.NewServerError("WRONGPASS the user's password is not known any more")
 
 func (g *guests) init(c *Client) {
 	g.c = c
-	g.logins, g.hubs, g.asking = map[string]login{}, map[string]*pubsub.Hub{}, map[string]bool{}
+	g.logins, g.hubs, g.asking = map[string]*login{}, map[string]*pubsub.Hub{}, map[string]bool{}
 	_, _ = rand.Read(g.salt[:]) // it never fails
 }
 
@@ -195,48 +203,70 @@ func (g *guests) Refused(l *lane.Lane, frame []byte) bool {
 // password: by its dial, if there was none.
 func (g *guests) Verify(ctx context.Context, user, password string) (string, error) {
 	token := g.remember(user, password)
+	err := g.verify(ctx, token, user, password)
+	g.settle(token, err == nil)
+	if err != nil {
+		return "", err
+	}
+	return token, nil
+}
+
+func (g *guests) verify(ctx context.Context, token, user, password string) error {
 	held, err := g.Acquire(ctx, pool.Key{User: token, Proto: 2}, true)
 	if err != nil {
 		var se *ServerError
 		if errors.As(err, &se) {
-			g.forget(token)
-			return "", se
+			return se
 		}
-		return "", err
+		return err
 	}
 	frame, err := held.Lane().Do(ctx, []any{"AUTH", user, password}, lane.Options{})
 	if err != nil {
 		held.Destroy("its AUTH was not answered")
-		return "", g.c.public(err)
+		return g.c.public(err)
 	}
 	if err := (Reply{frame: frame}).Err(); err != nil {
 		held.Destroy("its user's password has changed")
-		return "", err
+		return err
 	}
 	held.Release()
-	return token, nil
+	return nil
 }
 
-// remember keeps a login under a token that does not tell the password.
+// remember keeps a login under a token that does not tell the password, until settle.
 func (g *guests) remember(user, password string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	sum := sha256.Sum256([]byte(string(g.salt[:]) + user + "\x00" + password))
 	token := user + "#" + hex.EncodeToString(sum[:12])
-	g.logins[token] = login{user, password}
+	who := g.logins[token]
+	if who == nil {
+		who = &login{user: user, password: password}
+		g.logins[token] = who
+	}
+	who.asking++
 	return token
 }
 
-func (g *guests) forget(token string) {
+// settle forgets a login that the server has never taken, once nobody asks for it any more.
+func (g *guests) settle(token string, proven bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.logins, token)
+	who := g.logins[token]
+	who.asking--
+	if who.proven = who.proven || proven; !who.proven && who.asking == 0 {
+		delete(g.logins, token)
+	}
 }
 
-func (g *guests) login(token string) login {
+func (g *guests) login(token string) (user, password string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.logins[token]
+	who := g.logins[token]
+	if who == nil {
+		return "", "", errForgotten
+	}
+	return who.user, who.password, nil
 }
 
 // Hub gives the hub of the client itself, or of a user.

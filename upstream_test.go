@@ -1,0 +1,48 @@
+package respool_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+)
+
+// Where a user's password is refused later on, connections for those who know it are
+// refused as well: they never work as somebody else.
+func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	for _, most := range []int{1, 4} { // with one connection it is recast, else others are dialed
+		s.Do("ACL", "SETUSER", "alice", "reset", "on", ">old", "~a*", "+@all")
+		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
+		up := upstream.Of(c)
+		token, err := up.Verify(bounded(t), "alice", "old")
+		if err != nil {
+			t.Fatal(err)
+		}
+		whoami := []byte("*2\r\n$3\r\nACL\r\n$6\r\nWHOAMI\r\n")
+		alice := upstream.Key{User: token, Proto: 2}
+		frames, err := up.Exchange(bounded(t), alice, whoami, 1, true)
+		if err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
+			t.Fatalf("got %q, %v", frames, err)
+		}
+		s.Do("ACL", "SETUSER", "alice", "<old", ">new")
+		s.Do("CLIENT", "KILL", "USER", "alice")
+		var se *respool.ServerError
+		eventually(t, func() bool { // once the end of the connections is seen
+			_, err := up.Verify(bounded(t), "alice", "old")
+			return errors.As(err, &se)
+		})
+		for _, db := range []int{0, 1} {
+			alice.DB = db
+			if frames, err := up.Exchange(bounded(t), alice, whoami, 1, true); !errors.As(err, &se) {
+				t.Errorf("%d connections, database %d: got %q, %v; want the server's refusal", most, db, frames, err)
+			}
+		}
+		s.Do("ACL", "SETUSER", "alice", "<new", ">old")
+		if frames, err := up.Exchange(bounded(t), alice, whoami, 1, true); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
+			t.Errorf("the password is right again: got %q, %v", frames, err)
+		}
+	}
+}
