@@ -61,6 +61,7 @@ type Lane struct {
 	wrDone chan struct{} // closed when the writer goroutine has ended
 	gone   chan struct{} // closed with the lane's death
 	abort  chan struct{} // closed by Abort: no lingering
+	hands  chan struct{} // capacity 1: full while a sink takes what does not end its request
 
 	telling sync.WaitGroup // of goroutines that tell sinks of failures
 
@@ -116,6 +117,7 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 		cfg: cfg, conn: conn, Born: time.Now(),
 		bgWake: make(chan struct{}, 1), wrWake: make(chan []byte, 1),
 		wrDone: make(chan struct{}), gone: make(chan struct{}), abort: make(chan struct{}),
+		hands: make(chan struct{}, 1),
 	}
 	l.in.scanner.Limit = cfg.ReplyLimit
 	l.in.poll.init(conn)

@@ -96,12 +96,15 @@ type failed struct {
 }
 
 // tellLocked tells sinks of failures on a goroutine of its own: they may hold
-// locks under which they post.
+// locks under which they post. What a sink is being handed of such a request it takes before
+// that.
 func (l *Lane) tellLocked(all []failed) {
 	if len(all) == 0 {
 		return
 	}
 	l.telling.Go(func() {
+		l.hands <- struct{}{}
+		<-l.hands
 		for _, f := range all {
 			f.sink.Fail(f.tag, f.err)
 		}
@@ -135,12 +138,19 @@ func (l *Lane) handPart() {
 	if cap(part) >= 2*len(part) {
 		part = append([]byte(nil), part...)
 	}
-	if q.state.Load() == waiting && !q.sink.Part(q.tag, part) && in.handed == 0 {
+	if !l.offer(q, part) && in.handed == 0 {
 		return
 	}
 	in.handed += len(part)
 	in.largest = 0 // such replies take little memory here
 	in.big = make([]byte, 0, bigStart)
+}
+
+// offer gives a part to a sink. What nobody waits for any more counts as taken.
+func (l *Lane) offer(q *request, part []byte) (taken bool) {
+	l.hands <- struct{}{}
+	defer func() { <-l.hands }()
+	return q.state.Load() != waiting || q.sink.Part(q.tag, part)
 }
 
 // partSize is how much of a large reply is gathered before it is handed on.
@@ -150,9 +160,11 @@ const partSize = bigStart / 2
 func (l *Lane) hand(f *frame) {
 	q := f.q
 	if !f.last {
+		l.hands <- struct{}{}
 		if q.state.Load() == waiting {
 			q.sink.Reply(q.tag, f.b, f.owned, &l.in.batch)
 		}
+		<-l.hands
 		return
 	}
 	if !q.state.CompareAndSwap(waiting, done) {

@@ -1,0 +1,189 @@
+package lane_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// posts is a sink that remembers what came of each post, by its tag.
+type posts struct {
+	mu    sync.Mutex
+	got   map[uint64][]string // replies, parts put together
+	parts map[uint64]string
+	errs  map[uint64]error
+	wrong []string
+	order []uint64 // tags as they ended
+	want  map[uint64]int
+
+	during func(tag uint64) // called within Reply and Part; nil: nothing
+	takes  bool             // parts
+}
+
+func newPosts() *posts {
+	return &posts{got: map[uint64][]string{}, parts: map[uint64]string{}, errs: map[uint64]error{}, want: map[uint64]int{}}
+}
+
+func (s *posts) Reply(tag uint64, frame []byte, _ bool, _ *lane.Batch) {
+	s.begin(tag, "a reply")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got[tag] = append(s.got[tag], s.parts[tag]+string(frame))
+	delete(s.parts, tag)
+	if len(s.got[tag]) == s.want[tag] {
+		s.order = append(s.order, tag)
+	}
+}
+
+func (s *posts) Part(tag uint64, b []byte) bool {
+	s.begin(tag, "a part")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.takes {
+		s.parts[tag] += string(b)
+	}
+	return s.takes
+}
+
+func (s *posts) begin(tag uint64, what string) {
+	s.mu.Lock()
+	if s.errs[tag] != nil || len(s.got[tag]) == s.want[tag] {
+		s.wrong = append(s.wrong, fmt.Sprintf("%s came to post %d after its end", what, tag))
+	}
+	s.mu.Unlock()
+	if s.during != nil {
+		s.during(tag)
+	}
+}
+
+func (s *posts) Fail(tag uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.errs[tag] != nil || len(s.got[tag]) == s.want[tag] {
+		s.wrong = append(s.wrong, fmt.Sprintf("post %d failed after its end: %v", tag, err))
+	}
+	var we *wire.Error
+	if !errors.As(err, &we) {
+		s.wrong = append(s.wrong, fmt.Sprintf("post %d failed with %v, which is no *wire.Error", tag, err))
+	}
+	s.errs[tag] = err
+	s.order = append(s.order, tag)
+}
+
+// post posts n commands as one request and expects as many replies.
+func (s *posts) post(l *lane.Lane, tag uint64, n int, word string, opt lane.Options) error {
+	s.mu.Lock()
+	s.want[tag] = n
+	s.mu.Unlock()
+	raw := []byte(strings.Repeat("*2\r\n$4\r\nECHO\r\n"+bulk(word), n))
+	err := l.Post(raw, n, s, tag, opt)
+	clear(raw) // it is not kept
+	if err != nil {
+		s.mu.Lock()
+		delete(s.want, tag)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// over is how many posts have ended.
+func (s *posts) over() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.order)
+}
+
+func (s *posts) check(t fataler) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wrong {
+		t.Errorf("%s", w)
+	}
+}
+
+func TestWhatIsPostedToARetiredLaneGoesElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		k := connect(t, overPipe, config(), s.serve)
+		p := newPosts()
+		if err := p.post(k.Lane, 0, 1, "sent", lane.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		k.Flush(false)
+		<-s.got
+		for tag := range uint64(3) { // nobody flushes these
+			if err := p.post(k.Lane, 1+tag, 2, "not sent", lane.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		drained := make(chan struct{})
+		k.Retire(func() { close(drained) })
+		synctest.Wait()
+		if !slices.Equal(p.order, []uint64{1, 2, 3}) {
+			t.Errorf("of what was posted these have ended: %v", p.order)
+		}
+		for tag := range uint64(3) {
+			if err := p.errs[1+tag]; !errors.Is(err, lane.ErrDraining) {
+				t.Errorf("got %v, want ErrDraining", err)
+			}
+			wantSent(t, p.errs[1+tag], false)
+		}
+		s.send <- bulk("sent")
+		<-drained
+		p.check(t)
+		k.close()
+	})
+}
+
+// From Fail on a request is its sink's to send again under the same tag: nothing of the
+// former one may meet that.
+func TestNothingComesToAPostThatHasFailed(t *testing.T) {
+	for what, sent := range map[string]string{
+		"a reply": bulk("of two"),
+		"a part":  "$1000000\r\n" + strings.Repeat("x", 100_000),
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript()
+				k := connect(t, overPipe, config(), s.serve)
+				p := newPosts()
+				taking, goOn := make(chan struct{}), make(chan struct{})
+				p.takes, p.during = true, func(uint64) {
+					close(taking)
+					<-goOn
+				}
+				n := 1
+				if what == "a reply" {
+					n = 2
+				}
+				if err := p.post(k.Lane, 0, n, "w", lane.Options{}); err != nil {
+					t.Fatal(err)
+				}
+				k.Flush(false)
+				<-s.got
+				s.send <- sent
+				<-taking
+				k.Condemn(errors.New("no more"))
+				synctest.Wait()
+				if p.over() != 0 {
+					t.Errorf("it has failed while its sink takes %s of it", what)
+				}
+				close(goOn)
+				k.wait("the end of the socket", k.closed)
+				if p.over() != 1 {
+					t.Error("it has not failed")
+				}
+				p.check(t)
+				k.close()
+			})
+		})
+	}
+}
