@@ -38,6 +38,7 @@ type input struct {
 	r, w    int // buf[r:w] is a frame that is not whole, or empty
 	big     []byte
 	handed  int // bytes of that frame that a sink has got already
+	refused int // bytes of big when a sink did not take them
 	largest int // the largest frame read whole: so much may be trusted next time
 	frames  []frame
 	batch   Batch // of the sinks that have got some of frames
@@ -124,7 +125,7 @@ func (in *input) scan(at int) error {
 		if in.big != nil {
 			f.b, f.owned = append(in.big, f.b...), true
 			in.largest = max(in.largest, len(f.b))
-			in.big, in.handed = nil, 0
+			in.big, in.handed, in.refused = nil, 0, 0
 		}
 		in.frames = append(in.frames, f)
 		in.r = at
@@ -198,7 +199,7 @@ func (in *input) fillBig(conn *wire.Conn, p patience) (int, error) {
 	if done {
 		in.frames = append(in.frames, frame{b: in.big, owned: true, push: in.scanner.Kind() == resp.Push})
 		in.largest = max(in.largest, len(in.big))
-		in.big, in.handed = nil, 0
+		in.big, in.handed, in.refused = nil, 0, 0
 	}
 	return n, err
 }

@@ -123,7 +123,7 @@ func (q *request) fail(all []failed, state int32, err error) []failed {
 // are handed out.
 func (l *Lane) handPart() {
 	in := &l.in
-	if len(in.big) < partSize || in.handed == 0 && resp.Kind(in.big[0]) == resp.Push {
+	if len(in.big) < max(partSize, 2*in.refused) || in.handed == 0 && resp.Kind(in.big[0]) == resp.Push {
 		return
 	}
 	l.mu.Lock()
@@ -139,8 +139,10 @@ func (l *Lane) handPart() {
 		part = append([]byte(nil), part...)
 	}
 	if !l.offer(q, part) && in.handed == 0 {
+		in.refused = len(part) // the next offer costs another copy
 		return
 	}
+	in.refused = 0
 	in.handed += len(part)
 	in.largest = 0 // such replies take little memory here
 	in.big = make([]byte, 0, bigStart)

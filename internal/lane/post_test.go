@@ -1,8 +1,10 @@
 package lane_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -185,5 +187,49 @@ func TestNothingComesToAPostThatHasFailed(t *testing.T) {
 				k.close()
 			})
 		})
+	}
+}
+
+// whole takes replies whole.
+type whole struct{ got chan []byte }
+
+func (s whole) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
+	if !owned {
+		frame = bytes.Clone(frame)
+	}
+	s.got <- frame
+}
+
+func (s whole) Part(uint64, []byte) bool { return false }
+func (s whole) Fail(uint64, error)       { close(s.got) }
+
+func TestALargeReplyThatIsTakenWholeIsNotCopiedOverAndOver(t *testing.T) {
+	reply := bulk(strings.Repeat("x", 16<<20))
+	k := connect(t, overPipe, config(), func(p *peer) {
+		for p.command() != nil {
+			for chunk := range slices.Chunk([]byte(reply), 64<<10) { // it comes piece by piece
+				p.send(string(chunk))
+			}
+		}
+	})
+	defer k.close()
+	s := whole{make(chan []byte, 1)}
+	get := func() {
+		t.Helper()
+		if err := k.Post([]byte("*1\r\n$3\r\nGET\r\n"), 1, s, 0, lane.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		k.Flush(false)
+		if got := await(t, "the reply", s.got); string(got) != reply {
+			t.Fatalf("got %d bytes", len(got))
+		}
+	}
+	get() // so large a one may be expected from now on
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	get()
+	runtime.ReadMemStats(&after)
+	if times := (after.TotalAlloc - before.TotalAlloc) / uint64(len(reply)); times > 4 {
+		t.Errorf("%d times the reply's size was allocated", times)
 	}
 }
