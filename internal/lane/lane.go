@@ -304,7 +304,9 @@ func (l *Lane) Abort() {
 	case <-l.abort:
 	default:
 		close(l.abort)
-		l.conn.Abort()
+		if l.reading != driven { // else the socket is closed after Release: its number may be another's at once
+			l.conn.Abort()
+		}
 	}
 }
 

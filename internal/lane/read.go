@@ -34,6 +34,11 @@ func (l *Lane) readLoop() {
 	if writing {
 		<-l.wrDone
 	}
+	select {
+	case <-l.abort:
+		l.conn.Abort()
+	default:
+	}
 	l.conn.Linger(l.cfg.LingerLimit)
 	l.telling.Wait()
 	if l.cfg.OnClosed != nil {
