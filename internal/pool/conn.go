@@ -83,6 +83,9 @@ func (c *Conn) giveUp(reason string) {
 	p.mu.Lock()
 	if !c.released {
 		c.released = true
+		if reason == "" {
+			c.member.lane.OnPush(nil, false) // what comes now is not the holder's
+		}
 		p.returnLocked(c.member, reason)
 	}
 	p.unlock()

@@ -266,3 +266,26 @@ func TestASecondReleaseTakesTheConnFromNobody(t *testing.T) {
 		r.want(t, "B1")
 	})
 }
+
+func TestPushesReachTheHolderAloneWhileHeHolds(t *testing.T) {
+	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		pushes := 0
+		shout := func(l *lane.Lane) {
+			if _, err := ask(context.Background(), l, lane.Options{}, "SHOUT"); err != nil {
+				t.Error(err)
+			}
+		}
+		c := acquireAs(t, p, alice)
+		c.Lane().OnPush(func([]byte) { pushes++ }, false)
+		shout(c.Lane())
+		c.Release()
+		for _, k := range []pool.Key{alice, bob} {
+			c := acquireAs(t, p, k)
+			shout(c.Lane())
+			c.Release()
+		}
+		if pushes != 1 {
+			t.Errorf("a holder got %d pushes: want the one that came while he held the conn", pushes)
+		}
+	})
+}

@@ -44,6 +44,8 @@ func (s *persona) answer(args []string) string {
 		s.db = db
 	case "HOLD":
 		time.Sleep(5 * time.Second) // of the fake clock
+	case "SHOUT":
+		return ">1\r\n+a push\r\n+OK\r\n"
 	case "WHOAMI":
 		return "+" + s.String() + "\r\n"
 	}
