@@ -289,3 +289,22 @@ func TestPushesReachTheHolderAloneWhileHeHolds(t *testing.T) {
 		}
 	})
 }
+
+func TestAConnThatIsBeingRecastIsRenewedToo(t *testing.T) {
+	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
+		acquireAs(t, p, alice).Release()
+		w.shut(true)
+		var wg sync.WaitGroup
+		wg.Go(func() { acquireAs(t, p, bob).Release() })
+		synctest.Wait()
+		if w.before() != 1 {
+			t.Fatal("nothing is being recast")
+		}
+		p.Renew()
+		w.shut(false)
+		wg.Wait()
+		if st := p.Stats(); st.Dials != 2 || st.Closed != 1 {
+			t.Errorf("the old conn was lent: %+v", st)
+		}
+	})
+}

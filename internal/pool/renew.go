@@ -1,7 +1,7 @@
 package pool
 
 // Renew replaces all conns: idle ones close, lanes drain and close, and lent ones close when they
-// come back.
+// come back. So do those that are being recast.
 func (p *Pool) Renew() {
 	const why = "renewed"
 	p.mu.Lock()
@@ -18,7 +18,7 @@ func (p *Pool) Renew() {
 			if c.retire = why; !c.draining {
 				p.drainLocked(c, why)
 			}
-		case dedicated, subscribed:
+		case dedicated, subscribed, recasting:
 			c.retire = why
 		}
 	}
