@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,34 @@ func works(ctx context.Context, l *lane.Lane, opt lane.Options, k pool.Key) erro
 	return err
 }
 
+// poll is a sink that has who a conn works as told twice.
+type poll struct{ ended chan error }
+
+func (s poll) Reply(want uint64, frame []byte, _ bool, _ *lane.Batch) {
+	if name := "+" + nameOf(keys[want>>1]) + "\r\n"; string(frame) != name {
+		s.ended <- fmt.Errorf("%w: %q, not %q", errStranger, frame, name)
+	} else {
+		s.ended <- nil
+	}
+}
+
+func (s poll) Part(uint64, []byte) bool { return false }
+
+func (s poll) Fail(_ uint64, err error) { s.ended <- err }
+
+// posts checks by a post that a lane is what was asked for: keys[i].
+func posts(l *lane.Lane, opt lane.Options, i int) error {
+	s := poll{make(chan error, 3)}
+	if err := l.Post([]byte(strings.Repeat("*1\r\n$6\r\nWHOAMI\r\n", 2)), 2, s, uint64(i)<<1, opt); err != nil {
+		return err
+	}
+	l.Flush(i%2 == 0)
+	if err := <-s.ended; err != nil {
+		return err
+	}
+	return <-s.ended
+}
+
 // use is one random use of a pool. Some groups are kept, others looked up anew.
 func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(20_000))*time.Microsecond)
@@ -146,6 +175,9 @@ func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
 	}
 	if r.IntN(2) == 0 {
 		if l := g.Pick(pool.Any); l != nil {
+			if r.IntN(2) == 0 {
+				return posts(l, lane.Options{Owner: g.Owner()}, i)
+			}
 			return works(ctx, l, lane.Options{Owner: g.Owner()}, k)
 		}
 		l, err := g.Shared(ctx)
@@ -162,7 +194,12 @@ func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	if err = works(ctx, c.Lane(), lane.Options{}, k); err == nil && r.IntN(8) == 0 {
+	if r.IntN(4) == 0 {
+		err = posts(c.Lane(), lane.Options{}, i)
+	} else {
+		err = works(ctx, c.Lane(), lane.Options{}, k)
+	}
+	if err == nil && r.IntN(8) == 0 {
 		if to := keys[r.IntN(len(keys))]; become(ctx, c.Lane(), k, to) == nil {
 			c.Rekey(to)
 		} else {
@@ -260,7 +297,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 	})
 }
 
-// disturb kills conns, refuses dials and suspends the pool now and then.
+// disturb kills and renews conns, refuses dials and suspends the pool now and then.
 func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 	r := rand.New(rand.NewPCG(seed, 1<<40))
 	for {
@@ -269,13 +306,15 @@ func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 			return
 		case <-time.After(time.Duration(r.IntN(2000)) * time.Microsecond):
 		}
-		switch r.IntN(6) {
+		switch r.IntN(7) {
 		case 0:
 			j.refuse.Store(!j.refuse.Load())
 		case 1:
 			p.Suspend(time.Duration(r.IntN(3000)) * time.Microsecond)
 		case 2:
 			p.Resume()
+		case 3:
+			p.Renew()
 		default:
 			j.kill()
 		}

@@ -144,6 +144,8 @@ func (s *stage) take(st step) {
 		s.p.Suspend(time.Duration(st.n) * time.Millisecond)
 	case "resume":
 		s.p.Resume()
+	case "renew":
+		s.p.Renew()
 	case "kill":
 		s.w.kill()
 	case "time":
@@ -220,7 +222,7 @@ func (s *stage) finish() {
 func TestStepByStepEverybodyIsServedInTurn(t *testing.T) {
 	acts := []string{
 		"acquire", "acquire", "acquire", "share", "share", "share", "end", "end", "end", "end", "rekey", "destroy",
-		"cancel", "resize", "suspend", "resume", "resume", "kill", "time", "time", "down", "broken", "shut", "shut",
+		"cancel", "resize", "suspend", "resume", "resume", "renew", "kill", "time", "time", "down", "broken", "shut", "shut",
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		limit := rapid.IntRange(1, 4).Draw(r, "limit")
