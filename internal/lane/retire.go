@@ -44,7 +44,7 @@ func (l *Lane) cutLocked(from uint64) {
 		l.dueBytes -= p.bytes
 		l.queue.popBack()
 		if p.q.sink != nil {
-			posted = p.q.fail(posted, done, ErrDraining)
+			posted = p.q.fail(posted, done, l.failure("write", false, ErrDraining))
 		} else if p.q.finish(done, ErrDraining) && p.q.self {
 			l.interruptReaderLocked()
 		}
