@@ -3,6 +3,7 @@ package respool
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
@@ -48,7 +49,8 @@ func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) er
 	if switched {
 		add("HELLO", proto)
 	}
-	if g.db(from) != g.db(to) {
+	selects := g.db(from) != g.db(to)
+	if selects {
 		add("SELECT", g.db(to))
 	}
 	if n == 0 {
@@ -58,8 +60,14 @@ func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) er
 	if err != nil {
 		return err
 	}
-	for _, f := range frames {
-		if err := (Reply{frame: f}).Err(); err != nil && err != ErrNil {
+	for i, f := range frames {
+		err := (Reply{frame: f}).Err()
+		switch {
+		case err == nil:
+		case selects && i == n-1 && g.db(to) == 0:
+			// A dial selects no database 0: this tells nothing of the key.
+			return fmt.Errorf("select database 0: %v", err)
+		default:
 			return err
 		}
 	}

@@ -46,3 +46,43 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		}
 	}
 }
+
+func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"guest on nopass ~* +acl|whoami +select +client +ping"}})
+	for _, most := range []int{1, 4} {
+		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
+		up := upstream.Of(c)
+		token, err := up.Verify(bounded(t), "guest", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []upstream.Key{{User: token, Proto: 2}, {User: token, DB: 1, Proto: 3}} {
+			frames, err := up.Exchange(bounded(t), key, rawWhoami, 1, true)
+			if err != nil || string(frames[0]) != "$5\r\nguest\r\n" {
+				t.Errorf("%d connections: got %q, %v; want guest", most, frames, err)
+			}
+		}
+	}
+}
+
+// A dial selects no database 0, and so a user who may not select works there.
+func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"bob on >secret ~* +acl|whoami"}})
+	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
+	up := upstream.Of(c)
+	if _, err := up.Exchange(bounded(t), upstream.Key{DB: 1, Proto: 2}, rawWhoami, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	token, err := up.Verify(bounded(t), "bob", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames, err := up.Exchange(bounded(t), upstream.Key{User: token, Proto: 2}, rawWhoami, 1, true)
+	if err != nil || string(frames[0]) != "$3\r\nbob\r\n" {
+		t.Errorf("got %q, %v; want bob", frames, err)
+	}
+	var se *respool.ServerError
+	if frames, err := up.Exchange(bounded(t), upstream.Key{User: token, DB: 1, Proto: 2}, rawWhoami, 1, true); !errors.As(err, &se) {
+		t.Errorf("database 1: got %q, %v; want the server's refusal", frames, err)
+	}
+}
