@@ -20,7 +20,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 	}
 	if c := p.openLaneLocked(&p.zero); c != nil {
 		p.mu.Unlock()
-		if frame, err := c.lane.Do(ctx, args, lane.Options{}); err == nil || ctx.Err() != nil {
+		if frame, err := c.lane.Do(ctx, args, lane.Options{Owner: &p.zero}); err == nil || ctx.Err() != nil {
 			return frame, err
 		}
 		p.mu.Lock()

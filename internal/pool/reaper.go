@@ -118,7 +118,7 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 	for _, c := range p.lanes {
 		if !c.draining && due(c) {
 			c.checkedAt = now
-			go ping(c.lane)
+			go ping(c.lane, lane.Options{Owner: c.group})
 		}
 	}
 	kept := p.stack[:0]
@@ -130,7 +130,7 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 		c.checkedAt = now
 		p.lendLocked(c, dedicated)
 		go func() {
-			ping(c.lane)
+			ping(c.lane, lane.Options{})
 			p.mu.Lock()
 			p.returnLocked(c, "")
 			p.unlock()
@@ -140,6 +140,6 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 	p.stack = kept
 }
 
-func ping(l *lane.Lane) {
-	_, _ = l.Do(context.Background(), []any{"PING"}, lane.Options{})
+func ping(l *lane.Lane, opt lane.Options) {
+	_, _ = l.Do(context.Background(), []any{"PING"}, opt)
 }
