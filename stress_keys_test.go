@@ -156,9 +156,7 @@ func TestGuestsShareTheBoundAndNobodysConnection(t *testing.T) {
 					}
 					return nil
 				case 1:
-					if limit > 2 {
-						return g.listen(ctx)
-					}
+					return g.listen(ctx)
 				case 2:
 					up.Reconnect()
 				case 3, 4, 5:
