@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
 // driver is a lane.Driver that waits for its lanes' sockets with poll.
@@ -137,8 +138,8 @@ func (d *driver) release() (ending bool) {
 	return d.over
 }
 
-// chatty is an echo that pushes in between, and stands still now and then.
-func chatty(seed uint64, pauses bool) func(*peer) {
+// chatty is an echo that pushes in between, stands still now and then, and notes what it has seen.
+func chatty(seed uint64, pauses bool, seen *sync.Map) func(*peer) {
 	return func(p *peer) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		for {
@@ -146,7 +147,9 @@ func chatty(seed uint64, pauses bool) func(*peer) {
 			if args == nil {
 				return
 			}
-			reply := bulk(args[len(args)-1])
+			word := args[len(args)-1]
+			seen.Store(strings.TrimRight(word, "x"), true)
+			reply := bulk(word)
 			if r.IntN(4) == 0 {
 				reply = ">2\r\n+message\r\n" + bulk("out of band") + reply
 			}
@@ -184,7 +187,7 @@ func poster(k *link, p *posts, r *rand.Rand, first uint64, most int) {
 }
 
 // Whoever reads, whatever ends the lane and whoever gives up: all that was posted ends once, with its
-// own replies or a failure, beside callers that wait.
+// own replies or a failure that says whether it was sent, beside callers that wait.
 func TestEachPostEndsOnceAndWithItsOwnReplies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		over := rapid.SampledFrom(transports).Draw(t, "transport")
@@ -198,7 +201,8 @@ func TestEachPostEndsOnceAndWithItsOwnReplies(t *testing.T) {
 		if pauses {
 			cfg.ReplyTimeout = 5 * time.Millisecond
 		}
-		k := connect(t, over, cfg, chatty(seed, pauses))
+		var seen sync.Map
+		k := connect(t, over, cfg, chatty(seed, pauses, &seen))
 		k.OnPush(func([]byte) {}, false)
 		d := startDriver(t)
 		p := newPosts()
@@ -248,6 +252,10 @@ func TestEachPostEndsOnceAndWithItsOwnReplies(t *testing.T) {
 			word := fmt.Sprint(tag)
 			if p.errs[tag] == nil && len(p.got[tag]) != n {
 				t.Errorf("post %d never ended: %d of %d replies", tag, len(p.got[tag]), n)
+			}
+			var we *wire.Error
+			if _, saw := seen.Load(word); saw && errors.As(p.errs[tag], &we) && !we.Sent {
+				t.Errorf("post %d was carried out: %v", tag, we)
 			}
 			for _, frame := range p.got[tag] {
 				if !strings.Contains(frame[:min(len(frame), 40)], "\r\n"+word) {

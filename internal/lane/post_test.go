@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -232,4 +234,104 @@ func TestALargeReplyThatIsTakenWholeIsNotCopiedOverAndOver(t *testing.T) {
 	if times := (after.TotalAlloc - before.TotalAlloc) / uint64(len(reply)); times > 4 {
 		t.Errorf("%d times the reply's size was allocated", times)
 	}
+}
+
+// send posts one command and flushes.
+func (s *posts) send(t *testing.T, k *link, tag uint64, opt lane.Options) {
+	t.Helper()
+	if err := s.post(k.Lane, tag, 1, fmt.Sprint(tag), opt); err != nil {
+		t.Fatal(err)
+	}
+	k.Flush(false)
+}
+
+func TestAPostThatWaitsTooLongCostsNothingButItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		cfg := config()
+		cfg.ReplyTimeout = time.Second
+		k := connect(t, overPipe, cfg, s.serve)
+		p := newPosts()
+		p.send(t, k, 0, lane.Options{})
+		p.send(t, k, 1, lane.Options{Block: 3 * time.Second})
+		p.send(t, k, 2, lane.Options{Block: -1})
+		began := time.Now()
+		for i, want := range []time.Duration{time.Second, 4 * time.Second} {
+			for p.over() == i {
+				time.Sleep(time.Millisecond) // of the bubble's clock
+			}
+			took(t, "the wait", began, want)
+			wantSent(t, p.errs[uint64(i)], true)
+			if !errors.Is(p.errs[uint64(i)], os.ErrDeadlineExceeded) {
+				t.Errorf("got %v", p.errs[uint64(i)])
+			}
+		}
+		p.send(t, k, 3, lane.Options{})
+		for tag := range 4 {
+			s.send <- bulk(fmt.Sprint(tag)) // the first two are too late
+		}
+		synctest.Wait()
+		if k.Err() != nil || p.over() != 4 || p.got[2][0] != bulk("2") || p.got[3][0] != bulk("3") {
+			t.Errorf("the lane: %v; replies: %v, failures: %v", k.Err(), p.got, p.errs)
+		}
+		p.check(t)
+		k.close()
+	})
+}
+
+func TestAStallEndsWhatWasPosted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.StallLimit = time.Second
+		k := connect(t, overPipe, cfg, newScript().serve)
+		p := newPosts()
+		began := time.Now()
+		for tag := range uint64(3) {
+			p.send(t, k, tag, lane.Options{})
+		}
+		k.wait("the end of the socket", k.closed)
+		took(t, "the stall", began, time.Second)
+		var stall *lane.StallError
+		if !errors.As(p.errs[0], &stall) || p.over() != 3 {
+			t.Errorf("got %v", p.errs)
+		}
+		p.check(t)
+		k.close()
+	})
+}
+
+func TestAPostNeverPassesTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		cfg := config()
+		cfg.Window = 2
+		k := connect(t, overPipe, cfg, s.serve)
+		p := newPosts()
+		p.send(t, k, 0, lane.Options{})
+		p.send(t, k, 1, lane.Options{})
+		if err := p.post(k.Lane, 2, 1, "2", lane.Options{}); err != lane.ErrFull {
+			t.Errorf("got %v, want ErrFull", err)
+		}
+		waits := k.start(background, lane.Options{}, "ECHO", "waits")
+		synctest.Wait()
+		s.send <- bulk("0")
+		synctest.Wait() // the room is the caller's who waited for it
+		if err := p.post(k.Lane, 2, 1, "2", lane.Options{}); err != lane.ErrFull {
+			t.Errorf("it overtook a caller: %v", err)
+		}
+		s.send <- bulk("1")
+		synctest.Wait()
+		p.send(t, k, 2, lane.Options{})
+		s.send <- bulk("waits")
+		s.send <- bulk("2")
+		if r := <-waits; r.err != nil || string(r.frame) != bulk("waits") {
+			t.Errorf("got %q, %v", r.frame, r.err)
+		}
+		synctest.Wait()
+		if p.over() != 3 {
+			t.Errorf("%d of 3 posts have ended", p.over())
+		}
+		p.check(t)
+		k.close()
+	})
 }
