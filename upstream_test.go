@@ -9,6 +9,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
+var rawWhoami = []byte("*2\r\n$3\r\nACL\r\n$6\r\nWHOAMI\r\n")
+
 // Where a user's password is refused later on, connections for those who know it are
 // refused as well: they never work as somebody else.
 func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
@@ -21,9 +23,8 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whoami := []byte("*2\r\n$3\r\nACL\r\n$6\r\nWHOAMI\r\n")
 		alice := upstream.Key{User: token, Proto: 2}
-		frames, err := up.Exchange(bounded(t), alice, whoami, 1, true)
+		frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true)
 		if err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
 			t.Fatalf("got %q, %v", frames, err)
 		}
@@ -36,12 +37,12 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		})
 		for _, db := range []int{0, 1} {
 			alice.DB = db
-			if frames, err := up.Exchange(bounded(t), alice, whoami, 1, true); !errors.As(err, &se) {
+			if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true); !errors.As(err, &se) {
 				t.Errorf("%d connections, database %d: got %q, %v; want the server's refusal", most, db, frames, err)
 			}
 		}
 		s.Do("ACL", "SETUSER", "alice", "<new", ">old")
-		if frames, err := up.Exchange(bounded(t), alice, whoami, 1, true); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
+		if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
 			t.Errorf("the password is right again: got %q, %v", frames, err)
 		}
 	}
