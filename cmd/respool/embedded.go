@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 )
 
 // embedded is a Redis server inside the process, behind a listener that
@@ -46,8 +49,27 @@ func startEmbedded() (*embedded, error) {
 		return nil, err
 	}
 	conn.Close()
+	e.redis.Server().SetPreHook(answerLikeRedis)
 	e.done.Go(e.accept)
 	return e, nil
+}
+
+// embeddedVersion is the one that the embedded server comes closest to.
+const embeddedVersion = "7.2.0"
+
+// answerLikeRedis answers what the embedded server would answer with something else: any
+// COMMAND with its table, at which redis-cli ends when it asks for COMMAND DOCS, and INFO
+// server, which tells clients the version, with an error.
+func answerLikeRedis(c *server.Peer, cmd string, args ...string) bool {
+	switch {
+	case cmd == "COMMAND" && len(args) > 0:
+		c.WriteError(fmt.Sprintf("ERR unknown subcommand '%.128s'. Try COMMAND HELP.", args[0]))
+	case cmd == "INFO" && len(args) == 1 && strings.EqualFold(args[0], "server"):
+		c.WriteBulk("# Server\r\nredis_version:" + embeddedVersion + "\r\nredis_mode:standalone\r\n")
+	default:
+		return false
+	}
+	return true
 }
 
 func (e *embedded) accept() {

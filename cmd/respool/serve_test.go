@@ -247,6 +247,32 @@ func TestServeARealServer(t *testing.T) {
 	s.WaitClients(t, 0, patience)
 }
 
+// redis-cli asks for COMMAND DOCS at its start, and ends where the reply is another one.
+func TestTheEmbeddedServerIsOneForRedisCLI(t *testing.T) {
+	r := served(t, &serveCmd{Listen: []string{"127.0.0.1:0"}})
+	c := talkTo(t, "tcp", r.at(t, 1))
+	c.do("-ERR unknown subcommand 'DOCS'. Try COMMAND HELP.", "COMMAND", "DOCS")
+	c.do("# Server", "INFO", "server")
+	c = talkTo(t, "tcp", r.at(t, 1))
+	c.do("*200", "COMMAND")
+	if hello := r.hello(t); !strings.Contains(hello, "\r\nversion\r\n$5\r\n"+embeddedVersion+"\r\n") {
+		t.Errorf("%q", hello)
+	}
+}
+
+// hello is the reply to HELLO of a client that says nothing more.
+func (r *running) hello(t *testing.T) string {
+	t.Helper()
+	c := talkTo(t, "tcp", r.at(t, 1))
+	c.send("HELLO")
+	c.send("QUIT")
+	text, err := io.ReadAll(c.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // It is ready while Redis answers, and alive all the time.
 func TestReadyFollowsTheServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
