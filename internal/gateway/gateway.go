@@ -27,6 +27,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // ErrClosed is given by a Gateway that is shut down.
@@ -34,17 +35,19 @@ var ErrClosed = errors.New("gateway: it is shut down")
 
 // Gateway serves clients. All methods are safe for concurrent use.
 type Gateway struct {
-	client    *respool.Client
-	up        upstream.Upstream
-	settings  atomic.Pointer[settings]
-	ctx       context.Context // of everything; ends when the last clients are cut
-	cancel    context.CancelFunc
-	workers   sync.WaitGroup // of clients
-	servers   sync.WaitGroup // of listeners, loops and the sweeper
-	buffered  atomic.Int64
-	count     counters
-	paused    atomic.Bool
-	version   string
+	client   *respool.Client
+	up       upstream.Upstream
+	settings atomic.Pointer[settings]
+	ctx      context.Context // of everything; ends when the last clients are cut
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup // of clients
+	servers  sync.WaitGroup // of listeners, loops and the sweeper
+	buffered atomic.Int64
+	count    counters
+	paused   atomic.Bool
+
+	setting   sync.Mutex // held while settings are made and stored
+	version   string     // of the server; empty as long as it is not known
 	databases int
 
 	mu        sync.Mutex
@@ -69,38 +72,80 @@ type counters struct {
 // past is what clients that have left counted.
 type past struct{ closed, commands, bytesIn, bytesOut uint64 }
 
-// helloLimit bounds the questions that New asks of the server.
-const helloLimit = 5 * time.Second
+const (
+	// helloLimit bounds the questions of what the server is.
+	helloLimit = 5 * time.Second
+	// helloWait is how long New waits for the answers.
+	helloWait = time.Second
+	// helloEvery is how often they are asked again, while the server does not answer.
+	helloEvery = time.Second
+)
 
 // New makes a gateway before c, which it does not own. It asks the server for its
-// version and how many databases there are, and goes on without if there is no answer.
+// version and how many databases there are. Where there is no answer within a second it goes on
+// without, and asks until there is one.
 func New(c *respool.Client, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		client: c, up: upstream.Of(c), clients: map[*client]struct{}{}, hosts: map[string]int{},
 		listeners: map[net.Listener]struct{}{}, empty: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.ask()
-	set, err := g.newSettings(cfg)
-	if err != nil {
+	if err := cfg.Check(); err != nil {
 		g.cancel()
 		return nil, err
 	}
-	g.settings.Store(set)
+	known := make(chan struct{})
+	g.servers.Go(func() { g.learn(known) })
+	select {
+	case <-known:
+	case <-time.After(helloWait):
+	}
+	if err := g.Reload(cfg); err != nil {
+		g.cancel()
+		return nil, err
+	}
 	g.servers.Go(g.sweep)
 	return g, nil
 }
 
-// ask learns what the server is.
-func (g *Gateway) ask() {
+// learn asks what the server is until there is an answer. Clients that come later are told.
+func (g *Gateway) learn(known chan<- struct{}) {
+	defer close(known)
+	for {
+		version, databases, ok := g.ask()
+		if ok {
+			g.setting.Lock()
+			defer g.setting.Unlock()
+			g.version, g.databases = version, databases
+			if old := g.settings.Load(); old != nil {
+				if set, err := g.newSettingsLocked(old.Config); err == nil {
+					g.settings.Store(set)
+				}
+			}
+			return
+		}
+		select {
+		case <-time.After(helloEvery):
+		case <-g.ctx.Done():
+			return
+		}
+	}
+}
+
+// ask asks once. A server that refuses to tell has answered too.
+func (g *Gateway) ask() (version string, databases int, ok bool) {
 	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
 	defer cancel()
-	g.version, _ = g.up.Hello(ctx)
+	version, err := g.up.Hello(ctx)
+	if refusal, is := errors.AsType[*resp.ServerError](err); err != nil && (!is || refusal.Code == "LOADING") {
+		return "", 0, false
+	}
 	pair, err := g.client.Do(ctx, "CONFIG", "GET", "databases").Map()
 	if err == nil {
 		text, _ := pair["databases"].Text()
-		g.databases, _ = strconv.Atoi(text)
+		databases, _ = strconv.Atoi(text)
 	}
+	return version, databases, true
 }
 
 // longestName is that of the longest command, or subcommand, that the server is asked about.
@@ -122,7 +167,9 @@ func (g *Gateway) lookup(args [][]byte) *command.Info {
 // limit, but for those whose user is gone or disabled; a new password is asked of new clients
 // alone. On an error nothing has changed.
 func (g *Gateway) Reload(cfg Config) error {
-	set, err := g.newSettings(cfg)
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	set, err := g.newSettingsLocked(cfg)
 	if err != nil {
 		return err
 	}

@@ -302,3 +302,20 @@ func TestALongPipelineInMemoryIsNotCopiedOverAndOver(t *testing.T) {
 		t.Errorf("%d bytes were allocated for %d bytes of commands", took, len(in))
 	}
 }
+
+// A gateway stands before its server does, and learns later what that is.
+func TestTheVersionIsToldOnceTheServerIsThere(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	version := s.Info("server")["redis_version"]
+	s.Stop()
+	h := open(t, s.URL(), gateway.Config{})
+	p := h.dial()
+	if got := p.ask("HELLO"); !strings.Contains(got, "|version|$0||") {
+		t.Error(got)
+	}
+	s.Restart()
+	waitFor(t, "it tells the version", func() bool { return strings.Contains(h.dial().ask("HELLO"), "|version|"+bulk(version)) })
+	if got := h.dial().ask("SELECT 99"); got != "-ERR DB index is out of range|" {
+		t.Error(got)
+	}
+}

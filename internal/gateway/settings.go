@@ -56,7 +56,7 @@ func (cfg Config) ready() (map[string]*user, error) {
 	return users, nil
 }
 
-func (g *Gateway) newSettings(cfg Config) (*settings, error) {
+func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	users, err := cfg.ready()
 	if err != nil {
 		return nil, err
