@@ -380,3 +380,13 @@ func TestAClientInMemoryThatIsClosedWhileItWrites(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+func TestAShutdownSaysSoToWhoIsBlocked(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	p := h.dial()
+	p.send("BLPOP list 0")
+	waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+	h.close()
+	p.want("-ERR respool: the gateway is shutting down|")
+}
