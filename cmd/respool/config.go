@@ -20,6 +20,7 @@ import (
 type settings struct {
 	sampler  monitor.SamplerConfig
 	url      string // that sampler.Options are from; empty: none is said yet
+	urlAt    string // where the file has it, as errors begin
 	listen   string // host:port of its pages; empty: none
 	instance string // how it calls itself in alerts
 	rules    []monitor.Rule
@@ -67,7 +68,7 @@ func readProfiled[T any](file, profile string, parse func(node) (T, error)) (non
 		return none, err
 	}
 	if _, ok := profiles[profile]; !ok && profile != "" {
-		return none, fmt.Errorf("%s has no profile %.40q: want one of %s", file, profile, listOr(slices.Sorted(maps.Keys(profiles)), "none: there are no profiles"))
+		return none, fmt.Errorf("%s has no profile %.40q: %s", file, profile, oneOf(slices.Sorted(maps.Keys(profiles)), "there are no profiles"))
 	}
 	for _, name := range slices.Sorted(maps.Keys(profiles)) {
 		if name == profile {
@@ -83,11 +84,12 @@ func readProfiled[T any](file, profile string, parse func(node) (T, error)) (non
 	return parse(base)
 }
 
-func listOr(list []string, none string) string {
+// oneOf says what is wanted: one of a list, or nothing where that is empty.
+func oneOf(list []string, none string) string {
 	if len(list) == 0 {
 		return none
 	}
-	return strings.Join(list, ", ")
+	return "want one of " + strings.Join(list, ", ")
 }
 
 // splitProfiles takes the profiles out of a configuration.
@@ -164,13 +166,13 @@ func parseConfig(top node) (settings, error) {
 	if s.url == "" {
 		return s, fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels", top.file)
 	}
-	return s, s.lookAt(s.url, top.file+": url: ", top.file+": ")
+	return s, s.lookAt(s.url, s.urlAt, top.file+": ")
 }
 
 // readSections reads all that a configuration may have on top but profiles.
 func (s *settings) readSections(top node, serve *serveSettings) error {
 	return top.fields(map[string]func(node) error{
-		"url":        text(&s.url),
+		"url":        urlText(&s.url, &s.urlAt),
 		"every":      lasting(&s.sampler.Every),
 		"list_every": s.readListEvery,
 		"list_limit": s.readListLimit,
@@ -189,7 +191,7 @@ func (s *settings) readSections(top node, serve *serveSettings) error {
 func (s *settings) lookAt(url, ofURL, ofRest string) (err error) {
 	s.url = url
 	if s.sampler.Options, err = respool.ParseURL(url); err != nil {
-		return fmt.Errorf("%s%w", ofURL, err)
+		return fmt.Errorf("%s%s", ofURL, strings.TrimPrefix(err.Error(), "respool: "))
 	}
 	if s.sampler.ListEvery != respool.Never {
 		s.sampler.ListEvery = max(s.sampler.ListEvery, s.sampler.Every)

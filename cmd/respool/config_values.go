@@ -39,6 +39,14 @@ func text(into *string) func(node) error {
 	}
 }
 
+// urlText reads a URL, which is looked at once all is read, and how errors call its place.
+func urlText(into, at *string) func(node) error {
+	return func(n node) error {
+		*at = fmt.Sprintf("%s:%d: %s: ", n.file, n.Line, n.path)
+		return text(into)(n)
+	}
+}
+
 func expand(text string) (string, error) {
 	var b strings.Builder
 	for {

@@ -96,7 +96,7 @@ func (e *entrance) loadTLS() error {
 	}
 	pair, err := tls.LoadX509KeyPair(e.files.cert, e.files.key)
 	if err != nil {
-		return fmt.Errorf("%s: the certificate: %s", e.where, strings.TrimPrefix(err.Error(), "tls: "))
+		return fmt.Errorf("%s: the certificate %s with the key %s: %s", e.where, e.files.cert, e.files.key, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	e.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	if e.files.ca == "" {

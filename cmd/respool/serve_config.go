@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +22,7 @@ func (s *serveSettings) readSection(n node) error {
 	g := &s.gateway
 	err := n.fields(map[string]func(node) error{
 		"listen":                  s.readListen,
-		"url":                     text(&s.url),
+		"url":                     urlText(&s.url, &s.urlAt),
 		"max_clients":             whole(&g.MaxClients, 1, mostCount),
 		"max_clients_per_address": orNone(&g.MaxClientsPerAddress, whole(&g.MaxClientsPerAddress, 1, mostCount), "a whole number, or none"),
 		"admin_clients":           whole(&g.AdminClients, 1, mostCount),
@@ -36,7 +38,7 @@ func (s *serveSettings) readSection(n node) error {
 		"users":                   s.readUsers,
 		"pass_through":            yesOrNo(&g.PassThrough),
 		"need_auth":               yesOrNo(&g.NeedAuth),
-		"server_version":          text(&g.ServerVersion),
+		"server_version":          version(&g.ServerVersion),
 	})
 	switch {
 	case err != nil:
@@ -45,8 +47,9 @@ func (s *serveSettings) readSection(n node) error {
 		return n.errorf("users and pass_through: want one of them, as either the gateway or Redis knows the users")
 	case g.NeedAuth && !g.PassThrough:
 		return n.errorf("need_auth without pass_through: want both; users of the gateway's own have to name themselves anyway")
-	case g.Buffers > 0 && g.Buffers < int64(g.OutputBuffer):
-		return n.errorf("buffers is %d bytes and output_buffer %d: want buffers, which is of all clients, to be no less", g.Buffers, g.OutputBuffer)
+	case g.Buffers > 0 && g.Buffers < int64(cmp.Or(g.OutputBuffer, gateway.DefaultOutputBuffer)):
+		return n.errorf("buffers is %d bytes and output_buffer %d: want buffers, which is of all clients, to be no less",
+			g.Buffers, cmp.Or(g.OutputBuffer, gateway.DefaultOutputBuffer))
 	}
 	return nil
 }
@@ -178,12 +181,15 @@ func readHashes(n node, into *[]string) error {
 var commandClasses = []string{"read", "write", "pubsub", "blocking", "scripting", "admin", "all"}
 
 func readClasses(n node, into *[]string) error {
+	if n.resolved().Kind != yaml.SequenceNode {
+		return n.wrong("a list of " + strings.Join(commandClasses, ", "))
+	}
 	if err := texts(into)(n); err != nil {
 		return err
 	}
 	for _, class := range *into {
 		if !slices.Contains(commandClasses, class) {
-			return n.errorf("%.40q: want %s", class, strings.Join(commandClasses, ", "))
+			return n.errorf("%.40q: want one of %s", class, strings.Join(commandClasses, ", "))
 		}
 	}
 	if len(*into) == 0 {
@@ -191,6 +197,21 @@ func readClasses(n node, into *[]string) error {
 	}
 	return nil
 }
+
+// version reads one that clients can take apart.
+func version(into *string) func(node) error {
+	return func(n node) error {
+		if err := text(into)(n); err != nil {
+			return err
+		}
+		if !aVersion.MatchString(*into) {
+			return n.wrong("a version such as 7.2.0")
+		}
+		return nil
+	}
+}
+
+var aVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 
 // orNone lets none stand for 0, which is no limit.
 func orNone[T ~int | ~int64](into *T, read func(node) error, want string) func(node) error {

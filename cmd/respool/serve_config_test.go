@@ -144,7 +144,7 @@ var serveMistakes = map[string]string{
 	"every: 5s":                              "FILE: url is missing: want the server, or the service with its sentinels (an embedded server, which forgets all, takes no configuration)",
 	"url: redis://x\nserve: 5":               `FILE:2: serve: "5": want the keys admin, admin_clients, buffers, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout`,
 	"url: redis://x\nserve: {max_client: 5}": inServe + "max_client: unknown key: want one of admin, admin_clients, buffers, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout",
-	"url: redis://x\nserve: {url: 'http://:${TEST_SECRET}@x'}":                                         "FILE: serve.url: respool: URL: scheme \"http\" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel",
+	"url: redis://x\nserve: {url: 'http://:${TEST_SECRET}@x'}":                                         inServe + "url: URL: scheme \"http\" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel",
 	"url: redis://x\nserve: {max_clients: 0}":                                                          inServe + `max_clients: "0": want a whole number from 1 to 10000000`,
 	"url: redis://x\nserve: {max_clients: 1.5}":                                                        inServe + `max_clients: "1.5": want a whole number from 1 to 10000000`,
 	"url: redis://x\nserve: {max_clients_per_address: 0}":                                              inServe + `max_clients_per_address: "0": want a whole number, or none`,
@@ -154,6 +154,9 @@ var serveMistakes = map[string]string{
 	"url: redis://x\nserve: {buffers: -1GiB}":                                                          inServe + `buffers: "-1GiB": want a size such as 8MiB, 1048576 bytes at least`,
 	"url: redis://x\nserve: {buffers: 9000000000GiB}":                                                  inServe + `buffers: "9000000000GiB": want a size such as 8MiB, 1048576 bytes at least`,
 	"url: redis://x\nserve: {buffers: 1MiB, output_buffer: 2MiB}":                                      "FILE:2: serve: buffers is 1048576 bytes and output_buffer 2097152: want buffers, which is of all clients, to be no less",
+	"every: 5s\nurl: redis://:${TEST_SECRET}@x?max_conections=4":                                       `FILE:2: url: URL key "max_conections" is unknown: did you mean max_connections?`,
+	"url: redis://x\nserve: {buffers: 4MiB}":                                                           "FILE:2: serve: buffers is 4194304 bytes and output_buffer 8388608: want buffers, which is of all clients, to be no less",
+	"url: redis://x\nserve: {server_version: '7'}":                                                     inServe + `server_version: "7": want a version such as 7.2.0`,
 	"url: redis://x\nserve: {pipeline: [1]}":                                                           inServe + `pipeline: a list: want a whole number from 1 to 10000000`,
 	"url: redis://x\nserve: {idle_timeout: 30}":                                                        inServe + `idle_timeout: "30": want a time such as 30s, or none`,
 	"url: redis://x\nserve: {request_timeout: none}":                                                   inServe + `request_timeout: "none": want a time such as 30s`,
@@ -170,8 +173,8 @@ var serveMistakes = map[string]string{
 	"url: redis://x\nserve: {users: {app: {password_sha256: [" + hashOfSecret + ", hushhush]}}}":       inServe + "users.app.password_sha256: number 2 is no SHA-256 hash (it is not shown, since it may be a password): want 64 hex digits, as respool password prints them",
 	"url: redis://x\nserve: {users: {app: {password_sha256: []}}}":                                     inServe + "users.app.password_sha256: an empty list: want one hash at least, or the key left out, so that no password is needed",
 	"url: redis://x\nserve: {users: {app: {password_sha256: }}}":                                       inServe + "users.app.password_sha256: no value: want text",
-	"url: redis://x\nserve: {users: {app: {commands: [reads]}}}":                                       inServe + `users.app.commands: "reads": want read, write, pubsub, blocking, scripting, admin, all`,
-	"url: redis://x\nserve: {users: {app: {commands: read}}}":                                          inServe + `users.app.commands: "read": want a list of texts`,
+	"url: redis://x\nserve: {users: {app: {commands: [reads]}}}":                                       inServe + `users.app.commands: "reads": want one of read, write, pubsub, blocking, scripting, admin, all`,
+	"url: redis://x\nserve: {users: {app: {commands: read}}}":                                          inServe + `users.app.commands: "read": want a list of read, write, pubsub, blocking, scripting, admin, all`,
 	"url: redis://x\nserve: {users: {app: {disabled: 1}}}":                                             inServe + `users.app.disabled: "1": want true or false`,
 	"url: redis://x\nserve: {listen: 127.0.0.1:6380}":                                                  inServe + `listen: "127.0.0.1:6380": want a list of addresses such as 127.0.0.1:6380`,
 	"url: redis://x\nserve: {listen: []}":                                                              inServe + `listen: a list: want a list of addresses such as 127.0.0.1:6380`,
@@ -186,7 +189,7 @@ var serveMistakes = map[string]string{
 	"url: redis://x\nserve: {listen: [{address: 'unix:///x', mode: rw}]}":                              inServe + `listen[0].mode: "rw": want the mode of the socket in octal, such as 0660`,
 	"url: redis://x\nserve: {listen: [{address: 'unix:///x', tls: {cert: a, key: b}}]}":                inServe + `listen[0].tls: TLS on a unix socket: want it where the address is host:port`,
 	"url: redis://x\nserve: {listen: [{address: 'localhost:1', tls: {cert: a}}]}":                      inServe + `listen[0].tls: cert or key is missing: want both`,
-	"url: redis://x\nserve: {listen: [{address: 'localhost:1', tls: {cert: /no/such, key: /no/key}}]}": inServe + `listen[0]: localhost:1: the certificate: open /no/such: no such file or directory`,
+	"url: redis://x\nserve: {listen: [{address: 'localhost:1', tls: {cert: /no/such, key: /no/key}}]}": inServe + `listen[0]: localhost:1: the certificate /no/such with the key /no/key: open /no/such: no such file or directory`,
 	"url: redis://x\nserve: {listen: [{address: 'localhost:1', ttl: 1}]}":                              inServe + `listen[0].ttl: unknown key: want one of address, mode, tls`,
 	"url: redis://x\nserve: {}\nprofiles: {a: {serve: {drain: never}}}":                                `in profile a: FILE:3: serve.drain: "never": want a time such as 30s`,
 }
@@ -215,7 +218,7 @@ func TestServeFlagMistakesAreOneClearError(t *testing.T) {
 		"--url-file /no/such":              "--url-file: open /no/such: no such file or directory",
 		"--url-file " + empty:              "--url-file: " + empty + " holds 0 lines: want one, the URL",
 		"--url-file " + two:                "--url-file: " + two + " holds 2 lines: want one, the URL",
-		"--url-file " + bad:                "--url-file " + bad + `: respool: URL key "max_conections" is unknown: did you mean max_connections?`,
+		"--url-file " + bad:                "--url-file " + bad + `: URL key "max_conections" is unknown: did you mean max_connections?`,
 		"--profile x":                      "--profile without a configuration: want -c too",
 		"--max-clients 0":                  "--max-clients is 0: want 1 to 10000000",
 		"--drain=-1s":                      "--drain is -1s: want a time such as 30s",
@@ -225,7 +228,7 @@ func TestServeFlagMistakesAreOneClearError(t *testing.T) {
 		"--listen 6380":                    `--listen is "6380": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
 		"--listen localhost:1,localhost:2": `--listen is "localhost:1,localhost:2": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
 		"--listen :1 --listen :1":          "--listen :1: the same address twice: want it once",
-		"--listen systemd:x":               "--listen systemd:x: systemd passed no such socket: want one of none: it passed no socket at all",
+		"--listen systemd:x":               "--listen systemd:x: systemd passed no such socket: it passed none at all",
 		"http://x":                         `URL: scheme "http" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel`,
 		"--http 127.0.0.1:0 --listen unix:///no/such/dir/s": "--listen unix:///no/such/dir/s: listen unix /no/such/dir/s~: bind: no such file or directory",
 	} {
@@ -306,6 +309,11 @@ watch                every 2s, by ` + fmt.Sprint(len(monitor.DefaultRules())-1) 
 `
 	if code != 0 || out != want || errs != "" {
 		t.Errorf("exit %d: %s\n%s\nwant\n%s", code, errs, out, want)
+	}
+	code, out, _ = call(t, "serve", "redis://x?max_connections=1", "--check", "--listen", "127.0.0.1:1", "--listen", ":2", "--insecure")
+	if code != 0 || strings.Count(out, "beware") != 1 || !strings.Contains(out, "\nbeware               :2: everybody who reaches this address may use the server: --insecure\n") ||
+		!strings.Contains(out, " 1 connection at most, and one more") || !strings.Contains(out, "tells 1 sink\n") {
+		t.Errorf("exit %d: %s", code, out)
 	}
 	if code, out, _ := call(t, "serve", "--check", "--listen", "systemd:later"); code != 0 || !strings.Contains(out, "an embedded server") || !strings.Contains(out, "systemd:later") {
 		t.Errorf("exit %d: %s", code, out)

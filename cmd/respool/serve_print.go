@@ -63,9 +63,17 @@ func (s *serveSettings) bound() string {
 	opt := s.watch.sampler.Options
 	n := cmp.Or(opt.MaxConnections, defaultBound())
 	if opt.Sentinel != nil {
-		return fmt.Sprintf("%d connections at most to each node, and one more that watches", n)
+		return numbered(n, "connection") + " at most to each node, and one more that watches"
 	}
-	return fmt.Sprintf("%d connections at most, and one more that watches", n)
+	return numbered(n, "connection") + " at most, and one more that watches"
+}
+
+// numbered is a number of things, whose plural has an s.
+func numbered(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // defaultBound is what the library takes where nothing is said.
@@ -128,7 +136,12 @@ func (s *serveSettings) describe(w io.Writer, c *serveCmd) error {
 	row("operator's commands", "%s", map[bool]string{true: "allowed", false: "refused"}[g.Admin])
 	row("at its end", "clients may finish for %v", s.drain)
 	row("pages", "%s", cmp.Or(s.watch.listen, "off"))
-	row("watch", "every %v, by %d rules, tells %d sinks", s.watch.sampler.Every, len(s.watch.rules), len(s.watch.sinks))
+	row("watch", "every %v, by %s, tells %s", s.watch.sampler.Every, numbered(len(s.watch.rules), "rule"), numbered(len(s.watch.sinks), "sink"))
+	for i := range s.entrances {
+		if risk := s.risk(&s.entrances[i]); risk != "" {
+			row("beware", "%s: %s", s.entrances[i].name, risk)
+		}
+	}
 	return t.Flush()
 }
 
@@ -142,7 +155,7 @@ func orNoLimit(n int) string {
 func (s *serveSettings) who() string {
 	switch {
 	case s.gateway.Users != nil:
-		return fmt.Sprintf("%d users of its own", len(s.gateway.Users))
+		return numbered(len(s.gateway.Users), "user") + " of its own"
 	case s.gateway.NeedAuth:
 		return "users that Redis knows"
 	case s.gateway.PassThrough:

@@ -18,6 +18,7 @@ type serveSettings struct {
 	entrances []entrance
 	drain     time.Duration
 	url       string // of the serve section alone
+	urlAt     string // where the file has it, as errors begin
 	embedded  bool   // there is no URL: it brings a server
 }
 
@@ -80,14 +81,13 @@ func parseServe(top node) (serveSettings, error) {
 	if err := s.watch.readSections(top, &s); err != nil {
 		return s, err
 	}
-	key := "url"
 	if s.url != "" {
-		s.watch.url, key = s.url, "serve.url"
+		s.watch.url, s.watch.urlAt = s.url, s.urlAt
 	}
 	if s.watch.url == "" {
 		return s, nil
 	}
-	return s, s.watch.lookAt(s.watch.url, top.file+": "+key+": ", top.file+": ")
+	return s, s.watch.lookAt(s.watch.url, s.watch.urlAt, top.file+": ")
 }
 
 // upstream settles which server it is. What the command line says wins.

@@ -58,7 +58,7 @@ func (p *passedOnes) resolve(list []entrance) (all []entrance, err error) {
 		}
 		used[name] = true
 		if len(p.byName[name]) == 0 {
-			return nil, fmt.Errorf("%s: systemd passed no such socket: want one of %s", e.where, listOr(p.names(), "none: it passed no socket at all"))
+			return nil, fmt.Errorf("%s: systemd passed no such socket: %s", e.where, oneOf(p.names(), "it passed none at all"))
 		}
 		for i, l := range p.byName[name] {
 			one := e

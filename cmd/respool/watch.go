@@ -47,7 +47,8 @@ func (w *watchCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if w.Check {
-		fmt.Printf("%s is right: looks at %s every %v, by %d rules, tells %d sinks\n", cmp.Or(w.Config, "this"), place(&s.sampler.Options), s.sampler.Every, len(s.rules), len(s.sinks))
+		fmt.Printf("%s is right: looks at %s every %v, by %s, tells %s\n", cmp.Or(w.Config, "this"), place(&s.sampler.Options), s.sampler.Every,
+			numbered(len(s.rules), "rule"), numbered(len(s.sinks), "sink"))
 		return nil
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))

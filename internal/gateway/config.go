@@ -7,6 +7,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
+// DefaultOutputBuffer is Config.OutputBuffer where that is not set.
+const DefaultOutputBuffer = 8 << 20
+
 // Config says whom a gateway serves and within which bounds. The zero value of a
 // field stands for its default; negative values are errors of New and Reload.
 type Config struct {

@@ -63,7 +63,7 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	}
 	cfg.MaxClients = cmp.Or(cfg.MaxClients, 10_000)
 	cfg.AdminClients = cmp.Or(cfg.AdminClients, 4)
-	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, 8<<20)
+	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
 	cfg.Buffers = cmp.Or(cfg.Buffers, 1<<30)
 	cfg.Pipeline = cmp.Or(cfg.Pipeline, 1024)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 30*time.Second)
