@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"os/exec"
@@ -188,6 +189,16 @@ func TestSystemdsSocketsAreServed(t *testing.T) {
 		talkTo(t, "unix", path).do("+PONG", "PING")
 		p.end(t)
 	}
+	cert, key, _ := certificateFiles(t)
+	p := startProcess(t, []*os.File{tcp, unix}, env("respool:respool"), "serve", "--http", "off", "--tls-cert", cert, "--tls-key", key)
+	p.log.until(t, "try:", 1)
+	secure, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	talkOver(t, secure).do("+PONG", "PING")
+	talkTo(t, "unix", path).do("+PONG", "PING")
+	p.end(t)
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err) // it is systemd's: the next process gets it again
 	}

@@ -61,6 +61,7 @@ func (c *serveCmd) read(passed *passedOnes) (serveSettings, error) {
 	if s.entrances, err = passed.resolve(s.entrances); err != nil {
 		return s, err
 	}
+	c.secure(s.entrances)
 	for i := range s.entrances {
 		if err := s.entrances[i].loadTLS(); err != nil {
 			return s, err
@@ -158,16 +159,14 @@ func (c *serveCmd) override(s *serveSettings) error {
 			return err
 		}
 	}
-	if c.TLSCert == "" {
-		return nil
-	}
-	if len(s.entrances) == 0 {
-		s.entrances = []entrance{theDefault()}
-	}
-	for i := range s.entrances {
-		if s.entrances[i].network != "unix" {
-			s.entrances[i].files = tlsFiles{c.TLSCert, c.TLSKey, c.TLSCA}
+	return nil
+}
+
+// secure gives the certificate that flags name to all TCP listeners.
+func (c *serveCmd) secure(list []entrance) {
+	for i := range list {
+		if c.TLSCert != "" && list[i].network != "unix" {
+			list[i].files = tlsFiles{c.TLSCert, c.TLSKey, c.TLSCA}
 		}
 	}
-	return nil
 }

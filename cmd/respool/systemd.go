@@ -63,6 +63,9 @@ func (p *passedOnes) resolve(list []entrance) (all []entrance, err error) {
 		for i, l := range p.byName[name] {
 			one := e
 			one.name, one.passed, one.addr, one.network = fmt.Sprintf("%s#%d", e.name, i), l, l.Addr().String(), l.Addr().Network()
+			if one.network == "unix" {
+				one.files = tlsFiles{} // TLS is of those by the same name that are TCP
+			}
 			all = append(all, one)
 		}
 	}
