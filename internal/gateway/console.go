@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,19 +17,21 @@ import (
 var consoleCommands = []struct {
 	name, does string
 	run        func(t *task, args []string) []byte
+	args       int  // at most
+	disturbs   bool // other clients
 }{
-	{"POOLS", "the connections to each server, and who waits for them", (*task).consolePools},
-	{"CLIENTS", "the clients of the gateway: id, address, user, db, what each does", (*task).consoleClients},
-	{"SERVERS", "the servers behind the gateway", (*task).consoleServers},
-	{"STATS", "what was counted since the start", (*task).consoleStats},
-	{"CONFIG", "the settings in force, without secrets", (*task).consoleConfig},
-	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*task).consolePause},
-	{"RESUME", "end a pause", (*task).consoleResume},
-	{"RECONNECT", "replace every connection to the servers, one after the other, once nothing is due on it", (*task).consoleReconnect},
+	{"POOLS", "the connections to each server, and who waits for them", (*task).consolePools, 0, false},
+	{"CLIENTS", "the clients of the gateway: id, address, user, db, what each does", (*task).consoleClients, 0, false},
+	{"SERVERS", "the servers behind the gateway", (*task).consoleServers, 0, false},
+	{"STATS", "what was counted since the start, and where commands spent their time", (*task).consoleStats, 0, false},
+	{"CONFIG", "the settings in force, without secrets", (*task).consoleConfig, 0, false},
+	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*task).consolePause, 1, true},
+	{"RESUME", "end a pause", (*task).consoleResume, 0, true},
+	{"RECONNECT", "replace every connection to the servers, one after the other, once nothing is due on it", (*task).consoleReconnect, 0, true},
 }
 
 // console answers RESPOOL.
-func (t *task) console(context.Context) ([][]byte, error) {
+func (t *task) console(ctx context.Context) ([][]byte, error) {
 	raw, err := resp.Elements(t.raw)
 	if err != nil {
 		return nil, err
@@ -41,11 +45,45 @@ func (t *task) console(context.Context) ([][]byte, error) {
 		return [][]byte{consoleHelp()}, nil
 	}
 	for _, cmd := range consoleCommands {
-		if strings.EqualFold(cmd.name, args[1]) {
-			return [][]byte{cmd.run(t, args[2:])}, nil
+		if !strings.EqualFold(cmd.name, args[1]) {
+			continue
 		}
+		if len(args)-2 > cmd.args {
+			return [][]byte{errorReply(fmt.Sprintf("respool: RESPOOL %s has %d arguments: want %d at most", cmd.name, len(args)-2, cmd.args))}, nil
+		}
+		if cmd.disturbs {
+			if may, err := t.mayDisturb(ctx); err != nil {
+				return nil, err
+			} else if !may {
+				return [][]byte{errorReply(fmt.Sprintf("-NOPERM respool: RESPOOL %s is for users who may run CLIENT UNBLOCK at Redis", cmd.name))}, nil
+			}
+			t.logConsole(append([]string{"RESPOOL", cmd.name}, args[2:]...))
+		}
+		return [][]byte{cmd.run(t, args[2:])}, nil
 	}
 	return [][]byte{errorReply(fmt.Sprintf("respool: unknown command %q: try RESPOOL HELP", printable([]byte(args[1]))))}, nil
+}
+
+// logConsole tells who disturbs the others.
+func (t *task) logConsole(command []string) {
+	t.c.mu.Lock()
+	id, user := t.c.session.ID(), t.c.session.Key().User
+	t.c.mu.Unlock()
+	t.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", t.c.addr, "user", user)
+}
+
+// mayDisturb asks Redis about a user whom it knows: UNBLOCK of nobody changes nothing, and is
+// for those alone who may disturb other clients. Other users are known here: see user.objection.
+func (t *task) mayDisturb(ctx context.Context) (bool, error) {
+	if !t.c.g.settings.Load().PassThrough {
+		return true, nil
+	}
+	raw, err := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", 0})
+	if err != nil {
+		return false, err
+	}
+	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, false)
+	return err == nil && frames[0][0] != byte(resp.SimpleError), err
 }
 
 func consoleHelp() []byte {
@@ -71,6 +109,18 @@ func (t *task) consolePools([]string) []byte {
 		lines = append(lines, fmt.Sprintf("server=%s sockets=%d limit=%d lanes=%d dedicated=%d subscribed=%d idle=%d dialing=%d closing=%d waiting=%d replies_due=%d",
 			n.Addr, n.Sockets(), n.MaxConnections, n.Lanes, n.Dedicated, n.Subscribed, n.Idle, n.Dialing, n.Closing, n.Waiting, n.RepliesDue))
 	}
+	return t.c.g.serversReply(lines)
+}
+
+// serversReply is of a line for each server, or of why there is none.
+func (g *Gateway) serversReply(lines []string) []byte {
+	if s := g.client.Stats().Service; len(lines) == 0 && s != nil {
+		why := "the sentinels were not asked yet"
+		if s.Err != nil {
+			why = strings.TrimPrefix(s.Err.Error(), "respool: ")
+		}
+		lines = []string{fmt.Sprintf("no server is known: %s", why)}
+	}
 	return linesReply(lines)
 }
 
@@ -89,11 +139,11 @@ func (t *task) consoleServers([]string) []byte {
 		line := fmt.Sprintf("server=%s dials=%d dial_failures=%d closed=%d condemned=%d waits=%d waits_in_vain=%d longest_wait=%v",
 			n.Addr, n.Dials, n.DialFailures, n.Closed, n.Condemned, n.Waits, n.WaitsInVain, n.LongestWait.Round(time.Millisecond))
 		if n.LastDialError != nil {
-			line += " last_dial_error=" + printable([]byte(n.LastDialError.Error()))
+			line += " last_dial_error=" + strconv.QuoteToASCII(strings.TrimPrefix(n.LastDialError.Error(), "respool: "))
 		}
 		lines = append(lines, line)
 	}
-	return linesReply(lines)
+	return t.c.g.serversReply(lines)
 }
 
 func (t *task) consoleClients([]string) []byte {
@@ -118,6 +168,10 @@ func (t *task) consoleStats([]string) []byte {
 		fmt.Sprintf("clients=%d blocked=%d subscribers=%d pinned=%d", s.Clients, s.Blocked, s.Subscribed, s.Pinned),
 		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
 		fmt.Sprintf("commands=%d errors=%d bytes_in=%d bytes_out=%d buffered=%d", s.Commands, s.Errors, s.BytesIn, s.BytesOut, s.Buffered),
+		fmt.Sprintf("mean_queue_time=%s mean_server_time=%s", s.Queue.mean(), s.Server.mean()),
+	}
+	for _, reason := range slices.Sorted(maps.Keys(s.PinnedBy)) {
+		lines = append(lines, fmt.Sprintf("pinned_by=%q clients=%d", reason, s.PinnedBy[reason]))
 	}
 	return linesReply(lines)
 }
@@ -126,16 +180,20 @@ func (t *task) consoleConfig([]string) []byte {
 	return linesReply(t.c.g.settings.Load().lines())
 }
 
-const defaultPause = time.Minute
+// The bounds of a pause, beyond which somebody has mistaken the unit.
+const (
+	defaultPause = time.Minute
+	longestPause = 24 * time.Hour
+)
 
 func (t *task) consolePause(args []string) []byte {
 	d := defaultPause
 	if len(args) > 0 {
-		seconds, err := time.ParseDuration(args[0] + "s")
-		if err != nil || seconds <= 0 {
-			return errorReply(fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0", printable([]byte(args[0]))))
+		seconds, err := strconv.ParseFloat(args[0], 64)
+		if err != nil || !(seconds > 0 && seconds <= longestPause.Seconds()) { // neither is true of NaN
+			return errorReply(fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0, %v at most", printable([]byte(args[0])), longestPause.Seconds()))
 		}
-		d = seconds
+		d = time.Duration(seconds * float64(time.Second))
 	}
 	t.c.g.Pause(d)
 	return replyOK

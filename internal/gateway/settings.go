@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,17 +99,32 @@ func (s *settings) requestLimits() request.Limits {
 
 // lines are the settings in force, for the console.
 func (s *settings) lines() []string {
-	lines := []string{
-		fmt.Sprintf("max_clients=%d", s.MaxClients), fmt.Sprintf("max_clients_per_address=%d", s.MaxClientsPerAddress),
-		fmt.Sprintf("admin_clients=%d", s.AdminClients), fmt.Sprintf("output_buffer=%d", s.OutputBuffer),
-		fmt.Sprintf("buffers=%d", s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline),
-		fmt.Sprintf("idle_timeout=%v", s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
+	return []string{
+		fmt.Sprintf("max_clients=%d", s.MaxClients), "max_clients_per_address=" + orNone(s.MaxClientsPerAddress),
+		fmt.Sprintf("admin_clients=%d", s.AdminClients), "input_buffer=" + sizeText(cmp.Or(s.requestLimits().Total, defaultInputBuffer)),
+		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline),
+		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
 		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("admin=%v", s.Admin),
 		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),
+		"users=" + strings.Join(slices.Sorted(maps.Keys(s.users)), ","),
 	}
-	var names []string
-	for name := range s.users {
-		names = append(names, name)
+}
+
+// defaultInputBuffer is what package request takes where nothing is said.
+const defaultInputBuffer = 1 << 30
+
+func orNone[T int | time.Duration](n T) string {
+	if n == 0 {
+		return "none"
 	}
-	return append(lines, "users="+strings.Join(names, ","))
+	return fmt.Sprint(n)
+}
+
+// sizeText writes a size as a configuration has it.
+func sizeText(n int64) string {
+	unit := 0
+	for unit < 3 && n > 0 && n%1024 == 0 {
+		n, unit = n/1024, unit+1
+	}
+	return fmt.Sprint(n) + []string{"", "KiB", "MiB", "GiB"}[unit]
 }

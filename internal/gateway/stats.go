@@ -52,6 +52,14 @@ type Latency struct {
 	Sum   time.Duration
 }
 
+// mean is none as long as nothing was timed.
+func (l Latency) mean() string {
+	if l.Count == 0 {
+		return "none"
+	}
+	return (l.Sum / time.Duration(l.Count)).Round(time.Microsecond).String()
+}
+
 // Stats takes a snapshot. It looks at every client.
 func (g *Gateway) Stats() Stats {
 	s := Stats{

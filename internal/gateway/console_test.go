@@ -1,0 +1,102 @@
+package gateway_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+func TestTheConsoleTellsWhatIsInForceAsAConfigurationHasIt(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{IdleTimeout: 10 * time.Minute, Buffers: 1<<30 + 1, InputBuffer: 3 << 20, Users: map[string]gateway.User{
+		"default": {Commands: []string{"all"}}, "b": {}, "a": {}, "c": {},
+	}})
+	p := h.dial()
+	got := p.ask("RESPOOL CONFIG")
+	for _, want := range []string{
+		"|max_clients=10000|", "|max_clients_per_address=none|", "|input_buffer=3MiB|", "|output_buffer=8MiB|", "|buffers=1073741825|",
+		"|idle_timeout=10m0s|", "|users=a,b,c,default|",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+	p.send("WATCH k")
+	p.want("+OK|")
+	if got := p.ask("RESPOOL STATS"); !strings.Contains(got, `pinned_by="WATCH" clients=1`) || !strings.Contains(got, "mean_queue_time=") {
+		t.Error(got)
+	}
+}
+
+func TestTheConsoleRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	p := h.dial()
+	for _, seconds := range []string{"5m", "10s", "soon", "-1", "0", "NaN", "Inf", "86401"} {
+		want := "-ERR respool: PAUSE " + seconds + ": want a number of seconds above 0, 86400 at most|"
+		if got := p.ask("RESPOOL PAUSE " + seconds); got != want {
+			t.Errorf("%s: %s", seconds, got)
+		}
+	}
+	for line, want := range map[string]string{
+		"PAUSE 1 2":     "-ERR respool: RESPOOL PAUSE has 2 arguments: want 1 at most|",
+		"resume now":    "-ERR respool: RESPOOL RESUME has 1 arguments: want 0 at most|",
+		"RECONNECT all": "-ERR respool: RESPOOL RECONNECT has 1 arguments: want 0 at most|",
+	} {
+		if got := p.ask("RESPOOL " + line); got != want {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+	if got := p.ask("GET none"); got != "$-1|" {
+		t.Error(got)
+	}
+}
+
+func TestTheConsoleTellsWholeErrorsOfDials(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	p := h.dial()
+	s.Stop()
+	waitFor(t, "a dial has failed", func() bool {
+		p.ask("GET k")
+		return strings.Contains(p.ask("RESPOOL SERVERS"), `: connect: connection refused (the command was not sent)"|`)
+	})
+}
+
+func TestTheConsoleTellsWhyNoServerIsKnown(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	s.Stop()
+	h := open(t, "redis+sentinel://"+s.PlainAddr()+"/main?timeout=0.1", gateway.Config{})
+	p := h.dial()
+	for _, cmd := range []string{"POOLS", "SERVERS"} {
+		waitFor(t, "it tells why", func() bool {
+			got := p.ask("RESPOOL " + cmd)
+			return strings.Contains(got, "|no server is known: ") && strings.Contains(got, "connection refused")
+		})
+	}
+}
+
+// Where Redis knows the users, it decides as well who may disturb others through the gateway.
+func TestTheConsoleIsForUsersWhomRedisTrusts(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	s.Do("ACL", "SETUSER", "small", "on", ">s", "~*", "+get")
+	s.Do("ACL", "SETUSER", "large", "on", ">l", "~*", "+get", "+client|unblock")
+	var log bytes.Buffer
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{PassThrough: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	p := h.dial()
+	p.send("AUTH small s", "RESPOOL PAUSE", "RESPOOL RECONNECT", "RESPOOL RESUME", "GET k")
+	p.want("+OK|", "-NOPERM respool: RESPOOL PAUSE is for users who may run CLIENT UNBLOCK at Redis|",
+		"-NOPERM respool: RESPOOL RECONNECT is for users who may run CLIENT UNBLOCK at Redis|",
+		"-NOPERM respool: RESPOOL RESUME is for users who may run CLIENT UNBLOCK at Redis|", "$-1|")
+	p.send("AUTH large l", "RESPOOL PAUSE 600", "RESPOOL RESUME", "GET k")
+	p.want("+OK|", "+OK|", "+OK|", "$-1|")
+	h.close()
+	if text := log.String(); strings.Count(text, "told by a client") != 2 || !strings.Contains(text, `command="RESPOOL PAUSE 600"`) || !strings.Contains(text, "user=large") {
+		t.Error(text)
+	}
+}
