@@ -255,4 +255,7 @@ func (d *serving) end() {
 	if err := errors.Join(errs...); err != nil {
 		d.log.Warn("not all was closed in time", "error", err)
 	}
+	if d.probe != nil { // it had begun to serve
+		d.log.Info("stopped")
+	}
 }
