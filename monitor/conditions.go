@@ -284,11 +284,17 @@ func findBudget(v *View, limit float64) []sighting {
 func findTimeouts(v *View, limit float64) []sighting {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		vain := p.Now.WaitsInVain - min(p.Before.WaitsInVain, p.Now.WaitsInVain)
-		return Finding{
+		f := Finding{
 			What:     fmt.Sprintf("%d callers waited in vain for a connection", vain),
 			Evidence: fmt.Sprintf("within %s; %s", roughly(p.Between), p.Now),
 			Remedy:   "the pool is too small for its load, or its connections are held for too long: respool plan",
-		}, p.Between > 0 && float64(vain)/p.Between.Seconds() > limit
+		}
+		if p.Now.LastDialError != nil && p.Now.DialFailures > p.Before.DialFailures {
+			f.What = fmt.Sprintf("%d callers got no connection, since none can be opened", vain)
+			f.Evidence += "; the last dial: " + strings.TrimPrefix(p.Now.LastDialError.Error(), "respool: ")
+			f.Remedy = "look at the server, its address, its maxclients and the password: respool ping"
+		}
+		return f, p.Between > 0 && float64(vain)/p.Between.Seconds() > limit
 	})
 }
 

@@ -116,7 +116,9 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"ceiling":            {scene{list: lines("cart:1", 30, time.Hour, 0), planned: map[string]int64{"cart": 20, "orders": 5}}, time.Minute, time.Minute, "warn ceiling cart", "30 connections, 10 more than planned"},
 		"budget":             {scene{planned: map[string]int64{"cart": 900, "orders": 60}}, 0, time.Minute, "ticket budget", "960 connections, 10 more than there are|maxclients is 1000, of which 50"},
 		"pool timeouts":      {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited in vain"},
-		"pool waiting":       {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers wait"},
+		"pool unreachable": {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8, DialFailures: 2, LastDialError: errors.New("respool: dial r:1: refused")})}, 0, time.Minute,
+			"page pool-timeouts main", "5 callers got no connection, since none can be opened|the last dial: dial r:1: refused"},
+		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.bad.list == "" && c.bad.down == nil {
