@@ -55,6 +55,7 @@ func TestTheUnitOfSystemdIsRight(t *testing.T) {
 // manifest is what the test wants to know of a Kubernetes object.
 type manifest struct {
 	Kind string
+	Data map[string]string
 	Spec struct {
 		Template struct {
 			Spec struct {
@@ -76,7 +77,7 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := ""
+	kinds, config := "", ""
 	for {
 		var m manifest
 		if err := loader.Load(&m); errors.Is(err, io.EOF) {
@@ -84,7 +85,11 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if kinds += m.Kind + " "; m.Kind != "Deployment" {
+		kinds += m.Kind + " "
+		if m.Kind == "ConfigMap" {
+			config = written(t, "respool.yaml", m.Data["respool.yaml"])
+		}
+		if m.Kind != "Deployment" {
 			continue
 		}
 		list := m.Spec.Template.Spec.InitContainers
@@ -92,12 +97,13 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 			t.Fatalf("%+v", list)
 		}
 		c := parsed(t, list[0].Args)
+		c.Config = config
 		c.URLFile = written(t, "url", "rediss://app:hushhush@redis.example:6379?max_connections=8\n")
-		if s, err := c.read(nil); err != nil || s.watch.listen != "0.0.0.0:9121" || len(s.entrances) != 1 || !s.entrances[0].local() {
+		if s, err := c.read(nil); err != nil || s.watch.listen != "0.0.0.0:9121" || s.gateway.Buffers != 64<<20 || len(s.entrances) != 1 || !s.entrances[0].local() {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
-	if kinds != "Secret Deployment " || strings.Count(string(text), "path: /readyz") != 2 || strings.Count(string(text), "path: /healthz") != 1 {
+	if kinds != "Secret ConfigMap Deployment " || strings.Count(string(text), "path: /readyz") != 2 || strings.Count(string(text), "path: /healthz") != 1 {
 		t.Errorf("%s", kinds)
 	}
 }
