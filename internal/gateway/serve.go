@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// acceptToldEvery is how often the log tells that nobody can be let in.
+const acceptToldEvery = 10 * time.Second
+
 // Serve accepts clients until Shutdown, and then returns nil; where somebody else closes l
 // it returns that, and its clients stay. It owns l. Plain TCP and unix
 // sockets are served by an event loop where the system has one; all others, such as TLS, by
@@ -28,6 +31,7 @@ func (g *Gateway) Serve(l net.Listener) error {
 		delete(g.listeners, l)
 		g.mu.Unlock()
 	}()
+	var told time.Time
 	for pause := time.Duration(0); ; {
 		conn, err := l.Accept()
 		if err == nil {
@@ -43,7 +47,10 @@ func (g *Gateway) Serve(l net.Listener) error {
 		}
 		// Out of file descriptors, for one: it may pass.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		g.settings.Load().Log.Warn("accept failed", "listener", l.Addr().String(), "error", err.Error(), "again_in", pause)
+		if now := time.Now(); now.Sub(told) >= acceptToldEvery {
+			told = now
+			g.settings.Load().Log.Warn("accept failed: it is tried again and again", "listener", l.Addr().String(), "error", err.Error())
+		}
 		select {
 		case <-time.After(pause):
 		case <-g.ctx.Done():
