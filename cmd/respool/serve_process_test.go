@@ -74,6 +74,20 @@ func TestTheProcessObeysItsSignals(t *testing.T) {
 	p.end(t)
 }
 
+func TestALowLimitOfFilesIsTold(t *testing.T) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	clients := min(limit.Max, mostCount)
+	p := startProcess(t, nil, nil, "serve", "--http", "off", "--listen", "127.0.0.1:0", "--max-clients", strconv.FormatUint(clients, 10))
+	p.log.until(t, "try:", 1)
+	p.end(t)
+	if told := strings.Contains(p.log.String(), "the limit of open files is too low for max_clients"); told != (limit.Max < clients+otherFiles) {
+		t.Errorf("limit %d: %s", limit.Max, p.log)
+	}
+}
+
 func TestTheProcessEndsOnInterruptToo(t *testing.T) {
 	p := startProcess(t, nil, nil, "serve", "--listen", "127.0.0.1:0", "--http", "off", "--json")
 	p.log.until(t, `"msg":"serving","at":"([^"]+)"`, 1)

@@ -56,6 +56,7 @@ func (d *serving) run(s serveSettings, hup, stop <-chan os.Signal) error {
 		return err
 	}
 	d.accepting.Store(true)
+	d.warnOfFiles()
 	d.settings.banner(d.out, d.addresses())
 	notifySystemd(d.log, isReady)
 	tick, untick := watchdog(d.log)
@@ -136,6 +137,18 @@ func (d *serving) connect(s *serveSettings) error {
 	d.gateway = g
 	return err
 }
+
+// warnOfFiles tells before it happens that clients will wait outside for a file to become free.
+func (d *serving) warnOfFiles() {
+	most, known := mostFiles()
+	clients := cmp.Or(d.settings.gateway.MaxClients, 10_000)
+	if want := clients + d.client.Stats().MaxConnections + otherFiles; known && most < uint64(want) {
+		d.log.Warn("the limit of open files is too low for max_clients", "limit", most, "max_clients", clients, "want", want)
+	}
+}
+
+// otherFiles is room for listeners, pages, the watch, and what Go opens for itself.
+const otherFiles = 64
 
 // ownName is what the gateway's connections are called: its service, its instance, its pool.
 func ownName(instance string) string {
