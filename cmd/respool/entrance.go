@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // entrance is one place at which a gateway listens, as it was configured.
@@ -113,6 +114,11 @@ func (e *entrance) loadTLS() error {
 	return nil
 }
 
+// expired reports whether its certificate is over.
+func (e *entrance) expired() bool {
+	return e.tls != nil && e.tls.Certificates[0].Leaf.NotAfter.Before(time.Now())
+}
+
 // text names it for people.
 func (e *entrance) text() string {
 	text := e.name
@@ -147,6 +153,8 @@ func (e *entrance) local() bool {
 // risk tells what is wrong with an entrance that is allowed; empty: nothing.
 func (s *serveSettings) risk(e *entrance) string {
 	switch {
+	case e.expired():
+		return "the certificate has expired, and clients refuse it: " + e.files.cert
 	case e.local() || e.files.ca != "":
 	case s.gateway.Users == nil && !s.gateway.NeedAuth:
 		return "everybody who reaches this address may use the server: --insecure"

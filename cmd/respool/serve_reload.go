@@ -97,6 +97,9 @@ func (d *serving) changeDoors(opened map[string]*door) {
 		}
 		door := d.doors[e.name]
 		door.tls.Store(e.tls)
+		if e.expired() {
+			d.log.Warn(d.settings.risk(&e), "at", door.Addr().String())
+		}
 		if e.network == "unix" && e.passed == nil && e.mode != door.entrance.mode {
 			if err := os.Chmod(e.addr, e.mode); err != nil {
 				d.log.Warn("the socket keeps its mode", "error", err)

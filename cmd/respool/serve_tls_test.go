@@ -161,6 +161,21 @@ func TestAHandshakeThatHangsHoldsUpNobody(t *testing.T) {
 	}
 }
 
+func TestACertificateThatHasExpiredIsTold(t *testing.T) {
+	a, dir := newAuthority(t), t.TempDir()
+	cert, key, _ := a.issue(t, dir, 2)
+	r := served(t, &serveCmd{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key})
+	if text := r.log.String(); strings.Contains(text, "expired") {
+		t.Error(text)
+	}
+	a.cert.NotAfter = time.Now().Add(-time.Minute)
+	a.issue(t, dir, 3)
+	r.reload(t, `level=WARN msg="the certificate has expired, and clients refuse it: `)
+	if code, out, errs := call(t, "serve", "--tls-cert", cert, "--tls-key", key, "--check"); code != 0 || !strings.Contains(out, "the certificate has expired") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
 func TestCertificatesAreReadAnew(t *testing.T) {
 	a, dir := newAuthority(t), t.TempDir()
 	cert, key, ca := a.issue(t, dir, 2)
