@@ -46,7 +46,7 @@ units for systemd, and a sidecar for Kubernetes.
 Examples:
   respool serve
   respool serve 'redis://localhost:6379?max_connections=8'
-  respool serve --url-file /run/secrets/redis --listen unix:///run/respool/redis.sock?mode=0660
+  respool serve --url-file /run/secrets/redis --listen 'unix:///run/respool/redis.sock?mode=0660'
   respool serve redis://localhost --listen 0.0.0.0:6380 --tls-cert cert.pem --tls-key key.pem --tls-ca ca.pem
   respool serve -c respool.yaml --profile production --check`
 }
