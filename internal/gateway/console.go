@@ -32,6 +32,12 @@ var consoleCommands = []struct {
 
 // console answers RESPOOL.
 func (t *task) console(ctx context.Context) ([][]byte, error) {
+	switch refusal, err := t.refusal(ctx, idleKill); {
+	case err != nil:
+		return nil, err
+	case refusal != nil:
+		return [][]byte{errorReply("-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis")}, nil
+	}
 	raw, err := resp.Elements(t.raw)
 	if err != nil {
 		return nil, err
@@ -52,11 +58,6 @@ func (t *task) console(ctx context.Context) ([][]byte, error) {
 			return [][]byte{errorReply(fmt.Sprintf("respool: RESPOOL %s has %d arguments: want %d at most", cmd.name, len(args)-2, cmd.args))}, nil
 		}
 		if cmd.disturbs {
-			if may, err := t.mayDisturb(ctx); err != nil {
-				return nil, err
-			} else if !may {
-				return [][]byte{errorReply(fmt.Sprintf("-NOPERM respool: RESPOOL %s is for users who may run CLIENT UNBLOCK at Redis", cmd.name))}, nil
-			}
 			t.logConsole(append([]string{"RESPOOL", cmd.name}, args[2:]...))
 		}
 		return [][]byte{cmd.run(t, args[2:])}, nil
@@ -70,20 +71,6 @@ func (t *task) logConsole(command []string) {
 	id, user := t.c.session.ID(), t.c.session.Key().User
 	t.c.mu.Unlock()
 	t.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", t.c.addr, "user", user)
-}
-
-// mayDisturb asks Redis about a user whom it knows: UNBLOCK of nobody changes nothing, and is
-// for those alone who may disturb other clients. Other users are known here: see user.objection.
-func (t *task) mayDisturb(ctx context.Context) (bool, error) {
-	if !t.c.g.settings.Load().PassThrough {
-		return true, nil
-	}
-	raw, err := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", 0})
-	if err != nil {
-		return false, err
-	}
-	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, false)
-	return err == nil && frames[0][0] != byte(resp.SimpleError), err
 }
 
 func consoleHelp() []byte {

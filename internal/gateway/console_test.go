@@ -85,14 +85,14 @@ func TestTheConsoleTellsWhyNoServerIsKnown(t *testing.T) {
 func TestTheConsoleIsForUsersWhomRedisTrusts(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	s.Do("ACL", "SETUSER", "small", "on", ">s", "~*", "+get")
-	s.Do("ACL", "SETUSER", "large", "on", ">l", "~*", "+get", "+client|unblock")
+	s.Do("ACL", "SETUSER", "large", "on", ">l", "~*", "+get", "+client|kill")
 	var log bytes.Buffer
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{PassThrough: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	p := h.dial()
 	p.send("AUTH small s", "RESPOOL PAUSE", "RESPOOL RECONNECT", "RESPOOL RESUME", "GET k")
-	p.want("+OK|", "-NOPERM respool: RESPOOL PAUSE is for users who may run CLIENT UNBLOCK at Redis|",
-		"-NOPERM respool: RESPOOL RECONNECT is for users who may run CLIENT UNBLOCK at Redis|",
-		"-NOPERM respool: RESPOOL RESUME is for users who may run CLIENT UNBLOCK at Redis|", "$-1|")
+	p.want("+OK|", "-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis|",
+		"-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis|",
+		"-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis|", "$-1|")
 	p.send("AUTH large l", "RESPOOL PAUSE 600", "RESPOOL RESUME", "GET k")
 	p.want("+OK|", "+OK|", "+OK|", "$-1|")
 	h.close()

@@ -96,3 +96,32 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 		p.want(bulk("guest"))
 	}
 }
+
+// TestWhatTheGatewayAnswersTakesTheUsersRight has users do to clients of the gateway what they may do on the server.
+func TestWhatTheGatewayAnswersTakesTheUsersRight(t *testing.T) {
+	s, h := withUsers(t)
+	s.Do("ACL", "SETUSER", "bob", "+client|kill", "+client|list")
+	p, q, other := h.dial(), h.dial(), h.dial()
+	p.send("AUTH alice alice")
+	q.send("AUTH bob bob")
+	p.want("+OK|")
+	q.want("+OK|")
+	id := strings.Trim(other.ask("CLIENT ID"), ":|")
+	for _, line := range []string{"CLIENT LIST", "CLIENT KILL ID " + id, "CLIENT UNBLOCK " + id, "RESPOOL CLIENTS", "RESPOOL PAUSE"} {
+		if got := p.ask(line); !strings.HasPrefix(got, "-NOPERM") {
+			t.Errorf("alice: %s: %s", line, got)
+		}
+	}
+	for line, want := range map[string]string{"CLIENT LIST ID " + id: "$", "CLIENT UNBLOCK " + id: "-NOPERM", "RESPOOL POOLS": "*"} {
+		if got := q.ask(line); !strings.HasPrefix(got, want) {
+			t.Errorf("bob: %s: %s", line, got)
+		}
+	}
+	if got := other.ask("RESPOOL CLIENTS"); got[0] != '*' {
+		t.Error(got)
+	}
+	if got := q.ask("CLIENT KILL ID " + id); got != ":1|" {
+		t.Error(got)
+	}
+	other.ends()
+}

@@ -1,17 +1,25 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // registry answers what concerns other clients of the gateway.
 func (t *task) registry(ctx context.Context) ([][]byte, error) {
 	q, g := t.step.Query, t.c.g
+	if idle, ok := idle[q.Op]; ok {
+		if refusal, err := t.refusal(ctx, idle); refusal != nil || err != nil {
+			return [][]byte{refusal}, err
+		}
+	}
 	var reply []byte
 	switch q.Op {
 	case session.QueryInfo:
@@ -34,6 +42,33 @@ func (t *task) registry(ctx context.Context) ([][]byte, error) {
 		reply = replyOK
 	}
 	return [][]byte{reply}, nil
+}
+
+// idle are commands that change and tell nothing, by which a server says whether a user may do such things.
+var idle = map[session.QueryOp][]any{
+	session.QueryList:    {"CLIENT", "LIST", "ID", 0},
+	session.QueryKill:    idleKill,
+	session.QueryUnblock: {"CLIENT", "UNBLOCK", 0},
+	session.QueryPause:   idleKill,
+	session.QueryUnpause: idleKill,
+}
+
+var idleKill = []any{"CLIENT", "KILL", "ID", math.MaxInt64}
+
+// refusal is the server's word that the user whom it knows may not run a command, nil if he may.
+func (t *task) refusal(ctx context.Context, command []any) ([]byte, error) {
+	if t.token == "" {
+		return nil, nil
+	}
+	raw, err := resp.AppendCommand(nil, command)
+	if err != nil {
+		return nil, err
+	}
+	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, true)
+	if err != nil || !bytes.HasPrefix(frames[0], []byte("-NOPERM")) {
+		return nil, err
+	}
+	return frames[0], nil
 }
 
 // matching lists the clients that a query means, in the order in which they came.
