@@ -33,6 +33,7 @@ type output struct {
 	shared  bool     // the last one is not ours to change
 	off     int      // bytes of segs[0] that are written
 	size    int      // bytes that wait
+	pushed  int      // of them pushes, at most
 	counted int      // of them in total
 	since   time.Time
 	proto   int    // of pushes
@@ -119,6 +120,7 @@ func (o *output) flushLocked() {
 		}
 		o.sent += uint64(n)
 		o.size -= n
+		o.pushed = min(o.pushed, o.size)
 		o.account()
 		taken += n
 		if o.off += n; o.off < len(seg) {
@@ -170,7 +172,8 @@ func (o *output) writable() {
 	}
 }
 
-// push adds a message for a subscriber, and writes it. It reports whether the client holds too much.
+// push adds a message for a subscriber, and writes it. It reports whether too many wait: a reply may be as
+// large as it likes.
 func (o *output) push(b []byte, limit int) (over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -186,10 +189,11 @@ func (o *output) pushLocked(b []byte, limit int) (over bool) {
 		return len(o.pushes) > limit
 	}
 	o.appendLocked(b, false)
+	o.pushed += len(b)
 	if !o.blocked {
 		o.flushLocked()
 	}
-	return o.size > limit
+	return o.pushed > limit
 }
 
 // holdPushes keeps pushes back until release.
@@ -205,6 +209,7 @@ func (o *output) release() {
 	defer o.mu.Unlock()
 	o.hold = false
 	o.appendLocked(o.pushes, false)
+	o.pushed += len(o.pushes)
 	o.pushes = nil
 	if !o.closed && !o.blocked {
 		o.flushLocked()
@@ -232,7 +237,7 @@ func (o *output) closeLocked() {
 	}
 	o.closed = true
 	o.total.Add(-int64(o.counted))
-	o.segs, o.pushes, o.size, o.off, o.counted = nil, nil, 0, 0, 0
+	o.segs, o.pushes, o.size, o.pushed, o.off, o.counted = nil, nil, 0, 0, 0, 0
 	o.link.close()
 }
 

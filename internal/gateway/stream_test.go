@@ -134,3 +134,24 @@ func TestLargeRepliesWithinTransactionsAndToManyAtOnce(t *testing.T) {
 		<-done
 	}
 }
+
+func TestAMessageBehindALargeReplyCutsNobodyOff(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=4", gateway.Config{OutputBuffer: 1 << 20})
+	const size = 16 << 20
+	s.Do("SET", "big", strings.Repeat("x", size))
+	p := h.dial()
+	if got := p.ask("HELLO 3"); got[0] != '%' {
+		t.Fatal(got)
+	}
+	p.send("SUBSCRIBE news", "GET big")
+	p.want(">3|$9|subscribe|$4|news|:1|")
+	waitFor(t, "more waits than the output buffer", func() bool { return h.Stats().Buffered > 2<<20 && h.client.Stats().RepliesDue == 0 })
+	if got := s.Do("PUBLISH", "news", "one"); got != "1" {
+		t.Fatal(got)
+	}
+	if n, err := io.CopyN(io.Discard, p.in, int64(len("$16777216|")+1+size+2)); err != nil {
+		t.Fatalf("after %d bytes of the reply: %v", n, err)
+	}
+	p.want(">3|$7|message|$4|news|$3|one|")
+}
