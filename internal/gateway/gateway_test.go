@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
@@ -318,4 +319,23 @@ func TestTheVersionIsToldOnceTheServerIsThere(t *testing.T) {
 	if got := h.dial().ask("SELECT 99"); got != "-ERR DB index is out of range|" {
 		t.Error(got)
 	}
+func TestAConnectionDoesNothingPastItsDeadline(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		if strings.HasSuffix(t.Name(), "/tls") {
+			return // there a deadline that has passed breaks the connection
+		}
+		p := dial()
+		p.send("SET a 1")
+		waitFor(t, "the reply is sent", func() bool { return h.Stats().BytesOut == 5 })
+		_ = p.SetDeadline(time.Now().Add(-time.Second))
+		if n, err := p.Read(make([]byte, 10)); n > 0 || !isDeadline(err) {
+			t.Errorf("Read gave %d bytes and %v", n, err)
+		}
+		if n, err := p.Write([]byte("SET a 2\r\n")); n > 0 || !isDeadline(err) {
+			t.Errorf("Write took %d bytes and gave %v", n, err)
+		}
+		_ = p.SetDeadline(time.Now().Add(patience))
+		p.send("GET a")
+		p.want("+OK|", "$1|1|")
+	})
 }

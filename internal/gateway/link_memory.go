@@ -121,6 +121,10 @@ type memoryConn memoryLink
 // Read waits for replies.
 func (m *memoryConn) Read(b []byte) (int, error) {
 	for {
+		past := m.readBy.wait()
+		if isClosed(past) {
+			return 0, errPast("read")
+		}
 		m.mu.Lock()
 		if n := copy(b, m.in[m.at:]); n > 0 || len(b) == 0 {
 			m.at += n
@@ -149,8 +153,7 @@ func (m *memoryConn) Read(b []byte) (int, error) {
 		}
 		select {
 		case <-m.ready:
-		case <-m.readBy.wait():
-			return 0, &net.OpError{Op: "read", Net: "memory", Err: os.ErrDeadlineExceeded}
+		case <-past:
 		}
 	}
 }
@@ -158,6 +161,10 @@ func (m *memoryConn) Read(b []byte) (int, error) {
 // Write hands requests to the gateway, and waits while it takes none.
 func (m *memoryConn) Write(b []byte) (int, error) {
 	for {
+		past := m.writeBy.wait()
+		if isClosed(past) {
+			return 0, errPast("write")
+		}
 		m.writes.Lock()
 		m.mu.Lock()
 		stopped, closed := m.stopped, m.closed
@@ -173,8 +180,7 @@ func (m *memoryConn) Write(b []byte) (int, error) {
 		m.writes.Unlock()
 		select {
 		case <-m.room:
-		case <-m.writeBy.wait():
-			return 0, &net.OpError{Op: "write", Net: "memory", Err: os.ErrDeadlineExceeded}
+		case <-past:
 		}
 	}
 	defer m.writes.Unlock()
@@ -189,6 +195,11 @@ func (m *memoryConn) Write(b []byte) (int, error) {
 	}
 	m.r.flushTogether()
 	return len(b), nil
+}
+
+// errPast is a deadline's error.
+func errPast(op string) error {
+	return &net.OpError{Op: op, Net: "memory", Err: os.ErrDeadlineExceeded}
 }
 
 // Close ends the client.
