@@ -41,6 +41,7 @@ type client struct {
 	onPin    bool       // that is the session's own connection's
 	posted   int
 	typical  int           // bytes of a reply, as of late
+	behind   int           // bytes of replies that are not sent since others are due before them
 	queued   int           // slots that the worker is to carry out, or does: nothing may overtake them
 	working  bool          // the worker runs
 	held     bool          // it waits for the end of a pause
@@ -180,7 +181,7 @@ func (c *client) adoptLocked(s *settings) bool {
 // pausedLocked reports whether no request may be taken now.
 func (c *client) pausedLocked() bool {
 	return c.barrier != nil || c.closing || c.gone || c.slots.n >= c.set.Pipeline ||
-		c.slots.n*c.typical > c.set.OutputBuffer || c.out.overfull(c.set.OutputBuffer)
+		c.slots.n*c.typical > c.set.OutputBuffer || c.behind > c.set.OutputBuffer || c.out.overfull(c.set.OutputBuffer)
 }
 
 // firstPipeline is how many commands of a client may be under way before the size of its replies
@@ -412,7 +413,7 @@ func (c *client) answerLocked(reply []byte, r *round) {
 	}
 	if c.slots.n > 0 {
 		_, s := c.slots.push()
-		s.state, s.reply = answered, reply
+		c.fillLocked(s, reply)
 		return
 	}
 	if c.out.append(reply, false) {
@@ -422,6 +423,12 @@ func (c *client) answerLocked(reply []byte, r *round) {
 			r.answered(c)
 		}
 	}
+}
+
+// fillLocked keeps a reply until its turn.
+func (c *client) fillLocked(s *slot, reply []byte) {
+	s.state, s.reply = answered, reply
+	c.behind += len(reply)
 }
 
 // Reply takes a reply from a lane.
@@ -447,12 +454,13 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		return
 	}
 	if tag != c.slots.head || s.silent {
-		if s.state = answered; !s.silent {
-			s.reply = frame
-			if !owned {
-				s.reply = bytes.Clone(frame)
-			}
+		switch {
+		case s.silent:
+			frame = nil
+		case !owned:
+			frame = bytes.Clone(frame)
 		}
+		c.fillLocked(s, frame)
 		c.advanceLocked(b)
 		return
 	}
@@ -508,7 +516,7 @@ func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Ba
 	}
 	out := c.session.Done(&s.step.Step, s.step.frames, nil)
 	c.endBarrierLocked(&s.step.Step)
-	s.state, s.reply = answered, out.Reply
+	c.fillLocked(s, out.Reply)
 	c.followLocked(out)
 	c.advanceLocked(b)
 }
@@ -548,14 +556,16 @@ func (c *client) Fail(tag uint64, err error) {
 		c.requeueLocked(s)
 		return
 	}
-	s.state = answered
-	if s.step != nil {
+	switch {
+	case s.step != nil:
 		out := c.session.Done(&s.step.Step, nil, c.g.public(err))
 		c.endBarrierLocked(&s.step.Step)
-		s.reply = out.Reply
+		c.fillLocked(s, out.Reply)
 		c.followLocked(out)
-	} else if !s.silent {
-		s.reply = failureReply(c.g.public(err))
+	case s.silent:
+		c.fillLocked(s, nil)
+	default:
+		c.fillLocked(s, failureReply(c.g.public(err)))
 	}
 	c.advanceLocked(nil)
 }
@@ -589,6 +599,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 	first := false
 	for s := c.slots.front(); s != nil && s.state == answered; s = c.slots.front() {
 		first = c.out.append(s.reply, true) || first
+		c.behind -= len(s.reply)
 		c.slots.pop()
 	}
 	if first {
@@ -691,7 +702,7 @@ func (c *client) left() {
 	}
 	c.topics = nil
 	c.slots, c.log, c.rest, c.barrier = slots{head: c.slots.head + uint64(c.slots.n)}, log{}, nil, nil
-	c.posted, c.queued, c.lane = 0, 0, nil
+	c.posted, c.queued, c.behind, c.lane = 0, 0, 0, nil
 	c.mu.Unlock()
 	c.out.close()
 	c.g.forget(c)

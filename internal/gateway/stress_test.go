@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
@@ -119,4 +120,46 @@ func TestAClientThatReadsLateGetsAllReplies(t *testing.T) {
 		go p.send(append(slices.Repeat([]string{"ECHO " + strings.Repeat("x", size)}, n), "PING")...)
 		replies()
 	})
+}
+
+// TestRepliesThatWaitForOthersAreBounded has a client ask for the gateway's own replies behind a command that a pause holds.
+func TestRepliesThatWaitForOthersAreBounded(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{OutputBuffer: 1 << 20})
+	const n, size = 60, 1 << 20
+	p, operator := h.dial(), h.dial()
+	for range 200 {
+		p.ask("GET none") // replies are known to be small
+	}
+	operator.ask("RESPOOL PAUSE 600")
+	p.send("GET none")
+	waitFor(t, "it is held", func() bool { return strings.Contains(operator.ask("RESPOOL CLIENTS"), "state=paused") })
+	before := h.Stats().Commands
+	echo := "*2\r\n$4\r\nECHO\r\n$1048576\r\n" + strings.Repeat("x", size) + "\r\n"
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range n {
+			if _, err := io.WriteString(p.Conn, echo); err != nil {
+				return
+			}
+		}
+	}()
+	waitFor(t, "some are taken", func() bool { return h.Stats().Commands > before })
+	for range 200 {
+		commands := h.Stats().Commands
+		operator.ask("RESPOOL POOLS") // time passes
+		time.Sleep(time.Millisecond)
+		if before++; commands > before+20 {
+			t.Fatalf("%d replies of 1 MiB are held for a client that may hold 1 MiB", commands-before)
+		}
+	}
+	operator.ask("RESPOOL RESUME")
+	p.want("$-1|")
+	for range n {
+		if _, err := io.CopyN(io.Discard, p.in, int64(len("$1048576|")+1+size+2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-done
 }

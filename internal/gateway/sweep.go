@@ -58,7 +58,7 @@ func (c *client) holds() int {
 	out, _ := c.out.waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return out + c.scanner.Held() + len(c.rest) + len(c.log.buf)
+	return out + c.behind + c.scanner.Held() + len(c.rest) + len(c.log.buf)
 }
 
 // overdue says why a client is to be closed; empty if it is not.

@@ -96,7 +96,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		}
 	}
 	if s != nil {
-		s.state = answered
+		c.fillLocked(s, s.reply)
 		c.queued--
 	}
 	c.endBarrierLocked(t.step)
