@@ -319,6 +319,8 @@ func TestTheVersionIsToldOnceTheServerIsThere(t *testing.T) {
 	if got := h.dial().ask("SELECT 99"); got != "-ERR DB index is out of range|" {
 		t.Error(got)
 	}
+}
+
 func TestAConnectionDoesNothingPastItsDeadline(t *testing.T) {
 	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
 		if strings.HasSuffix(t.Name(), "/tls") {
