@@ -55,7 +55,7 @@ type client struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	pin      upstream.Held // the session's own connection
-	unpinned chan struct{} // closed when pin is given up; nil: nobody watches it
+	unpinned chan struct{} // closed when pin is given up
 	monitor  upstream.Held
 	blocked  *blocked                     // the blocking command under way
 	topics   map[string]*pubsub.Listening // by the token under which they were subscribed to
@@ -667,16 +667,14 @@ func (c *client) followLocked(out session.Outcome) {
 // releaseLocked gives up what the session does not need any more.
 func (c *client) releaseLocked(rel session.Release) {
 	if c.pin != nil && rel.Conn != session.Keep {
+		c.pin.Lane().OnPush(nil, false)
+		close(c.unpinned)
 		if rel.Conn == session.Clean {
 			c.pin.Release()
 		} else {
 			c.pin.Destroy(rel.Reason)
 		}
 		c.pin = nil
-		if c.unpinned != nil {
-			close(c.unpinned)
-			c.unpinned = nil
-		}
 	}
 	if rel.Monitor && c.monitor != nil {
 		c.monitor.Destroy(rel.Reason)

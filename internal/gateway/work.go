@@ -219,20 +219,17 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 		held.Release()
 		return nil, context.Canceled
 	}
-	c.pin = held
-	if t.key.Proto == 3 {
-		unpinned := make(chan struct{})
-		c.unpinned = unpinned
-		held.Lane().OnPush(c.push, false)
-		c.g.workers.Go(func() { c.watchPin(held, unpinned) })
-	}
+	unpinned := make(chan struct{})
+	c.pin, c.unpinned = held, unpinned
+	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
+	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
 	c.mu.Unlock()
 	return held.Lane().DoRaw(ctx, t.raw, t.n, t.options())
 }
 
 // watchPin sees that a connection on which pushes are expected has ended: no request
-// may follow that would notice.
-func (c *client) watchPin(held upstream.Held, unpinned chan struct{}) {
+// may follow that would notice. It is over when the connection is given up.
+func (c *client) watchPin(held upstream.Held, unpinned <-chan struct{}) {
 	select {
 	case <-held.Lane().Done():
 	case <-unpinned:
