@@ -133,6 +133,7 @@ func TestAUnixSocketHasItsModeAndGoesWithTheGateway(t *testing.T) {
 	if text := r.out.String(); !strings.Contains(text, "  unix://"+path+" (mode 0640)\n") || !strings.Contains(text, "try: redis-cli -s "+path) {
 		t.Error(text)
 	}
+	talkTo(t, "unix", path).do("id=2 addr="+path+":0 laddr="+path+":0 ", "CLIENT", "LIST", "ID", "2")
 	code, _, errs := call(t, "serve", "--http", "off", "--listen", "unix://"+path)
 	if code != 2 || !strings.Contains(errs, "another process listens at "+path) {
 		t.Errorf("exit %d: %s", code, errs)

@@ -27,8 +27,8 @@ const (
 	fullRead = 32 << 10
 )
 
-func (g *Gateway) greetStream(conn net.Conn) {
-	addr, laddr := addresses(conn)
+func (g *Gateway) greetStream(conn net.Conn, at net.Addr) {
+	addr, laddr := addresses(conn, at)
 	l := &streamLink{conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
 	c, reply := g.admit(l, addr, laddr, hostOf(addr))
 	if c == nil {

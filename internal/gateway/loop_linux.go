@@ -271,7 +271,7 @@ type plainLink struct {
 }
 
 // greetPlain serves TCP and unix sockets; others are not for the loop.
-func (g *Gateway) greetPlain(conn net.Conn) bool {
+func (g *Gateway) greetPlain(conn net.Conn, at net.Addr) bool {
 	var raw syscall.RawConn
 	var err error
 	switch conn := conn.(type) {
@@ -298,7 +298,7 @@ func (g *Gateway) greetPlain(conn net.Conn) bool {
 	if cerr != nil || err != nil {
 		return false
 	}
-	addr, laddr := addresses(conn)
+	addr, laddr := addresses(conn, at)
 	p := &plainLink{loop: l, socket: socket, interest: unix.EPOLLIN | unix.EPOLLRDHUP}
 	c, reply := g.admit(p, addr, laddr, hostOf(addr))
 	if c == nil {

@@ -9,4 +9,4 @@ type loop struct{}
 
 func (l *loop) stop() {}
 
-func (g *Gateway) greetPlain(net.Conn) bool { return false }
+func (g *Gateway) greetPlain(net.Conn, net.Addr) bool { return false }

@@ -36,7 +36,7 @@ func (g *Gateway) Serve(l net.Listener) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			g.greet(conn)
+			g.greet(conn, l.Addr())
 			continue
 		}
 		switch {
@@ -65,21 +65,21 @@ func (g *Gateway) isClosing() bool {
 	return g.closing
 }
 
-// greet makes a client of a connection.
-func (g *Gateway) greet(conn net.Conn) {
-	if g.greetPlain(conn) {
+// greet makes a client of a connection that came in at an address.
+func (g *Gateway) greet(conn net.Conn, at net.Addr) {
+	if g.greetPlain(conn, at) {
 		return
 	}
-	g.greetStream(conn)
+	g.greetStream(conn, at)
 }
 
-// addresses names the ends of a connection as CLIENT LIST does.
-func addresses(conn net.Conn) (addr, laddr string) {
-	addr, laddr = conn.RemoteAddr().String(), conn.LocalAddr().String()
+// addresses names the ends of a connection as CLIENT LIST does. Of a unix socket that was moved
+// the listener alone knows the path.
+func addresses(conn net.Conn, at net.Addr) (addr, laddr string) {
 	if conn.RemoteAddr().Network() == "unix" {
-		return laddr + ":0", laddr + ":0"
+		return at.String() + ":0", at.String() + ":0"
 	}
-	return addr, laddr
+	return conn.RemoteAddr().String(), conn.LocalAddr().String()
 }
 
 // refuse tells why there is no place, without waiting for anything.
