@@ -253,12 +253,14 @@ func (d *serving) end() {
 	if d.probe != nil {
 		d.probe.close()
 	}
+	var watch sync.WaitGroup // where the server hangs, both take their time
+	if d.watcher != nil {
+		watch.Go(d.watcher.close)
+	}
 	if d.client != nil {
 		errs = append(errs, d.client.Close(ctx))
 	}
-	if d.watcher != nil {
-		d.watcher.close()
-	}
+	watch.Wait()
 	if d.embedded != nil {
 		d.embedded.close()
 	}
