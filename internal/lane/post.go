@@ -21,8 +21,8 @@ type Sink interface {
 	// the sink's to keep. From the first part on that is taken, what follows is
 	// handed out as it comes and Reply gets the end of the frame alone.
 	Part(tag uint64, b []byte) (taken bool)
-	// Fail tells that no further reply to that request comes, and why: it is
-	// ErrDraining of one that was cut off before it was sent, and else a *wire.Error.
+	// Fail tells that no further reply to that request comes, and why: it is a
+	// *wire.Error, which wraps ErrDraining for one that was cut off before it was sent.
 	Fail(tag uint64, err error)
 }
 

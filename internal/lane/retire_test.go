@@ -185,7 +185,7 @@ func TestARetiredLaneTellsThoseWhoseRequestsItCutOff(t *testing.T) {
 		for tag := range uint64(n) {
 			select {
 			case got := <-s.fails:
-				if got.tag != tag || got.err != lane.ErrDraining {
+				if got.tag != tag || !errors.Is(got.err, lane.ErrDraining) {
 					t.Errorf("request %d failed with %v: want ErrDraining of request %d", got.tag, got.err, tag)
 				}
 			case <-time.After(patience):
