@@ -199,8 +199,9 @@ func (g *guests) Refused(l *lane.Lane, frame []byte) bool {
 	return ok
 }
 
-// Verify sends AUTH on a connection that has authenticated with the same
-// password: by its dial, if there was none.
+// Verify sends AUTH on a lane that has authenticated with the same password, and
+// stays as it is whatever the answer: by its dial, if there was none. Where all connections
+// that may be lent are, people can be let in all the same.
 func (g *guests) Verify(ctx context.Context, user, password string) (string, error) {
 	token := g.remember(user, password)
 	err := g.verify(ctx, token, user, password)
@@ -212,25 +213,19 @@ func (g *guests) Verify(ctx context.Context, user, password string) (string, err
 }
 
 func (g *guests) verify(ctx context.Context, token, user, password string) error {
-	held, err := g.Acquire(ctx, pool.Key{User: token, Proto: 2}, true)
+	raw, err := resp.AppendCommand(nil, []any{"AUTH", user, password})
 	if err != nil {
-		var se *ServerError
-		if errors.As(err, &se) {
-			return se
-		}
 		return err
 	}
-	frame, err := held.Lane().Do(ctx, []any{"AUTH", user, password}, lane.Options{})
-	if err != nil {
-		held.Destroy("its AUTH was not answered")
-		return g.c.public(err)
+	frames, err := g.Exchange(ctx, pool.Key{User: token, Proto: 2}, raw, 1, true)
+	if err == nil {
+		return Reply{frame: frames[0]}.Err()
 	}
-	if err := (Reply{frame: frame}).Err(); err != nil {
-		held.Destroy("its user's password has changed")
-		return err
+	var se *ServerError
+	if errors.As(err, &se) {
+		return se
 	}
-	held.Release()
-	return nil
+	return err
 }
 
 // remember keeps a login under a token that does not tell the password, until settle.

@@ -87,3 +87,26 @@ func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
 		t.Errorf("database 1: got %q, %v; want the server's refusal", frames, err)
 	}
 }
+
+// Those who block and those who are subscribed hold what may be lent, and keep nobody out.
+func TestALoginNeedsNoConnectionOfItsOwn(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >a ~* &* +@all", "bob on >b ~* &* +@all"}})
+	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 2})
+	up := upstream.Of(c)
+	held, err := up.Acquire(bounded(t), upstream.Key{Proto: 2}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	for range 3 {
+		for user, password := range map[string]string{"alice": "a", "bob": "b"} {
+			if _, err := up.Verify(bounded(t), user, password); err != nil {
+				t.Errorf("%s: %v", user, err)
+			}
+			var se *respool.ServerError
+			if _, err := up.Verify(bounded(t), user, "wrong"); !errors.As(err, &se) || se.Code != "WRONGPASS" {
+				t.Errorf("%s with a wrong password: %v", user, err)
+			}
+		}
+	}
+}
