@@ -98,5 +98,5 @@ func (g *guests) credentials(ctx context.Context, key pool.Key) (user, password 
 	if opt.Credentials != nil {
 		user, password, err = opt.Credentials(ctx)
 	}
-	return cmp.Or(user, "default"), password, err
+	return cmp.Or(user, defaultUser), password, err
 }

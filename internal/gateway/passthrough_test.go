@@ -125,3 +125,35 @@ func TestWhatTheGatewayAnswersTakesTheUsersRight(t *testing.T) {
 	}
 	other.ends()
 }
+
+// TestClientsMayGoOnSendingTheServersPassword has clients that are not changed when a gateway is put before their
+// server.
+func TestClientsMayGoOnSendingTheServersPassword(t *testing.T) {
+	const wrong = "-WRONGPASS invalid username-password pair or user is disabled.|"
+	s := redistest.Start(t, redistest.Config{Password: "secret"})
+	for _, cfg := range []gateway.Config{{}, {PassThrough: true}} {
+		h := open(t, s.URL()+"?max_connections=2", cfg)
+		p := h.dial()
+		p.send("AUTH secret", "AUTH wrong", "AUTH default secret", "AUTH default wrong", "AUTH nobody secret", "ACL WHOAMI", "SET a 1")
+		p.want("+OK|", wrong, "+OK|", wrong, wrong, bulk("default"), "+OK|")
+		if got := p.ask("HELLO 3 AUTH default secret"); got[0] != '%' {
+			t.Error(got)
+		}
+		if got := p.ask("HELLO 3 AUTH default wrong"); got != wrong {
+			t.Error(got)
+		}
+		p.send("ACL WHOAMI", "GET a")
+		p.want(bulk("default"), "$1|1|")
+	}
+}
+
+func TestAServerWithoutAPasswordSaysSo(t *testing.T) {
+	const none = "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?|"
+	s := redistest.Start(t, redistest.Config{})
+	for _, cfg := range []gateway.Config{{}, {PassThrough: true}} {
+		h := open(t, s.URL()+"?max_connections=2", cfg)
+		p := h.dial()
+		p.send("AUTH any", "AUTH default any", "GET a")
+		p.want(none, "+OK|", "$-1|")
+	}
+}

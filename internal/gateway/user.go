@@ -131,14 +131,16 @@ func needs(info *command.Info, class command.Class) classes {
 	return writes
 }
 
-// identify verifies a password: by the gateway's users, or by Redis.
+// identify verifies a password: by the gateway's users, or by Redis. Where everybody is let in, clients that still
+// send what they needed before need not be changed.
 func (t *task) identify(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 	set, c := t.c.g.settings.Load(), t.step.Credentials
 	switch {
 	case set.PassThrough:
 		return t.identifyByRedis(ctx, pin)
 	case set.users == nil:
-		if c.User != defaultUser {
+		if up := t.c.g.up; !up.Own(c.User, c.Password) && (up.Password() || c.User != defaultUser) {
+			t.c.g.count.denied.Add(1)
 			return nil, session.ErrWrongPassword
 		}
 		return nil, nil
@@ -154,7 +156,11 @@ func (t *task) identify(ctx context.Context, pin upstream.Held) ([][]byte, error
 
 func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 	c := t.step.Credentials
-	token, err := t.c.g.up.Verify(ctx, c.User, c.Password)
+	user := c.User
+	if c.Alone {
+		user = ""
+	}
+	token, err := t.c.g.up.Verify(ctx, user, c.Password)
 	if err != nil {
 		t.c.g.count.denied.Add(1)
 		if frame, ok := serverErrorFrame(err); ok {

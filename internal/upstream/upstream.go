@@ -35,9 +35,13 @@ type Upstream interface {
 	// Refused reports whether a reply says that nothing was done because of the server's role
 	// or state, so that the command is to be sent again.
 	Refused(l *lane.Lane, frame []byte) bool
-	// Verify has the server verify a password, and gives the Key's user for those who know it. Its
-	// error is a *resp.ServerError if the server refuses.
+	// Verify has the server verify a password, and gives the Key's user for those who know it. Without a
+	// user the password is the default one's. Its error is a *resp.ServerError if the server refuses.
 	Verify(ctx context.Context, user, password string) (token string, err error)
+	// Own reports whether these are the client's own user and password, as far as those are known, and
+	// Password whether it has one.
+	Own(user, password string) bool
+	Password() bool
 	// Hub carries the subscriptions of a user.
 	Hub(token string) *pubsub.Hub
 	// Lookup tells what a command is that the table lacks, and nil while that is not known: the

@@ -31,11 +31,11 @@ func (s *Session) auth(r request) Step {
 	case len(r.args) > 3:
 		return failure("syntax error")
 	case len(r.args) == 3:
-		return s.identify(Credentials{string(r.args[1]), string(r.args[2])}, nil)
-	case !s.cfg.NeedAuth:
+		return s.identify(Credentials{User: string(r.args[1]), Password: string(r.args[2])}, nil)
+	case !s.cfg.NeedAuth && !s.cfg.Password:
 		return failure(noPassword)
 	}
-	return s.identify(Credentials{defaultUser, string(r.args[1])}, nil)
+	return s.identify(Credentials{User: defaultUser, Password: string(r.args[1]), Alone: true}, nil)
 }
 
 func (s *Session) identify(c Credentials, h *hello) Step {
@@ -110,7 +110,7 @@ func parseHello(args [][]byte) (h hello, text string) {
 	for rest := args[2:]; len(rest) > 0; {
 		switch option := rest[0]; {
 		case equalFold(option, "auth") && len(rest) > 2:
-			h.credentials = &Credentials{string(rest[1]), string(rest[2])}
+			h.credentials = &Credentials{User: string(rest[1]), Password: string(rest[2])}
 			rest = rest[3:]
 		case equalFold(option, "setname") && len(rest) > 1:
 			if !validName(rest[1]) {

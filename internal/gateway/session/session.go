@@ -29,6 +29,9 @@ type Config struct {
 	// NeedAuth is whether a client has to name itself, by AUTH or HELLO, before anything else:
 	// the default user has a password.
 	NeedAuth bool
+	// Password is whether AUTH with a password alone is verified although nobody has to name
+	// himself: servers without a password refuse it.
+	Password bool
 	// Cluster is whether the servers are a cluster.
 	Cluster bool
 	// ServerVersion and Role are what HELLO tells; without a Role it is master.

@@ -198,6 +198,7 @@ type Outcome struct {
 type Credentials struct {
 	User     string
 	Password string
+	Alone    bool // the password came without a user, and means the default one
 }
 
 // String leaves the password out.
