@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -44,7 +45,7 @@ type client struct {
 	behind   int           // bytes of replies that are not sent since others are due before them
 	queued   int           // slots that the worker is to carry out, or does: nothing may overtake them
 	working  bool          // the worker runs
-	held     bool          // it waits for the end of a pause
+	waits    string        // what the worker waits for before it sends anything, in the console's words
 	barrier  *session.Step // waits until all before it is answered, or for its own end
 	begun    bool          // barrier is under way
 	rest     []byte        // input that is not taken yet
@@ -199,7 +200,7 @@ func (c *client) malformedLocked(err error, r *round) {
 	case errors.As(err, &pe):
 		reply = errorReply("-" + pe.Reply())
 	case errors.Is(err, request.ErrTooLarge):
-		reply = errorReply("respool: " + err.Error())
+		reply = errorReply(fmt.Sprintf("respool: the request is larger than %s (input_buffer)", sizeText(c.set.requestLimits().Total)))
 	}
 	c.g.count.malformed.Add(1)
 	c.answerLocked(reply, r)
@@ -316,7 +317,7 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 		return false
 	}
 	s.from, s.to = c.log.add(step.Raw)
-	if c.commands%sampleEvery == 0 {
+	if (c.commands+uint64(c.session.ID()))%sampleEvery == 0 { // clients that send one are sampled too
 		s.at = time.Now().UnixNano()
 	}
 	c.lane = l

@@ -27,7 +27,7 @@ var consoleCommands = []struct {
 	{"CONFIG", "the settings in force, without secrets", (*task).consoleConfig, 0, false},
 	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*task).consolePause, 1, true},
 	{"RESUME", "end a pause", (*task).consoleResume, 0, true},
-	{"RECONNECT", "replace every connection to the servers, one after the other, once nothing is due on it", (*task).consoleReconnect, 0, true},
+	{"RECONNECT", "replace the connections to the servers, each once nothing is due on it; those of subscriptions stay", (*task).consoleReconnect, 0, true},
 }
 
 // console answers RESPOOL.

@@ -283,3 +283,27 @@ func TestSubscriptionsAreThoseThatTheUserMayHave(t *testing.T) {
 		">3|$11|unsubscribe|$3|one|:1|", ">3|$11|unsubscribe|$4|open|:0|")
 	waitFor(t, "nobody is subscribed", func() bool { return s.Do("PUBLISH", "one", "x") == "0" && s.Do("PUBLISH", "open", "x") == "0" })
 }
+
+func TestARequestThatIsTooLargeIsToldTheLimit(t *testing.T) {
+	onEach(t, gateway.Config{InputBuffer: 64 << 10}, func(t *testing.T, h *house, dial func() *peer) {
+		p := dial()
+		p.write("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$70000\r\n")
+		p.want("-ERR respool: the request is larger than 64KiB (input_buffer)|")
+		p.ends()
+	})
+}
+
+// Who waits in line for a connection of his own is told from who has one.
+func TestTheConsoleTellsWhoWaits(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL()+"?max_connections=2&timeout=600", gateway.Config{})
+	first, second, operator := h.dial(), h.dial(), h.dial()
+	state := func(state string) int { return strings.Count(operator.ask("RESPOOL CLIENTS"), "state="+state+"|") }
+	first.send("BLPOP a 0")
+	waitFor(t, "one blocks", func() bool { return state("blocked,busy") == 1 })
+	second.send("BLPOP b 0")
+	waitFor(t, "the other waits", func() bool { return state("waiting") == 1 })
+	s.Do("RPUSH", "a", "1")
+	first.want("*2|" + bulk("a") + bulk("1"))
+	waitFor(t, "the other blocks", func() bool { return state("blocked,busy") == 1 })
+}

@@ -171,8 +171,8 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {c.held, "paused"},
-		{waiting > 0 && !c.held, "waiting"}, {c.slots.n > waiting && !c.held, "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {c.waits != "", c.waits},
+		{waiting > 0 && c.waits == "", "waiting"}, {c.slots.n > waiting && c.waits == "", "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

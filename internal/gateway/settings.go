@@ -93,7 +93,7 @@ func (s *settings) needAuth() bool {
 
 func (s *settings) requestLimits() request.Limits {
 	limits := s.Request
-	limits.Total = cmp.Or(limits.Total, int64(s.InputBuffer))
+	limits.Total = cmp.Or(limits.Total, int64(s.InputBuffer), defaultInputBuffer)
 	return limits
 }
 
@@ -101,7 +101,7 @@ func (s *settings) requestLimits() request.Limits {
 func (s *settings) lines() []string {
 	return []string{
 		fmt.Sprintf("max_clients=%d", s.MaxClients), "max_clients_per_address=" + orNone(s.MaxClientsPerAddress),
-		fmt.Sprintf("admin_clients=%d", s.AdminClients), "input_buffer=" + sizeText(cmp.Or(s.requestLimits().Total, defaultInputBuffer)),
+		fmt.Sprintf("admin_clients=%d", s.AdminClients), "input_buffer=" + sizeText(s.requestLimits().Total),
 		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline),
 		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
 		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("admin=%v", s.Admin),
@@ -111,7 +111,7 @@ func (s *settings) lines() []string {
 }
 
 // defaultInputBuffer is what package request takes where nothing is said.
-const defaultInputBuffer = 1 << 30
+const defaultInputBuffer int64 = 1 << 30
 
 func orNone[T int | time.Duration](n T) string {
 	if n == 0 {

@@ -178,15 +178,22 @@ func (c *client) awaitResume(ctx context.Context) error {
 	if !c.g.paused.Load() {
 		return nil
 	}
-	c.setHeld(true)
-	defer c.setHeld(false)
+	c.setWaits("paused")
+	defer c.setWaits("")
 	return c.g.awaitResume(ctx)
 }
 
-func (c *client) setHeld(held bool) {
+// acquire waits for a connection that the client has for itself.
+func (c *client) acquire(ctx context.Context, key upstream.Key, reads bool) (upstream.Held, error) {
+	c.setWaits("waiting")
+	defer c.setWaits("")
+	return c.g.up.Acquire(ctx, key, reads)
+}
+
+func (c *client) setWaits(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = held
+	c.waits = what
 }
 
 // options of a command that the server may hold back.
@@ -208,7 +215,7 @@ func (t *task) onPin(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 
 // pin gives the session a connection of its own.
 func (t *task) pin(ctx context.Context) ([][]byte, error) {
-	held, err := t.c.g.up.Acquire(ctx, t.key, false)
+	held, err := t.c.acquire(ctx, t.key, false)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +280,7 @@ func (t *task) hold(ctx context.Context) ([][]byte, error) {
 
 func (t *task) holdOnce(ctx context.Context) (frames [][]byte, again bool, err error) {
 	up := t.c.g.up
-	held, err := up.Acquire(ctx, t.key, t.reads)
+	held, err := t.c.acquire(ctx, t.key, t.reads)
 	if err != nil {
 		return nil, false, err
 	}
@@ -306,7 +313,7 @@ func unknownCommand(frame []byte) bool {
 // monitor begins a stream of everything that the server does.
 func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 	c := t.c
-	held, err := c.g.up.Acquire(ctx, t.key, false)
+	held, err := c.acquire(ctx, t.key, false)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -46,8 +47,28 @@ func (s *Session) forbidden(r request) string {
 		return fmt.Sprintf("respool: %s is not possible through the gateway", asGiven(r))
 	case r.rule.policy == operator && !s.cfg.Admin:
 		return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", asGiven(r))
+	case r.info == infoConfigGet && !s.cfg.Admin && asksForSecrets(r.args[2:]):
+		return fmt.Sprintf("-NOPERM respool: CONFIG GET of %s, or of a pattern that matches one, needs admin: true in the gateway's configuration",
+			strings.Join(secrets, ", "))
 	}
 	return ""
+}
+
+// secrets are settings of servers that hold passwords: with one of them a client could go straight to a server, as
+// the gateway's user.
+var secrets = []string{"requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"}
+
+// asksForSecrets is whether one of the patterns of a CONFIG GET matches a secret.
+func asksForSecrets(patterns [][]byte) bool {
+	for _, pattern := range patterns {
+		lower := strings.ToLower(cText(pattern, len(pattern)))
+		for _, name := range secrets {
+			if ok, err := path.Match(lower, name); ok || err != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // asGiven is the name of a command, with a subcommand that nobody knows.
@@ -100,6 +121,8 @@ var (
 	infoExec   = command.Lookup("EXEC")
 	infoSelect = command.Lookup("SELECT")
 	infoClient = command.Lookup("CLIENT")
+
+	infoConfigGet = command.LookupSub("CONFIG", "GET")
 
 	// open may be sent before the client has named itself.
 	open = infos("AUTH", "HELLO", "QUIT", "RESET")

@@ -86,8 +86,13 @@ var byName = map[string]rule{
 	// DEBUG may change its conn.
 	"DEBUG":  {run: (*Session).onceDestroyed, multi: never, policy: operator},
 	"CONFIG": {policy: operator},
-	"MODULE": {policy: operator},
-	"ACL":    {policy: operator},
+	// Its pattern decides: see asksForSecrets.
+	"CONFIG GET": {},
+	// They show hashes of passwords.
+	"ACL LIST":    {policy: operator},
+	"ACL GETUSER": {policy: operator},
+	"MODULE":      {policy: operator},
+	"ACL":         {policy: operator},
 
 	"SYNC":           {policy: nobody},
 	"PSYNC":          {policy: nobody},
