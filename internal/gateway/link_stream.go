@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type streamLink struct {
 	closed  bool   // nothing is read any more, or written once the writer has ended
 	todo    []byte // what the writer writes
 	writing bool
+	unwatch func() bool // ends the watch for the gateway's end, which cuts the last write; nil: there is none
 }
 
 // Sizes of a read, in bytes: an idle connection holds the smaller one.
@@ -114,6 +116,9 @@ func (l *streamLink) writeOnce() {
 	l.mu.Lock()
 	l.writing, l.todo = false, nil
 	closed := l.closed
+	if l.unwatch != nil {
+		l.unwatch()
+	}
 	l.mu.Unlock()
 	switch {
 	case closed:
@@ -138,7 +143,7 @@ func (l *streamLink) resume() {
 	})
 }
 
-// lastWrite bounds what is still written once the connection is to be closed.
+// lastWrite bounds what is still written once the connection is to be closed. It is cut when the gateway ends.
 const lastWrite = 5 * time.Second
 
 func (l *streamLink) close() {
@@ -152,6 +157,7 @@ func (l *streamLink) close() {
 	if l.writing {
 		_ = l.conn.SetDeadline(time.Now().Add(lastWrite))
 		_ = l.conn.SetReadDeadline(time.Now())
+		l.unwatch = context.AfterFunc(l.c.g.ctx, func() { _ = l.conn.SetDeadline(time.Now()) })
 		return
 	}
 	_ = l.conn.Close()
