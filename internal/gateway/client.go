@@ -417,7 +417,7 @@ func (c *client) answerLocked(reply []byte, r *round) {
 		c.fillLocked(s, reply)
 		return
 	}
-	if c.out.append(reply, false) {
+	if c.out.answer(reply, c.session.Key().Proto) {
 		if r == nil {
 			c.out.flush()
 		} else {
@@ -485,14 +485,12 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 		return true // nobody waits for it any more
 	case s.step != nil || tag != c.slots.head:
 		return false
-	case s.silent:
-		return true
 	}
-	if s.sent == 0 {
+	if s.sent == 0 && !s.silent {
 		c.out.holdPushes() // none may come in the midst of it
 	}
 	s.sent += len(b)
-	if c.out.append(b, true) {
+	if !s.silent && c.out.append(b, true) {
 		c.out.flush()
 	}
 	return true
@@ -545,7 +543,7 @@ func (c *client) Fail(tag uint64, err error) {
 		return
 	}
 	c.posted--
-	if s.sent > 0 {
+	if s.sent > 0 && !s.silent {
 		c.out.close() // there is no way to say so within a reply
 		return
 	}

@@ -350,15 +350,25 @@ func (g *Gateway) Pause(d time.Duration) {
 	if g.pauseEnd != nil {
 		g.pauseEnd.Stop()
 	}
-	g.pauseEnd = time.AfterFunc(d, g.Resume)
+	var end *time.Timer
+	end = time.AfterFunc(d, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.pauseEnd == end { // else another pause has begun meanwhile
+			g.resumeLocked()
+		}
+	})
+	g.pauseEnd = end
 }
-
-func (g *Gateway) pauseFor(d time.Duration) { g.Pause(d) }
 
 // Resume ends a pause.
 func (g *Gateway) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.resumeLocked()
+}
+
+func (g *Gateway) resumeLocked() {
 	if g.resumed != nil {
 		g.pauseEnd.Stop()
 		g.paused.Store(false)

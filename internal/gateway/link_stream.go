@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
@@ -44,6 +45,10 @@ func (l *streamLink) serve(c *client) { l.c = c }
 
 func (l *streamLink) readLoop() {
 	defer l.c.left()
+	if !l.shakeHands() {
+		l.c.out.close()
+		return
+	}
 	var r round
 	idle := make([]byte, idleRead)
 	for {
@@ -68,6 +73,17 @@ func (l *streamLink) readLoop() {
 	}
 	l.c.ended()
 	<-l.over
+}
+
+// shakeHands begins TLS within the time of a request: who does not speak holds no place.
+func (l *streamLink) shakeHands() bool {
+	conn, ok := l.conn.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(l.c.g.ctx, l.c.g.settings.Load().RequestTimeout)
+	defer cancel()
+	return conn.HandshakeContext(ctx) == nil
 }
 
 // take hands bytes to the client, which keeps what it can't take yet: reading goes on,

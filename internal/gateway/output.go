@@ -65,6 +65,14 @@ func (o *output) append(b []byte, owned bool) (first bool) {
 	return first
 }
 
+// answer is append for a reply from which on pushes are of a protocol.
+func (o *output) answer(b []byte, proto int) (first bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.proto = proto
+	return o.appendLocked(b, false)
+}
+
 func (o *output) appendLocked(b []byte, owned bool) (first bool) {
 	if o.closed || len(b) == 0 {
 		return false

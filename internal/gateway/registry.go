@@ -35,7 +35,7 @@ func (t *task) registry(ctx context.Context) ([][]byte, error) {
 	case session.QueryUnblock:
 		return t.unblock(ctx, q)
 	case session.QueryPause:
-		g.pauseFor(q.For)
+		g.Pause(q.For)
 		reply = replyOK
 	case session.QueryUnpause:
 		g.Resume()

@@ -20,7 +20,7 @@ type slot struct {
 	silent bool // nobody gets its reply
 	reads  bool // it may be sent again
 	want   int  // frames that are still to come
-	sent   int  // bytes of its reply that went out before it was whole
+	sent   int  // bytes of its reply that went out, or nowhere, before it was whole
 
 	from, to uint64 // its bytes in the client's log, while it may have to be sent again
 	at       int64  // when it was posted, of a sample, or left to the worker; unix nanoseconds

@@ -85,7 +85,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		if s != nil {
 			s.reply = out.Reply
 		}
-		if (t.step.Kind == session.Subscribe || t.step.Kind == session.Monitor) && s != nil {
+		if s != nil && t.announces() {
 			c.confirmLocked(s)
 		}
 	} else if s != nil && !s.silent {
@@ -100,6 +100,11 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		c.queued--
 	}
 	c.endBarrierLocked(t.step)
+}
+
+// announces reports whether messages may follow that must not come before the task's reply.
+func (t *task) announces() bool {
+	return t.step.Kind == session.Subscribe || t.step.Kind == session.Monitor || t.step.Kind == session.Pin
 }
 
 // contextLocked ends when the client leaves.
@@ -228,6 +233,7 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 	}
 	unpinned := make(chan struct{})
 	c.pin, c.unpinned = held, unpinned
+	c.out.holdPushes()                // until the reply is sent
 	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
 	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
 	c.mu.Unlock()
