@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+)
+
+// carryLocked does what a step says.
+func (c *client) carryLocked(step *session.Step, r *round) {
+	switch step.Kind {
+	case session.Answer:
+		if step.Reset {
+			c.token, c.user = "", c.set.users[defaultUser]
+		}
+		c.releaseLocked(step.Release) // no message may come behind the reply that ends them
+		c.answerLocked(step.Reply, r)
+		c.out.setProto(c.session.Key().Proto)
+	case session.Close:
+		c.answerLocked(step.Reply, r)
+		c.closing = true
+		c.settleLocked()
+	case session.Unsubscribe:
+		if len(step.Topics) == 0 {
+			c.answerLocked(step.Reply, r)
+			return
+		}
+		c.unsubscribeLocked(step.Topics)
+		c.queueLocked(step)
+	case session.Pinned:
+		if c.queued > 0 || !c.postPinLocked(step, r) {
+			c.queueLocked(step)
+		}
+	case session.Share:
+		if c.queued > 0 || !c.postLocked(step, r) {
+			c.queueLocked(step)
+		}
+	case session.Transaction:
+		if step.OnPin {
+			if c.queued > 0 || !c.postPinLocked(step, r) {
+				c.queueLocked(step)
+			}
+			return
+		}
+		if step.Barrier || c.queued > 0 || !c.postLocked(step, r) {
+			c.queueLocked(step)
+		}
+	default:
+		c.queueLocked(step)
+	}
+}
+
+// key says which connections the session's commands go out on.
+func (c *client) key(k session.Key) upstream.Key {
+	return upstream.Key{User: c.token, DB: k.DB, Proto: k.Proto}
+}
+
+// postLocked puts a command on a lane, if one takes it now.
+func (c *client) postLocked(step *session.Step, r *round) bool {
+	reads := step.Info != nil && step.Info.ReadOnly
+	key := c.key(step.Key)
+	l, opt := c.laneLocked(key, reads)
+	if l == nil {
+		return false
+	}
+	tag, s := c.pushLocked(key)
+	s.state, s.silent, s.reads, s.want = posted, step.Silent, reads, step.Replies
+	if step.Kind != session.Share {
+		s.step = &stepSlot{Step: *step}
+	}
+	if l.Post(step.Raw, step.Replies, c, tag, opt) != nil {
+		c.slots.undo()
+		return false
+	}
+	s.from, s.to = c.log.add(step.Raw)
+	if (c.commands+uint64(c.session.ID()))%sampleEvery == 0 { // clients that send one are sampled too
+		s.at = time.Now().UnixNano()
+	}
+	c.lane = l
+	c.posted++
+	r.posted(l)
+	return true
+}
+
+// sampleEvery is of how many commands one has its time taken.
+const sampleEvery = 64
+
+// laneLocked picks the lane for a command: the one that carries what the client has
+// posted, while there is any.
+func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Options) {
+	if c.g.paused.Load() {
+		return nil, lane.Options{}
+	}
+	if c.lanes == nil || key != c.lanesKey {
+		c.lanes, c.lanesKey = c.g.up.Lanes(key), key
+	}
+	l, opt := c.lanes.Lane(reads)
+	switch {
+	case c.posted == 0:
+		c.onPin = false
+	case c.onPin:
+		return nil, opt // what is due comes on the session's own connection
+	case l != nil:
+		return c.lane, opt
+	}
+	return l, opt
+}
+
+// postPinLocked puts a step on the session's own connection. Its replies come in their order
+// among the pushes there.
+func (c *client) postPinLocked(step *session.Step, r *round) bool {
+	if c.pin == nil {
+		return false
+	}
+	tag, s := c.pushLocked(c.key(step.Key))
+	s.state, s.silent, s.want = posted, step.Silent, step.Replies
+	s.step = &stepSlot{Step: *step}
+	s.from, s.to = c.log.add(nil)
+	l := c.pin.Lane()
+	if l.Post(step.Raw, step.Replies, c, tag, blockOptions(step)) != nil {
+		c.slots.undo()
+		return false
+	}
+	if step.Barrier {
+		c.barrier, c.begun = &s.step.Step, true
+	}
+	c.lane, c.onPin = l, true
+	c.posted++
+	r.posted(l)
+	return true
+}
+
+// endBarrierLocked lets requests in again that waited for a step's end.
+func (c *client) endBarrierLocked(step *session.Step) {
+	if c.begun && c.barrier == step {
+		c.barrier, c.begun = nil, false
+	}
+}
+
+// pushLocked makes a slot. While there are any they have one key: steps that change it are barriers.
+func (c *client) pushLocked(key upstream.Key) (tag uint64, s *slot) {
+	if c.slots.n == 0 {
+		c.slotKey = key
+	}
+	return c.slots.push()
+}
+
+// queueLocked leaves a step to the worker.
+func (c *client) queueLocked(step *session.Step) {
+	_, s := c.pushLocked(c.key(step.Key))
+	s.state, s.silent, s.want = queued, step.Silent, step.Replies
+	s.reads = step.Info != nil && step.Info.ReadOnly
+	s.from, s.to = c.log.add(step.Raw)
+	s.at = time.Now().UnixNano()
+	if step.Kind != session.Share {
+		s.step = &stepSlot{Step: *step}
+		if step.Barrier {
+			c.barrier = &s.step.Step
+			c.begun = true
+		}
+	}
+	c.queued++
+	c.kickLocked()
+}
+
+// answerLocked sends a reply in its turn.
+func (c *client) answerLocked(reply []byte, r *round) {
+	if len(reply) == 0 {
+		return
+	}
+	if c.slots.n > 0 {
+		_, s := c.slots.push()
+		c.fillLocked(s, reply)
+		return
+	}
+	if c.out.answer(reply, c.session.Key().Proto) {
+		if r == nil {
+			c.out.flush()
+		} else {
+			r.answered(c)
+		}
+	}
+}

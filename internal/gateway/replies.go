@@ -1,0 +1,226 @@
+package gateway
+
+import (
+	"bytes"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+)
+
+// fillLocked keeps a reply until its turn.
+func (c *client) fillLocked(s *slot, reply []byte) {
+	s.state, s.reply = answered, reply
+	c.behind += len(reply)
+}
+
+// Reply takes a reply from a lane.
+func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.slots.at(tag)
+	if s == nil || s.state != posted {
+		return
+	}
+	if s.step != nil {
+		c.replyToStepLocked(s, frame, owned, b)
+		return
+	}
+	c.posted--
+	c.learnLocked(s.sent + len(frame))
+	if s.at != 0 {
+		c.g.count.server.add(s.at)
+		c.g.count.queue.none()
+	}
+	if s.sent == 0 && frame[0] == '-' && c.g.up.Refused(c.lane, frame) {
+		c.requeueLocked(s)
+		return
+	}
+	if tag != c.slots.head || s.silent {
+		switch {
+		case s.silent:
+			frame = nil
+		case !owned:
+			frame = bytes.Clone(frame)
+		}
+		c.fillLocked(s, frame)
+		c.advanceLocked(b)
+		return
+	}
+	if c.out.append(frame, owned) {
+		b.Add(c)
+	}
+	if s.sent > 0 {
+		c.out.release()
+	}
+	c.slots.pop()
+	c.advanceLocked(b)
+}
+
+// Part takes a piece of a large reply from a lane, if it is that reply's turn.
+func (c *client) Part(tag uint64, b []byte) (taken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.slots.at(tag)
+	switch {
+	case s == nil || s.state != posted:
+		return true // nobody waits for it any more
+	case s.step != nil || tag != c.slots.head:
+		return false
+	}
+	if s.sent == 0 && !s.silent {
+		c.out.holdPushes() // none may come in the midst of it
+	}
+	s.sent += len(b)
+	if !s.silent && c.out.append(b, true) {
+		c.out.flush()
+	}
+	return true
+}
+
+// replyToStepLocked takes a reply to a step with several.
+func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Batch) {
+	if !owned {
+		frame = bytes.Clone(frame)
+	}
+	s.step.frames = append(s.step.frames, frame)
+	if s.want--; s.want > 0 {
+		return
+	}
+	c.posted--
+	for _, f := range s.step.frames {
+		if f[0] == '-' && c.g.up.Refused(c.lane, f) && !s.step.OnPin && errorsOnly(s.step.frames) {
+			s.want, s.step.frames = s.step.Replies, nil
+			c.requeueLocked(s)
+			return
+		}
+	}
+	out := c.session.Done(&s.step.Step, s.step.frames, nil)
+	c.endBarrierLocked(&s.step.Step)
+	c.fillLocked(s, out.Reply)
+	c.followLocked(out)
+	c.advanceLocked(b)
+}
+
+// errorsOnly reports whether nothing of a step was done.
+func errorsOnly(frames [][]byte) bool {
+	last := frames[len(frames)-1]
+	if bytes.HasPrefix(last, []byte("-EXECABORT")) {
+		return true
+	}
+	for _, f := range frames {
+		if f[0] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// Fail takes the end of a lane, or of the patience with it.
+func (c *client) Fail(tag uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.slots.at(tag)
+	if s == nil || s.state != posted {
+		return
+	}
+	c.posted--
+	if s.sent > 0 && !s.silent {
+		c.out.close() // there is no way to say so within a reply
+		return
+	}
+	if !(s.step != nil && s.step.OnPin) && c.g.up.Again(err, s.reads && !c.writesBehindLocked(tag)) {
+		s.want = 1
+		if s.step != nil {
+			s.want, s.step.frames = s.step.Replies, nil
+		}
+		c.requeueLocked(s)
+		return
+	}
+	switch {
+	case s.step != nil:
+		out := c.session.Done(&s.step.Step, nil, c.g.public(err))
+		c.endBarrierLocked(&s.step.Step)
+		c.fillLocked(s, out.Reply)
+		c.followLocked(out)
+	case s.silent:
+		c.fillLocked(s, nil)
+	default:
+		c.fillLocked(s, failureReply(c.g.public(err)))
+	}
+	c.advanceLocked(nil)
+}
+
+// writesBehindLocked reports whether a command that does more than read was posted behind a slot: it
+// may have been carried out, and what is sent again would come after it.
+func (c *client) writesBehindLocked(tag uint64) bool {
+	for i := tag + 1; ; i++ {
+		s := c.slots.at(i)
+		if s == nil {
+			return false
+		}
+		if s.state == posted && !s.reads {
+			return true
+		}
+	}
+}
+
+// requeueLocked leaves a slot that was posted to the worker.
+func (c *client) requeueLocked(s *slot) {
+	s.state = queued
+	c.queued++
+	c.kickLocked()
+}
+
+// Flush writes what a batch of replies has left here.
+func (c *client) Flush() { c.out.flush() }
+
+// advanceLocked sends replies whose turn it is, and begins what waited for that.
+func (c *client) advanceLocked(b *lane.Batch) {
+	first := false
+	for s := c.slots.front(); s != nil && s.state == answered; s = c.slots.front() {
+		first = c.out.append(s.reply, true) || first
+		c.behind -= len(s.reply)
+		c.slots.pop()
+	}
+	if first {
+		c.flushLocked(b)
+	}
+	if s := c.slots.front(); s == nil {
+		c.lane = nil
+		c.log.clear()
+		if c.barrier != nil && !c.begun {
+			c.startBarrierLocked()
+		}
+	} else {
+		c.kickLocked()
+		c.log.dropTo(s.from)
+	}
+	if c.eof || c.closing {
+		c.settleLocked()
+	}
+	if c.stopped && !c.pausedLocked() {
+		c.out.link.resume()
+	}
+}
+
+// flushLocked writes what there is, or has it written at the end of a batch.
+func (c *client) flushLocked(b *lane.Batch) {
+	if b != nil {
+		b.Add(c)
+		return
+	}
+	c.out.flush()
+}
+
+// startBarrierLocked begins the step that waited until all before it was answered.
+func (c *client) startBarrierLocked() {
+	step := c.barrier
+	c.barrier = nil
+	var r round
+	c.carryLocked(step, &r)
+	for _, l := range r.lanes {
+		l.Flush(false)
+	}
+	if len(r.clients) > 0 {
+		c.out.flush()
+	}
+}
