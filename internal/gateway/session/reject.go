@@ -40,18 +40,25 @@ func (s *Session) objection(r request) string {
 // forbidden refuses what the gateway does not let through.
 func (s *Session) forbidden(r request) string {
 	if r.rule == nil {
+		if r.info != nil && r.info.Admin && !r.info.ReadOnly && !s.cfg.Admin { // one that the server alone knows
+			return needsAdmin(r)
+		}
 		return ""
 	}
 	switch {
 	case r.rule.policy == nobody:
 		return fmt.Sprintf("respool: %s is not possible through the gateway", asGiven(r))
 	case r.rule.policy == operator && !s.cfg.Admin:
-		return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", asGiven(r))
+		return needsAdmin(r)
 	case r.info == infoConfigGet && !s.cfg.Admin && asksForSecrets(r.args[2:]):
 		return fmt.Sprintf("-NOPERM respool: CONFIG GET of %s, or of a pattern that matches one, needs admin: true in the gateway's configuration",
 			strings.Join(secrets, ", "))
 	}
 	return ""
+}
+
+func needsAdmin(r request) string {
+	return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", asGiven(r))
 }
 
 // secrets are settings of servers that hold passwords: with one of them a client could go straight to a server, as
