@@ -80,7 +80,7 @@ func asksForSecrets(patterns [][]byte) bool {
 
 // asGiven is the name of a command, with a subcommand that nobody knows.
 func asGiven(r request) string {
-	if r.unknown && len(r.args) > 1 {
+	if r.unknown && r.info.Container() && len(r.args) > 1 {
 		return r.info.Name + " " + strings.ToUpper(cText(r.args[1], 128))
 	}
 	return r.info.Name
