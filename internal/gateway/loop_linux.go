@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -12,21 +13,23 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// loop reads the plain sockets of all clients on one goroutine: every socket that has
-// something is read in one round, and what was posted meanwhile is written at its end. Requests of many
-// clients so reach the server in one write.
+// loop reads the plain sockets of all clients on one goroutine, those that have something in a round.
+// Requests of many clients reach the server in one write: a third of a round, so that the server works on it
+// while the next one is read.
 //
-// It waits in the runtime's own poller, for its epoll descriptor, and so holds no thread.
+// It waits in the runtime's own poller, for its epoll descriptor, and so holds no thread. Before that it looks
+// some times more: under load there is something within microseconds, and to be woken costs more.
 type loop struct {
-	g    *Gateway
-	ep   int
-	file *os.File // ep, as the runtime's poller knows it
-	raw  syscall.RawConn
-	wake int // an eventfd
-	done chan struct{}
-	buf  []byte
-	evs  []unix.EpollEvent
-	r    round
+	g     *Gateway
+	ep    int
+	file  *os.File // ep, as the runtime's poller knows it
+	raw   syscall.RawConn
+	wake  int // an eventfd
+	done  chan struct{}
+	looks bool // other goroutines have a processor meanwhile
+	buf   []byte
+	evs   []unix.EpollEvent
+	r     round
 
 	driving map[*lane.Lane]struct{} // lanes that were asked to be read here; the loop's own
 	tidyAt  int
@@ -43,7 +46,10 @@ type loop struct {
 
 const (
 	loopRead   = 64 << 10 // bytes of one read
-	loopEvents = 256      // sockets of one round
+	loopEvents = 64       // sockets of one round: replies to the ones before have waited for them
+	loopParts  = 3        // of a round that are written by themselves
+	leastPart  = 16       // sockets of a part
+	loopLooks  = 25       // before the loop sleeps
 )
 
 // startLoop makes the loop, once.
@@ -63,7 +69,7 @@ func (g *Gateway) startLoop() (*loop, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	_ = unix.SetNonblock(ep, true) // makes os.NewFile hand it to the poller
-	l := &loop{g: g, ep: ep, wake: wake, done: make(chan struct{}), buf: make([]byte, loopRead),
+	l := &loop{g: g, ep: ep, wake: wake, done: make(chan struct{}), looks: runtime.GOMAXPROCS(0) > 1, buf: make([]byte, loopRead),
 		evs: make([]unix.EpollEvent, loopEvents), links: map[int32]*plainLink{}, lanes: map[int32]*lane.Lane{},
 		driving: map[*lane.Lane]struct{}{}}
 	l.file = os.NewFile(uintptr(ep), "epoll")
@@ -92,17 +98,26 @@ func (l *loop) stop() {
 func (l *loop) run() {
 	defer l.end()
 	for {
-		for i := range l.wait() {
-			l.handle(&l.evs[i])
+		n := l.wait()
+		part := max(leastPart, n/loopParts)
+		for i := range n {
+			if l.handle(&l.evs[i]); (i+1)%part == 0 {
+				l.flush()
+			}
 		}
 		if l.doTodo() {
 			return
 		}
-		for _, x := range l.r.lanes {
-			l.drive(x)
-		}
-		l.r.flush()
+		l.flush()
 	}
+}
+
+// flush writes what was posted and answered.
+func (l *loop) flush() {
+	for _, x := range l.r.lanes {
+		l.drive(x)
+	}
+	l.r.flush()
 }
 
 // end gives back what the loop has.
@@ -159,6 +174,13 @@ func (l *loop) Drop(x *lane.Lane) {
 // wait gives the number of sockets that have something.
 func (l *loop) wait() int {
 	n := 0
+	if l.looks {
+		for range loopLooks {
+			if n = l.look(); n > 0 {
+				return n
+			}
+		}
+	}
 	err := l.raw.Read(func(uintptr) bool {
 		n = l.look()
 		return n > 0
