@@ -23,7 +23,7 @@ import (
 type Dialer struct{ g *gateway.Gateway }
 
 // New makes a dialer onto client, which it does not own. It asks the server for its
-// version, for 5 s at most, and goes on without if there is no answer.
+// version, waits for a second at most, and else goes on without until there is an answer.
 //
 // A connection on which nobody authenticates is the user's that client is. AUTH and HELLO are
 // verified by the server, and what follows goes out as that user, within the same bound.
