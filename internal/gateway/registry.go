@@ -87,7 +87,7 @@ func (c *client) matches(q *session.Query) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.gone,
+	case c.gone, c.out.isClosed(), // it is about to be
 		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.session.ID()),
 		q.Type != "" && q.Type != c.session.Type(),
 		q.User != "" && (q.User != c.session.Key().User || !c.session.Authenticated()),
