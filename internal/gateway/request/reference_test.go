@@ -180,7 +180,7 @@ var (
 )
 
 func unescapeRef(s string) string {
-	if len(s) == 4 {
+	if len(s) == 4 && s[1] == 'x' {
 		n, _ := strconv.ParseUint(s[2:], 16, 8)
 		return string([]byte{byte(n)})
 	}
