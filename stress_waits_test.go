@@ -98,8 +98,13 @@ func TestWaitsForDedicatedConnectionsAreEven(t *testing.T) {
 	median, longest := waits[len(waits)/2], waits[len(waits)-1]
 	t.Logf("%d waits: median %v, longest %v (%.1f times); turns a caller: %d to %d", len(waits), median, longest,
 		float64(longest)/float64(median), slices.Min(counts), slices.Max(counts))
-	// Served in turn, each caller gets as many turns as any other.
-	if most, least := slices.Max(counts), slices.Min(counts); most-least > 2+most/10 {
+	// Served in turn, each caller gets as many turns as any other. A loaded machine lets a caller miss some
+	// between two waits; where waiters overtake, some get none.
+	share := 2
+	if *strict {
+		share = 10
+	}
+	if most, least := slices.Max(counts), slices.Min(counts); most-least > 2+most/share {
 		t.Errorf("one caller had %d turns, another %d", most, least)
 	}
 	if *strict && longest > 5*median {

@@ -275,6 +275,9 @@ func (l *drillLoad) remove() {
 	l.end()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	// What the callers left behind on other connections may be carried out yet.
+	for l.client.Stats().RepliesDue > 0 && pause(ctx, time.Millisecond) == nil {
+	}
 	p := l.client.Pipeline().Do("DEL", l.key("read", 0))
 	for i := range l.writers {
 		p.Do("UNLINK", l.key("write", i))
