@@ -132,7 +132,7 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 		want.bytes += sizeOf(args) + opt.replyWeight()
 		w := l.window.add(want, opt.Reserved)
 		l.mu.Unlock()
-		if err := l.awaitWindow(ctx, opt, w); err != nil {
+		if err := l.awaitTurn(ctx, opt, &l.window, w); err != nil {
 			return err
 		}
 		l.mu.Lock()
@@ -165,7 +165,7 @@ func (l *Lane) keepPromiseLocked(opt *Options) {
 // roomLocked reports whether one more request fits: the window is passed by
 // no more than one.
 func (l *Lane) roomLocked() bool {
-	return l.due+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
+	return !l.alone.held && l.due+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
 }
 
 // grantLocked hands freed room in the window to those who wait, in order.
@@ -176,7 +176,8 @@ func (l *Lane) grantLocked() {
 	}
 }
 
-func (l *Lane) awaitWindow(ctx context.Context, opt *Options, w *windowWait) error {
+// awaitTurn waits until w, an entry of list, is decided, for ctx and Config.ReplyTimeout at most.
+func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *windowWait) error {
 	var timeout <-chan time.Time
 	if l.cfg.ReplyTimeout > 0 {
 		timer := time.NewTimer(l.cfg.ReplyTimeout)
@@ -195,10 +196,13 @@ func (l *Lane) awaitWindow(ctx context.Context, opt *Options, w *windowWait) err
 		cause = ctx.Err()
 	case <-timeout:
 		cause = errWindowTimeout
+		if list != &l.window {
+			cause = errAloneTimeout
+		}
 	}
 	l.mu.Lock()
 	l.keepPromiseLocked(opt)
-	if !l.window.remove(w) {
+	if !list.remove(w) {
 		// Decided in the same moment: the room goes to the next one.
 		if err := <-w.ch; err == nil && l.dead == nil {
 			l.granted.sub(w.want)
@@ -243,7 +247,7 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt Options) {
 	q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
 	l.queue.push(p)
 	l.due += p.want
-	l.depth.Store(int32(l.due))
+	l.publishDepthLocked()
 }
 
 // await does the caller's share of the work and waits for the replies.

@@ -72,7 +72,7 @@ type Lane struct {
 	// the one that ran the last command.
 	_        [cacheLine]byte
 	mu       sync.Mutex
-	depth    atomic.Int32 // replies due; a hint for those who choose a lane
+	depth    atomic.Int32 // replies due, and avoid; a hint for those who choose a lane
 	reading  role
 	flushing bool
 	draining bool
@@ -91,6 +91,7 @@ type Lane struct {
 	clock    clock
 	patrol   patrol
 	window   waitList
+	alone    alone
 	spare    []byte // the other buffer, while no flush is under way
 	offered  uint64 // bytes the socket was offered, or took where that is known
 	shallow  int    // replies in a row that the background reader read for a lone caller
@@ -134,7 +135,28 @@ func (l *Lane) Conn() *wire.Conn { return l.conn }
 
 // Depth is the number of replies due, and -1 of a dead lane. It is a hint,
 // read without a lock.
-func (l *Lane) Depth() int { return int(l.depth.Load()) }
+func (l *Lane) Depth() int {
+	if d := l.depth.Load(); d >= 0 {
+		return int(d &^ avoid)
+	}
+	return -1
+}
+
+// Load is Depth, and more than any depth while the lane is to be avoided: newcomers
+// would have to wait there. It is a hint, read without a lock.
+func (l *Lane) Load() int { return int(l.depth.Load()) }
+
+// avoid is the bit of Lane.depth that says so.
+const avoid = 1 << 30
+
+// publishDepthLocked shows those who choose a lane what is due.
+func (l *Lane) publishDepthLocked() {
+	d := int32(l.due)
+	if l.alone.held {
+		d |= avoid
+	}
+	l.depth.Store(d)
+}
 
 // UsedAt is when the lane was last seen in use, to within a tick.
 func (l *Lane) UsedAt() time.Time { return time.Unix(0, l.usedAt.Load()) }
@@ -190,6 +212,7 @@ func (l *Lane) Drain(fn func()) {
 	}
 	l.draining, l.drained = true, fn
 	l.window.refuse(ErrDraining)
+	l.alone.waiting.refuse(ErrDraining)
 	l.unlockDrained()
 }
 
@@ -204,8 +227,10 @@ func (l *Lane) Undrain(owner any) {
 	l.mu.Unlock()
 }
 
-// unlockDrained unlocks mu, and calls drained if that is due.
+// unlockDrained unlocks mu, lets the next request that has to be alone go, and calls
+// drained if that is due.
 func (l *Lane) unlockDrained() {
+	l.nextAloneLocked()
 	var fn func()
 	if l.draining && l.queue.n == 0 && l.reserved == 0 && l.granted.replies == 0 && l.dead == nil {
 		fn, l.drained = l.drained, nil
@@ -246,6 +271,7 @@ func (l *Lane) Condemn(cause error) {
 	l.due, l.dueBytes = 0, 0
 	l.depth.Store(-1)
 	l.window.failAll(cause)
+	l.alone.waiting.failAll(cause)
 	l.tellLocked(posted)
 	switch l.reading {
 	case nobody:

@@ -56,7 +56,7 @@ func (l *Lane) wakeReader() {
 
 // readInBackground reads once and reports whether to go on.
 func (l *Lane) readInBackground() bool {
-	if l.depth.Load() == 0 && len(l.in.frames) > 0 {
+	if l.Depth() == 0 && len(l.in.frames) > 0 {
 		// Those who were answered just now may be about to send again.
 		runtime.Gosched()
 	}
@@ -194,7 +194,7 @@ func (l *Lane) complete(self *request) error {
 	before := l.queue.n
 	asked := l.matchLocked(frames)
 	l.expect = before - l.queue.n
-	l.depth.Store(int32(l.due))
+	l.publishDepthLocked()
 	l.grantLocked()
 	onPush := l.onPush
 	l.mu.Unlock()

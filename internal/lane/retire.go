@@ -15,6 +15,7 @@ func (l *Lane) Retire(fn func()) {
 	}
 	l.draining, l.retired, l.drained = true, true, fn
 	l.window.failAll(ErrDraining)
+	l.alone.waiting.failAll(ErrDraining)
 	l.queued -= uint64(len(l.wbuf)) // the buffer ends the stream
 	l.wbuf = l.wbuf[:0]
 	l.cutLocked(l.queued)
@@ -49,7 +50,7 @@ func (l *Lane) cutLocked(from uint64) {
 			l.interruptReaderLocked()
 		}
 	}
-	l.depth.Store(int32(l.due))
+	l.publishDepthLocked()
 	slices.Reverse(posted) // they are told in the order in which they were posted
 	l.tellLocked(posted)
 }

@@ -14,7 +14,7 @@ func (p *Pool) openLaneLocked(g *Group) *member {
 	}
 	var best *member
 	for _, c := range p.lanes {
-		if d := c.lane.Depth(); c.group == g && !c.draining && d >= 0 && (best == nil || d < best.lane.Depth()) {
+		if d := c.lane.Load(); c.group == g && !c.draining && d >= 0 && (best == nil || d < best.lane.Load()) {
 			best = c
 		}
 	}

@@ -36,7 +36,7 @@ func (g *Group) Pick(w Weight) *lane.Lane {
 	var best *lane.Lane
 	least := 0
 	for _, l := range lanes {
-		d := l.Depth()
+		d := l.Load()
 		if d >= 0 && (best == nil || d < least) {
 			best, least = l, d
 			if d < most {
