@@ -99,6 +99,7 @@ func (l *Lane) onTick() {
 	if active || progress {
 		l.usedAt.Store(time.Now().UnixNano())
 	}
+	l.tickProofLocked()
 	l.expireLocked()
 	if l.stalledLocked(progress) {
 		l.mu.Unlock()

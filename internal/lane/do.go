@@ -248,6 +248,9 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt Options) {
 	l.queue.push(p)
 	l.due += p.want
 	l.publishDepthLocked()
+	if l.proof.left -= n; l.proof.left < 0 {
+		l.proveLocked()
+	}
 }
 
 // await does the caller's share of the work and waits for the replies.

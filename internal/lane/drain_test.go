@@ -194,7 +194,7 @@ func (m *drainModel) actions() map[string]func(*rapid.T) {
 		"undrain": func(t *rapid.T) {
 			m.draining, m.called = false, false
 			m.calls.Store(0)
-			m.k.Undrain(nil)
+			m.k.Undrain(nil, lane.NoProof)
 		},
 		"a while": func(*rapid.T) { time.Sleep(time.Second) },
 	}
@@ -256,7 +256,7 @@ func TestADrainUnderLoadIsToldOnce(t *testing.T) {
 				}
 			}
 			await(t, "the drain", drained)
-			k.Undrain(nil)
+			k.Undrain(nil, lane.NoProof)
 		}
 		stop.Store(true)
 		wg.Wait()

@@ -92,6 +92,7 @@ type Lane struct {
 	patrol   patrol
 	window   waitList
 	alone    alone
+	proof    proof
 	spare    []byte // the other buffer, while no flush is under way
 	offered  uint64 // bytes the socket was offered, or took where that is known
 	shallow  int    // replies in a row that the background reader read for a lone caller
@@ -122,6 +123,7 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 	}
 	l.in.scanner.Limit = cfg.ReplyLimit
 	l.in.poll.init(conn)
+	l.proof.init()
 	l.usedAt.Store(l.Born.UnixNano())
 	l.mu.Lock()
 	l.startClockLocked()
@@ -217,10 +219,11 @@ func (l *Lane) Drain(fn func()) {
 }
 
 // Undrain lets requests in again, but not to a retired lane. From now on the lane
-// serves owner, and those who name none.
-func (l *Lane) Undrain(owner any) {
+// serves owner, and those who name none, and is proven to be in step by form.
+func (l *Lane) Undrain(owner any, form Proof) {
 	l.mu.Lock()
 	l.owner = owner
+	l.proveByLocked(form)
 	if !l.retired {
 		l.draining, l.drained = false, nil
 	}

@@ -191,6 +191,12 @@ func (l *Lane) complete(self *request) error {
 		l.mu.Unlock()
 		return nil
 	}
+	if l.proof.pending || l.proof.doubt {
+		if err := l.verifyLocked(frames); err != nil {
+			l.mu.Unlock()
+			return err
+		}
+	}
 	before := l.queue.n
 	asked := l.matchLocked(frames)
 	l.expect = before - l.queue.n

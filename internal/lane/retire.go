@@ -44,6 +44,9 @@ func (l *Lane) cutLocked(from uint64) {
 		l.due -= p.want
 		l.dueBytes -= p.bytes
 		l.queue.popBack()
+		if p.q == &l.proof.request {
+			l.proof.pending = false
+		}
 		if p.q.sink != nil {
 			posted = p.q.fail(posted, done, l.failure("write", false, ErrDraining))
 		} else if p.q.finish(done, ErrDraining) && p.q.self {

@@ -44,7 +44,7 @@ func TestARetiredLaneLetsRepliesInAndTakesNothingMore(t *testing.T) {
 			t.Fatalf("got %q, %v", r.frame, r.err)
 		}
 		<-drained
-		k.Undrain(nil)
+		k.Undrain(nil, lane.NoProof)
 		if _, err := k.Do(background, []any{"GET", "k"}, lane.Options{}); err != lane.ErrDraining {
 			t.Fatalf("got %v after Undrain, want ErrDraining", err)
 		}

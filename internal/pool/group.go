@@ -14,6 +14,15 @@ type Key struct {
 	DB, Proto int
 }
 
+// proof is how lanes of the key prove that they are in step. Users other than the client's own may
+// not be allowed ECHO, and refusals would fill their server's ACL LOG.
+func (k Key) proof() lane.Proof {
+	if k.User != "" {
+		return lane.HelloProof
+	}
+	return lane.EchoProof
+}
+
 // Group is what a pool has for one key: its lanes, and those who wait for a
 // conn of it. The bound, the dials and the turns are the pool's. A Group may be
 // used for ever: the pool forgets those that have neither conns nor waiters and

@@ -85,7 +85,7 @@ func (p *Pool) closeIdleLocked(c *member, reason string) {
 }
 
 func (p *Pool) shareLocked(c *member) {
-	c.lane.Undrain(c.group)
+	c.lane.Undrain(c.group, c.group.key.proof())
 	p.moveLocked(c, shared)
 	p.lanes = append(p.lanes, c)
 	p.publishLocked(c.group)

@@ -35,7 +35,7 @@ func (c *member) expired(now time.Time) bool { return !c.expires.IsZero() && now
 // lendLocked gives an idle conn to a holder.
 func (p *Pool) lendLocked(c *member, to class) {
 	p.moveLocked(c, to)
-	c.lane.Undrain(nil)
+	c.lane.Undrain(nil, lane.NoProof)
 	c.released, c.reported = false, false
 	c.acquired = time.Now()
 	if p.cfg.LeakThreshold > 0 && to == dedicated {

@@ -1,6 +1,10 @@
 package pool
 
-import "context"
+import (
+	"context"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+)
 
 // strangerLocked is the conn of another group than g that was idle longest.
 func (p *Pool) strangerLocked(g *Group) *member {
@@ -18,7 +22,7 @@ func (p *Pool) recastLocked(c *member, to *Group) {
 	p.unstackLocked(c)
 	p.moveLocked(c, recasting)
 	p.regroupLocked(c, to)
-	c.lane.Undrain(nil)
+	c.lane.Undrain(nil, lane.NoProof)
 	p.recasters++
 	go p.recast(p.dials, c, from, to)
 }

@@ -49,8 +49,8 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return client, nil
 }
 
-// serve answers once for each command: commands end in the last line of their
-// last argument, so it counts those by their array headers.
+// serve answers once for each command, ECHO with its argument and others with OK. It tells
+// commands by their array headers.
 func (m *memory) serve(conn net.Conn) {
 	defer func() {
 		conn.Close()
@@ -64,11 +64,17 @@ func (m *memory) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		commands := strings.Count(string(buf[:n]), "*")
+		commands := strings.Split(string(buf[:n]), "*")[1:]
 		m.mu.Lock()
-		m.asked += commands
+		m.asked += len(commands)
 		m.mu.Unlock()
-		if _, err := conn.Write([]byte(strings.Repeat("+OK\r\n", commands))); err != nil {
+		for i, c := range commands {
+			echo, ok := strings.CutPrefix(c, "2\r\n$4\r\nECHO\r\n")
+			if commands[i] = echo; !ok {
+				commands[i] = "+OK\r\n"
+			}
+		}
+		if _, err := conn.Write([]byte(strings.Join(commands, ""))); err != nil {
 			return
 		}
 	}

@@ -1,0 +1,4 @@
+package lane
+
+// ProofEvery is for tests of the proof.
+const ProofEvery = proofEvery
