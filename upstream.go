@@ -102,6 +102,13 @@ func (c *Client) keyOf(key pool.Key) pool.Key {
 
 // Exchange runs commands on a lane, as Client.Do does.
 func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, reads bool) ([][]byte, error) {
+	return g.exchange(ctx, key, reads, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+		return l.DoRaw(ctx, raw, n, opt)
+	})
+}
+
+// exchange has send run commands on a lane of the key, again where that is safe.
+func (g *guests) exchange(ctx context.Context, key pool.Key, reads bool, send func(*lane.Lane, lane.Options) ([][]byte, error)) ([][]byte, error) {
 	c := g.c
 	key = c.keyOf(key)
 	for t := (tries{}); ; {
@@ -118,7 +125,7 @@ func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, 
 		}
 		if err == nil {
 			var frames [][]byte
-			if frames, err = l.DoRaw(ctx, raw, n, opt); err == nil {
+			if frames, err = send(l, opt); err == nil {
 				if c.finder != nil && c.refusedAll(ctx, node, frames, &t) {
 					continue
 				}
@@ -234,12 +241,12 @@ func (g *guests) Own(user, password string) bool {
 // Password is not about Options.Credentials, which may give another one each time.
 func (g *guests) Password() bool { return g.c.opt.Password != "" && g.c.opt.Credentials == nil }
 
+// verify sends AUTH alone: a server may leave it unanswered behind other replies.
 func (g *guests) verify(ctx context.Context, token string, auth []any) error {
-	raw, err := resp.AppendCommand(nil, auth)
-	if err != nil {
-		return err
-	}
-	frames, err := g.Exchange(ctx, pool.Key{User: token, Proto: 2}, raw, 1, true)
+	frames, err := g.exchange(ctx, pool.Key{User: token, Proto: 2}, true, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+		frame, err := l.DoAlone(ctx, auth, opt)
+		return [][]byte{frame}, err
+	})
 	if err == nil {
 		return Reply{frame: frames[0]}.Err()
 	}
