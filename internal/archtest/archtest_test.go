@@ -55,7 +55,7 @@ var narrow = map[string][]string{
 
 // tests are packages for tests alone: no other package may import them. They
 // judge the others from outside, so they import nothing of ours either.
-var tests = []string{"internal/redistest", "internal/faultnet", "internal/archtest"}
+var tests = []string{"internal/redistest", "internal/faultnet", "internal/fakeserver", "internal/archtest"}
 
 // lean are the layers that a service embeds: they take on no dependencies.
 const lean = 8
