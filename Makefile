@@ -6,6 +6,13 @@ STATIC    = $(GO) tool -modfile=tools/go.mod staticcheck
 
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
 
+# The server of the tests, where it is not the redis-server of the PATH:
+# REDIS_SERVER=path of a redis-server or valkey-server. Each test runs in a
+# directory of its own, so the path has to be absolute.
+ifneq ($(findstring /,$(REDIS_SERVER)),)
+override export REDIS_SERVER := $(abspath $(REDIS_SERVER))
+endif
+
 .PHONY: test test-clients bench bench-gateway microbench lint fuzz soak generate
 
 # Installs redis-server and what else is missing, then runs every test.

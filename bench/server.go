@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -44,17 +44,24 @@ func openServer(ctx context.Context, addr string) (*server, error) {
 }
 
 func (s *server) start() error {
-	path, err := exec.LookPath("redis-server")
+	path, err := exec.LookPath(cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server"))
 	if err != nil {
-		return errors.New("redis-server is not installed: want it on the PATH, or --addr of one that runs")
+		return fmt.Errorf("%w: want redis-server on the PATH, REDIS_SERVER set to the path of a server, or --addr of one that runs", err)
 	}
 	if s.dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return err
 	}
 	port := freePort()
 	s.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	s.cmd = exec.Command(path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
-		"--appendonly", "no", "--enable-debug-command", "yes", "--maxclients", "20000")
+	args := []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--maxclients", "20000"}
+	version, err := exec.Command(path, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("%s --version: %w", path, err)
+	}
+	if !strings.Contains(string(version), " v=6.") { // Redis 6 always allows DEBUG, and does not know the option
+		args = append(args, "--enable-debug-command", "yes")
+	}
+	s.cmd = exec.Command(path, args...)
 	return s.cmd.Start()
 }
 

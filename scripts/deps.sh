@@ -4,6 +4,14 @@
 # nothing where they are there.
 set -eu
 
+# The tests run REDIS_SERVER in redis-server's place where it is set.
+if [ -n "${REDIS_SERVER:-}" ]; then
+	"$REDIS_SERVER" --version || {
+		echo "deps: REDIS_SERVER is $REDIS_SERVER: want the path of a redis-server or valkey-server" >&2
+		exit 1
+	}
+fi
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 missing=

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -44,9 +45,10 @@ func openLab(ctx context.Context, c *cli) (*lab, error) {
 }
 
 func (l *lab) open(ctx context.Context, c *cli) error {
-	for _, name := range []string{"redis-server", "redis-benchmark"} {
+	server := cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server")
+	for _, name := range []string{server, "redis-benchmark"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return fmt.Errorf("%s is not installed: want it on the PATH (scripts/deps.sh installs it)", name)
+			return fmt.Errorf("%w: want it on the PATH (scripts/deps.sh installs it), or REDIS_SERVER set to the path of a server", err)
 		}
 	}
 	if _, err := exec.LookPath("nutcracker"); err != nil {
@@ -61,7 +63,7 @@ func (l *lab) open(ctx context.Context, c *cli) error {
 	}
 	l.addr = freeAddr()
 	host, port, _ := strings.Cut(l.addr, ":")
-	l.redis, err = start(l.dir, "redis-server", "redis-server", "--bind", host, "--port", port, "--dir", l.dir,
+	l.redis, err = start(l.dir, "redis-server", server, "--bind", host, "--port", port, "--dir", l.dir,
 		"--save", "", "--appendonly", "no", "--maxclients", "15000")
 	if err != nil {
 		return err

@@ -36,15 +36,16 @@ type Config struct {
 // Server is a running redis-server. Its methods are for the test's goroutines;
 // those that control the process are not safe for concurrent use.
 type Server struct {
-	t      testing.TB
-	cfg    Config
-	dir    string
-	port   int
-	tls    int // 0: none
-	socket string
-	certs  certificates
-	cmd    *exec.Cmd
-	ended  chan struct{} // closed when the process is gone
+	t       testing.TB
+	version Version
+	cfg     Config
+	dir     string
+	port    int
+	tls     int // 0: none
+	socket  string
+	certs   certificates
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when the process is gone
 
 	pid                    atomic.Int64 // of cmd, for those on other goroutines
 	dialsBegun, dialsEnded atomic.Int64 // of this package
@@ -87,6 +88,11 @@ func Start(t testing.TB, cfg Config) *Server {
 // launch starts the process, on other ports if those chosen are taken meanwhile.
 func (s *Server) launch() {
 	s.t.Helper()
+	v, err := version()
+	if err != nil {
+		s.t.Fatalf("start a server: %v", err)
+	}
+	s.version = v
 	for attempt := 1; ; attempt++ {
 		s.choosePorts()
 		if s.configure != nil {
@@ -97,7 +103,7 @@ func (s *Server) launch() {
 			break
 		}
 		if attempt == 5 {
-			s.t.Fatalf("start redis-server: %v", err)
+			s.t.Fatalf("start %v: %v", s.version, err)
 		}
 	}
 	s.t.Cleanup(s.end)
@@ -135,7 +141,10 @@ func freePort(t testing.TB) int {
 
 func (s *Server) arguments() []string {
 	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
-		"--enable-debug-command", "yes", "--logfile", filepath.Join(s.dir, "log")}
+		"--logfile", filepath.Join(s.dir, "log")}
+	if s.version.Since(7, 0) { // DEBUG is always allowed before
+		args = append(args, "--enable-debug-command", "yes")
+	}
 	if s.cfg.Password != "" {
 		args = append(args, "--requirepass", s.cfg.Password)
 	}
@@ -172,10 +181,14 @@ func (s *Server) run() error {
 	if s.sentinel != "" {
 		args = []string{s.sentinel, "--sentinel"}
 	}
-	s.cmd = exec.Command("redis-server", args...)
+	path, err := program()
+	if err != nil {
+		return err
+	}
+	s.cmd = exec.Command(path, args...)
 	s.cmd.SysProcAttr = dieWithParent()
 	if err := s.cmd.Start(); err != nil {
-		return fmt.Errorf("%w (it comes with Debian's package redis-server)", err)
+		return err
 	}
 	s.pid.Store(int64(s.cmd.Process.Pid))
 	cmd, ended := s.cmd, make(chan struct{})
@@ -265,6 +278,15 @@ func (s *Server) URL() string {
 	}
 	u.RawQuery = query.Encode()
 	return u.String()
+}
+
+// Version is that of the program.
+func (s *Server) Version() Version { return s.version }
+
+// Has reports whether the server knows a command.
+func (s *Server) Has(command string) bool {
+	s.t.Helper()
+	return s.Do("COMMAND", "INFO", command) != ""
 }
 
 // PID is the process's id.
