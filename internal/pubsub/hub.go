@@ -79,6 +79,7 @@ type Hub struct {
 	subs    map[*Subscription]struct{}
 	session *session // nil while there is no connection
 	losses  uint64   // times that confirmed subscriptions were lost
+	calls   int      // that wait for the server
 	running bool
 	closed  bool
 }
@@ -154,6 +155,7 @@ func (h *Hub) cut() {
 type call struct {
 	members []*member // what it asked for
 	pending int       // those that are not confirmed
+	waits   bool      // it is one of Hub.calls
 	over    bool
 	err     error
 	done    chan struct{}
@@ -175,6 +177,8 @@ func (h *Hub) add(ctx context.Context, s *Subscription, names []string) error {
 	}
 	waits := c.pending > 0
 	if waits {
+		c.waits = true
+		h.calls++
 		h.startLocked()
 		h.wakeUp()
 	}
@@ -222,6 +226,9 @@ func (h *Hub) finishLocked(c *call, err error) {
 		return
 	}
 	c.over, c.err = true, err
+	if c.waits {
+		h.calls--
+	}
 	if err != nil {
 		for _, m := range c.members {
 			m.forget(c)

@@ -21,7 +21,7 @@ const (
 func (h *Hub) run() {
 	failures := 0
 	for {
-		end := lostAtOnce
+		end, began := lostAtOnce, time.Now()
 		conn, err := h.source.AcquireSubscriber(h.ctx)
 		if err == nil {
 			end = h.serve(conn)
@@ -31,11 +31,11 @@ func (h *Hub) run() {
 		if h.stop() {
 			return
 		}
-		switch end {
-		case unwanted:
+		if end == unwanted {
 			continue
-		case lostLater:
-			failures = 0
+		}
+		if end == lostLater && time.Since(began) >= h.cfg.ReconnectCap {
+			failures = 0 // a connection that breaks sooner has not done well
 		}
 		if h.pause(failures) {
 			failures++
@@ -64,13 +64,25 @@ func (h *Hub) pause(failures int) (whole bool) {
 	}
 	timer := time.NewTimer(d/2 + rand.N(d/2+1))
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-h.wake:
-	case <-h.ctx.Done():
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-h.wake:
+			if h.hurries() {
+				return false
+			}
+		case <-h.ctx.Done():
+			return false
+		}
 	}
-	return false
+}
+
+// hurries reports whether somebody waits for the server, or nobody needs it any more.
+func (h *Hub) hurries() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.calls > 0 || h.wanted == 0
 }
 
 // unreachable fails the calls that wait while the node is down.
