@@ -112,7 +112,7 @@ func (c *Client) again(ctx context.Context, n *node, err error, t *tries, readOn
 		return !c.closed.Load() // its node has left
 	}
 	var we *wire.Error
-	if !errors.As(err, &we) || ctxEnded(err) || c.closed.Load() {
+	if !errors.As(err, &we) || ctxEnded(err) || c.closed.Load() || pool.Refused(err) {
 		return false
 	}
 	if we.Sent {

@@ -67,6 +67,8 @@ func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) er
 		case selects && i == n-1 && g.db(to) == 0:
 			// A dial selects no database 0: this tells nothing of the key.
 			return fmt.Errorf("select database 0: %v", err)
+		case n == 1:
+			return &pool.Unchanged{Err: err}
 		default:
 			return err
 		}

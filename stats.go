@@ -40,7 +40,14 @@ type Stats struct {
 	Waited      time.Duration // all waits together
 	LongestWait time.Duration
 
-	LastDialError error // of the last dial, if it failed
+	// Refused counts the callers that got no connection because the server
+	// refused their user, their database or their protocol.
+	Refused uint64
+
+	// LastDialError is the error of the last dial, if it failed. Where connections
+	// are made for several users or databases, it is that of the last one that
+	// the server refused, as long as it was not accepted since.
+	LastDialError error
 
 	// Nodes has a client's nodes one by one, by address: those in use and those
 	// that still have sockets. nil where sentinels do not tell them.
@@ -90,6 +97,9 @@ func (c *Client) nodeStats(n *node) Stats {
 	s := n.pool.Stats()
 	st := statsOf(&s)
 	st.LastDialError = c.public(s.LastDialError)
+	if st.LastDialError == nil {
+		st.LastDialError = c.public(s.LastRefusal)
+	}
 	return st
 }
 
@@ -99,7 +109,7 @@ func statsOf(s *pool.Stats) Stats {
 		Dedicated: s.Dedicated, Subscribed: s.Subscribed, Closing: s.Closing,
 		Waiting: s.Waiting, RepliesDue: s.RepliesDue,
 		Dials: s.Dials, DialFailures: s.DialFailures, Closed: s.Closed, Condemned: s.Condemned, Leaks: s.Leaks,
-		Waits: s.Waits, WaitsInVain: s.WaitsInVain, Waited: s.Waited, LongestWait: s.LongestWait,
+		Waits: s.Waits, WaitsInVain: s.WaitsInVain, Refused: s.Refused, Waited: s.Waited, LongestWait: s.LongestWait,
 	}
 }
 
@@ -113,7 +123,7 @@ func (s *Stats) add(n *Stats) {
 	}
 	for _, p := range []struct{ sum, one *uint64 }{
 		{&s.Dials, &n.Dials}, {&s.DialFailures, &n.DialFailures}, {&s.Closed, &n.Closed}, {&s.Condemned, &n.Condemned},
-		{&s.Leaks, &n.Leaks}, {&s.Waits, &n.Waits}, {&s.WaitsInVain, &n.WaitsInVain},
+		{&s.Leaks, &n.Leaks}, {&s.Waits, &n.Waits}, {&s.WaitsInVain, &n.WaitsInVain}, {&s.Refused, &n.Refused},
 	} {
 		*p.sum += *p.one
 	}

@@ -190,7 +190,7 @@ func (g *guests) Again(err error, reads bool) bool {
 		return true
 	}
 	var we *wire.Error
-	if !errors.As(err, &we) || g.c.closed.Load() {
+	if !errors.As(err, &we) || g.c.closed.Load() || pool.Refused(err) {
 		return false
 	}
 	if !we.Sent {
@@ -220,6 +220,9 @@ func (g *guests) Verify(ctx context.Context, user, password string) (string, err
 		return "", g.verify(ctx, "", args)
 	}
 	token := g.remember(user, password)
+	for _, n := range g.c.nodes.list() {
+		n.pool.Forgive(token) // the server decides, not what it said before
+	}
 	err := g.verify(ctx, token, args)
 	g.settle(token, err == nil)
 	if err != nil {

@@ -42,6 +42,9 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 			}
 		}
 		s.Do("ACL", "SETUSER", "alice", "<new", ">old")
+		if _, err := up.Verify(bounded(t), "alice", "old"); err != nil {
+			t.Errorf("the password is right again: %v", err)
+		}
 		if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
 			t.Errorf("the password is right again: got %q, %v", frames, err)
 		}

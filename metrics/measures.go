@@ -88,6 +88,8 @@ var measures = []measure{
 		one(func(s *respool.Stats) int64 { return total(s.Waits) })},
 	{"respool.pool.waits_in_vain", "{wait}", "Waits that ended without a connection, for whatever reason.", counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.WaitsInVain) })},
+	{"respool.pool.refused", "{caller}", "Callers without a connection because the server refused their user, database or protocol.", counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Refused) })},
 }
 
 // What a pool tells of itself, whatever its nodes are.

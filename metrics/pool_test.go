@@ -26,7 +26,7 @@ func somePool(name string, s respool.Stats) *metrics.Pool {
 func TestPoolShowsStats(t *testing.T) {
 	p := somePool("orders", respool.Stats{
 		Addr: "redis-1:6379", MaxConnections: 16, Dialing: 1, Lanes: 4, Idle: 3, Dedicated: 2, Subscribed: 1, Closing: 5, Waiting: 7,
-		RepliesDue: 9, Dials: 21, DialFailures: 22, Closed: 23, Condemned: 24, Leaks: 25, Waits: 26, WaitsInVain: 27,
+		RepliesDue: 9, Dials: 21, DialFailures: 22, Closed: 23, Condemned: 24, Leaks: 25, Waits: 26, WaitsInVain: 27, Refused: 28,
 	})
 	found := gather(t, p)
 	node := map[string]string{"db_client_connection_pool_name": "orders", "db_system_name": "redis", "server_address": "redis-1", "server_port": "6379"}
@@ -55,6 +55,7 @@ func TestPoolShowsStats(t *testing.T) {
 		{"respool_pool_leaks_total", "", "", 25},
 		{"respool_pool_waits_total", "", "", 26},
 		{"respool_pool_waits_in_vain_total", "", "", 27},
+		{"respool_pool_refused_total", "", "", 28},
 	} {
 		labels := map[string]string{c.label: c.value}
 		if c.label == "" {

@@ -284,17 +284,25 @@ func findBudget(v *View, limit float64) []sighting {
 func findTimeouts(v *View, limit float64) []sighting {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		vain := p.Now.WaitsInVain - min(p.Before.WaitsInVain, p.Now.WaitsInVain)
+		refused := p.Now.Refused - min(p.Before.Refused, p.Now.Refused)
 		f := Finding{
 			What:     fmt.Sprintf("%d callers waited in vain for a connection", vain),
 			Evidence: fmt.Sprintf("within %s; %s", roughly(p.Between), p.Now),
 			Remedy:   "the pool is too small for its load, or its connections are held for too long: respool plan",
 		}
-		if p.Now.LastDialError != nil && p.Now.DialFailures > p.Before.DialFailures {
+		failed := p.Now.LastDialError != nil && p.Now.DialFailures > p.Before.DialFailures
+		if failed {
 			f.What = fmt.Sprintf("%d callers got no connection, since none can be opened", vain)
-			f.Evidence += "; the last dial: " + strings.TrimPrefix(p.Now.LastDialError.Error(), "respool: ")
 			f.Remedy = "look at the server, its address, its maxclients and the password: respool ping"
 		}
-		return f, p.Between > 0 && float64(vain)/p.Between.Seconds() > limit
+		if refused > 0 {
+			f.What = fmt.Sprintf("%d callers got no connection, since the server refuses their user, database or protocol", refused)
+			f.Remedy = "look at the user's password, state and rights at the server (ACL GETUSER, ACL LOG), and at the configured URL: respool ping"
+		}
+		if p.Now.LastDialError != nil && (failed || refused > 0) {
+			f.Evidence += "; the last dial: " + strings.TrimPrefix(p.Now.LastDialError.Error(), "respool: ")
+		}
+		return f, p.Between > 0 && float64(max(vain, refused))/p.Between.Seconds() > limit
 	})
 }
 

@@ -118,6 +118,8 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"pool timeouts":      {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited in vain"},
 		"pool unreachable": {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8, DialFailures: 2, LastDialError: errors.New("respool: dial r:1: refused")})}, 0, time.Minute,
 			"page pool-timeouts main", "5 callers got no connection, since none can be opened|the last dial: dial r:1: refused"},
+		"pool refused": {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 4, Refused: 9, LastDialError: errors.New("respool: handshake with r:1: WRONGPASS no")})}, 0, time.Minute,
+			"page pool-timeouts main", "9 callers got no connection, since the server refuses their user|the last dial: handshake with r:1: WRONGPASS no"},
 		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers wait"},
 	} {
 		t.Run(name, func(t *testing.T) {

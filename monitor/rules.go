@@ -49,7 +49,7 @@ var ruleKinds = []ruleKind{
 	{Rule{"abandoned", Warn, 0.5, time.Minute, time.Minute}, "share", "that much of a service's connections were opened one after the other and never used again", findAbandoned, false},
 	{Rule{"ceiling", Warn, 1, time.Minute, time.Minute}, "times the plan", "a service has that many of the connections that it is planned to have", findCeiling, false},
 	{Rule{"budget", Ticket, 1, 0, time.Minute}, "times the budget", "the planned ceilings add up to that much of maxclients less the reserve", findBudget, false},
-	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "waits in vain a second", "callers of a pool wait in vain for a connection", findTimeouts, false},
+	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "waits in vain a second", "callers of a pool wait in vain for a connection, or the server refuses to open one for them", findTimeouts, false},
 	{Rule{"pool-waiting", Warn, 0, time.Minute, 30 * time.Second}, "callers", "so many wait for a connection of a pool", findWaiting, false},
 }
 

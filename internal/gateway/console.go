@@ -123,8 +123,8 @@ func (g *Gateway) nodes() []respool.Stats {
 func (t *task) consoleServers([]string) []byte {
 	var lines []string
 	for _, n := range t.c.g.nodes() {
-		line := fmt.Sprintf("server=%s dials=%d dial_failures=%d closed=%d condemned=%d waits=%d waits_in_vain=%d longest_wait=%v",
-			n.Addr, n.Dials, n.DialFailures, n.Closed, n.Condemned, n.Waits, n.WaitsInVain, n.LongestWait.Round(time.Millisecond))
+		line := fmt.Sprintf("server=%s dials=%d dial_failures=%d closed=%d condemned=%d waits=%d waits_in_vain=%d refused=%d longest_wait=%v",
+			n.Addr, n.Dials, n.DialFailures, n.Closed, n.Condemned, n.Waits, n.WaitsInVain, n.Refused, n.LongestWait.Round(time.Millisecond))
 		if n.LastDialError != nil {
 			line += " last_dial_error=" + strconv.QuoteToASCII(strings.TrimPrefix(n.LastDialError.Error(), "respool: "))
 		}

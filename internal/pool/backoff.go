@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -29,8 +30,9 @@ func (b *backoff) init(cfg *Config) {
 // waits reports whether the node is down and not to be tried yet.
 func (b *backoff) waits() bool { return b.failures > 0 && time.Now().Before(b.retryAt) }
 
-// take allows a dial now, or tells how long it has to wait.
-func (b *backoff) take(under int) (wait time.Duration, ok bool) {
+// take allows a dial now, or tells how long it has to wait. The retry of an
+// identity that was refused leaves half of the tokens to others.
+func (b *backoff) take(under int, retry bool) (wait time.Duration, ok bool) {
 	now := time.Now()
 	if b.failures > 0 {
 		if under > 0 {
@@ -42,8 +44,12 @@ func (b *backoff) take(under int) (wait time.Duration, ok bool) {
 	}
 	b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
 	b.filled = now
-	if b.tokens < 1 {
-		return time.Duration((1 - b.tokens) / b.rate * float64(time.Second)), false
+	need := 1.0
+	if retry {
+		need += math.Floor(b.burst / 2)
+	}
+	if b.tokens < need {
+		return time.Duration((need - b.tokens) / b.rate * float64(time.Second)), false
 	}
 	b.tokens--
 	return 0, true

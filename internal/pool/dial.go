@@ -2,14 +2,11 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
-	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // spread is the longest random delay, in time, of a dial that nobody waits
@@ -65,7 +62,15 @@ func (p *Pool) dialLocked(g *Group) bool {
 	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
-	wait, ok := p.backoff.take(p.dialing)
+	refused, pause := p.refusalLocked(g.key)
+	if pause > 0 {
+		p.serveAgainLocked(pause)
+		return false
+	}
+	if refused != nil && p.dialing >= max(1, p.cfg.DialParallel/2) {
+		return false
+	}
+	wait, ok := p.backoff.take(p.dialing, refused != nil)
 	if !ok {
 		if wait > 0 {
 			p.serveAgainLocked(wait)
@@ -81,17 +86,25 @@ func (p *Pool) dialLocked(g *Group) bool {
 	}
 	p.dialing++
 	g.dialing++
+	p.attemptLocked(g.key)
 	go p.dial(p.dials, g, p.generation, delay)
 	return true
 }
 
+// serveAgainLocked serves again after a time, or earlier if that was asked for.
 func (p *Pool) serveAgainLocked(after time.Duration) {
+	at := time.Now().Add(after)
+	if !p.wakeAt.IsZero() && p.wakeAt.Before(at) {
+		return
+	}
+	p.wakeAt = at
 	if p.wake != nil {
 		p.wake.Reset(after)
 		return
 	}
 	p.wake = time.AfterFunc(after, func() {
 		p.mu.Lock()
+		p.wakeAt = time.Time{}
 		p.serveLocked()
 		p.unlock()
 	})
@@ -137,7 +150,7 @@ func (p *Pool) notifyLocked() {
 func (p *Pool) dialFailedLocked(g *Group, err error, took time.Duration) {
 	p.statistic.dialFailures++
 	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
-	if g.refusedLocked(err) {
+	if p.refuseLocked(g, err) {
 		return
 	}
 	p.backoff.failed(err)
@@ -151,32 +164,6 @@ func (p *Pool) wishNothingLocked() {
 	for _, g := range p.groups {
 		g.laneWanted = 0
 	}
-}
-
-// refusedLocked reports whether the server refuses g's key, and not everybody,
-// and if so fails those who wait for it. Of the zero key that can't be told: it
-// stands for the node.
-func (g *Group) refusedLocked(err error) bool {
-	if g == &g.pool.zero || !concernsKey(err) {
-		return false
-	}
-	g.laneWanted = 0
-	g.pool.failGroupLocked(g, err)
-	return true
-}
-
-// concernsKey tells a server's refusal of a key from one of all conns, such as
-// that it is loading or has too many clients.
-func concernsKey(err error) bool {
-	var se *resp.ServerError
-	if !errors.As(err, &se) {
-		return false
-	}
-	switch se.Code {
-	case "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "DENIED":
-		return false
-	}
-	return !strings.HasPrefix(se.Message, "max number of clients")
 }
 
 // failFastLocked fails those who wait for a node that is down: while no conn
@@ -201,6 +188,7 @@ func (p *Pool) dialedLocked(g *Group, conn *wire.Conn, took time.Duration, over 
 		return
 	}
 	p.backoff.succeeded()
+	p.acceptedLocked(g.key)
 	p.stack = append(p.stack, c)
 	if g.laneWanted > 0 && p.waiting == g.waitLane.n {
 		if c := p.popLocked(g); c != nil {
@@ -235,7 +223,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 	p.mu.Lock()
 	p.started = true
 	for {
-		if err := p.refusalLocked(); err != nil {
+		if err := p.turnedAwayLocked(&p.zero); err != nil {
 			p.mu.Unlock()
 			return err
 		}
@@ -261,8 +249,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 			return &wire.Error{Op: "warm up", Addr: p.cfg.Addr, Err: ctx.Err()}
 		}
 		p.mu.Lock()
-		if p.statistic.dialFailures > failures && p.backoff.last != nil {
-			err := p.backoff.last
+		if err := p.backoff.last; err != nil && p.statistic.dialFailures > failures {
 			p.unlock()
 			return err
 		}

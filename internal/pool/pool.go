@@ -86,48 +86,51 @@ type Pool struct {
 
 	zero Group // of the zero key
 
-	mu         sync.Mutex
-	max        int
-	members    map[*lane.Lane]*member
-	count      [classes]int    // members by class
-	groups     map[Key]*Group  // those in use, and zero
-	lanes      []*member       // class shared, of all groups, those that drain included
-	stack      []*member       // class idle, of all groups, the last one used on top
-	dials      context.Context // of all dials and recasts since the last Suspend
-	cancel     context.CancelFunc
-	dialing    int
-	recasters  int             // goroutines that recast
-	probing    int             // sockets of Probe
-	dialsSince time.Time       // when dialing was 0 last
-	watchers   []chan struct{} // closed at the next change, for Warm
-	laneLine   []*Group        // those with lane waiters, in the order of their first ones
-	waitConn   waitQueue       // of all groups
-	waiting    int             // for lanes and conns, of all groups
-	needs      []*waiter       // room for needsLocked
-	pass       uint64          // tells one look at all groups from the next
-	waiters    sync.Pool       // of *waiter
-	expiry     *time.Timer     // of those who wait too long
-	expiring   bool            // expiry is set
-	seq        uint64
-	backoff    backoff
-	wake       *time.Timer // serves again when a dial is allowed
-	reaper     *time.Timer
-	started    bool // MinIdle is kept from the first use on
-	suspended  bool
-	generation int         // how often it was suspended
-	cutoff     *time.Timer // of what is left of a generation that is over
-	closed     bool
-	empty      chan struct{} // closed when the pool is closed, the ledger empty and all is told
-	emptied    bool
-	later      []func() // done by unlock, in order
-	running    int      // callers of unlock that do so now
-	statistic  counters
+	mu          sync.Mutex
+	max         int
+	members     map[*lane.Lane]*member
+	count       [classes]int    // members by class
+	groups      map[Key]*Group  // those in use, and zero
+	lanes       []*member       // class shared, of all groups, those that drain included
+	stack       []*member       // class idle, of all groups, the last one used on top
+	dials       context.Context // of all dials and recasts since the last Suspend
+	cancel      context.CancelFunc
+	dialing     int
+	recasters   int             // goroutines that recast
+	probing     int             // sockets of Probe
+	dialsSince  time.Time       // when dialing was 0 last
+	watchers    []chan struct{} // closed at the next change, for Warm
+	laneLine    []*Group        // those with lane waiters, in the order of their first ones
+	waitConn    waitQueue       // of all groups
+	waiting     int             // for lanes and conns, of all groups
+	needs       []*waiter       // room for needsLocked
+	pass        uint64          // tells one look at all groups from the next
+	waiters     sync.Pool       // of *waiter
+	expiry      *time.Timer     // of those who wait too long
+	expiring    bool            // expiry is set
+	seq         uint64
+	backoff     backoff
+	refusals    map[scope]*refusal // of identities; maxRefusals at most
+	lastRefused scope
+	wake        *time.Timer // serves again when a dial is allowed
+	wakeAt      time.Time   // when it does; zero: it is not set
+	reaper      *time.Timer
+	started     bool // MinIdle is kept from the first use on
+	suspended   bool
+	generation  int         // how often it was suspended
+	cutoff      *time.Timer // of what is left of a generation that is over
+	closed      bool
+	empty       chan struct{} // closed when the pool is closed, the ledger empty and all is told
+	emptied     bool
+	later       []func() // done by unlock, in order
+	running     int      // callers of unlock that do so now
+	statistic   counters
 }
 
 // counters only rise.
 type counters struct {
 	dials, dialFailures, closed, condemned uint64
-	waits, waitsInVain                     uint64
+	waits, waitsInVain, refused            uint64
 	waited, longestWait                    time.Duration
 	leaks, recasts                         uint64
 }
@@ -136,7 +139,7 @@ type counters struct {
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*member{}, empty: make(chan struct{})}
 	p.zero.init(p, Key{})
-	p.groups = map[Key]*Group{}
+	p.groups, p.refusals = map[Key]*Group{}, map[scope]*refusal{}
 	p.enlistLocked(&p.zero)
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
@@ -188,10 +191,12 @@ type Stats struct {
 	Subscribed, Closing, Waiting, RepliesDue int
 	Dials, DialFailures, Closed, Condemned   uint64
 	Waits, WaitsInVain                       uint64
+	Refused                                  uint64 // callers that got the server's refusal of their identity
 	Waited, LongestWait                      time.Duration
 	Leaks, Recasts                           uint64
-	Groups                                   int // keys with conns or waiters
-	LastDialError                            error
+	Groups                                   int   // keys with conns or waiters
+	LastDialError                            error // of the node
+	LastRefusal                              error // of an identity
 }
 
 // Stats takes a snapshot. It does not block but for the pool's lock.
@@ -213,7 +218,8 @@ func (p *Pool) Stats() Stats {
 		Waiting: p.waiting, RepliesDue: due, Groups: groups,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
 		Waits: s.waits, WaitsInVain: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
-		Leaks: s.leaks, Recasts: s.recasts, LastDialError: p.backoff.last,
+		Refused: s.refused, Leaks: s.leaks, Recasts: s.recasts,
+		LastDialError: p.backoff.last, LastRefusal: p.lastRefusalLocked(),
 	}
 }
 

@@ -25,12 +25,17 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		}
 		p.mu.Lock()
 	}
+	if err := p.refusedLocked(Key{}); err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
 	if p.closed || p.usedLocked() >= p.max {
 		err := fmt.Errorf("%w to ask %v (%s)", ErrExhausted, args[0], p.stateLocked())
 		p.mu.Unlock()
 		return nil, err
 	}
 	p.probing++
+	p.attemptLocked(Key{})
 	p.mu.Unlock()
 	answer := make(chan probed, 1)
 	go func() { answer <- p.ask(ctx, args) }()
@@ -52,6 +57,9 @@ type probed struct {
 func (p *Pool) ask(ctx context.Context, args []any) probed {
 	conn, err := p.cfg.Dial(ctx, p.cut, Key{})
 	if err != nil {
+		p.mu.Lock()
+		p.refuseLocked(&p.zero, err)
+		p.unlock()
 		p.endProbe()
 		return probed{err: err}
 	}

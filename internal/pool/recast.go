@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
@@ -24,6 +25,7 @@ func (p *Pool) recastLocked(c *member, to *Group) {
 	p.regroupLocked(c, to)
 	c.lane.Undrain(nil, lane.NoProof)
 	p.recasters++
+	p.attemptLocked(to.key)
 	go p.recast(p.dials, c, from, to)
 }
 
@@ -32,12 +34,15 @@ func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
 	p.mu.Lock()
 	p.recasters--
 	reason := ""
-	if err != nil {
-		reason = "it could not be turned into one of another key"
-		to.refusedLocked(err)
-	} else {
+	switch {
+	case err == nil:
 		c.lane.Touch() // else a lane of it looks as if it was of no use for long
 		p.statistic.recasts++
+		p.acceptedLocked(to.key)
+	case p.refuseLocked(to, err) && unchanged(err):
+		p.regroupLocked(c, p.enlistLocked(p.groupLocked(from)))
+	default:
+		reason = "it could not be turned into one of another key"
 	}
 	p.giveUpLocked(c, reason)
 	if c.class == idle {
@@ -45,4 +50,17 @@ func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
 	}
 	p.serveLocked()
 	p.unlock()
+}
+
+// Unchanged wraps the error of a Recast that left the conn as it was.
+type Unchanged struct{ Err error }
+
+func (e *Unchanged) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Unchanged) Unwrap() error { return e.Err }
+
+func unchanged(err error) bool {
+	var same *Unchanged
+	return errors.As(err, &same)
 }

@@ -38,7 +38,7 @@ func (p *Pool) allowGrowthLocked() {
 	room := p.usedLocked() < p.max && p.backoff.failures == 0
 	for _, c := range p.lanes {
 		g := c.group
-		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes; may != g.mayGrow.Load() {
+		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusedLocked(g.key) == nil; may != g.mayGrow.Load() {
 			g.mayGrow.Store(may)
 		}
 	}
@@ -141,8 +141,17 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 			spare--
 			continue
 		}
+		refused, pause := p.refusalLocked(g.key)
+		if pause > 0 {
+			p.serveAgainLocked(pause)
+			continue
+		}
 		if free > 0 && p.dialLocked(g) {
 			free--
+			continue
+		}
+		if free > 0 && refused != nil { // others have the dials: it tries again another time
+			p.grantLocked(w, grant{err: refused})
 			continue
 		}
 		c := p.strangerLocked(g)

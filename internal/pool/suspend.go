@@ -56,6 +56,7 @@ func (p *Pool) Resume() {
 	p.suspended = false
 	p.newDialsLocked()
 	p.backoff.succeeded()
+	clear(p.refusals)
 	p.serveLocked()
 }
 

@@ -130,6 +130,9 @@ func (p *Pool) grantLocked(w *waiter, g grant) {
 }
 
 func (p *Pool) answerLocked(w *waiter, g grant) {
+	if Refused(g.err) {
+		p.statistic.refused++
+	}
 	if !w.began.IsZero() {
 		p.waitEndedLocked(w, g.err)
 	}
@@ -175,10 +178,11 @@ func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error
 		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr, Err: err}
 	}
 	p.mu.Lock()
-	if err := p.refusalLocked(); err != nil {
+	if err := p.notNowLocked(); err != nil {
 		p.mu.Unlock()
 		return nil, err
 	}
+	refused := p.refusedLocked(g.key)
 	p.started = p.started || g == &p.zero
 	p.seq++
 	w, ok := p.waiters.Get().(*waiter)
@@ -188,7 +192,10 @@ func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error
 	w.group, w.want, w.seq, w.began = p.enlistLocked(g), want, p.seq, time.Time{}
 	p.joinLocked(w)
 	p.serveLocked()
-	if w.listed {
+	switch {
+	case w.listed && refused != nil:
+		p.grantLocked(w, grant{err: refused})
+	case w.listed:
 		w.began = time.Now()
 		p.statistic.waits++
 		p.emitLocked(Event{Kind: WaitBegan, Class: want.String()})
@@ -203,8 +210,16 @@ func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error
 	return got.conn, got.err
 }
 
-// refusalLocked says why a caller may not even wait.
-func (p *Pool) refusalLocked() error {
+// turnedAwayLocked says why a conn of g's key can't be made now.
+func (p *Pool) turnedAwayLocked(g *Group) error {
+	if err := p.notNowLocked(); err != nil {
+		return err
+	}
+	return p.refusedLocked(g.key)
+}
+
+// notNowLocked says why a caller may not even wait.
+func (p *Pool) notNowLocked() error {
 	if p.closed {
 		return ErrClosed
 	}

@@ -111,7 +111,7 @@ func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	}
 	if err != nil {
 		c.lingerUntil(cut, cfg.LingerLimit)
-		return nil, &Error{Op: "handshake with", Addr: cfg.Addr, Err: cause(ctx, err)}
+		return nil, &Error{Op: OpHandshake, Addr: cfg.Addr, Err: cause(ctx, err)}
 	}
 	return c, nil
 }

@@ -6,6 +6,10 @@ import (
 	"os"
 )
 
+// OpHandshake is the Op of an Error where the connection stood and its
+// introduction failed.
+const OpHandshake = "handshake with"
+
 // Error is a failure of a connection.
 type Error struct {
 	Op   string // what was being done: dial, handshake, write, read, wait

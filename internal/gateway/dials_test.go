@@ -1,0 +1,104 @@
+package gateway_test
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// opened is how many connections the server has taken.
+func opened(s *redistest.Server) int {
+	n, _ := strconv.Atoi(s.Info("stats")["total_connections_received"])
+	return n
+}
+
+// siege has clients send commands for a time, and returns how many were
+// answered with an error that holds want.
+func siege(t *testing.T, peers []*peer, limit time.Duration, want string) (refused int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, p := range peers {
+		wg.Go(func() {
+			for end := time.Now().Add(limit); time.Now().Before(end); {
+				got := p.ask("GET alice")
+				if !strings.Contains(got, want) {
+					t.Errorf("got %s: want %s", got, want)
+					return
+				}
+				mu.Lock()
+				refused++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return refused
+}
+
+// Clients that the server does not let in cost it a dial or two a second, whatever
+// their number, and no other client notices.
+func TestRefusedClientsCostFewDials(t *testing.T) {
+	const limit = 1500 * time.Millisecond
+	for name, c := range map[string]struct {
+		login []string // of the clients
+		spoil []string // what is done at the server then
+		want  string
+	}{
+		"switched off":       {[]string{"AUTH alice alice"}, []string{"ACL SETUSER alice off"}, "WRONGPASS"},
+		"password changed":   {[]string{"AUTH alice alice"}, []string{"ACL SETUSER alice resetpass >new"}, "WRONGPASS"},
+		"no right to SELECT": {[]string{"AUTH alice alice", "SELECT 9"}, []string{"ACL SETUSER alice -select"}, "NOPERM"},
+		"wants a password":   {nil, []string{"CONFIG SET requirepass x"}, "NOAUTH"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, h := withUsers(t)
+			var peers []*peer
+			for range 8 {
+				p := h.dial()
+				for _, line := range c.login {
+					if got := p.ask(line); got != "+OK|" {
+						t.Fatal(got)
+					}
+				}
+				p.ask("GET alice")
+				peers = append(peers, p)
+			}
+			other := h.dial()
+			if got := other.ask("AUTH bob bob"); got != "+OK|" {
+				t.Fatal(got)
+			}
+			other.ask("GET bob")
+			for _, line := range c.spoil {
+				s.Do(strings.Fields(line)...)
+			}
+			s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			waitFor(t, "the connections are gone", func() bool { st := h.client.Stats(); return st.Lanes+st.Idle+st.Closing == 0 })
+			before, began := opened(s), time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for range 50 {
+					if got := other.ask("GET bob"); got != "$-1|" {
+						t.Errorf("another client got %s", got)
+						return
+					}
+				}
+			})
+			refused := siege(t, peers, limit, c.want)
+			wg.Wait()
+			dials, took := opened(s)-before, time.Since(began)
+			// Four dials may be on their way at first; bob has some of his own.
+			if most := 4 + 4 + int(took/(500*time.Millisecond)); dials > most {
+				t.Errorf("%d connections opened in %v: want %d at most", dials, took, most)
+			}
+			if refused < 10*dials {
+				t.Errorf("%d commands refused, %d connections opened", refused, dials)
+			}
+			if st := h.client.Stats(); st.Refused == 0 || st.LastDialError == nil || !strings.Contains(st.LastDialError.Error(), c.want) {
+				t.Errorf("%d refused, %v", st.Refused, st.LastDialError)
+			}
+		})
+	}
+}
