@@ -135,7 +135,7 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 		Username: opt.Username, Password: opt.Password, Credentials: opt.Credentials,
 		DB: opt.DB, Protocol: opt.Protocol, ClientName: opt.ClientName,
 		LibName: "respool", LibVersion: Version,
-		ConnectTimeout: limit(opt.ConnectTimeout), KeepAlive: limit(opt.KeepAlive),
+		Peer: &wire.Peer{}, ConnectTimeout: limit(opt.ConnectTimeout), KeepAlive: limit(opt.KeepAlive),
 		LingerLimit: opt.LingerLimit, DialFunc: opt.Dialer,
 	}
 	cfg := pool.Config{

@@ -56,7 +56,8 @@ type Options struct {
 	Credentials func(ctx context.Context) (username, password string, err error)
 	// DB is the database of every connection. Default: 0.
 	DB int
-	// Protocol is the RESP version, 2 or 3. Default: 3 where the server knows
+	// Protocol is the RESP version, 2 or 3. With 3 a server that refuses HELLO is
+	// an error. Default: 3 where the server knows
 	// it, else 2, since 3 tells maps, sets and pushes apart.
 	Protocol int
 	// ClientName names the connections in CLIENT LIST, best as

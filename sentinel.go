@@ -143,6 +143,7 @@ func (o SentinelOptions) MarshalText() ([]byte, error) { return []byte(o.String(
 type Sentinel struct {
 	opt   SentinelOptions
 	links *discovery.Sentinels
+	peers sync.Map // addresses of sentinels -> *wire.Peer
 
 	mu      sync.Mutex
 	clients []*Client
@@ -165,13 +166,19 @@ func (s *Sentinel) dial(ctx, cut context.Context, addr string) (discovery.Conn, 
 	conn, err := wire.Dial(ctx, cut, &wire.Config{
 		Network: "tcp", Addr: addr, TLS: forHost(s.opt.TLS, addr),
 		Username: s.opt.Username, Password: s.opt.Password, ClientName: s.opt.ClientName,
-		LibName: "respool", LibVersion: Version,
+		LibName: "respool", LibVersion: Version, Peer: s.peer(addr),
 		ConnectTimeout: s.opt.Timeout, KeepAlive: defaultKeepAlive, LingerLimit: defaultLingerLimit, DialFunc: s.opt.Dialer,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return conn, nil
+}
+
+// peer is what is known of the sentinel at addr.
+func (s *Sentinel) peer(addr string) *wire.Peer {
+	p, _ := s.peers.LoadOrStore(addr, &wire.Peer{})
+	return p.(*wire.Peer)
 }
 
 // holdFor is how long a client of this role holds writes.

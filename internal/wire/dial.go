@@ -20,6 +20,10 @@ type Config struct {
 	// Credentials, when set, is asked at each dial instead of Username and Password.
 	Credentials func(ctx context.Context) (username, password string, err error)
 
+	// Peer, when set, remembers how the server is spoken to. The Configs of one
+	// server share it.
+	Peer *Peer
+
 	DB         int
 	Protocol   int // 3, 2, or 0: 3 where the server knows it
 	ClientName string
@@ -68,6 +72,12 @@ func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: context.Cause(ctx)}
 	}
+	return cfg.Peer.introduce(cfg, func(bare bool) (*Conn, error) { return open(ctx, connecting, cut, cfg, bare) })
+}
+
+// open makes one connection. The end of ctx leaves a connect that is under way
+// until that of connecting.
+func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, error) {
 	nc, err := dialSocket(connecting, cfg)
 	if err != nil {
 		ended := connecting
@@ -104,7 +114,7 @@ func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 		}
 		c.nc, c.try = tc, nil
 	}
-	err = c.handshake(ctx, cfg)
+	err = c.handshake(ctx, cfg, bare)
 	if !stop() && err == nil {
 		// The end of ctx came as the last reply did: the deadline is spoilt.
 		err = context.Cause(ctx)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -30,8 +31,9 @@ func unready(code string) bool {
 }
 
 // handshake introduces the connection, in one round trip where the server
-// knows HELLO, and in a second one where it does not.
-func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
+// knows HELLO, and in a second one where it does not. A bare one sends what is
+// needed and nothing else.
+func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 	user, password := cfg.Username, cfg.Password
 	if cfg.Credentials != nil {
 		var err error
@@ -39,25 +41,95 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config) error {
 			return fmt.Errorf("ask for credentials: %w", err)
 		}
 	}
-	if cfg.Protocol != 2 {
-		values, err := c.exchange(steps3(cfg, user, password))
-		if err == nil && values[0].Kind != resp.Map {
-			err = fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
-		}
-		if err == nil {
-			c.SetProtocol(3)
-			c.server = serverVersion(values[0])
+	if cfg.Protocol != 2 && !bare {
+		err := c.hello(cfg, user, password)
+		switch {
+		case err == nil:
 			return nil
-		}
-		if cfg.Protocol == 3 || !lacksHello(err) {
+		case !lacksHello(err):
 			return explain(err, password != "")
+		case cfg.Protocol == 3:
+			return fmt.Errorf("the server refuses RESP3, which protocol=3 asks for: leave protocol out, or set 2: %w", err)
+		case hungUp(err):
+			return err // RESP2 needs another connection
 		}
 	}
-	if _, err := c.exchange(steps2(cfg, user, password)); err != nil {
+	if _, err := c.exchange(steps2(cfg, user, password, bare)); err != nil {
 		return explain(err, password != "")
 	}
 	c.SetProtocol(2)
 	return nil
+}
+
+// hello goes over to RESP3. Its error is a *helloError where the server
+// refuses HELLO itself.
+func (c *Conn) hello(cfg *Config, user, password string) error {
+	values, err := c.exchange(steps3(cfg, user, password))
+	switch {
+	case err != nil && len(values) > 0 && isError(values[0].Kind):
+		refusal := serverError(values[0])
+		if endsHandshake(refusal) {
+			return err
+		}
+		return &helloError{err: refusal, hungUp: hungUp(err)}
+	case err != nil && len(values) == 0 && hungUp(err):
+		return &helloError{err: err, hungUp: true}
+	case err != nil:
+		return err
+	case values[0].Kind == resp.Array: // it knows HELLO, and stays with RESP2
+		return &helloError{err: errors.New("it answered HELLO 3 in RESP2")}
+	case values[0].Kind != resp.Map:
+		return fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
+	}
+	c.SetProtocol(3)
+	c.server = serverVersion(values[0])
+	return nil
+}
+
+// helloError is a server's refusal of HELLO, in whatever words.
+type helloError struct {
+	err    error
+	hungUp bool // it closed the connection as well
+}
+
+func (e *helloError) Error() string { return e.err.Error() }
+
+func (e *helloError) Unwrap() error { return e.err }
+
+// lacksHello reports whether the server may still know RESP2.
+func lacksHello(err error) bool {
+	var he *helloError
+	return errors.As(err, &he)
+}
+
+// endsHandshake reports whether an answer to HELLO is about who asks, or about
+// the server's state: it would be the same in RESP2. NOPERM is not: a user may
+// lack the right to HELLO alone.
+func endsHandshake(e *resp.ServerError) bool {
+	switch e.Code {
+	case "WRONGPASS", "NOAUTH", "LOADING", "MASTERDOWN", "DENIED", "BUSY":
+		return true
+	}
+	return strings.Contains(e.Message, "max number of clients") || e.Message == "invalid password" ||
+		strings.HasPrefix(e.Message, "Client names")
+}
+
+// answered reports whether the server said what is wrong, other than with HELLO.
+func answered(err error) bool {
+	var se *resp.ServerError
+	return errors.As(err, &se) && !lacksHello(err)
+}
+
+// errHungUp is the end of a connection during its handshake.
+var errHungUp = errors.New("the server closed the connection")
+
+// hungUp reports whether the server closed the connection.
+func hungUp(err error) bool {
+	var he *helloError
+	if errors.As(err, &he) && he.hungUp {
+		return true
+	}
+	return errors.Is(err, errHungUp) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func steps3(cfg *Config, user, password string) []step {
@@ -74,13 +146,16 @@ func steps3(cfg *Config, user, password string) []step {
 	return append([]step{{args: hello}}, commonSteps(cfg)...)
 }
 
-func steps2(cfg *Config, user, password string) []step {
+func steps2(cfg *Config, user, password string, bare bool) []step {
 	var s []step
 	switch {
 	case user != "": // whose password may be empty
 		s = append(s, step{args: []any{"AUTH", user, password}})
 	case password != "":
 		s = append(s, step{args: []any{"AUTH", password}})
+	}
+	if bare {
+		return append(s, neededSteps(cfg)...)
 	}
 	if cfg.ClientName != "" {
 		s = append(s, step{args: []any{"CLIENT", "SETNAME", cfg.ClientName}, fatal: never})
@@ -95,12 +170,25 @@ func commonSteps(cfg *Config) []step {
 			step{args: []any{"CLIENT", "SETINFO", "LIB-NAME", cfg.LibName}, fatal: never},
 			step{args: []any{"CLIENT", "SETINFO", "LIB-VER", cfg.LibVersion}, fatal: never})
 	}
+	return append(s, neededSteps(cfg)...)
+}
+
+func neededSteps(cfg *Config) []step {
+	var s []step
 	if cfg.DB != 0 {
 		s = append(s, step{args: []any{"SELECT", cfg.DB}})
 	}
 	// HELLO is answered by a server that still loads its data, PING is not.
 	return append(s, step{args: []any{"PING"}, fatal: unready})
 }
+
+// closedError is what a server said before it closed the connection.
+type closedError struct{ said *resp.ServerError }
+
+func (e *closedError) Error() string { return e.said.Error() + " (and it closed the connection)" }
+
+// Unwrap gives what it said.
+func (e *closedError) Unwrap() []error { return []error{e.said, errHungUp} }
 
 // exchange sends all steps in one write and reads a reply for each. The
 // error is the first one that matters; all replies are read all the same.
@@ -116,7 +204,7 @@ func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 		// A server that refuses says why before it closes: read that first.
 		v, rerr := c.readValues(1)
 		if rerr == nil && isError(v[0].Kind) {
-			return nil, serverError(v[0])
+			return v, &closedError{serverError(v[0])}
 		}
 		if alert(rerr) {
 			return nil, rerr
@@ -124,12 +212,16 @@ func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 		return nil, err
 	}
 	values, err := c.readValues(len(steps))
+	if len(values) == 1 && isError(values[0].Kind) && hungUp(err) {
+		// It was sent unasked, and is why the connection was closed.
+		return values, &closedError{serverError(values[0])}
+	}
 	for i, v := range values {
 		if !isError(v.Kind) {
 			continue
 		}
 		if e := serverError(v); steps[i].fatal == nil || steps[i].fatal(e.Code) {
-			return nil, e
+			return values, e
 		}
 	}
 	return values, err
@@ -165,7 +257,7 @@ func (c *Conn) readValues(n int) ([]resp.Value, error) {
 		buf = append(buf, chunk[:m]...)
 		if err != nil && m == 0 {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the server closed the connection")
+				err = errHungUp
 			}
 			return values, err
 		}
@@ -191,14 +283,6 @@ func serverError(v resp.Value) *resp.ServerError {
 	return resp.NewServerError(text)
 }
 
-func lacksHello(err error) bool {
-	var se *resp.ServerError
-	if !errors.As(err, &se) {
-		return false
-	}
-	return se.Code == "NOPROTO" || se.Code == "NOPERM" || strings.HasPrefix(se.Message, "unknown command")
-}
-
 func notRedis(got []byte, err error) error {
 	if len(got) > 40 {
 		got = got[:40]
@@ -220,6 +304,8 @@ func explain(err error, withPassword bool) error {
 		return fmt.Errorf("the server asks for a password and none was given: %w", err)
 	case se.Code == "WRONGPASS" || se.Message == "invalid password":
 		return fmt.Errorf("the server refused the username or password: %w", err)
+	case se.Code == "BUSY":
+		return fmt.Errorf("the server is busy with a script: %w", err)
 	case se.Code == "LOADING":
 		return fmt.Errorf("the server is loading its data: %w", err)
 	case strings.Contains(se.Message, "max number of clients"):

@@ -123,6 +123,12 @@ func (p *peer) header(kind byte) (int, bool) {
 
 func (p *peer) send(s string) { _, _ = io.WriteString(p.Conn, s) }
 
+// reset ends the connection with an RST.
+func (p *peer) reset() {
+	_ = p.Conn.(*net.TCPConn).SetLinger(0)
+	_ = p.Conn.Close()
+}
+
 // drop reads to the client's end.
 func (p *peer) drop() { _, _ = io.Copy(io.Discard, p.in) }
 

@@ -1,0 +1,68 @@
+package wire
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Peer is what was learnt of a server by handshakes. The zero value knows
+// nothing. All methods are safe for concurrent use, and on nil, which
+// remembers nothing.
+type Peer struct {
+	protocol atomic.Int32 // of the last handshake; 0: there was none
+	bare     atomic.Bool  // it closes the connection on what it does not know
+	inVain   atomic.Int64 // when a bare handshake was tried last, and failed, in Unix nanoseconds
+}
+
+// bareAgain is the time between two bare handshakes that fail: a server that
+// closes every connection is dialed twice so often, and once otherwise.
+const bareAgain = 10 * time.Second
+
+// Protocol is the RESP version of the last handshake, or 0.
+func (p *Peer) Protocol() int {
+	if p == nil {
+		return 0
+	}
+	return int(p.protocol.Load())
+}
+
+// introduce opens a connection. Some servers and proxies close the connection
+// on a command that they do not know: then it opens another one, whose
+// handshake is bare. The first one is closed on both sides by then.
+func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Conn, error) {
+	if p == nil {
+		p = &Peer{}
+	}
+	if p.bare.Load() && cfg.Protocol != 3 {
+		c, err := open(true)
+		if err != nil && !answered(err) {
+			p.bare.Store(false) // it may be another server by now
+		}
+		return c, err
+	}
+	c, err := open(false)
+	if err == nil {
+		p.protocol.Store(int32(c.Protocol()))
+		return c, nil
+	}
+	if cfg.Protocol == 3 || !hungUp(err) || answered(err) || !p.mayBeBare() {
+		return nil, err
+	}
+	c, again := open(true)
+	if again != nil {
+		p.inVain.Store(time.Now().UnixNano())
+		if answered(again) {
+			err = again // it listened this time
+		}
+		return nil, err
+	}
+	p.bare.Store(true)
+	p.protocol.Store(2)
+	return c, nil
+}
+
+// mayBeBare reports whether a bare handshake may help. Where one of the usual
+// kind went well before, the server closed the connection for another reason.
+func (p *Peer) mayBeBare() bool {
+	return p.protocol.Load() == 0 && time.Now().UnixNano()-p.inVain.Load() >= int64(bareAgain)
+}
