@@ -31,52 +31,71 @@ func (g *guests) dialAs(cfg *wire.Config, key pool.Key) (*wire.Config, error) {
 // recast makes a connection on which nothing is due one of another key, in one
 // round trip.
 func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) error {
-	proto := g.protocol(to)
+	steps, err := g.steps(ctx, l, from, to)
+	if err != nil || len(steps) == 0 {
+		return err
+	}
 	var raw []byte
-	n := 0
-	add := func(args ...any) {
-		raw, _ = resp.AppendCommand(raw, args)
-		n++
+	for _, s := range steps {
+		raw, _ = resp.AppendCommand(raw, s.args)
 	}
-	if from.User != to.User {
-		user, password, err := g.credentials(ctx, to)
-		if err != nil {
-			return err
-		}
-		add("AUTH", user, password)
-	}
-	switched := proto != l.Conn().Protocol()
-	if switched {
-		add("HELLO", proto)
-	}
-	selects := g.db(from) != g.db(to)
-	if selects {
-		add("SELECT", g.db(to))
-	}
-	if n == 0 {
-		return nil
-	}
-	frames, err := l.DoRaw(ctx, raw, n, lane.Options{})
+	frames, err := l.DoRaw(ctx, raw, len(steps), lane.Options{})
 	if err != nil {
 		return err
 	}
+	is := from
+	if from == (pool.Key{}) {
+		is = pool.Key{DB: g.c.opt.DB, Proto: l.Conn().Protocol()}
+	}
+	var refusal error
+	done := 0
 	for i, f := range frames {
 		err := (Reply{frame: f}).Err()
 		switch {
 		case err == nil:
-		case selects && i == n-1 && g.db(to) == 0:
+			steps[i].done(&is)
+			done++
+		case steps[i].args[0] == "SELECT" && g.db(to) == 0:
 			// A dial selects no database 0: this tells nothing of the key.
 			return fmt.Errorf("select database 0: %v", err)
-		case n == 1:
-			return &pool.Unchanged{Err: err}
-		default:
-			return err
+		case refusal == nil:
+			refusal = err
 		}
 	}
-	if switched {
-		l.Conn().SetProtocol(proto)
+	switch {
+	case refusal == nil:
+		return nil
+	case done == 0:
+		return &pool.Remains{Key: from, Err: refusal}
 	}
-	return nil
+	return &pool.Remains{Key: g.c.keyOf(is), Err: refusal}
+}
+
+// recastStep is one command of a recast.
+type recastStep struct {
+	args []any
+	done func(*pool.Key) // takes in that it was accepted
+}
+
+// steps turn a connection of one key into one of another.
+func (g *guests) steps(ctx context.Context, l *lane.Lane, from, to pool.Key) (steps []recastStep, err error) {
+	if from.User != to.User {
+		user, password, err := g.credentials(ctx, to)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, recastStep{[]any{"AUTH", user, password}, func(k *pool.Key) { k.User = to.User }})
+	}
+	if proto := g.protocol(to); proto != l.Conn().Protocol() {
+		steps = append(steps, recastStep{[]any{"HELLO", proto}, func(k *pool.Key) {
+			k.Proto = proto
+			l.Conn().SetProtocol(proto)
+		}})
+	}
+	if db := g.db(to); g.db(from) != db {
+		steps = append(steps, recastStep{[]any{"SELECT", db}, func(k *pool.Key) { k.DB = db }})
+	}
+	return steps, nil
 }
 
 // protocol is the one of a key, where the client leaves the choice to the server the newer one.

@@ -34,13 +34,14 @@ func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
 	p.mu.Lock()
 	p.recasters--
 	reason := ""
+	var is *Remains
 	switch {
 	case err == nil:
 		c.lane.Touch() // else a lane of it looks as if it was of no use for long
 		p.statistic.recasts++
 		p.acceptedLocked(to.key)
-	case p.refuseLocked(to, err) && unchanged(err):
-		p.regroupLocked(c, p.enlistLocked(p.groupLocked(from)))
+	case p.refuseLocked(to, err) && errors.As(err, &is):
+		p.regroupLocked(c, p.enlistLocked(p.groupLocked(is.Key)))
 	default:
 		reason = "it could not be turned into one of another key"
 	}
@@ -52,15 +53,13 @@ func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
 	p.unlock()
 }
 
-// Unchanged wraps the error of a Recast that left the conn as it was.
-type Unchanged struct{ Err error }
+// Remains is the error of a Recast after which the conn is well, and one of Key.
+type Remains struct {
+	Key Key
+	Err error
+}
 
-func (e *Unchanged) Error() string { return e.Err.Error() }
+func (e *Remains) Error() string { return e.Err.Error() }
 
 // Unwrap gives the cause.
-func (e *Unchanged) Unwrap() error { return e.Err }
-
-func unchanged(err error) bool {
-	var same *Unchanged
-	return errors.As(err, &same)
-}
+func (e *Remains) Unwrap() error { return e.Err }

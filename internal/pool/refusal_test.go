@@ -63,7 +63,7 @@ func behindGuard(t *testing.T, limit int, refuse func(k pool.Key) string, change
 		}
 		c.Recast = func(ctx context.Context, l *lane.Lane, from, to pool.Key) error {
 			if err := g.check(to); err != nil {
-				return &pool.Unchanged{Err: err}
+				return &pool.Remains{Key: from, Err: err}
 			}
 			return recast(ctx, l, from, to)
 		}
