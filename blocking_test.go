@@ -84,7 +84,7 @@ func TestBlockingForCenturies(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.SocketTimeout = 50 * time.Millisecond })
 	for _, args := range [][]any{
-		{"BLPOP", "q", 9_000_000_000}, {"BLPOP", "q", 100_000_000_000}, {"BLPOP", "q", "9223372036854775"},
+		{"BLPOP", "q", 9_000_000_000}, {"BLPOP", "q", 100_000_000_000}, {"BLPOP", "q", "9223370000000000"},
 		{"BLMOVE", "q", "p", "LEFT", "LEFT", 9_223_372_036.0},
 	} {
 		popped := make(chan respool.Reply, 1)

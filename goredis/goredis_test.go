@@ -108,7 +108,7 @@ func TestUsersAreTheServers(t *testing.T) {
 		ask(conn, in, "AUTH reader wrong\r\n", "-WRONGPASS invalid username-password pair or user is disabled."),
 		ask(conn, in, "SET a 1\r\nACL WHOAMI\r\n", "+OK", "$7", "default"),
 		ask(conn, in, "AUTH reader secret\r\nACL WHOAMI\r\n", "+OK", "$6", "reader"),
-		ask(conn, in, "SET a 2\r\n", "-NOPERM this user has no permissions to run the 'set' command"),
+		ask(conn, in, "SET a 2\r\n", "-"+s.Version().NoCommand("reader", "set")),
 		ask(conn, in, "GET a\r\n", "$1", "1"),
 	); err != nil {
 		t.Error(err)

@@ -219,7 +219,6 @@ CLIENT TRACKING OFF
 CLIENT CACHING YES
 CLIENT LIST ID x
 CLIENT LIST NOPE
-CLIENT KILL ID 0
 CLIENT KILL NOPE x
 CLIENT NO-EVICT NOPE
 CLIENT KILL 1.2.3.4:5
@@ -386,15 +385,31 @@ func known(straight, through string) bool {
 		return true // the number of the client
 	case strings.HasPrefix(through, "-ERR respool: "):
 		return true // refused, with a reason of its own
+	case strings.Replace(through, ", with args beginning with: \r\n", "\r\n", 1) == straight:
+		return true // Redis 8 leaves that out where there are none
+	case straight == "+OK\r\n" && through == "-ERR This instance has cluster support disabled\r\n":
+		return true // Valkey takes READONLY without a cluster
+	case strings.HasPrefix(straight, "-NOSUB "):
+		return true // Valkey 8 refuses UNSUBSCRIBE to those who have subscribed to nothing
 	case strings.Contains(straight, "unsubscribe\r\n") && strings.Contains(through, "unsubscribe\r\n"):
 		return len(straight) == len(through) // of all at once: in the order of the server's hash table
 	}
 	return false
 }
 
-// apart reports whether a session has what is refused inside MULTI by the gateway alone, after which the two differ.
-func apart(through []string) bool {
-	return slices.ContainsFunc(through, func(f string) bool { return strings.Contains(f, "respool: ") })
+// apart reports whether a session has what is refused inside MULTI by one of the two alone, after which they differ:
+// Valkey spoils a transaction at a MULTI or WATCH within.
+func apart(straight, through []string) bool {
+	return slices.ContainsFunc(through, func(f string) bool { return strings.Contains(f, "respool: ") }) ||
+		slices.ContainsFunc(straight, func(f string) bool { return strings.HasPrefix(f, "-ERR Command not allowed inside a transaction") })
+}
+
+// answered leaves out the replies that servers from 7.2 on do not always send.
+func answered(v redistest.Version, frames []string) []string {
+	if !v.DropsRefusedAuth() {
+		return frames
+	}
+	return slices.DeleteFunc(frames, func(f string) bool { return strings.HasPrefix(f, "-WRONGPASS ") })
 }
 
 // TestTheGatewayAnswersAsTheServerDoes sends random sessions to a server straight and through the
@@ -434,9 +449,10 @@ func differ(t *testing.T, session uint64, commands [][]string, straight, behind 
 	}
 	a, aerr := play(straight.Addr(), commands, rand.New(rand.NewPCG(session, 2)))
 	b, berr := play(h.addr, commands, rand.New(rand.NewPCG(session, 3)))
-	if apart(b) {
+	if apart(a, b) {
 		return
 	}
+	a, b = answered(straight.Version(), a), answered(straight.Version(), b)
 	for i := range max(len(a), len(b)) {
 		switch {
 		case i >= len(a) || i >= len(b):

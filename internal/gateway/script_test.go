@@ -22,11 +22,12 @@ func TestWhateverAScriptRepliesTheLaneStays(t *testing.T) {
 		fmt.Sprintf("return redis.error_reply('X '..string.rep('y',%d))", long):    "-X " + strings.Repeat("y", long) + "|",
 		"return{big_number='none'}":                                                "(none|",
 		"return{big_number=''}":                                                    "(|",
-		"redis.setresp(3) return{double=0/0}":                                      ",-nan|",
+		"redis.setresp(3) return{double=0/0}":                                      ",nan|",
 		"redis.setresp(3) return{verbatim_string={format='\\r\\n:',string='\\n'}}": "=5|\r\n::\n|",
 	} {
 		p.write(fmt.Sprintf("*3\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n", len(script), script))
-		if got := p.frame(); got != strings.ReplaceAll(want, "|", "\r\n") {
+		got := strings.Replace(p.frame(), ",-nan", ",nan", 1) // the sign is gone since 7.2
+		if got != strings.ReplaceAll(want, "|", "\r\n") {
 			t.Errorf("%s: %.200q", script, got)
 		}
 		if got := p.ask("GET none"); got != "_|" {

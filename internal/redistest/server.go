@@ -283,7 +283,7 @@ func (s *Server) URL() string {
 // Version is that of the program.
 func (s *Server) Version() Version { return s.version }
 
-// Has reports whether the server knows a command.
+// Has reports whether the server knows a command, or a subcommand that came with 7.0 or later: client|no-evict.
 func (s *Server) Has(command string) bool {
 	s.t.Helper()
 	return s.Do("COMMAND", "INFO", command) != ""

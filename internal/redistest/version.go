@@ -19,9 +19,10 @@ type Version struct {
 	Major, Minor, Patch int    // 255.255.255 of a development build
 }
 
-func (v Version) String() string {
-	return fmt.Sprintf("%s %d.%d.%d", v.Name, v.Major, v.Minor, v.Patch)
-}
+// Number is the version as HELLO tells it.
+func (v Version) Number() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
+
+func (v Version) String() string { return v.Name + " " + v.Number() }
 
 // Redis reports whether it is Redis, of that version or a later one.
 func (v Version) Redis(major, minor int) bool {
@@ -34,6 +35,29 @@ func (v Version) Valkey() bool { return v.Name == "Valkey" }
 // Since reports whether it has what came with a version of Redis up to 7.2, from where Valkey
 // goes its own way.
 func (v Version) Since(major, minor int) bool { return v.Valkey() || v.Redis(major, minor) }
+
+// DropsRefusedAuth reports whether a refused AUTH, or HELLO with AUTH, gets no reply while
+// replies to earlier commands are still to be written.
+func (v Version) DropsRefusedAuth() bool { return v.Since(7, 2) }
+
+// NoCommand is the error for a user who may not run a command.
+func (v Version) NoCommand(user, command string) string {
+	switch {
+	case v.Since(7, 2):
+		return fmt.Sprintf("NOPERM User %s has no permissions to run the '%s' command", user, command)
+	case v.Since(7, 0):
+		return fmt.Sprintf("NOPERM this user has no permissions to run the '%s' command", command)
+	}
+	return fmt.Sprintf("NOPERM this user has no permissions to run the '%s' command or its subcommand", command)
+}
+
+// NoKey is the error for a user who may not use a key.
+func (v Version) NoKey() string {
+	if v.Since(7, 2) {
+		return "NOPERM No permissions to access a key"
+	}
+	return "NOPERM this user has no permissions to access one of the keys used as arguments"
+}
 
 // serverVariable names the environment variable that chooses the server.
 const serverVariable = "REDIS_SERVER"

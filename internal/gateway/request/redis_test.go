@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,16 +36,27 @@ func replies(t fataler, server *redistest.Server, in string) string {
 	}
 	_ = conn.(*net.TCPConn).CloseWrite() // fails if the server has closed already
 	out, err := io.ReadAll(conn)
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) { // it closes without reading the rest
 		t.Fatalf("%.80q: %v", in, err)
 	}
 	return string(out)
 }
 
+var (
+	// blankLine is a line of spaces. Valkey 8 reads what follows one as inline too.
+	blankLine = regexp.MustCompile(`(^|\n)[ \t\r\v\f\x00]*\n`)
+
+	protocolErrors = regexp.MustCompile("-ERR Protocol error: [^\r]*\r\n$")
+)
+
 // compare checks that the server answers in as it does the requests that the
 // scanner reads in it, and the scanner's error behind them.
 func compare(t fataler, server *redistest.Server, in string, unauthenticated bool) {
 	t.Helper()
+	v := server.Version()
+	if v.Valkey() && blankLine.MatchString(in) || !v.Since(7, 0) && strings.Contains(in, "\x00") {
+		return
+	}
 	got := scan(t, &request.Scanner{Unauthenticated: unauthenticated}, []byte(in), entire)
 	want := replies(t, server, strings.Join(got.requests, ""))
 	protocolErr := new(request.ProtocolError)
@@ -55,7 +68,11 @@ func compare(t fataler, server *redistest.Server, in string, unauthenticated boo
 	case got.cause != nil:
 		t.Fatalf("%.80q: %v", in, got.cause)
 	}
-	if answer := replies(t, server, in); answer != want {
+	answer := replies(t, server, in)
+	if v.Redis(8, 3) { // it blames something else, or closes without a word
+		answer, want = protocolErrors.ReplaceAllString(answer, ""), protocolErrors.ReplaceAllString(want, "")
+	}
+	if answer != want {
 		t.Errorf("%.200q: the server answers %.300q: want %.300q", in, answer, want)
 	}
 }
@@ -106,11 +123,20 @@ func TestRedisLimitsUnauthenticatedClientsTheSame(t *testing.T) {
 		"*-5\r\nPING\r\n",
 		"POST /\r\n",
 	} {
+		if !server.Version().Since(7, 0) && in == "POST /\r\n" {
+			continue // it looks at the password first
+		}
 		compare(t, server, in, true)
 	}
 	// Inline commands are not limited.
 	if answer := replies(t, server, "PING "+strings.Repeat("a ", 20)+"\n"); !strings.HasPrefix(answer, "-NOAUTH") {
 		t.Errorf("20 words: the server answers %q", answer)
+	}
+	if !server.Version().Since(7, 0) {
+		if answer := replies(t, server, "AUTH secret\r\n*1048577\r\n"); answer != "+OK\r\n-ERR Protocol error: invalid multibulk length\r\n" {
+			t.Errorf("1048577 arguments: the server answers %q", answer)
+		}
+		return
 	}
 	// Redis 7 takes more arguments than the default of Limits, and no more than fit 31 bits.
 	if answer := replies(t, server, "AUTH secret\r\n*2147483647\r\n$1\r\na\r\n"); answer != "+OK\r\n" {
