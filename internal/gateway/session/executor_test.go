@@ -225,9 +225,9 @@ func (e *executor) release(r session.Release) error {
 }
 
 // straight runs requests on one connection and gives all that comes back.
-func straight(w *wire, all [][]string, tail []string) ([]byte, error) {
+func straight(w *wire, all [][]string) ([]byte, error) {
 	var raw []byte
-	for _, words := range append(all, []string{"RESET"}, tail, []string{"ECHO", "the very end"}) {
+	for _, words := range all {
 		b, _ := request(words...)
 		raw = append(raw, b...)
 	}

@@ -23,7 +23,6 @@ type hello struct {
 	credentials *Credentials
 	name        string
 	named       bool
-	wrong       string // the error that ends it, once what stands before is carried out
 }
 
 func (s *Session) auth(r request) Step {
@@ -61,7 +60,7 @@ func (s *Session) identified(step *Step, frames [][]byte) Outcome {
 
 func (s *Session) helloCommand(r request) Step {
 	h, text := parseHello(r.args)
-	switches := h.wrong == "" && h.proto != 0 && h.proto != s.key.Proto
+	switches := h.proto != 0 && h.proto != s.key.Proto
 	switch {
 	case text != "":
 		return failure(text)
@@ -69,8 +68,8 @@ func (s *Session) helloCommand(r request) Step {
 		return failure("respool: HELLO cannot change user and protocol while the connection is held for WATCH or CLIENT TRACKING")
 	case h.credentials != nil:
 		return s.identify(*h.credentials, &h)
-	case !s.authed && h.wrong == "":
-		h.wrong = helloNoAuth
+	case !s.authed:
+		return failure(helloNoAuth)
 	case s.pins != 0 && switches:
 		s.tainted = true
 		return Step{
@@ -78,7 +77,7 @@ func (s *Session) helloCommand(r request) Step {
 			hello: &h, after: (*Session).switched,
 		}
 	}
-	return Step{Barrier: switches && s.authed, Reply: s.greet(&h)}
+	return Step{Barrier: switches, Reply: s.greet(&h)}
 }
 
 func (s *Session) switched(step *Step, frames [][]byte) Outcome {
@@ -91,10 +90,11 @@ func (s *Session) switched(step *Step, frames [][]byte) Outcome {
 // changesMore is whether a HELLO changes the user or the protocol.
 func changesMore(args [][]byte, proto int) bool {
 	h, text := parseHello(args)
-	return text == "" && (h.credentials != nil || h.wrong == "" && h.proto != 0 && h.proto != proto)
+	return text == "" && (h.credentials != nil || h.proto != 0 && h.proto != proto)
 }
 
-// parseHello reads HELLO with its options; text is the error, if it is wrong from the start.
+// parseHello reads HELLO with its options; text is the error, if it is wrong. Then it changes
+// nothing, as on servers from 7.2 on; older ones carry out what stands before the fault.
 func parseHello(args [][]byte) (h hello, text string) {
 	if len(args) < 2 {
 		return h, ""
@@ -114,14 +114,12 @@ func parseHello(args [][]byte) (h hello, text string) {
 			rest = rest[3:]
 		case equalFold(option, "setname") && len(rest) > 1:
 			if !validName(rest[1]) {
-				h.wrong = badName
-				return h, ""
+				return hello{}, badName
 			}
 			h.name, h.named = string(rest[1]), true
 			rest = rest[2:]
 		default:
-			h.wrong = fmt.Sprintf("Syntax error in HELLO option '%s'", cText(option, len(option)))
-			return h, ""
+			return hello{}, fmt.Sprintf("Syntax error in HELLO option '%s'", cText(option, len(option)))
 		}
 	}
 	return h, ""
@@ -131,9 +129,6 @@ func parseHello(args [][]byte) (h hello, text string) {
 func (s *Session) greet(h *hello) []byte {
 	if h.named {
 		s.name = h.name
-	}
-	if h.wrong != "" {
-		return errorReply(h.wrong)
 	}
 	if h.proto != 0 {
 		s.key.Proto = h.proto

@@ -37,7 +37,7 @@ GET
 INCR {key}
 LPUSH {key} {value}
 LPOP {key}
-BLPOP {key} 0.001
+BLPOP {key} 0.01
 BLPOP {key} x
 HGETALL {key}
 XREAD BLOCK 1 STREAMS {key} $
