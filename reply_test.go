@@ -114,7 +114,7 @@ func TestVerbatimStringsAreTextWithoutTheirFormat(t *testing.T) {
 			t.Errorf("kind %v", r.Kind())
 		}
 		info, err := mustDo(t, c, "INFO", "server").Text()
-		if err != nil || !strings.HasPrefix(info, "# Server\r\nredis_version:7") {
+		if err != nil || !strings.HasPrefix(info, "# Server\r\nredis_version:") {
 			t.Errorf("INFO gives %.60q, %v", info, err)
 		}
 	})

@@ -81,15 +81,66 @@ func TestInfoOfAllVersions(t *testing.T) {
 	}
 }
 
+// testdata/servers holds what servers tell: of a client that has named itself, a subscriber, one in MULTI,
+// one that is blocked, and the one that asks.
+func TestWhatEachServerTells(t *testing.T) {
+	for file, v := range map[string]struct {
+		server           string
+		lib, watch, sums bool // what CLIENT LIST tells
+	}{
+		"redis-6.2":  {"Redis 6.2.16", false, false, false},
+		"redis-7.2":  {"Redis 7.2.6", true, false, false},
+		"redis-7.4":  {"Redis 7.4.1", true, true, false},
+		"redis-8.6":  {"Redis 8.6.2", true, true, true},
+		"valkey-8.0": {"Valkey 8.0.1", true, true, true},
+	} {
+		t.Run(file, func(t *testing.T) {
+			info, err := os.ReadFile("testdata/servers/" + file + ".info")
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := ParseInfo(string(info))
+			n, _ := i.Connections()
+			limit, _ := i.MaxClients()
+			if i.Server() != v.server || n != 5 || limit != 321 || i.Text("role") != "master" {
+				t.Errorf("%d connections of %d at %s, %q", n, limit, i.Server(), i.Text("role"))
+			}
+			list, err := os.ReadFile("testdata/servers/" + file + ".clients")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := clientsOf(t, string(list))
+			if len(c) != 5 {
+				t.Fatalf("%d clients: want 5", len(c))
+			}
+			if c[0].Service() != "orders" || c[0].DB != 2 || c[0].User != "default" || (c[0].Lib == "redis-py" && c[0].LibVersion == "5.0.1") != v.lib {
+				t.Errorf("the one with a name: %+v", c[0])
+			}
+			if !c[1].Subscribed() || c[1].Subscriptions != 2 || c[1].Queued != -1 || v.lib && c[1].Protocol != 3 {
+				t.Errorf("the subscriber: %+v", c[1])
+			}
+			if c[2].Queued != 1 || (c[2].Watched == 1) != v.watch || (c[2].Commands > 0 && c[2].BytesIn > 0) != v.sums {
+				t.Errorf("the one in MULTI: %+v", c[2])
+			}
+			if !c[3].Blocked() || c[4].Blocked() || c[4].Flags != "N" || c[4].TotalMemory == 0 || !strings.HasPrefix(c[4].Command, "client") {
+				t.Errorf("the one that is blocked, and the one that asks: %+v, %+v", c[3], c[4])
+			}
+		})
+	}
+}
+
 func TestWhatARealServerTells(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 321})
 	i := ParseInfo(s.Do("INFO"))
 	n, ok := i.Connections()
-	if limit, lok := i.MaxClients(); !ok || !lok || n != 1 || limit != 321 || !strings.HasPrefix(i.Server(), "Redis 7.") {
+	if limit, lok := i.MaxClients(); !ok || !lok || n != 1 || limit != 321 || i.Server() != s.Version().String() {
 		t.Errorf("%d connections of %d at %s", n, limit, i.Server())
 	}
-	list := clientsOf(t, s.Do("CLIENT", "LIST"))
-	if len(list) != 1 || list[0].ID == 0 || list[0].Command != "client|list" || list[0].TotalMemory == 0 || list[0].Name == "" {
+	list, command := clientsOf(t, s.Do("CLIENT", "LIST")), "client"
+	if s.Version().Since(7, 0) {
+		command = "client|list"
+	}
+	if len(list) != 1 || list[0].ID == 0 || list[0].Command != command || list[0].TotalMemory == 0 || list[0].Name == "" {
 		t.Errorf("%+v", list)
 	}
 }

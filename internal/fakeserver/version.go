@@ -21,12 +21,13 @@ var (
 	Redis74  = Version{"redis", "7.4.1", 7, 4}
 	Redis80  = Version{"redis", "8.0.0", 8, 0}
 	Redis82  = Version{"redis", "8.2.1", 8, 2}
+	Redis86  = Version{"redis", "8.6.2", 8, 6}
 	Valkey80 = Version{"valkey", "8.0.1", 8, 0}
 	Valkey90 = Version{"valkey", "9.0.0", 9, 0}
 )
 
 // Versions are all that are played.
-var Versions = []Version{Redis62, Redis70, Redis72, Redis74, Redis80, Redis82, Valkey80, Valkey90}
+var Versions = []Version{Redis62, Redis70, Redis72, Redis74, Redis80, Redis82, Redis86, Valkey80, Valkey90}
 
 // String is the name and the number, fit for the name of a subtest.
 func (v Version) String() string { return v.Name + "-" + v.Number }
@@ -54,6 +55,9 @@ func (v Version) unknownCommand(args []string) string {
 	open, end, gap := "'", "'", " "
 	if !v.since(7, 0) {
 		open, end, gap = "`", "`", ", "
+	}
+	if v.Name == "redis" && v.since(8, 4) && len(args) == 1 {
+		return fmt.Sprintf("-ERR unknown command '%.128s'\r\n", args[0])
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "-ERR unknown command %s%.128s%s, with args beginning with: ", open, args[0], end)

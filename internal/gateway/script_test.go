@@ -25,6 +25,9 @@ func TestWhateverAScriptRepliesTheLaneStays(t *testing.T) {
 		"redis.setresp(3) return{double=0/0}":                                      ",nan|",
 		"redis.setresp(3) return{verbatim_string={format='\\r\\n:',string='\\n'}}": "=5|\r\n::\n|",
 	} {
+		if !s.Version().Since(7, 0) && (strings.Contains(script, "big_number") || strings.Contains(script, "verbatim_string")) {
+			want = "*0|" // it knows no such kind
+		}
 		p.write(fmt.Sprintf("*3\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n", len(script), script))
 		got := strings.Replace(p.frame(), ",-nan", ",nan", 1) // the sign is gone since 7.2
 		if got != strings.ReplaceAll(want, "|", "\r\n") {
