@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"errors"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -11,18 +12,29 @@ import (
 // reply is due. A server may leave such a command unanswered behind others, and every later
 // reply would reach the wrong caller. Its fields are guarded by Lane.mu.
 type alone struct {
-	waiting waitList // for their turn
-	held    bool     // newcomers wait, or go to other lanes
-	out     bool     // one has its turn, until its reply is there
+	waiting   waitList // for their turn
+	held      bool     // newcomers wait, or go to other lanes
+	out       bool     // one has its turn, until its reply is there
+	forbidden bool     // newcomers do not wait, and none of these has its turn
 }
 
-var errAloneTimeout = &wire.TimeoutError{Text: "replies to other commands stayed due for the socket timeout"}
+var (
+	errAloneTimeout = &wire.TimeoutError{Text: "replies to other commands stayed due for the socket timeout"}
+	errPushOnly     = errors.New("a reply could not be told from what the server sends there unasked")
+	errChanged      = errors.New("the connection has changed since it was chosen")
+)
 
 // DoAlone is Do for a command that a server may leave unanswered, such as AUTH: it is
 // sent once no reply is due, and nothing else is sent before its reply is there. Newcomers
 // wait meanwhile, as for a full window. If ctx or Config.ReplyTimeout ends the wait for the
 // reply, the lane stays closed to others until the reply comes or the lane fails.
 func (l *Lane) DoAlone(ctx context.Context, args []any, opt Options) ([]byte, error) {
+	return l.DoAloneIf(ctx, args, opt, func() bool { return true })
+}
+
+// DoAloneIf is DoAlone for a command that is sent only if still reports true when its turn
+// has come. still must be quick, and must not call the lane.
+func (l *Lane) DoAloneIf(ctx context.Context, args []any, opt Options, still func() bool) ([]byte, error) {
 	raw, err := resp.AppendCommand(nil, args)
 	if err == nil && ended(ctx) {
 		err = l.failure("wait for", false, ctx.Err())
@@ -35,6 +47,10 @@ func (l *Lane) DoAlone(ctx context.Context, args []any, opt Options) ([]byte, er
 	}
 	if err := l.enterAlone(ctx, &opt); err != nil {
 		return nil, err
+	}
+	if l.pushOnly || !still() {
+		l.unlockDrained()
+		return nil, l.failure("write", false, errChanged) // it has become another's, or a subscriber's
 	}
 	l.wbuf = append(l.wbuf, raw...)
 	q := l.newRequest()
@@ -58,9 +74,14 @@ func (l *Lane) enterAlone(ctx context.Context, opt *Options) error {
 	if l.refusesLocked(opt) {
 		return l.refuseLocked(opt)
 	}
+	if l.pushOnly {
+		l.keepPromiseLocked(opt)
+		l.unlockDrained()
+		return l.failure("write", false, errPushOnly)
+	}
 	a := &l.alone
 	w := a.waiting.add(load{replies: 1}, opt.Reserved)
-	a.held = true
+	a.held = a.held || !a.forbidden
 	l.publishDepthLocked()
 	l.unlockDrained()
 	if err := l.awaitTurn(ctx, opt, &a.waiting, w); err != nil {
@@ -96,5 +117,29 @@ func (l *Lane) nextAloneLocked() {
 		a.out = true
 		l.granted.add(a.waiting.first.want)
 		a.waiting.grant()
+	}
+}
+
+// Forbid has requests of DoAlone wait from now on, until Permit: the holder of a lent connection
+// is about to send something that nothing may come after, such as MULTI, or AUTH as another user.
+// What waits already goes first.
+func (l *Lane) Forbid() {
+	l.mu.Lock()
+	l.alone.forbidden = true
+	l.mu.Unlock()
+}
+
+// Permit ends Forbid. So does Undrain.
+func (l *Lane) Permit() {
+	l.mu.Lock()
+	l.permitLocked()
+	l.unlockDrained()
+}
+
+func (l *Lane) permitLocked() {
+	l.alone.forbidden = false
+	if l.alone.waiting.n > 0 && l.dead == nil {
+		l.alone.held = true
+		l.publishDepthLocked()
 	}
 }

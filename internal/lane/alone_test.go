@@ -3,6 +3,7 @@ package lane_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -183,4 +184,66 @@ func TestADrainWaitsForACommandThatIsAlone(t *testing.T) {
 		t.Error(r.err)
 	}
 	await(t, "the drain", drained)
+}
+
+func TestAloneIsKeptOffInsideAState(t *testing.T) {
+	server := newGated()
+	k := connect(t, overTCP, config(), server.serve)
+	defer k.close()
+	for range 10 {
+		server.gate <- struct{}{}
+	}
+	k.Forbid()
+	auth := k.startAlone(background, lane.Options{}, "AUTH")
+	for _, name := range []string{"MULTI", "SET", "EXEC"} { // nobody waits for the one that is kept off
+		if r := await(t, name, k.start(background, lane.Options{}, name)); r.err != nil {
+			t.Errorf("%s: %v", name, r.err)
+		}
+		server.wantCommand(t, name)
+	}
+	server.wantNothing(t)
+	k.Permit()
+	if r := await(t, "AUTH's reply", auth); r.err != nil || string(r.frame) != "+AUTH\r\n" {
+		t.Errorf("got %q, %v", r.frame, r.err)
+	}
+	server.wantCommand(t, "AUTH")
+}
+
+func TestAloneIsNotSentOnceItsReasonIsGone(t *testing.T) {
+	server := newGated()
+	k := connect(t, overTCP, config(), server.serve)
+	defer k.close()
+	first := k.start(background, lane.Options{}, "A")
+	server.wantCommand(t, "A")
+	var still atomic.Bool
+	still.Store(true)
+	refused := make(chan error, 1)
+	go func() {
+		_, err := k.DoAloneIf(background, []any{"AUTH"}, lane.Options{}, still.Load)
+		refused <- err
+	}()
+	k.waitAvoided()
+	next := k.start(background, lane.Options{}, "B")
+	still.Store(false)
+	server.gate <- struct{}{}
+	await(t, "A's reply", first)
+	server.wantCommand(t, "B")
+	server.gate <- struct{}{}
+	await(t, "B's reply", next)
+	var we *wire.Error
+	if err := await(t, "the refusal", refused); !errors.As(err, &we) || we.Sent {
+		t.Errorf("got %v, want an error that says that nothing was sent", err)
+	}
+}
+
+func TestAloneIsRefusedOnASubscriber(t *testing.T) {
+	server := newGated()
+	k := connect(t, overTCP, config(), server.serve)
+	defer k.close()
+	k.OnPush(func([]byte) {}, true)
+	var we *wire.Error
+	if _, err := k.DoAlone(background, []any{"AUTH"}, lane.Options{}); !errors.As(err, &we) || we.Sent {
+		t.Errorf("got %v, want an error that says that nothing was sent", err)
+	}
+	server.wantNothing(t)
 }

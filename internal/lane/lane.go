@@ -224,6 +224,7 @@ func (l *Lane) Undrain(owner any, form Proof) {
 	l.mu.Lock()
 	l.owner = owner
 	l.proveByLocked(form)
+	l.alone.forbidden = false // its waiters have left with the draining
 	if !l.retired {
 		l.draining, l.drained = false, nil
 	}
