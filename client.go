@@ -51,6 +51,8 @@ type Client struct {
 	sizes  sizes
 	asked  sync.Map // names of commands that the table lacks -> *command.Info
 	guests guests   // the gateway's view
+
+	renewer *renewer // nil without Options.Credentials
 }
 
 // New makes a client. It checks all options and opens no connection: that
@@ -75,11 +77,15 @@ func New(opt Options) (*Client, error) {
 func newClient(opt Options, s *Sentinel, owned bool) *Client {
 	c := &Client{opt: opt}
 	c.guests.init(c)
+	c.renewer = newRenewer(opt.Credentials, ownConnections{c}, limit(opt.ConnectTimeout), c.renewed)
 	c.nodes = newNodes(c.newPool)
 	if s == nil {
 		c.nodes.settle(opt.Addr)
 	} else {
 		c.finder = newFinder(c, s, owned)
+		if owned {
+			s.owner = c
+		}
 	}
 	c.hub = c.newHub(pool.Key{})
 	return c
@@ -132,7 +138,7 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 	opt := &c.opt
 	dial := &wire.Config{
 		Network: opt.Network, Addr: addr, TLS: forHost(opt.TLS, addr),
-		Username: opt.Username, Password: opt.Password, Credentials: opt.Credentials,
+		Username: opt.Username, Password: opt.Password, Credentials: c.renewer.login(),
 		DB: opt.DB, Protocol: opt.Protocol, ClientName: opt.ClientName,
 		LibName: "respool", LibVersion: Version,
 		Peer: &wire.Peer{}, ConnectTimeout: limit(opt.ConnectTimeout), KeepAlive: limit(opt.KeepAlive),
@@ -211,6 +217,7 @@ func (c *Client) awaitFirst(ctx context.Context) ([]*node, error) {
 // Closing again waits for the same end.
 func (c *Client) Close(ctx context.Context) error {
 	c.closed.Store(true)
+	c.renewer.stop()
 	if c.finder != nil {
 		c.finder.stop()
 	}
@@ -223,7 +230,7 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	c.finder.sentinels.forget(c)
 	if c.finder.owned {
-		if e := c.finder.sentinels.links.Close(ctx); e != nil {
+		if e := c.finder.sentinels.closeLinks(ctx); e != nil {
 			return e
 		}
 	}
@@ -315,6 +322,9 @@ func (c *Client) acquire(ctx context.Context, t *tries, reads bool, obtain func(
 			return nil, nil, err
 		}
 		conn, err := obtain(n.pool, ctx)
+		if err == nil {
+			c.renewer.catchUp(ctx, conn.Lane())
+		}
 		if err == nil || c.finder == nil || !c.again(ctx, n, err, t, false) {
 			return conn, n, err
 		}

@@ -28,6 +28,8 @@ type Conn struct {
 	multi    bool
 	db       int
 	tainted  string // why it can't be used by another any more
+
+	forbidden bool // no AUTH of a renewal may come between now
 }
 
 // Acquire lends a connection. It waits in line behind those who came first,
@@ -106,6 +108,9 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 			}
 		}
 	}
+	conn.catchUp(ctx)
+	conn.forbid(info)
+	defer conn.permit()
 	frame, err := conn.held.Lane().Do(ctx, args, opt)
 	err = conn.failure(err)
 	conn.c.notice(conn.node, frame)
@@ -128,6 +133,31 @@ func (conn *Conn) failure(err error) error {
 		return &wire.Error{Op: "write", Addr: conn.node.addr, Err: pool.ErrSuspended}
 	}
 	return err
+}
+
+// forbid keeps a renewal of credentials off before a command of which it may not come behind: one that begins a
+// transaction, or changes the user.
+func (conn *Conn) forbid(info *command.Info) {
+	if info != nil && info.Effect != command.EffectMulti && info.Effect != command.EffectTaint || conn.forbidden {
+		return
+	}
+	conn.forbidden = true
+	conn.held.Lane().Forbid()
+}
+
+// catchUp authenticates again where a renewal found the connection busy each time.
+func (conn *Conn) catchUp(ctx context.Context) {
+	if !conn.forbidden {
+		conn.c.renewer.catchUp(ctx, conn.held.Lane())
+	}
+}
+
+// permit ends that, once the state is as it was.
+func (conn *Conn) permit() {
+	if conn.forbidden && !conn.multi && conn.tainted == "" {
+		conn.forbidden = false
+		conn.held.Lane().Permit()
+	}
 }
 
 // selected is the db that a SELECT names.
@@ -188,6 +218,11 @@ func (conn *Conn) exchange(ctx context.Context, p *Pipeline) ([][]byte, error) {
 	if conn.released {
 		return nil, ErrReleased
 	}
+	conn.catchUp(ctx)
+	for _, e := range p.effects {
+		conn.forbid(e.info)
+	}
+	defer conn.permit()
 	frames, err := conn.held.Lane().DoRaw(ctx, p.raw, p.n, lane.Options{})
 	err = conn.failure(err)
 	if err != nil && !sent(err) {

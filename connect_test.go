@@ -165,15 +165,15 @@ func TestCredentialsAreAskedAtEachDial(t *testing.T) {
 	broken := errors.New("the vault is closed")
 	c := newClient(t, s, func(o *respool.Options) {
 		o.MaxConnections = 1
-		o.Credentials = func(ctx context.Context) (string, string, error) {
+		o.Credentials = func(ctx context.Context) (respool.Credentials, error) {
 			if _, ok := ctx.Deadline(); !ok {
 				t.Error("the ctx has no deadline")
 			}
 			asked.Add(1)
 			if failing.Load() {
-				return "", "", broken
+				return respool.Credentials{}, broken
 			}
-			return "alice", password.Load().(string), nil
+			return respool.Credentials{Username: "alice", Password: password.Load().(string)}, nil
 		}
 	})
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")

@@ -23,6 +23,9 @@ const (
 	EventPrimaryFound EventKind = iota + 100 // sentinels told of a new primary, at Addr; Reason tells how it was found
 	EventWritesHeld                          // sentinels promote a replica: writes wait for the switch; Addr is the primary, Reason tells who promotes whom
 	EventPrimaryLost                         // no primary is known any more; Addr is the last one, Reason tells why it was given up
+
+	EventCredentialsRenewed // connections authenticated again before their credentials expire; Reason tells how many, Duration how long it took
+	EventRenewalFailed      // credentials could not be had, or a connection could not authenticate again; Err tells why. It is tried again
 )
 
 // String gives the kind in words.
@@ -50,6 +53,10 @@ func (k EventKind) String() string {
 		return "writes held"
 	case EventPrimaryLost:
 		return "primary lost"
+	case EventCredentialsRenewed:
+		return "credentials renewed"
+	case EventRenewalFailed:
+		return "renewal failed"
 	}
 	return "unknown event"
 }

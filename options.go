@@ -51,9 +51,11 @@ type Options struct {
 	// that of the user default. Default: none.
 	Username, Password string
 	// Credentials, when set, is asked for them at each dial, so that they may
-	// change while the client runs. It is bounded by the dial's ctx and must be
-	// safe for concurrent use.
-	Credentials func(ctx context.Context) (username, password string, err error)
+	// change while the client runs, and once more before they expire: standing connections
+	// authenticate again then, without a break. It is bounded by ctx, which ends after
+	// ConnectTimeout, and must be safe for concurrent use. It may return what it
+	// returned before as long as that is valid. Default: none.
+	Credentials func(ctx context.Context) (Credentials, error)
 	// DB is the database of every connection. Default: 0.
 	DB int
 	// Protocol is the RESP version, 2 or 3. With 3 a server that refuses HELLO is

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
@@ -39,6 +40,10 @@ func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) er
 	for _, s := range steps {
 		raw, _ = resp.AppendCommand(raw, s.args)
 	}
+	expires := l.Conn().Expires()
+	if from.User != to.User {
+		l.Conn().SetExpires(time.Time{}) // a renewal would bring the user before back
+	}
 	frames, err := l.DoRaw(ctx, raw, len(steps), lane.Options{})
 	if err != nil {
 		return err
@@ -62,6 +67,9 @@ func (g *guests) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) er
 			refusal = err
 		}
 	}
+	if from.User != to.User && is.User == from.User {
+		l.Conn().SetExpires(expires)
+	}
 	switch {
 	case refusal == nil:
 		return nil
@@ -80,11 +88,14 @@ type recastStep struct {
 // steps turn a connection of one key into one of another.
 func (g *guests) steps(ctx context.Context, l *lane.Lane, from, to pool.Key) (steps []recastStep, err error) {
 	if from.User != to.User {
-		user, password, err := g.credentials(ctx, to)
+		as, err := g.credentials(ctx, to.User)
 		if err != nil {
 			return nil, err
 		}
-		steps = append(steps, recastStep{[]any{"AUTH", user, password}, func(k *pool.Key) { k.User = to.User }})
+		steps = append(steps, recastStep{as.auth(), func(k *pool.Key) {
+			k.User = to.User
+			l.Conn().SetExpires(as.Expires)
+		}})
 	}
 	if proto := g.protocol(to); proto != l.Conn().Protocol() {
 		steps = append(steps, recastStep{[]any{"HELLO", proto}, func(k *pool.Key) {
@@ -107,17 +118,4 @@ func (g *guests) db(key pool.Key) int {
 		return g.c.opt.DB
 	}
 	return key.DB
-}
-
-// credentials are those of a key's user.
-func (g *guests) credentials(ctx context.Context, key pool.Key) (user, password string, err error) {
-	if key.User != "" {
-		return g.login(key.User)
-	}
-	opt := &g.c.opt
-	user, password = opt.Username, opt.Password
-	if opt.Credentials != nil {
-		user, password, err = opt.Credentials(ctx)
-	}
-	return cmp.Or(user, defaultUser), password, err
 }

@@ -53,6 +53,9 @@ type SentinelOptions struct {
 	// Username and Password authenticate at the sentinels. Default: none,
 	// whatever Options say.
 	Username, Password string
+	// Credentials, when set, is asked for them, as Options.Credentials is. ctx ends after
+	// Timeout. Default: none, whatever Options say.
+	Credentials func(ctx context.Context) (Credentials, error)
 	// ClientName names the connections to the sentinels. Default: none.
 	ClientName string
 
@@ -102,7 +105,7 @@ func (o SentinelOptions) withDefaults() (SentinelOptions, error) {
 			c.fail("Sentinel.Addrs", fmt.Sprintf("%q", addr), err.Error())
 		}
 	}
-	if o.Username != "" && o.Password == "" {
+	if o.Username != "" && o.Password == "" && o.Credentials == nil {
 		c.fail("Sentinel.Password", "empty", "the password of the given user")
 	}
 	checkClientName(&c, "Sentinel.ClientName", o.ClientName)
@@ -141,12 +144,14 @@ func (o SentinelOptions) MarshalText() ([]byte, error) { return []byte(o.String(
 // there are: share one in a process. All methods are safe for concurrent use.
 // It has to be closed.
 type Sentinel struct {
-	opt   SentinelOptions
-	links *discovery.Sentinels
-	peers sync.Map // addresses of sentinels -> *wire.Peer
+	opt     SentinelOptions
+	links   *discovery.Sentinels
+	peers   sync.Map // addresses of sentinels -> *wire.Peer
+	renewer *renewer // nil without SentinelOptions.Credentials
 
 	mu      sync.Mutex
 	clients []*Client
+	owner   *Client // whose own it is, or nil
 	closed  bool
 }
 
@@ -159,13 +164,14 @@ func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 	}
 	s := &Sentinel{opt: opt}
 	s.links = discovery.New(discovery.Config{Dial: s.dial, QueryTimeout: opt.Timeout, LingerLimit: defaultLingerLimit})
+	s.renewer = newRenewer(opt.Credentials, sentinelLinks{s}, opt.Timeout, s.renewed)
 	return s, nil
 }
 
 func (s *Sentinel) dial(ctx, cut context.Context, addr string) (discovery.Conn, error) {
 	conn, err := wire.Dial(ctx, cut, &wire.Config{
 		Network: "tcp", Addr: addr, TLS: forHost(s.opt.TLS, addr),
-		Username: s.opt.Username, Password: s.opt.Password, ClientName: s.opt.ClientName,
+		Username: s.opt.Username, Password: s.opt.Password, Credentials: s.renewer.login(), ClientName: s.opt.ClientName,
 		LibName: "respool", LibVersion: Version, Peer: s.peer(addr),
 		ConnectTimeout: s.opt.Timeout, KeepAlive: defaultKeepAlive, LingerLimit: defaultLingerLimit, DialFunc: s.opt.Dialer,
 	})
@@ -294,11 +300,17 @@ func (s *Sentinel) Close(ctx context.Context) error {
 		wg.Go(func() { errs[i] = c.Close(ctx) })
 	}
 	wg.Wait()
-	err := s.links.Close(ctx)
+	err := s.closeLinks(ctx)
 	for _, e := range errs {
 		if e != nil {
 			err = e
 		}
 	}
 	return err
+}
+
+// closeLinks closes the connections to the sentinels.
+func (s *Sentinel) closeLinks(ctx context.Context) error {
+	s.renewer.stop()
+	return s.links.Close(ctx)
 }

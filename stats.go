@@ -49,6 +49,13 @@ type Stats struct {
 	// the server refused, as long as it was not accepted since.
 	LastDialError error
 
+	// Of Options.Credentials: how often connections authenticated again before their credentials
+	// expired, how often that failed, and why the last attempt did, if so. Connections to
+	// sentinels count as well, by SentinelOptions.Credentials. They are not in Nodes.
+	Renewals         uint64
+	RenewalFailures  uint64
+	LastRenewalError error
+
 	// Nodes has a client's nodes one by one, by address: those in use and those
 	// that still have sockets. nil where sentinels do not tell them.
 	Nodes []Stats
@@ -76,7 +83,9 @@ func (s Stats) String() string {
 func (c *Client) Stats() Stats {
 	list := c.nodes.list()
 	if c.finder == nil {
-		return c.nodeStats(list[0])
+		st := c.nodeStats(list[0])
+		c.renewer.addTo(&st)
+		return st
 	}
 	total := Stats{MaxConnections: c.nodes.limit(c.opt.MaxConnections), Service: c.finder.stats(), Nodes: []Stats{}}
 	if total.Service.Known {
@@ -89,6 +98,8 @@ func (c *Client) Stats() Stats {
 		total.add(&s)
 		total.Nodes = append(total.Nodes, s)
 	}
+	c.renewer.addTo(&total)
+	c.finder.sentinels.renewer.addTo(&total)
 	slices.SortFunc(total.Nodes, func(a, b Stats) int { return strings.Compare(a.Addr, b.Addr) })
 	return total
 }

@@ -134,6 +134,7 @@ func (conn *Conn) transact(ctx context.Context, p *Pipeline) ([]Reply, error) {
 	frames = append(frames, rest...)
 	if transactionEnded(frames) {
 		conn.multi, conn.watching = false, false
+		conn.permit()
 		conn.c.multi.Store(true)
 	} else {
 		conn.tainted = errUnended.Error()

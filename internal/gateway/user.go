@@ -172,6 +172,7 @@ func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte
 	if !t.step.OnPin || pin == nil {
 		return nil, nil
 	}
+	pin.Lane().Forbid() // a renewal of credentials would bring the user before back
 	frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, lane.Options{})
 	if err != nil {
 		return nil, err

@@ -80,12 +80,8 @@ func (p *Pool) reapLanesLocked(now time.Time) {
 		case c.draining:
 		case g != &p.zero && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.lane.UsedAt()) > p.cfg.IdleTimeout:
 			p.drainLocked(c, "idle timeout")
-		case g.pass == p.pass || !c.expired(now):
-		case g.open == 1 && p.usedLocked() < p.max:
-			g.pass, g.laneWanted = p.pass, max(g.laneWanted, 1)
-		default:
-			g.pass = p.pass
-			p.drainLocked(c, "maximum lifetime")
+		case c.expired(now):
+			p.replaceLaneLocked(c, "maximum lifetime")
 		}
 	}
 }

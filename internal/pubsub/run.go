@@ -184,6 +184,10 @@ func (h *Hub) next(s *session) (raw []byte, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.closed {
+		raw, alone := s.reauthLocked()
+		if alone {
+			return raw, ""
+		}
 		// What was unsubscribed is confirmed before the connection goes.
 		if raw = h.commandsLocked(s); h.wanted > 0 || len(s.sent) > 0 {
 			return raw, ""

@@ -18,6 +18,7 @@ type session struct {
 	sent    []*request // unanswered, in the order of their bytes
 	settled bool       // all that was wanted has been confirmed once
 	broken  bool       // what it sends can't be trusted any more
+	reauth  *reauth    // nil: none is wanted
 
 	heard   uint64    // frames received
 	pinged  time.Time // when the last PING was sent
@@ -31,6 +32,7 @@ const (
 	subscribe verb = iota
 	unsubscribe
 	ping
+	authenticate
 )
 
 // request is a command whose answer is due: one confirmation for each topic,
@@ -152,6 +154,9 @@ func (h *Hub) receive(s *session, frame []byte) {
 	err := h.handleLocked(s, frame)
 	s.broken = err != nil
 	s.settled = s.settled || len(s.sent) == 0 && len(h.dirty) == 0
+	if s.reauth != nil && len(s.sent) == 0 {
+		h.wakeUp()
+	}
 	h.mu.Unlock()
 	if err != nil {
 		s.lane.Condemn(err)
@@ -174,6 +179,10 @@ func (h *Hub) handleLocked(s *session, frame []byte) error {
 	case resp.SimpleError, resp.BulkError:
 		return h.errorLocked(s, resp.NewServerError(string(head.Str)))
 	case resp.SimpleString:
+		if s.awaits(authenticate) {
+			h.reauthenticatedLocked(s, nil)
+			return nil
+		}
 		return s.pong()
 	case resp.Array, resp.Push:
 	default:
@@ -294,6 +303,10 @@ func (h *Hub) errorLocked(s *session, err error) error {
 	req := s.head()
 	if req == nil || req.acked > 0 {
 		return err
+	}
+	if req.verb == authenticate {
+		h.reauthenticatedLocked(s, err)
+		return nil
 	}
 	s.pop()
 	switch {

@@ -19,6 +19,7 @@ type Conn struct {
 	nc       net.Conn
 	addr     string
 	protocol atomic.Int32
+	expires  atomic.Int64 // unix nanoseconds; 0: never
 	server   string
 	leftover []byte // read behind the handshake's last reply
 	try      *trier // nil: not to be had

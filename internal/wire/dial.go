@@ -17,8 +17,9 @@ type Config struct {
 	TLS     *tls.Config // nil: plain
 
 	Username, Password string
-	// Credentials, when set, is asked at each dial instead of Username and Password.
-	Credentials func(ctx context.Context) (username, password string, err error)
+	// Credentials, when set, is asked at each dial instead of Username and Password. They are
+	// valid until expires; zero: for ever.
+	Credentials func(ctx context.Context) (username, password string, expires time.Time, err error)
 
 	// Peer, when set, remembers how the server is spoken to. The Configs of one
 	// server share it.

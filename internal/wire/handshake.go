@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -36,10 +37,12 @@ func unready(code string) bool {
 func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 	user, password := cfg.Username, cfg.Password
 	if cfg.Credentials != nil {
+		var expires time.Time
 		var err error
-		if user, password, err = cfg.Credentials(ctx); err != nil {
+		if user, password, expires, err = cfg.Credentials(ctx); err != nil {
 			return fmt.Errorf("ask for credentials: %w", err)
 		}
+		c.SetExpires(expires)
 	}
 	if cfg.Protocol != 2 && !bare {
 		err := c.hello(cfg, user, password)

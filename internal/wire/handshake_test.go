@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -157,17 +158,21 @@ func TestCredentialsAreAskedAtEachDial(t *testing.T) {
 	cfg := s.config()
 	cfg.Username, cfg.Password = "not", "this"
 	n := 0
-	cfg.Credentials = func(ctx context.Context) (string, string, error) {
+	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.UTC)
+	cfg.Credentials = func(ctx context.Context) (string, string, time.Time, error) {
 		n++
 		if n == 3 {
-			return "", "", io.ErrNoProgress
+			return "", "", time.Time{}, io.ErrNoProgress
 		}
-		return "me", strings.Repeat("x", n), nil
+		return "me", strings.Repeat("x", n), expires, nil
 	}
 	for range 2 {
 		c, err := wire.Dial(background, background, cfg)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got := c.Expires(); !got.Equal(expires) {
+			t.Errorf("the credentials end at %v, want %v", got, expires)
 		}
 		c.Linger(patience)
 	}

@@ -35,7 +35,10 @@ type link struct {
 	asked      []user // whose answers are due, in order
 	subscribed bool
 	unsure     int    // channels that are not confirmed yet
+	pings      int    // on a subscription, that are not answered yet
 	unsent     []byte // for the writer; bounded, since a machine has few queries under way
+	reauth     *reauth
+	behind     []byte // what is sent once that is answered
 
 	kick  chan struct{} // capacity 1: there are bytes for the writer
 	gone  chan struct{} // closed with closing
@@ -147,7 +150,7 @@ func (s *Sentinels) ask(w *Service, a sentinel.Ask) {
 		return
 	}
 	l.asked = append(l.asked, user{w, a.Seq})
-	l.sendLocked(raw)
+	l.submitLocked(raw)
 }
 
 // subscribe listens to the channels, once on a socket.
@@ -164,7 +167,7 @@ func (s *Sentinels) subscribe(_ *Service, a sentinel.Subscribe) {
 		return
 	}
 	l.subscribed, l.unsure = true, len(a.Channels)
-	l.sendLocked(raw)
+	l.submitLocked(raw)
 }
 
 // closeLocked begins the end of the socket, with what waits for it.

@@ -62,13 +62,17 @@ func (l *link) read(conn Conn) error {
 // take hands one reply or push to whom it is for.
 func (l *link) take(v resp.Value, push bool) error {
 	if l.at.kind == sentinel.Subscription {
-		return l.takePush(v)
+		return l.takePush(v, push)
 	}
 	if push {
 		return nil
 	}
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
+	if l.alone() {
+		l.reauthenticatedLocked(v)
+		return nil
+	}
 	if len(l.asked) == 0 {
 		if l.closing {
 			return errClosedBy
@@ -78,24 +82,33 @@ func (l *link) take(v resp.Value, push bool) error {
 	u := l.asked[0]
 	l.asked = l.asked[1:]
 	u.w.enqueue(sentinel.Answer{Seq: u.seq, Reply: v})
+	l.reauthLocked()
 	return nil
 }
 
 // takePush takes what comes on a subscription: messages, confirmations, pongs.
-func (l *link) takePush(v resp.Value) error {
+func (l *link) takePush(v resp.Value, push bool) error {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
+	defer l.reauthLocked()
+	if l.alone() && !push {
+		l.reauthenticatedLocked(v)
+		return nil
+	}
 	switch v.Kind {
 	case resp.SimpleError, resp.BulkError:
 		if l.subscribed && l.unsure == 0 {
+			l.pings = max(0, l.pings-1)
 			return nil // it won't be pinged, as old ones won't by subscribers, but it is there
 		}
 		return resp.NewServerError(string(v.Str))
 	case resp.Array, resp.Push:
 	default:
+		l.pings = max(0, l.pings-1)
 		return nil // a RESP3 pong
 	}
 	if len(v.Elems) != 3 {
+		l.pings = max(0, l.pings-1)
 		return nil // a RESP2 pong
 	}
 	switch string(v.Elems[0].Str) {

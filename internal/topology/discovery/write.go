@@ -59,7 +59,8 @@ func (l *link) patrol() {
 			l.failLocked(errSilent)
 		case unsure && l.unsure > 0:
 			l.failLocked(errIgnored)
-		default:
+		case !l.alone():
+			l.pings++
 			l.sendLocked([]byte(ping))
 		}
 		heard, pinged, unsure = now, true, l.unsure > 0

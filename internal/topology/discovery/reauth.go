@@ -1,0 +1,138 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+var (
+	errNotOpen    = errors.New("the connection is closed")
+	errUnanswered = errors.New("the AUTH before it is not answered yet")
+	errRenewed    = errors.New("the connection was replaced, as its credentials expire")
+)
+
+// reauth is an AUTH on a link. It is sent once no reply is due, and nothing else before its
+// reply: a sentinel may leave a refused one unanswered otherwise.
+type reauth struct {
+	raw  []byte
+	sent bool
+	done chan error // capacity 1
+}
+
+// Each calls fn with all connections that are open.
+func (s *Sentinels) Each(fn func(Conn)) {
+	var open []Conn
+	s.mu.Lock()
+	for _, l := range s.links {
+		if l.conn != nil && !l.closing {
+			open = append(open, l.conn)
+		}
+	}
+	s.mu.Unlock()
+	for _, conn := range open {
+		fn(conn)
+	}
+}
+
+// Renew has a connection replaced by another one.
+func (s *Sentinels) Renew(conn Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.atLocked(conn); l != nil {
+		l.failLocked(errRenewed)
+	}
+}
+
+func (s *Sentinels) atLocked(conn Conn) *link {
+	for _, l := range s.links {
+		if l.conn == conn && !l.closing {
+			return l
+		}
+	}
+	return nil
+}
+
+// Reauthenticate sends args, an AUTH, on a connection, alone, and waits for its reply until ctx ends. A
+// subscription in RESP2 takes no AUTH: it is replaced.
+func (s *Sentinels) Reauthenticate(ctx context.Context, conn Conn, args []any) error {
+	raw, err := resp.AppendCommand(nil, args)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	l := s.atLocked(conn)
+	switch {
+	case l == nil:
+		err = errNotOpen
+	case l.reauth != nil:
+		err = errUnanswered
+	case l.at.kind == sentinel.Subscription && !speaks3(conn):
+		l.failLocked(errRenewed)
+		s.mu.Unlock()
+		return nil
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	a := &reauth{raw: raw, done: make(chan error, 1)}
+	l.reauth = a
+	l.reauthLocked()
+	s.mu.Unlock()
+	select {
+	case err = <-a.done:
+		return err
+	case <-l.gone:
+		return errNotOpen
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.reauth == a && !a.sent {
+		l.reauth = nil
+	}
+	return ctx.Err()
+}
+
+func speaks3(conn Conn) bool {
+	c, ok := conn.(interface{ Protocol() int })
+	return ok && c.Protocol() == 3
+}
+
+// reauthLocked sends what waits for its turn, if nothing is due.
+func (l *link) reauthLocked() {
+	if l.reauth == nil || l.reauth.sent || len(l.asked) > 0 || l.unsure > 0 || l.pings > 0 {
+		return
+	}
+	l.reauth.sent = true
+	l.sendLocked(l.reauth.raw)
+}
+
+// alone reports whether nothing else may be sent now.
+func (l *link) alone() bool { return l.reauth != nil && l.reauth.sent }
+
+// submitLocked sends raw, behind the reply to an AUTH.
+func (l *link) submitLocked(raw []byte) {
+	if l.alone() {
+		l.behind = append(l.behind, raw...)
+		return
+	}
+	l.sendLocked(raw)
+}
+
+// reauthenticatedLocked takes the reply in.
+func (l *link) reauthenticatedLocked(v resp.Value) {
+	var err error
+	if v.Kind == resp.SimpleError || v.Kind == resp.BulkError {
+		err = resp.NewServerError(string(v.Str))
+	}
+	l.reauth.done <- err
+	l.reauth = nil
+	if len(l.behind) > 0 {
+		l.sendLocked(l.behind)
+		l.behind = nil
+	}
+}

@@ -1,0 +1,162 @@
+package respool
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/topology/discovery"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// reauthLimit bounds the wait for one connection: for its turn, and for the answer.
+const reauthLimit = defaultTimeout
+
+// ownConnections are a client's connections to its nodes, as its own user. Those of the users whom
+// the gateway passes through have credentials that do not expire.
+type ownConnections struct{ c *Client }
+
+func (o ownConnections) earliest() (first time.Time) {
+	for _, n := range o.c.nodes.list() {
+		if at := n.pool.Earliest(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+func (o ownConnections) reauthenticate(ctx context.Context, as Credentials, pause func(context.Context)) (done int, failed []error) {
+	due, args := endsBefore(as.Expires), as.auth()
+	how := pool.Reauth{Due: due, Pause: pause, Auth: func(ctx context.Context, l *lane.Lane, opt lane.Options) error {
+		return reauthenticateLane(ctx, l, opt, args, as.Expires)
+	}}
+	for _, n := range o.c.nodes.list() {
+		d, errs := n.pool.Reauthenticate(ctx, how)
+		done += d
+		for _, err := range errs {
+			failed = append(failed, o.c.public(err))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, reauthLimit)
+	defer cancel()
+	was, conn, err := o.c.hub.Reauthenticate(ctx, due, args)
+	switch {
+	case err != nil:
+		failed = append(failed, o.c.public(err))
+	case conn != nil:
+		conn.Renewed(was, as.Expires)
+		done++
+	}
+	return done, failed
+}
+
+// reauthenticateLane sends AUTH in a turn of its own, unless the connection has become another's by then.
+func reauthenticateLane(ctx context.Context, l *lane.Lane, opt lane.Options, args []any, until time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, reauthLimit)
+	defer cancel()
+	conn := l.Conn()
+	was := conn.Expires()
+	frame, err := l.DoAloneIf(ctx, args, opt, func() bool { return conn.Expires().Equal(was) })
+	if err == nil {
+		err = Reply{frame: frame}.Err()
+		if err != nil {
+			return &wire.Error{Op: "authenticate again at", Addr: conn.Addr(), Sent: true, Err: err}
+		}
+		conn.Renewed(was, until)
+	}
+	return err
+}
+
+// catchUp authenticates a lent connection again that the last renewal found busy. Its holder is
+// about to use it. A failure is left to the next renewal, which reports it.
+func (r *renewer) catchUp(ctx context.Context, l *lane.Lane) {
+	if r == nil {
+		return
+	}
+	if as := r.offered.Load(); as != nil && endsBefore(as.Expires)(l.Conn()) {
+		if reauthenticateLane(ctx, l, lane.Options{}, as.auth(), as.Expires) == nil {
+			r.mu.Lock()
+			r.count.renewed++
+			r.mu.Unlock()
+		}
+	}
+}
+
+// endsBefore tells the connections whose credentials end before until; zero: never.
+func endsBefore(until time.Time) func(*wire.Conn) bool {
+	return func(conn *wire.Conn) bool {
+		at := conn.Expires()
+		return !at.IsZero() && (until.IsZero() || at.Before(until))
+	}
+}
+
+func (o ownConnections) replaceExpired() {
+	for _, n := range o.c.nodes.list() {
+		n.pool.ReplaceExpired(time.Now())
+	}
+}
+
+// renewed reports what came of a renewal.
+func (c *Client) renewed(e Event) {
+	if fn := c.opt.OnEvent; fn != nil {
+		e.Addr = cmp.Or(e.Addr, c.opt.place())
+		fn(e)
+	}
+}
+
+// sentinelLinks are the connections to a set of sentinels.
+type sentinelLinks struct{ s *Sentinel }
+
+func (l sentinelLinks) earliest() (first time.Time) {
+	l.s.links.Each(func(conn discovery.Conn) {
+		if at := conn.(*wire.Conn).Expires(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	})
+	return first
+}
+
+func (l sentinelLinks) reauthenticate(ctx context.Context, as Credentials, pause func(context.Context)) (done int, failed []error) {
+	due := endsBefore(as.Expires)
+	l.s.links.Each(func(conn discovery.Conn) {
+		c := conn.(*wire.Conn)
+		was := c.Expires()
+		if !due(c) {
+			return
+		}
+		turn, cancel := context.WithTimeout(ctx, l.s.opt.Timeout)
+		defer cancel()
+		if err := l.s.links.Reauthenticate(turn, conn, as.auth()); err != nil {
+			failed = append(failed, &ConnError{Op: "authenticate again at sentinel", Addr: c.Addr(), Err: err})
+			return
+		}
+		c.Renewed(was, as.Expires)
+		done++
+		pause(ctx)
+	})
+	return done, failed
+}
+
+// replaceExpired closes links: the machine that uses them has them dialed again.
+func (l sentinelLinks) replaceExpired() {
+	l.s.links.Each(func(conn discovery.Conn) {
+		if at := conn.(*wire.Conn).Expires(); !at.IsZero() && !at.After(time.Now()) {
+			l.s.links.Renew(conn)
+		}
+	})
+}
+
+// renewed reports to the clients.
+func (s *Sentinel) renewed(e Event) {
+	s.mu.Lock()
+	clients := append([]*Client(nil), s.clients...)
+	if s.owner != nil {
+		clients = append(clients, s.owner)
+	}
+	s.mu.Unlock()
+	for _, c := range clients {
+		c.renewed(e)
+	}
+}
