@@ -21,6 +21,7 @@ type settings struct {
 	sampler  monitor.SamplerConfig
 	url      string // that sampler.Options are from; empty: none is said yet
 	urlAt    string // where the file has it, as errors begin
+	source   credentialsSource
 	listen   string // host:port of its pages; empty: none
 	instance string // how it calls itself in alerts
 	rules    []monitor.Rule
@@ -172,17 +173,18 @@ func parseConfig(top node) (settings, error) {
 // readSections reads all that a configuration may have on top but profiles.
 func (s *settings) readSections(top node, serve *serveSettings) error {
 	return top.fields(map[string]func(node) error{
-		"url":        urlText(&s.url, &s.urlAt),
-		"every":      lasting(&s.sampler.Every),
-		"list_every": s.readListEvery,
-		"list_limit": s.readListLimit,
-		"maxclients": whole64(&s.sampler.MaxClients, 1, mostCount),
-		"listen":     s.readListen,
-		"instance":   text(&s.instance),
-		"plan":       s.readPlan,
-		"rules":      s.readRules,
-		"tell":       s.readSinks,
-		"serve":      serve.readSection,
+		"url":         urlText(&s.url, &s.urlAt),
+		"credentials": readCredentials(&s.source),
+		"every":       lasting(&s.sampler.Every),
+		"list_every":  s.readListEvery,
+		"list_limit":  s.readListLimit,
+		"maxclients":  whole64(&s.sampler.MaxClients, 1, mostCount),
+		"listen":      s.readListen,
+		"instance":    text(&s.instance),
+		"plan":        s.readPlan,
+		"rules":       s.readRules,
+		"tell":        s.readSinks,
+		"serve":       serve.readSection,
 	})
 }
 
@@ -192,6 +194,9 @@ func (s *settings) lookAt(url, ofURL, ofRest string) (err error) {
 	s.url = url
 	if s.sampler.Options, err = respool.ParseURL(url); err != nil {
 		return fmt.Errorf("%s%s", ofURL, strings.TrimPrefix(err.Error(), "respool: "))
+	}
+	if err := s.source.addTo(&s.sampler.Options); err != nil {
+		return fmt.Errorf("%s%w", ofURL, err)
 	}
 	if s.sampler.ListEvery != respool.Never {
 		s.sampler.ListEvery = max(s.sampler.ListEvery, s.sampler.Every)

@@ -12,6 +12,8 @@ import (
 )
 
 type demoCmd struct {
+	credentialsFlag
+
 	URL            string        `help:"Run on this server instead of an embedded one. Its keys get a prefix of their own and are removed."`
 	Callers        int           `default:"2000" help:"Callers at a time."`
 	Duration       time.Duration `default:"3s" help:"How long each side works."`
@@ -67,7 +69,7 @@ func (d *demoCmd) Run(ctx context.Context) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	opt, j, server, err := d.server()
+	opt, j, server, err := d.server(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func (d *demoCmd) Run(ctx context.Context) error {
 }
 
 // server gives the server to work with and who counts its sockets.
-func (d *demoCmd) server() (respool.Options, judge, *embedded, error) {
+func (d *demoCmd) server(ctx context.Context) (respool.Options, judge, *embedded, error) {
 	if d.URL == "" {
 		e, err := startEmbedded()
 		if err != nil {
@@ -107,7 +109,12 @@ func (d *demoCmd) server() (respool.Options, judge, *embedded, error) {
 		opt, err := respool.ParseURL("redis://" + e.addr())
 		return opt, &listenerJudge{e: e}, e, err
 	}
-	opt, err := respool.ParseURL(d.URL)
+	opt, err := d.options(d.URL)
+	if err == nil && opt.Credentials != nil { // the side without a limit dials by itself
+		var c respool.Credentials
+		c, err = opt.Credentials(ctx)
+		opt.Username, opt.Password, opt.Credentials = c.Username, c.Password, nil
+	}
 	if err != nil {
 		return opt, nil, nil, err
 	}

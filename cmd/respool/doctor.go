@@ -12,6 +12,8 @@ import (
 )
 
 type doctorCmd struct {
+	credentialsFlag
+
 	URL        string        `arg:"" help:"The server, or the service whose primary is looked at: a URL with the keys of docs/options.md."`
 	For        time.Duration `default:"5s" help:"How far apart the two looks are."`
 	Maxclients int64         `help:"The server's limit, where it does not tell."`
@@ -57,7 +59,7 @@ func (d *doctorCmd) Run(ctx context.Context) error {
 	case d.Maxclients < 0:
 		return fmt.Errorf("--maxclients is %d: want 1 or more", d.Maxclients)
 	}
-	probe, err := openProbe(ctx, d.URL, "doctor", d.Maxclients, d.Large)
+	probe, err := d.probe(ctx, d.URL, "doctor", d.Maxclients, d.Large)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 )
 
 type drillCmd struct {
+	credentialsFlag
+
 	URL         string        `arg:"" help:"The service: redis+sentinel://s1:26379,s2:26379/name, with the keys of docs/options.md."`
 	How         string        `enum:"command,none" default:"command" help:"command: SENTINEL FAILOVER; none: watch while you bring it about yourself."`
 	Yes         bool          `help:"Trigger the failover without asking."`
@@ -44,7 +46,7 @@ Examples:
 }
 
 func (d *drillCmd) check() (respool.Options, error) {
-	opt, err := respool.ParseURL(d.URL)
+	opt, err := d.options(d.URL)
 	switch {
 	case err != nil:
 		return opt, err

@@ -17,6 +17,8 @@ import (
 )
 
 type killCmd struct {
+	credentialsFlag
+
 	URL string `arg:"" help:"The server, or the service whose primary is meant: a URL with the keys of docs/options.md."`
 	clientFilter
 	Yes  bool    `help:"Close them. Without it they are only shown."`
@@ -75,7 +77,7 @@ func (k *killCmd) Run(ctx context.Context) error {
 	case k.Max < 1:
 		return fmt.Errorf("--max is %d: want 1 or more", k.Max)
 	}
-	probe, err := openProbe(ctx, k.URL, "kill", 0, true)
+	probe, err := k.probe(ctx, k.URL, "kill", 0, true)
 	if err != nil {
 		return err
 	}

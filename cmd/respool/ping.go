@@ -11,6 +11,8 @@ import (
 )
 
 type pingCmd struct {
+	credentialsFlag
+
 	URL   string `arg:"" help:"Where: redis://, rediss:// or unix://, with the keys of docs/options.md."`
 	Count int    `default:"5" help:"How many round trips to measure."`
 	JSON  bool   `help:"Print one JSON object."`
@@ -40,7 +42,7 @@ func (p *pingCmd) Run(ctx context.Context) error {
 	if p.Count < 1 {
 		return fmt.Errorf("--count is %d: want 1 or more", p.Count)
 	}
-	opt, err := respool.ParseURL(p.URL)
+	opt, err := p.options(p.URL)
 	if err != nil {
 		return err
 	}

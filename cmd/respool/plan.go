@@ -32,6 +32,8 @@ func (s *share) UnmarshalText(text []byte) error {
 }
 
 type planCmd struct {
+	credentialsFlag
+
 	RPS      float64       `name:"rps" required:"" help:"Requests a second that one process serves, on average."`
 	Burst    float64       `default:"1" help:"The peak over the average."`
 	Mean     time.Duration `required:"" help:"How long a command holds a connection, on average."`
@@ -160,7 +162,7 @@ func (p *planCmd) fleet(ctx context.Context) (plan.Fleet, error) {
 		f.Reserve = plan.None
 	}
 	if p.From != "" {
-		limit, used, err := serverLimits(ctx, p.From)
+		limit, used, err := p.serverLimits(ctx, p.From)
 		if err != nil {
 			return f, err
 		}
@@ -175,8 +177,8 @@ func (p *planCmd) fleet(ctx context.Context) (plan.Fleet, error) {
 }
 
 // serverLimits asks a server for its limit and for what counts against it.
-func serverLimits(ctx context.Context, url string) (limit, used int, err error) {
-	opt, err := respool.ParseURL(url)
+func (f *credentialsFlag) serverLimits(ctx context.Context, url string) (limit, used int, err error) {
+	opt, err := f.options(url)
 	if err != nil {
 		return 0, 0, err
 	}

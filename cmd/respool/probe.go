@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// openProbe connects to what a URL names, or to the primary of the service that it names.
-func openProbe(ctx context.Context, url, purpose string, maxclients int64, large bool) (*monitor.Probe, error) {
-	opt, err := respool.ParseURL(url)
+// probe connects to what a URL names, or to the primary of the service that it names.
+func (f *credentialsFlag) probe(ctx context.Context, url, purpose string, maxclients int64, large bool) (*monitor.Probe, error) {
+	opt, err := f.options(url)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 )
 
 type serveCmd struct {
+	credentialsFlag
+
 	URL         string         `arg:"" optional:"" help:"The server, or the service with its sentinels. Without one and without a configuration: an embedded server."`
 	Config      string         `short:"c" type:"path" help:"The configuration, in YAML. What flags say wins."`
 	Profile     string         `help:"The profile of the configuration to use, such as production."`

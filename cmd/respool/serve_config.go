@@ -23,6 +23,7 @@ func (s *serveSettings) readSection(n node) error {
 	err := n.fields(map[string]func(node) error{
 		"listen":                  s.readListen,
 		"url":                     urlText(&s.url, &s.urlAt),
+		"credentials":             readCredentials(&s.source),
 		"max_clients":             whole(&g.MaxClients, 1, mostCount),
 		"max_clients_per_address": orNone(&g.MaxClientsPerAddress, whole(&g.MaxClientsPerAddress, 1, mostCount), "a whole number, or none"),
 		"admin_clients":           whole(&g.AdminClients, 1, mostCount),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 )
 
 // reload reads everything again, and goes over to it if all of it is right.
@@ -61,10 +62,11 @@ func (d *serving) change() error {
 
 // keepServer leaves the server as it is: connections and their bound are those of the URL.
 func (d *serving) keepServer(s *serveSettings) {
-	if s.embedded != d.settings.embedded || !s.embedded && s.watch.url != d.settings.watch.url {
-		d.log.Warn("the URL is not changed while clients are served: restart for that", "kept", place(&d.settings.watch.sampler.Options))
+	old := &d.settings.watch
+	if s.embedded != d.settings.embedded || !s.embedded && (s.watch.url != old.url || !reflect.DeepEqual(s.watch.source, old.source)) {
+		d.log.Warn("the URL is not changed while clients are served, nor where its credentials come from: restart for that", "kept", place(&old.sampler.Options))
 	}
-	s.embedded, s.watch.url = d.settings.embedded, d.settings.watch.url
+	s.embedded, s.watch.url, s.watch.source = d.settings.embedded, old.url, old.source
 	s.watch.sampler.Options = d.settings.watch.sampler.Options
 }
 

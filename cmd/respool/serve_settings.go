@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,9 +18,10 @@ type serveSettings struct {
 	gateway   gateway.Config
 	entrances []entrance
 	drain     time.Duration
-	url       string // of the serve section alone
-	urlAt     string // where the file has it, as errors begin
-	embedded  bool   // there is no URL: it brings a server
+	url       string            // of the serve section alone
+	urlAt     string            // where the file has it, as errors begin
+	source    credentialsSource // of that URL
+	embedded  bool              // there is no URL: it brings a server
 }
 
 // The defaults of respool serve. Its pages are beside those of a watch, so that
@@ -83,7 +85,9 @@ func parseServe(top node) (serveSettings, error) {
 		return s, err
 	}
 	if s.url != "" {
-		s.watch.url, s.watch.urlAt = s.url, s.urlAt
+		s.watch.url, s.watch.urlAt, s.watch.source = s.url, s.urlAt, s.source
+	} else if !s.source.none() {
+		return s, fmt.Errorf("%s: serve.credentials without serve.url: want both, or credentials beside url", top.file)
 	}
 	if s.watch.url == "" {
 		return s, nil
@@ -93,6 +97,13 @@ func parseServe(top node) (serveSettings, error) {
 
 // upstream settles which server it is. What the command line says wins.
 func (c *serveCmd) upstream(s *serveSettings) error {
+	source, err := c.source()
+	if err != nil {
+		return err
+	}
+	if c.URL != "" || c.URLFile != "" || !source.none() {
+		s.watch.source = source // those of the configuration are for its own URL
+	}
 	switch {
 	case c.URLFile != "":
 		url, err := readURL(c.URLFile)
@@ -102,8 +113,12 @@ func (c *serveCmd) upstream(s *serveSettings) error {
 		return s.watch.lookAt(url, "--url-file "+c.URLFile+": ", "")
 	case c.URL != "":
 		return s.watch.lookAt(c.URL, "", "")
+	case s.watch.url != "" && !source.none():
+		return s.watch.lookAt(s.watch.url, s.watch.urlAt, "")
 	case s.watch.url != "":
 		return nil
+	case !source.none():
+		return errors.New("--credentials without a URL: want both")
 	case c.Config != "":
 		return fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels (an embedded server, which forgets all, takes no configuration)", c.Config)
 	}

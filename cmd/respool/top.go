@@ -12,11 +12,12 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	"golang.org/x/term"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 type topCmd struct {
+	credentialsFlag
+
 	URL        string        `arg:"" help:"The server, or the service whose nodes are looked at: a URL with the keys of docs/options.md."`
 	Every      time.Duration `default:"2s" help:"The time between two looks at INFO."`
 	ListEvery  time.Duration `default:"5s" help:"The time between two looks at CLIENT LIST; never shorter than --every."`
@@ -70,7 +71,7 @@ func (t *topCmd) Validate() error {
 }
 
 func (t *topCmd) Run(ctx context.Context) error {
-	opt, err := respool.ParseURL(t.URL)
+	opt, err := t.options(t.URL)
 	if err != nil {
 		return err
 	}

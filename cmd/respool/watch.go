@@ -16,6 +16,8 @@ import (
 )
 
 type watchCmd struct {
+	credentialsFlag
+
 	URL     string `arg:"" optional:"" help:"The server, or the service with its sentinels, where there is no configuration."`
 	Config  string `short:"c" type:"path" help:"The configuration, in YAML."`
 	Profile string `help:"The profile of the configuration to use, such as production."`
@@ -68,13 +70,15 @@ func (w *watchCmd) read() (s settings, err error) {
 		return s, errors.New("a URL and a configuration: want one of them; the configuration has its own url")
 	case w.Config == "" && w.URL == "":
 		return s, errors.New("nothing to look at: want a URL, or a configuration with -c")
+	case w.Config != "" && w.Credentials != "":
+		return s, errors.New("--credentials and a configuration: want credentials in the configuration, beside url")
 	case w.Config == "" && w.Profile != "":
 		return s, errors.New("--profile without a configuration: want -c too")
 	case w.Config != "":
 		s, err = readConfig(w.Config, w.Profile)
 	default:
 		s = defaultSettings()
-		s.sampler.Options, err = respool.ParseURL(w.URL)
+		s.sampler.Options, err = w.options(w.URL)
 	}
 	if err != nil {
 		return s, err

@@ -14,6 +14,8 @@ import (
 )
 
 type whoCmd struct {
+	credentialsFlag
+
 	URL string   `arg:"" help:"The server, or the service whose primary is asked: a URL with the keys of docs/options.md."`
 	By  []string `default:"service" help:"What to group by: service, name, lib, addr, user, cmd, db; several with commas."`
 	clientFilter
@@ -69,7 +71,7 @@ func (w *whoCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--by: %w", err)
 	}
-	probe, err := openProbe(ctx, w.URL, "who", 0, true)
+	probe, err := w.probe(ctx, w.URL, "who", 0, true)
 	if err != nil {
 		return err
 	}
