@@ -397,6 +397,9 @@ func known(straight, through string) bool {
 		return true // Redis 8 leaves that out where there are none
 	case straight == "+OK\r\n" && through == "-ERR This instance has cluster support disabled\r\n":
 		return true // Valkey takes READONLY without a cluster
+	case strings.Contains(straight, "unknown command `") && strings.Contains(through, "unknown command '"),
+		strings.Contains(straight, "only (P)SUBSCRIBE") && strings.Contains(through, "only (P|S)SUBSCRIBE"):
+		return true // the words of 6.2
 	case strings.HasPrefix(straight, "-NOSUB "):
 		return true // Valkey 8 refuses UNSUBSCRIBE to those who have subscribed to nothing
 	case strings.Contains(straight, "unsubscribe\r\n") && strings.Contains(through, "unsubscribe\r\n"):

@@ -49,6 +49,12 @@ func TestAMessageIsDeliveredOncePerMatchingPattern(t *testing.T) {
 func TestShardChannelsAreApartFromChannels(t *testing.T) {
 	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
 		h := newHub(t, srv, setup{protocol: protocol})
+		if !srv.Has("SSUBSCRIBE") {
+			if _, err := h.Subscribe(testContext(t), Shard, []string{"s"}); !errors.Is(err, &resp.ServerError{Code: "ERR"}) {
+				t.Errorf("Subscribe where there are no shards: %v: want the server's error", err)
+			}
+			return
+		}
 		shard := mustSubscribe(t, h, Shard, "s", "t")
 		channel := mustSubscribe(t, h, Channel, "s")
 		srv.Do("PUBLISH", "s", "plain")
@@ -198,7 +204,7 @@ func TestNoNamesAreAnErrorAtOnce(t *testing.T) {
 func isNoPerm(err error) bool { return errors.Is(err, &resp.ServerError{Code: "NOPERM"}) }
 
 func TestARefusedChannelFailsItsOwnCallerAlone(t *testing.T) {
-	users := []string{"alice on >secret ~* &ok* +@all"}
+	users := []string{"alice on >secret ~* resetchannels &ok* +@all"}
 	eachProtocol(t, redistest.Config{Users: users}, func(t *testing.T, srv *redistest.Server, protocol int) {
 		h := newHub(t, srv, setup{protocol: protocol, user: "alice", password: "secret"})
 		kept := mustSubscribe(t, h, Channel, "ok")

@@ -162,6 +162,9 @@ func (set *SentinelSet) sentinelConfig(s *Server) string {
 // hurry shortens a sentinel's periods. While a primary is down a replica has to
 // have told of itself within five ping periods to be promoted, and is asked once a second.
 func hurry(s *Server) {
+	if !s.version.Since(7, 0) {
+		return // its periods are fixed
+	}
 	_, err := s.TryDo("SENTINEL", "DEBUG", "info-period", "300", "ping-period", "400", "publish-period", "300", "ask-period", "100",
 		"election-timeout", "2000", "slave-reconf-timeout", "2000", "min-link-reconnect-period", "300")
 	if err != nil {
