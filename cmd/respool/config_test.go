@@ -112,7 +112,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                                                 "is empty: want the keys url",
 		"every: 5s":                                                        "url is missing",
-		"url: redis://x\nevry: 5s":                                         ":2: evry: unknown key: want one of every, instance",
+		"url: redis://x\nevry: 5s":                                         ":2: evry: unknown key: want one of credentials, every, instance",
 		"url: redis://x\nevery: 5":                                         `:2: every: "5": want a time such as`,
 		"url: redis://x\nevery: 1ms":                                       "want 10ms or more",
 		"url: redis://x\nurl: redis://y":                                   ":2: url: the same key as in line 1",
