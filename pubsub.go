@@ -104,8 +104,8 @@ func (c *Client) publicSubscription(err error) error {
 }
 
 // Add subscribes to further channels, or patterns, as Subscribe does. On an
-// error those names that were not there before are not there afterwards. Of a
-// name that the client receives already it may bring what was on its way.
+// error those names that were not there before are not there afterwards.
+// Nothing arrives that was published before Add was called.
 func (s *Subscription) Add(ctx context.Context, names ...string) error {
 	return s.c.publicSubscription(s.sub.Add(ctx, names...))
 }

@@ -36,7 +36,7 @@ type Stats struct {
 	Leaks        uint64 // leaks suspected
 
 	Waits       uint64        // waits for a connection that did not end at once
-	WaitsInVain uint64        // those that ended without one
+	WaitsInVain uint64        // those that ended without one, except where the caller canceled its ctx
 	Waited      time.Duration // all waits together
 	LongestWait time.Duration
 

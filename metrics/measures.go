@@ -86,7 +86,7 @@ var measures = []measure{
 		one(func(s *respool.Stats) int64 { return total(s.Leaks) })},
 	{"respool.pool.waits", "{wait}", "Waits for a connection that did not end at once.", counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.Waits) })},
-	{"respool.pool.waits_in_vain", "{wait}", "Waits that ended without a connection, for whatever reason.", counter, "",
+	{"respool.pool.waits_in_vain", "{wait}", "Waits that ended without a connection, except those that their callers canceled.", counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.WaitsInVain) })},
 	{"respool.pool.refused", "{caller}", "Callers without a connection because the server refused their user, database or protocol.", counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.Refused) })},

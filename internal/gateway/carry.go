@@ -11,28 +11,23 @@ import (
 // carryLocked does what a step says.
 func (c *client) carryLocked(step *session.Step, r *round) {
 	switch step.Kind {
-	case session.Answer:
-		if step.Reset {
-			c.token, c.user = "", c.set.users[defaultUser]
-		}
-		c.releaseLocked(step.Release) // no message may come behind the reply that ends them
-		c.answerLocked(step.Reply, r)
-		c.out.setProto(c.session.Key().Proto)
-	case session.Close:
-		c.answerLocked(step.Reply, r)
-		c.closing = true
-		c.settleLocked()
-	case session.Unsubscribe:
-		if len(step.Topics) == 0 {
-			c.answerLocked(step.Reply, r)
+	case session.Answer, session.Close, session.Unsubscribe:
+		if len(leaving(step)) > 0 || c.g.gate.holds(step) {
+			step.Barrier = step.Barrier || step.Kind == session.Close
+			c.queueLocked(step)
 			return
 		}
-		c.unsubscribeLocked(step.Topics)
-		c.queueLocked(step)
+		c.settleStepLocked(step)
+		c.answerLocked(step.Reply, r)
+		c.out.setProto(c.session.Key().Proto)
+		if c.closing {
+			c.settleLocked()
+		}
 	case session.Pinned:
 		if c.queued > 0 || !c.postPinLocked(step, r) {
 			c.queueLocked(step)
 		}
+		c.leaveBlockedLocked()
 	case session.Share:
 		if c.queued > 0 || !c.postLocked(step, r) {
 			c.queueLocked(step)
@@ -52,6 +47,24 @@ func (c *client) carryLocked(step *session.Step, r *round) {
 	}
 }
 
+// settleStepLocked does what follows from a step that the gateway answers by itself, but for the answer.
+func (c *client) settleStepLocked(step *session.Step) {
+	if step.Reset {
+		c.token, c.user = "", c.set.users[defaultUser]
+	}
+	c.releaseLocked(step.Release)
+	c.closing = c.closing || step.Kind == session.Close
+}
+
+// leaving are the topics that a step takes from the client. No message of them may come behind its reply, and none be
+// missing before that.
+func leaving(step *session.Step) []session.Topic {
+	if step.Reset {
+		return step.Release.Topics
+	}
+	return step.Topics
+}
+
 // key says which connections the session's commands go out on.
 func (c *client) key(k session.Key) upstream.Key {
 	return upstream.Key{User: c.token, DB: k.DB, Proto: k.Proto}
@@ -61,6 +74,9 @@ func (c *client) key(k session.Key) upstream.Key {
 func (c *client) postLocked(step *session.Step, r *round) bool {
 	reads := step.Info != nil && step.Info.ReadOnly
 	key := c.key(step.Key)
+	if c.g.gate.holds(step) {
+		return false
+	}
 	l, opt := c.laneLocked(key, reads)
 	if l == nil {
 		return false
@@ -90,9 +106,6 @@ const sampleEvery = 64
 // laneLocked picks the lane for a command: the one that carries what the client has
 // posted, while there is any.
 func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Options) {
-	if c.g.paused.Load() {
-		return nil, lane.Options{}
-	}
 	if c.lanes == nil || key != c.lanesKey {
 		c.lanes, c.lanesKey = c.g.up.Lanes(key), key
 	}
@@ -111,7 +124,7 @@ func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Opti
 // postPinLocked puts a step on the session's own connection. Its replies come in their order
 // among the pushes there.
 func (c *client) postPinLocked(step *session.Step, r *round) bool {
-	if c.pin == nil {
+	if c.pin == nil || c.g.gate.holds(step) {
 		return false
 	}
 	tag, s := c.pushLocked(c.key(step.Key))
@@ -154,6 +167,7 @@ func (c *client) queueLocked(step *session.Step) {
 	s.reads = step.Info != nil && step.Info.ReadOnly
 	s.from, s.to = c.log.add(step.Raw)
 	s.at = time.Now().UnixNano()
+	s.level, s.behind = levelOf(step), c.g.gate.behind(step)
 	if step.Kind != session.Share {
 		s.step = &stepSlot{Step: *step}
 		if step.Barrier {

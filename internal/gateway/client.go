@@ -60,6 +60,7 @@ type client struct {
 	monitor  upstream.Held
 	blocked  *blocked                     // the blocking command under way
 	topics   map[string]*pubsub.Listening // by the token under which they were subscribed to
+	ticket   *ticket                      // of the subscription that is not confirmed yet
 	stopped  bool                         // its link does not read until resume
 	commands uint64
 	bytesIn  uint64
@@ -139,6 +140,22 @@ func (c *client) hangUpLocked() {
 	if c.blocked != nil && c.cancel != nil {
 		c.cancel()
 	}
+	c.leaveBlockedLocked()
+}
+
+// leaveBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
+// command that blocks.
+func (c *client) leaveBlockedLocked() {
+	if s := c.slots.front(); c.hungUp && s != nil && s.state == posted && s.step != nil && s.step.OnPin && blockOptions(&s.step.Step).Block != 0 {
+		c.abandonLocked()
+	}
+}
+
+// abandonLocked ends the connection within a command that is over because nobody waits for its reply. Like a server, it
+// writes nothing of it.
+func (c *client) abandonLocked() {
+	c.closing = true
+	c.out.end()
 }
 
 // consumeLocked takes requests until there are no more or the client has to wait,
@@ -218,6 +235,9 @@ func (c *client) takeLocked(req request.Request, r *round) {
 		}
 	}
 	step := c.nextLocked(req)
+	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
+		c.ticket = c.g.gate.enter(step.Topics)
+	}
 	if step.Kind == session.Share && c.queued == 0 && c.postLocked(&step, r) {
 		return
 	}
@@ -284,7 +304,6 @@ func (c *client) releaseLocked(rel session.Release) {
 		c.monitor.Destroy(rel.Reason)
 		c.monitor = nil
 	}
-	c.unsubscribeLocked(rel.Topics)
 }
 
 // left takes the end of the connection: everything that it held is given up.
@@ -295,6 +314,7 @@ func (c *client) left() {
 		return
 	}
 	c.gone = true
+	c.g.gate.leave(c.ticket)
 	if c.cancel != nil {
 		c.cancel()
 	}

@@ -44,7 +44,7 @@ type Gateway struct {
 	servers  sync.WaitGroup // of listeners, loops and the sweeper
 	buffered atomic.Int64
 	count    counters
-	paused   atomic.Bool
+	gate     gate
 
 	setting   sync.Mutex // held while settings are made and stored
 	version   string     // of the server; empty as long as it is not known
@@ -59,8 +59,6 @@ type Gateway struct {
 	past      past
 	closing   bool
 	empty     chan struct{} // closed when closing and the last client is gone
-	resumed   chan struct{} // closed at the end of a pause
-	pauseEnd  *time.Timer
 }
 
 // counters only rise.
@@ -90,6 +88,7 @@ func New(c *respool.Client, cfg Config) (*Gateway, error) {
 		listeners: map[net.Listener]struct{}{}, empty: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.gate.init()
 	if err := cfg.Check(); err != nil {
 		g.cancel()
 		return nil, err
@@ -200,7 +199,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		}
 	}
 	g.mu.Unlock()
-	g.Resume()
+	g.gate.close()
 	for _, c := range g.list() {
 		c.drain()
 	}
@@ -336,62 +335,15 @@ func (g *Gateway) forget(c *client) {
 	}
 }
 
-// Pause lets no command through until Resume, or for d at most. Those under way end.
-func (g *Gateway) Pause(d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closing {
-		return
-	}
-	if g.resumed == nil {
-		g.resumed = make(chan struct{})
-		g.paused.Store(true)
-	}
-	if g.pauseEnd != nil {
-		g.pauseEnd.Stop()
-	}
-	var end *time.Timer
-	end = time.AfterFunc(d, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.pauseEnd == end { // else another pause has begun meanwhile
-			g.resumeLocked()
-		}
-	})
-	g.pauseEnd = end
-}
+// Pause lets no command through to the server until Resume, or for d at most. Those in flight end. Pausing again
+// changes the time.
+func (g *Gateway) Pause(d time.Duration) { g.gate.pause(byConsole, pauseServer, d) }
 
-// Resume ends a pause.
-func (g *Gateway) Resume() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.resumeLocked()
-}
+// Resume ends a pause, and those of clients.
+func (g *Gateway) Resume() { g.gate.resume(byConsole) }
 
-func (g *Gateway) resumeLocked() {
-	if g.resumed != nil {
-		g.pauseEnd.Stop()
-		g.paused.Store(false)
-		close(g.resumed)
-		g.resumed = nil
-	}
-}
-
-// awaitResume waits for the end of a pause.
-func (g *Gateway) awaitResume(ctx context.Context) error {
-	g.mu.Lock()
-	resumed := g.resumed
-	g.mu.Unlock()
-	if resumed == nil {
-		return nil
-	}
-	select {
-	case <-resumed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// unixHost stands for the host of clients that come by a unix socket.
+const unixHost = "unix"
 
 // hostOf is what counts against MaxClientsPerAddress.
 func hostOf(addr string) string {
@@ -401,5 +353,5 @@ func hostOf(addr string) string {
 	if strings.HasPrefix(addr, "memory") {
 		return "memory"
 	}
-	return "unix"
+	return unixHost
 }

@@ -241,11 +241,7 @@ func TestWhatWasSentBeforeTheEndIsAnswered(t *testing.T) {
 		for i := range n {
 			p.want(fmt.Sprintf(":%d|", i+1))
 		}
-		if got := p.frame(); got[0] != '-' {
-			t.Errorf("a command that blocked for a client that has left gave %q", got)
-		}
-		p.want("+PONG|")
-		p.ends()
+		p.ends() // a server writes nothing of a command that blocked, nor of what stands behind it
 	})
 }
 

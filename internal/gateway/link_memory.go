@@ -24,6 +24,7 @@ type memoryLink struct {
 	full    bool // the client's output waits for room
 	stopped bool // it may not write before resume
 	closed  bool
+	own     bool          // the client's side has called Close
 	ready   chan struct{} // capacity 1: in or closed has changed
 	room    chan struct{} // capacity 1: stopped or closed has changed
 	r       round         // of Write
@@ -122,10 +123,16 @@ type memoryConn memoryLink
 func (m *memoryConn) Read(b []byte) (int, error) {
 	for {
 		past := m.readBy.wait()
-		if isClosed(past) {
+		m.mu.Lock()
+		switch {
+		case m.own:
+			m.mu.Unlock()
+			signal(m.ready) // for others
+			return 0, errClosed("read")
+		case isClosed(past):
+			m.mu.Unlock()
 			return 0, errPast("read")
 		}
-		m.mu.Lock()
 		if n := copy(b, m.in[m.at:]); n > 0 || len(b) == 0 {
 			m.at += n
 			left := len(m.in) > m.at
@@ -162,17 +169,20 @@ func (m *memoryConn) Read(b []byte) (int, error) {
 func (m *memoryConn) Write(b []byte) (int, error) {
 	for {
 		past := m.writeBy.wait()
-		if isClosed(past) {
+		if isClosed(past) && !m.closedHere() {
 			return 0, errPast("write")
 		}
 		m.writes.Lock()
 		m.mu.Lock()
-		stopped, closed := m.stopped, m.closed
+		stopped, closed, own := m.stopped, m.closed, m.own
 		m.mu.Unlock()
-		if closed {
+		if closed || own {
 			m.writes.Unlock()
 			signal(m.room)
-			return 0, &net.OpError{Op: "write", Net: "memory", Err: net.ErrClosed}
+			if own {
+				return 0, errClosed("write")
+			}
+			return 0, &net.OpError{Op: "write", Net: "memory", Err: io.ErrClosedPipe}
 		}
 		if !stopped {
 			break // with writes held
@@ -202,28 +212,48 @@ func errPast(op string) error {
 	return &net.OpError{Op: op, Net: "memory", Err: os.ErrDeadlineExceeded}
 }
 
-// Close ends the client.
+// errClosed is the error of using a connection after its own Close.
+func errClosed(op string) error {
+	return &net.OpError{Op: op, Net: "memory", Err: net.ErrClosed}
+}
+
+// closedHere reports whether the client's side has called Close.
+func (m *memoryConn) closedHere() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.own
+}
+
+// Close ends the client. Closing again is an error, as it is of a socket.
 func (m *memoryConn) Close() error {
+	m.mu.Lock()
+	again := m.own
+	m.own = true
+	m.mu.Unlock()
+	if again {
+		return errClosed("close")
+	}
 	m.c.out.close()
+	signal(m.ready) // where the gateway has closed it before
 	return nil
 }
 
 func (m *memoryConn) LocalAddr() net.Addr  { return memoryAddr{} }
 func (m *memoryConn) RemoteAddr() net.Addr { return memoryAddr{} }
 
-func (m *memoryConn) SetDeadline(t time.Time) error {
-	m.readBy.set(t)
-	m.writeBy.set(t)
-	return nil
-}
+func (m *memoryConn) SetDeadline(t time.Time) error { return m.setDeadlines(t, &m.readBy, &m.writeBy) }
 
-func (m *memoryConn) SetReadDeadline(t time.Time) error {
-	m.readBy.set(t)
-	return nil
-}
+func (m *memoryConn) SetReadDeadline(t time.Time) error { return m.setDeadlines(t, &m.readBy) }
 
-func (m *memoryConn) SetWriteDeadline(t time.Time) error {
-	m.writeBy.set(t)
+func (m *memoryConn) SetWriteDeadline(t time.Time) error { return m.setDeadlines(t, &m.writeBy) }
+
+func (m *memoryConn) setDeadlines(t time.Time, of ...*deadline) error {
+	if m.closedHere() {
+		return errClosed("set")
+	}
+	for _, d := range of {
+		d.set(t)
+	}
 	return nil
 }
 

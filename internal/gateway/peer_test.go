@@ -198,10 +198,15 @@ var ways = []string{"tcp", "unix", "tls", "memory"}
 // onEach runs a test over each kind of connection.
 func onEach(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *house, dial func() *peer)) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
+	onEachBefore(t, s, s.PlainAddr(), cfg, test)
+}
+
+// onEachBefore is onEach for a gateway that connects to addr, by which it reaches s.
+func onEachBefore(t *testing.T, s *redistest.Server, addr string, cfg gateway.Config, test func(t *testing.T, h *house, dial func() *peer)) {
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
 			s.Do("FLUSHALL")
-			h := open(t, "redis://"+s.PlainAddr()+"?max_connections=4", cfg)
+			h := open(t, "redis://"+addr+"?max_connections=4", cfg)
 			dial := h.dial
 			switch way {
 			case "unix":

@@ -35,10 +35,14 @@ func (t *task) registry(ctx context.Context) ([][]byte, error) {
 	case session.QueryUnblock:
 		return t.unblock(ctx, q)
 	case session.QueryPause:
-		g.Pause(q.For)
+		mode := pauseAll
+		if q.Writes {
+			mode = pauseWrites
+		}
+		g.gate.pause(byClient, mode, q.For)
 		reply = replyOK
 	case session.QueryUnpause:
-		g.Resume()
+		g.gate.resume(byClient)
 		reply = replyOK
 	}
 	return [][]byte{reply}, nil
@@ -92,7 +96,8 @@ func (c *client) matches(q *session.Query) bool {
 		q.Type != "" && q.Type != c.session.Type(),
 		q.User != "" && (q.User != c.session.Key().User || !c.session.Authenticated()),
 		q.Addr != "" && q.Addr != c.addr,
-		q.LocalAddr != "" && q.LocalAddr != c.laddr:
+		q.LocalAddr != "" && q.LocalAddr != c.laddr,
+		q.MinAge > 0 && time.Since(c.born) < q.MinAge:
 		return false
 	}
 	return true
@@ -147,7 +152,7 @@ func (c *client) appendInfo(dst []byte) []byte {
 	now := time.Now()
 	return c.session.AppendInfo(dst, session.Facts{
 		LocalAddr: c.laddr, FD: c.out.link.fd(), Age: now.Sub(c.born), Idle: now.Sub(c.lastAt),
-		Output: waiting, Blocked: c.blocked != nil,
+		Output: waiting, Blocked: c.blocked != nil, Unix: c.host == unixHost,
 	})
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,9 +10,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
-
-// errClosing is of commands that a shutdown ends, such as those that block.
-var errClosing = errors.New("the gateway is shutting down")
 
 var errPinLost = errors.New("the connection that was held for this client is lost")
 
@@ -34,8 +30,6 @@ func failureReply(err error) []byte {
 func (g *Gateway) public(err error) error {
 	var we *wire.Error
 	switch {
-	case errors.Is(err, context.Canceled) && g.isClosing():
-		return errClosing
 	case errors.As(err, &we):
 		return &respool.ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: we.Err}
 	case errors.Is(err, lane.ErrDraining), errors.Is(err, lane.ErrFull):

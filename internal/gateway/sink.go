@@ -166,6 +166,9 @@ func (c *client) writesBehindLocked(tag uint64) bool {
 // requeueLocked leaves a slot that was posted to the worker.
 func (c *client) requeueLocked(s *slot) {
 	s.state = queued
+	if s.level = sharedLevel(s.reads); s.step != nil {
+		s.level = levelOf(&s.step.Step)
+	}
 	c.queued++
 	c.kickLocked()
 }
@@ -200,6 +203,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 	if c.stopped && !c.pausedLocked() {
 		c.out.link.resume()
 	}
+	c.leaveBlockedLocked()
 }
 
 // flushLocked writes what there is, or has it written at the end of a batch.

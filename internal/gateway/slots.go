@@ -17,13 +17,15 @@ const (
 // slot is the place of a request in its client's order.
 type slot struct {
 	state  slotState
-	silent bool // nobody gets its reply
-	reads  bool // it may be sent again
-	want   int  // frames that are still to come
-	sent   int  // bytes of its reply that went out, or nowhere, before it was whole
+	silent bool      // nobody gets its reply
+	reads  bool      // it may be sent again
+	level  pauseMode // the mildest pause that holds it back, if it is queued
+	want   int       // frames that are still to come
+	sent   int       // bytes of its reply that went out, or nowhere, before it was whole
 
-	from, to uint64 // its bytes in the client's log, while it may have to be sent again
-	at       int64  // when it was posted, of a sample, or left to the worker; unix nanoseconds
+	from, to uint64  // its bytes in the client's log, while it may have to be sent again
+	at       int64   // when it was posted, of a sample, or left to the worker; unix nanoseconds
+	behind   *ticket // the subscription that it waits for before it is carried out, if it is queued
 	step     *stepSlot
 	reply    []byte
 }

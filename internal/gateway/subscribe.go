@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
@@ -33,11 +32,7 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 	c.out.holdPushes()
 	c.mu.Unlock()
 
-	names := map[session.TopicKind][]string{}
-	for _, topic := range t.step.Topics {
-		names[topic.Kind] = append(names[topic.Kind], topic.Name)
-	}
-	for kind, list := range names { // there is one kind
+	for kind, list := range byKind(t.step.Topics) { // there is one kind
 		if err := topics.Add(ctx, kinds[kind], list); err != nil {
 			if frame, ok := serverErrorFrame(err); ok {
 				return [][]byte{frame}, nil
@@ -48,23 +43,31 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 	return nil, nil
 }
 
-// unsubscribeLimit bounds the wait for the server's word that it sends no more.
-const unsubscribeLimit = time.Second
-
-// unsubscribe waits until the server counts the client's subscriptions no more, and gives the reply.
-func (t *task) unsubscribe(ctx context.Context) ([][]byte, error) {
+// answer takes from the client what its step ends, once all that the server has sent of that is delivered, and gives
+// the reply.
+func (t *task) answer(ctx context.Context) ([][]byte, error) {
 	c := t.c
 	c.mu.Lock()
 	all := slices.Collect(maps.Values(c.topics))
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, unsubscribeLimit)
-	defer cancel()
+	names := byKind(leaving(t.step))
 	for _, l := range all {
-		for _, topic := range t.step.Topics {
-			l.Settled(ctx, kinds[topic.Kind], topic.Name)
+		for kind, list := range names {
+			l.Leave(ctx, kinds[kind], list...)
 		}
 	}
+	if len(t.step.Reply) == 0 {
+		return nil, nil
+	}
 	return [][]byte{t.step.Reply}, nil
+}
+
+func byKind(topics []session.Topic) map[session.TopicKind][]string {
+	names := map[session.TopicKind][]string{}
+	for _, topic := range topics {
+		names[topic.Kind] = append(names[topic.Kind], topic.Name)
+	}
+	return names
 }
 
 // confirmLocked sends the reply that announces messages, and then those that were kept back for it.
@@ -72,14 +75,6 @@ func (c *client) confirmLocked(s *slot) {
 	c.out.append(s.reply, false)
 	s.reply = nil
 	c.out.release()
-}
-
-func (c *client) unsubscribeLocked(topics []session.Topic) {
-	for _, l := range c.topics {
-		for _, topic := range topics {
-			l.Remove(kinds[topic.Kind], topic.Name)
-		}
-	}
 }
 
 // Deliver takes a message from the hub.

@@ -44,9 +44,15 @@ type task struct {
 	n     int
 	reads bool
 
+	at     time.Time // when it was left to the worker
+	behind *ticket   // the subscription that it must not overtake
+	level  pauseMode // the mildest pause that holds it back
+
 	token string // of the user that a password has proven
 	user  *user
 	close bool // the client asked for its own end
+
+	abandoned bool // it was ended since nobody waits for its reply
 }
 
 func (c *client) workLocked(s *slot) {
@@ -54,7 +60,7 @@ func (c *client) workLocked(s *slot) {
 	s.state = running
 	queuedAt := s.at
 	t := &task{c: c, key: c.slotKey, raw: bytes.Clone(c.log.bytes(s.from, s.to)), n: s.want, reads: s.reads,
-		token: c.token, user: c.user}
+		token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		t.step = &s.step.Step
 	}
@@ -67,6 +73,7 @@ func (c *client) workLocked(s *slot) {
 		err = c.g.public(err)
 	}
 	c.mu.Lock()
+	t.abandoned = err != nil && ctx.Err() != nil
 	c.finishLocked(t, tag, frames, err)
 	c.repostLocked()
 	c.advanceLocked(nil)
@@ -79,6 +86,9 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		if err == nil && t.step.Kind == session.Identify && len(frames) == 0 {
 			c.token, c.user = t.token, t.user
 		}
+		if !t.step.NeedsDone() {
+			c.settleStepLocked(t.step)
+		}
 		out := c.session.Done(t.step, frames, err)
 		c.followLocked(out)
 		c.closing = c.closing || t.close
@@ -88,12 +98,20 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		if s != nil && t.announces() {
 			c.confirmLocked(s)
 		}
+		if t.step.Kind == session.Subscribe {
+			c.g.gate.leave(c.ticket)
+			c.ticket = nil
+		}
 	} else if s != nil && !s.silent {
 		if err != nil {
 			s.reply = failureReply(err)
 		} else {
 			s.reply = frames[0]
 		}
+	}
+	if t.abandoned && !c.gone {
+		c.abandonLocked()
+		return
 	}
 	if s != nil {
 		c.fillLocked(s, s.reply)
@@ -126,6 +144,9 @@ func (c *client) repostLocked() {
 		if s.state != queued {
 			continue
 		}
+		if s.behind != nil && !isClosed(s.behind.passed) || c.g.gate.shut.Load() && c.g.gate.paused(s.level) != nil {
+			break
+		}
 		l, opt := c.laneLocked(c.slotKey, s.reads)
 		if l == nil || l.Post(c.log.bytes(s.from, s.to), 1, c, tag, opt) != nil {
 			break
@@ -141,10 +162,8 @@ func (c *client) repostLocked() {
 
 // run carries the task out, without the client's lock.
 func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
-	if t.step == nil || t.step.Kind.Upstream() {
-		if err := t.c.awaitResume(ctx); err != nil {
-			return nil, err
-		}
+	if err := t.awaitGate(ctx); err != nil {
+		return nil, err
 	}
 	up := t.c.g.up
 	if t.step == nil {
@@ -166,8 +185,8 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 		return t.monitor(ctx)
 	case session.Subscribe:
 		return t.subscribe(ctx)
-	case session.Unsubscribe:
-		return t.unsubscribe(ctx)
+	case session.Answer, session.Close, session.Unsubscribe:
+		return t.answer(ctx)
 	case session.Identify:
 		return t.identify(ctx, pin)
 	case session.Registry:
@@ -176,16 +195,6 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 		return t.console(ctx)
 	}
 	panic("gateway: no way to carry out " + t.step.Kind.String())
-}
-
-// awaitResume waits for the end of a pause, if there is one.
-func (c *client) awaitResume(ctx context.Context) error {
-	if !c.g.paused.Load() {
-		return nil
-	}
-	c.setWaits("paused")
-	defer c.setWaits("")
-	return c.g.awaitResume(ctx)
 }
 
 // acquire waits for a connection that the client has for itself.

@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -143,10 +144,15 @@ func (p *Pool) waitEndedLocked(w *waiter, err error) {
 	took := time.Since(w.began)
 	p.statistic.waited += took
 	p.statistic.longestWait = max(p.statistic.longestWait, took)
-	if err != nil {
+	p.countVainLocked(err)
+	p.emitLocked(Event{Kind: WaitEnded, Class: w.want.String(), Duration: took, Err: err})
+}
+
+// countVainLocked counts a wait that has ended with an error, unless its own caller has given it up.
+func (p *Pool) countVainLocked(err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		p.statistic.waitsInVain++
 	}
-	p.emitLocked(Event{Kind: WaitEnded, Class: w.want.String(), Duration: took, Err: err})
 }
 
 func (p *Pool) failWaitersLocked(err error) {
@@ -252,7 +258,7 @@ func (p *Pool) await(ctx context.Context, w *waiter) (g grant) {
 	} else if g = <-w.ch; g.err == nil { // granted in the same moment
 		p.giveBackLocked(g.conn, w.want)
 		g = grant{err: p.ctxError(ctx)}
-		p.statistic.waitsInVain++
+		p.countVainLocked(g.err)
 	}
 	p.serveLocked() // it may have been what the others waited behind
 	return g

@@ -21,7 +21,7 @@ type Listener interface {
 }
 
 // Listening is what one Listener is subscribed to, of all kinds. Its methods are
-// safe for concurrent use, but that one Add has to end before the next begins.
+// safe for concurrent use, but that one Add or Leave has to end before the next begins.
 type Listening struct {
 	hub *Hub
 	l   Listener
@@ -60,10 +60,11 @@ func (s *Listening) Add(ctx context.Context, kind Kind, names []string) error {
 	return h.add(ctx, sub, names)
 }
 
-// Remove ends the subscription to names; others are ignored. It does not block, and
-// nothing of them is delivered once it has returned.
-func (s *Listening) Remove(kind Kind, names ...string) {
+// Leave ends the subscription to names once all that the server has sent of them before is delivered; others are
+// ignored. When ctx ends it does so at once. Nothing of them is delivered after it has returned.
+func (s *Listening) Leave(ctx context.Context, kind Kind, names ...string) {
 	h := s.hub
+	l := &leave{done: make(chan struct{})}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	sub := s.subs[kind]
@@ -72,35 +73,25 @@ func (s *Listening) Remove(kind Kind, names ...string) {
 	}
 	for _, name := range names {
 		if m := sub.members[name]; m != nil {
+			h.partLocked(m, l)
+		}
+	}
+	if l.pending > 0 {
+		h.mu.Unlock()
+		select {
+		case <-l.done:
+		case <-ctx.Done():
+		}
+		h.mu.Lock()
+	}
+	for _, name := range names {
+		if m := sub.members[name]; m != nil && m.leave == l {
 			h.leaveLocked(m)
 		}
 	}
-	if len(sub.members) == 0 {
+	if len(sub.members) == 0 && !sub.ended {
 		h.endLocked(sub, ErrClosed, true)
 		s.subs[kind] = nil
-	}
-}
-
-// Settled waits until the server sends nothing of names any more, but for those that somebody
-// wants, or until ctx ends.
-func (s *Listening) Settled(ctx context.Context, kind Kind, names ...string) {
-	h := s.hub
-	var wait []chan struct{}
-	h.mu.Lock()
-	for _, name := range names {
-		if t := h.topics[kind][name]; t != nil && len(t.members) == 0 && t.state != off {
-			ch := make(chan struct{})
-			t.settled = append(t.settled, ch)
-			wait = append(wait, ch)
-		}
-	}
-	h.mu.Unlock()
-	for _, ch := range wait {
-		select {
-		case <-ch:
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
@@ -121,6 +112,9 @@ func (s *Listening) Close() {
 // listener the one topic, of others the subscription.
 func (h *Hub) refusedAgainLocked(t *topic, err error) {
 	for _, m := range slices.Clone(t.members) {
+		if m.at < 0 {
+			continue // with another one of its subscription
+		}
 		if l := m.sub.listener; l != nil {
 			h.leaveLocked(m)
 			l.Refused(t.kind, t.name, err)

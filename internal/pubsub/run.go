@@ -211,9 +211,9 @@ func (h *Hub) lose(s *session) ending {
 	for _, topics := range h.topics {
 		for name, t := range topics {
 			t.dirty = false
+			t.askAgain()
 			h.loseLocked(t)
-			if len(t.members) == 0 {
-				t.unwanted()
+			if t.staying == 0 {
 				delete(topics, name)
 			}
 		}

@@ -70,19 +70,21 @@ func (h *Hub) commandsLocked(s *session) []byte {
 	h.dirty = nil
 	for _, t := range dirty {
 		t.dirty = false
-		wanted := len(t.members) > 0
+		if t.flight {
+			continue // the answer brings it here again
+		}
 		v := subscribe
 		switch {
-		case t.state == off && wanted:
-			t.state = subscribing
-		case t.state == on && !wanted:
-			t.state, v = unsubscribing, unsubscribe
-		case t.state == off:
+		case t.staying > 0 && t.on && len(t.waiting) == 0:
+			continue // as it should be
+		case t.staying > 0:
+		case t.on:
+			v = unsubscribe
+		default:
 			delete(h.topics[t.kind], t.name)
 			continue
-		default:
-			continue // as it should be, or the answer brings it here again
 		}
+		t.send()
 		if t.alone {
 			out = s.append(out, v, t.kind, []*topic{t})
 			continue
@@ -236,13 +238,14 @@ func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
 		return unexpected(string(p.text[0]))
 	}
 	t := h.topics[k][string(p.text[1])]
-	if t == nil || len(t.members) == 0 {
-		return nil // left meanwhile
+	if t == nil {
+		return nil // all have left
 	}
 	channel, payload := p.text[want-2], p.text[want-1]
 	var msg *Message // for those who keep it
 	for _, m := range t.members {
 		switch l := m.sub.listener; {
+		case !m.live: // it comes later
 		case l != nil:
 			l.Deliver(k, t.name, channel, payload)
 		case msg == nil:
@@ -279,18 +282,14 @@ func (h *Hub) answerLocked(s *session, v verb, k Kind, p *parts) error {
 	if req.acked++; req.acked == len(req.topics) {
 		s.pop()
 	}
-	if v == subscribe {
-		h.confirmedLocked(t)
-	} else {
-		h.endedLocked(t)
-	}
+	h.changedLocked(t, v == subscribe)
 	return nil
 }
 
 // movedLocked notes that the server ended a shard channel by itself, since
 // its slot has moved.
 func (h *Hub) movedLocked(t *topic) {
-	if t == nil || t.state != on {
+	if t == nil || !t.on {
 		return
 	}
 	h.losses++
@@ -314,12 +313,13 @@ func (h *Hub) errorLocked(s *session, err error) error {
 	case req.verb == unsubscribe:
 		// What it still sends has no members; a new subscription works as ever.
 		for _, t := range req.topics {
-			h.endedLocked(t)
+			h.changedLocked(t, false)
 		}
 	case len(req.topics) > 1:
 		// One of them may be to blame for all: ask for each by itself.
 		for _, t := range req.topics {
-			t.state, t.alone = off, true
+			t.alone = true
+			t.askAgain()
 			h.touchLocked(t)
 		}
 	default:

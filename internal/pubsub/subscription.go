@@ -37,8 +37,7 @@ func newSubscription(h *Hub, kind Kind) *Subscription {
 
 // Add subscribes to names as well and waits until the server has confirmed
 // each, as Hub.Subscribe does. On an error those of names that were not there
-// before are not there afterwards. Of a name that others have already it may
-// bring what was on its way at that moment.
+// before are not there afterwards. Nothing arrives that was published before Add was called.
 func (s *Subscription) Add(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return ErrNoNames

@@ -15,6 +15,7 @@ type Facts struct {
 	Age, Idle time.Duration // since the client connected, since its last request
 	Output    int           // bytes that wait to be sent to the client
 	Blocked   bool          // a blocking command is under way
+	Unix      bool          // it has connected to a unix socket
 }
 
 // AppendInfo appends the session's line of CLIENT LIST, with its line break. What only a
@@ -31,16 +32,12 @@ func (s *Session) AppendInfo(dst []byte, f Facts) []byte {
 	if s.pins&pinTracking != 0 {
 		redirect = 0
 	}
-	flags := s.flags()
-	if f.Blocked {
-		flags = strings.TrimPrefix(flags, "N") + "b"
-	}
 	last := "NULL"
 	if s.last != nil {
 		last = fullName(s.last)
 	}
 	dst = fmt.Appendf(dst, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d",
-		s.id, s.addr, f.LocalAddr, f.FD, s.name, int64(f.Age/time.Second), int64(f.Idle/time.Second), flags, s.key.DB)
+		s.id, s.addr, f.LocalAddr, f.FD, s.name, int64(f.Age/time.Second), int64(f.Idle/time.Second), s.flags(f), s.key.DB)
 	dst = fmt.Appendf(dst, " sub=%d psub=%d ssub=%d multi=%d qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=%d rbs=0 rbp=0 obl=%d",
 		channels, patterns, shards, queued, memory, f.Output)
 	dst = fmt.Appendf(dst, " oll=0 omem=0 tot-mem=%d events=r cmd=%s user=%s redir=%d resp=%d",
@@ -62,24 +59,27 @@ func (s *Session) Text(lines []byte) []byte {
 }
 
 // flags are as in CLIENT LIST.
-func (s *Session) flags() string {
+func (s *Session) flags(f Facts) string {
 	channels, patterns, shards := s.Subscriptions()
 	var b strings.Builder
-	for _, f := range []struct {
+	for _, flag := range []struct {
 		set  bool
 		char byte
 	}{
 		{s.monitor, 'O'},
 		{channels+patterns+shards > 0, 'P'},
 		{s.multi.open, 'x'},
-		{s.watchLost, 'd'},
+		{f.Blocked, 'b'},
 		{s.pins&pinTracking != 0, 't'},
+		{s.pins&pinTracking != 0 && s.broadcast, 'B'},
+		{s.watchLost, 'd'},
+		{f.Unix, 'U'},
 		{s.readOnly, 'r'},
 		{s.noEvict, 'e'},
 		{s.noTouch, 'T'},
 	} {
-		if f.set {
-			b.WriteByte(f.char)
+		if flag.set {
+			b.WriteByte(flag.char)
 		}
 	}
 	if b.Len() == 0 {

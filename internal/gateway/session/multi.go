@@ -24,6 +24,8 @@ type transaction struct {
 	selects  int  // SELECTs among the commands
 	restored bool // the last command is a SELECT of the lane's own db
 	route    []byte
+
+	writes, publishes bool // one of the commands does, or may
 }
 
 // ownCommand is one that the session looks at again when EXEC has run: a SELECT, or one that
@@ -88,6 +90,8 @@ func (s *Session) enqueue(r request) Step {
 	}
 	t.raw = append(t.raw, raw...)
 	t.n++
+	t.writes = t.writes || !own && writes(r.info)
+	t.publishes = t.publishes || publishers[r.info]
 	if i, ok := command.FirstKeyBytes(r.info, r.args); ok && t.route == nil && i < len(r.args) {
 		t.route = bytes.Clone(r.args[i])
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -58,6 +59,9 @@ func (s *Session) pinnedDone(step *Step, frames [][]byte) Outcome {
 	out := Outcome{Reply: frames[0]}
 	if !isError(frames[0]) {
 		s.pins |= step.pin
+		if step.pin == pinTracking {
+			s.broadcast = step.broadcast
+		}
 	} else if step.Kind == Pin {
 		out.Release = Release{Conn: Clean, Reason: step.Reason + " was refused"}
 	}
@@ -138,7 +142,9 @@ func (s *Session) clientTracking(r request) Step {
 				return failure("respool: CLIENT TRACKING with REDIRECT is not possible through the gateway: use RESP3")
 			}
 		}
-		return s.pinned(r, pinTracking)
+		step := s.pinned(r, pinTracking)
+		step.broadcast = slices.ContainsFunc(r.args[3:], func(option []byte) bool { return equalFold(option, "bcast") })
+		return step
 	case !equalFold(r.args[2], "off"):
 		return failure("syntax error")
 	case s.pins&pinTracking != 0:

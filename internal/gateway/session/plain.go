@@ -32,7 +32,7 @@ func (s *Session) echo(r request) Step {
 }
 
 func (s *Session) quit(request) Step {
-	return Step{Kind: Close, Reply: replyOK}
+	return Step{Kind: Close, Reply: replyOK, Topics: s.allTopics()}
 }
 
 // reset makes the session a new one, apart from what CLIENT SETINFO told.

@@ -39,6 +39,8 @@ type Query struct {
 	User      string
 	Addr      string
 	LocalAddr string
+	// MinAge is how long ago the sessions have connected, at least: what CLIENT KILL calls MAXAGE.
+	MinAge time.Duration
 	// SkipMe leaves the asking session out of Kill.
 	SkipMe bool
 	// One is the old form of CLIENT KILL, which names an address alone.
@@ -88,16 +90,29 @@ func (s *Session) clientKill(r request) Step {
 	}
 	q := Query{Op: QueryKill, SkipMe: true}
 	options := r.args[2:]
-	if len(options)%2 != 0 {
-		return failure("syntax error")
-	}
-	for ; len(options) > 0; options = options[2:] {
+	for len(options) > 0 {
+		if len(options) == 1 {
+			return failure("syntax error")
+		}
 		if text := q.filter(options[0], options[1]); text != "" {
 			return failure(text)
+		}
+		more := equalFold(options[0], "id")
+		for options = options[2:]; more && len(options) > 0; options = options[1:] {
+			id, ok := parseInt(options[0])
+			if !ok {
+				break
+			}
+			if id < 1 {
+				return failure(badClientID)
+			}
+			q.IDs = append(q.IDs, id)
 		}
 	}
 	return registry(q)
 }
+
+const badClientID = "client-id should be greater than 0"
 
 // filter takes one filter of CLIENT KILL; text is the error, if there is one.
 func (q *Query) filter(name, value []byte) (text string) {
@@ -105,9 +120,18 @@ func (q *Query) filter(name, value []byte) (text string) {
 	case equalFold(name, "id"):
 		id, ok := parseInt(value)
 		if !ok || id < 1 {
-			return "client-id should be greater than 0"
+			return badClientID
 		}
 		q.IDs = []int64{id}
+	case equalFold(name, "maxage"):
+		seconds, ok := parseInt(value)
+		switch {
+		case !ok:
+			return "maxage is not an integer or out of range"
+		case seconds < 1:
+			return "maxage should be greater than 0"
+		}
+		q.MinAge = time.Duration(min(seconds, math.MaxInt64/int64(time.Second))) * time.Second
 	case equalFold(name, "type"):
 		q.Type, text = parseType(value)
 	case equalFold(name, "addr"):

@@ -128,6 +128,8 @@ var (
 	infoExec   = command.Lookup("EXEC")
 	infoSelect = command.Lookup("SELECT")
 	infoClient = command.Lookup("CLIENT")
+	// It writes what it has counted.
+	infoPFCount = command.Lookup("PFCOUNT")
 
 	infoConfigGet = command.LookupSub("CONFIG", "GET")
 
@@ -140,6 +142,8 @@ var (
 	spread = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO",
 		"DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "PFCOUNT")
 	notKeyspace = infos("WATCH", "SSUBSCRIBE", "SUNSUBSCRIBE")
+	// publishers may publish to channels. The scripts that only read are not let do that by servers.
+	publishers = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "FCALL")
 )
 
 func infos(names ...string) map[*command.Info]bool {

@@ -77,6 +77,7 @@ type Session struct {
 	pins      pins
 	tainted   bool // the dedicated conn differs from a new one by more than WATCH
 	watchLost bool // watched keys were forgotten: the next EXEC must fail
+	broadcast bool // CLIENT TRACKING was asked for with BCAST
 	monitor   bool
 	ended     bool
 
@@ -151,7 +152,7 @@ func (s *Session) Authenticated() bool { return s.authed }
 // String describes the session for logs. It holds no secret and no data.
 func (s *Session) String() string {
 	return fmt.Sprintf("session %d of %s: user %q, db %d, RESP%d, flags %s",
-		s.id, s.addr, s.key.User, s.key.DB, s.key.Proto, s.flags())
+		s.id, s.addr, s.key.User, s.key.DB, s.key.Proto, s.flags(Facts{}))
 }
 
 // request is one request on its way through the session.

@@ -19,7 +19,7 @@ func TestASessionTellsWhoItIs(t *testing.T) {
 	if text := string(s.Text([]byte("a\n"))); text != "=6\r\ntxt:a\n\r\n" {
 		t.Errorf("%q", text)
 	}
-	const want = "id=7 addr=10.0.0.1:5000 laddr= fd=0 name=me age=60 idle=0 flags=rb db=0"
+	const want = "id=7 addr=10.0.0.1:5000 laddr= fd=0 name=me age=60 idle=0 flags=br db=0"
 	if got := string(line[:len(want)]); got != want {
 		t.Error(got)
 	}

@@ -99,7 +99,7 @@ type Step struct {
 	Reply []byte
 	// Reason says in a word or two why the conn is pinned or the command refused.
 	Reason string
-	// Topics are what Subscribe and Unsubscribe change: new ones, or those that the client had.
+	// Topics are what Subscribe, Unsubscribe and Close change: new ones, or those that the client had.
 	Topics []Topic
 	// Credentials are what Identify verifies.
 	Credentials *Credentials
@@ -107,8 +107,8 @@ type Step struct {
 	Query *Query
 	// Reset is whether the client is a new one from this step on, and nobody's user.
 	Reset bool
-	// Release is what the session no longer needs, once the step is answered. Of steps
-	// that go upstream, Done tells it.
+	// Release is what the session no longer needs, once the step is answered. Its Topics are taken from the
+	// client before that. Of steps that go upstream, Done tells it.
 	Release Release
 
 	after  func(*Session, *Step, [][]byte) Outcome
@@ -118,6 +118,8 @@ type Step struct {
 	hello  *hello
 	queued *transaction
 	pin    pins
+
+	broadcast bool // of CLIENT TRACKING
 }
 
 // NeedsDone is whether the gateway has to call Done with what came of the step.
@@ -127,6 +129,29 @@ func (st *Step) NeedsDone() bool {
 		return false
 	}
 	return true
+}
+
+// Writes is whether what goes to a server may change data or publish: what CLIENT PAUSE WRITE holds back.
+func (st *Step) Writes() bool {
+	switch {
+	case !st.Kind.Upstream():
+		return false
+	case st.queued != nil:
+		return st.queued.writes
+	}
+	return writes(st.Info)
+}
+
+func writes(info *command.Info) bool {
+	return info == nil || info.Write || publishers[info] || info == infoPFCount
+}
+
+// Publishes is whether what goes to a server may publish to channels.
+func (st *Step) Publishes() bool {
+	if st.queued != nil {
+		return st.queued.publishes
+	}
+	return st.Kind.Upstream() && publishers[st.Info]
 }
 
 // String describes the step for logs, without data.

@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+// gate holds commands back: during a pause, and those that may publish behind the subscriptions that came
+// before them. While it holds nothing back it costs one look at shut.
+type gate struct {
+	shut atomic.Bool // some commands are held back
+
+	mu      sync.Mutex
+	pauses  [pausers]pause
+	changed chan struct{} // closed when a pause ends
+	pending []*ticket     // of subscriptions, in the order in which they came
+	open    bool          // nothing is paused any more
+}
+
+// pauser is who pauses. A pause of one neither ends nor changes that of another.
+type pauser uint8
+
+const (
+	byConsole pauser = iota // RESPOOL PAUSE
+	byClient                // CLIENT PAUSE
+	pausers
+)
+
+// pauseMode says what a pause holds back. Each holds back what the modes before it do.
+type pauseMode uint8
+
+const (
+	pauseNothing pauseMode = iota
+	pauseWrites            // what may change data, or publish
+	pauseServer            // all that goes to the server
+	pauseAll               // all but what ends a pause
+	pauseNever             // of a command: no pause holds it back
+)
+
+type pause struct {
+	mode  pauseMode
+	end   time.Time
+	timer *time.Timer
+}
+
+// longestHold bounds a pause; what is longer lasts forever as well.
+const longestHold = 100 * 365 * 24 * time.Hour
+
+func (g *gate) init() { g.changed = make(chan struct{}) }
+
+// pause begins a pause. As at a server, one by a client makes another one by a client longer or stricter, and
+// neither shorter nor milder. The console's is what it said last.
+func (g *gate) pause(by pauser, mode pauseMode, d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open {
+		return
+	}
+	d = min(d, longestHold)
+	p := &g.pauses[by]
+	end := time.Now().Add(d)
+	if by == byClient && p.mode != pauseNothing {
+		mode = max(mode, p.mode)
+		if end.Before(p.end) {
+			end, d = p.end, time.Until(p.end)
+		}
+	}
+	g.endLocked(p)
+	p.mode, p.end = mode, end
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if p.timer == timer { // else another pause has begun meanwhile
+			g.endLocked(p)
+		}
+	})
+	p.timer = timer
+	g.shut.Store(true)
+}
+
+// resume ends the pause of a client, or all.
+func (g *gate) resume(by pauser) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.pauses {
+		if by == byConsole || by == pauser(i) {
+			g.endLocked(&g.pauses[i])
+		}
+	}
+}
+
+// close ends all pauses, for good.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.open = true
+	g.mu.Unlock()
+	g.resume(byConsole)
+}
+
+func (g *gate) endLocked(p *pause) {
+	if p.timer == nil {
+		return
+	}
+	p.timer.Stop()
+	*p = pause{}
+	close(g.changed)
+	g.changed = make(chan struct{})
+	g.settleLocked()
+}
+
+func (g *gate) settleLocked() {
+	paused := slices.ContainsFunc(g.pauses[:], func(p pause) bool { return p.mode != pauseNothing })
+	g.shut.Store(paused || len(g.pending) > 0)
+}
+
+// paused gives a channel that is closed at the end of a pause that holds a command back, nil if there is none.
+func (g *gate) paused(level pauseMode) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.pauses {
+		if g.pauses[i].mode >= level {
+			return g.changed
+		}
+	}
+	return nil
+}
+
+// awaitResume waits until no pause holds a command back.
+func (g *gate) awaitResume(ctx context.Context, level pauseMode) error {
+	for {
+		changed := g.paused(level)
+		if changed == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// ticket is a subscription that the server has not confirmed yet.
+type ticket struct {
+	keyspace bool // what it subscribes to may be notifications of changed keys
+	over     bool
+	passed   chan struct{} // closed when it and all before it are over
+}
+
+// enter notes a subscription that has come.
+func (g *gate) enter(topics []session.Topic) *ticket {
+	t := &ticket{keyspace: slices.ContainsFunc(topics, notifies), passed: make(chan struct{})}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pending = append(g.pending, t)
+	g.shut.Store(true)
+	return t
+}
+
+// leave notes that it is confirmed, or has failed. Leaving again, and without a ticket, is fine.
+func (g *gate) leave(t *ticket) {
+	if t == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t.over = true
+	for len(g.pending) > 0 && g.pending[0].over {
+		close(g.pending[0].passed)
+		g.pending[0] = nil
+		g.pending = g.pending[1:]
+	}
+	g.settleLocked()
+}
+
+// behind gives the last subscription that a step must not overtake, nil if there is none.
+func (g *gate) behind(step *session.Step) *ticket {
+	if !g.shut.Load() {
+		return nil
+	}
+	publishes, writes := step.Publishes(), step.Writes()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range slices.Backward(g.pending) {
+		if publishes || writes && t.keyspace {
+			return t
+		}
+	}
+	return nil
+}
+
+// holds reports whether a step is held back now.
+func (g *gate) holds(step *session.Step) bool {
+	return g.shut.Load() && (g.paused(levelOf(step)) != nil || g.behind(step) != nil)
+}
+
+// keyspace is what the channels of notifications begin with.
+const keyspace = "__key"
+
+// notifies reports whether a topic may carry notifications of changed keys.
+func notifies(topic session.Topic) bool {
+	if i := strings.IndexAny(topic.Name, `*?[\`); topic.Kind == session.Pattern && i >= 0 && i < len(keyspace) {
+		return strings.HasPrefix(keyspace, topic.Name[:i])
+	}
+	return topic.Kind != session.Shard && strings.HasPrefix(topic.Name, keyspace)
+}
+
+// levelOf is the mildest pause that holds a step back.
+func levelOf(step *session.Step) pauseMode {
+	switch {
+	case step.Kind == session.Console, step.Kind == session.Registry && step.Query.Op == session.QueryUnpause:
+		return pauseNever
+	case !step.Kind.Upstream():
+		return pauseAll
+	case step.Writes():
+		return pauseWrites
+	}
+	return pauseServer
+}
+
+// sharedLevel is levelOf of a shared command of which nothing but whether it only reads is known.
+func sharedLevel(reads bool) pauseMode {
+	if reads {
+		return pauseServer
+	}
+	return pauseWrites
+}
+
+// publishLimit bounds how long a command waits for subscriptions that came before it: a subscription that the server does not
+// confirm holds nobody up for longer.
+const publishLimit = time.Second
+
+// awaitGate waits until nothing holds the task back.
+func (t *task) awaitGate(ctx context.Context) error {
+	g := &t.c.g.gate
+	if t.behind != nil {
+		timer := time.NewTimer(time.Until(t.at.Add(publishLimit)))
+		defer timer.Stop()
+		select {
+		case <-t.behind.passed:
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if !g.shut.Load() || g.paused(t.level) == nil {
+		return nil
+	}
+	t.c.setWaits("paused")
+	defer t.c.setWaits("")
+	return g.awaitResume(ctx, t.level)
+}

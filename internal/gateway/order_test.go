@@ -1,0 +1,213 @@
+package gateway_test
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// onEachFar is onEach before a server to which the way takes some time.
+func onEachFar(t *testing.T, test func(t *testing.T, s *redistest.Server, h *house, dial func() *peer)) {
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	relay := faultnet.Start(t, s.PlainAddr())
+	relay.Delay(3*time.Millisecond, 0)
+	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		test(t, s, h, dial)
+	})
+}
+
+// topicKind is a kind of subscription, as a client of one protocol sees it.
+type topicKind struct {
+	name, prefix, publish, topic string
+	proto                        int
+}
+
+// eachTopicKind runs a test for every kind and both protocols.
+func eachTopicKind(t *testing.T, test func(t *testing.T, k topicKind)) {
+	for _, k := range []topicKind{
+		{name: "channel", publish: "PUBLISH", topic: "news"},
+		{name: "pattern", prefix: "p", publish: "PUBLISH", topic: "n?ws"},
+		{name: "shard", prefix: "s", publish: "SPUBLISH", topic: "news"},
+	} {
+		for _, k.proto = range []int{2, 3} {
+			t.Run(fmt.Sprintf("%s-RESP%d", k.name, k.proto), func(t *testing.T) { test(t, k) })
+		}
+	}
+}
+
+// client dials one that speaks the protocol.
+func (k topicKind) client(dial func() *peer) *peer {
+	p := dial()
+	p.ask(fmt.Sprintf("HELLO %d", k.proto))
+	return p
+}
+
+func (k topicKind) array(words ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%c%d|", map[int]byte{2: '*', 3: '>'}[k.proto], len(words))
+	for _, w := range words {
+		if w[0] == ':' {
+			b.WriteString(w + "|")
+			continue
+		}
+		b.WriteString(bulk(w))
+	}
+	return b.String()
+}
+
+func (k topicKind) subscribe() string   { return strings.ToUpper(k.prefix) + "SUBSCRIBE " + k.topic }
+func (k topicKind) unsubscribe() string { return strings.ToUpper(k.prefix) + "UNSUBSCRIBE" }
+func (k topicKind) confirmed() string   { return k.array(k.prefix+"subscribe", k.topic, ":1") }
+func (k topicKind) ended() string       { return k.array(k.prefix+"unsubscribe", k.topic, ":0") }
+
+func (k topicKind) message(text string) string {
+	if k.prefix == "p" {
+		return k.array("pmessage", k.topic, "news", text)
+	}
+	return k.array(k.prefix+"message", k.topic, text)
+}
+
+// taken waits until the gateway has taken the subscription that p has sent.
+func (k topicKind) taken(t *testing.T, p, other *peer) {
+	name := strings.ToLower(k.prefix) + "subscribe"
+	waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), " cmd="+name+" ") })
+}
+
+func TestNoPublishOvertakesASubscription(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+		eachTopicKind(t, func(t *testing.T, k topicKind) {
+			q := dial()
+			q.ask("GET none") // its lane is there
+			for _, others := range []bool{false, true} {
+				p := k.client(dial)
+				p.send("GET none", k.subscribe()) // it waits for the reply before it
+				k.taken(t, p, q)
+				if got := q.ask(k.publish + " news hello"); got != ":1|" {
+					t.Errorf("with others %v, PUBLISH counted %s behind a subscription", others, got)
+				}
+				p.frame()
+				p.want(k.confirmed(), k.message("hello"))
+				if others {
+					p.Close()
+				}
+				defer p.Close()
+			}
+		})
+	})
+}
+
+func TestNothingThatPublishesOvertakesASubscription(t *testing.T) {
+	const message, notification = "*3|$7|message|$4|news|$5|hello|", "*4|$8|pmessage|$8|*__:news|$19|__keyspace@0__:news|$3|set|"
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+		s.Do("CONFIG", "SET", "notify-keyspace-events", "KEA")
+		for _, c := range []struct {
+			name, before, commands, topic, want string
+		}{
+			{"transaction", "", "MULTI;PUBLISH news hello;EXEC", "SUBSCRIBE news", message},
+			{"script", "", "EVAL return(redis.call('publish','news','hello')) 0", "SUBSCRIBE news", message},
+			{"client that watches", "WATCH k", "PUBLISH news hello", "SUBSCRIBE news", message},
+			{"transaction that watches", "WATCH k", "MULTI;PUBLISH news hello;EXEC", "SUBSCRIBE news", message},
+			{"pipeline", "", "GET none;PUBLISH news hello;GET none", "SUBSCRIBE news", message},
+			{"notification", "", "SET news hello", "PSUBSCRIBE *__:news", notification},
+			{"notification of a transaction", "", "MULTI;SET news hello;EXEC", "PSUBSCRIBE *__:news", notification},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				p, q, other := dial(), dial(), dial()
+				q.ask(cmp.Or(c.before, "GET none"))
+				p.send(c.topic)
+				waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
+				commands := strings.Split(c.commands, ";")
+				q.send(commands...)
+				for range commands {
+					q.frame()
+				}
+				p.frame()
+				p.want(c.want)
+				p.Close()
+				waitFor(t, "nobody is subscribed", func() bool { return q.ask("PUBSUB NUMPAT") == ":0|" && q.ask("PUBLISH news none") == ":0|" })
+			})
+		}
+	})
+}
+
+// TestWhatIsCountedComesBeforeTheEndOfItsSubscription publishes at the server itself: the message is still on its way when the
+// subscription ends.
+func TestWhatIsCountedComesBeforeTheEndOfItsSubscription(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+		eachTopicKind(t, func(t *testing.T, k topicKind) {
+			for _, others := range []int{0, 1} {
+				for _, end := range []struct{ command, reply string }{
+					{k.unsubscribe() + " " + k.topic, k.ended()},
+					{k.unsubscribe(), k.ended()},
+					{"RESET", "+RESET|"},
+					{"QUIT", "+OK|"},
+				} {
+					p := k.client(dial)
+					p.send(k.subscribe())
+					p.want(k.confirmed())
+					for range others {
+						other := k.client(dial)
+						other.send(k.subscribe())
+						other.want(k.confirmed())
+						defer other.Close()
+					}
+					if got := s.Do(k.publish, "news", "hello"); got != "1" {
+						t.Fatalf("the server counted %s", got)
+					}
+					p.send(end.command)
+					p.want(k.message("hello"), end.reply)
+					p.Close()
+				}
+			}
+		})
+	})
+}
+
+func TestASubscriptionIsMadeAnewWhileItsEndIsOnItsWay(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+		eachTopicKind(t, func(t *testing.T, k topicKind) {
+			p, q := k.client(dial), k.client(dial)
+			p.send(k.subscribe())
+			p.want(k.confirmed())
+			for n := range 3 {
+				text := fmt.Sprint("to-p-", n)
+				s.Do(k.publish, "news", text)
+				p.send(k.unsubscribe(), k.subscribe(), k.unsubscribe(), k.subscribe())
+				p.want(k.message(text), k.ended(), k.confirmed(), k.ended(), k.confirmed())
+			}
+			s.Do(k.publish, "news", "old")
+			q.send(k.subscribe())
+			p.send(k.unsubscribe())
+			p.want(k.message("old"), k.ended())
+			q.want(k.confirmed()) // and nothing that was published before
+			if got := s.Do(k.publish, "news", "new"); got != "1" {
+				t.Errorf("the server counted %s", got)
+			}
+			q.want(k.message("new"))
+			q.send(k.unsubscribe())
+			q.want(k.ended())
+		})
+	})
+}
+
+func TestAClientThatLeavesWithinItsSubscriptionHoldsNobodyUp(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+		q := dial()
+		q.ask("GET none")
+		for range 20 {
+			p := dial()
+			p.send("SUBSCRIBE news")
+			p.Close()
+			if got := q.ask("PUBLISH news hello"); got[0] != ':' {
+				t.Error(got)
+			}
+		}
+		waitFor(t, "nobody is subscribed", func() bool { return q.ask("PUBLISH news none") == ":0|" })
+	})
+}

@@ -1,0 +1,134 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+// held counts the clients that a pause holds back.
+func held(operator *peer) int { return strings.Count(operator.ask("RESPOOL CLIENTS"), "paused|") }
+
+func TestAPauseOfWritesLetsReadsThrough(t *testing.T) {
+	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *house, dial func() *peer) {
+		p, operator := dial(), dial()
+		p.ask("SET k 1")
+		if got := operator.ask("CLIENT PAUSE 600000 WRITE"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		p.send("GET k", "PING", "EVAL_RO return(1) 0", "MULTI", "GET k", "EXEC", "XREAD BLOCK 1 STREAMS s 0", "SUBSCRIBE a", "UNSUBSCRIBE")
+		p.want("$1|1|", "+PONG|", ":1|", "+OK|", "+QUEUED|", "*1|$1|1|", "*-1|", "*3|$9|subscribe|$1|a|:1|", "*3|$11|unsubscribe|$1|a|:0|")
+		writes := []struct{ command, reply string }{
+			{"SET k 2", "+OK|"},
+			{"PUBLISH a b", ":0|"},
+			{"EVAL return(1) 0", ":1|"},
+			{"BLPOP none 0.01", "*-1|"},
+			{"INCR n", ":1|"},
+		}
+		var waiting []*peer
+		for _, w := range writes {
+			q := dial()
+			q.send(w.command)
+			waiting = append(waiting, q)
+		}
+		multi := dial()
+		multi.send("MULTI", "SET k 3", "EXEC")
+		multi.want("+OK|", "+QUEUED|")
+		watch := dial()
+		watch.send("WATCH k", "SET w 3")
+		watch.want("+OK|")
+		waitFor(t, "all are held", func() bool { return held(operator) == len(writes)+2 })
+		if got := p.ask("GET k"); got != "$1|1|" {
+			t.Errorf("during the pause it is %s", got)
+		}
+		if got := operator.ask("CLIENT UNPAUSE"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		for i, w := range writes {
+			waiting[i].want(w.reply)
+		}
+		multi.want("*1|+OK|")
+		watch.want("+OK|")
+	})
+}
+
+func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
+	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *house, dial func() *peer) {
+		operator := dial()
+		commands := []struct{ command, reply string }{
+			{"PING", "+PONG|"},
+			{"ECHO a", "$1|a|"},
+			{"GET none", "$-1|"},
+			{"CLIENT GETNAME", "$-1|"},
+			{"SELECT 1", "+OK|"},
+			{"MULTI", "+OK|"},
+			{"SUBSCRIBE a", "*3|$9|subscribe|$1|a|:1|"},
+			{"UNSUBSCRIBE a", "*3|$11|unsubscribe|$1|a|:0|"},
+			{"RESET", "+RESET|"},
+			{"QUIT", "+OK|"},
+			{"NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: |"},
+		}
+		var waiting []*peer
+		for range commands {
+			p := dial()
+			p.ask("PING")
+			waiting = append(waiting, p)
+		}
+		operator.ask("CLIENT PAUSE 600000")
+		for i, c := range commands {
+			waiting[i].send(c.command)
+		}
+		waitFor(t, "all are held", func() bool { return held(operator) == len(commands) })
+		// A shorter pause ends none that is longer, and RESPOOL RESUME ends it.
+		if got := operator.ask("RESPOOL RESUME"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		for i, c := range commands {
+			waiting[i].want(c.reply)
+		}
+	})
+}
+
+func TestTheConsolesPauseAnswersPings(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		p, operator := dial(), dial()
+		operator.ask("RESPOOL PAUSE 600")
+		p.send("PING", "ECHO a", "GET none")
+		p.want("+PONG|", "$1|a|")
+		waitFor(t, "it is held", func() bool { return held(operator) == 1 })
+		operator.ask("RESPOOL RESUME")
+		p.want("$-1|")
+	})
+}
+
+// TestAClientThatSendsNoMoreGetsNothingOfWhatItWaitsFor is for commands that a server holds back.
+func TestAClientThatSendsNoMoreGetsNothingOfWhatItWaitsFor(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		for _, command := range []string{
+			"BLPOP none 0", "BRPOP none 0", "BLMOVE none other LEFT LEFT 0", "BRPOPLPUSH none other 0", "BZPOPMIN none 0", "BZPOPMAX none 0",
+			"BLMPOP 0 1 none LEFT", "BZMPOP 0 1 none MIN", "XREAD BLOCK 0 STREAMS none $", "WAIT 5 0",
+			"WATCH k;BLPOP none 0", "WATCH k;XREAD BLOCK 0 STREAMS none $",
+		} {
+			p := dial()
+			half, ok := p.Conn.(interface{ CloseWrite() error })
+			if !ok {
+				return // in memory there is no such end
+			}
+			lines := strings.Split(command, ";")
+			p.send(append([]string{"ECHO before"}, lines...)...)
+			p.want(bulk("before"))
+			for range lines[1:] {
+				p.want("+OK|")
+			}
+			waitFor(t, "a connection is taken", func() bool { return h.client.Stats().Dedicated > 0 })
+			if err := half.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := p.tryFrame(); text != "" || err == nil {
+				t.Errorf("%s: %q came: want the end", command, text)
+			}
+			waitFor(t, command+": its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 && h.Stats().Clients == 0 })
+		}
+	})
+}
