@@ -46,6 +46,7 @@ type Client struct {
 	nodes  *nodes
 	finder *finder // of the right nodes; nil where there is one server
 	hub    *pubsub.Hub
+	tls    *liveTLS
 	closed atomic.Bool
 	multi  atomic.Bool // the server lets this user run transactions
 	sizes  sizes
@@ -63,19 +64,23 @@ func New(opt Options) (*Client, error) {
 		return nil, err
 	}
 	if opt.Sentinel == nil {
-		return newClient(opt, nil, false), nil
+		return newClient(opt, nil, false)
 	}
 	s, err := NewSentinel(*opt.Sentinel)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(opt, s, true), nil
+	return newClient(opt, s, true)
 }
 
 // newClient makes a client of options that are complete. Where it finds its
 // nodes through s, owned says that nobody else does.
-func newClient(opt Options, s *Sentinel, owned bool) *Client {
+func newClient(opt Options, s *Sentinel, owned bool) (*Client, error) {
 	c := &Client{opt: opt}
+	var err error
+	if c.tls, err = newLiveTLS(opt.TLS, opt.TLSFiles, c.emit); err != nil {
+		return nil, err
+	}
 	c.guests.init(c)
 	c.renewer = newRenewer(opt.Credentials, ownConnections{c}, limit(opt.ConnectTimeout), c.renewed)
 	c.nodes = newNodes(c.newPool)
@@ -88,7 +93,7 @@ func newClient(opt Options, s *Sentinel, owned bool) *Client {
 		}
 	}
 	c.hub = c.newHub(pool.Key{})
-	return c
+	return c, nil
 }
 
 // newHub makes the hub of the subscriptions on connections of a key.
@@ -137,7 +142,7 @@ func limit(d time.Duration) time.Duration {
 func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 	opt := &c.opt
 	dial := &wire.Config{
-		Network: opt.Network, Addr: addr, TLS: forHost(opt.TLS, addr),
+		Network: opt.Network, Addr: addr,
 		Username: opt.Username, Password: opt.Password, Credentials: c.renewer.login(),
 		DB: opt.DB, Protocol: opt.Protocol, ClientName: opt.ClientName,
 		LibName: "respool", LibVersion: Version,
@@ -151,7 +156,9 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 			if err != nil {
 				return nil, err
 			}
-			return wire.Dial(ctx, cut, as)
+			with := *as
+			with.TLS = c.tls.config(addr)
+			return wire.Dial(ctx, cut, &with)
 		},
 		Recast: c.guests.recast,
 		Lane: lane.Config{

@@ -54,7 +54,7 @@ var uses = map[string]func(ctx context.Context, c *respool.Client) error{
 
 // failing are servers that let nobody in, by what they answer.
 var failing = map[string]struct {
-	on, answer string // the command, and the reply; empty: the server closes the connection
+	on, answer string // the command, or all, and the reply; empty: the server closes the connection
 	code       string // of the error that callers get; empty: no server's error
 	refuses    bool   // an identity, not the connection
 }{
@@ -65,7 +65,7 @@ var failing = map[string]struct {
 	"runs a script":            {"SELECT", "-BUSY Redis is busy running a script.\r\n", "BUSY", false},
 	"is at maxclients":         {"HELLO", "-ERR max number of clients reached\r\n", "ERR", false},
 	"loads its data":           {"PING", "-LOADING Redis is loading the dataset in memory\r\n", "LOADING", false},
-	"closes every connection":  {"HELLO", "", "", false},
+	"closes every connection":  {"", "", "", false},
 	"closes after the SELECT":  {"SELECT", "", "", false},
 	"is of another protocol":   {"HELLO", "SSH-2.0-OpenSSH_9.2\r\n", "", false},
 	"has a replica's trouble":  {"PING", "-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN", false},
@@ -82,7 +82,7 @@ func TestCallersOfAServerThatLetsNobodyInDialSeldom(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s := startFake(t, func(args []string) string {
 					switch {
-					case args[0] == f.on:
+					case f.on == args[0] || f.on == "":
 						return f.answer
 					case args[0] == "HELLO":
 						return "%1\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n"

@@ -26,6 +26,9 @@ const (
 
 	EventCredentialsRenewed // connections authenticated again before their credentials expire; Reason tells how many, Duration how long it took
 	EventRenewalFailed      // credentials could not be had, or a connection could not authenticate again; Err tells why. It is tried again
+
+	EventTLSFilesChanged // a file of TLSFiles has changed and is used from the dial of Addr on
+	EventTLSFilesRefused // a file of TLSFiles has changed and is of no use, as Err tells: the old content stays in force
 )
 
 // String gives the kind in words.
@@ -51,6 +54,10 @@ func (k EventKind) String() string {
 		return "primary found"
 	case EventWritesHeld:
 		return "writes held"
+	case EventTLSFilesChanged:
+		return "TLS files changed"
+	case EventTLSFilesRefused:
+		return "TLS files refused"
 	case EventPrimaryLost:
 		return "primary lost"
 	case EventCredentialsRenewed:
@@ -71,6 +78,12 @@ type Event struct {
 	Reason   string        // why a connection was closed, a primary found or lost
 	Err      error         // what failed
 	Stack    string        // where a suspected leak was acquired
+}
+
+func (c *Client) emit(e Event) {
+	if fn := c.opt.OnEvent; fn != nil {
+		fn(e)
+	}
 }
 
 func (c *Client) eventHook(fn func(Event)) func(pool.Event) {

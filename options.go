@@ -46,6 +46,9 @@ type Options struct {
 	// TLS, when set, encrypts connections. Its ServerName defaults to Addr's
 	// host, or the node's. Default: none.
 	TLS *tls.Config
+	// TLSFiles, when set, are files with certificates for TLS, which are read
+	// again when they have changed. Default: none, or those that the URL names.
+	TLSFiles *TLSFiles
 
 	// Username and Password authenticate every connection. A password alone is
 	// that of the user default. Default: none.
@@ -255,6 +258,7 @@ func (o *Options) checkServer(c *checker) {
 	if o.Username != "" && o.Password == "" && o.Credentials == nil {
 		c.fail("Password", "empty", "the password of the given user")
 	}
+	checkTLSFiles(c, "TLSFiles", o.TLS, o.TLSFiles)
 	checkClientName(c, "ClientName", o.ClientName)
 }
 

@@ -50,6 +50,9 @@ type SentinelOptions struct {
 	// TLS, when set, encrypts the connections. Its ServerName defaults to the
 	// sentinel's host. Default: none, whatever Options.TLS says.
 	TLS *tls.Config
+	// TLSFiles is as Options.TLSFiles, for the connections to the sentinels. Those
+	// who hear of changes are the clients. Default: none, or those that the URL names.
+	TLSFiles *TLSFiles
 	// Username and Password authenticate at the sentinels. Default: none,
 	// whatever Options say.
 	Username, Password string
@@ -108,6 +111,7 @@ func (o SentinelOptions) withDefaults() (SentinelOptions, error) {
 	if o.Username != "" && o.Password == "" && o.Credentials == nil {
 		c.fail("Sentinel.Password", "empty", "the password of the given user")
 	}
+	checkTLSFiles(&c, "Sentinel.TLSFiles", o.TLS, o.TLSFiles)
 	checkClientName(&c, "Sentinel.ClientName", o.ClientName)
 	bounded(&c, "Sentinel.MinOtherSentinels", &o.MinOtherSentinels, 0, 0)
 	bounded(&c, "Sentinel.Timeout", &o.Timeout, defaultSentinelTimeout, time.Millisecond)
@@ -146,6 +150,7 @@ func (o SentinelOptions) MarshalText() ([]byte, error) { return []byte(o.String(
 type Sentinel struct {
 	opt     SentinelOptions
 	links   *discovery.Sentinels
+	tls     *liveTLS
 	peers   sync.Map // addresses of sentinels -> *wire.Peer
 	renewer *renewer // nil without SentinelOptions.Credentials
 
@@ -163,6 +168,9 @@ func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 		return nil, err
 	}
 	s := &Sentinel{opt: opt}
+	if s.tls, err = newLiveTLS(opt.TLS, opt.TLSFiles, s.emit); err != nil {
+		return nil, err
+	}
 	s.links = discovery.New(discovery.Config{Dial: s.dial, QueryTimeout: opt.Timeout, LingerLimit: defaultLingerLimit})
 	s.renewer = newRenewer(opt.Credentials, sentinelLinks{s}, opt.Timeout, s.renewed)
 	return s, nil
@@ -170,7 +178,7 @@ func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 
 func (s *Sentinel) dial(ctx, cut context.Context, addr string) (discovery.Conn, error) {
 	conn, err := wire.Dial(ctx, cut, &wire.Config{
-		Network: "tcp", Addr: addr, TLS: forHost(s.opt.TLS, addr),
+		Network: "tcp", Addr: addr, TLS: s.tls.config(addr),
 		Username: s.opt.Username, Password: s.opt.Password, Credentials: s.renewer.login(), ClientName: s.opt.ClientName,
 		LibName: "respool", LibVersion: Version, Peer: s.peer(addr),
 		ConnectTimeout: s.opt.Timeout, KeepAlive: defaultKeepAlive, LingerLimit: defaultLingerLimit, DialFunc: s.opt.Dialer,
@@ -179,6 +187,24 @@ func (s *Sentinel) dial(ctx, cut context.Context, addr string) (discovery.Conn, 
 		return nil, err
 	}
 	return conn, nil
+}
+
+// emit tells all clients.
+func (s *Sentinel) emit(e Event) {
+	for _, c := range s.users() {
+		c.emit(e)
+	}
+}
+
+// users are the clients that find their nodes through s.
+func (s *Sentinel) users() []*Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clients := append([]*Client(nil), s.clients...)
+	if s.owner != nil {
+		clients = append(clients, s.owner)
+	}
+	return clients
 }
 
 // peer is what is known of the sentinel at addr.
@@ -203,6 +229,9 @@ func forHost(c *tls.Config, addr string) *tls.Config {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return c
+	}
+	if strings.Contains(host, ":") {
+		host, _, _ = strings.Cut(host, "%") // certificates know no zones
 	}
 	c = c.Clone()
 	c.ServerName = host
@@ -251,7 +280,10 @@ func (s *Sentinel) client(name string, opt Options) (*Client, error) {
 			return c, nil
 		}
 	}
-	c := newClient(opt, s, false)
+	c, err := newClient(opt, s, false)
+	if err != nil {
+		return nil, err
+	}
 	s.clients = append(s.clients, c)
 	return c, nil
 }

@@ -150,13 +150,7 @@ func (l sentinelLinks) replaceExpired() {
 
 // renewed reports to the clients.
 func (s *Sentinel) renewed(e Event) {
-	s.mu.Lock()
-	clients := append([]*Client(nil), s.clients...)
-	if s.owner != nil {
-		clients = append(clients, s.owner)
-	}
-	s.mu.Unlock()
-	for _, c := range clients {
+	for _, c := range s.users() {
 		c.renewed(e)
 	}
 }

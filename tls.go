@@ -15,10 +15,11 @@ type tlsKeys struct {
 	requirements, ca, cert, key, checkName, minVersion string
 }
 
-// config makes a TLS configuration of the keys, nil where TLS is off.
-func (t *tlsKeys) config() (*tls.Config, error) {
+// config makes a TLS configuration of the keys, with the files that they name;
+// nil where TLS is off.
+func (t *tlsKeys) config() (*tls.Config, *TLSFiles, error) {
 	if !t.enabled {
-		return nil, nil
+		return nil, nil, nil
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	switch t.minVersion {
@@ -26,29 +27,33 @@ func (t *tlsKeys) config() (*tls.Config, error) {
 	case "TLSv1.3", "1.3":
 		c.MinVersion = tls.VersionTLS13
 	default:
-		return nil, keyError("ssl_min_version", t.minVersion, "TLSv1.2 or TLSv1.3")
+		return nil, nil, keyError("ssl_min_version", t.minVersion, "TLSv1.2 or TLSv1.3")
 	}
 	if t.ca != "" {
 		pem, err := os.ReadFile(t.ca)
 		if err != nil {
-			return nil, fmt.Errorf("respool: URL key ssl_ca_certs: %w", err)
+			return nil, nil, fmt.Errorf("respool: URL key ssl_ca_certs: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("respool: URL key ssl_ca_certs: %s holds no certificate: want PEM", t.ca)
+			return nil, nil, fmt.Errorf("respool: URL key ssl_ca_certs: %s holds no certificate: want PEM", t.ca)
 		}
 	}
 	if (t.cert == "") != (t.key == "") {
-		return nil, urlError("one of ssl_certfile and ssl_keyfile is missing", "both, or neither")
+		return nil, nil, urlError("one of ssl_certfile and ssl_keyfile is missing", "both, or neither")
 	}
 	if t.cert != "" {
 		pair, err := tls.LoadX509KeyPair(t.cert, t.key)
 		if err != nil {
-			return nil, fmt.Errorf("respool: URL keys ssl_certfile %s and ssl_keyfile %s: %w", t.cert, t.key, err)
+			return nil, nil, fmt.Errorf("respool: URL keys ssl_certfile %s and ssl_keyfile %s: %w", t.cert, t.key, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
-	return c, t.verification(c)
+	err := t.verification(c)
+	if t.ca == "" && t.cert == "" {
+		return c, nil, err
+	}
+	return c, &TLSFiles{CA: t.ca, Cert: t.cert, Key: t.key, chainOnly: c.VerifyConnection != nil}, err
 }
 
 // verification says how far the server's certificate is checked.

@@ -94,7 +94,7 @@ func fromURL(u *url.URL) (Options, error) {
 		return Options{}, err
 	}
 	var err error
-	o.TLS, err = tls.config()
+	o.TLS, o.TLSFiles, err = tls.config()
 	return o, err
 }
 

@@ -54,11 +54,11 @@ func (o *Options) fromSentinelURL(u *url.URL, hosts string) error {
 	if err := o.fromQuery(u, t, db != ""); err != nil {
 		return err
 	}
-	if o.TLS, err = t.config(); err != nil {
+	if o.TLS, o.TLSFiles, err = t.config(); err != nil {
 		return err
 	}
 	if t.sentinels {
-		o.Sentinel.TLS, err = t.config()
+		o.Sentinel.TLS, o.Sentinel.TLSFiles, err = t.config()
 	}
 	return err
 }
@@ -75,12 +75,27 @@ func sentinelAddrs(hosts string) ([]string, error) {
 		if _, _, err := net.SplitHostPort(one); err != nil {
 			addr = net.JoinHostPort(strings.Trim(one, "[]"), defaultSentinelPort)
 		}
-		if checkAddr("tcp", addr) != nil || strings.ContainsAny(addr, " %\"'@") {
+		addr, zone, ok := withZone(addr)
+		if !ok || checkAddr("tcp", addr) != nil || strings.ContainsAny(strings.Replace(addr, zone, "", 1), " %\"'@") {
 			return nil, urlError("sentinel "+shown(one)+" is no address", want)
 		}
 		addrs = append(addrs, addr)
 	}
 	return addrs, nil
+}
+
+// withZone decodes the zone of an IPv6 address, as in [fe80::1%25eth0]:26379.
+func withZone(addr string) (decoded, zone string, ok bool) {
+	host, port, err := net.SplitHostPort(addr)
+	ip, escaped, has := strings.Cut(host, "%25")
+	if err != nil || !has || !strings.Contains(ip, ":") {
+		return addr, "", err == nil
+	}
+	zone, err = url.PathUnescape(escaped)
+	if err != nil || zone == "" || strings.ContainsAny(zone, " %\"'@[]/") {
+		return addr, "", false
+	}
+	return net.JoinHostPort(ip+"%"+zone, port), "%" + zone, true
 }
 
 // sentinelKeys are the keys of URLs that name sentinels.

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/certfile"
 )
 
 // door is an entrance that is open: a listener whose TLS may change while it
@@ -24,7 +26,7 @@ type door struct {
 	name     string   // of the entrance, which stays
 	inner    net.Listener
 	log      *slog.Logger
-	tls      atomic.Pointer[tls.Config] // nil: none
+	certs    atomic.Pointer[certfile.Source] // nil: no TLS
 	clients  chan knock
 	shaking  chan struct{}   // holds one for each handshake under way
 	broken   atomic.Bool     // it can't listen any more, and nobody closed it
@@ -67,7 +69,7 @@ func openDoor(e entrance, log *slog.Logger) (*door, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &door{entrance: e, name: e.name, inner: inner, log: log, clients: make(chan knock), shaking: make(chan struct{}, mostHandshakes), ctx: ctx}
-	d.tls.Store(e.tls)
+	d.certs.Store(e.certs)
 	d.close = sync.OnceValue(func() error {
 		cancel()
 		err := inner.Close()
@@ -107,11 +109,11 @@ func (d *door) loop() {
 			}
 			return
 		}
-		cfg := d.tls.Load()
-		if err != nil || cfg == nil {
+		if err != nil || d.certs.Load() == nil {
 			d.hand(knock{conn, err})
 			continue
 		}
+		cfg := d.tlsNow()
 		select {
 		case d.shaking <- struct{}{}:
 			d.wg.Go(func() {
@@ -123,6 +125,18 @@ func (d *door) loop() {
 			return
 		}
 	}
+}
+
+// tlsNow is for the next handshake. It tells where the files have changed.
+func (d *door) tlsNow() *tls.Config {
+	cfg, changed, err := tlsConfig(d.certs.Load())
+	switch {
+	case err != nil:
+		d.log.Error("the certificate's files have changed and are of no use, the old ones stay in force", "at", d.name, "error", err)
+	case changed:
+		d.log.Info("the certificate's files have changed, new handshakes use them", "at", d.name)
+	}
+	return cfg
 }
 
 // hand waits until somebody accepts. An error waits, too: so whoever accepts

@@ -234,7 +234,7 @@ func failover(ctx context.Context, opt respool.Options) error {
 func sentinelAsServer(opt respool.Options, addr string) respool.Options {
 	s := opt.Sentinel
 	return respool.Options{
-		Addr: addr, TLS: s.TLS, Username: s.Username, Password: s.Password, Dialer: s.Dialer,
+		Addr: addr, TLS: s.TLS, TLSFiles: s.TLSFiles, Username: s.Username, Password: s.Password, Dialer: s.Dialer,
 		MaxConnections: 1, ConnectTimeout: s.Timeout,
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,11 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/certfile"
 )
 
 // entrance is one place at which a gateway listens, as it was configured.
@@ -25,8 +25,8 @@ type entrance struct {
 	addr    string
 	mode    fs.FileMode // of a unix socket
 	files   tlsFiles
-	tls     *tls.Config  // of the files; nil: none
-	passed  net.Listener // by systemd; nil: it is to be opened
+	certs   *certfile.Source // the content of the files; nil: none
+	passed  net.Listener     // by systemd; nil: it is to be opened
 }
 
 // tlsFiles are the files of one listener, each in PEM.
@@ -90,33 +90,37 @@ func withEntrance(list []entrance, e entrance) ([]entrance, error) {
 	return append(list, e), nil
 }
 
-// loadTLS reads the files anew.
+// loadTLS reads the files.
 func (e *entrance) loadTLS() error {
 	if e.files == (tlsFiles{}) {
 		return nil
 	}
-	pair, err := tls.LoadX509KeyPair(e.files.cert, e.files.key)
+	source, err := certfile.Open(certfile.Files{CA: e.files.ca, Cert: e.files.cert, Key: e.files.key})
 	if err != nil {
-		return fmt.Errorf("%s: the certificate %s with the key %s: %s", e.where, e.files.cert, e.files.key, strings.TrimPrefix(err.Error(), "tls: "))
+		return fmt.Errorf("%s: %w", e.where, err)
 	}
-	e.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	if e.files.ca == "" {
-		return nil
-	}
-	text, err := os.ReadFile(e.files.ca)
-	if err != nil {
-		return fmt.Errorf("%s: who signs clients' certificates: %w", e.where, err)
-	}
-	e.tls.ClientCAs, e.tls.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !e.tls.ClientCAs.AppendCertsFromPEM(text) {
-		return fmt.Errorf("%s: who signs clients' certificates: %s holds no certificate in PEM", e.where, e.files.ca)
-	}
+	e.certs = source
 	return nil
+}
+
+// tlsConfig is for the next handshake, with the files as they are now; nil: no
+// TLS. changed and err are those of certfile.Source.
+func tlsConfig(certs *certfile.Source) (cfg *tls.Config, changed bool, err error) {
+	if certs == nil {
+		return nil, false, nil
+	}
+	content, changed, err := certs.Content()
+	cfg = &tls.Config{Certificates: []tls.Certificate{*content.Pair}, MinVersion: tls.VersionTLS12}
+	if content.CAs != nil {
+		cfg.ClientCAs, cfg.ClientAuth = content.CAs, tls.RequireAndVerifyClientCert
+	}
+	return cfg, changed, err
 }
 
 // expired reports whether its certificate is over.
 func (e *entrance) expired() bool {
-	return e.tls != nil && e.tls.Certificates[0].Leaf.NotAfter.Before(time.Now())
+	cfg, _, _ := tlsConfig(e.certs) // read a moment ago
+	return cfg != nil && cfg.Certificates[0].Leaf.NotAfter.Before(time.Now())
 }
 
 // text names it for people.

@@ -16,7 +16,11 @@ func (d *serving) reload() {
 		d.log.Error("the configuration is refused, the old one kept", "error", err)
 		return
 	}
-	d.log.Info("the configuration is in force", "file", d.cmd.Config, "clients", d.gateway.Stats().Clients)
+	text := "the configuration is in force"
+	if d.urlKept {
+		text += ", but for the URL"
+	}
+	d.log.Info(text, "file", d.cmd.Config, "clients", d.gateway.Stats().Clients)
 }
 
 // change does what may fail first, and nothing of it where any of it fails.
@@ -63,7 +67,8 @@ func (d *serving) change() error {
 // keepServer leaves the server as it is: connections and their bound are those of the URL.
 func (d *serving) keepServer(s *serveSettings) {
 	old := &d.settings.watch
-	if s.embedded != d.settings.embedded || !s.embedded && (s.watch.url != old.url || !reflect.DeepEqual(s.watch.source, old.source)) {
+	d.urlKept = s.embedded != d.settings.embedded || !s.embedded && (s.watch.url != old.url || !reflect.DeepEqual(s.watch.source, old.source))
+	if d.urlKept {
 		d.log.Warn("the URL is not changed while clients are served, nor where its credentials come from: restart for that", "kept", place(&old.sampler.Options))
 	}
 	s.embedded, s.watch.url, s.watch.source = d.settings.embedded, old.url, old.source
@@ -98,7 +103,7 @@ func (d *serving) changeDoors(opened map[string]*door) {
 			continue
 		}
 		door := d.doors[e.name]
-		door.tls.Store(e.tls)
+		door.certs.Store(e.certs)
 		if e.expired() {
 			d.log.Warn(d.settings.risk(&e), "at", door.Addr().String())
 		}

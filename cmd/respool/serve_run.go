@@ -34,6 +34,7 @@ type serving struct {
 	client   *respool.Client
 	gateway  *gateway.Gateway
 	drained  bool             // the gateway was shut down
+	urlKept  bool             // the last reload found another URL, which is not used
 	doors    map[string]*door // by the names of their entrances
 	watcher  *watcher
 	probe    *upstreamProbe
@@ -126,6 +127,7 @@ func (d *serving) connect(s *serveSettings) error {
 		opt.ClientName = ownName(s.watch.instance)
 	}
 	d.pool = metrics.NewPool("gateway", &opt)
+	logTLSFiles(&opt, d.log)
 	client, err := respool.New(opt)
 	if err != nil {
 		return err
@@ -183,7 +185,7 @@ func (d *serving) open(list []entrance) (map[string]*door, error) {
 // serve lets clients in through a door, until that is closed.
 func (d *serving) serve(door *door) {
 	at := door.entrance.where
-	d.log.Info("serving", "at", door.Addr().String(), "tls", door.entrance.tls != nil)
+	d.log.Info("serving", "at", door.Addr().String(), "tls", door.entrance.certs != nil)
 	if risk := d.settings.risk(&door.entrance); risk != "" {
 		d.log.Warn(risk, "at", door.Addr().String())
 	}

@@ -210,6 +210,53 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 	before.do("+PONG", "PING")
 }
 
+// Handshakes follow the files without a reload, and half a file is told and not used.
+func TestHandshakesUseCertificatesThatWereReplaced(t *testing.T) {
+	a, dir := newAuthority(t), t.TempDir()
+	cert, key, ca := a.issue(t, dir, 2)
+	r := served(t, &serveCmd{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key, TLSCA: ca})
+	serial := func(clientCert, clientKey string) int64 {
+		p, conn := dialTLS(t, r.at(t, 1), a.trusting(t, clientCert, clientKey))
+		p.do("+PONG", "PING")
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	if n := serial(cert, key); n != 2 {
+		t.Error(n)
+	}
+	a.issue(t, dir, 7)
+	if n := serial(cert, key); n != 7 {
+		t.Errorf("serial %d: want the new certificate", n)
+	}
+	mine := t.TempDir()
+	mineCert, mineKey, _ := a.issue(t, mine, 9)
+	for _, path := range []string{cert, ca} {
+		if err := os.WriteFile(path, []byte("-----BEGIN"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if n := serial(mineCert, mineKey); n != 7 {
+				t.Errorf("serial %d: want the old certificate", n)
+			}
+		}
+	}
+	if text := r.log.String(); strings.Count(text, "of no use, the old ones stay in force") != 2 || !strings.Contains(text, "new handshakes use them") {
+		t.Errorf("the log tells of each bad file once: %s", text)
+	}
+	// Another authority signs the clients' certificates from now on.
+	b := newAuthority(t)
+	other := t.TempDir()
+	_, _, otherCA := b.issue(t, other, 11)
+	a.issue(t, dir, 8)
+	text, err := os.ReadFile(otherCA)
+	if err == nil {
+		err = os.WriteFile(ca, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusedTLS(t, r.at(t, 1), a.trusting(t, mineCert, mineKey))
+}
+
 // rewrite changes a file.
 func rewrite(t *testing.T, file, old, with string) {
 	t.Helper()

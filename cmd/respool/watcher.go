@@ -50,6 +50,7 @@ func (w *watcher) apply(s settings) error {
 	if again {
 		cfg := s.sampler
 		cfg.OnState = w.look
+		logTLSFiles(&cfg.Options, w.log)
 		if sampler, err = monitor.NewSampler(cfg); err != nil {
 			return err
 		}

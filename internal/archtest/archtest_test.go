@@ -24,7 +24,7 @@ type pkg struct {
 // layers stand from the bottom to the top: a package imports only from below
 // its own layer. A name with /... stands for everything under it too.
 var layers = [][]string{
-	{"resp", "plan"},
+	{"resp", "plan", "internal/certfile"},
 	{"internal/command", "internal/topology/..."},
 	{"internal/wire"},
 	{"internal/lane"},
@@ -45,6 +45,7 @@ var narrow = map[string][]string{
 	"internal/command":      {"resp"},
 	"internal/topology/...": {"resp", "internal/topology/..."},
 	"plan":                  {},
+	"internal/certfile":     {},
 	"internal/wire":         {"resp"},
 	"internal/lane":         {"resp", "internal/wire"},
 	"internal/pool":         {"resp", "internal/wire", "internal/lane"},

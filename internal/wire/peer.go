@@ -11,7 +11,7 @@ import (
 type Peer struct {
 	protocol atomic.Int32 // of the last handshake; 0: there was none
 	bare     atomic.Bool  // it closes the connection on what it does not know
-	inVain   atomic.Int64 // when a bare handshake was tried last, and failed, in Unix nanoseconds
+	tried    atomic.Int64 // when a bare handshake was tried last, in Unix nanoseconds
 }
 
 // bareAgain is the time between two bare handshakes that fail: a server that
@@ -50,7 +50,6 @@ func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Con
 	}
 	c, again := open(true)
 	if again != nil {
-		p.inVain.Store(time.Now().UnixNano())
 		if answered(again) {
 			err = again // it listened this time
 		}
@@ -61,8 +60,10 @@ func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Con
 	return c, nil
 }
 
-// mayBeBare reports whether a bare handshake may help. Where one of the usual
+// mayBeBare reports whether a bare handshake may help, and notes that one is
+// tried: dials that run beside each other try one. Where one of the usual
 // kind went well before, the server closed the connection for another reason.
 func (p *Peer) mayBeBare() bool {
-	return p.protocol.Load() == 0 && time.Now().UnixNano()-p.inVain.Load() >= int64(bareAgain)
+	last, now := p.tried.Load(), time.Now().UnixNano()
+	return p.protocol.Load() == 0 && now-last >= int64(bareAgain) && p.tried.CompareAndSwap(last, now)
 }
