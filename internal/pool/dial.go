@@ -62,7 +62,7 @@ func (p *Pool) dialLocked(g *Group) bool {
 	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
-	refused, pause := p.refusalLocked(g.key)
+	pause, refused := p.refusalLocked(g.key)
 	if pause > 0 {
 		p.serveAgainLocked(pause)
 		return false

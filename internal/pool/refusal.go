@@ -139,21 +139,21 @@ func (p *Pool) makeRoomLocked() {
 
 // refusalLocked is why a key was refused, if it was not accepted since, and
 // for how long nobody is to be dialed or recast for it.
-func (p *Pool) refusalLocked(k Key) (err error, pause time.Duration) {
+func (p *Pool) refusalLocked(k Key) (pause time.Duration, err error) {
 	if len(p.refusals) == 0 {
-		return nil, 0
+		return 0, nil
 	}
 	for _, s := range scopesOf(k) {
 		if r := p.refusals[s]; r != nil {
 			err, pause = r.err, max(pause, time.Until(r.retryAt))
 		}
 	}
-	return err, pause
+	return pause, err
 }
 
 // refusedLocked is why a key was refused, while its pause lasts.
 func (p *Pool) refusedLocked(k Key) error {
-	if err, pause := p.refusalLocked(k); pause > 0 {
+	if pause, err := p.refusalLocked(k); pause > 0 {
 		return err
 	}
 	return nil

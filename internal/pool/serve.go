@@ -141,7 +141,7 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 			spare--
 			continue
 		}
-		refused, pause := p.refusalLocked(g.key)
+		pause, refused := p.refusalLocked(g.key)
 		if pause > 0 {
 			p.serveAgainLocked(pause)
 			continue
