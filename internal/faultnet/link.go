@@ -16,6 +16,7 @@ type link struct {
 	once           sync.Once
 	ended          chan struct{}
 	halved         atomic.Bool
+	swallow        atomic.Bool  // nothing goes on, in either direction
 	left           atomic.Int64 // bytes to the client until the cut, plus one; 0: no cut
 	free           atomic.Int64 // bytes to the client until a stall, plus one; 0: no stall
 }
@@ -140,10 +141,10 @@ func (l *link) write(to *net.TCPConn, direction int, line <-chan chunk) {
 		}
 		l.wait(time.Until(c.due))
 		l.waitWhileStalled(direction)
-		failed = !l.pass(to, direction, c.b)
+		failed = !l.swallow.Load() && !l.pass(to, direction, c.b)
 	}
 	l.waitWhileStalled(direction)
-	if !failed {
+	if !failed && !l.swallow.Load() {
 		_ = to.CloseWrite()
 	}
 }

@@ -1,5 +1,5 @@
 // Package faultnet is a TCP relay that misbehaves on purpose, for tests and benchmarks: it
-// delays, stalls, cuts in the middle of a frame, half-closes and reads slowly.
+// delays, stalls, swallows, cuts in the middle of a frame, half-closes and reads slowly.
 package faultnet
 
 import (
@@ -166,6 +166,14 @@ func (r *Relay) resumeLocked(direction int) {
 	if r.stalled[direction] != nil {
 		close(r.stalled[direction])
 		r.stalled[direction] = nil
+	}
+}
+
+// Swallow makes the open connections' path a dead one that keeps TCP alive: what either side sends on
+// them is acknowledged and goes nowhere, their ends too. New connections work.
+func (r *Relay) Swallow() {
+	for _, l := range r.open() {
+		l.swallow.Store(true)
 	}
 }
 

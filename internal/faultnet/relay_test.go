@@ -249,6 +249,26 @@ func TestStallAfterStallsInTheMiddle(t *testing.T) {
 	}
 }
 
+func TestSwallowedConnectionsStayOpenAndNewOnesWork(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "one")
+	r.Swallow()
+	send(t, conn, "lost")
+	nothing(t, conn)
+	other := dial(t, r)
+	exchange(t, other, "two")
+	if got := e.received(); got != "onetwo" {
+		t.Errorf("the server received %q", got)
+	}
+	conn.Close()
+	other.Close()
+	until(t, "the end of the connection that works", func() bool { return e.count() > 0 })
+	if n := e.count(); n != 1 {
+		t.Errorf("the server heard of %d ends: want one", n)
+	}
+}
+
 func TestCutAfterCutsInTheMiddle(t *testing.T) {
 	for _, n := range []int64{0, 1, 4, 10} {
 		e, r := start(t)
