@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,14 +52,11 @@ func (n *node) serve(conn net.Conn) {
 	defer n.count(-1)
 	in := bufio.NewReader(conn)
 	for {
-		line, err := in.ReadString('\n')
+		args, err := readCommand(in)
 		if err != nil {
 			return
 		}
-		word := strings.TrimSpace(line)
-		if word == "" || strings.ContainsAny(word[:1], "*$") {
-			continue
-		}
+		word := args[0]
 		n.mu.Lock()
 		n.commands[word]++
 		n.mu.Unlock()

@@ -151,7 +151,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 func TestAServerThatDoesNotConfirmIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{reply: func(conn int, command []string) string {
-			if conn == 1 && command[0] != "PING" {
+			if conn == 1 && command[0] == "SUBSCRIBE" {
 				return ""
 			}
 			return confirm(conn, command)

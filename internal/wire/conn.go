@@ -21,6 +21,7 @@ type Conn struct {
 	protocol atomic.Int32
 	expires  atomic.Int64 // unix nanoseconds; 0: never
 	server   string
+	id       int64
 	leftover []byte // read behind the handshake's last reply
 	try      *trier // nil: not to be had
 }
@@ -47,6 +48,10 @@ func (c *Conn) SetProtocol(n int) { c.protocol.Store(int32(n)) }
 
 // Server is the server's version as HELLO told it, or empty.
 func (c *Conn) Server() string { return c.server }
+
+// ID is the number that the server has given the connection, or 0 where it did not tell.
+// It stays the same as long as the connection does.
+func (c *Conn) ID() int64 { return c.id }
 
 // Read reads into b, blocking until there is something.
 func (c *Conn) Read(b []byte) (int, error) {

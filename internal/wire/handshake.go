@@ -57,10 +57,14 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 			return err // RESP2 needs another connection
 		}
 	}
-	if _, err := c.exchange(steps2(cfg, user, password, bare)); err != nil {
+	values, err := c.exchange(steps2(cfg, user, password, bare))
+	if err != nil {
 		return explain(err, password != "")
 	}
 	c.SetProtocol(2)
+	if n := len(values); n > 1 && values[n-2].Kind == resp.Integer { // of CLIENT ID
+		c.id = values[n-2].Int
+	}
 	return nil
 }
 
@@ -85,7 +89,7 @@ func (c *Conn) hello(cfg *Config, user, password string) error {
 		return fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
 	}
 	c.SetProtocol(3)
-	c.server = serverVersion(values[0])
+	c.server, c.id = serverFacts(values[0])
 	return nil
 }
 
@@ -163,7 +167,9 @@ func steps2(cfg *Config, user, password string, bare bool) []step {
 	if cfg.ClientName != "" {
 		s = append(s, step{args: []any{"CLIENT", "SETNAME", cfg.ClientName}, fatal: never})
 	}
-	return append(s, commonSteps(cfg)...)
+	s = append(s, commonSteps(cfg)...)
+	last := len(s) - 1
+	return append(s[:last], step{args: []any{"CLIENT", "ID"}, fatal: never}, s[last])
 }
 
 func commonSteps(cfg *Config) []step {
@@ -319,11 +325,15 @@ func explain(err error, withPassword bool) error {
 	return err
 }
 
-func serverVersion(v resp.Value) string {
+// serverFacts takes the server's version and the connection's number there from HELLO's reply.
+func serverFacts(v resp.Value) (version string, id int64) {
 	for i := 0; i+1 < len(v.Elems); i += 2 {
-		if string(v.Elems[i].Str) == "version" {
-			return string(v.Elems[i+1].Str)
+		switch string(v.Elems[i].Str) {
+		case "version":
+			version = string(v.Elems[i+1].Str)
+		case "id":
+			id = v.Elems[i+1].Int
 		}
 	}
-	return ""
+	return version, id
 }

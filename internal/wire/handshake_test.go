@@ -31,6 +31,22 @@ func TestTheHandshakeIsOneRoundTrip(t *testing.T) {
 	}
 }
 
+func TestAConnectionKnowsItsNumberAtTheServer(t *testing.T) {
+	for proto, reply := range map[int]string{2: ":42\r\n", 3: "%2\r\n$2\r\nid\r\n:42\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n"} {
+		s := serve(t, redis(map[string]string{"HELLO": reply, "CLIENT": reply}))
+		cfg := s.config()
+		cfg.Protocol, cfg.DB = proto, 1
+		if c := dial(t, cfg); c.ID() != 42 || c.Protocol() != proto {
+			t.Errorf("protocol %d: got %d under %d", proto, c.ID(), c.Protocol())
+		}
+	}
+	s := serve(t, redis(map[string]string{"CLIENT": "-NOPERM no\r\n"}))
+	cfg := s.config()
+	if cfg.Protocol = 2; dial(t, cfg).ID() != 0 {
+		t.Error("a number came from nowhere")
+	}
+}
+
 func TestAPasswordAloneIsOfTheDefaultUser(t *testing.T) {
 	s := serve(t, redis(nil))
 	cfg := s.config()
@@ -47,7 +63,7 @@ func TestProtocol2NeedsNoHello(t *testing.T) {
 		cfg := s.config()
 		cfg.Protocol, cfg.Username, cfg.Password, cfg.ClientName = 2, user, secret, "app"
 		c := dial(t, cfg)
-		if got := s.commands(); c.Protocol() != 2 || !slices.Equal(got, []string{want, "CLIENT SETNAME app", "PING"}) {
+		if got := s.commands(); c.Protocol() != 2 || !slices.Equal(got, []string{want, "CLIENT SETNAME app", "CLIENT ID", "PING"}) {
 			t.Errorf("protocol %d: got %q", c.Protocol(), got)
 		}
 	}
@@ -212,7 +228,8 @@ func TestBytesBehindTheFirstExchangeAreKept(t *testing.T) {
 		p.command()
 		p.send(unknownHello + "+PONG\r\n>1\r\n$4\r\npu")
 		p.command()
-		p.send("sh\r\n+PONG\r\n+more\r\n")
+		p.command()
+		p.send("sh\r\n:7\r\n+PONG\r\n+more\r\n")
 		p.drop()
 	})
 	c := dial(t, s.config())
