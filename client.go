@@ -42,16 +42,17 @@ const Version = "0.1.0"
 // its methods are safe for concurrent use. Make it with New or Open, and
 // close it.
 type Client struct {
-	opt    Options
-	nodes  *nodes
-	finder *finder // of the right nodes; nil where there is one server
-	hub    *pubsub.Hub
-	tls    *liveTLS
-	closed atomic.Bool
-	multi  atomic.Bool // the server lets this user run transactions
-	sizes  sizes
-	asked  sync.Map // names of commands that the table lacks -> *command.Info
-	guests guests   // the gateway's view
+	opt     Options
+	nodes   *nodes
+	finder  *finder // of the right nodes; nil where there is one server
+	hub     *pubsub.Hub
+	tls     *liveTLS
+	closed  atomic.Bool
+	telling atomic.Int32 // calls of OnEvent under way
+	multi   atomic.Bool  // the server lets this user run transactions
+	sizes   sizes
+	asked   sync.Map // names of commands that the table lacks -> *command.Info
+	guests  guests   // the gateway's view
 
 	renewer *renewer // nil without Options.Credentials
 }
@@ -138,6 +139,16 @@ func limit(d time.Duration) time.Duration {
 	return d
 }
 
+// staleAfter is how long an idle connection may be quiet before it is pinged ahead of its use. Balancers
+// and firewalls drop connections that were quiet for minutes; a ping costs a round trip.
+const staleAfter = 3 * time.Second
+
+// suspectAfter is how long a connection may be silent with replies due before the server is asked
+// on another one whether it works: longer than most commands take, and short beside the stall limit.
+func suspectAfter(stall time.Duration) time.Duration {
+	return min(stall, time.Second, max(stall/8, 50*time.Millisecond))
+}
+
 // newPool makes the pool of the node at addr.
 func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 	opt := &c.opt
@@ -163,12 +174,12 @@ func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
 		Recast: c.guests.recast,
 		Lane: lane.Config{
 			ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
-			Window: opt.WindowCommands, WindowBytes: opt.WindowBytes,
+			SuspectAfter: suspectAfter(opt.StallLimit), Window: opt.WindowCommands, WindowBytes: opt.WindowBytes,
 			ReplyLimit: opt.ReplyLimit, LingerLimit: opt.LingerLimit,
 		},
 		Max: opt.MaxConnections, Lanes: opt.Lanes, MinIdle: opt.MinIdle, MaxWaiters: opt.MaxWaiters,
 		WaitTimeout: opt.WaitTimeout, IdleTimeout: limit(opt.IdleTimeout), MaxLifetime: limit(opt.MaxLifetime),
-		HealthCheck: limit(opt.HealthCheckInterval), DialParallel: opt.DialParallel, DialRate: opt.DialRate,
+		HealthCheck: limit(opt.HealthCheckInterval), StaleAfter: staleAfter, DialParallel: opt.DialParallel, DialRate: opt.DialRate,
 		BackoffBase: opt.BackoffBase, BackoffCap: opt.BackoffCap,
 		LeakThreshold: limit(opt.LeakThreshold), OnEvent: c.eventHook(opt.OnEvent),
 	}
@@ -222,8 +233,23 @@ func (c *Client) awaitFirst(ctx context.Context) ([]*node, error) {
 // returns, the server counts none of the client's connections and none of its
 // goroutines is left. It returns the error of ctx if something had to be cut.
 // Closing again waits for the same end.
+//
+// Within Options.OnEvent it does not wait, since the goroutine there is one of those that have to end: it
+// returns nil at once, and closing goes on in the background, bounded by ctx's deadline.
 func (c *Client) Close(ctx context.Context) error {
 	c.closed.Store(true)
+	if !c.onEvent() {
+		return c.close(ctx)
+	}
+	ctx, cancel := detached(ctx)
+	go func() {
+		defer cancel()
+		_ = c.close(ctx)
+	}()
+	return nil
+}
+
+func (c *Client) close(ctx context.Context) error {
 	c.renewer.stop()
 	if c.finder != nil {
 		c.finder.stop()

@@ -1,6 +1,9 @@
 package respool
 
 import (
+	"context"
+	"reflect"
+	"runtime"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
@@ -91,7 +94,53 @@ func (c *Client) eventHook(fn func(Event)) func(pool.Event) {
 		return nil
 	}
 	return func(e pool.Event) {
-		fn(Event{Kind: EventKind(e.Kind), Addr: e.Addr, Class: e.Class, Duration: e.Duration,
+		c.tell(Event{Kind: EventKind(e.Kind), Addr: e.Addr, Class: e.Class, Duration: e.Duration,
 			Reason: e.Reason, Err: c.public(e.Err), Stack: e.Stack})
 	}
+}
+
+// tell calls OnEvent. Its name on a stack is how onEvent knows that it is called from there.
+//
+//go:noinline
+func (c *Client) tell(e Event) {
+	c.telling.Add(1)
+	defer c.telling.Add(-1)
+	c.opt.OnEvent(e)
+}
+
+// tellName is how stacks call tell.
+var tellName = runtime.FuncForPC(reflect.ValueOf((*Client).tell).Pointer()).Name()
+
+// onEvent reports whether its caller runs within OnEvent. The goroutine is one of the client's then, and
+// cannot wait for its own end.
+func (c *Client) onEvent() bool {
+	if c.telling.Load() == 0 {
+		return false
+	}
+	pcs := make([]uintptr, 64)
+	n := runtime.Callers(2, pcs)
+	for n == len(pcs) {
+		pcs = make([]uintptr, 2*len(pcs))
+		n = runtime.Callers(2, pcs)
+	}
+	for frames := runtime.CallersFrames(pcs[:n]); ; {
+		f, more := frames.Next()
+		if f.Function == tellName {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// detached is ctx for what goes on after its caller has returned: it keeps the deadline alone.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() != nil {
+		return context.WithCancel(ctx)
+	}
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(context.WithoutCancel(ctx), end)
+	}
+	return context.WithCancel(context.WithoutCancel(ctx))
 }

@@ -143,8 +143,8 @@ func (f *finder) Lost(e sentinel.Lost) {
 }
 
 func (f *finder) emit(e Event) {
-	if fn := f.c.opt.OnEvent; fn != nil {
-		fn(e)
+	if f.c.opt.OnEvent != nil {
+		f.c.tell(e)
 	}
 }
 

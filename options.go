@@ -97,9 +97,12 @@ type Options struct {
 	SocketTimeout time.Duration
 	// WaitTimeout bounds the wait for a connection. Default: 5 s, as SocketTimeout.
 	WaitTimeout time.Duration
-	// StallLimit condemns a connection on which no byte came for so long while
-	// replies were due. Default: twice SocketTimeout and 10 s at least, so that a
-	// slow script or a fork costs no connection.
+	// StallLimit condemns a connection on which nothing moved for so long while
+	// replies were due: no byte came, and the socket took none of a command that is still being written.
+	// It begins anew while the server says on another connection that it runs a script (BUSY), or that
+	// it holds these replies back (CLIENT PAUSE). A connection whose path is dead is found sooner:
+	// after an eighth of the limit, a second at most, the server is asked about it on another one.
+	// Default: twice SocketTimeout and 10 s at least, so that a slow command or a fork costs no connection.
 	StallLimit time.Duration
 	// IdleTimeout closes dedicated connections idle for so long, down to MinIdle.
 	// Default: 5 m, to give back what a burst opened.
@@ -107,8 +110,10 @@ type Options struct {
 	// MaxLifetime replaces connections of that age, less a random tenth. Default:
 	// Never: a connection that works is worth keeping.
 	MaxLifetime time.Duration
-	// HealthCheckInterval pings connections that were quiet for so long. Default:
-	// Never: a reader watches them, and keep-alive finds a dead peer.
+	// HealthCheckInterval pings connections that were quiet for so long, and the one with
+	// subscriptions at this interval. Default: 10 s: a firewall or a proxy may drop a connection without
+	// a word, or keep TCP alive while nobody is behind it. Connections in use cost nothing. Never switches
+	// it off; idle connections are pinged before they are lent all the same.
 	HealthCheckInterval time.Duration
 	// KeepAlive is TCP's: probes begin after so long, at that interval, and three
 	// lost ones end the connection. Never switches it off. Default: 15 s.
@@ -155,8 +160,8 @@ type Options struct {
 	// for each Acquire.
 	LeakThreshold time.Duration
 	// OnEvent is told what happens to connections. It is called from the client's
-	// goroutines, concurrently, and must neither block nor close the client.
-	// Default: none, at no cost.
+	// goroutines, concurrently, and must not block: what waits for it includes callers. It may call
+	// any method of the client; Close does not wait there. Default: none, at no cost.
 	OnEvent func(Event)
 
 	// Dialer opens the sockets instead of net.Dialer; TLS and the handshake come
@@ -172,6 +177,7 @@ const (
 	defaultTimeout            = 5 * time.Second
 	defaultStallLimit         = 10 * time.Second
 	defaultIdleTimeout        = 5 * time.Minute
+	defaultHealthCheck        = 10 * time.Second
 	defaultKeepAlive          = 15 * time.Second
 	defaultLingerLimit        = 5 * time.Second
 	defaultReplyLimit         = 512 << 20
@@ -372,7 +378,7 @@ func (o *Options) checkTimes(c *checker) {
 	bounded(c, "StallLimit", &o.StallLimit, stall, least)
 	bounded(c, "IdleTimeout", &o.IdleTimeout, defaultIdleTimeout, least)
 	bounded(c, "MaxLifetime", &o.MaxLifetime, Never, least)
-	bounded(c, "HealthCheckInterval", &o.HealthCheckInterval, Never, least)
+	bounded(c, "HealthCheckInterval", &o.HealthCheckInterval, defaultHealthCheck, least)
 	bounded(c, "KeepAlive", &o.KeepAlive, defaultKeepAlive, least)
 	bounded(c, "LingerLimit", &o.LingerLimit, defaultLingerLimit, least)
 	if o.LingerLimit == Never {

@@ -23,6 +23,7 @@ func TestTheZeroOptionsAreTheDefaults(t *testing.T) {
 		{"Addr", o.Addr, "localhost:6379"}, {"MaxConnections", o.MaxConnections, 16}, {"Lanes", o.Lanes, 4},
 		{"ConnectTimeout", o.ConnectTimeout, 5 * time.Second}, {"SocketTimeout", o.SocketTimeout, 5 * time.Second},
 		{"WaitTimeout", o.WaitTimeout, 5 * time.Second}, {"StallLimit", o.StallLimit, 10 * time.Second},
+		{"HealthCheckInterval", o.HealthCheckInterval, 10 * time.Second},
 		{"MaxLifetime", o.MaxLifetime, Never}, {"ReplyLimit", o.ReplyLimit, int64(512 << 20)}, {"Retries", o.Retries, 2},
 	} {
 		if c.got != c.want {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -320,12 +321,25 @@ func alike(a, b *Options) bool {
 
 // Close closes all clients that it made, and then the connections to the
 // sentinels, as Client.Close does: when it returns, no server counts any of
-// them. It returns the error of ctx if something had to be cut.
+// them. It returns the error of ctx if something had to be cut. Within the OnEvent of one of the
+// clients it does not wait, as Client.Close.
 func (s *Sentinel) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	clients := append([]*Client(nil), s.clients...)
 	s.mu.Unlock()
+	if !slices.ContainsFunc(clients, (*Client).onEvent) {
+		return s.close(ctx, clients)
+	}
+	ctx, cancel := detached(ctx)
+	go func() {
+		defer cancel()
+		_ = s.close(ctx, clients)
+	}()
+	return nil
+}
+
+func (s *Sentinel) close(ctx context.Context, clients []*Client) error {
 	errs := make([]error, len(clients))
 	var wg sync.WaitGroup
 	for i, c := range clients {

@@ -100,9 +100,9 @@ func (o ownConnections) replaceExpired() {
 
 // renewed reports what came of a renewal.
 func (c *Client) renewed(e Event) {
-	if fn := c.opt.OnEvent; fn != nil {
+	if c.opt.OnEvent != nil {
 		e.Addr = cmp.Or(e.Addr, c.opt.place())
-		fn(e)
+		c.tell(e)
 	}
 }
 

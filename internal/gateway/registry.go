@@ -150,11 +150,16 @@ func (c *client) appendInfo(dst []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
+	idle := now.Sub(c.lastAt)
 	return c.session.AppendInfo(dst, session.Facts{
-		LocalAddr: c.laddr, FD: c.out.link.fd(), Age: now.Sub(c.born), Idle: now.Sub(c.lastAt),
-		Output: waiting, Blocked: c.blocked != nil, Unix: c.host == unixHost,
+		LocalAddr: c.laddr, FD: c.out.link.fd(), Age: now.Sub(c.born), Idle: idle,
+		Output: waiting, Blocked: c.blocked != nil || c.slots.n > 0 && idle > waitsLong, Unix: c.host == unixHost,
 	})
 }
+
+// waitsLong is from when on a client that waits for a reply counts as blocked. A gateway answers others
+// meanwhile, and clients with several connections must not take that for a dead path.
+const waitsLong = 50 * time.Millisecond
 
 func (c *client) text(lines []byte) []byte {
 	c.mu.Lock()

@@ -2,7 +2,6 @@ package lane
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -16,8 +15,11 @@ type clock struct {
 	period  time.Duration
 	tick    int64
 	running bool
-	quiet   int64  // ticks in a row without a byte read while replies were due
+	quiet   int64  // ticks in a row without progress while replies were due
+	excused int64  // those among them that do not count as a stall
+	askAt   int64  // the number of quiet ticks at which OnSuspect is called next
 	queued  uint64 // Lane.queued at the last tick
+	offered uint64 // Lane.offered at the last tick
 	bytesIn uint64 // Lane.bytesIn at the last tick
 }
 
@@ -29,23 +31,12 @@ const (
 // ticksEach is how finely a limit is measured.
 const ticksEach = 16
 
-// StallError condemns a lane on which nothing moves any more. It is an
-// os.ErrDeadlineExceeded.
-type StallError struct{ Limit time.Duration }
-
-func (e *StallError) Error() string {
-	return fmt.Sprintf("the server sent nothing for the stall limit of %v while replies were due", e.Limit)
-}
-
-// Timeout is always true.
-func (e *StallError) Timeout() bool { return true }
-
-// Is makes the error an os.ErrDeadlineExceeded.
-func (e *StallError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+// leastTicks is how finely Config.SuspectAfter is measured at least.
+const leastTicks = 4
 
 func tickFor(cfg *Config) time.Duration {
 	period := maxTick
-	for _, limit := range []time.Duration{cfg.ReplyTimeout, cfg.StallLimit} {
+	for _, limit := range []time.Duration{cfg.ReplyTimeout, cfg.StallLimit, cfg.SuspectAfter * ticksEach / leastTicks} {
 		if limit > 0 {
 			period = min(period, limit/ticksEach)
 		}
@@ -94,17 +85,23 @@ func (l *Lane) onTick() {
 	c.tick++
 	bytesIn := l.bytesIn.Load()
 	active := l.queued != c.queued
-	progress := bytesIn != c.bytesIn
-	c.queued, c.bytesIn = l.queued, bytesIn
+	heard := bytesIn != c.bytesIn
+	progress := heard || l.writingLocked()
+	c.queued, c.offered, c.bytesIn = l.queued, l.offered, bytesIn
 	if active || progress {
-		l.usedAt.Store(time.Now().UnixNano())
+		l.noteUseLocked(heard)
 	}
 	l.tickProofLocked()
 	l.expireLocked()
-	if l.stalledLocked(progress) {
+	ask := false
+	switch l.silenceLocked(progress) {
+	case stalled:
+		stall := &StallError{Silent: l.cfg.StallLimit}
 		l.mu.Unlock()
-		l.Condemn(&StallError{Limit: l.cfg.StallLimit})
+		l.Condemn(stall)
 		return
+	case suspected:
+		ask = l.cfg.OnSuspect != nil
 	}
 	if l.queue.n == 0 && l.reading == nobody && !active {
 		l.giveLocked()
@@ -116,6 +113,9 @@ func (l *Lane) onTick() {
 		l.settleLocked()
 	}
 	l.mu.Unlock()
+	if ask {
+		l.cfg.OnSuspect(l)
+	}
 }
 
 // expireLocked ends the waits that are over. Replies are due in the order of
@@ -143,21 +143,6 @@ func (l *Lane) expireLocked() {
 			l.interruptReaderLocked()
 		}
 	}
-}
-
-func (l *Lane) stalledLocked(progress bool) bool {
-	c := &l.clock
-	head := l.queue.front()
-	if head == nil || progress {
-		c.quiet = 0
-		return false
-	}
-	c.quiet++
-	if l.cfg.StallLimit <= 0 || head.q.block < 0 {
-		return false
-	}
-	// The first quiet tick may follow the request at once.
-	return time.Duration(c.quiet-1)*c.period >= l.cfg.StallLimit+head.q.block
 }
 
 // keepBuffer is the largest write buffer that an idle lane keeps.

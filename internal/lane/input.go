@@ -111,7 +111,7 @@ func (in *input) scan(at int) error {
 	for at < in.w {
 		n, done, err := in.scanner.Scan(in.buf[at:in.w])
 		if err != nil {
-			return err
+			return in.blame(err)
 		}
 		at += n
 		if !done {
@@ -194,7 +194,7 @@ func (in *input) fillBig(conn *wire.Conn, p patience) (int, error) {
 	}
 	_, done, perr := in.scanner.Scan(in.big[have:])
 	if perr != nil {
-		return n, perr
+		return n, in.blame(perr)
 	}
 	if done {
 		in.frames = append(in.frames, frame{b: in.big, owned: true, push: in.scanner.Kind() == resp.Push})

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
-	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // ErrDraining refuses a request to a lane that takes no more: it was not sent
@@ -27,12 +26,16 @@ var ErrDraining = errors.New("the lane is draining")
 // Config bounds a lane. It may be shared by many and is not changed.
 type Config struct {
 	ReplyTimeout time.Duration // a caller's wait for a reply; 0: its ctx alone
-	StallLimit   time.Duration // no byte read for so long while replies are due: condemned; 0: never
+	StallLimit   time.Duration // nothing moved for so long while replies are due: condemned; 0: never
+	SuspectAfter time.Duration // nothing moved for so long while replies are due: newcomers avoid the lane; 0: never
 	Window       int           // replies that may be due
 	WindowBytes  int           // bytes of commands whose replies are due
 	ReplyLimit   int64         // bytes of one reply; 0: no limit
 	LingerLimit  time.Duration // for the server to close its side too
 
+	// OnSuspect is called when nothing has moved for SuspectAfter while replies were due, and
+	// again each time as much has passed. It must not block.
+	OnSuspect func(l *Lane)
 	// OnDead is called once, when the lane has become unusable, with the cause.
 	OnDead func(l *Lane, cause error)
 	// OnClosed is called once, when the socket is closed and no goroutine is left.
@@ -66,6 +69,7 @@ type Lane struct {
 	telling sync.WaitGroup // of goroutines that tell sinks of failures
 
 	usedAt   atomic.Int64 // unix nanoseconds of the last tick that saw activity
+	heardAt  atomic.Int64 // and of the last one that saw bytes come
 	requests sync.Pool    // of *request
 
 	// What each command changes, together: its processor has to fetch it from
@@ -78,6 +82,7 @@ type Lane struct {
 	draining bool
 	retired  bool // nothing may be written any more
 	pushOnly bool
+	suspect  bool   // nothing has moved for long: newcomers go elsewhere
 	wbuf     []byte // encoded and not yet offered to the socket
 	queue    ring
 	due      int    // replies due, the sum of want at enqueue time less what came
@@ -125,6 +130,7 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 	l.in.poll.init(conn)
 	l.proof.init()
 	l.usedAt.Store(l.Born.UnixNano())
+	l.heardAt.Store(l.Born.UnixNano())
 	l.mu.Lock()
 	l.startClockLocked()
 	l.mu.Unlock()
@@ -145,8 +151,11 @@ func (l *Lane) Depth() int {
 }
 
 // Load is Depth, and more than any depth while the lane is to be avoided: newcomers
-// would have to wait there. It is a hint, read without a lock.
+// would have to wait there, or the server does not answer on it. It is a hint, read without a lock.
 func (l *Lane) Load() int { return int(l.depth.Load()) }
+
+// Avoided reports whether newcomers are better off elsewhere. It is a hint, read without a lock.
+func (l *Lane) Avoided() bool { return l.Load() >= avoid }
 
 // avoid is the bit of Lane.depth that says so.
 const avoid = 1 << 30
@@ -154,7 +163,7 @@ const avoid = 1 << 30
 // publishDepthLocked shows those who choose a lane what is due.
 func (l *Lane) publishDepthLocked() {
 	d := int32(l.due)
-	if l.alone.held {
+	if l.alone.held || l.suspect {
 		d |= avoid
 	}
 	l.depth.Store(d)
@@ -261,12 +270,10 @@ func (l *Lane) Condemn(cause error) {
 	orphans := make([]orphan, 0, l.queue.n)
 	var posted []failed
 	for first := true; l.queue.n > 0; first = false {
-		q, err := l.queue.front().q, cause
+		q := l.queue.front().q
 		l.queue.pop()
-		if !first {
-			err = collateral(cause)
-		}
-		if err = l.failure("read", q.start < offered, err); q.sink != nil {
+		err := l.failure("read", q.start < offered, blamed(cause, first))
+		if q.sink != nil {
 			posted = q.fail(posted, done, err)
 		} else {
 			orphans = append(orphans, orphan{q, err})
@@ -299,30 +306,6 @@ func (l *Lane) Condemn(cause error) {
 type orphan struct {
 	q   *request
 	err error
-}
-
-// CollateralError is given to those whose connection was condemned for the
-// reply to somebody else's command. It does not unwrap to that cause.
-type CollateralError struct{ Cause error }
-
-func (e *CollateralError) Error() string {
-	return "the connection was condemned for the reply to another command: " + e.Cause.Error()
-}
-
-// collateral is what those behind the first in the queue get: a bad reply
-// concerns the first alone.
-func collateral(cause error) error {
-	if BadReply(cause) {
-		return &CollateralError{cause}
-	}
-	return cause
-}
-
-// BadReply reports whether a reply itself is what broke the connection: it is
-// malformed or too large, and asking again would bring it again.
-func BadReply(err error) bool {
-	var pe *resp.ProtocolError
-	return errors.As(err, &pe) || errors.Is(err, resp.ErrTooLarge)
 }
 
 // Abort cuts a dead lane's lingering short.

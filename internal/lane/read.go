@@ -39,7 +39,7 @@ func (l *Lane) readLoop() {
 		l.conn.Abort()
 	default:
 	}
-	l.conn.Linger(l.cfg.LingerLimit)
+	l.conn.Linger(l.lingers())
 	l.telling.Wait()
 	if l.cfg.OnClosed != nil {
 		l.cfg.OnClosed(l)
@@ -200,6 +200,7 @@ func (l *Lane) complete(self *request) error {
 	before := l.queue.n
 	asked := l.matchLocked(frames)
 	l.expect = before - l.queue.n
+	l.suspect = false
 	l.publishDepthLocked()
 	l.grantLocked()
 	onPush := l.onPush

@@ -126,7 +126,7 @@ func TestAStallCondemnsAtItsLimitAndNotBefore(t *testing.T) {
 				<-k.Done()
 				took(t, "the stall", begin, limit)
 				var stall *lane.StallError
-				if !errors.As(k.Err(), &stall) || stall.Limit != limit {
+				if !errors.As(k.Err(), &stall) || stall.Silent != limit {
 					t.Errorf("the lane died of %v", k.Err())
 				}
 				for _, ch := range []<-chan result{first, second} {

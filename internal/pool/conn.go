@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
@@ -20,6 +21,13 @@ type Conn struct {
 
 // Lane gives the lane to use while the conn is held.
 func (c *Conn) Lane() *lane.Lane { return c.member.lane }
+
+// Suspicion tells the holder of a subscribed conn to ask for a sign of life: another conn to the server fell
+// silent, and this one was not heard since.
+func (c *Conn) Suspicion() <-chan struct{} { return c.member.suspicion }
+
+// Patience is how long that sign may take.
+func (c *Conn) Patience() time.Duration { return c.member.pool.patience() }
 
 // NoteHolder remembers the caller's stack for leak detection.
 func (c *Conn) NoteHolder(skip int) {

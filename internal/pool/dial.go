@@ -174,21 +174,30 @@ func (p *Pool) failFastLocked() {
 	}
 }
 
-// dialedLocked takes a conn in; over says that it comes too late to be used.
-func (p *Pool) dialedLocked(g *Group, conn *wire.Conn, took time.Duration, over bool) {
+// welcomeLocked takes a conn in; over says that it comes too late to be used: nil then.
+func (p *Pool) welcomeLocked(g *Group, conn *wire.Conn, took time.Duration, over bool) *member {
 	p.statistic.dials++
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
 	c := p.adoptLocked(g, conn)
 	if p.closed {
 		p.closeLocked(c, "the client was closed")
-		return
+		return nil
 	}
 	if over {
 		p.closeLocked(c, retirement)
-		return
+		return nil
 	}
 	p.backoff.succeeded()
 	p.acceptedLocked(g.key)
+	return c
+}
+
+// dialedLocked gives a new conn to whom it is for.
+func (p *Pool) dialedLocked(g *Group, conn *wire.Conn, took time.Duration, over bool) {
+	c := p.welcomeLocked(g, conn, took, over)
+	if c == nil {
+		return
+	}
 	p.stack = append(p.stack, c)
 	if g.laneWanted > 0 && p.waiting == g.waitLane.n {
 		if c := p.popLocked(g); c != nil {
@@ -209,7 +218,7 @@ func (p *Pool) adoptLocked(g *Group, conn *wire.Conn) *member {
 		c.expires = now.Add(life - rand.N(life/10+1))
 	}
 	c.laneCfg = p.cfg.Lane
-	c.laneCfg.OnDead, c.laneCfg.OnClosed = c.died, c.closed
+	c.laneCfg.OnDead, c.laneCfg.OnClosed, c.laneCfg.OnSuspect = c.died, c.closed, c.suspected
 	c.lane = lane.New(conn, &c.laneCfg)
 	p.members[c.lane] = c
 	p.count[idle]++

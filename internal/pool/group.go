@@ -106,7 +106,7 @@ func (g *Group) connsLocked() int {
 }
 
 // comingLocked is how many conns are on their way to the group.
-func (g *Group) comingLocked() int { return g.dialing + g.count[recasting] }
+func (g *Group) comingLocked() int { return g.dialing + g.count[preparing] }
 
 // Owner is what lanes of the group serve, for lane.Options.
 func (g *Group) Owner() any {

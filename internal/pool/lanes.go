@@ -61,10 +61,10 @@ func (p *Pool) settleLocked(c *member) {
 	}
 }
 
-// popLocked takes the idle conn of g that was used last. Dead ones stay for died.
+// popLocked takes the idle conn of g that was used last and is not stale. Dead ones stay for died.
 func (p *Pool) popLocked(g *Group) *member {
 	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.group == g && c.lane.Depth() >= 0 {
+		if c := p.stack[i]; c.group == g && c.lane.Depth() >= 0 && !p.stale(c) {
 			p.stack = slices.Delete(p.stack, i, i+1)
 			return c
 		}

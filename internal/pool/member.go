@@ -13,16 +13,20 @@ type member struct {
 	lane    *lane.Lane
 	laneCfg lane.Config
 
-	group     *Group
-	class     class
-	was       class  // what it was before it began to close
-	draining  bool   // closed for newcomers until nothing is due
-	retire    string // why it is to be closed rather than kept, once nothing is due
-	reason    string // why it was closed
-	idleSince time.Time
-	checkedAt time.Time
-	expires   time.Time // zero: never
-	cutAt     time.Time // when it is closed though replies are due; zero: never
+	group      *Group
+	class      class
+	was        class  // what it was before it began to close
+	draining   bool   // closed for newcomers until nothing is due
+	retire     string // why it is to be closed rather than kept, once nothing is due
+	reason     string // why it was closed
+	idleSince  time.Time
+	checkedAt  time.Time
+	quietSince time.Time // of a lane that was quiet when it was checked
+	expires    time.Time // zero: never
+	cutAt      time.Time // when it is closed though replies are due; zero: never
+
+	doubts    doubts
+	suspicion chan struct{} // of a subscribed conn, capacity 1: another conn's silence casts doubt on it
 
 	released bool // its last holder is done with it
 	acquired time.Time
@@ -38,6 +42,9 @@ func (p *Pool) lendLocked(c *member, to class) {
 	c.lane.Undrain(nil, lane.NoProof)
 	c.released, c.reported = false, false
 	c.acquired = time.Now()
+	if to == subscribed {
+		c.suspicion = make(chan struct{}, 1)
+	}
 	if p.cfg.LeakThreshold > 0 && to == dedicated {
 		c.stack = nil
 	}
@@ -110,6 +117,7 @@ func (c *member) died(l *lane.Lane, cause error) {
 	if c.class != closing {
 		if c.retire == "" {
 			p.troubleLocked(cause)
+			p.afterStallLocked(c, cause)
 		}
 		if c.class == shared {
 			p.statistic.condemned++

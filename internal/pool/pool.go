@@ -6,7 +6,7 @@
 // protocols, which take turns where there are not enough conns for all.
 // It knows nothing of commands, nor of which node is the right one.
 //
-// A pool owns its dials, its recasts, its timers and its lanes; all have ended
+// A pool owns its dials, its recasts, its checks, its timers and its lanes; all have ended
 // when Close returns.
 package pool
 
@@ -47,7 +47,8 @@ type Config struct {
 	WaitTimeout time.Duration
 	IdleTimeout time.Duration // 0: never
 	MaxLifetime time.Duration // 0: for ever
-	HealthCheck time.Duration // idle conns are pinged so often; 0: never
+	HealthCheck time.Duration // conns that were quiet for so long are pinged; 0: never
+	StaleAfter  time.Duration // idle conns that were quiet for so long are pinged before they are lent; 0: never
 
 	DialParallel int           // dials under way at most
 	DialRate     float64       // dials a second, with a burst of Max
@@ -69,13 +70,14 @@ const (
 	idle
 	dedicated
 	subscribed
-	recasting // becomes one of another key
+	preparing // is checked before it is lent, or becomes one of another key
+	doubted   // is checked since another conn's silence casts doubt on it
 	closing
 	classes
 )
 
 func (c class) String() string {
-	return [...]string{"lane", "idle", "dedicated", "subscription", "idle", "closing"}[c]
+	return [...]string{"lane", "idle", "dedicated", "subscription", "idle", "idle", "closing"}[c]
 }
 
 // Pool is the set of connections to one node.
@@ -96,7 +98,9 @@ type Pool struct {
 	dials       context.Context // of all dials and recasts since the last Suspend
 	cancel      context.CancelFunc
 	dialing     int
-	recasters   int             // goroutines that recast
+	errands     int             // goroutines that recast or check conns
+	inquiring   bool            // one of them asks about silent lanes
+	inquired    time.Time       // when that was done last
 	probing     int             // sockets of Probe
 	dialsSince  time.Time       // when dialing was 0 last
 	watchers    []chan struct{} // closed at the next change, for Warm
@@ -184,7 +188,7 @@ func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
 }
 
 // Stats is the state of a pool at one moment, and what it counted so far. A
-// conn that is recast counts as dialing.
+// conn that is recast, or checked before it is lent, counts as dialing.
 type Stats struct {
 	Addr                                     string
 	Max, Dialing, Lanes, Idle, Dedicated     int
@@ -213,7 +217,7 @@ func (p *Pool) Stats() Stats {
 		groups--
 	}
 	return Stats{
-		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[recasting] + p.probing, Lanes: p.count[shared], Idle: p.count[idle],
+		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
 		Waiting: p.waiting, RepliesDue: due, Groups: groups,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
@@ -226,7 +230,7 @@ func (p *Pool) Stats() Stats {
 // stateLocked describes the pool for errors.
 func (p *Pool) stateLocked() string {
 	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
-		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle], p.dialing+p.count[recasting],
+		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle]+p.count[doubted], p.dialing+p.count[preparing],
 		p.count[closing], p.waiting)
 	if p.dialing > 0 {
 		s += fmt.Sprintf("; dialing for %v", time.Since(p.dialsSince).Round(time.Millisecond))

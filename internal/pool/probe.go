@@ -9,7 +9,7 @@ import (
 )
 
 // Probe asks the node one command, in use or suspended, and does not count as
-// use. It goes over a lane where there is one. Otherwise it has a socket of
+// use. It goes over a lane where there is one that was heard lately. Otherwise it has a socket of
 // its own, which takes a slot until the server has closed it; without a free
 // one the error is ErrExhausted. ctx bounds it.
 func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
@@ -18,7 +18,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if c := p.openLaneLocked(&p.zero); c != nil {
+	if c := p.openLaneLocked(&p.zero); c != nil && (p.usedLocked() >= p.max || !c.lane.Avoided() && !p.stale(c)) {
 		p.mu.Unlock()
 		if frame, err := c.lane.Do(ctx, args, lane.Options{Owner: &p.zero}); err == nil || ctx.Err() != nil {
 			return frame, err
@@ -65,7 +65,7 @@ func (p *Pool) ask(ctx context.Context, args []any) probed {
 	}
 	stop := context.AfterFunc(p.cut, conn.Abort)
 	cfg := p.cfg.Lane
-	cfg.OnDead, cfg.OnClosed = nil, func(*lane.Lane) {
+	cfg.OnDead, cfg.OnSuspect, cfg.OnClosed = nil, nil, func(*lane.Lane) {
 		stop()
 		p.endProbe()
 	}

@@ -1,10 +1,8 @@
 package pool
 
 import (
-	"context"
+	"slices"
 	"time"
-
-	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // Bounds of the time between two rounds of the reaper.
@@ -78,7 +76,7 @@ func (p *Pool) reapLanesLocked(now time.Time) {
 		g := c.group
 		switch {
 		case c.draining:
-		case g != &p.zero && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.lane.UsedAt()) > p.cfg.IdleTimeout:
+		case g != &p.zero && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.usedAt()) > p.cfg.IdleTimeout:
 			p.drainLocked(c, "idle timeout")
 		case c.expired(now):
 			p.replaceLaneLocked(c, "maximum lifetime")
@@ -101,41 +99,27 @@ func (p *Pool) reportLeaksLocked(now time.Time) {
 	}
 }
 
-// checkHealthLocked pings what was quiet for the interval. A server that does
-// not answer stalls the lane, and that condemns it. An idle conn is lent to
-// its check meanwhile, so that nobody else's commands meet the ping.
+// checkHealthLocked pings what was quiet for the interval, so that it costs nothing where
+// there is load. A lane that is not answered becomes a suspect. An idle conn is out of
+// sight meanwhile, so that nobody else's commands meet the ping.
 func (p *Pool) checkHealthLocked(now time.Time) {
 	if p.cfg.HealthCheck <= 0 {
 		return
 	}
 	due := func(c *member) bool {
-		return now.Sub(c.lane.UsedAt()) >= p.cfg.HealthCheck && now.Sub(c.checkedAt) >= p.cfg.HealthCheck
+		return now.Sub(c.lane.HeardAt()) >= p.cfg.HealthCheck && now.Sub(c.checkedAt) >= p.cfg.HealthCheck
 	}
 	for _, c := range p.lanes {
-		if !c.draining && due(c) {
+		if !c.draining && !c.doubts.pinged && due(c) {
+			c.quietSince = c.usedAt()
 			c.checkedAt = now
-			go ping(c.lane, lane.Options{Owner: c.group})
+			p.pingLaneLocked(c, false)
 		}
 	}
-	kept := p.stack[:0]
-	for _, c := range p.stack {
-		if !due(c) || p.lentLocked() >= p.maxLentLocked() {
-			kept = append(kept, c)
-			continue
+	for _, c := range slices.Clone(p.stack) {
+		if due(c) && c.lane.Depth() >= 0 {
+			c.checkedAt = now
+			p.vetLocked(c, preparing)
 		}
-		c.checkedAt = now
-		p.lendLocked(c, dedicated)
-		go func() {
-			ping(c.lane, lane.Options{})
-			p.mu.Lock()
-			p.returnLocked(c, "")
-			p.unlock()
-		}()
 	}
-	clear(p.stack[len(kept):])
-	p.stack = kept
-}
-
-func ping(l *lane.Lane, opt lane.Options) {
-	_, _ = l.Do(context.Background(), []any{"PING"}, opt)
 }

@@ -41,10 +41,10 @@ func (p *Pool) Reauthenticate(ctx context.Context, r Reauth) (done int, failed [
 			break
 		}
 		switch class, owner := p.beginReauth(c, r.Due); class {
-		case recasting: // it was idle
+		case preparing: // it was idle
 			err := r.Auth(ctx, c.lane, lane.Options{})
 			p.mu.Lock()
-			p.recasters--
+			p.errands--
 			p.giveUpLocked(c, "")
 			p.serveLocked()
 			p.unlock()
@@ -91,10 +91,10 @@ func (p *Pool) beginReauth(c *member, due func(*wire.Conn) bool) (class, *Group)
 		return c.class, c.group
 	case c.class == idle:
 		p.unstackLocked(c)
-		p.moveLocked(c, recasting)
+		p.moveLocked(c, preparing)
 		c.lane.Undrain(nil, lane.NoProof)
-		p.recasters++
-		return recasting, c.group
+		p.errands++
+		return preparing, c.group
 	}
 	return closing, nil
 }
@@ -135,7 +135,7 @@ func (p *Pool) ReplaceExpired(now time.Time) {
 		case subscribed:
 			c.retire = expiredReason
 			p.later = append(p.later, func() { c.lane.Condemn(closeReason(expiredReason)) })
-		case dedicated, recasting:
+		case dedicated, preparing, doubted:
 			c.retire = expiredReason
 		case shared:
 			p.replaceLaneLocked(c, expiredReason)

@@ -21,18 +21,25 @@ func (p *Pool) strangerLocked(g *Group) *member {
 func (p *Pool) recastLocked(c *member, to *Group) {
 	from := c.group.key
 	p.unstackLocked(c)
-	p.moveLocked(c, recasting)
+	p.moveLocked(c, preparing)
 	p.regroupLocked(c, to)
 	c.lane.Undrain(nil, lane.NoProof)
-	p.recasters++
+	p.errands++
 	p.attemptLocked(to.key)
 	go p.recast(p.dials, c, from, to)
 }
 
 func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
-	err := p.cfg.Recast(ctx, c.lane, from, to.key)
+	var err error
+	if p.stale(c) {
+		err = p.check(ctx, c.lane, from, lane.Options{})
+		condemnSilent(c, err)
+	}
+	if err == nil {
+		err = p.cfg.Recast(ctx, c.lane, from, to.key)
+	}
 	p.mu.Lock()
-	p.recasters--
+	p.errands--
 	reason := ""
 	var is *Remains
 	switch {

@@ -1,7 +1,7 @@
 package pool
 
 // Renew replaces all conns: idle ones close, lanes drain and close, and lent ones close when they
-// come back. So do those that are being recast.
+// come back. So do those that are being recast or checked.
 func (p *Pool) Renew() {
 	const why = "renewed"
 	p.mu.Lock()
@@ -18,7 +18,7 @@ func (p *Pool) Renew() {
 			if c.retire = why; !c.draining {
 				p.drainLocked(c, why)
 			}
-		case dedicated, subscribed, recasting:
+		case dedicated, subscribed, preparing, doubted:
 			c.retire = why
 		}
 	}

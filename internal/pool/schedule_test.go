@@ -23,8 +23,10 @@ type memory struct {
 	dials []time.Time
 	open  int
 	asked int // commands, those of handshakes included
+	pings int // PINGs among them
 	down  bool
 	hang  bool
+	deaf  int // conns up to that number answer nothing more
 }
 
 var errRefused = errors.New("refused")
@@ -44,14 +46,15 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	m.mu.Lock()
 	m.open++
+	number := len(m.dials)
 	m.mu.Unlock()
-	go m.serve(server)
+	go m.serve(number, server)
 	return client, nil
 }
 
 // serve answers once for each command, ECHO with its argument and others with OK. It tells
 // commands by their array headers.
-func (m *memory) serve(conn net.Conn) {
+func (m *memory) serve(number int, conn net.Conn) {
 	defer func() {
 		conn.Close()
 		m.mu.Lock()
@@ -67,17 +70,38 @@ func (m *memory) serve(conn net.Conn) {
 		commands := strings.Split(string(buf[:n]), "*")[1:]
 		m.mu.Lock()
 		m.asked += len(commands)
-		m.mu.Unlock()
+		deaf := number <= m.deaf
 		for i, c := range commands {
+			if strings.HasPrefix(c, "1\r\n$4\r\nPING") {
+				m.pings++
+			}
 			echo, ok := strings.CutPrefix(c, "2\r\n$4\r\nECHO\r\n")
 			if commands[i] = echo; !ok {
 				commands[i] = "+OK\r\n"
 			}
 		}
+		m.mu.Unlock()
+		if deaf {
+			continue
+		}
 		if _, err := conn.Write([]byte(strings.Join(commands, ""))); err != nil {
 			return
 		}
 	}
+}
+
+// deafen has the conns of now answer nothing more.
+func (m *memory) deafen() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.deaf = len(m.dials)
+}
+
+// pinged is how many PINGs came, those of handshakes included.
+func (m *memory) pinged() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pings
 }
 
 func (m *memory) set(down bool) {
@@ -315,6 +339,124 @@ func TestLargeAndSmallCommandsKeepApart(t *testing.T) {
 			if p.Pick(pool.Any) != small {
 				t.Error("lanes are filled from the first on")
 			}
+		})
+	}
+}
+
+// A health check is no use: what nobody uses closes all the same.
+func TestHealthChecksKeepNothingOpen(t *testing.T) {
+	change := func(c *pool.Config) { c.HealthCheck, c.IdleTimeout = 10*time.Second, time.Minute }
+	inBubble(t, change, func(t *testing.T, m *memory, p *pool.Pool) {
+		first, second := acquire(t, p), acquire(t, p)
+		first.Release()
+		time.Sleep(30 * time.Second)
+		second.Release()
+		synctest.Wait()
+		before := m.pinged()
+		time.Sleep(25 * time.Second)
+		if st := p.Stats(); st.Idle != 2 || m.pinged() == before {
+			t.Errorf("%+v, %d pings", st, m.pinged()-before)
+		}
+		time.Sleep(20 * time.Second)
+		if st := p.Stats(); st.Idle != 1 {
+			t.Errorf("the first one is not used for more than a minute: %+v", st)
+		}
+		time.Sleep(time.Minute)
+		if st := p.Stats(); st.Idle != 0 {
+			t.Errorf("nothing is used for a minute: %+v", st)
+		}
+	})
+	inTown(t, 3, change, func(t *testing.T, w *town, p *pool.Pool) {
+		shareAs(t, p, alice)
+		time.Sleep(30 * time.Second)
+		if st := p.Stats(); st.Lanes != 1 {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(2 * time.Minute)
+		if st := p.Stats(); st.Lanes != 0 {
+			t.Errorf("a lane of another key outlived its use: %+v", st)
+		}
+	})
+}
+
+// Conns that are in use are not pinged.
+func TestHealthChecksCostNothingUnderLoad(t *testing.T) {
+	inBubble(t, func(c *pool.Config) { c.HealthCheck, c.StaleAfter = time.Second, time.Second }, func(t *testing.T, m *memory, p *pool.Pool) {
+		shared, err := p.Shared(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.Unreserve()
+		acquire(t, p).Release()
+		before := m.pinged()
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+			time.Sleep(500 * time.Millisecond)
+			c := acquire(t, p)
+			for _, l := range []*lane.Lane{c.Lane(), p.Pick(pool.Any)} {
+				if _, err := l.Do(context.Background(), []any{"GET"}, lane.Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.Release()
+		}
+		if got := m.pinged() - before; got != 0 {
+			t.Errorf("the server got %d pings", got)
+		}
+	})
+}
+
+// A conn that was idle for long is asked before it is lent, once, by whoever waits; one that
+// was used just now is not.
+func TestAStaleConnIsAskedBeforeItIsLent(t *testing.T) {
+	inBubble(t, func(c *pool.Config) { c.StaleAfter = 3 * time.Second }, func(t *testing.T, m *memory, p *pool.Pool) {
+		acquire(t, p).Release()
+		before := m.pinged()
+		acquire(t, p).Release()
+		if got := m.pinged(); got != before {
+			t.Errorf("%d pings for a conn that was used just now", got-before)
+		}
+		time.Sleep(time.Minute)
+		acquire(t, p).Release()
+		acquire(t, p).Release()
+		if got := m.pinged(); got != before+1 {
+			t.Errorf("%d pings for a conn that was idle for long, want one", got-before)
+		}
+		if st := p.Stats(); st.Dials != 1 || st.Idle != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// One idle conn that is dead makes the others suspects. Whoever waits gets a new one within his wait, and
+// the bound holds.
+func TestADeadIdleConnCastsDoubtOnTheOthers(t *testing.T) {
+	for _, limit := range []int{4, 8} {
+		inBubble(t, func(c *pool.Config) {
+			c.Max, c.StaleAfter, c.Lane.SuspectAfter = limit, 3*time.Second, time.Second
+			c.Lane.LingerLimit = time.Second
+		}, func(t *testing.T, m *memory, p *pool.Pool) {
+			var conns []*pool.Conn
+			for range min(limit-1, 4) {
+				conns = append(conns, acquire(t, p))
+			}
+			for _, c := range conns {
+				c.Release()
+			}
+			time.Sleep(time.Minute)
+			m.deafen()
+			began := time.Now()
+			c := acquire(t, p)
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("limit %d: a new conn came after %v", limit, took)
+			}
+			if _, err := ask(context.Background(), c.Lane(), lane.Options{}, "GET"); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(3 * time.Second)
+			if st := p.Stats(); st.Idle != 0 || st.Dials != uint64(len(conns))+1 {
+				t.Errorf("limit %d: idle siblings are still there: %+v", limit, st)
+			}
+			c.Release()
 		})
 	}
 }

@@ -125,7 +125,7 @@ func (p *Pool) before(forLane, forConn *waiter) bool {
 // for whom there was nothing, in order, and how many conns are on their way to
 // groups that do not need them.
 func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
-	left, spare = needs[:0], p.dialing+p.count[recasting]
+	left, spare = needs[:0], p.dialing+p.count[preparing]
 	p.pass++
 	free, ending := p.max-p.usedLocked(), p.count[closing]
 	for _, w := range needs {
@@ -139,6 +139,9 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 		if g.covered > 0 {
 			g.covered--
 			spare--
+			continue
+		}
+		if p.vetOwnLocked(g) {
 			continue
 		}
 		pause, refused := p.refusalLocked(g.key)
@@ -174,7 +177,7 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 	return left, spare
 }
 
-// takeOwnLocked gives an idle conn of its key to w.
+// takeOwnLocked gives an idle conn of its key to w, if one was heard lately.
 func (p *Pool) takeOwnLocked(w *waiter) bool {
 	if w.group.count[idle] == 0 {
 		return false

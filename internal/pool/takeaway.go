@@ -63,7 +63,7 @@ func (g *Group) parts(a, b *member) bool {
 	case x == 0:
 		return a.lane.Depth() < b.lane.Depth()
 	}
-	return a.lane.UsedAt().Before(b.lane.UsedAt())
+	return a.usedAt().Before(b.usedAt())
 }
 
 func (g *Group) cost(c *member) int {

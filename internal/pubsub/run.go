@@ -113,7 +113,7 @@ func (h *Hub) serve(conn *pool.Conn) ending {
 	s := &session{conn: conn, lane: conn.Lane(), pinged: time.Now()}
 	s.lane.OnPush(func(frame []byte) { h.receive(s, frame) }, true)
 	h.open(s)
-	var check <-chan time.Time
+	var check, verdict <-chan time.Time
 	period := h.checkPeriod()
 	if period > 0 {
 		ticker := time.NewTicker(period)
@@ -137,6 +137,11 @@ func (h *Hub) serve(conn *pool.Conn) ending {
 				s.lane.Condemn(err)
 			}
 			s.send(raw)
+		case <-conn.Suspicion():
+			s.send(h.doubt(s))
+			verdict = time.After(conn.Patience())
+		case <-verdict:
+			h.judge(s, conn.Patience())
 		case <-h.ctx.Done():
 		case <-s.lane.Done():
 			end := h.lose(s)

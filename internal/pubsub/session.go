@@ -24,6 +24,8 @@ type session struct {
 	pinged  time.Time // when the last PING was sent
 	oldest  *request  // the one that was unanswered at the last check
 	heardAt uint64    // heard at the last check
+
+	doubtedAt uint64 // heard at the last doubt
 }
 
 type verb uint8
@@ -120,17 +122,43 @@ func (s *session) append(out []byte, v verb, k Kind, topics []*topic) []byte {
 func (h *Hub) checkLocked(s *session, now time.Time, period time.Duration) ([]byte, error) {
 	head := s.head()
 	if head != nil && head == s.oldest && s.heard == s.heardAt {
-		return nil, &lane.StallError{Limit: period}
+		return nil, &lane.StallError{Silent: period}
 	}
 	var out []byte
 	if every := h.cfg.HealthCheck; every > 0 && head == nil && now.Sub(s.pinged) >= every-every/8 {
-		s.pinged = now
-		head = &request{verb: ping}
-		s.sent = append(s.sent, head)
-		out, _ = resp.AppendCommand(nil, []any{"PING"})
+		out = s.pingLocked(now)
+		head = s.head()
 	}
 	s.oldest, s.heardAt = head, s.heard
 	return out, nil
+}
+
+// doubt gives what to send to a server that may not be heard here any more.
+func (h *Hub) doubt(s *session) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.doubtedAt = s.heard
+	if s.head() != nil {
+		return nil // an answer is due already
+	}
+	return s.pingLocked(time.Now())
+}
+
+// judge condemns a connection on which nothing came since doubt.
+func (h *Hub) judge(s *session, patience time.Duration) {
+	h.mu.Lock()
+	silent := s.heard == s.doubtedAt
+	h.mu.Unlock()
+	if silent {
+		s.lane.Condemn(&lane.StallError{Silent: patience, Reason: lane.NoPong})
+	}
+}
+
+func (s *session) pingLocked(now time.Time) []byte {
+	s.pinged = now
+	s.sent = append(s.sent, &request{verb: ping})
+	raw, _ := resp.AppendCommand(nil, []any{"PING"})
+	return raw
 }
 
 func (s *session) head() *request {

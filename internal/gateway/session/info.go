@@ -14,7 +14,7 @@ type Facts struct {
 	FD        int
 	Age, Idle time.Duration // since the client connected, since its last request
 	Output    int           // bytes that wait to be sent to the client
-	Blocked   bool          // a blocking command is under way
+	Blocked   bool          // it waits for a command that takes long
 	Unix      bool          // it has connected to a unix socket
 }
 

@@ -1,0 +1,148 @@
+package gateway_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// busy keeps n clients of the gateway busy until the returned function is called.
+func (h *house) busy(n int) (stop func()) {
+	done := make(chan struct{})
+	ended := make(chan struct{}, n)
+	for i := range n {
+		p := h.dial()
+		go func() {
+			defer func() { ended <- struct{}{} }()
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := fmt.Fprintf(p, "INCR k%d\r\n", i); err != nil {
+					return
+				}
+				if _, err := p.tryFrame(); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	return func() {
+		close(done)
+		for range n {
+			<-ended
+		}
+	}
+}
+
+// The path to the server swallows everything and acknowledges it, and new connections work: clients of the gateway are
+// answered again before a stall limit has passed.
+func TestADeadPathToTheServerIsLeft(t *testing.T) {
+	const stall = 4 * time.Second
+	s := redistest.Start(t, redistest.Config{})
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			t.Parallel()
+			relay := faultnet.Start(t, s.Addr())
+			url := fmt.Sprintf("redis://%s?max_connections=12&stall_limit=%v&socket_timeout=60&linger_limit=1", relay.Addr(), stall)
+			h := open(t, url, gateway.Config{})
+			hello := fmt.Sprint("HELLO ", protocol)
+			warm := h.dial()
+			warm.send(hello)
+			warm.frame()
+			for _, p := range []*peer{warm, h.dial()} { // a lane for each protocol
+				p.ask("GET k")
+			}
+			stop := h.busy(16)
+			defer stop()
+			waitFor(t, "a connection", func() bool { return h.client.Stats().RepliesDue > 0 })
+			relay.Swallow()
+			began := time.Now()
+			waitFor(t, "an answer", func() bool {
+				p := h.dial()
+				defer p.Close()
+				p.send(hello)
+				p.frame()
+				_ = p.SetDeadline(time.Now().Add(stall / 8))
+				_, err := fmt.Fprintf(p, "INCR n\r\n")
+				if err != nil {
+					return false
+				}
+				reply, err := p.tryFrame()
+				return err == nil && strings.HasPrefix(reply, ":")
+			})
+			took := time.Since(began)
+			t.Logf("the first answer came after %v, with a stall limit of %v", took, stall)
+			if took > stall {
+				t.Errorf("the first answer came after %v: want less than the stall limit of %v", took, stall)
+			}
+		})
+	}
+}
+
+// A script of one client lasts longer than the stall limit. Others are told BUSY as they would be
+// without a gateway, and the script's client gets its reply.
+func TestOthersAreToldThatAScriptRuns(t *testing.T) {
+	const stall = time.Second
+	s := redistest.Start(t, redistest.Config{Args: []string{"--busy-reply-threshold", "500"}})
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			h := open(t, s.URL()+fmt.Sprintf("?stall_limit=%v&socket_timeout=60", stall), gateway.Config{})
+			hello := fmt.Sprint("HELLO ", protocol)
+			script, other := h.dial(), h.dial()
+			for _, p := range []*peer{script, other} {
+				p.send(hello)
+				p.frame()
+				p.ask("GET k")
+			}
+			began := time.Now()
+			script.write("*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
+			told := 0
+			for time.Since(began) < 2*stall || told < 10 {
+				p := h.dial()
+				p.send(hello)
+				p.frame()
+				_ = p.SetDeadline(time.Now().Add(stall / 2))
+				if _, err := fmt.Fprintf(p, "GET k\r\n"); err == nil {
+					if reply, err := p.tryFrame(); err == nil && strings.HasPrefix(reply, "-BUSY") {
+						told++
+					}
+				}
+				p.Close()
+				if time.Since(began) > patience {
+					t.Fatalf("others were told %d times", told)
+				}
+			}
+			s.Do("SCRIPT", "KILL")
+			if reply := script.frame(); !strings.Contains(reply, "killed") {
+				t.Errorf("the script's client got %q", reply)
+			}
+			other.ask("GET k")
+		})
+	}
+}
+
+// A client with several connections asks on one what became of another. The gateway must not look like
+// a server that answers on a dead path.
+func TestAClientThatWaitsLongCountsAsBlocked(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{})
+	slow, other := h.dial(), h.dial()
+	id := slow.ask("CLIENT ID")
+	other.ask("GET k")
+	s.Do("CLIENT", "PAUSE", "60000", "WRITE")
+	defer s.Do("CLIENT", "UNPAUSE")
+	slow.send("SET k v")
+	line := "CLIENT LIST ID " + strings.Trim(id, ":|\r\n")
+	waitFor(t, "flag b", func() bool { return strings.Contains(other.ask(line), "flags=b ") })
+	s.Do("CLIENT", "UNPAUSE")
+	slow.want("+OK|")
+	waitFor(t, "no flag b", func() bool { return strings.Contains(other.ask(line), "flags=N ") })
+}

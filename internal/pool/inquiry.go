@@ -1,0 +1,293 @@
+package pool
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// An inquiry finds out why lanes are silent though replies are due on them: whether the
+// server works at something, holds these replies back, or answers on a path that is dead. It asks
+// the server over another conn, the witness, with PING and with CLIENT LIST about the
+// conns that are silent.
+//
+//   - BUSY: the server works at a script. The stall limit begins anew.
+//   - A conn that the server calls blocked, as CLIENT PAUSE and modules do, or whose command
+//     it still receives: as above.
+//   - A conn of which it says neither: its path is dead if that is so again when as much time
+//     has passed. After a short loss of the network TCP sends again within that time.
+//   - No answer, or none about the conn, from a server that does not know it, does not let
+//     this user ask, or is older than 6.2: nothing is known, and the stall limit decides.
+
+// suspected is called by a silent lane.
+func (c *member) suspected(*lane.Lane) {
+	p := c.pool
+	p.mu.Lock()
+	p.inquireLocked()
+	p.unlock()
+}
+
+// inquireLocked begins an inquiry, one at a time and at a bounded rate.
+func (p *Pool) inquireLocked() {
+	if p.inquiring || p.closed || p.suspended || time.Since(p.inquired) < p.patience()/2 {
+		return
+	}
+	c := p.witnessLocked()
+	if c == nil && !p.dialWitnessLocked() {
+		if c = p.anyWitnessLocked(time.Time{}); c == nil {
+			return
+		}
+	}
+	if c != nil && c.class == idle {
+		p.unstackLocked(c)
+		p.moveLocked(c, preparing)
+		c.lane.Undrain(nil, lane.NoProof)
+	}
+	p.inquiring = true
+	p.errands++
+	go p.inquire(p.dials, c, p.generation)
+}
+
+// witnessLocked is a conn of the client's own that was heard while others were silent, or nil.
+func (p *Pool) witnessLocked() *member { return p.anyWitnessLocked(time.Now().Add(-p.patience())) }
+
+func (p *Pool) anyWitnessLocked(heardSince time.Time) *member {
+	for i := len(p.stack) - 1; i >= 0; i-- {
+		if c := p.stack[i]; c.group == &p.zero && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince) {
+			return c
+		}
+	}
+	for _, c := range p.lanes {
+		if c.group == &p.zero && !c.draining && c.lane.Depth() >= 0 && !c.lane.Avoided() && c.lane.HeardAt().After(heardSince) {
+			return c
+		}
+	}
+	return nil
+}
+
+// dialWitnessLocked takes the place for a new conn, if there is one and dials are allowed.
+func (p *Pool) dialWitnessLocked() bool {
+	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
+		return false
+	}
+	if _, refused := p.refusalLocked(Key{}); refused != nil {
+		return false
+	}
+	if _, ok := p.backoff.take(p.dialing, false); !ok {
+		return false
+	}
+	if p.dialing == 0 {
+		p.dialsSince = time.Now()
+	}
+	p.dialing++
+	p.zero.dialing++
+	p.attemptLocked(Key{})
+	return true
+}
+
+// inquire asks over c, or over a conn that it dials first.
+func (p *Pool) inquire(ctx context.Context, c *member, generation int) {
+	if c == nil {
+		c = p.dialFor(ctx, generation)
+	}
+	if c == nil {
+		p.endInquiry(nil, nil)
+		return
+	}
+	err := p.inquireOver(ctx, c)
+	p.mu.Lock()
+	lent := c.class == preparing
+	p.mu.Unlock()
+	if lent {
+		condemnSilent(c, err) // its place is of more use to another one
+	}
+	p.endInquiry(c, err)
+}
+
+// dialFor makes a conn that is out of everybody's sight.
+func (p *Pool) dialFor(ctx context.Context, generation int) *member {
+	began := time.Now()
+	conn, err := p.cfg.Dial(ctx, p.cut, Key{})
+	took := time.Since(began)
+	p.mu.Lock()
+	defer p.unlock()
+	p.dialing--
+	p.zero.dialing--
+	over := p.closed || generation != p.generation
+	var c *member
+	switch {
+	case err == nil:
+		if c = p.welcomeLocked(&p.zero, conn, took, over); c != nil {
+			p.moveLocked(c, preparing)
+		}
+	case !over:
+		p.dialFailedLocked(&p.zero, err, took)
+	}
+	p.notifyLocked()
+	p.serveLocked()
+	return c
+}
+
+// endInquiry gives the witness back. One that was not shared becomes a lane where callers
+// have none but silent ones.
+func (p *Pool) endInquiry(c *member, err error) {
+	p.mu.Lock()
+	p.errands--
+	p.inquiring, p.inquired = false, time.Now()
+	if c != nil && c.class == preparing {
+		p.handBackLocked(c, err, time.Now())
+		if c.class == idle && p.lacksLaneLocked(c.group) {
+			p.unstackLocked(c)
+			p.shareLocked(c)
+		}
+	}
+	p.serveLocked()
+	p.unlock()
+}
+
+// lacksLaneLocked reports whether newcomers of g find silent lanes alone, and may have another.
+func (p *Pool) lacksLaneLocked(g *Group) bool {
+	if p.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
+		return false
+	}
+	for _, c := range p.lanes {
+		if c.group == g && !c.draining && !c.lane.Avoided() {
+			return false
+		}
+	}
+	return true
+}
+
+// silent is a conn that is asked about.
+type silent struct {
+	c    *member
+	time time.Duration
+	mark uint64 // bytes that had come on it
+}
+
+// silentLocked lists the conns on which nothing moves.
+func (p *Pool) silentLocked() []silent {
+	var list []silent
+	for _, c := range p.members {
+		if c.class == closing {
+			continue
+		}
+		if d, mark := c.lane.Silence(); d > 0 {
+			list = append(list, silent{c, d, mark})
+		}
+	}
+	return list
+}
+
+// inquireOver asks over c about the silent conns.
+func (p *Pool) inquireOver(ctx context.Context, c *member) error {
+	p.mu.Lock()
+	suspects := p.silentLocked()
+	opt := lane.Options{}
+	if c.class == shared {
+		opt.Owner = c.group
+	}
+	p.mu.Unlock()
+	raw, n := question(suspects)
+	asking, cancel := context.WithTimeout(ctx, p.patience())
+	defer cancel()
+	frames, err := c.lane.DoRaw(asking, raw, n, opt)
+	if err != nil && ctx.Err() != nil {
+		return errCut
+	}
+	if err != nil {
+		return &lane.StallError{Silent: p.patience(), Reason: lane.NoPong}
+	}
+	p.mu.Lock()
+	p.judgeLocked(suspects, frames)
+	p.unlock()
+	return nil
+}
+
+// question encodes the commands of an inquiry, and counts them.
+func question(suspects []silent) (raw []byte, n int) {
+	args := []any{"CLIENT", "LIST", "ID"}
+	const none = 3
+	for _, s := range suspects {
+		if id := s.c.lane.Conn().ID(); id != 0 {
+			args = append(args, id)
+		}
+	}
+	raw, _ = resp.AppendCommand(nil, []any{"PING"})
+	if len(args) == none {
+		return raw, 1
+	}
+	raw, _ = resp.AppendCommand(raw, args)
+	return raw, 2
+}
+
+var replyBusy = []byte("-BUSY")
+
+// judgeLocked decides about the silent conns by what the server answered elsewhere.
+func (p *Pool) judgeLocked(suspects []silent, frames [][]byte) {
+	now := time.Now()
+	busy := bytes.HasPrefix(frames[0], replyBusy)
+	known := map[int64]clientState{}
+	if len(frames) > 1 {
+		if v, _, err := resp.Decode(frames[1]); err == nil {
+			known = clientStates(v.Str)
+		}
+	}
+	for _, s := range suspects {
+		d := &s.c.doubts
+		switch state, ok := known[s.c.lane.Conn().ID()]; {
+		case busy || state.blocked || state.receiving:
+			d.since, d.excused = time.Time{}, now
+			s.c.lane.Excuse()
+		case !ok:
+			d.since = time.Time{}
+		case d.since.IsZero() || d.mark != s.mark:
+			d.since, d.mark = now, s.mark
+		case now.Sub(d.since) >= p.patience()*3/4:
+			p.later = append(p.later, s.condemn)
+		}
+	}
+}
+
+// condemn ends a conn whose path is dead, unless it moves after all.
+func (s silent) condemn() {
+	if d, mark := s.c.lane.Silence(); d > 0 && mark == s.mark {
+		s.c.lane.Condemn(&lane.StallError{Silent: d, Reason: lane.DeadPath})
+	}
+}
+
+// clientState is what a line of CLIENT LIST tells of a conn.
+type clientState struct {
+	blocked   bool // the server holds its replies back
+	receiving bool // a part of a command has come, the last of it just now
+}
+
+// clientStates reads CLIENT LIST.
+func clientStates(list []byte) map[int64]clientState {
+	known := map[int64]clientState{}
+	for line := range bytes.Lines(list) {
+		var id, idle, buffered int64
+		var s clientState
+		for field := range bytes.FieldsSeq(line) {
+			key, value, _ := bytes.Cut(field, []byte("="))
+			n, _ := strconv.ParseInt(string(value), 10, 64)
+			switch string(key) {
+			case "id":
+				id = n
+			case "idle":
+				idle = n
+			case "qbuf":
+				buffered = n
+			case "flags":
+				s.blocked = bytes.ContainsRune(value, 'b')
+			}
+		}
+		s.receiving = buffered > 0 && idle <= 1
+		known[id] = s
+	}
+	return known
+}

@@ -1,0 +1,279 @@
+package respool_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// underLoad keeps commands under way until the returned function is called.
+func underLoad(t *testing.T, c *respool.Client) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(bounded(t))
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = c.Do(ctx, "SET", fmt.Sprint("k", i), i).Err()
+			}
+		})
+	}
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// condemned collects why lanes were condemned.
+type condemned struct {
+	mu   sync.Mutex
+	errs []string
+}
+
+func (l *condemned) event(e respool.Event) {
+	if e.Kind != respool.EventLaneCondemned {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, e.Err.Error())
+}
+
+func (l *condemned) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.errs...)
+}
+
+// The path swallows everything and acknowledges it, and new connections work. It takes one stall limit at most until
+// commands succeed again, whatever the number of lanes.
+func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
+	const stall = 2 * time.Second
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	for _, x := range []struct {
+		lanes, max, protocol int
+		tls                  bool
+	}{
+		{1, 12, 3, false}, {4, 12, 2, false}, {4, 12, 3, true},
+		{1, 1, 2, false}, {4, 4, 3, false}, // no place is free for a look
+	} {
+		t.Run(fmt.Sprintf("%+v", x), func(t *testing.T) {
+			t.Parallel()
+			addr := s.PlainAddr()
+			if x.tls {
+				addr = s.Addr()
+			}
+			relay := faultnet.Start(t, addr)
+			var log condemned
+			opt := respool.Options{Addr: relay.Addr(), Protocol: x.protocol, Lanes: x.lanes, MaxConnections: x.max,
+				StallLimit: stall, SocketTimeout: stall / 16, WaitTimeout: stall / 16, OnEvent: log.event}
+			if x.tls {
+				opt.TLS = s.TLSConfig()
+			}
+			c := openClient(t, opt)
+			if err := c.Warm(bounded(t)); err != nil {
+				t.Fatal(err)
+			}
+			stop := underLoad(t, c)
+			defer stop()
+			relay.Swallow()
+			began := time.Now()
+			eventually(t, func() bool { return c.Do(bounded(t), "INCR", "n").Err() == nil })
+			took := time.Since(began)
+			t.Logf("the first success came after %v, with a stall limit of %v", took, stall)
+			if took > 2*stall {
+				t.Errorf("the first success came after %v: want little more than the stall limit of %v", took, stall)
+			}
+			if x.max > x.lanes && !strings.Contains(strings.Join(log.all(), "\n"), "answered on another connection") {
+				t.Errorf("no path was found dead by asking on another connection: %q", log.all())
+			}
+		})
+	}
+}
+
+// A balancer drops connections that are idle, without a word. The next caller has one that works within his wait.
+func TestIdleConnectionsThatWereDroppedAreNotLent(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			t.Parallel()
+			relay := faultnet.Start(t, s.Addr())
+			c := viaRelay(t, s, relay, func(o *respool.Options) { o.Protocol, o.MaxConnections = protocol, 8 })
+			var held []*respool.Conn
+			for range 5 {
+				held = append(held, acquire(t, c))
+			}
+			for _, conn := range held {
+				conn.Release()
+			}
+			mustDo(t, c, "PING")
+			relay.Swallow()
+			time.Sleep(3500 * time.Millisecond) // what counts as idle for long
+			for i := range 5 {
+				key := fmt.Sprint("q", protocol, i)
+				s.Do("RPUSH", key, "x")
+				if r := c.Do(bounded(t), "BLPOP", key, 1); r.Err() != nil {
+					t.Errorf("BLPOP %d: %v, %v", i, r.Err(), c.Stats())
+				}
+			}
+		})
+	}
+}
+
+// A server that holds a reply back on purpose answers others: that is no dead path.
+func TestAPausedServerCostsNoConnection(t *testing.T) {
+	const stall = time.Second
+	s := redistest.Start(t, redistest.Config{})
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			var log condemned
+			c := newClient(t, s, func(o *respool.Options) {
+				o.Protocol, o.StallLimit, o.SocketTimeout = protocol, stall, patience
+				o.OnEvent = log.event
+			})
+			mustDo(t, c, "PING")
+			s.Do("CLIENT", "PAUSE", "2500", "WRITE")
+			began := time.Now()
+			mustDo(t, c, "SET", "k", "v")
+			if took := time.Since(began); took < 2*stall || len(log.all()) > 0 {
+				t.Errorf("the SET took %v, and lanes were condemned: %q", took, log.all())
+			}
+		})
+	}
+}
+
+// One caller's script keeps the server busy for longer than the stall limit. Its lane stays, and
+// others are answered as they would be without a client in between.
+func TestAScriptOfMinutesCostsNoConnection(t *testing.T) {
+	const stall = time.Second
+	s := redistest.Start(t, redistest.Config{Args: []string{"--busy-reply-threshold", "300"}})
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			var log condemned
+			c := newClient(t, s, func(o *respool.Options) {
+				o.Protocol, o.StallLimit, o.SocketTimeout = protocol, stall, patience
+				o.OnEvent = log.event
+			})
+			mustDo(t, c, "PING")
+			ended := make(chan error, 1)
+			go func() {
+				ended <- c.Do(bounded(t), "EVAL", "while true do end", 0).Err()
+			}()
+			var busy atomic.Int64
+			stop := make(chan struct{})
+			var others sync.WaitGroup
+			for range 4 {
+				others.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						case <-time.After(10 * time.Millisecond):
+						}
+						ctx, cancel := context.WithTimeout(context.Background(), stall)
+						if err := c.Do(ctx, "GET", "k").Err(); err != nil && strings.Contains(err.Error(), "BUSY") {
+							busy.Add(1)
+						}
+						cancel()
+					}
+				})
+			}
+			began := time.Now()
+			eventually(t, func() bool { return busy.Load() > 100 && time.Since(began) > 2*stall })
+			close(stop)
+			others.Wait()
+			s.Do("SCRIPT", "KILL")
+			if err := <-ended; err == nil || !strings.Contains(err.Error(), "killed") {
+				t.Errorf("the script ended with %v: want the server's word", err)
+			}
+			if errs := log.all(); len(errs) > 0 {
+				t.Errorf("lanes were condemned: %q", errs)
+			}
+		})
+	}
+}
+
+// A proxy that keeps TCP alive swallows what is published: the subscriber is told of a gap.
+func TestASubscriberBehindADeadPathIsTold(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	for _, protocol := range []int{2, 3} {
+		for _, x := range []struct {
+			name   string
+			change func(*respool.Options)
+		}{
+			{"asked at intervals", func(o *respool.Options) { o.HealthCheckInterval, o.StallLimit = 500*time.Millisecond, time.Minute }},
+			{"doubted with a lane", func(o *respool.Options) { o.HealthCheckInterval, o.StallLimit = respool.Never, 2*time.Second }},
+			{"over TLS", func(o *respool.Options) {
+				o.HealthCheckInterval, o.StallLimit, o.TLS = 500*time.Millisecond, time.Minute, s.TLSConfig()
+			}},
+		} {
+			t.Run(fmt.Sprintf("%s, RESP%d", x.name, protocol), func(t *testing.T) {
+				t.Parallel()
+				opt := respool.Options{Protocol: protocol, SocketTimeout: 200 * time.Millisecond, WaitTimeout: 200 * time.Millisecond}
+				x.change(&opt)
+				addr := s.PlainAddr()
+				if opt.TLS != nil {
+					addr = s.Addr()
+				}
+				relay := faultnet.Start(t, addr)
+				opt.Addr = relay.Addr()
+				c := openClient(t, opt)
+				channel := fmt.Sprint("c", x.name, protocol)
+				sub, err := c.Subscribe(bounded(t), channel)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustDo(t, c, "PING")
+				if opt.HealthCheckInterval == respool.Never {
+					stop := underLoad(t, c)
+					defer stop()
+				}
+				relay.Swallow()
+				if m, err := sub.Receive(bounded(t)); err != nil || m.Gap == nil || m.Gap.Cause != respool.GapReconnected {
+					t.Fatalf("received %+v, %v: want a gap", m, err)
+				}
+				s.Do("PUBLISH", channel, "x")
+				if m, err := sub.Receive(bounded(t)); err != nil || m.Payload != "x" {
+					t.Errorf("received %+v, %v: want the message behind the gap", m, err)
+				}
+			})
+		}
+	}
+}
+
+// What the socket takes, and what the server says it still receives, is progress.
+func TestAValueThatTakesLongToSendCostsNoConnection(t *testing.T) {
+	const stall = 600 * time.Millisecond
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	for _, tls := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS %v", tls), func(t *testing.T) {
+			t.Parallel()
+			addr := s.PlainAddr()
+			if tls {
+				addr = s.Addr()
+			}
+			relay := faultnet.Start(t, addr)
+			opt := respool.Options{Addr: relay.Addr(), StallLimit: stall, SocketTimeout: patience}
+			if tls {
+				opt.TLS = s.TLSConfig()
+			}
+			c := openClient(t, opt)
+			mustDo(t, c, "PING")
+			relay.SlowReader(6 << 20)
+			began := time.Now()
+			mustDo(t, c, "SET", "large", make([]byte, 12<<20))
+			took := time.Since(began)
+			if took < 2*stall {
+				t.Errorf("it took %v: want so long that it would have been taken for a stall", took)
+			}
+		})
+	}
+}
