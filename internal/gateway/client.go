@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
@@ -31,8 +32,9 @@ type client struct {
 	session  *session.Session
 	set      *settings // as of its last request
 	scanner  request.Scanner
-	user     *user  // one of the gateway's own; nil: none
-	token    string // of its user among upstream's
+	large    atomic.Bool // the scanner may have room for a read; written under mu
+	user     *user       // one of the gateway's own; nil: none
+	token    string      // of its user among upstream's
 	slots    slots
 	slotKey  upstream.Key // of all slots
 	lanes    upstream.Lanes
@@ -94,6 +96,20 @@ func (c *client) input(b []byte, r *round) (more bool) {
 	c.rest = append(c.rest, rest...)
 	c.stopped = !more
 	return more
+}
+
+// room is where the client's link, which alone may ask, is to read to: straight into a large request if one
+// has begun, else into b.
+func (c *client) room(b []byte) []byte {
+	if !c.large.Load() {
+		return b
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if room := c.scanner.Room(); room != nil && len(c.rest) == 0 {
+		return room
+	}
+	return b
 }
 
 // resume goes on with what was kept. It reports whether to read on.
@@ -174,10 +190,19 @@ func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
 			c.malformedLocked(err, r)
 			return nil, false
 		case req.Raw == nil:
+			if large := c.scanner.Room() != nil; large != c.large.Load() {
+				c.large.Store(large)
+			}
 			return nil, true
 		default:
 			c.commands++
+			if req.Owned {
+				c.log.given = req.Raw
+			}
 			c.takeLocked(req, r)
+			if req.Owned {
+				c.log.given = nil
+			}
 		}
 		if c.pausedLocked() {
 			return b, false
@@ -198,9 +223,13 @@ func (c *client) adoptLocked(s *settings) bool {
 
 // pausedLocked reports whether no request may be taken now.
 func (c *client) pausedLocked() bool {
-	return c.barrier != nil || c.closing || c.gone || c.slots.n >= c.set.Pipeline ||
+	return c.barrier != nil || c.closing || c.gone || c.slots.n >= c.set.Pipeline || c.log.size() >= mostUnderWay ||
 		c.slots.n*c.typical > c.set.OutputBuffer || c.behind > c.set.OutputBuffer || c.out.overfull(c.set.OutputBuffer)
 }
+
+// mostUnderWay is from how many bytes of requests under way on no more is taken from a client: a lane's window
+// holds no more either, and the rest is better kept by the client than here.
+const mostUnderWay = 4 << 20
 
 // firstPipeline is how many commands of a client may be under way before the size of its replies
 // is known: the output buffer has to hold all that are due.

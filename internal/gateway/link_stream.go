@@ -52,20 +52,21 @@ func (l *streamLink) readLoop() {
 	var r round
 	idle := make([]byte, idleRead)
 	for {
-		n, err := l.conn.Read(idle)
-		l.take(idle[:n], &r)
-		for full := []byte(nil); err == nil && n == idleRead; {
+		buf := l.c.room(idle)
+		n, err := l.conn.Read(buf)
+		l.take(buf[:n], &r)
+		for full := []byte(nil); err == nil && n >= idleRead; {
 			// It has more to say than fits: that memory is not held while it says nothing.
 			if full == nil {
 				full = make([]byte, fullRead)
 			}
+			buf = l.c.room(full)
 			_ = l.conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-			if n, err = l.conn.Read(full); isTimeout(err) {
+			if n, err = l.conn.Read(buf); isTimeout(err) {
 				err = nil
 			}
 			_ = l.conn.SetReadDeadline(time.Time{})
-			l.take(full[:n], &r)
-			n = min(n, idleRead)
+			l.take(buf[:n], &r)
 		}
 		if err != nil || !l.awaitRoom() {
 			break

@@ -355,8 +355,9 @@ func (p *plainLink) fd() int { return p.socket }
 
 // read takes what there is.
 func (p *plainLink) read(r *round) {
+	buf := p.c.room(p.loop.buf)
 	for {
-		n, err := unix.Read(p.socket, p.loop.buf)
+		n, err := unix.Read(p.socket, buf)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -369,7 +370,7 @@ func (p *plainLink) read(r *round) {
 			p.end()
 			return
 		}
-		if !p.c.input(p.loop.buf[:n], r) {
+		if !p.c.input(buf[:n], r) {
 			p.change(unix.EPOLLRDHUP, unix.EPOLLIN)
 		}
 		return

@@ -85,35 +85,3 @@ func (s *slots) pop() {
 	s.head++
 	s.n--
 }
-
-// log holds the bytes of requests that are under way, so that they can be sent again.
-type log struct {
-	buf  []byte
-	base uint64 // of buf[0] in the stream of all
-}
-
-// compactLog is how much of a log is over before that is given up, though there is more.
-const compactLog = 64 << 10
-
-func (l *log) add(raw []byte) (from, to uint64) {
-	from = l.base + uint64(len(l.buf))
-	l.buf = append(l.buf, raw...)
-	return from, from + uint64(len(raw))
-}
-
-func (l *log) bytes(from, to uint64) []byte { return l.buf[from-l.base : to-l.base] }
-
-// dropTo gives up all before a place.
-func (l *log) dropTo(from uint64) {
-	over := int(from - l.base)
-	if over < compactLog || over < len(l.buf)/2 {
-		return
-	}
-	l.buf = l.buf[:copy(l.buf, l.buf[over:])]
-	l.base = from
-}
-
-func (l *log) clear() {
-	l.base += uint64(len(l.buf))
-	l.buf = l.buf[:0]
-}

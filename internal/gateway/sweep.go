@@ -58,7 +58,7 @@ func (c *client) holds() int {
 	out, _ := c.out.waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return out + c.behind + c.scanner.Held() + len(c.rest) + len(c.log.buf)
+	return out + c.behind + c.scanner.Held() + len(c.rest) + c.log.size()
 }
 
 // overdue says why a client is to be closed; empty if it is not.
@@ -76,7 +76,8 @@ func (c *client) overdue(now time.Time, set *settings) string {
 		c.whole, c.wholeAt = c.commands, now
 	}
 	if now.Sub(c.lastAt) > sweepEvery && c.slots.n == 0 {
-		c.slots.buf, c.log.buf = nil, nil // it says nothing: it holds nothing
+		c.slots.buf = nil // it says nothing: it holds nothing
+		c.log.release()
 	}
 	switch {
 	case now.Sub(c.wholeAt) > set.RequestTimeout:

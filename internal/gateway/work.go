@@ -59,7 +59,7 @@ func (c *client) workLocked(s *slot) {
 	tag := c.slots.head
 	s.state = running
 	queuedAt := s.at
-	t := &task{c: c, key: c.slotKey, raw: bytes.Clone(c.log.bytes(s.from, s.to)), n: s.want, reads: s.reads,
+	t := &task{c: c, key: c.slotKey, raw: c.log.bytes(s.from, s.to), n: s.want, reads: s.reads,
 		token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		t.step = &s.step.Step

@@ -26,7 +26,7 @@ func (l *Lane) flush(company bool) {
 			return
 		}
 		if !l.conn.CanTry() || round == mostRounds {
-			l.toWriterLocked(out)
+			l.toWriterLocked(rest{out, 0})
 			l.mu.Unlock()
 			return
 		}
@@ -47,7 +47,7 @@ func (l *Lane) flush(company bool) {
 			l.Condemn(err)
 			return
 		case n < len(out):
-			l.toWriterLocked(out[n:])
+			l.toWriterLocked(rest{out, n})
 			l.mu.Unlock()
 			return
 		}
@@ -66,8 +66,14 @@ func (l *Lane) takeLocked() []byte {
 	return out
 }
 
+// rest is a buffer whose first bytes are written: all of it is used again once the others are.
+type rest struct {
+	buf  []byte
+	done int
+}
+
 // toWriterLocked hands the flush over to the writer goroutine.
-func (l *Lane) toWriterLocked(out []byte) {
+func (l *Lane) toWriterLocked(out rest) {
 	if l.dead != nil {
 		l.flushing = false
 		return
@@ -108,15 +114,16 @@ func (l *Lane) writeLoop() {
 
 // writeAll writes out and all that came meanwhile, then ends the flush. When
 // it fails the flush stays open, so that nobody writes behind the gap.
-func (l *Lane) writeAll(out []byte) error {
+func (l *Lane) writeAll(first rest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	out, done := first.buf, first.done
 	for out != nil {
-		for rest := out; len(rest) > 0 && l.dead == nil; {
+		for done < len(out) && l.dead == nil {
 			if l.retired {
 				return errRetired
 			}
-			chunk := rest[:min(len(rest), writeChunk)]
+			chunk := out[done:min(len(out), done+writeChunk)]
 			base := l.offered
 			l.offered += uint64(len(chunk))
 			l.mu.Unlock()
@@ -129,10 +136,10 @@ func (l *Lane) writeAll(out []byte) error {
 			if err != nil {
 				return err
 			}
-			rest = rest[len(chunk):]
+			done += len(chunk)
 		}
 		l.spare = out[:0]
-		out = l.takeLocked()
+		out, done = l.takeLocked(), 0
 	}
 	return nil
 }

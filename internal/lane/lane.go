@@ -60,7 +60,7 @@ type Lane struct {
 	conn   *wire.Conn
 	Born   time.Time
 	bgWake chan struct{} // capacity 1: the background reader has the read half, or the lane is dead
-	wrWake chan []byte   // capacity 1: bytes for the writer goroutine
+	wrWake chan rest     // capacity 1: bytes for the writer goroutine
 	wrDone chan struct{} // closed when the writer goroutine has ended
 	gone   chan struct{} // closed with the lane's death
 	abort  chan struct{} // closed by Abort: no lingering
@@ -122,7 +122,7 @@ const cacheLine = 128
 func New(conn *wire.Conn, cfg *Config) *Lane {
 	l := &Lane{
 		cfg: cfg, conn: conn, Born: time.Now(),
-		bgWake: make(chan struct{}, 1), wrWake: make(chan []byte, 1),
+		bgWake: make(chan struct{}, 1), wrWake: make(chan rest, 1),
 		wrDone: make(chan struct{}), gone: make(chan struct{}), abort: make(chan struct{}),
 		hands: make(chan struct{}, 1),
 	}

@@ -22,6 +22,9 @@ type Request struct {
 	Count int
 	// Part says which part of its request this is.
 	Part Part
+	// Owned says that Raw is memory of its own, which the scanner does not use again: it may be kept
+	// beyond the next call of Next. So it is with large requests that did not come in one piece.
+	Owned bool
 	// Inline says that the client sent a line of text.
 	Inline bool
 }

@@ -2,18 +2,19 @@ package request
 
 import (
 	"math/bits"
-	"slices"
 )
 
 const (
-	keepBytes = 16 << 10              // the largest buffer that is used again for the next request
+	keepBytes = 16 << 10 // the largest buffer that is used again for the next request
+	leastRoom = 4 << 10  // the least that is worth a read of its own
+	mostTrust = 4 << 20
 	keepArgs  = 32                    // the arguments whose memory an idle scanner keeps
 	argBytes  = 3 * bits.UintSize / 8 // of an argument, the slice itself
 )
 
 // Scanner finds requests in a stream of bytes. It holds a copy only of what it was given
 // of an unfinished request: its memory grows with bytes received, never with lengths
-// claimed, and with Limits.Stream it holds no more of an array than that and one line.
+// claimed beyond what was received in a request before, and with Limits.Stream it holds no more of an array than that and one line.
 //
 // The zero Scanner is ready for use. A Scanner is not safe for concurrent use.
 type Scanner struct {
@@ -27,6 +28,7 @@ type Scanner struct {
 	buf   []byte   // the unfinished request; what was handed out, if that was no view of the input
 	err   error
 	size  int64  // bytes of the request so far
+	trust int64  // bytes for which memory may be taken before they come: such a request was there before
 	body  int64  // bytes of the argument to come
 	count int    // arguments of the request; 0: inline, or not known yet
 	left  int    // those to come, the unfinished one included
@@ -154,20 +156,43 @@ func (s *Scanner) pass(part []byte) Request {
 		return s.giveInline(part)
 	case s.event == ended:
 		s.args, _, _ = split(s.args[:0], part)
-		return s.give(part, Whole)
+		req := s.give(part, Whole)
+		if len(s.buf) > 0 && cap(s.buf) > keepBytes {
+			req.Owned, s.trust = true, min(int64(len(s.buf)), mostTrust)
+		}
+		return req
 	case s.event == skipped:
 		s.buf = s.buf[:0]
 	}
 	return Request{}
 }
 
-// keep copies part, the last bytes of the request so far. Memory is taken for twice as many as
-// there are, or up to the end of their argument if that is less.
+// keep takes part, the last bytes of the request so far, and copies it unless it was read into Room. Memory is taken
+// for twice as many bytes as there are, or as many as the last large request had, or up to the end of their argument
+// if that is less.
 func (s *Scanner) keep(part []byte) {
-	if have := len(s.buf) + len(part); have > cap(s.buf) {
-		s.buf = slices.Grow(s.buf, len(part)+int(min(int64(have), s.body+2)))
+	n := len(s.buf)
+	if n < cap(s.buf) && &s.buf[:n+1][n] == &part[0] {
+		s.buf = s.buf[:n+len(part)]
+		return
+	}
+	if have := n + len(part); have > cap(s.buf) {
+		bigger := append(memory(have+int(min(max(int64(have), s.trust), s.body+2))), s.buf...)
+		Free(s.buf)
+		s.buf = bigger
 	}
 	s.buf = append(s.buf, part...)
+}
+
+// Room is memory for the bytes that come next, where those are more of a large argument: what is read into it
+// and given to Next is not copied again. It is nil where there is none. It is valid until the next call of Next.
+func (s *Scanner) Room() []byte {
+	free := s.buf[len(s.buf):cap(s.buf)]
+	n := min(int64(len(free)), s.body+2)
+	if s.state != inBody || s.streaming || n < leastRoom {
+		return nil
+	}
+	return free[:n]
 }
 
 // give hands out raw, whose arguments are in args.
