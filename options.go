@@ -93,7 +93,8 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// SocketTimeout bounds the wait for a reply; a blocking command's own timeout
 	// is added to it. It never costs a shared connection. Default: 5 s: a caller
-	// that waited so long is better served by an error.
+	// that waited so long is better served by an error. Clients of a gateway, and of
+	// package goredis, have timeouts of their own: for their commands there is no default.
 	SocketTimeout time.Duration
 	// WaitTimeout bounds the wait for a connection. Default: 5 s, as SocketTimeout.
 	WaitTimeout time.Duration
@@ -167,6 +168,8 @@ type Options struct {
 	// Dialer opens the sockets instead of net.Dialer; TLS and the handshake come
 	// on top. KeepAlive is its own affair then.
 	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	untimed bool // SocketTimeout was left out, or is Never: the gateway's clients have their own
 }
 
 // Defaults of Options.
@@ -369,6 +372,7 @@ func (o *Options) checkBounds(c *checker) {
 func (o *Options) checkTimes(c *checker) {
 	const least = time.Millisecond
 	bounded(c, "ConnectTimeout", &o.ConnectTimeout, defaultTimeout, least)
+	o.untimed = o.SocketTimeout == 0 || o.SocketTimeout == Never
 	bounded(c, "SocketTimeout", &o.SocketTimeout, defaultTimeout, least)
 	bounded(c, "WaitTimeout", &o.WaitTimeout, defaultTimeout, least)
 	stall := defaultStallLimit

@@ -55,7 +55,10 @@ func (g *guests) init(c *Client) {
 	_, _ = rand.Read(g.salt[:]) // it never fails
 }
 
-// Lanes is part of upstream.Upstream, as are all exported methods.
+// NoTimeout is part of upstream.Upstream, as are all exported methods.
+func (g *guests) NoTimeout() bool { return g.c.opt.untimed }
+
+// Lanes are those of a key.
 func (g *guests) Lanes(key pool.Key) upstream.Lanes {
 	return &lanes{c: g.c, key: g.c.keyOf(key)}
 }
@@ -89,7 +92,7 @@ func (l *lanes) Lane(reads bool) (*lane.Lane, lane.Options) {
 	if picked == nil {
 		l.last.Store(nil) // the key's lanes may come up in another group
 	}
-	return picked, lane.Options{Owner: p.group.Owner()}
+	return picked, lane.Options{Owner: p.group.Owner(), NoTimeout: l.c.opt.untimed}
 }
 
 // keyOf turns the key of the client's own connections into the pool's zero key.
@@ -117,10 +120,10 @@ func (g *guests) exchange(ctx context.Context, key pool.Key, reads bool, send fu
 			return nil, c.public(err)
 		}
 		group := node.pool.Group(key)
-		opt := lane.Options{Owner: group.Owner()}
+		opt := lane.Options{Owner: group.Owner(), NoTimeout: g.c.opt.untimed}
 		l := group.Pick(pool.Any)
 		if l == nil {
-			opt = lane.Options{Reserved: true}
+			opt = lane.Options{Reserved: true, NoTimeout: g.c.opt.untimed}
 			l, err = group.Shared(ctx)
 		}
 		if err == nil {

@@ -132,7 +132,7 @@ func (c *client) postPinLocked(step *session.Step, r *round) bool {
 	s.step = &stepSlot{Step: *step}
 	s.from, s.to = c.log.add(nil)
 	l := c.pin.Lane()
-	if l.Post(step.Raw, step.Replies, c, tag, blockOptions(step)) != nil {
+	if l.Post(step.Raw, step.Replies, c, tag, c.g.optionsOf(step)) != nil {
 		c.slots.undo()
 		return false
 	}

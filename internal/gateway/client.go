@@ -162,7 +162,7 @@ func (c *client) hangUpLocked() {
 // leaveBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
 // command that blocks.
 func (c *client) leaveBlockedLocked() {
-	if s := c.slots.front(); c.hungUp && s != nil && s.state == posted && s.step != nil && s.step.OnPin && blockOptions(&s.step.Step).Block != 0 {
+	if s := c.slots.front(); c.hungUp && s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != 0 {
 		c.abandonLocked()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -224,7 +225,7 @@ func TestAllBuffersTogetherAreBounded(t *testing.T) {
 		slow.send("GET big", "GET big", "GET big", "GET big", "GET big", "GET big", "GET big", "GET big")
 	}
 	begun := h.dial()
-	begun.write("*2\r\n$3\r\nGET\r\n$30000000\r\n" + strings.Repeat("x", 10<<20))
+	_, _ = io.WriteString(begun, "*2\r\n$3\r\nGET\r\n$30000000\r\n"+strings.Repeat("x", 10<<20)) // it may be closed meanwhile
 	other := h.dial()
 	waitFor(t, "clients are closed", func() bool {
 		if got := other.ask("GET none"); got != "$-1|" {

@@ -15,13 +15,14 @@ import (
 // large is a value whose reply comes in many parts.
 var large = strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
 
-// behindRelay opens a gateway before a server whose connections can be cut and stalled. The server
-// has large at the key "large".
-func behindRelay(t *testing.T, bound int) (*house, *faultnet.Relay) {
+// behindRelay opens a gateway before a server whose connections can be cut and stalled, with more keys of
+// the URL. The server has large at the key "large".
+func behindRelay(t *testing.T, bound int, keys ...string) (*house, *faultnet.Relay) {
 	s := redistest.Start(t, redistest.Config{})
 	s.Do("SET", "large", large)
 	relay := faultnet.Start(t, s.PlainAddr())
-	return open(t, fmt.Sprintf("redis://%s?max_connections=%d&protocol=2", relay.Addr(), bound), gateway.Config{}), relay
+	url := fmt.Sprintf("redis://%s?max_connections=%d&protocol=2", relay.Addr(), bound)
+	return open(t, strings.Join(append([]string{url}, keys...), "&"), gateway.Config{}), relay
 }
 
 // largeReply is what GET large gives.

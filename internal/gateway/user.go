@@ -13,7 +13,6 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -173,7 +172,7 @@ func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte
 		return nil, nil
 	}
 	pin.Lane().Forbid() // a renewal of credentials would bring the user before back
-	frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, lane.Options{})
+	frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, t.c.g.optionsOf(nil))
 	if err != nil {
 		return nil, err
 	}

@@ -211,13 +211,19 @@ func (c *client) setWaits(what string) {
 }
 
 // options of a command that the server may hold back.
-func (t *task) options() lane.Options { return blockOptions(t.step) }
+func (t *task) options() lane.Options { return t.c.g.optionsOf(t.step) }
 
-func blockOptions(step *session.Step) lane.Options {
-	if step.Forever {
-		return lane.Options{Block: -1}
+// optionsOf a step, or of what nothing holds back where that is nil.
+func (g *Gateway) optionsOf(step *session.Step) lane.Options {
+	opt := lane.Options{NoTimeout: g.up.NoTimeout()}
+	switch {
+	case step == nil:
+	case step.Forever:
+		opt.Block = -1
+	default:
+		opt.Block = step.Block
 	}
-	return lane.Options{Block: step.Block}
+	return opt
 }
 
 func (t *task) onPin(ctx context.Context, pin upstream.Held) ([][]byte, error) {
@@ -334,7 +340,7 @@ func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 	}
 	c.out.holdPushes() // until the reply is sent
 	held.Lane().OnPush(c.push, true)
-	frames, err := held.Lane().DoRaw(ctx, t.raw, t.n, lane.Options{})
+	frames, err := held.Lane().DoRaw(ctx, t.raw, t.n, t.c.g.optionsOf(nil))
 	if err != nil || frames[0][0] == '-' {
 		held.Destroy("MONITOR has failed")
 		return frames, err

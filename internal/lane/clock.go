@@ -119,9 +119,12 @@ func (l *Lane) onTick() {
 }
 
 // expireLocked ends the waits that are over. Replies are due in the order of
-// the queue, so the first one in time ends the search, but for blocking
-// commands, whose limits differ.
+// the queue, so the first one in time ends the search, but for those without
+// a limit and blocking commands, whose limits differ.
 func (l *Lane) expireLocked() {
+	if l.cfg.ReplyTimeout <= 0 {
+		return
+	}
 	var posted []failed
 	defer func() { l.tellLocked(posted) }()
 	for i := range l.queue.n {
@@ -130,7 +133,7 @@ func (l *Lane) expireLocked() {
 			continue
 		}
 		if q.due == 0 || q.due > l.clock.tick {
-			if q.block == 0 {
+			if q.due != 0 && q.block == 0 {
 				return
 			}
 			continue

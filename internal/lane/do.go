@@ -12,6 +12,9 @@ type Options struct {
 	Reserved bool          // uses a place promised by Reserve
 	Block    time.Duration // the server may hold the reply back for so long; <0: for ever
 
+	// NoTimeout leaves Config.ReplyTimeout out: whoever asked has a limit of their own, or wants none.
+	NoTimeout bool
+
 	// Owner, where set, is whom the lane has to serve: it may have been given to another
 	// one since it was chosen, and refuses with ErrDraining then.
 	Owner any
@@ -179,7 +182,7 @@ func (l *Lane) grantLocked() {
 // awaitTurn waits until w, an entry of list, is decided, for ctx and Config.ReplyTimeout at most.
 func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *windowWait) error {
 	var timeout <-chan time.Time
-	if l.cfg.ReplyTimeout > 0 {
+	if l.cfg.ReplyTimeout > 0 && !opt.NoTimeout {
 		timer := time.NewTimer(l.cfg.ReplyTimeout)
 		defer timer.Stop()
 		timeout = timer.C
@@ -244,7 +247,10 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt Options) {
 		q.block = -1
 	}
 	l.startClockLocked()
-	q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
+	q.due = 0
+	if !opt.NoTimeout {
+		q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
+	}
 	l.queue.push(p)
 	l.due += p.want
 	l.publishDepthLocked()

@@ -361,3 +361,28 @@ func TestSendingNeverFillsTheWindow(t *testing.T) {
 		}
 	})
 }
+
+// Who asks for no timeout waits on, and nobody behind them waits longer for that.
+func TestRequestsWithoutATimeoutAmongOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		cfg := config()
+		cfg.ReplyTimeout, cfg.StallLimit = time.Second, time.Hour
+		k := connect(t, overPipe, cfg, s.serve)
+		defer k.close()
+
+		first := k.start(background, lane.Options{NoTimeout: true}, "GET", "first")
+		synctest.Wait()
+		begin := time.Now()
+		second := k.start(background, lane.Options{}, "GET", "second")
+		if err := (<-second).err; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v, want a timeout", err)
+		}
+		took(t, "the timeout", begin, time.Second)
+		time.Sleep(time.Minute)
+		s.send <- "+1\r\n+2\r\n"
+		if r := <-first; r.err != nil || string(r.frame) != "+1\r\n" {
+			t.Errorf("got %q and %v", r.frame, r.err)
+		}
+	})
+}

@@ -25,6 +25,9 @@ type Key = pool.Key
 type Upstream interface {
 	// Lanes gives those of a key.
 	Lanes(key Key) Lanes
+	// NoTimeout reports whether nobody has set a timeout for replies: a command of the gateway's clients
+	// waits as long as its client does.
+	NoTimeout() bool
 	// Exchange sends raw, and waits for its n replies as Client.Do does: for a lane, for a
 	// server that is found anew; it sends again what was not sent, or only reads.
 	Exchange(ctx context.Context, key Key, raw []byte, n int, reads bool) ([][]byte, error)
