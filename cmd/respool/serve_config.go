@@ -34,6 +34,7 @@ func (s *serveSettings) readSection(n node) error {
 		"idle_timeout":            orNone(&g.IdleTimeout, span(&g.IdleTimeout), "a time such as 30s, or none"),
 		"request_timeout":         span(&g.RequestTimeout),
 		"write_timeout":           span(&g.WriteTimeout),
+		"on_failure":              onFailure(&g.CloseOnFailure),
 		"drain":                   span(&s.drain),
 		"admin":                   yesOrNo(&g.Admin),
 		"users":                   s.readUsers,
@@ -266,6 +267,18 @@ func yesOrNo(into *bool) func(node) error {
 			return n.wrong("true or false")
 		}
 		*into = v.Value == "true"
+		return nil
+	}
+}
+
+// onFailure reads what becomes of a client whose command the server has not answered.
+func onFailure(closes *bool) func(node) error {
+	return func(n node) error {
+		v := n.resolved()
+		if v.Kind != yaml.ScalarNode || v.Value != "error" && v.Value != "close" {
+			return n.wrong("error or close")
+		}
+		*closes = v.Value == "close"
 		return nil
 	}
 }

@@ -42,6 +42,7 @@ serve:
   idle_timeout: 10m
   request_timeout: 5s
   write_timeout: 6s
+  on_failure: close
   drain: 7s
   admin: true
   server_version: 7.2.0
@@ -62,7 +63,7 @@ func TestServeConfig(t *testing.T) {
 	}
 	want := gateway.Config{
 		MaxClients: 500, MaxClientsPerAddress: 20, AdminClients: 2, InputBuffer: 64 << 10, OutputBuffer: 2 << 20, Buffers: 1 << 30, Pipeline: 32,
-		IdleTimeout: 10 * time.Minute, RequestTimeout: 5 * time.Second, WriteTimeout: 6 * time.Second, Admin: true, ServerVersion: "7.2.0",
+		IdleTimeout: 10 * time.Minute, RequestTimeout: 5 * time.Second, WriteTimeout: 6 * time.Second, CloseOnFailure: true, Admin: true, ServerVersion: "7.2.0",
 		Users: map[string]gateway.User{
 			"app": {Passwords: []string{hashOfPassword, hashOfSecret}, Commands: []string{"read", "write"}},
 			"ops": {Passwords: []string{hashOfSecret}, Commands: []string{"all"}},
@@ -142,8 +143,8 @@ const inServe = "FILE:2: serve."
 var serveMistakes = map[string]string{
 	"":                                       "FILE is empty: want the keys url, every, rules, tell and others (see docs/operate.md)",
 	"every: 5s":                              "FILE: url is missing: want the server, or the service with its sentinels (an embedded server, which forgets all, takes no configuration)",
-	"url: redis://x\nserve: 5":               `FILE:2: serve: "5": want the keys admin, admin_clients, buffers, credentials, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout`,
-	"url: redis://x\nserve: {max_client: 5}": inServe + "max_client: unknown key: want one of admin, admin_clients, buffers, credentials, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout",
+	"url: redis://x\nserve: 5":               `FILE:2: serve: "5": want the keys admin, admin_clients, buffers, credentials, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, on_failure, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout`,
+	"url: redis://x\nserve: {max_client: 5}": inServe + "max_client: unknown key: want one of admin, admin_clients, buffers, credentials, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, on_failure, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout",
 	"url: redis://x\nserve: {url: 'http://:${TEST_SECRET}@x'}":                                         inServe + "url: URL: scheme \"http\" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel",
 	"url: redis://x\nserve: {max_clients: 0}":                                                          inServe + `max_clients: "0": want a whole number from 1 to 10000000`,
 	"url: redis://x\nserve: {max_clients: 1.5}":                                                        inServe + `max_clients: "1.5": want a whole number from 1 to 10000000`,
@@ -163,6 +164,7 @@ var serveMistakes = map[string]string{
 	"url: redis://x\nserve: {write_timeout: 1ns}":                                                      inServe + `write_timeout: "1ns": want a time such as 30s`,
 	"url: redis://x\nserve: {drain: -1s}":                                                              inServe + `drain: "-1s": want a time such as 30s`,
 	"url: redis://x\nserve: {admin: maybe}":                                                            inServe + `admin: "maybe": want true or false`,
+	"url: redis://x\nserve: {on_failure: 5}":                                                           inServe + `on_failure: "5": want error or close`,
 	"url: redis://x\nserve: {need_auth: true}":                                                         "FILE:2: serve: need_auth without pass_through: want both; users of the gateway's own have to name themselves anyway",
 	"url: redis://x\nserve: {pass_through: true, users: {a: {}}}":                                      "FILE:2: serve: users and pass_through: want one of them, as either the gateway or Redis knows the users",
 	"url: redis://x\nserve: {users: {}}":                                                               inServe + `users: no user: want one at least, or the key left out`,

@@ -49,6 +49,10 @@ type Config struct {
 	// Default: 30 s.
 	WriteTimeout time.Duration
 
+	// CloseOnFailure ends a client's connection where the server's connection is lost, or none is to be had, in
+	// place of an error reply.
+	CloseOnFailure bool
+
 	// Admin lets clients run what belongs to the server's operator.
 	Admin bool
 	// Users are the gateway's own. A client that names none is the user default, if

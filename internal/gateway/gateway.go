@@ -276,14 +276,14 @@ func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
 	defer g.mu.Unlock()
 	switch {
 	case g.closing:
-		return nil, errorReply("respool: the gateway is shutting down")
+		return nil, nil
 	case len(g.clients) >= set.MaxClients+set.AdminClients:
 		g.count.refused.Add(1)
-		return nil, errorReply("max number of clients reached")
+		return nil, errorReply(maxClients)
 	case set.MaxClientsPerAddress > 0 && g.hosts[host] >= set.MaxClientsPerAddress:
 		g.count.refused.Add(1)
-		return nil, errorReply("respool: max number of clients reached for this address (max_clients_per_address " +
-			strconv.Itoa(set.MaxClientsPerAddress) + ")")
+		set.Log.Info("client refused", "addr", addr, "reason", "max_clients_per_address", "limit", set.MaxClientsPerAddress)
+		return nil, errorReply(maxClients)
 	}
 	g.count.accepted.Add(1)
 	g.lastID++
@@ -311,7 +311,7 @@ func (g *Gateway) objection(c *client, args [][]byte) string {
 	if !c.reserve || slices.ContainsFunc(forOperators, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
 		return ""
 	}
-	return "max number of clients reached: this place is kept for operators, who may use RESPOOL and CLIENT"
+	return maxClients
 }
 
 // forget takes note that a client has left.

@@ -269,7 +269,7 @@ func TestAMonitorThatGetsNoConnectionIsTold(t *testing.T) {
 	for range 3 {
 		replies = append(replies, h.dial().ask("MONITOR")[:4])
 	}
-	if last := replies[2]; last != "-ERR" {
+	if last := replies[2]; last != "-LOA" {
 		t.Errorf("on two connections three clients got %q", replies)
 	}
 }

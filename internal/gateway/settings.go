@@ -104,7 +104,7 @@ func (s *settings) lines() []string {
 		fmt.Sprintf("admin_clients=%d", s.AdminClients), "input_buffer=" + sizeText(s.requestLimits().Total),
 		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline),
 		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
-		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("admin=%v", s.Admin),
+		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("close_on_failure=%v", s.CloseOnFailure), fmt.Sprintf("admin=%v", s.Admin),
 		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),
 		"users=" + strings.Join(slices.Sorted(maps.Keys(s.users)), ","),
 	}

@@ -135,16 +135,20 @@ func (c *client) Fail(tag uint64, err error) {
 		c.requeueLocked(s)
 		return
 	}
+	f := c.g.failureOf(err, s.reads)
 	switch {
 	case s.step != nil:
-		out := c.session.Done(&s.step.Step, nil, c.g.public(err))
+		out := c.session.Done(&s.step.Step, nil, f)
 		c.endBarrierLocked(&s.step.Step)
 		c.fillLocked(s, out.Reply)
 		c.followLocked(out)
 	case s.silent:
 		c.fillLocked(s, nil)
 	default:
-		c.fillLocked(s, failureReply(c.g.public(err)))
+		c.fillLocked(s, errorReply(f.text))
+	}
+	if f.ends {
+		s.state = broken
 	}
 	c.advanceLocked(nil)
 }
@@ -183,6 +187,10 @@ func (c *client) advanceLocked(b *lane.Batch) {
 		first = c.out.append(s.reply, true) || first
 		c.behind -= len(s.reply)
 		c.slots.pop()
+	}
+	if s := c.slots.front(); s != nil && s.state == broken {
+		c.closing = true
+		c.out.end()
 	}
 	if first {
 		c.flushLocked(b)

@@ -12,6 +12,7 @@ const (
 	queued                    // waits for the client's worker
 	running                   // the worker carries it out
 	answered                  // its reply is there
+	broken                    // it gets none: in its turn the client's connection ends
 )
 
 // slot is the place of a request in its client's order.

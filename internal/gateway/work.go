@@ -69,19 +69,24 @@ func (c *client) workLocked(s *slot) {
 	c.mu.Unlock()
 	c.g.count.queue.add(queuedAt)
 	frames, err := t.run(ctx, pin)
+	var failed *failure
 	if err != nil {
-		err = c.g.public(err)
+		failed = c.g.failureOf(err, t.reads || t.step != nil && t.step.Kind == session.Subscribe)
 	}
 	c.mu.Lock()
 	t.abandoned = err != nil && ctx.Err() != nil
-	c.finishLocked(t, tag, frames, err)
+	c.finishLocked(t, tag, frames, failed)
 	c.repostLocked()
 	c.advanceLocked(nil)
 }
 
 // finishLocked takes what came of a task.
-func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
+func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *failure) {
 	s := c.slots.at(tag)
+	var err error
+	if failed != nil {
+		err = failed
+	}
 	if t.step != nil {
 		if err == nil && t.step.Kind == session.Identify && len(frames) == 0 {
 			c.token, c.user = t.token, t.user
@@ -104,7 +109,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 		}
 	} else if s != nil && !s.silent {
 		if err != nil {
-			s.reply = failureReply(err)
+			s.reply = errorReply(failed.text)
 		} else {
 			s.reply = frames[0]
 		}
@@ -116,6 +121,9 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, err error) {
 	if s != nil {
 		c.fillLocked(s, s.reply)
 		c.queued--
+		if failed != nil && failed.ends {
+			s.state = broken
+		}
 	}
 	c.endBarrierLocked(t.step)
 }

@@ -15,7 +15,7 @@ var errShort = errors.New("respool: replies are missing")
 // Done takes what came of a step: its frames, as many as Replies and in order, or the
 // error that says why there are none. Of an Identify that the gateway verified by itself,
 // and of a Subscribe, no frame is expected. The error's text is shown to the client, so it must
-// hold no secrets. A Subscribe that fails must leave nothing subscribed.
+// hold no secrets; it may begin with - and a code of its own. A Subscribe that fails must leave nothing subscribed.
 //
 // An error on the session's conn is taken for its end: see [Session.Lost].
 func (s *Session) Done(step *Step, frames [][]byte, err error) Outcome {
@@ -71,7 +71,11 @@ func (s *Session) failed(step *Step, err error) Outcome {
 			return out
 		}
 	}
-	out.Reply = errorReply("respool: " + strings.TrimPrefix(err.Error(), "respool: "))
+	text := err.Error()
+	if !strings.HasPrefix(text, "-") {
+		text = "respool: " + strings.TrimPrefix(text, "respool: ")
+	}
+	out.Reply = errorReply(text)
 	return out
 }
 

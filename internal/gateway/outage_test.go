@@ -1,0 +1,101 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// outage opens a gateway before a server whose connections can be cut.
+func outage(t *testing.T, cfg gateway.Config, keys string) (*house, *faultnet.Relay, *redistest.Server) {
+	s := redistest.Start(t, redistest.Config{})
+	relay := faultnet.Start(t, s.PlainAddr())
+	return open(t, "redis://"+relay.Addr()+"?max_connections=3"+keys, cfg), relay, s
+}
+
+// begin cuts all connections, and lets no new one come.
+func begin(relay *faultnet.Relay) {
+	relay.Refuse(true)
+	relay.CutAll()
+}
+
+// Clients' retries know the code, whatever the command was to be sent on.
+func TestWhatWasNotSentIsAnsweredWithACodeThatIsRetried(t *testing.T) {
+	h, relay, _ := outage(t, gateway.Config{}, "&timeout=0.3")
+	p, watcher := h.dial(), h.dial()
+	p.send("SET a 1")
+	p.want("+OK|")
+	watcher.send("WATCH a")
+	watcher.want("+OK|")
+	begin(relay)
+	waitFor(t, "the outage is noticed", func() bool {
+		return strings.HasPrefix(p.ask("GET a"), "-LOADING respool: ")
+	})
+	for _, line := range []string{"SET a 2", "INFO", "BLPOP list 1", "WATCH a", "SUBSCRIBE c", "MONITOR", "NOSUCHCOMMAND", "EVAL return(1) 0"} {
+		got := h.dial().ask(line)
+		if !strings.HasPrefix(got, "-LOADING respool: ") {
+			t.Errorf("%s gave %q", line, got)
+		}
+	}
+	p.send("MULTI", "INCR a", "EXEC")
+	p.want("+OK|", "+QUEUED|")
+	if got := p.frame(); !strings.HasPrefix(got, "-LOADING respool: ") {
+		t.Errorf("EXEC gave %q", got)
+	}
+	relay.Refuse(false)
+	waitFor(t, "the outage is over", func() bool { return p.ask("GET a") == "$1|1|" })
+	watcher.send("MULTI", "SET a 3", "EXEC") // its connection was lost, and with it what was watched
+	watcher.want("+OK|", "+QUEUED|", "*-1|")
+}
+
+// Nobody repeats by itself what may have been executed, unless that changes nothing.
+func TestWhatMayHaveBeenExecutedIsNotAnsweredWithThatCode(t *testing.T) {
+	h, relay, s := outage(t, gateway.Config{}, "&retries=0&timeout=0.3")
+	p, reader := h.dial(), h.dial()
+	p.send("SET a 1")
+	p.want("+OK|")
+	relay.StallReplies()
+	p.send("INCR a")
+	reader.send("GET a")
+	waitFor(t, "both are executed", func() bool { return s.Do("GET", "a") == "2" && h.Stats().Commands == 3 })
+	begin(relay)
+	if got := p.frame(); !strings.HasPrefix(got, "-ERR respool: ") || !strings.Contains(got, "may have been executed") {
+		t.Errorf("INCR gave %q", got)
+	}
+	if got := reader.frame(); !strings.HasPrefix(got, "-LOADING respool: ") {
+		t.Errorf("GET gave %q", got)
+	}
+}
+
+// With CloseOnFailure a client sees what it would see of its own connection.
+func TestAFailureThatEndsTheConnection(t *testing.T) {
+	h, relay, s := outage(t, gateway.Config{CloseOnFailure: true}, "&timeout=0.3")
+	p := h.dial()
+	p.send("SET a 1")
+	p.want("+OK|")
+	relay.StallReplies()
+	p.send("PING", "INCR a", "PING")
+	waitFor(t, "it is executed", func() bool { return s.Do("GET", "a") == "2" })
+	begin(relay)
+	p.want("+PONG|") // what was answered before is there
+	p.ends()
+	q := h.dial()
+	q.send("SET a 2", "PING")
+	q.ends()
+}
+
+// What the server says to a new connection is said to the client, in the server's words.
+func TestTheServersOwnErrorsStayWhatTheyAre(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, "redis://"+s.PlainAddr()+"?max_connections=3&timeout=0.3", gateway.Config{})
+	p := h.dial()
+	s.Do("CONFIG", "SET", "requirepass", "secret")
+	s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	waitFor(t, "the server refuses", func() bool { return strings.HasPrefix(p.ask("SET a 1"), "-NOAUTH ") })
+	if got := p.ask("SET a 1"); strings.Contains(got, "secret") {
+		t.Error(got)
+	}
+}
