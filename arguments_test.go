@@ -154,10 +154,10 @@ var stateful = []struct{ command, instead string }{
 	{"UNSUBSCRIBE", "Client.Subscribe"}, {"MONITOR", "redis-cli"}, {"SYNC", "redis-cli"}, {"PSYNC ? -1", "redis-cli"},
 	{"SELECT 1", "db in Options"}, {"MULTI", "Client.Transaction"}, {"EXEC", "Client.Transaction"},
 	{"DISCARD", "Client.Transaction"}, {"WATCH k", "Client.Watch"}, {"UNWATCH", "Client.Watch"},
-	{"CLIENT REPLY OFF", "Acquire"}, {"CLIENT SETNAME n", "client name in Options"}, {"CLIENT TRACKING ON", "Acquire"},
+	{"CLIENT REPLY OFF", "every reply"}, {"CLIENT SETNAME n", "client name in Options"}, {"CLIENT TRACKING ON", "Acquire"},
 	{"CLIENT NO-EVICT ON", "Acquire"}, {"HELLO 3", "Options"}, {"AUTH secret", "Options"}, {"RESET", "Acquire"},
-	{"QUIT", "Client.Close"}, {"READONLY", "Acquire"}, {"ASKING", "Acquire"}, {"SCRIPT DEBUG NO", "Acquire"},
-	{"WAIT 0 1", "Acquire"}, {"client reply off", "Acquire"}, {"sElEcT 1", "db in Options"},
+	{"QUIT", "Client.Close"}, {"READONLY", "Acquire"}, {"ASKING", "Acquire"}, {"SCRIPT DEBUG NO", "redis-cli"},
+	{"WAIT 0 1", "Acquire"}, {"client reply off", "every reply"}, {"sElEcT 1", "db in Options"},
 }
 
 func TestStatefulCommandsAreRefused(t *testing.T) {

@@ -381,9 +381,12 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		}
 		frame, err := conn.Lane().Do(ctx, args, lane.Options{Block: block})
 		if err == nil {
-			if bytes.HasPrefix(frame, replyUnblocked) {
+			switch {
+			case bytes.HasPrefix(frame, replyUnblocked):
 				conn.Destroy("its server ended a command that blocked") // and is about to close it
-			} else {
+			case info.Effect == command.EffectTaint:
+				conn.Destroy("its state may have been changed by " + info.Name)
+			default:
 				conn.Release()
 			}
 			if c.finder != nil && c.refused(ctx, n, frame, &t) {

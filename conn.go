@@ -3,6 +3,7 @@ package respool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -82,8 +83,9 @@ func (conn *Conn) dirt() string {
 }
 
 // Do sends one command on this connection and waits for its reply, as
-// Client.Do does. Stateful commands are allowed; those of subscriptions and
-// MONITOR are not. Nothing is ever sent again.
+// Client.Do does. Stateful commands are allowed; those of subscriptions, MONITOR
+// and others that a server does not answer with one reply are not, and AUTH and
+// HELLO not inside MULTI, nor while replies are due. Nothing is ever sent again.
 func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 	if conn.released {
 		return Reply{err: ErrReleased}
@@ -99,6 +101,13 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 		if _, err := commandName(args); err != nil {
 			return Reply{err: conn.c.public(err)}
 		}
+	}
+	if info != nil && info.Answers() == command.OnceAlone && conn.held.Lane().Depth() > 0 {
+		return Reply{err: fmt.Errorf("%w: %s while replies are due to commands whose callers have left: a server may leave it unanswered: "+
+			"use another connection", ErrStateful, info.Name)}
+	}
+	if conn.multi && info != nil && info.Answers() != command.Once {
+		return Reply{err: fmt.Errorf("%w: %s inside MULTI: EXEC may be answered with too few replies", ErrStateful, info.Name)}
 	}
 	opt := lane.Options{}
 	if class == command.Blocking || class == command.Stateful {
@@ -210,7 +219,8 @@ func (conn *Conn) apply(info *command.Info, db string, r Reply) {
 }
 
 // Pipeline makes an empty pipeline whose commands go out on this connection.
-// Stateful commands are allowed in it.
+// Stateful commands are allowed in it, except for AUTH and HELLO: among others
+// a server may leave them unanswered.
 func (conn *Conn) Pipeline() *Pipeline { return &Pipeline{c: conn.c, conn: conn} }
 
 // exchange sends a pipeline on the held connection.

@@ -23,6 +23,7 @@ type Pipeline struct {
 	writes  bool // one of the commands does more than read
 	err     error
 	effects []effect
+	unknown bool // in a transaction, one of the commands is in no table
 }
 
 // effect is what a queued command does to a held connection.
@@ -61,6 +62,8 @@ func (p *Pipeline) add(args []any) error {
 	switch {
 	case class == command.Refused:
 		return refusal(info)
+	case p.conn != nil && info != nil && info.Answers() == command.OnceAlone:
+		return fmt.Errorf("%w: %s may be left unanswered among other commands: send it with Conn.Do", ErrStateful, info.Name)
 	case p.conn != nil:
 		if info == nil || info.Effect != command.EffectNone {
 			p.effects = append(p.effects, effect{p.n, info, selected(info, args)})
@@ -121,7 +124,7 @@ func (p *Pipeline) exchange(ctx context.Context) ([][]byte, error) {
 }
 
 func (p *Pipeline) reset() {
-	p.raw, p.n, p.writes, p.err, p.effects = p.raw[:0], 0, false, nil, p.effects[:0]
+	p.raw, p.n, p.writes, p.err, p.effects, p.unknown = p.raw[:0], 0, false, nil, p.effects[:0], false
 }
 
 // exchange sends encoded commands on a lane, in one piece.

@@ -123,15 +123,20 @@ func TestVerbatimStringsAreTextWithoutTheirFormat(t *testing.T) {
 func TestAttributesAndPushesDoNotDisturbReplies(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.Protocol, o.MaxConnections = 3, 1 })
+	conn, err := c.Acquire(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
 	for range 10 {
-		r := mustDo(t, c, "DEBUG", "PROTOCOL", "attrib")
+		r := conn.Do(bounded(t), "DEBUG", "PROTOCOL", "attrib")
 		wantText(t, r, "Some real reply following the attribute")
 		if r.Kind() != resp.BulkString || r.String() != "Some real reply following the attribute" {
 			t.Errorf("kind %v, %v", r.Kind(), r)
 		}
-		wantText(t, mustDo(t, c, "DEBUG", "PROTOCOL", "push"), "Some real reply following the push reply")
+		wantText(t, conn.Do(bounded(t), "DEBUG", "PROTOCOL", "push"), "Some real reply following the push reply")
 	}
-	p := c.Pipeline()
+	p := conn.Pipeline()
 	for range 10 {
 		p.Do("DEBUG", "PROTOCOL", "push").Do("DEBUG", "PROTOCOL", "attrib").Do("ECHO", "end")
 	}

@@ -54,6 +54,10 @@ func (p *Pipeline) addInMulti(args []any) error {
 		if _, err := commandName(args); err != nil {
 			return err
 		}
+		p.unknown = true
+	}
+	if info != nil && info.Answers() != command.Once {
+		return fmt.Errorf("%w: %s has no place in a transaction: use Client.Do", ErrStateful, info.Name)
 	}
 	raw, err := resp.AppendCommand(p.raw, args)
 	if err != nil {
@@ -73,7 +77,8 @@ func (t *Transaction) Len() int { return max(0, t.p.n-1) }
 // not: its Reply tells. Exec is never repeated once it was sent.
 //
 // A client's first transaction runs on a connection of its own, in two steps:
-// a server that refuses MULTI would run the commands one by one otherwise.
+// a server that refuses MULTI would run the commands one by one otherwise. So does one
+// with a command that is unknown to the client; that connection is closed afterwards.
 func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
 	defer t.p.reset()
 	if t.p.err != nil {
@@ -83,7 +88,7 @@ func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
 		return nil, nil
 	}
 	c := t.p.c
-	if !c.multi.Load() {
+	if !c.multi.Load() || t.p.unknown {
 		conn, err := c.Acquire(ctx)
 		if err != nil {
 			return nil, err
@@ -115,6 +120,9 @@ var (
 // that the server lets transactions run, it asks for MULTI's reply first.
 func (conn *Conn) transact(ctx context.Context, p *Pipeline) ([]Reply, error) {
 	raw, n := append(p.raw, rawExec...), p.n+1
+	if p.unknown {
+		conn.tainted = "it ran an unknown command"
+	}
 	var frames [][]byte
 	if !conn.c.multi.Load() {
 		multi := conn.Do(ctx, "MULTI")

@@ -2,8 +2,8 @@ package main
 
 // Flags tell what a command may do to the data, and little of what it does to its
 // connection. These tables say the rest. A list names commands one by one; "ACL *" is a
-// container with all its subcommands. The generator stops at a name that commands.json
-// lacks, at a command without a class, and at one with two.
+// container with all its subcommands, "CLUSTER /*" the subcommands alone. The generator
+// stops at a name that commands.json lacks, at a command without a class, and at one with two.
 
 const (
 	useAcquire     = "use Acquire"
@@ -23,19 +23,23 @@ type rule struct {
 
 var rules = []rule{
 	{class: "Multiplexed", names: []string{
-		"ACL *", "CLUSTER *", "COMMAND *", "CONFIG *", "FUNCTION *", "LATENCY *", "MEMORY *", "MODULE *",
+		"ACL *", "CLUSTER /*", "COMMAND *", "CONFIG *", "FUNCTION *", "LATENCY *", "MEMORY *", "MODULE *",
 		"OBJECT *", "PUBSUB *", "SENTINEL *", "SLOWLOG *", "XGROUP *", "XINFO *",
 		"CLIENT HELP", "CLIENT KILL", "CLIENT LIST", "CLIENT PAUSE", "CLIENT UNBLOCK", "CLIENT UNPAUSE",
 		"SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT HELP", "SCRIPT KILL", "SCRIPT LOAD", "SCRIPT SHOW",
-		"BGREWRITEAOF", "BGSAVE", "DEBUG", "ECHO", "EVAL", "EVALSHA", "FAILOVER", "FCALL", "INFO", "LASTSAVE",
-		"PFSELFTEST", "PING", "PUBLISH", "REPLICAOF", "ROLE", "SAVE", "SHUTDOWN", "SLAVEOF", "SPUBLISH", "TIME",
+		"BGREWRITEAOF", "BGSAVE", "ECHO", "EVAL", "EVALSHA", "FAILOVER", "FCALL", "INFO", "LASTSAVE",
+		"PFSELFTEST", "PING", "PUBLISH", "REPLICAOF", "ROLE", "SAVE", "SLAVEOF", "SPUBLISH", "TIME",
 	}},
 
+	// They may end the server instead of answering, or change their connection.
+	{class: "Blocking", effect: "EffectTaint", names: []string{"DEBUG", "SHUTDOWN"}},
+
 	// A subcommand that is newer than the table is judged by its container, and most
-	// that CLIENT and SCRIPT may still get are about the connection.
+	// that CLIENT and SCRIPT may still get are about the connection, as one of CLUSTER is that
+	// moves slots.
 	{class: "Stateful", effect: "EffectTaint", use: useAcquire, names: []string{
-		"ASKING", "CLIENT", "CLIENT CACHING", "CLIENT CAPA", "CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT REPLY",
-		"CLIENT SETINFO", "CLIENT TRACKING", "READONLY", "READWRITE", "RESET", "SCRIPT", "SCRIPT DEBUG",
+		"ASKING", "CLIENT", "CLIENT CACHING", "CLIENT CAPA", "CLIENT NO-EVICT", "CLIENT NO-TOUCH",
+		"CLIENT SETINFO", "CLIENT TRACKING", "CLUSTER", "READONLY", "READWRITE", "RESET", "SCRIPT",
 	}},
 	{class: "Stateful", effect: "EffectTaint", use: "set the client name in Options, or use Acquire",
 		names: []string{"CLIENT SETNAME"}},
@@ -57,7 +61,8 @@ var rules = []rule{
 	{class: "Refused", effect: "EffectTaint", use: useSubscribe, names: []string{
 		"PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE",
 	}},
-	{class: "Refused", effect: "EffectTaint", use: useRedisCLI, names: []string{"MONITOR", "PSYNC", "REPLCONF", "SYNC"}},
+	{class: "Refused", effect: "EffectTaint", use: useRedisCLI, names: []string{"MONITOR", "PSYNC", "REPLCONF", "SCRIPT DEBUG", "SYNC"}},
+	{class: "Refused", effect: "EffectTaint", use: "the client needs every reply", names: []string{"CLIENT REPLY"}},
 }
 
 // readOnly names commands without the flag "readonly" that are still safe to send twice.

@@ -135,9 +135,10 @@ func classByFlags(e *entry) string {
 func each(all []*entry, names []string, f func(*entry) error) error {
 	for _, name := range names {
 		container, whole := strings.CutSuffix(name, " *")
+		container, below := strings.CutSuffix(container, " /*")
 		found := false
 		for _, e := range all {
-			if e.Name != container && !(whole && strings.HasPrefix(e.Name, container+" ")) {
+			if (e.Name != container || below) && !((whole || below) && strings.HasPrefix(e.Name, container+" ")) {
 				continue
 			}
 			found = true

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 func TestEveryCommandOfTheConnectionHasARule(t *testing.T) {
@@ -112,5 +113,56 @@ func BenchmarkNext(b *testing.B) {
 				s.Next(raw, args)
 			}
 		})
+	}
+}
+
+// Whatever a client sends, nothing reaches a lane that a server may answer otherwise than once.
+func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
+	requests := [][]string{{"RENAMEDAUTH", "alice", "x"}, {"CLIENT", "NEWER", "x"}, {"CLUSTER", "SYNCSLOTS", "x"}, {"SCRIPT", "NEWER"}}
+	for info := range command.All() {
+		for _, extra := range []int{0, 1, 2, 3, 4} {
+			words := strings.Fields(info.Name)
+			for range extra {
+				words = append(words, "3")
+			}
+			requests = append(requests, words)
+		}
+	}
+	for _, cfg := range []*session.Config{{}, {Admin: true}, {Password: true, Admin: true}} {
+		for _, multi := range []bool{false, true} {
+			for _, words := range requests {
+				wantOnce(t, session.New(cfg, 1, ""), words, multi)
+			}
+		}
+	}
+}
+
+// wantOnce has a session take a request, within MULTI or not, and looks at what goes to a lane.
+func wantOnce(t *testing.T, s *session.Session, words []string, multi bool) {
+	t.Helper()
+	lines := [][]string{words}
+	if multi {
+		lines = [][]string{{"MULTI"}, words, {"EXEC"}}
+	}
+	for _, line := range lines {
+		raw, args := request(line...)
+		step := s.Next(raw, args)
+		if step.Kind != session.Share && step.Kind != session.Transaction {
+			continue
+		}
+		for sent := step.Raw; len(sent) > 0; {
+			value, n, err := resp.Decode(sent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent = sent[n:]
+			var args [][]byte
+			for _, word := range value.Elems {
+				args = append(args, word.Str)
+			}
+			if info, _ := command.ClassifyBytes(args); info == nil || info.Answers() != command.Once {
+				t.Errorf("%q goes to a lane for %q", args, words)
+			}
+		}
 	}
 }

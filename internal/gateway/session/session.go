@@ -32,6 +32,9 @@ type Config struct {
 	// Password is whether AUTH with a password alone is verified although nobody has to name
 	// himself: servers without a password refuse it.
 	Password bool
+	// OwnUser is the server's user as whom the gateway logs in with a password, or without one, that it cannot
+	// change; empty if there is none. Clients may not change how it logs in.
+	OwnUser string
 	// Cluster is whether the servers are a cluster.
 	Cluster bool
 	// ServerVersion and Role are what HELLO tells; without a Role it is master.
@@ -240,7 +243,7 @@ func (s *Session) decide(r request) Step {
 		return s.enqueue(r)
 	case r.rule != nil && r.rule.run != nil:
 		return r.rule.run(s, r)
-	case r.unknown:
+	case r.unknown, r.info.Answers() != command.Once:
 		return s.onceDestroyed(r)
 	case r.class == command.Blocking:
 		return s.block(r)
