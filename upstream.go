@@ -244,6 +244,14 @@ func (g *guests) Own(user, password string) bool {
 		subtle.ConstantTimeCompare([]byte(password), []byte(opt.Password)) == 1
 }
 
+// User is the default one where none is named.
+func (g *guests) User() string {
+	if g.c.opt.Credentials != nil {
+		return ""
+	}
+	return cmp.Or(g.c.opt.Username, defaultUser)
+}
+
 // Password is not about Options.Credentials, which may give another one each time.
 func (g *guests) Password() bool { return g.c.opt.Password != "" && g.c.opt.Credentials == nil }
 

@@ -45,6 +45,8 @@ type Upstream interface {
 	// Password whether it has one.
 	Own(user, password string) bool
 	Password() bool
+	// User is the client's own user, and empty where each dial asks for the credentials.
+	User() string
 	// Hub carries the subscriptions of a user.
 	Hub(token string) *pubsub.Hub
 	// Lookup tells what a command is that the table lacks, and nil while that is not known: the

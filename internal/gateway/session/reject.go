@@ -54,7 +54,45 @@ func (s *Session) forbidden(r request) string {
 		return fmt.Sprintf("-NOPERM respool: CONFIG GET of %s, or of a pattern that matches one, needs admin: true in the gateway's configuration",
 			strings.Join(secrets, ", "))
 	}
-	return ""
+	return s.lockOut(r)
+}
+
+// lockOut refuses what would change the login of the gateway's own user: the server would let the gateway in no more
+// once its connections have to be replaced.
+func (s *Session) lockOut(r request) string {
+	if s.cfg.OwnUser == "" || !changesLogin(r, s.cfg.OwnUser) {
+		return ""
+	}
+	return fmt.Sprintf("respool: %s would lock the gateway out, which logs in as user %q with what its URL holds: "+
+		"change it at the server, and the URL with it", r.info.Name, s.cfg.OwnUser)
+}
+
+// changesLogin is whether a command changes how a user logs in.
+func changesLogin(r request, user string) bool {
+	switch r.info {
+	case infoConfigSet:
+		for i := 2; i < len(r.args) && user == defaultUser; i += 2 {
+			if equalFold(r.args[i], "requirepass") {
+				return true
+			}
+		}
+	case infoACLDelUser:
+		for _, name := range r.args[2:] {
+			if string(name) == user {
+				return true
+			}
+		}
+	case infoACLSetUser:
+		if string(r.args[2]) != user {
+			return false
+		}
+		for _, word := range r.args[3:] {
+			if len(word) > 0 && strings.IndexByte("><#!", word[0]) >= 0 || equalFold(word, "off") || equalFold(word, "reset") || equalFold(word, "resetpass") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func needsAdmin(r request) string {
@@ -131,7 +169,10 @@ var (
 	// It writes what it has counted.
 	infoPFCount = command.Lookup("PFCOUNT")
 
-	infoConfigGet = command.LookupSub("CONFIG", "GET")
+	infoConfigGet  = command.LookupSub("CONFIG", "GET")
+	infoConfigSet  = command.LookupSub("CONFIG", "SET")
+	infoACLSetUser = command.LookupSub("ACL", "SETUSER")
+	infoACLDelUser = command.LookupSub("ACL", "DELUSER")
 
 	// open may be sent before the client has named itself.
 	open = infos("AUTH", "HELLO", "QUIT", "RESET")
