@@ -354,8 +354,9 @@ func TestASlowReaderPushesBack(t *testing.T) {
 	r.SlowReader(1000)
 	conn := dial(t, r)
 	// More than all buffers between take, and two days at this speed.
+	bytes := make([]byte, 200<<20)
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-	n, err := conn.Write(make([]byte, 200<<20))
+	n, err := conn.Write(bytes)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%d bytes were taken, %v: want the buffers to fill", n, err)
 	}
