@@ -93,7 +93,7 @@ func TestSignatures(t *testing.T) {
 		return signature
 	}
 	same := func(*Config) {}
-	if sign(same) != sign(same) {
+	if first, second := sign(same), sign(same); first != second {
 		t.Error("two tokens of the same moment differ")
 	}
 	for name, change := range map[string]func(*Config){
