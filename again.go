@@ -1,17 +1,14 @@
 package respool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
-	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -71,7 +68,7 @@ func (c *Client) timeLeft(t *tries) time.Duration {
 	return time.Until(t.until)
 }
 
-// Pauses before a command that its node could not take is tried again, if no
+// Pauses before a command that its node did not take is tried again, if no
 // other node is found before: they double, and are drawn from their upper half.
 const (
 	firstPause = 4 * time.Millisecond
@@ -115,6 +112,9 @@ func (c *Client) again(ctx context.Context, n *node, err error, t *tries, readOn
 	if !errors.As(err, &we) || ctxEnded(err) || c.closed.Load() || pool.Refused(err) {
 		return false
 	}
+	if !we.Sent && refusedDial(err) {
+		return c.pause(ctx, n, t) // each dial resolves the name anew
+	}
 	if we.Sent {
 		t.resends++
 		if !readOnly || t.resends > c.opt.Retries || lane.BadReply(err) || we.Timeout() && !stalled(err) {
@@ -137,71 +137,3 @@ func stalled(err error) bool {
 
 // finds reports whether the client finds out by itself which node to use.
 func (c *Client) finds() bool { return c.finder != nil }
-
-// refused reports whether n refused the command because of its role or its
-// state, so that nothing was done and it may be sent again, and waits until
-// that has some use.
-func (c *Client) refused(ctx context.Context, n *node, frame []byte, t *tries) bool {
-	kind, ok := c.refusal(frame)
-	if !ok {
-		return false
-	}
-	c.finder.evidence(kind, n.addr)
-	return c.pause(ctx, n, t)
-}
-
-// notice takes a reply as evidence of what n is, for commands that are not
-// sent again.
-func (c *Client) notice(n *node, frame []byte) {
-	if kind, ok := c.refusal(frame); ok {
-		c.finder.evidence(kind, n.addr)
-	}
-}
-
-// Replies of a node that has lost its role. Nothing was done.
-var (
-	replyReadOnly   = []byte("-READONLY")
-	replyMasterDown = []byte("-MASTERDOWN")
-	replyLoading    = []byte("-LOADING")
-	replyUnblocked  = []byte("-UNBLOCKED")
-	replyExecAbort  = []byte("-EXECABORT")
-)
-
-// refusal tells what a reply says of its node, if it is a refusal for which
-// another node is to be asked.
-func (c *Client) refusal(frame []byte) (kind sentinel.EvidenceKind, ok bool) {
-	if c.finder == nil || len(frame) == 0 || frame[0] != '-' {
-		return 0, false
-	}
-	switch {
-	case bytes.HasPrefix(frame, replyReadOnly):
-		return sentinel.NodeReadOnly, c.opt.Role == RolePrimary // on a replica that is the right answer
-	case bytes.HasPrefix(frame, replyUnblocked):
-		// It blocked when its node became a replica; CLIENT UNBLOCK brings another text.
-		return sentinel.NodeReadOnly, strings.Contains(string(frame), "instance state changed")
-	case bytes.HasPrefix(frame, replyMasterDown):
-		return sentinel.NodeMasterDown, true
-	case bytes.HasPrefix(frame, replyLoading):
-		return sentinel.NodeLoading, true
-	}
-	return 0, false
-}
-
-// refusedAll is refused for commands that went out in one piece: it holds if
-// none of them was executed.
-func (c *Client) refusedAll(ctx context.Context, n *node, frames [][]byte, t *tries) bool {
-	if c.finder == nil || len(frames) == 0 {
-		return false
-	}
-	var refusal []byte
-	all := true
-	for _, f := range frames {
-		if _, ok := c.refusal(f); ok {
-			refusal = f
-		} else {
-			all = false
-		}
-	}
-	aborted := bytes.HasPrefix(frames[len(frames)-1], replyExecAbort)
-	return refusal != nil && (all || aborted) && c.refused(ctx, n, refusal, t)
-}

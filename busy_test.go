@@ -27,7 +27,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		})
 		lanes, began, asked := c.Stats().Lanes, time.Now(), 0
 		for range 40 {
-			_, err := up.Exchange(bounded(t), upstream.Key{DB: 3, Proto: 2}, rawWhoami, 1, true)
+			_, err := up.Exchange(bounded(t), upstream.Key{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
 			wantServerError(t, err, "BUSY")
 			wantServerError(t, c.Do(bounded(t), "GET", "k").Err(), "BUSY") // the server's own answer, on a connection that stood
 			asked++
@@ -44,7 +44,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		s.Do("SCRIPT", "KILL")
 		wantServerError(t, <-script, "ERR")
 		eventually(t, func() bool {
-			_, err := up.Exchange(bounded(t), upstream.Key{DB: 3, Proto: 2}, rawWhoami, 1, true)
+			_, err := up.Exchange(bounded(t), upstream.Key{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
 			return err == nil && other.Do(bounded(t), "GET", "k").Err() == nil
 		})
 	}

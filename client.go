@@ -311,12 +311,12 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 		if err != nil {
 			return Reply{err: c.public(err)}
 		}
-		l, opt, err := n.lane(ctx, weight, args)
+		l, opt, err := laneOf(ctx, n.pool.Zero(), weight, args)
 		if err == nil {
 			opt.ReplyBytes = size
 			var frame []byte
 			if frame, err = l.Do(ctx, args, opt); err == nil {
-				if c.finder != nil && c.refused(ctx, n, frame, &t) {
+				if frame[0] == '-' && c.refusedCommand(ctx, n, l, args, frame, &t) {
 					continue
 				}
 				if slot != nil || len(frame) >= large {
@@ -331,18 +331,26 @@ func (c *Client) doShared(ctx context.Context, args []any, readOnly bool) Reply 
 	}
 }
 
-// lane picks a lane, or waits for one; arguments that can't be sent, if given,
-// fail before that.
-func (n *node) lane(ctx context.Context, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
-	if l := n.pool.Pick(w); l != nil {
-		return l, lane.Options{Owner: n.pool.Zero()}, nil
+// group is the part of the node's pool for a key.
+func (n *node) group(key pool.Key) *pool.Group {
+	if key == (pool.Key{}) {
+		return n.pool.Zero()
+	}
+	return n.pool.Group(key)
+}
+
+// laneOf picks a lane of a group, or waits for one; arguments that can't be sent, if
+// given, fail before that.
+func laneOf(ctx context.Context, g *pool.Group, w pool.Weight, args []any) (*lane.Lane, lane.Options, error) {
+	if l := g.Pick(w); l != nil {
+		return l, lane.Options{Owner: g.Owner()}, nil
 	}
 	if args != nil {
 		if err := checkArgs(args); err != nil {
 			return nil, lane.Options{}, err
 		}
 	}
-	l, err := n.pool.Shared(ctx)
+	l, err := g.Shared(ctx)
 	return l, lane.Options{Reserved: true}, err
 }
 
@@ -358,54 +366,77 @@ func (c *Client) acquire(ctx context.Context, t *tries, reads bool, obtain func(
 		if err == nil {
 			c.renewer.catchUp(ctx, conn.Lane())
 		}
-		if err == nil || c.finder == nil || !c.again(ctx, n, err, t, false) {
+		if err == nil || c.finder == nil && !refusedDial(err) || !c.again(ctx, n, err, t, false) {
 			return conn, n, err
 		}
 	}
 }
 
+// outcome is what came of commands on a connection that was lent for them.
+type outcome struct {
+	frames  [][]byte
+	spoilt  string // why the connection is to be closed, if it is
+	partial bool   // something came of the reply: nothing is sent again
+	err     error
+}
+
+// onLent has a connection of key lent for each attempt at the commands in raw, until it is answered for good.
+func (c *Client) onLent(ctx context.Context, key pool.Key, raw []byte, reads bool, attempt func(*node, *pool.Conn) outcome) ([][]byte, error) {
+	for t := (tries{}); ; {
+		conn, n, err := c.acquire(ctx, &t, reads, acquireAs(key))
+		if err != nil {
+			return nil, err
+		}
+		got := attempt(n, conn)
+		refused := got.err == nil && !got.partial && c.refusedBy(ctx, n, conn.Lane(), raw, got.frames)
+		if got.spoilt != "" {
+			conn.Destroy(got.spoilt)
+		} else {
+			conn.Release()
+		}
+		switch {
+		case refused && c.pause(ctx, n, &t):
+		case got.err == nil || got.partial || !c.again(ctx, n, got.err, &t, reads):
+			return got.frames, got.err
+		}
+	}
+}
+
+// acquireAs has a connection of a key lent.
+func acquireAs(key pool.Key) func(*pool.Pool, context.Context) (*pool.Conn, error) {
+	return func(p *pool.Pool, ctx context.Context) (*pool.Conn, error) { return p.Group(key).Acquire(ctx) }
+}
+
 // doBlocking runs a command that the server may hold back, on a connection of
 // its own.
 func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any) Reply {
-	if err := checkArgs(args); err != nil {
+	raw, err := resp.AppendCommand(nil, args) // args may not escape: those of Do would
+	if err != nil {
 		return Reply{err: c.public(err)}
 	}
 	block := time.Duration(-1) // as long as it takes, where its timeout can't be told
 	if d, forever, ok := command.BlockFor(info, args); ok && !forever {
 		block = d
 	}
-	for t := (tries{}); ; {
-		conn, n, err := c.acquire(ctx, &t, info.ReadOnly, (*pool.Pool).Acquire)
-		if err != nil {
-			return Reply{err: c.public(err)}
-		}
-		frame, err := conn.Lane().Do(ctx, args, lane.Options{Block: block})
-		if err == nil {
-			switch {
-			case bytes.HasPrefix(frame, replyUnblocked):
-				conn.Destroy("its server ended a command that blocked") // and is about to close it
-			case info.Effect == command.EffectTaint:
-				conn.Destroy("its state may have been changed by " + info.Name)
-			default:
-				conn.Release()
-			}
-			if c.finder != nil && c.refused(ctx, n, frame, &t) {
-				continue
-			}
-			return Reply{frame: frame}
-		}
-		var we *wire.Error
-		if errors.As(err, &we) && we.Sent {
+	frames, err := c.onLent(ctx, pool.Key{}, raw, info.ReadOnly, func(_ *node, conn *pool.Conn) outcome {
+		frames, err := conn.Lane().DoRaw(ctx, raw, 1, lane.Options{Block: block})
+		got := outcome{frames: frames, err: err}
+		switch {
+		case sent(err):
 			// The server may still be about to answer: an element popped for
 			// nobody would be lost.
-			conn.Destroy("its caller left a " + info.Name)
-		} else {
-			conn.Release()
+			got.spoilt = "its caller left a " + info.Name
+		case err == nil && bytes.HasPrefix(frames[0], replyUnblocked):
+			got.spoilt = "its server ended a command that blocked" // and is about to close it
+		case err == nil && info.Effect == command.EffectTaint:
+			got.spoilt = "its state may have been changed by " + info.Name
 		}
-		if !c.again(ctx, n, err, &t, info.ReadOnly) {
-			return Reply{err: c.public(err)}
-		}
+		return got
+	})
+	if err != nil {
+		return Reply{err: c.public(err)}
 	}
+	return Reply{frame: frames[0]}
 }
 
 // doUnknown runs a command that the table lacks: the server is asked what it

@@ -136,7 +136,8 @@ func TestServerErrorsAreTyped(t *testing.T) {
 		s.Do("CONFIG", "SET", "maxmemory", "0")
 
 		s.Do("REPLICAOF", "127.0.0.1", "1")
-		err = c.Do(ctx, "SET", "k", "v").Err()
+		impatient := newClient(t, s, func(o *respool.Options) { o.Protocol, o.WaitTimeout = protocol, 900*time.Millisecond })
+		err = impatient.Do(ctx, "SET", "k", "v").Err()
 		s.Do("REPLICAOF", "NO", "ONE")
 		wantServerError(t, err, "READONLY")
 		wantText(t, mustDo(t, c, "PING"), "PONG")

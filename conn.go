@@ -238,6 +238,7 @@ func (conn *Conn) exchange(ctx context.Context, p *Pipeline) ([][]byte, error) {
 	if err != nil && !sent(err) {
 		return frames, conn.c.public(err)
 	}
+	conn.c.notice(conn.node, frames...)
 	for _, e := range p.effects {
 		r := Reply{err: err}
 		if e.index < len(frames) {

@@ -232,14 +232,16 @@ func TestServerAtMaxclients(t *testing.T) {
 	wantText(t, acquire(t, c).Do(bounded(t), "PING"), "PONG")
 }
 
-// A server that loads its data is told as such, and used once it has.
+// A server that loads its data is told as such after the wait timeout, and used once it has loaded.
 func TestServerThatLoads(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"}})
 	s.Do("DEBUG", "POPULATE", "3000")
 	s.Do("SAVE")
-	c := newClient(t, s, nil)
-	mustDo(t, c, "PING")
+	c := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = 50 * time.Millisecond })
+	patient := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = patience })
+	mustDo(t, patient, "PING")
 	s.Kill()
+	eventually(t, func() bool { return patient.Stats().Lanes == 0 })
 	restarted := make(chan struct{})
 	go func() { s.Restart(); close(restarted) }()
 	eventually(t, func() bool {
@@ -256,7 +258,11 @@ func TestServerThatLoads(t *testing.T) {
 		}
 		return err == nil
 	})
-	eventually(t, func() bool { return c.Do(bounded(t), "GET", "key:1").Err() == nil })
+	before := patient.Stats().DialFailures
+	mustDo(t, patient, "GET", "key:1")
+	if n := patient.Stats().DialFailures - before; n < 1 || n > 20 {
+		t.Errorf("%d dials failed meanwhile: want a few", n)
+	}
 	<-restarted
 }
 

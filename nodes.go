@@ -17,6 +17,7 @@ type node struct {
 	pool    *pool.Pool
 	probes  int          // under way; guarded by nodes.mu
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
+	renewal renewal      // of its connections, where no sentinels tell the node
 }
 
 // route says where commands go at one moment. It is not changed.
@@ -185,6 +186,17 @@ func (s *nodes) probe(ctx context.Context, addr string, args ...any) ([]byte, er
 	n.probes--
 	s.mu.Unlock()
 	return frame, err
+}
+
+// byAddr is the node at addr, or the one in use if it is gone. It is nil if there is none.
+func (s *nodes) byAddr(addr string) *node {
+	s.mu.Lock()
+	n := s.all[addr]
+	s.mu.Unlock()
+	if n == nil {
+		n = s.now.Load().node()
+	}
+	return n
 }
 
 // list gives the nodes there are sockets to.

@@ -96,7 +96,8 @@ type Options struct {
 	// that waited so long is better served by an error. Clients of a gateway, and of
 	// package goredis, have timeouts of their own: for their commands there is no default.
 	SocketTimeout time.Duration
-	// WaitTimeout bounds the wait for a connection. Default: 5 s, as SocketTimeout.
+	// WaitTimeout bounds the wait for a connection, and for a server that takes a
+	// command which one refused as a replica or while it loads. Default: 5 s, as SocketTimeout.
 	WaitTimeout time.Duration
 	// StallLimit condemns a connection on which nothing moved for so long while
 	// replies were due: no byte came, and the socket took none of a command that is still being written.

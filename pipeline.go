@@ -8,6 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -129,26 +130,40 @@ func (p *Pipeline) reset() {
 
 // exchange sends encoded commands on a lane, in one piece.
 func (c *Client) exchange(ctx context.Context, raw []byte, n int, readOnly bool) ([][]byte, error) {
-	frames, _, err := c.exchangeOn(ctx, raw, n, readOnly)
+	frames, _, err := c.exchangeOn(ctx, pool.Key{}, raw, n, readOnly, nil)
 	return frames, err
 }
 
-// exchangeOn is exchange, and tells which lane it was.
-func (c *Client) exchangeOn(ctx context.Context, raw []byte, n int, readOnly bool) ([][]byte, *lane.Lane, error) {
+// exchangeOn is exchange on a lane of a key, and tells which lane it was. before is what came of a first attempt, if
+// there was one.
+func (c *Client) exchangeOn(ctx context.Context, key pool.Key, raw []byte, n int, readOnly bool, before *upstream.Refusal) ([][]byte, *lane.Lane, error) {
+	return c.onLane(ctx, key, raw, readOnly, before, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+		return l.DoRaw(ctx, raw, n, opt)
+	})
+}
+
+// onLane has send carry the commands in raw out on a lane of a key, again where that is safe.
+func (c *Client) onLane(ctx context.Context, key pool.Key, raw []byte, readOnly bool, before *upstream.Refusal,
+	send func(*lane.Lane, lane.Options) ([][]byte, error),
+) ([][]byte, *lane.Lane, error) {
 	weight := pool.Any
 	if len(raw) >= large {
 		weight = pool.Large
 	}
-	for t := (tries{}); ; {
+	t := tries{}
+	if before != nil && !c.refusedBefore(ctx, raw, before, &t) {
+		return before.Frames, before.Lane, nil
+	}
+	for {
 		to, err := c.node(ctx, &t, readOnly)
 		if err != nil {
 			return nil, nil, c.public(err)
 		}
 		var frames [][]byte
-		l, opt, err := to.lane(ctx, weight, nil)
+		l, opt, err := laneOf(ctx, to.group(key), weight, nil)
 		if err == nil {
-			frames, err = l.DoRaw(ctx, raw, n, opt)
-			if err == nil && c.finder != nil && c.refusedAll(ctx, to, frames, &t) {
+			frames, err = send(l, opt)
+			if err == nil && c.refused(ctx, to, l, raw, frames, &t) {
 				continue
 			}
 			if err == nil {

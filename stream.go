@@ -30,28 +30,23 @@ func (c *Client) DoTo(ctx context.Context, w io.Writer, args ...any) (n int64, e
 	if class != command.Multiplexed {
 		return 0, fmt.Errorf("respool: write the reply of %v: only commands that neither block nor change their connection can be used so", args[0])
 	}
-	if err := checkArgs(args); err != nil {
+	raw, err := resp.AppendCommand(nil, args)
+	if err != nil {
 		return 0, c.public(err)
 	}
-	for t := (tries{}); ; {
-		conn, node, err := c.acquire(ctx, &t, info.ReadOnly, (*pool.Pool).Acquire)
-		if err != nil {
-			return 0, c.public(err)
-		}
-		out := &stringWriter{w: w}
+	out := &stringWriter{w: w}
+	frames, err := c.onLent(ctx, pool.Key{}, raw, info.ReadOnly, func(_ *node, conn *pool.Conn) outcome {
 		frame, err := conn.Lane().DoParts(ctx, args, lane.Options{}, out.part)
-		if err == nil {
-			conn.Release()
-			if out.n == 0 && c.finder != nil && c.refused(ctx, node, frame, &t) {
-				continue
-			}
-			return out.end(frame)
+		got := outcome{frames: [][]byte{frame}, partial: out.begun, err: err}
+		if err != nil {
+			got.spoilt = "its reply was not read to the end"
 		}
-		conn.Destroy("its reply was not read to the end")
-		if out.begun || !c.again(ctx, node, err, &t, info.ReadOnly) {
-			return out.n, c.public(err)
-		}
+		return got
+	})
+	if err != nil {
+		return out.n, c.public(err)
 	}
+	return out.end(frames[0])
 }
 
 // stringWriter writes the text of one frame, which comes in parts.

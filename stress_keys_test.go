@@ -87,7 +87,7 @@ func (s answered) Fail(_ uint64, err error) { s.err <- err }
 
 // hold asks on a connection of its own.
 func (g *guest) hold(ctx context.Context, destroy bool) error {
-	held, err := g.up.Acquire(ctx, g.key, true)
+	held, err := g.up.Acquire(ctx, g.key)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func TestGuestsShareTheBoundAndNobodysConnection(t *testing.T) {
 				case 6, 7, 8, 9, 10, 11:
 					return g.post()
 				}
-				frames, err := up.Exchange(ctx, g.key, rawClientInfo, 1, true)
+				frames, err := up.Exchange(ctx, g.key, rawClientInfo, 1, true, nil)
 				if err != nil {
 					return err
 				}

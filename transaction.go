@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -88,16 +89,12 @@ func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
 		return nil, nil
 	}
 	c := t.p.c
-	if !c.multi.Load() || t.p.unknown {
-		conn, err := c.Acquire(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer conn.Release()
-		return conn.transact(ctx, &t.p)
-	}
 	t.p.raw = append(t.p.raw, rawExec...)
-	frames, l, err := c.exchangeOn(ctx, t.p.raw, t.p.n+1, false)
+	t.p.n++
+	if !c.multi.Load() || t.p.unknown {
+		return c.lentTransaction(ctx, &t.p)
+	}
+	frames, l, err := c.exchangeOn(ctx, pool.Key{}, t.p.raw, t.p.n, false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -116,18 +113,34 @@ var (
 	rawExec  = []byte("*1\r\n$4\r\nEXEC\r\n")
 )
 
-// transact runs a transaction on a held connection. Where it is not known yet
-// that the server lets transactions run, it asks for MULTI's reply first.
-func (conn *Conn) transact(ctx context.Context, p *Pipeline) ([]Reply, error) {
-	raw, n := append(p.raw, rawExec...), p.n+1
+// lentTransaction runs a whole transaction on a connection lent for it.
+func (c *Client) lentTransaction(ctx context.Context, p *Pipeline) ([]Reply, error) {
+	frames, err := c.onLent(ctx, pool.Key{}, p.raw, false, func(n *node, held *pool.Conn) outcome {
+		conn := &Conn{c: c, node: n, held: held, db: c.opt.DB}
+		frames, err := conn.transact(ctx, p)
+		return outcome{frames: frames, spoilt: conn.dirt(), err: err}
+	})
+	if err != nil {
+		return nil, c.public(err)
+	}
+	return execReplies(frames)
+}
+
+// transact runs a whole transaction on a held connection. Where it is not known yet
+// that the server lets transactions run, it asks for MULTI's reply first, and sends no more
+// if that is an error.
+func (conn *Conn) transact(ctx context.Context, p *Pipeline) (frames [][]byte, err error) {
+	raw, n := p.raw, p.n
 	if p.unknown {
 		conn.tainted = "it ran an unknown command"
 	}
-	var frames [][]byte
 	if !conn.c.multi.Load() {
 		multi := conn.Do(ctx, "MULTI")
-		if err := multi.Err(); err != nil {
-			return nil, notExecuted(err)
+		if multi.err != nil {
+			return nil, notExecuted(multi.err)
+		}
+		if multi.frame[0] == '-' {
+			return [][]byte{multi.frame}, nil
 		}
 		frames, raw, n = append(frames, multi.frame), raw[len(rawMulti):], n-1
 	}
@@ -137,7 +150,7 @@ func (conn *Conn) transact(ctx context.Context, p *Pipeline) ([]Reply, error) {
 		if sent(err) {
 			conn.tainted = "its transaction was cut off"
 		}
-		return nil, conn.c.public(err)
+		return nil, err
 	}
 	frames = append(frames, rest...)
 	if transactionEnded(frames) {
@@ -147,7 +160,7 @@ func (conn *Conn) transact(ctx context.Context, p *Pipeline) ([]Reply, error) {
 	} else {
 		conn.tainted = errUnended.Error()
 	}
-	return execReplies(frames)
+	return frames, nil
 }
 
 // transactionEnded reports whether EXEC did its work, in vain or not.
@@ -163,7 +176,9 @@ func notExecuted(err error) error {
 
 // execReplies reads the replies to MULTI, the commands and EXEC.
 func execReplies(frames [][]byte) ([]Reply, error) {
-	if err := (Reply{frame: frames[0]}).Err(); err != nil {
+	if err := (Reply{frame: frames[0]}).Err(); err != nil && len(frames) == 1 {
+		return nil, notExecuted(err)
+	} else if err != nil {
 		return nil, fmt.Errorf("respool: MULTI was refused, so the commands did not run as one transaction: %w", err)
 	}
 	for _, f := range frames[1 : len(frames)-1] {

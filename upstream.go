@@ -104,53 +104,42 @@ func (c *Client) keyOf(key pool.Key) pool.Key {
 }
 
 // Exchange runs commands on a lane, as Client.Do does.
-func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, reads bool) ([][]byte, error) {
-	return g.exchange(ctx, key, reads, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+func (g *guests) Exchange(ctx context.Context, key pool.Key, raw []byte, n int, reads bool, before *upstream.Refusal) ([][]byte, error) {
+	return g.exchange(ctx, key, raw, reads, before, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		return l.DoRaw(ctx, raw, n, opt)
 	})
 }
 
-// exchange has send run commands on a lane of the key, again where that is safe.
-func (g *guests) exchange(ctx context.Context, key pool.Key, reads bool, send func(*lane.Lane, lane.Options) ([][]byte, error)) ([][]byte, error) {
-	c := g.c
-	key = c.keyOf(key)
-	for t := (tries{}); ; {
-		node, err := c.node(ctx, &t, reads)
-		if err != nil {
-			return nil, c.public(err)
-		}
-		group := node.pool.Group(key)
-		opt := lane.Options{Owner: group.Owner(), NoTimeout: g.c.opt.untimed}
-		l := group.Pick(pool.Any)
-		if l == nil {
-			opt = lane.Options{Reserved: true, NoTimeout: g.c.opt.untimed}
-			l, err = group.Shared(ctx)
-		}
-		if err == nil {
-			var frames [][]byte
-			if frames, err = send(l, opt); err == nil {
-				if c.finder != nil && c.refusedAll(ctx, node, frames, &t) {
-					continue
-				}
-				return frames, nil
-			}
-		}
-		if !c.again(ctx, node, err, &t, reads) {
-			return nil, c.public(err)
-		}
-	}
+// exchange has send run the commands in raw on a lane of the key, again where that is safe.
+func (g *guests) exchange(ctx context.Context, key pool.Key, raw []byte, reads bool, before *upstream.Refusal,
+	send func(*lane.Lane, lane.Options) ([][]byte, error),
+) ([][]byte, error) {
+	frames, _, err := g.c.onLane(ctx, g.c.keyOf(key), raw, reads, before, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+		opt.NoTimeout = g.c.opt.untimed
+		return send(l, opt)
+	})
+	return frames, err
 }
 
 // Acquire lends a connection.
-func (g *guests) Acquire(ctx context.Context, key pool.Key, reads bool) (upstream.Held, error) {
-	key = g.c.keyOf(key)
-	conn, n, err := g.c.acquire(ctx, &tries{}, reads, func(p *pool.Pool, ctx context.Context) (*pool.Conn, error) {
-		return p.Group(key).Acquire(ctx)
-	})
+func (g *guests) Acquire(ctx context.Context, key pool.Key) (upstream.Held, error) {
+	conn, n, err := g.c.acquire(ctx, &tries{}, false, acquireAs(g.c.keyOf(key)))
 	if err != nil {
 		return nil, g.c.public(err)
 	}
 	return &lent{conn: conn, n: n, c: g.c}, nil
+}
+
+// OnLent runs commands on a connection lent for them.
+func (g *guests) OnLent(ctx context.Context, key pool.Key, raw []byte, reads bool, attempt upstream.Attempt) ([][]byte, error) {
+	frames, err := g.c.onLent(ctx, g.c.keyOf(key), raw, reads, func(_ *node, conn *pool.Conn) outcome {
+		frames, spoilt, err := attempt(conn.Lane())
+		return outcome{frames: frames, spoilt: spoilt, err: err}
+	})
+	if err != nil {
+		return nil, g.c.public(err)
+	}
+	return frames, nil
 }
 
 // lent is a connection lent to the gateway.
@@ -178,14 +167,8 @@ func (h *lent) Destroy(reason string) {
 	}
 }
 
-// Refused takes a reply as evidence.
-func (h *lent) Refused(frame []byte) bool {
-	kind, ok := h.c.refusal(frame)
-	if ok {
-		h.c.finder.evidence(kind, h.n.addr)
-	}
-	return ok
-}
+// Notice takes a reply as evidence.
+func (h *lent) Notice(frame []byte) { h.c.notice(h.n, frame) }
 
 // Again is what again decides of the first try.
 func (g *guests) Again(err error, reads bool) bool {
@@ -202,13 +185,10 @@ func (g *guests) Again(err error, reads bool) bool {
 	return reads && g.c.opt.Retries > 0 && !lane.BadReply(err) && (!we.Timeout() || stalled(err))
 }
 
-// Refused takes a reply as evidence.
-func (g *guests) Refused(l *lane.Lane, frame []byte) bool {
-	kind, ok := g.c.refusal(frame)
-	if ok {
-		g.c.finder.evidence(kind, l.Conn().Addr())
-	}
-	return ok
+// Refused is what replies alone tell of a refusal.
+func (g *guests) Refused(raw []byte, frames [][]byte) bool {
+	_, how := g.c.refusal(raw, frames)
+	return how != notRefused
 }
 
 // Verify sends AUTH on a lane that has authenticated with the same password, and
@@ -257,7 +237,7 @@ func (g *guests) Password() bool { return g.c.opt.Password != "" && g.c.opt.Cred
 
 // verify sends AUTH alone: a server may leave it unanswered behind other replies.
 func (g *guests) verify(ctx context.Context, token string, auth []any) error {
-	frames, err := g.exchange(ctx, pool.Key{User: token, Proto: 2}, true, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+	frames, err := g.exchange(ctx, pool.Key{User: token, Proto: 2}, nil, true, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		frame, err := l.DoAlone(ctx, auth, opt)
 		return [][]byte{frame}, err
 	})
@@ -362,7 +342,7 @@ const mostAsked = 4
 // Reconnect renews the connections to all nodes.
 func (g *guests) Reconnect() {
 	for _, n := range g.c.nodes.list() {
-		n.pool.Renew()
+		n.pool.Renew("renewed")
 	}
 }
 

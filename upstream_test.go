@@ -24,7 +24,7 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		alice := upstream.Key{User: token, Proto: 2}
-		frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true)
+		frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true, nil)
 		if err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
 			t.Fatalf("got %q, %v", frames, err)
 		}
@@ -37,7 +37,7 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		})
 		for _, db := range []int{0, 1} {
 			alice.DB = db
-			if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true); !errors.As(err, &se) {
+			if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true, nil); !errors.As(err, &se) {
 				t.Errorf("%d connections, database %d: got %q, %v; want the server's refusal", most, db, frames, err)
 			}
 		}
@@ -45,7 +45,7 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		if _, err := up.Verify(bounded(t), "alice", "old"); err != nil {
 			t.Errorf("the password is right again: %v", err)
 		}
-		if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
+		if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true, nil); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
 			t.Errorf("the password is right again: got %q, %v", frames, err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, key := range []upstream.Key{{User: token, Proto: 2}, {User: token, DB: 1, Proto: 3}} {
-			frames, err := up.Exchange(bounded(t), key, rawWhoami, 1, true)
+			frames, err := up.Exchange(bounded(t), key, rawWhoami, 1, true, nil)
 			if err != nil || string(frames[0]) != "$5\r\nguest\r\n" {
 				t.Errorf("%d connections: got %q, %v; want guest", most, frames, err)
 			}
@@ -74,19 +74,19 @@ func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"bob on >secret ~* +acl|whoami"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
 	up := upstream.Of(c)
-	if _, err := up.Exchange(bounded(t), upstream.Key{DB: 1, Proto: 2}, rawWhoami, 1, true); err != nil {
+	if _, err := up.Exchange(bounded(t), upstream.Key{DB: 1, Proto: 2}, rawWhoami, 1, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	token, err := up.Verify(bounded(t), "bob", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	frames, err := up.Exchange(bounded(t), upstream.Key{User: token, Proto: 2}, rawWhoami, 1, true)
+	frames, err := up.Exchange(bounded(t), upstream.Key{User: token, Proto: 2}, rawWhoami, 1, true, nil)
 	if err != nil || string(frames[0]) != "$3\r\nbob\r\n" {
 		t.Errorf("got %q, %v; want bob", frames, err)
 	}
 	var se *respool.ServerError
-	if frames, err := up.Exchange(bounded(t), upstream.Key{User: token, DB: 1, Proto: 2}, rawWhoami, 1, true); !errors.As(err, &se) {
+	if frames, err := up.Exchange(bounded(t), upstream.Key{User: token, DB: 1, Proto: 2}, rawWhoami, 1, true, nil); !errors.As(err, &se) {
 		t.Errorf("database 1: got %q, %v; want the server's refusal", frames, err)
 	}
 }
@@ -96,7 +96,7 @@ func TestALoginNeedsNoConnectionOfItsOwn(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >a ~* &* +@all", "bob on >b ~* &* +@all"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 2})
 	up := upstream.Of(c)
-	held, err := up.Acquire(bounded(t), upstream.Key{Proto: 2}, true)
+	held, err := up.Acquire(bounded(t), upstream.Key{Proto: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

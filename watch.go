@@ -68,7 +68,14 @@ func (w *Watched) exec(ctx context.Context) ([]Reply, error) {
 		w.conn.unwatch(ctx)
 		return nil, w.queue.err
 	}
-	return w.conn.transact(ctx, &w.queue)
+	w.queue.raw = append(w.queue.raw, rawExec...)
+	w.queue.n++
+	frames, err := w.conn.transact(ctx, &w.queue)
+	if err != nil {
+		return nil, w.conn.c.public(err)
+	}
+	w.conn.c.notice(w.conn.node, frames...)
+	return execReplies(frames)
 }
 
 // Pauses between the attempts of WatchRetry, in time: the first is at most

@@ -130,7 +130,7 @@ func (b *blocked) unblock(ctx context.Context, up upstream.Upstream, fail bool) 
 		how = "ERROR"
 	}
 	raw, _ := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", id, how})
-	frames, err := up.Exchange(ctx, upstream.Key{Proto: 2}, raw, 1, false)
+	frames, err := up.Exchange(ctx, upstream.Key{Proto: 2}, raw, 1, false, nil)
 	if err != nil {
 		return false, err // the server may do it yet
 	}

@@ -68,7 +68,7 @@ func (t *task) refusal(ctx context.Context, command []any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, true)
+	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, true, nil)
 	if err != nil || !bytes.HasPrefix(frames[0], []byte("-NOPERM")) {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 // fillLocked keeps a reply until its turn.
@@ -30,8 +31,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		c.g.count.server.add(s.at)
 		c.g.count.queue.none()
 	}
-	if s.sent == 0 && frame[0] == '-' && c.g.up.Refused(c.lane, frame) {
-		c.requeueLocked(s)
+	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
 		return
 	}
 	if tag != c.slots.head || s.silent {
@@ -86,11 +86,13 @@ func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Ba
 		return
 	}
 	c.posted--
-	for _, f := range s.step.frames {
-		if f[0] == '-' && c.g.up.Refused(c.lane, f) && !s.step.OnPin && errorsOnly(s.step.frames) {
-			s.want, s.step.frames = s.step.Replies, nil
-			c.requeueLocked(s)
-			return
+	switch {
+	case !s.step.OnPin && c.refusedLocked(s, s.step.frames):
+		s.want, s.step.frames = s.step.Replies, nil
+		return
+	case s.step.OnPin && c.pin != nil:
+		for _, f := range s.step.frames {
+			c.pin.Notice(f)
 		}
 	}
 	out := c.session.Done(&s.step.Step, s.step.frames, nil)
@@ -100,17 +102,16 @@ func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Ba
 	c.advanceLocked(b)
 }
 
-// errorsOnly reports whether nothing of a step was done.
-func errorsOnly(frames [][]byte) bool {
-	last := frames[len(frames)-1]
-	if bytes.HasPrefix(last, []byte("-EXECABORT")) {
-		return true
+// refusedLocked leaves a slot to the worker if the server seems to have refused all of it. frames are the replies.
+func (c *client) refusedLocked(s *slot, frames [][]byte) bool {
+	if !c.g.up.Refused(c.log.bytes(s.from, s.to), frames) {
+		return false
 	}
-	for _, f := range frames {
-		if f[0] != '-' {
-			return false
-		}
+	for i := range frames {
+		frames[i] = bytes.Clone(frames[i])
 	}
+	s.refusal = &upstream.Refusal{Lane: c.lane, Frames: frames}
+	c.requeueLocked(s)
 	return true
 }
 

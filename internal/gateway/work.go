@@ -44,9 +44,10 @@ type task struct {
 	n     int
 	reads bool
 
-	at     time.Time // when it was left to the worker
-	behind *ticket   // the subscription that it must not overtake
-	level  pauseMode // the mildest pause that holds it back
+	at     time.Time         // when it was left to the worker
+	behind *ticket           // the subscription that it must not overtake
+	level  pauseMode         // the mildest pause that holds it back
+	before *upstream.Refusal // that came already
 
 	token string // of the user that a password has proven
 	user  *user
@@ -60,7 +61,7 @@ func (c *client) workLocked(s *slot) {
 	s.state = running
 	queuedAt := s.at
 	t := &task{c: c, key: c.slotKey, raw: c.log.bytes(s.from, s.to), n: s.want, reads: s.reads,
-		token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
+		before: s.refusal, token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		t.step = &s.step.Step
 	}
@@ -146,7 +147,7 @@ func (c *client) repostLocked() {
 	var r round
 	for tag := c.slots.head; ; tag++ {
 		s := c.slots.at(tag)
-		if s == nil || s.state == queued && s.step != nil {
+		if s == nil || s.state == queued && (s.step != nil || s.refusal != nil) {
 			break
 		}
 		if s.state != queued {
@@ -175,12 +176,12 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 	}
 	up := t.c.g.up
 	if t.step == nil {
-		return up.Exchange(ctx, t.key, t.raw, t.n, t.reads)
+		return up.Exchange(ctx, t.key, t.raw, t.n, t.reads, t.before)
 	}
 	switch t.step.Kind {
 	case session.Transaction:
 		if !t.step.OnPin {
-			return up.Exchange(ctx, t.key, t.raw, t.n, false)
+			return up.Exchange(ctx, t.key, t.raw, t.n, false, t.before)
 		}
 		return t.onPin(ctx, pin)
 	case session.Pinned:
@@ -206,10 +207,10 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 }
 
 // acquire waits for a connection that the client has for itself.
-func (c *client) acquire(ctx context.Context, key upstream.Key, reads bool) (upstream.Held, error) {
+func (c *client) acquire(ctx context.Context, key upstream.Key) (upstream.Held, error) {
 	c.setWaits("waiting")
 	defer c.setWaits("")
-	return c.g.up.Acquire(ctx, key, reads)
+	return c.g.up.Acquire(ctx, key)
 }
 
 func (c *client) setWaits(what string) {
@@ -243,7 +244,7 @@ func (t *task) onPin(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 
 // pin gives the session a connection of its own.
 func (t *task) pin(ctx context.Context) ([][]byte, error) {
-	held, err := t.c.acquire(ctx, t.key, false)
+	held, err := t.c.acquire(ctx, t.key)
 	if err != nil {
 		return nil, err
 	}
@@ -289,47 +290,24 @@ func (c *client) push(frame []byte) {
 	}
 }
 
-// tries bounds how often a command on a connection of its own begins anew.
-const tries = 8
-
 // hold runs one command on a connection of its own.
 func (t *task) hold(ctx context.Context) ([][]byte, error) {
-	for n := 1; ; n++ {
-		frames, again, err := t.holdOnce(ctx)
-		if !again || n == tries {
-			return frames, err
+	t.c.setWaits("waiting")
+	defer t.c.setWaits("")
+	return t.c.g.up.OnLent(ctx, t.key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, spoilt string, err error) {
+		t.c.setWaits("")
+		b := &blocked{t: t, done: make(chan struct{})}
+		frames, err = b.run(ctx, l)
+		switch {
+		case err != nil:
+			spoilt = "its client's command was not answered"
+		case t.step.Destroy && !unknownCommand(frames[0]):
+			spoilt = "it ran a command of which nothing is known"
+		case b.unsettled(frames[len(frames)-1]):
+			spoilt = "its command was unblocked, or may be yet"
 		}
-		select {
-		case <-time.After(time.Duration(n) * 5 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (t *task) holdOnce(ctx context.Context) (frames [][]byte, again bool, err error) {
-	up := t.c.g.up
-	held, err := t.c.acquire(ctx, t.key, t.reads)
-	if err != nil {
-		return nil, false, err
-	}
-	b := &blocked{t: t, done: make(chan struct{})}
-	frames, err = b.run(ctx, held.Lane())
-	switch {
-	case err != nil:
-		held.Destroy("its client's command was not answered")
-		return nil, ctx.Err() == nil && up.Again(err, t.reads), err
-	case held.Refused(frames[len(frames)-1]):
-		held.Destroy("its server has changed its role")
-		return frames, true, nil
-	case t.step.Destroy && !unknownCommand(frames[0]):
-		held.Destroy("it ran a command of which nothing is known")
-	case b.unsettled(frames[len(frames)-1]):
-		held.Destroy("its command was unblocked, or may be yet")
-	default:
-		held.Release()
-	}
-	return frames, false, nil
+		return frames, spoilt, err
+	})
 }
 
 var replyUnblocked = []byte("-UNBLOCKED")
@@ -342,7 +320,7 @@ func unknownCommand(frame []byte) bool {
 // monitor begins a stream of everything that the server does.
 func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 	c := t.c
-	held, err := c.acquire(ctx, t.key, false)
+	held, err := c.acquire(ctx, t.key)
 	if err != nil {
 		return nil, err
 	}

@@ -300,7 +300,7 @@ func TestAConnThatIsBeingRecastIsRenewedToo(t *testing.T) {
 		if w.before() != 1 {
 			t.Fatal("nothing is being recast")
 		}
-		p.Renew()
+		p.Renew("renewed")
 		w.shut(false)
 		wg.Wait()
 		if st := p.Stats(); st.Dials != 2 || st.Closed != 1 {

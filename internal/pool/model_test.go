@@ -314,7 +314,7 @@ func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 		case 2:
 			p.Resume()
 		case 3:
-			p.Renew()
+			p.Renew("renewed")
 		default:
 			j.kill()
 		}

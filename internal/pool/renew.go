@@ -1,9 +1,8 @@
 package pool
 
 // Renew replaces all conns: idle ones close, lanes drain and close, and lent ones close when they
-// come back. So do those that are being recast or checked.
-func (p *Pool) Renew() {
-	const why = "renewed"
+// come back. So do those that are being recast or checked. why is the reason of their end.
+func (p *Pool) Renew(why string) {
 	p.mu.Lock()
 	defer p.unlock()
 	if p.closed || p.suspended {

@@ -145,7 +145,7 @@ func (s *stage) take(st step) {
 	case "resume":
 		s.p.Resume()
 	case "renew":
-		s.p.Renew()
+		s.p.Renew("renewed")
 	case "kill":
 		s.w.kill()
 	case "time":

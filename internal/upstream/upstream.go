@@ -29,15 +29,18 @@ type Upstream interface {
 	// waits as long as its client does.
 	NoTimeout() bool
 	// Exchange sends raw, and waits for its n replies as Client.Do does: for a lane, for a
-	// server that is found anew; it sends again what was not sent, or only reads.
-	Exchange(ctx context.Context, key Key, raw []byte, n int, reads bool) ([][]byte, error)
+	// server that is found anew; it sends again what was not sent, was refused, or only reads. before is a refusal that
+	// came already, or nil: it may be the answer.
+	Exchange(ctx context.Context, key Key, raw []byte, n int, reads bool, before *Refusal) ([][]byte, error)
 	// Acquire has a connection lent, as Client.Acquire does.
-	Acquire(ctx context.Context, key Key, reads bool) (Held, error)
+	Acquire(ctx context.Context, key Key) (Held, error)
+	// OnLent has a connection lent for each attempt at the commands in raw, and makes another attempt where Exchange would.
+	OnLent(ctx context.Context, key Key, raw []byte, reads bool, attempt Attempt) ([][]byte, error)
 	// Again reports whether a command that failed so, with one try made, may be sent again.
 	Again(err error, reads bool) bool
-	// Refused reports whether a reply says that nothing was done because of the server's role
-	// or state, so that the command is to be sent again.
-	Refused(l *lane.Lane, frame []byte) bool
+	// Refused reports whether replies to raw seem to say that nothing was done because of the server's role
+	// or state. It does not block: Exchange is to be given them, to decide.
+	Refused(raw []byte, frames [][]byte) bool
 	// Verify has the server verify a password, and gives the Key's user for those who know it. Without a
 	// user the password is the default one's. Its error is a *resp.ServerError if the server refuses.
 	Verify(ctx context.Context, user, password string) (token string, err error)
@@ -71,6 +74,16 @@ type Held interface {
 	// Release gives it back as it was; Destroy closes it. The first call counts.
 	Release()
 	Destroy(reason string)
-	// Refused is Upstream.Refused for a reply that came here.
-	Refused(frame []byte) bool
+	// Notice takes a reply that came here as evidence of the server's role and state.
+	Notice(frame []byte)
 }
+
+// Refusal is what came of commands that seem to have been refused.
+type Refusal struct {
+	Lane   *lane.Lane // on which they were sent
+	Frames [][]byte
+}
+
+// Attempt sends commands on a lent connection and waits for their replies. If it says why, the connection is closed
+// afterwards rather than lent again.
+type Attempt func(l *lane.Lane) (frames [][]byte, spoilt string, err error)
