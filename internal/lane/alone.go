@@ -107,10 +107,14 @@ func (l *Lane) nextAloneLocked() {
 		return
 	}
 	due := l.queue.n > 0 || l.granted.replies > 0
+	if a.out && !due {
+		a.out = false
+		due = l.admitLocked() // who came meanwhile goes before the next one
+	}
 	switch {
-	case a.out && due:
+	case a.out:
 	case a.waiting.n == 0:
-		a.held, a.out = false, false
+		a.held = false
 		l.publishDepthLocked()
 		l.grantLocked()
 	case !due:

@@ -247,3 +247,26 @@ func TestAloneIsRefusedOnASubscriber(t *testing.T) {
 	}
 	server.wantNothing(t)
 }
+
+func TestLoneCommandsTakeTurnsWithOthers(t *testing.T) {
+	server := newGated()
+	k := connect(t, overTCP, config(), server.serve)
+	defer k.close()
+	first := k.startAlone(background, lane.Options{}, "AUTH1")
+	server.wantCommand(t, "AUTH1")
+	second := k.startAlone(background, lane.Options{}, "AUTH2")
+	within(t, "the second to wait", func() bool { return k.LoneWaiting() == 1 })
+	other := k.start(background, lane.Options{}, "B")
+	within(t, "the other to wait", func() bool { return k.WindowWaiting() == 1 })
+	server.gate <- struct{}{}
+	server.wantCommand(t, "B")
+	server.gate <- struct{}{}
+	server.wantCommand(t, "AUTH2")
+	server.gate <- struct{}{}
+	for _, ch := range []<-chan result{first, other, second} {
+		if r := await(t, "a reply", ch); r.err != nil {
+			t.Error(r.err)
+		}
+	}
+	within(t, "the lane to be open", func() bool { return k.Load() == 0 })
+}

@@ -165,18 +165,31 @@ func (l *Lane) keepPromiseLocked(opt *Options) {
 	}
 }
 
-// roomLocked reports whether one more request fits: the window is passed by
+// roomLocked reports whether one more request may enter.
+func (l *Lane) roomLocked() bool { return !l.alone.held && l.fitsLocked() }
+
+// fitsLocked reports whether one more request fits: the window is passed by
 // no more than one.
-func (l *Lane) roomLocked() bool {
-	return !l.alone.held && l.due+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
+func (l *Lane) fitsLocked() bool {
+	return l.due+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
 }
 
 // grantLocked hands freed room in the window to those who wait, in order.
 func (l *Lane) grantLocked() {
-	for l.window.n > 0 && l.roomLocked() {
+	if !l.alone.held {
+		l.admitLocked()
+	}
+}
+
+// admitLocked lets those in who wait in the window now, as far as there is room, and reports
+// whether there were any.
+func (l *Lane) admitLocked() (any bool) {
+	for l.window.n > 0 && l.fitsLocked() {
 		l.granted.add(l.window.first.want)
 		l.window.grant()
+		any = true
 	}
+	return any
 }
 
 // awaitTurn waits until w, an entry of list, is decided, for ctx and Config.ReplyTimeout at most.
