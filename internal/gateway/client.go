@@ -23,6 +23,7 @@ import (
 // No two clients' mu are held at a time.
 type client struct {
 	g           *Gateway
+	id          int64
 	addr, laddr string
 	host        string // that counts against MaxClientsPerAddress
 	born        time.Time

@@ -68,7 +68,7 @@ func (t *task) console(ctx context.Context) ([][]byte, error) {
 // logConsole tells who disturbs the others.
 func (t *task) logConsole(command []string) {
 	t.c.mu.Lock()
-	id, user := t.c.session.ID(), t.c.session.Key().User
+	id, user := t.c.id, t.c.session.Key().User
 	t.c.mu.Unlock()
 	t.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", t.c.addr, "user", user)
 }
@@ -135,7 +135,7 @@ func (t *task) consoleServers([]string) []byte {
 
 func (t *task) consoleClients([]string) []byte {
 	all := t.c.g.list()
-	slices.SortFunc(all, func(a, b *client) int { return int(a.session.ID() - b.session.ID()) })
+	slices.SortFunc(all, func(a, b *client) int { return int(a.id - b.id) })
 	lines := make([]string, 0, len(all))
 	for _, c := range all {
 		state := c.state()
@@ -143,7 +143,7 @@ func (t *task) consoleClients([]string) []byte {
 		c.mu.Lock()
 		key := c.session.Key()
 		lines = append(lines, fmt.Sprintf("id=%d addr=%s user=%s db=%d resp=%d name=%s age=%d commands=%d output=%d state=%s",
-			c.session.ID(), c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.commands, waiting, state))
+			c.id, c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.commands, waiting, state))
 		c.mu.Unlock()
 	}
 	return linesReply(lines)

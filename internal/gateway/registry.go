@@ -83,7 +83,7 @@ func (g *Gateway) matching(q *session.Query, but *client) []*client {
 			found = append(found, c)
 		}
 	}
-	slices.SortFunc(found, func(a, b *client) int { return int(a.session.ID() - b.session.ID()) })
+	slices.SortFunc(found, func(a, b *client) int { return int(a.id - b.id) })
 	return found
 }
 
@@ -92,7 +92,7 @@ func (c *client) matches(q *session.Query) bool {
 	defer c.mu.Unlock()
 	switch {
 	case c.gone, c.out.isClosed(), // it is about to be
-		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.session.ID()),
+		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.id),
 		q.Type != "" && q.Type != c.session.Type(),
 		q.User != "" && (q.User != c.session.Key().User || !c.session.Authenticated()),
 		q.Addr != "" && q.Addr != c.addr,

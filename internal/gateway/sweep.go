@@ -23,7 +23,7 @@ func (g *Gateway) sweepOnce(now time.Time) {
 	set := g.settings.Load()
 	for _, c := range g.list() {
 		if why := c.overdue(now, set); why != "" {
-			set.Log.Info("client closed", "id", c.session.ID(), "addr", c.addr, "reason", why)
+			set.Log.Info("client closed", "id", c.id, "addr", c.addr, "reason", why)
 			c.out.close()
 		}
 	}
@@ -45,7 +45,7 @@ func (g *Gateway) closeFullest(set *settings) bool {
 		return false
 	}
 	g.count.slow.Add(1)
-	set.Log.Warn("client closed", "id", worst.session.ID(), "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
+	set.Log.Warn("client closed", "id", worst.id, "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
 	worst.out.close()
 	return true
 }
