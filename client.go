@@ -48,7 +48,7 @@ type Client struct {
 	hub     *pubsub.Hub
 	tls     *liveTLS
 	closed  atomic.Bool
-	telling atomic.Int32 // calls of OnEvent under way
+	telling atomic.Int32 // calls of OnEvent that run now
 	multi   atomic.Bool  // the server lets this user run transactions
 	sizes   sizes
 	asked   sync.Map // names of commands that the table lacks -> *command.Info
