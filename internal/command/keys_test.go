@@ -40,6 +40,9 @@ func TestFirstKey(t *testing.T) {
 		{0, []any{"EVAL", "return 1"}},
 		{2, []any{"ZUNION", 2, "a", "b"}},
 		{2, []any{"LMPOP", 1, "a", "LEFT"}},
+		{2, []any{"MSETEX", 2, "a", "1", "b", "2", "EX", 5}},
+		{1, []any{"HSETEX", "h", "FIELDS", 1, "f", "v"}},
+		{1, []any{"VADD", "v", "VALUES", 2, 1, 0, "a"}},
 		{3, []any{"BLMPOP", 0, 1, "a", "LEFT"}},
 		{1, []any{"ZUNIONSTORE", "to", 2, "a", "b"}},
 
@@ -71,6 +74,6 @@ func TestFirstKey(t *testing.T) {
 
 func TestMovableKeysAreThoseThatArgumentsPlace(t *testing.T) {
 	check(t, "movable", `BLMPOP, BZMPOP, EVAL, EVALSHA, EVALSHA_RO, EVAL_RO, FCALL, FCALL_RO, GEORADIUS, GEORADIUSBYMEMBER,
-		LMPOP, MIGRATE, SINTERCARD, SORT, SORT_RO, XREAD, XREADGROUP, ZDIFF, ZDIFFSTORE, ZINTER, ZINTERCARD, ZINTERSTORE,
+		LMPOP, MIGRATE, MSETEX, SINTERCARD, SORT, SORT_RO, XREAD, XREADGROUP, ZDIFF, ZDIFFSTORE, ZINTER, ZINTERCARD, ZINTERSTORE,
 		ZMPOP, ZUNION, ZUNIONSTORE`, func(info *command.Info) bool { return info.Movable })
 }

@@ -53,7 +53,7 @@ func TestAnUnknownSubcommandIsItsContainer(t *testing.T) {
 }
 
 func TestContainersAreThoseWithSubcommands(t *testing.T) {
-	check(t, "container", `ACL, CLIENT, CLUSTER, COMMAND, CONFIG, FUNCTION, LATENCY, MEMORY, MODULE, OBJECT, PUBSUB,
+	check(t, "container", `ACL, CLIENT, CLUSTER, COMMAND, COMMANDLOG, CONFIG, FUNCTION, HOTKEYS, LATENCY, MEMORY, MODULE, OBJECT, PUBSUB,
 		SCRIPT, SENTINEL, SLOWLOG, XGROUP, XINFO`, (*command.Info).Container)
 }
 

@@ -46,6 +46,7 @@ var table = [...]Info{
 		{Name: "CLIENT GETREDIR", Arity: 2, Class: Stateful, Use: "use Acquire"},
 		{Name: "CLIENT HELP", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLIENT ID", Arity: 2, Class: Stateful, Use: "use Acquire"},
+		{Name: "CLIENT IMPORT-SOURCE", Arity: 3, Class: Stateful, Effect: EffectTaint, Use: "use Acquire"},
 		{Name: "CLIENT INFO", Arity: 2, Class: Stateful, Use: "use Acquire"},
 		{Name: "CLIENT KILL", Arity: -3, Class: Multiplexed, Admin: true},
 		{Name: "CLIENT LIST", Arity: -2, Class: Multiplexed, ReadOnly: true, Admin: true},
@@ -64,19 +65,24 @@ var table = [...]Info{
 		{Name: "CLUSTER ADDSLOTS", Arity: -3, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER ADDSLOTSRANGE", Arity: -4, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER BUMPEPOCH", Arity: 2, Class: Multiplexed, Admin: true},
+		{Name: "CLUSTER CANCELSLOTMIGRATIONS", Arity: 2, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER COUNT-FAILURE-REPORTS", Arity: 3, Class: Multiplexed, ReadOnly: true, Admin: true},
 		{Name: "CLUSTER COUNTKEYSINSLOT", Arity: 3, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER DELSLOTS", Arity: -3, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER DELSLOTSRANGE", Arity: -4, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER FAILOVER", Arity: -2, Class: Multiplexed, Admin: true},
+		{Name: "CLUSTER FLUSHSLOT", Arity: -3, Class: Multiplexed, Write: true, Admin: true},
 		{Name: "CLUSTER FLUSHSLOTS", Arity: 2, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER FORGET", Arity: 3, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER GETKEYSINSLOT", Arity: 4, Class: Multiplexed, ReadOnly: true},
+		{Name: "CLUSTER GETSLOTMIGRATIONS", Arity: 2, Class: Multiplexed, ReadOnly: true, Admin: true},
 		{Name: "CLUSTER HELP", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER INFO", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER KEYSLOT", Arity: 3, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER LINKS", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER MEET", Arity: -4, Class: Multiplexed, Admin: true},
+		{Name: "CLUSTER MIGRATESLOTS", Arity: -4, Class: Multiplexed, Admin: true},
+		{Name: "CLUSTER MIGRATION", Arity: -4, Class: Multiplexed, Admin: true},
 		{Name: "CLUSTER MYID", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER MYSHARDID", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "CLUSTER NODES", Arity: 2, Class: Multiplexed, ReadOnly: true},
@@ -100,6 +106,12 @@ var table = [...]Info{
 		{Name: "COMMAND INFO", Arity: -2, Class: Multiplexed, ReadOnly: true},
 		{Name: "COMMAND LIST", Arity: -2, Class: Multiplexed, ReadOnly: true},
 	}},
+	{Name: "COMMANDLOG", Arity: -2, Class: Multiplexed, subs: []Info{
+		{Name: "COMMANDLOG GET", Arity: -4, Class: Multiplexed, ReadOnly: true, Admin: true},
+		{Name: "COMMANDLOG HELP", Arity: 2, Class: Multiplexed, ReadOnly: true},
+		{Name: "COMMANDLOG LEN", Arity: 3, Class: Multiplexed, ReadOnly: true, Admin: true},
+		{Name: "COMMANDLOG RESET", Arity: 3, Class: Multiplexed, Admin: true},
+	}},
 	{Name: "CONFIG", Arity: -2, Class: Multiplexed, subs: []Info{
 		{Name: "CONFIG GET", Arity: -3, Class: Multiplexed, ReadOnly: true, Admin: true},
 		{Name: "CONFIG HELP", Arity: 2, Class: Multiplexed, ReadOnly: true},
@@ -113,6 +125,9 @@ var table = [...]Info{
 	{Name: "DECR", Arity: 2, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "DECRBY", Arity: 3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "DEL", Arity: -2, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Last: -1, Step: 1}}},
+	{Name: "DELEX", Arity: -2, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "DELIFEQ", Arity: 3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "DIGEST", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "DISCARD", Arity: 1, Class: Stateful, Effect: EffectEndMulti, Use: "use Client.Transaction or Client.Watch"},
 	{Name: "DUMP", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "ECHO", Arity: 2, Class: Multiplexed, ReadOnly: true},
@@ -165,12 +180,21 @@ var table = [...]Info{
 	{Name: "HEXPIRETIME", Arity: -5, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HGET", Arity: 3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HGETALL", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "HGETDEL", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "HGETEX", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HINCRBY", Arity: 4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HINCRBYFLOAT", Arity: 4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HKEYS", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HLEN", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HMGET", Arity: -3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HMSET", Arity: -4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "HOTKEYS", Arity: -2, Class: Multiplexed, subs: []Info{
+		{Name: "HOTKEYS GET", Arity: 2, Class: Multiplexed, ReadOnly: true, Admin: true},
+		{Name: "HOTKEYS HELP", Arity: 2, Class: Multiplexed, ReadOnly: true},
+		{Name: "HOTKEYS RESET", Arity: 2, Class: Multiplexed, Admin: true},
+		{Name: "HOTKEYS START", Arity: -2, Class: Multiplexed, Admin: true},
+		{Name: "HOTKEYS STOP", Arity: 2, Class: Multiplexed, Admin: true},
+	}},
 	{Name: "HPERSIST", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HPEXPIRE", Arity: -6, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HPEXPIREAT", Arity: -6, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
@@ -179,6 +203,7 @@ var table = [...]Info{
 	{Name: "HRANDFIELD", Arity: -2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HSCAN", Arity: -3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HSET", Arity: -4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "HSETEX", Arity: -6, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HSETNX", Arity: 4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HSTRLEN", Arity: 3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "HTTL", Arity: -5, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
@@ -233,6 +258,7 @@ var table = [...]Info{
 	{Name: "MONITOR", Arity: 1, Class: Refused, Effect: EffectTaint, Use: "use redis-cli", Admin: true},
 	{Name: "MOVE", Arity: 3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "MSET", Arity: -3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Last: -1, Step: 2}}},
+	{Name: "MSETEX", Arity: -4, Class: Multiplexed, Write: true, Movable: true, Keys: []KeySpec{{Begin: 1, Counted: true, Step: 2}}},
 	{Name: "MSETNX", Arity: -3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Last: -1, Step: 2}}},
 	{Name: "MULTI", Arity: 1, Class: Stateful, Effect: EffectMulti, Use: "use Client.Transaction or Client.Watch"},
 	{Name: "OBJECT", Arity: -2, Class: Multiplexed, subs: []Info{
@@ -364,19 +390,36 @@ var table = [...]Info{
 	{Name: "SYNC", Arity: 1, Class: Refused, Effect: EffectTaint, Use: "use redis-cli", Admin: true, NoMulti: true},
 	{Name: "TIME", Arity: 1, Class: Multiplexed, ReadOnly: true},
 	{Name: "TOUCH", Arity: -2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Last: -1, Step: 1}}},
+	{Name: "TRIMSLOTS", Arity: -5, Class: Multiplexed, Write: true},
 	{Name: "TTL", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "TYPE", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "UNLINK", Arity: -2, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Last: -1, Step: 1}}},
 	{Name: "UNSUBSCRIBE", Arity: -1, Class: Refused, Effect: EffectTaint, Use: "use Client.Subscribe, Client.PSubscribe or Client.SSubscribe"},
 	{Name: "UNWATCH", Arity: 1, Class: Stateful, Effect: EffectUnwatch, Use: "use Client.Watch"},
+	{Name: "VADD", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VCARD", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VDIM", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VEMB", Arity: -3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VGETATTR", Arity: 3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VINFO", Arity: 2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VISMEMBER", Arity: 3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VLINKS", Arity: -3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VRANDMEMBER", Arity: -2, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VRANGE", Arity: -4, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VREM", Arity: 3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VSETATTR", Arity: 4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "VSIM", Arity: -4, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "WAIT", Arity: 3, Class: Stateful, Use: "use Acquire and send it after the write, on the same connection", timeout: lastMillis},
 	{Name: "WAITAOF", Arity: 4, Class: Stateful, Use: "use Acquire and send it after the write, on the same connection", timeout: lastMillis},
 	{Name: "WATCH", Arity: -2, Class: Stateful, Effect: EffectWatch, Use: "use Client.Watch", Keys: []KeySpec{{Begin: 1, Last: -1, Step: 1}}},
 	{Name: "XACK", Arity: -4, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "XACKDEL", Arity: -6, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "XADD", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "XAUTOCLAIM", Arity: -6, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "XCFGSET", Arity: -2, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "XCLAIM", Arity: -6, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "XDEL", Arity: -3, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
+	{Name: "XDELEX", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "XGROUP", Arity: -2, Class: Multiplexed, subs: []Info{
 		{Name: "XGROUP CREATE", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 2, Step: 1}}},
 		{Name: "XGROUP CREATECONSUMER", Arity: 5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 2, Step: 1}}},
@@ -385,6 +428,7 @@ var table = [...]Info{
 		{Name: "XGROUP HELP", Arity: 2, Class: Multiplexed, ReadOnly: true},
 		{Name: "XGROUP SETID", Arity: -5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 2, Step: 1}}},
 	}},
+	{Name: "XIDMPRECORD", Arity: 5, Class: Multiplexed, Write: true, Keys: []KeySpec{{Begin: 1, Step: 1}}},
 	{Name: "XINFO", Arity: -2, Class: Multiplexed, subs: []Info{
 		{Name: "XINFO CONSUMERS", Arity: 4, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 2, Step: 1}}},
 		{Name: "XINFO GROUPS", Arity: 3, Class: Multiplexed, ReadOnly: true, Keys: []KeySpec{{Begin: 2, Step: 1}}},
@@ -480,466 +524,520 @@ func position(name []byte) int {
 		return 20
 	case "COMMAND":
 		return 21
-	case "CONFIG":
+	case "COMMANDLOG":
 		return 22
-	case "COPY":
+	case "CONFIG":
 		return 23
-	case "DBSIZE":
+	case "COPY":
 		return 24
-	case "DEBUG":
+	case "DBSIZE":
 		return 25
-	case "DECR":
+	case "DEBUG":
 		return 26
-	case "DECRBY":
+	case "DECR":
 		return 27
-	case "DEL":
+	case "DECRBY":
 		return 28
-	case "DISCARD":
+	case "DEL":
 		return 29
-	case "DUMP":
+	case "DELEX":
 		return 30
-	case "ECHO":
+	case "DELIFEQ":
 		return 31
-	case "EVAL":
+	case "DIGEST":
 		return 32
-	case "EVALSHA":
+	case "DISCARD":
 		return 33
-	case "EVALSHA_RO":
+	case "DUMP":
 		return 34
-	case "EVAL_RO":
+	case "ECHO":
 		return 35
-	case "EXEC":
+	case "EVAL":
 		return 36
-	case "EXISTS":
+	case "EVALSHA":
 		return 37
-	case "EXPIRE":
+	case "EVALSHA_RO":
 		return 38
-	case "EXPIREAT":
+	case "EVAL_RO":
 		return 39
-	case "EXPIRETIME":
+	case "EXEC":
 		return 40
-	case "FAILOVER":
+	case "EXISTS":
 		return 41
-	case "FCALL":
+	case "EXPIRE":
 		return 42
-	case "FCALL_RO":
+	case "EXPIREAT":
 		return 43
-	case "FLUSHALL":
+	case "EXPIRETIME":
 		return 44
-	case "FLUSHDB":
+	case "FAILOVER":
 		return 45
-	case "FUNCTION":
+	case "FCALL":
 		return 46
-	case "GEOADD":
+	case "FCALL_RO":
 		return 47
-	case "GEODIST":
+	case "FLUSHALL":
 		return 48
-	case "GEOHASH":
+	case "FLUSHDB":
 		return 49
-	case "GEOPOS":
+	case "FUNCTION":
 		return 50
-	case "GEORADIUS":
+	case "GEOADD":
 		return 51
-	case "GEORADIUSBYMEMBER":
+	case "GEODIST":
 		return 52
-	case "GEORADIUSBYMEMBER_RO":
+	case "GEOHASH":
 		return 53
-	case "GEORADIUS_RO":
+	case "GEOPOS":
 		return 54
-	case "GEOSEARCH":
+	case "GEORADIUS":
 		return 55
-	case "GEOSEARCHSTORE":
+	case "GEORADIUSBYMEMBER":
 		return 56
-	case "GET":
+	case "GEORADIUSBYMEMBER_RO":
 		return 57
-	case "GETBIT":
+	case "GEORADIUS_RO":
 		return 58
-	case "GETDEL":
+	case "GEOSEARCH":
 		return 59
-	case "GETEX":
+	case "GEOSEARCHSTORE":
 		return 60
-	case "GETRANGE":
+	case "GET":
 		return 61
-	case "GETSET":
+	case "GETBIT":
 		return 62
-	case "HDEL":
+	case "GETDEL":
 		return 63
-	case "HELLO":
+	case "GETEX":
 		return 64
-	case "HEXISTS":
+	case "GETRANGE":
 		return 65
-	case "HEXPIRE":
+	case "GETSET":
 		return 66
-	case "HEXPIREAT":
+	case "HDEL":
 		return 67
-	case "HEXPIRETIME":
+	case "HELLO":
 		return 68
-	case "HGET":
+	case "HEXISTS":
 		return 69
-	case "HGETALL":
+	case "HEXPIRE":
 		return 70
-	case "HINCRBY":
+	case "HEXPIREAT":
 		return 71
-	case "HINCRBYFLOAT":
+	case "HEXPIRETIME":
 		return 72
-	case "HKEYS":
+	case "HGET":
 		return 73
-	case "HLEN":
+	case "HGETALL":
 		return 74
-	case "HMGET":
+	case "HGETDEL":
 		return 75
-	case "HMSET":
+	case "HGETEX":
 		return 76
-	case "HPERSIST":
+	case "HINCRBY":
 		return 77
-	case "HPEXPIRE":
+	case "HINCRBYFLOAT":
 		return 78
-	case "HPEXPIREAT":
+	case "HKEYS":
 		return 79
-	case "HPEXPIRETIME":
+	case "HLEN":
 		return 80
-	case "HPTTL":
+	case "HMGET":
 		return 81
-	case "HRANDFIELD":
+	case "HMSET":
 		return 82
-	case "HSCAN":
+	case "HOTKEYS":
 		return 83
-	case "HSET":
+	case "HPERSIST":
 		return 84
-	case "HSETNX":
+	case "HPEXPIRE":
 		return 85
-	case "HSTRLEN":
+	case "HPEXPIREAT":
 		return 86
-	case "HTTL":
+	case "HPEXPIRETIME":
 		return 87
-	case "HVALS":
+	case "HPTTL":
 		return 88
-	case "INCR":
+	case "HRANDFIELD":
 		return 89
-	case "INCRBY":
+	case "HSCAN":
 		return 90
-	case "INCRBYFLOAT":
+	case "HSET":
 		return 91
-	case "INFO":
+	case "HSETEX":
 		return 92
-	case "KEYS":
+	case "HSETNX":
 		return 93
-	case "LASTSAVE":
+	case "HSTRLEN":
 		return 94
-	case "LATENCY":
+	case "HTTL":
 		return 95
-	case "LCS":
+	case "HVALS":
 		return 96
-	case "LINDEX":
+	case "INCR":
 		return 97
-	case "LINSERT":
+	case "INCRBY":
 		return 98
-	case "LLEN":
+	case "INCRBYFLOAT":
 		return 99
-	case "LMOVE":
+	case "INFO":
 		return 100
-	case "LMPOP":
+	case "KEYS":
 		return 101
-	case "LOLWUT":
+	case "LASTSAVE":
 		return 102
-	case "LPOP":
+	case "LATENCY":
 		return 103
-	case "LPOS":
+	case "LCS":
 		return 104
-	case "LPUSH":
+	case "LINDEX":
 		return 105
-	case "LPUSHX":
+	case "LINSERT":
 		return 106
-	case "LRANGE":
+	case "LLEN":
 		return 107
-	case "LREM":
+	case "LMOVE":
 		return 108
-	case "LSET":
+	case "LMPOP":
 		return 109
-	case "LTRIM":
+	case "LOLWUT":
 		return 110
-	case "MEMORY":
+	case "LPOP":
 		return 111
-	case "MGET":
+	case "LPOS":
 		return 112
-	case "MIGRATE":
+	case "LPUSH":
 		return 113
-	case "MODULE":
+	case "LPUSHX":
 		return 114
-	case "MONITOR":
+	case "LRANGE":
 		return 115
-	case "MOVE":
+	case "LREM":
 		return 116
-	case "MSET":
+	case "LSET":
 		return 117
-	case "MSETNX":
+	case "LTRIM":
 		return 118
-	case "MULTI":
+	case "MEMORY":
 		return 119
-	case "OBJECT":
+	case "MGET":
 		return 120
-	case "PERSIST":
+	case "MIGRATE":
 		return 121
-	case "PEXPIRE":
+	case "MODULE":
 		return 122
-	case "PEXPIREAT":
+	case "MONITOR":
 		return 123
-	case "PEXPIRETIME":
+	case "MOVE":
 		return 124
-	case "PFADD":
+	case "MSET":
 		return 125
-	case "PFCOUNT":
+	case "MSETEX":
 		return 126
-	case "PFDEBUG":
+	case "MSETNX":
 		return 127
-	case "PFMERGE":
+	case "MULTI":
 		return 128
-	case "PFSELFTEST":
+	case "OBJECT":
 		return 129
-	case "PING":
+	case "PERSIST":
 		return 130
-	case "PSETEX":
+	case "PEXPIRE":
 		return 131
-	case "PSUBSCRIBE":
+	case "PEXPIREAT":
 		return 132
-	case "PSYNC":
+	case "PEXPIRETIME":
 		return 133
-	case "PTTL":
+	case "PFADD":
 		return 134
-	case "PUBLISH":
+	case "PFCOUNT":
 		return 135
-	case "PUBSUB":
+	case "PFDEBUG":
 		return 136
-	case "PUNSUBSCRIBE":
+	case "PFMERGE":
 		return 137
-	case "QUIT":
+	case "PFSELFTEST":
 		return 138
-	case "RANDOMKEY":
+	case "PING":
 		return 139
-	case "READONLY":
+	case "PSETEX":
 		return 140
-	case "READWRITE":
+	case "PSUBSCRIBE":
 		return 141
-	case "RENAME":
+	case "PSYNC":
 		return 142
-	case "RENAMENX":
+	case "PTTL":
 		return 143
-	case "REPLCONF":
+	case "PUBLISH":
 		return 144
-	case "REPLICAOF":
+	case "PUBSUB":
 		return 145
-	case "RESET":
+	case "PUNSUBSCRIBE":
 		return 146
-	case "RESTORE":
+	case "QUIT":
 		return 147
-	case "RESTORE-ASKING":
+	case "RANDOMKEY":
 		return 148
-	case "ROLE":
+	case "READONLY":
 		return 149
-	case "RPOP":
+	case "READWRITE":
 		return 150
-	case "RPOPLPUSH":
+	case "RENAME":
 		return 151
-	case "RPUSH":
+	case "RENAMENX":
 		return 152
-	case "RPUSHX":
+	case "REPLCONF":
 		return 153
-	case "SADD":
+	case "REPLICAOF":
 		return 154
-	case "SAVE":
+	case "RESET":
 		return 155
-	case "SCAN":
+	case "RESTORE":
 		return 156
-	case "SCARD":
+	case "RESTORE-ASKING":
 		return 157
-	case "SCRIPT":
+	case "ROLE":
 		return 158
-	case "SDIFF":
+	case "RPOP":
 		return 159
-	case "SDIFFSTORE":
+	case "RPOPLPUSH":
 		return 160
-	case "SELECT":
+	case "RPUSH":
 		return 161
-	case "SENTINEL":
+	case "RPUSHX":
 		return 162
-	case "SET":
+	case "SADD":
 		return 163
-	case "SETBIT":
+	case "SAVE":
 		return 164
-	case "SETEX":
+	case "SCAN":
 		return 165
-	case "SETNX":
+	case "SCARD":
 		return 166
-	case "SETRANGE":
+	case "SCRIPT":
 		return 167
-	case "SFLUSH":
+	case "SDIFF":
 		return 168
-	case "SHUTDOWN":
+	case "SDIFFSTORE":
 		return 169
-	case "SINTER":
+	case "SELECT":
 		return 170
-	case "SINTERCARD":
+	case "SENTINEL":
 		return 171
-	case "SINTERSTORE":
+	case "SET":
 		return 172
-	case "SISMEMBER":
+	case "SETBIT":
 		return 173
-	case "SLAVEOF":
+	case "SETEX":
 		return 174
-	case "SLOWLOG":
+	case "SETNX":
 		return 175
-	case "SMEMBERS":
+	case "SETRANGE":
 		return 176
-	case "SMISMEMBER":
+	case "SFLUSH":
 		return 177
-	case "SMOVE":
+	case "SHUTDOWN":
 		return 178
-	case "SORT":
+	case "SINTER":
 		return 179
-	case "SORT_RO":
+	case "SINTERCARD":
 		return 180
-	case "SPOP":
+	case "SINTERSTORE":
 		return 181
-	case "SPUBLISH":
+	case "SISMEMBER":
 		return 182
-	case "SRANDMEMBER":
+	case "SLAVEOF":
 		return 183
-	case "SREM":
+	case "SLOWLOG":
 		return 184
-	case "SSCAN":
+	case "SMEMBERS":
 		return 185
-	case "SSUBSCRIBE":
+	case "SMISMEMBER":
 		return 186
-	case "STRLEN":
+	case "SMOVE":
 		return 187
-	case "SUBSCRIBE":
+	case "SORT":
 		return 188
-	case "SUBSTR":
+	case "SORT_RO":
 		return 189
-	case "SUNION":
+	case "SPOP":
 		return 190
-	case "SUNIONSTORE":
+	case "SPUBLISH":
 		return 191
-	case "SUNSUBSCRIBE":
+	case "SRANDMEMBER":
 		return 192
-	case "SWAPDB":
+	case "SREM":
 		return 193
-	case "SYNC":
+	case "SSCAN":
 		return 194
-	case "TIME":
+	case "SSUBSCRIBE":
 		return 195
-	case "TOUCH":
+	case "STRLEN":
 		return 196
-	case "TTL":
+	case "SUBSCRIBE":
 		return 197
-	case "TYPE":
+	case "SUBSTR":
 		return 198
-	case "UNLINK":
+	case "SUNION":
 		return 199
-	case "UNSUBSCRIBE":
+	case "SUNIONSTORE":
 		return 200
-	case "UNWATCH":
+	case "SUNSUBSCRIBE":
 		return 201
-	case "WAIT":
+	case "SWAPDB":
 		return 202
-	case "WAITAOF":
+	case "SYNC":
 		return 203
-	case "WATCH":
+	case "TIME":
 		return 204
-	case "XACK":
+	case "TOUCH":
 		return 205
-	case "XADD":
+	case "TRIMSLOTS":
 		return 206
-	case "XAUTOCLAIM":
+	case "TTL":
 		return 207
-	case "XCLAIM":
+	case "TYPE":
 		return 208
-	case "XDEL":
+	case "UNLINK":
 		return 209
-	case "XGROUP":
+	case "UNSUBSCRIBE":
 		return 210
-	case "XINFO":
+	case "UNWATCH":
 		return 211
-	case "XLEN":
+	case "VADD":
 		return 212
-	case "XPENDING":
+	case "VCARD":
 		return 213
-	case "XRANGE":
+	case "VDIM":
 		return 214
-	case "XREAD":
+	case "VEMB":
 		return 215
-	case "XREADGROUP":
+	case "VGETATTR":
 		return 216
-	case "XREVRANGE":
+	case "VINFO":
 		return 217
-	case "XSETID":
+	case "VISMEMBER":
 		return 218
-	case "XTRIM":
+	case "VLINKS":
 		return 219
-	case "ZADD":
+	case "VRANDMEMBER":
 		return 220
-	case "ZCARD":
+	case "VRANGE":
 		return 221
-	case "ZCOUNT":
+	case "VREM":
 		return 222
-	case "ZDIFF":
+	case "VSETATTR":
 		return 223
-	case "ZDIFFSTORE":
+	case "VSIM":
 		return 224
-	case "ZINCRBY":
+	case "WAIT":
 		return 225
-	case "ZINTER":
+	case "WAITAOF":
 		return 226
-	case "ZINTERCARD":
+	case "WATCH":
 		return 227
-	case "ZINTERSTORE":
+	case "XACK":
 		return 228
-	case "ZLEXCOUNT":
+	case "XACKDEL":
 		return 229
-	case "ZMPOP":
+	case "XADD":
 		return 230
-	case "ZMSCORE":
+	case "XAUTOCLAIM":
 		return 231
-	case "ZPOPMAX":
+	case "XCFGSET":
 		return 232
-	case "ZPOPMIN":
+	case "XCLAIM":
 		return 233
-	case "ZRANDMEMBER":
+	case "XDEL":
 		return 234
-	case "ZRANGE":
+	case "XDELEX":
 		return 235
-	case "ZRANGEBYLEX":
+	case "XGROUP":
 		return 236
-	case "ZRANGEBYSCORE":
+	case "XIDMPRECORD":
 		return 237
-	case "ZRANGESTORE":
+	case "XINFO":
 		return 238
-	case "ZRANK":
+	case "XLEN":
 		return 239
-	case "ZREM":
+	case "XPENDING":
 		return 240
-	case "ZREMRANGEBYLEX":
+	case "XRANGE":
 		return 241
-	case "ZREMRANGEBYRANK":
+	case "XREAD":
 		return 242
-	case "ZREMRANGEBYSCORE":
+	case "XREADGROUP":
 		return 243
-	case "ZREVRANGE":
+	case "XREVRANGE":
 		return 244
-	case "ZREVRANGEBYLEX":
+	case "XSETID":
 		return 245
-	case "ZREVRANGEBYSCORE":
+	case "XTRIM":
 		return 246
-	case "ZREVRANK":
+	case "ZADD":
 		return 247
-	case "ZSCAN":
+	case "ZCARD":
 		return 248
-	case "ZSCORE":
+	case "ZCOUNT":
 		return 249
-	case "ZUNION":
+	case "ZDIFF":
 		return 250
-	case "ZUNIONSTORE":
+	case "ZDIFFSTORE":
 		return 251
+	case "ZINCRBY":
+		return 252
+	case "ZINTER":
+		return 253
+	case "ZINTERCARD":
+		return 254
+	case "ZINTERSTORE":
+		return 255
+	case "ZLEXCOUNT":
+		return 256
+	case "ZMPOP":
+		return 257
+	case "ZMSCORE":
+		return 258
+	case "ZPOPMAX":
+		return 259
+	case "ZPOPMIN":
+		return 260
+	case "ZRANDMEMBER":
+		return 261
+	case "ZRANGE":
+		return 262
+	case "ZRANGEBYLEX":
+		return 263
+	case "ZRANGEBYSCORE":
+		return 264
+	case "ZRANGESTORE":
+		return 265
+	case "ZRANK":
+		return 266
+	case "ZREM":
+		return 267
+	case "ZREMRANGEBYLEX":
+		return 268
+	case "ZREMRANGEBYRANK":
+		return 269
+	case "ZREMRANGEBYSCORE":
+		return 270
+	case "ZREVRANGE":
+		return 271
+	case "ZREVRANGEBYLEX":
+		return 272
+	case "ZREVRANGEBYSCORE":
+		return 273
+	case "ZREVRANK":
+		return 274
+	case "ZSCAN":
+		return 275
+	case "ZSCORE":
+		return 276
+	case "ZUNION":
+		return 277
+	case "ZUNIONSTORE":
+		return 278
 	}
 	return -1
 }
