@@ -13,6 +13,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -42,9 +43,11 @@ type Gateway struct {
 	cancel   context.CancelFunc
 	workers  sync.WaitGroup // of clients
 	servers  sync.WaitGroup // of listeners, loops and the sweeper
-	buffered atomic.Int64
-	count    counters
-	gate     gate
+
+	lastWrites sync.WaitGroup // to clients that have left
+	buffered   atomic.Int64
+	count      counters
+	gate       gate
 
 	setting   sync.Mutex // held while settings are made and stored
 	version   string     // of the server; empty as long as it is not known
@@ -222,6 +225,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		g.cancel()
 		<-g.empty
 	}
+	err = cmp.Or(err, g.awaitLastWrites(ctx))
 	g.cancel()
 	g.mu.Lock()
 	loop := g.loop
@@ -232,6 +236,21 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.servers.Wait() // those start workers, until then
 	g.workers.Wait()
 	return err
+}
+
+// awaitLastWrites waits until what clients that have left were sent is written: some of it may not be yet.
+func (g *Gateway) awaitLastWrites(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		g.lastWrites.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // drain ends the connection once what it has sent is answered. Blocked commands and subscriptions are cut.

@@ -21,7 +21,7 @@ type streamLink struct {
 	closed  bool   // nothing is read any more, or written once the writer has ended
 	todo    []byte // what the writer writes
 	writing bool
-	unwatch func() bool // ends the watch for the gateway's end, which cuts the last write; nil: there is none
+	unwatch func() bool // ends the watch for the gateway's end, which cuts the last write
 }
 
 // Sizes of a read, in bytes: an idle connection holds the smaller one.
@@ -133,13 +133,12 @@ func (l *streamLink) writeOnce() {
 	l.mu.Lock()
 	l.writing, l.todo = false, nil
 	closed := l.closed
-	if l.unwatch != nil {
-		l.unwatch()
-	}
 	l.mu.Unlock()
 	switch {
 	case closed:
-		_ = l.conn.Close()
+		l.unwatch()
+		l.hangUp(err)
+		l.c.g.lastWrites.Done()
 	case err != nil:
 		l.c.out.close()
 	default:
@@ -160,7 +159,8 @@ func (l *streamLink) resume() {
 	})
 }
 
-// lastWrite bounds what is still written once the connection is to be closed. It is cut when the gateway ends.
+// lastWrite bounds what is still written once the connection is to be closed. A shutdown waits for it; it is cut when
+// the gateway ends.
 const lastWrite = 5 * time.Second
 
 func (l *streamLink) close() {
@@ -174,10 +174,21 @@ func (l *streamLink) close() {
 	if l.writing {
 		_ = l.conn.SetDeadline(time.Now().Add(lastWrite))
 		_ = l.conn.SetReadDeadline(time.Now())
+		l.c.g.lastWrites.Add(1)
 		l.unwatch = context.AfterFunc(l.c.g.ctx, func() { _ = l.conn.SetDeadline(time.Now()) })
 		return
 	}
 	_ = l.conn.Close()
+}
+
+// hangUp closes the connection after its last write. TLS says no goodbye in the middle of a record that was cut: its
+// reader would take that for an attack.
+func (l *streamLink) hangUp(cut error) {
+	conn := l.conn
+	if secure, ok := conn.(*tls.Conn); ok && cut != nil {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
 }
 
 func (l *streamLink) fd() int { return -1 }

@@ -67,6 +67,16 @@ func (h *house) listen(network, addr string, cfg *tls.Config) string {
 	return at
 }
 
+// listenTLS listens with the certificate of a server of the tests.
+func (h *house) listenTLS(s *redistest.Server) (at string) {
+	h.t.Helper()
+	cert, err := tls.LoadX509KeyPair(s.CertFile(), s.KeyFile())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+}
+
 func (h *house) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -213,11 +223,7 @@ func onEachBefore(t *testing.T, s *redistest.Server, addr string, cfg gateway.Co
 				path := h.listen("unix", filepath.Join(t.TempDir(), "gw"), nil)
 				dial = func() *peer { return h.dialTo("unix", path, nil) }
 			case "tls":
-				cert, err := tls.LoadX509KeyPair(s.CertFile(), s.KeyFile())
-				if err != nil {
-					t.Fatal(err)
-				}
-				at := h.listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+				at := h.listenTLS(s)
 				dial = func() *peer { return h.dialTo("tcp", at, s.TLSConfig()) }
 			case "memory":
 				dial = func() *peer {

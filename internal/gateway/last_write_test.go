@@ -1,0 +1,63 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// Over TLS, the last of what a client is sent may wait for the client. A shutdown waits too.
+func TestAShutdownWaitsForTheLastWrite(t *testing.T) {
+	h, slow, want := lastWrite(t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- h.Shutdown(ctx) }()
+	waitFor(t, "the client counts no more", func() bool { return h.Stats().Clients == 0 })
+	got, err := io.ReadAll(slow)
+	if err != nil || len(got) != want {
+		t.Errorf("got %d bytes, %v: want %d", len(got), err, want)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A last write that is cut leaves part of a record, after which nothing follows but the end.
+func TestALastWriteThatIsCutEndsTheConnection(t *testing.T) {
+	h, slow, want := lastWrite(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := h.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	got, err := io.ReadAll(slow)
+	if len(got) >= want || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %d of %d bytes, then %v: want a part of them, and the end", len(got), want, err)
+	}
+}
+
+// lastWrite makes a gateway with a client that asked, over TLS, for more than fits on the way, and reads nothing. want
+// is the size of the reply.
+func lastWrite(t *testing.T) (h *house, slow net.Conn, want int) {
+	t.Helper()
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	h = open(t, "redis://"+s.PlainAddr(), gateway.Config{OutputBuffer: 64 << 20})
+	at := h.listenTLS(s)
+	value := strings.Repeat("x", 24<<20)
+	s.Do("SET", "big", value)
+	slow = h.dialTo("tcp", at, s.TLSConfig())
+	if _, err := io.WriteString(slow, "GET big\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the reply is under way", func() bool { return h.Stats().BytesOut >= uint64(len(value)) })
+	return h, slow, len(fmt.Sprintf("$%d\r\n\r\n", len(value))) + len(value)
+}
