@@ -138,7 +138,7 @@ func (s *credentialsSource) addTo(opt *respool.Options) error {
 func (s *credentialsSource) none() bool { return s.command == nil && s.file == "" && s.env == "" }
 
 func (s *credentialsSource) fromFile(context.Context) (respool.Credentials, error) {
-	f, err := os.Open(s.file)
+	f, err := openFile(s.file)
 	if err != nil {
 		return respool.Credentials{}, err
 	}

@@ -256,7 +256,7 @@ func readTrace(name string) ([]time.Duration, error) {
 	if name == "" {
 		return nil, nil
 	}
-	file, err := os.Open(name)
+	file, err := openFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("--trace: %w", err)
 	}

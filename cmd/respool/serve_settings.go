@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -130,7 +129,7 @@ func (c *serveCmd) upstream(s *serveSettings) error {
 const mostURL = 64 << 10
 
 func readURL(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := openFile(file)
 	if err != nil {
 		return "", err
 	}

@@ -32,7 +32,7 @@ func readFile(name, keys string) (node, error) {
 	if name == "-" {
 		name = "standard input"
 	} else {
-		file, err := os.Open(name)
+		file, err := openFile(name)
 		if err != nil {
 			return node{}, err
 		}
