@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -52,9 +53,11 @@ func lastWrite(t *testing.T) (h *house, slow net.Conn, want int) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	h = open(t, "redis://"+s.PlainAddr(), gateway.Config{OutputBuffer: 64 << 20})
 	at := h.listenTLS(s)
-	value := strings.Repeat("x", 24<<20)
+	value := strings.Repeat("x", 8<<20)
 	s.Do("SET", "big", value)
-	slow = h.dialTo("tcp", at, s.TLSConfig())
+	conn := h.dialTo("tcp", at, nil).Conn.(*net.TCPConn)
+	_ = conn.SetReadBuffer(32 << 10)
+	slow = tls.Client(conn, s.TLSConfig())
 	if _, err := io.WriteString(slow, "GET big\r\n"); err != nil {
 		t.Fatal(err)
 	}
