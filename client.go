@@ -149,15 +149,15 @@ func suspectAfter(stall time.Duration) time.Duration {
 	return min(stall, time.Second, max(stall/8, 50*time.Millisecond))
 }
 
-// newPool makes the pool of the node at addr.
-func (c *Client) newPool(addr string, suspended bool) *pool.Pool {
+// newPool makes the pool of the node at addr. What its handshakes learn, peer keeps.
+func (c *Client) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Pool {
 	opt := &c.opt
 	dial := &wire.Config{
 		Network: opt.Network, Addr: addr,
 		Username: opt.Username, Password: opt.Password, Credentials: c.renewer.login(),
 		DB: opt.DB, Protocol: opt.Protocol, ClientName: opt.ClientName,
 		LibName: "respool", LibVersion: Version,
-		Peer: &wire.Peer{}, ConnectTimeout: limit(opt.ConnectTimeout), KeepAlive: limit(opt.KeepAlive),
+		Peer: peer, ConnectTimeout: limit(opt.ConnectTimeout), KeepAlive: limit(opt.KeepAlive),
 		LingerLimit: opt.LingerLimit, DialFunc: opt.Dialer,
 	}
 	cfg := pool.Config{

@@ -9,12 +9,14 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
 // node is one server of a client, with the bound on its sockets.
 type node struct {
 	addr    string
 	pool    *pool.Pool
+	peer    *wire.Peer   // what the server said in handshakes
 	probes  int          // under way; guarded by nodes.mu
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
 	renewal renewal      // of its connections, where no sentinels tell the node
@@ -69,7 +71,7 @@ func near(all []*node) []*node {
 // nodes are the servers that a client has sockets to. A pool stays as long as
 // it has any, so that the bound holds for a node that left and came back.
 type nodes struct {
-	open func(addr string, suspended bool) *pool.Pool
+	open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
 	now  atomic.Pointer[route]
 	turn atomic.Uint32
 
@@ -80,7 +82,7 @@ type nodes struct {
 	closed bool
 }
 
-func newNodes(open func(addr string, suspended bool) *pool.Pool) *nodes {
+func newNodes(open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool) *nodes {
 	s := &nodes{open: open, all: map[string]*node{}}
 	s.now.Store(&route{changed: make(chan struct{})})
 	return s
@@ -90,16 +92,21 @@ func newNodes(open func(addr string, suspended bool) *pool.Pool) *nodes {
 func (s *nodes) settle(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := &node{addr: addr, pool: s.open(addr, false)}
+	n := s.newNode(addr, false)
 	s.all[addr] = n
 	s.publishLocked(&route{only: n})
+}
+
+func (s *nodes) newNode(addr string, suspended bool) *node {
+	peer := &wire.Peer{}
+	return &node{addr: addr, pool: s.open(addr, peer, suspended), peer: peer}
 }
 
 // atLocked gives the node at addr, with a pool that is suspended if it is new.
 func (s *nodes) atLocked(addr string) *node {
 	n := s.all[addr]
 	if n == nil {
-		n = &node{addr: addr, pool: s.open(addr, true)}
+		n = s.newNode(addr, true)
 		if s.max > 0 {
 			n.pool.Resize(s.max)
 		}

@@ -62,10 +62,23 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 		return explain(err, password != "")
 	}
 	c.SetProtocol(2)
-	if n := len(values); n > 1 && values[n-2].Kind == resp.Integer { // of CLIENT ID
-		c.id = values[n-2].Int
+	if !bare {
+		c.introduced(cfg.Peer, values[len(values)-2])
 	}
 	return nil
+}
+
+// introduced takes the reply to HELLO, or to CLIENT ID.
+func (c *Conn) introduced(p *Peer, v resp.Value) {
+	switch v.Kind {
+	case resp.Map, resp.Array:
+		c.server, c.id = serverFacts(v)
+		p.greet(&v)
+	case resp.Integer:
+		c.id = v.Int
+	default:
+		p.greet(nil)
+	}
 }
 
 // hello goes over to RESP3. Its error is a *helloError where the server
@@ -89,7 +102,7 @@ func (c *Conn) hello(cfg *Config, user, password string) error {
 		return fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
 	}
 	c.SetProtocol(3)
-	c.server, c.id = serverFacts(values[0])
+	c.introduced(cfg.Peer, values[0])
 	return nil
 }
 
@@ -168,8 +181,12 @@ func steps2(cfg *Config, user, password string, bare bool) []step {
 		s = append(s, step{args: []any{"CLIENT", "SETNAME", cfg.ClientName}, fatal: never})
 	}
 	s = append(s, commonSteps(cfg)...)
+	who := step{args: []any{"CLIENT", "ID"}, fatal: never}
+	if cfg.Peer.Greeting() != nil {
+		who.args = []any{"HELLO"} // it is known there, and tells more
+	}
 	last := len(s) - 1
-	return append(s[:last], step{args: []any{"CLIENT", "ID"}, fatal: never}, s[last])
+	return append(s[:last], who, s[last])
 }
 
 func commonSteps(cfg *Config) []step {

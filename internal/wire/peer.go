@@ -3,6 +3,8 @@ package wire
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // Peer is what was learnt of a server by handshakes. The zero value knows
@@ -12,6 +14,7 @@ type Peer struct {
 	protocol atomic.Int32 // of the last handshake; 0: there was none
 	bare     atomic.Bool  // it closes the connection on what it does not know
 	tried    atomic.Int64 // when a bare handshake was tried last, in Unix nanoseconds
+	greeting atomic.Pointer[resp.Value]
 }
 
 // bareAgain is the time between two bare handshakes that fail: a server that
@@ -24,6 +27,21 @@ func (p *Peer) Protocol() int {
 		return 0
 	}
 	return int(p.protocol.Load())
+}
+
+// Greeting is the last reply to HELLO: a map, or an array in RESP2. It is nil while there was none, and is not to be changed.
+func (p *Peer) Greeting() *resp.Value {
+	if p == nil {
+		return nil
+	}
+	return p.greeting.Load()
+}
+
+// greet remembers the reply to HELLO; nil forgets the one before.
+func (p *Peer) greet(v *resp.Value) {
+	if p != nil {
+		p.greeting.Store(v)
+	}
 }
 
 // introduce opens a connection. Some servers and proxies close the connection

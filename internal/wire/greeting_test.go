@@ -1,0 +1,33 @@
+package wire_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// Where HELLO is known, connections in RESP2 learn from it as much as others do.
+func TestHelloIntroducesRESP2WhereItIsKnown(t *testing.T) {
+	const hello = "%2\r\n$2\r\nid\r\n:42\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n"
+	peer := &wire.Peer{}
+	dialTo := func(protocol int, hello string) (*wire.Conn, []string) {
+		s := serve(t, redis(map[string]string{"HELLO": hello, "CLIENT": ":43\r\n"}))
+		cfg := s.config()
+		cfg.Protocol, cfg.Peer = protocol, peer
+		return dial(t, cfg), s.commands()
+	}
+	if dialTo(3, hello); peer.Greeting() == nil {
+		t.Fatal("nothing is remembered")
+	}
+	before := peer.Greeting()
+	if c, got := dialTo(2, "*4"+hello[2:]); c.ID() != 42 || c.Server() != "7.2.4" || peer.Greeting() == before || !slices.Equal(got, []string{"HELLO", "PING"}) {
+		t.Errorf("number %d of %q after %q", c.ID(), c.Server(), got)
+	}
+	if c, _ := dialTo(2, unknownHello); c.ID() != 0 || peer.Greeting() != nil {
+		t.Errorf("number %d, and %v is remembered", c.ID(), peer.Greeting())
+	}
+	if c, got := dialTo(2, unknownHello); c.ID() != 43 || !slices.Equal(got, []string{"CLIENT ID", "PING"}) {
+		t.Errorf("number %d after %q", c.ID(), got)
+	}
+}
