@@ -346,16 +346,12 @@ func (g *guests) Reconnect() {
 	}
 }
 
-// Hello asks for the version once a server is known.
-func (g *guests) Hello(ctx context.Context) (string, error) {
-	text, err := g.c.Do(ctx, "INFO", "server").Text()
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
-			return strings.TrimSpace(v), nil
+// Greeting is that of the first of the nodes in use that is known.
+func (g *guests) Greeting() *resp.Value {
+	for _, n := range g.c.nodes.now.Load().nodes() {
+		if v := n.peer.Greeting(); v != nil {
+			return v
 		}
 	}
-	return "", nil
+	return nil
 }

@@ -220,7 +220,15 @@ func (c *Conn) hello(args []string) string {
 	c.protocol, c.name = protocol, name
 	v := c.s.cfg.Version
 	return c.Map(Bulk("server"), Bulk(v.Name), Bulk("version"), Bulk(v.Number), Bulk("proto"), Int(c.protocol), Bulk("id"), Int(c.ID),
-		Bulk("mode"), Bulk("standalone"), Bulk("role"), Bulk("master"), Bulk("modules"), Array())
+		Bulk("mode"), Bulk("standalone"), Bulk("role"), Bulk("master"), Bulk("modules"), c.modules())
+}
+
+// modules are those that the version comes with.
+func (c *Conn) modules() string {
+	if v := c.s.cfg.Version; v.valkey() || !v.since(8, 0) {
+		return Array()
+	}
+	return Array(c.Map(Bulk("name"), Bulk("vectorset"), Bulk("ver"), Int(1), Bulk("path"), Bulk(""), Bulk("args"), Array()))
 }
 
 func (c *Conn) client(args []string) string {

@@ -49,9 +49,9 @@ type Gateway struct {
 	count      counters
 	gate       gate
 
+	greeted   atomic.Pointer[greeted]
 	setting   sync.Mutex // held while settings are made and stored
-	version   string     // of the server; empty as long as it is not known
-	databases int
+	databases int        // of the server; 0 as long as it is not known
 
 	mu        sync.Mutex
 	clients   map[*client]struct{}
@@ -114,11 +114,12 @@ func New(c *respool.Client, cfg Config) (*Gateway, error) {
 func (g *Gateway) learn(known chan<- struct{}) {
 	defer close(known)
 	for {
-		version, databases, ok := g.ask()
+		is, databases, ok := g.ask()
 		if ok {
 			g.setting.Lock()
 			defer g.setting.Unlock()
-			g.version, g.databases = version, databases
+			g.greeted.CompareAndSwap(nil, &greeted{is: is})
+			g.databases = databases
 			if old := g.settings.Load(); old != nil {
 				if set, err := g.newSettingsLocked(old.Config); err == nil {
 					g.settings.Store(set)
@@ -135,19 +136,19 @@ func (g *Gateway) learn(known chan<- struct{}) {
 }
 
 // ask asks once. A server that refuses to tell has answered too.
-func (g *Gateway) ask() (version string, databases int, ok bool) {
+func (g *Gateway) ask() (is *session.Greeting, databases int, ok bool) {
 	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
 	defer cancel()
-	version, err := g.up.Hello(ctx)
-	if refusal, is := errors.AsType[*resp.ServerError](err); err != nil && (!is || refusal.Code == "LOADING") {
-		return "", 0, false
+	info, err := g.client.Do(ctx, "INFO", "server").Text()
+	if refusal, refused := errors.AsType[*resp.ServerError](err); err != nil && (!refused || refusal.Code == "LOADING") {
+		return nil, 0, false
 	}
 	pair, err := g.client.Do(ctx, "CONFIG", "GET", "databases").Map()
 	if err == nil {
 		text, _ := pair["databases"].Text()
 		databases, _ = strconv.Atoi(text)
 	}
-	return version, databases, true
+	return greetingOf(info), databases, true
 }
 
 // longestName is that of the longest command, or subcommand, that the server is asked about.

@@ -303,7 +303,7 @@ func TestALongPipelineInMemoryIsNotCopiedOverAndOver(t *testing.T) {
 // A gateway stands before its server does, and learns later what that is.
 func TestTheVersionIsToldOnceTheServerIsThere(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	version := s.Info("server")["redis_version"]
+	version := s.Version().Number()
 	s.Stop()
 	h := open(t, s.URL(), gateway.Config{})
 	p := h.dial()

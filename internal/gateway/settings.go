@@ -70,13 +70,12 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	cfg.Pipeline = cmp.Or(cfg.Pipeline, 1024)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 30*time.Second)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
-	cfg.ServerVersion = cmp.Or(cfg.ServerVersion, g.version)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &settings{Config: cfg, users: users}
 	s.session = session.Config{
-		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Databases: g.databases,
+		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Greeting: g.greeting, Databases: g.databases,
 		Password: cfg.PassThrough || users == nil && g.up.Password(), Lookup: g.lookup, OwnUser: g.up.User(),
 	}
 	return s, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // Of gives what the gateway has of a *respool.Client. Package respool sets it
@@ -57,8 +58,9 @@ type Upstream interface {
 	Lookup(name string) *command.Info
 	// Reconnect replaces all connections, each once nothing is due on it.
 	Reconnect()
-	// Hello waits until a server is known, and gives its version.
-	Hello(ctx context.Context) (version string, err error)
+	// Greeting is what the server that commands go to last answered to HELLO, in a handshake: nil while there was none. It
+	// is another pointer after each handshake, and what it points to is not to be changed.
+	Greeting() *resp.Value
 }
 
 // Lanes are those of one key, whichever server they lead to.

@@ -1,11 +1,6 @@
 package session
 
-import (
-	"cmp"
-	"fmt"
-
-	"github.com/seed-2b0d76a6/respool/resp"
-)
+import "fmt"
 
 const (
 	defaultUser   = "default"
@@ -133,22 +128,7 @@ func (s *Session) greet(h *hello) []byte {
 	if h.proto != 0 {
 		s.key.Proto = h.proto
 	}
-	mode := "standalone"
-	if s.cfg.Cluster {
-		mode = "cluster"
-	}
-	b := s.appendMapHeader(nil, 7)
-	b = appendPair(b, "server", "redis")
-	b = appendPair(b, "version", s.cfg.ServerVersion)
-	b = appendInteger(resp.AppendBulkString(b, "proto"), int64(s.key.Proto))
-	b = appendInteger(resp.AppendBulkString(b, "id"), s.id)
-	b = appendPair(b, "mode", mode)
-	b = appendPair(b, "role", cmp.Or(s.cfg.Role, "master"))
-	return append(resp.AppendBulkString(b, "modules"), replyEmpty...)
-}
-
-func appendPair(dst []byte, key, value string) []byte {
-	return resp.AppendBulkString(resp.AppendBulkString(dst, key), value)
+	return s.appendGreeting(nil)
 }
 
 // validName is whether a client may be called so: CLIENT LIST must stay readable.

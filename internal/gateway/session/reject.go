@@ -21,7 +21,7 @@ func (s *Session) objection(r request) string {
 		return fmt.Sprintf("wrong number of arguments for '%s' command", fullName(r.info))
 	case !s.authed && !open[r.info]:
 		return noAuth
-	case s.multi.open && r.info.NoMulti:
+	case s.multi.open && (r.info.NoMulti || s.notNested(r.info)):
 		return "Command not allowed inside a transaction"
 	}
 	if text := s.forbidden(r); text != "" {
@@ -35,6 +35,11 @@ func (s *Session) objection(r request) string {
 		return "Replica can't interact with the keyspace"
 	}
 	return ""
+}
+
+// notNested reports whether the server has MULTI and WATCH spoil a transaction. Others refuse them and go on.
+func (s *Session) notNested(info *command.Info) bool {
+	return (info == infoMulti || info == infoWatch) && s.greeting().valkey8
 }
 
 // forbidden refuses what the gateway does not let through.
@@ -164,6 +169,8 @@ func fullName(info *command.Info) string {
 
 var (
 	infoExec   = command.Lookup("EXEC")
+	infoMulti  = command.Lookup("MULTI")
+	infoWatch  = command.Lookup("WATCH")
 	infoSelect = command.Lookup("SELECT")
 	infoClient = command.Lookup("CLIENT")
 	// It writes what it has counted.

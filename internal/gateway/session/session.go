@@ -37,7 +37,9 @@ type Config struct {
 	OwnUser string
 	// Cluster is whether the servers are a cluster.
 	Cluster bool
-	// ServerVersion and Role are what HELLO tells; without a Role it is master.
+	// Greeting, if set, gives what the server last told of itself, or nil while that is not known.
+	Greeting func() *Greeting
+	// ServerVersion and Role are what HELLO tells; without a version it is the server's, without a Role master.
 	ServerVersion string
 	Role          string
 	// Databases is the number of databases that SELECT may choose from. With 0 the

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the expectations of testdata anew
 // transcript runs one file. A file consists of blocks with an empty line between them; a
 // block is its input, a line of dashes and what is expected. A line of input is
 //
-//	config admin auth cluster databases=16 queue=100 topics=2
+//	config admin auth cluster valkey databases=16 queue=100 topics=2
 //	> SET key "a value"     a request
 //	< +OK                   frames for the oldest step that is not done; \r\n is written so
 //	ok                      the oldest step is done without frames
@@ -135,6 +135,8 @@ func (tr *transcript) config(options []string) error {
 			tr.cfg.NeedAuth = true
 		case "cluster":
 			tr.cfg.Cluster = true
+		case "valkey":
+			tr.cfg.ServerVersion, tr.cfg.Greeting = "", func() *session.Greeting { return session.ReadGreeting(valkey) }
 		case "databases":
 			tr.cfg.Databases = n
 		case "queue":
@@ -155,6 +157,18 @@ func (tr *transcript) config(options []string) error {
 	tr.s, tr.steps = session.New(&tr.cfg, 42, "10.0.0.9:5000"), nil
 	return nil
 }
+
+// valkey is the greeting of a Valkey with a module, and with fields that most servers lack.
+var valkey = func() *resp.Value {
+	text := func(s string) resp.Value { return resp.Value{Kind: resp.BulkString, Str: []byte(s)} }
+	list := func(elems ...resp.Value) resp.Value { return resp.Value{Kind: resp.Array, Elems: elems} }
+	number := func(n int64) resp.Value { return resp.Value{Kind: resp.Integer, Int: n} }
+	module := resp.Value{Kind: resp.Map, Elems: []resp.Value{text("name"), text("json"), text("ver"), number(10002),
+		text("path"), text("/lib/json.so"), text("args"), list(text("a"), text("b")), text("loaded"), {Kind: resp.Boolean, Int: 1}}}
+	return &resp.Value{Kind: resp.Map, Elems: []resp.Value{text("server"), text("valkey"), text("version"), text("8.1.3"), text("proto"), number(3),
+		text("id"), number(7), text("mode"), text("standalone"), text("role"), text("replica"), text("modules"), list(module),
+		text("availability_zone"), text("west-1"), text("load"), {Kind: resp.Double, Float: 0.5}}}
+}()
 
 func (tr *transcript) request(line string) error {
 	words, err := words(line)
