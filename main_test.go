@@ -130,6 +130,11 @@ func clients(s *redistest.Server, name string) []map[string]string {
 	return found
 }
 
+// speaks reports whether a connection in CLIENT LIST is of a protocol. Before 7.0 it is not listed.
+func speaks(s *redistest.Server, client map[string]string, protocol int) bool {
+	return client["resp"] == fmt.Sprint(protocol) || client["resp"] == "" && !s.Version().Since(7, 0)
+}
+
 func acquire(t *testing.T, c *respool.Client) *respool.Conn {
 	t.Helper()
 	conn, err := c.Acquire(bounded(t))

@@ -14,7 +14,7 @@ import (
 func withUsers(t *testing.T) (*redistest.Server, *house) {
 	s := redistest.Start(t, redistest.Config{})
 	for _, name := range []string{"alice", "bob"} {
-		s.Do("ACL", "SETUSER", name, "on", ">"+name, "~"+name+"*", "&"+name+"*", "+@all", "-@admin")
+		s.Do("ACL", "SETUSER", name, "on", ">"+name, "~"+name+"*", "resetchannels", "&"+name+"*", "+@all", "-@admin", "+acl|whoami")
 	}
 	return s, open(t, s.URL()+"?max_connections=6", gateway.Config{PassThrough: true})
 }

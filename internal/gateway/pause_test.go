@@ -67,7 +67,7 @@ func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
 			{"UNSUBSCRIBE a", "*3|$11|unsubscribe|$1|a|:0|"},
 			{"RESET", "+RESET|"},
 			{"QUIT", "+OK|"},
-			{"NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: |"},
+			{"NOSUCH", operator.ask("NOSUCH")}, // the server's own words
 		}
 		var waiting []*peer
 		for range commands {
