@@ -55,6 +55,8 @@ func (c *Conn) plain(name string) (least int, reply func(args []string) string) 
 		return 1, func([]string) string { return Array() }
 	case "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE":
 		return 2, c.confirm
+	case "READONLY", "READWRITE", "ASKING":
+		return 1, c.clusterMode
 	}
 	return c.data(name)
 }
@@ -120,6 +122,16 @@ func (c *Conn) selectDB(args []string) string {
 	return ok
 }
 
+// clusterMode is of a server without a cluster. Valkey takes READONLY and READWRITE all the same, Redis 6.2 the latter.
+func (c *Conn) clusterMode(args []string) string {
+	v := c.s.cfg.Version
+	switch name := strings.ToUpper(args[0]); {
+	case v.valkey() && name != "ASKING", !v.since(7, 0) && name == "READWRITE":
+		return ok
+	}
+	return "-ERR This instance has cluster support disabled\r\n"
+}
+
 // confirm answers a subscription or its end, name by name, with how many subscriptions are left.
 func (c *Conn) confirm(args []string) string {
 	kind, text := "*3\r\n", ""
@@ -127,6 +139,9 @@ func (c *Conn) confirm(args []string) string {
 		kind = ">3\r\n"
 	}
 	verb := strings.ToLower(args[0])
+	if strings.Contains(verb, "unsub") && c.s.cfg.Version == Valkey80 && len(c.subscribed)+len(c.shards) == 0 {
+		return "-NOSUB '" + verb + "' command executed not in subscribed mode\r\n" // 8.0.2 does no more
+	}
 	names := c.subscribed
 	if verb == "ssubscribe" || verb == "sunsubscribe" {
 		names = c.shards

@@ -13,7 +13,7 @@ import (
 type Greeting struct {
 	name, version string
 	fields        []greetingField // in the server's order
-	valkey8       bool
+	major         int             // of version; 0: not known
 }
 
 // greetingField is one of a greeting. Those of the connection, such as its number, have no value.
@@ -36,11 +36,23 @@ var plainGreeting = []greetingField{
 
 // NewGreeting makes the greeting of a server of which no more is known: redis or valkey, and the version, which may be empty.
 func NewGreeting(name, version string) *Greeting {
-	g := &Greeting{name: name, version: version, fields: plainGreeting}
 	major, _, _ := strings.Cut(version, ".")
 	n, _ := strconv.Atoi(major)
-	g.valkey8 = name == "valkey" && n >= 8
-	return g
+	return &Greeting{name: name, version: version, fields: plainGreeting, major: n}
+}
+
+// valkey8 reports whether it is Valkey that goes its own way: its versions before 8.0 are Redis 7.2 by another name.
+func (g *Greeting) valkey8() bool { return g.name == "valkey" && g.major >= 8 }
+
+// takesClusterMode reports whether a server without a cluster takes READONLY or READWRITE.
+func (g *Greeting) takesClusterMode(name string) bool {
+	switch name {
+	case "READONLY":
+		return g.valkey8()
+	case "READWRITE":
+		return g.valkey8() || g.name == "redis" && g.major > 0 && g.major < 7
+	}
+	return false
 }
 
 // unknown is the greeting of a server of which nothing is known.

@@ -45,7 +45,7 @@ func (s *Session) reset(request) Step {
 // clusterMode answers READONLY, READWRITE and ASKING. Where a command goes is the
 // gateway's to choose.
 func (s *Session) clusterMode(r request) Step {
-	if !s.cfg.Cluster && (r.info.Name == "ASKING" || !s.greeting().valkey8) { // which takes the others without a cluster
+	if !s.cfg.Cluster && !s.greeting().takesClusterMode(r.info.Name) {
 		return failure("This instance has cluster support disabled")
 	}
 	switch r.info.Name {

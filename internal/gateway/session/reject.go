@@ -39,7 +39,7 @@ func (s *Session) objection(r request) string {
 
 // notNested reports whether the server has MULTI and WATCH spoil a transaction. Others refuse them and go on.
 func (s *Session) notNested(info *command.Info) bool {
-	return (info == infoMulti || info == infoWatch) && s.greeting().valkey8
+	return (info == infoMulti || info == infoWatch) && s.greeting().valkey8()
 }
 
 // forbidden refuses what the gateway does not let through.
