@@ -35,7 +35,7 @@ func TestOneConnectionDoesEverything(t *testing.T) {
 	each(func(i int) error { return c.Do(ctx, "SET", "k", i).Err() })
 	each(func(i int) error { _, err := c.Pipeline().Do("INCR", "n").Do("GET", "k").Exec(ctx); return err })
 	each(func(i int) error { _, err := c.Transaction().Do("INCR", "n").Do("INCR", "m").Exec(ctx); return err })
-	each(func(i int) error { return c.Do(ctx, "BLPOP", "empty", 0.001).Err() })
+	each(func(i int) error { return c.Do(ctx, "BLPOP", "empty", 0.002).Err() })
 	each(func(i int) error {
 		conn, err := c.Acquire(ctx)
 		if err != nil {

@@ -79,7 +79,7 @@ func TestReplyConversionsByKind(t *testing.T) {
 			resp.BulkString, "9223372036854775808 ! 9.223372036854776e+18 - - -"},
 		{"PING", resp.SimpleString, "PONG ! ! - - -", resp.SimpleString, "PONG ! ! - - -"},
 		{"GET missing", resp.BulkString, "nil nil nil nil nil nil", resp.Null, "nil nil nil nil nil nil"},
-		{"BLPOP missing 0.001", resp.Array, "nil nil nil nil nil nil", resp.Null, "nil nil nil nil nil nil"},
+		{"BLPOP missing 0.002", resp.Array, "nil nil nil nil nil nil", resp.Null, "nil nil nil nil nil nil"},
 		{"HGETALL missing", resp.Array, "- - - - 0 0", resp.Map, "- - - - 0 0"},
 		{"SMEMBERS missing", resp.Array, "- - - - 0 0", resp.Set, "- - - - 0 0"},
 		{"EXISTS missing", resp.Integer, "0 0 0 false - -", resp.Integer, "0 0 0 false - -"},

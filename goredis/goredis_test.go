@@ -81,7 +81,7 @@ func TestEachConnectionHasItsOwnStateOverAFewSockets(t *testing.T) {
 				if err := errors.Join(
 					ask(conn, in, fmt.Sprintf("SELECT %d\r\nCLIENT SETNAME %s\r\n", i%4, name), "+OK", "+OK"),
 					ask(conn, in, fmt.Sprintf("SET key%d %s\r\nGET key%d\r\nCLIENT GETNAME\r\n", i/4, name, i/4), "+OK", size, name, size, name),
-					ask(conn, in, fmt.Sprintf("BLPOP none%d 0.001\r\n", i), "*-1"),
+					ask(conn, in, fmt.Sprintf("BLPOP none%d 0.002\r\n", i), "*-1"),
 				); err != nil {
 					t.Errorf("connection %d: %v", i, err)
 					return
