@@ -173,7 +173,7 @@ func TestDemotedPrimaryThatStays(t *testing.T) {
 	c := d.client(t, func(o *respool.Options) { o.WaitTimeout = 900 * time.Millisecond })
 	d.demote()
 	wantServerError(t, c.Do(bounded(t), "SET", "k", "v").Err(), "READONLY")
-	wantServerError(t, c.Do(bounded(t), "EVAL", "return redis.call('set','k','v')", 0).Err(), "READONLY")
+	wantScriptRefused(t, c.Do(bounded(t), "EVAL", "return redis.call('set','k','v')", 0).Err())
 	conn := acquire(t, c)
 	wantServerError(t, conn.Do(bounded(t), "SET", "k", "v").Err(), "READONLY")
 	if n := c.Stats().Dials; n > 12 {
@@ -245,7 +245,17 @@ var scriptsByThemselves = map[string]func(ctx context.Context, c *respool.Client
 
 const bySelf = "redis.call('incr',KEYS[1]) return redis.error_reply('READONLY by itself')"
 
-func runsOnce(t *testing.T, c *respool.Client) {
+// wantScriptRefused wants the refusal of a write within a script, which servers before 7.0 wrap in an error of the script.
+func wantScriptRefused(t *testing.T, err error) {
+	t.Helper()
+	var se *respool.ServerError
+	if !errors.As(err, &se) || se.Code != "READONLY" && !strings.Contains(se.Message, ": -READONLY ") {
+		t.Errorf("got %v: want the server's READONLY", err)
+	}
+}
+
+func runsOnce(t *testing.T, s *redistest.Server, c *respool.Client) {
+	functions := s.Has("FCALL")
 	for name, do := range scriptsByThemselves {
 		ctx := bounded(t)
 		mustDo(t, c, "DEL", "n")
@@ -253,8 +263,12 @@ func runsOnce(t *testing.T, c *respool.Client) {
 		if err := do(ctx, c); !errors.As(err, &se) {
 			t.Errorf("%s: got %v: want the script's error", name, err)
 		}
-		if n, err := c.Do(ctx, "GET", "n").Int64(); n != 1 || err != nil {
-			t.Errorf("%s ran %d times, %v: want once", name, n, err)
+		want := "1"
+		if name == "FCALL" && !functions {
+			want = "" // it is unknown
+		}
+		if n := s.Do("GET", "n"); n != want {
+			t.Errorf("%s: the key is %q: want %q", name, n, want)
 		}
 	}
 }
@@ -264,7 +278,7 @@ func TestScriptsThatAnswerReadOnlyByThemselvesRunOnce(t *testing.T) {
 		s := redistest.Start(t, redistest.Config{})
 		inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 			before := c.Stats().Dials
-			runsOnce(t, c)
+			runsOnce(t, s, c)
 			if n := c.Stats().Dials; n > before+2 { // a lane, and a connection for the first transaction
 				t.Errorf("%d dials: the primary's connections were renewed", n)
 			}
@@ -272,7 +286,7 @@ func TestScriptsThatAnswerReadOnlyByThemselvesRunOnce(t *testing.T) {
 	})
 	t.Run("behind Sentinel", func(t *testing.T) {
 		set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
-		runsOnce(t, openClient(t, serviceOptions(t, set)))
+		runsOnce(t, set.Primary(), openClient(t, serviceOptions(t, set)))
 	})
 }
 
@@ -282,7 +296,7 @@ func TestScriptsAreNotRepeatedWhereTheRoleIsNotTold(t *testing.T) {
 	c := openClient(t, respool.Options{Addr: old.Addr(), Username: "app", Password: "pw", WaitTimeout: patience})
 	mustDo(t, c, "PING")
 	old.Do("REPLICAOF", "127.0.0.1", "1")
-	wantServerError(t, c.Do(bounded(t), "EVAL", "return redis.call('incr','n')", 0).Err(), "READONLY")
+	wantScriptRefused(t, c.Do(bounded(t), "EVAL", "return redis.call('incr','n')", 0).Err())
 	if n := calls(old, "eval"); n != 1 {
 		t.Errorf("the script ran %d times", n)
 	}

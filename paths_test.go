@@ -154,7 +154,7 @@ func TestAPausedServerCostsNoConnection(t *testing.T) {
 // others are answered as they would be without a client in between.
 func TestAScriptOfMinutesCostsNoConnection(t *testing.T) {
 	const stall = time.Second
-	s := redistest.Start(t, redistest.Config{Args: []string{"--busy-reply-threshold", "300"}})
+	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "300"}})
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
 			var log condemned

@@ -28,15 +28,22 @@ type topicKind struct {
 	proto                        int
 }
 
-// eachTopicKind runs a test for every kind and both protocols.
-func eachTopicKind(t *testing.T, test func(t *testing.T, k topicKind)) {
+// eachTopicKind runs a test for every kind and both protocols. A server without shards says so.
+func eachTopicKind(t *testing.T, s *redistest.Server, dial func() *peer, test func(t *testing.T, k topicKind)) {
+	shards := s.Has("SSUBSCRIBE")
 	for _, k := range []topicKind{
 		{name: "channel", publish: "PUBLISH", topic: "news"},
 		{name: "pattern", prefix: "p", publish: "PUBLISH", topic: "n?ws"},
 		{name: "shard", prefix: "s", publish: "SPUBLISH", topic: "news"},
 	} {
 		for _, k.proto = range []int{2, 3} {
-			t.Run(fmt.Sprintf("%s-RESP%d", k.name, k.proto), func(t *testing.T) { test(t, k) })
+			t.Run(fmt.Sprintf("%s-RESP%d", k.name, k.proto), func(t *testing.T) {
+				if shards || k.prefix != "s" {
+					test(t, k)
+				} else if got := k.client(dial).ask(k.subscribe()); !strings.HasPrefix(got, "-ERR unknown command") {
+					t.Error(got)
+				}
+			})
 		}
 	}
 }
@@ -81,7 +88,7 @@ func (k topicKind) taken(t *testing.T, p, other *peer) {
 
 func TestNoPublishOvertakesASubscription(t *testing.T) {
 	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
-		eachTopicKind(t, func(t *testing.T, k topicKind) {
+		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			q := dial()
 			q.ask("GET none") // its lane is there
 			for _, others := range []bool{false, true} {
@@ -140,7 +147,7 @@ func TestNothingThatPublishesOvertakesASubscription(t *testing.T) {
 // subscription ends.
 func TestWhatIsCountedComesBeforeTheEndOfItsSubscription(t *testing.T) {
 	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
-		eachTopicKind(t, func(t *testing.T, k topicKind) {
+		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			for _, others := range []int{0, 1} {
 				for _, end := range []struct{ command, reply string }{
 					{k.unsubscribe() + " " + k.topic, k.ended()},
@@ -171,7 +178,7 @@ func TestWhatIsCountedComesBeforeTheEndOfItsSubscription(t *testing.T) {
 
 func TestASubscriptionIsMadeAnewWhileItsEndIsOnItsWay(t *testing.T) {
 	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
-		eachTopicKind(t, func(t *testing.T, k topicKind) {
+		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			p, q := k.client(dial), k.client(dial)
 			p.send(k.subscribe())
 			p.want(k.confirmed())

@@ -79,7 +79,7 @@ func TestAPasswordThatHasChangedIsNobodysPass(t *testing.T) {
 
 func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 	s, h := withUsers(t)
-	s.Do("ACL", "SETUSER", "guest", "on", "nopass", "~guest*", "+@all", "-@admin")
+	s.Do("ACL", "SETUSER", "guest", "on", "nopass", "~guest*", "+@all", "-@admin", "+acl|whoami")
 	var peers []*peer
 	for n := range 8 {
 		p := h.dial()

@@ -91,7 +91,7 @@ func TestADeadPathToTheServerIsLeft(t *testing.T) {
 // without a gateway, and the script's client gets its reply.
 func TestOthersAreToldThatAScriptRuns(t *testing.T) {
 	const stall = time.Second
-	s := redistest.Start(t, redistest.Config{Args: []string{"--busy-reply-threshold", "500"}})
+	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "500"}})
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
 			h := open(t, s.URL()+fmt.Sprintf("?stall_limit=%v&socket_timeout=60", stall), gateway.Config{})
