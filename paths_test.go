@@ -217,7 +217,7 @@ func TestASubscriberBehindADeadPathIsTold(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, RESP%d", x.name, protocol), func(t *testing.T) {
 				t.Parallel()
-				opt := respool.Options{Protocol: protocol, SocketTimeout: 200 * time.Millisecond, WaitTimeout: 200 * time.Millisecond}
+				opt := respool.Options{Protocol: protocol, SocketTimeout: 500 * time.Millisecond, WaitTimeout: patience}
 				x.change(&opt)
 				addr := s.PlainAddr()
 				if opt.TLS != nil {

@@ -83,6 +83,10 @@ func TestReadOnlyScript(t *testing.T) {
 	ctx := bounded(t)
 	mustDo(t, c, "SET", "k", "v")
 	get := respool.NewScript("return redis.call('GET', KEYS[1])").ReadOnly()
+	if !s.Has("EVALSHA_RO") {
+		wantServerError(t, get.Run(ctx, c, []string{"k"}).Err(), "ERR")
+		return
+	}
 	for range 3 {
 		wantText(t, get.Run(ctx, c, []string{"k"}), "v")
 	}

@@ -31,9 +31,12 @@ func (g *guest) recognize(frame []byte) error {
 	if frame[0] == '-' {
 		return fmt.Errorf("%v: %s", g.key, frame)
 	}
+	if verbatim := frame[0] == '='; verbatim != (g.key.Proto == 3) { // before 7.0 the text does not tell
+		return fmt.Errorf("a connection that is not of RESP%d was used: %s", g.key.Proto, frame)
+	}
 	_, text, _ := strings.Cut(string(frame), "id=")
 	fields := strings.Fields(text)
-	for _, want := range []string{"user=" + g.user, fmt.Sprint("db=", g.key.DB), fmt.Sprint("resp=", g.key.Proto)} {
+	for _, want := range []string{"user=" + g.user, fmt.Sprint("db=", g.key.DB)} {
 		found := false
 		for _, f := range fields {
 			found = found || f == want
