@@ -16,6 +16,48 @@ type arguments struct {
 
 func (a arguments) len() int { return len(a.values) + len(a.raw) }
 
+// lookup finds the command in the table.
+func (a arguments) lookup() *Info {
+	if len(a.raw) > 0 {
+		return LookupBytes(a.raw[0])
+	}
+	return lookupValue(a.values[0])
+}
+
+// appendName appends argument i in upper case, if it may be a name that a server is asked about.
+func (a arguments) appendName(dst []byte, i int) (name []byte, ok bool) {
+	from := len(dst)
+	if len(a.raw) > 0 {
+		dst, ok = appendUpper(dst, a.raw[i])
+	} else {
+		switch v := a.values[i].(type) {
+		case string:
+			dst, ok = appendUpper(dst, v)
+		case []byte:
+			dst, ok = appendUpper(dst, v)
+		default:
+			s, _ := named(v)
+			dst, ok = appendUpper(dst, s)
+		}
+	}
+	return dst, ok && len(dst) > from
+}
+
+func appendUpper[T string | []byte](dst []byte, name T) ([]byte, bool) {
+	if len(name) > MaxName {
+		return dst, false
+	}
+	for i := range len(name) {
+		switch c := name[i]; c {
+		case '|', ' ', '\r', '\n', 0:
+			return dst, false
+		default:
+			dst = append(dst, toUpper(c))
+		}
+	}
+	return dst, true
+}
+
 // sub finds the subcommand that argument 1 names.
 func (a arguments) sub(container *Info) *Info {
 	prefix := len(container.Name) + len(" ")

@@ -105,6 +105,7 @@ func TestWhatTheFlagsOfAServerSayIsEnough(t *testing.T) {
 		{[]string{"readonly", "module"}, []string{"@read"}, command.Multiplexed},
 		{[]string{"write", "denyoom"}, nil, command.Multiplexed},
 		{[]string{"write", "blocking"}, nil, command.Blocking},
+		{[]string{"write"}, []string{"@write", "@blocking"}, command.Blocking},
 		{[]string{"readonly"}, []string{"@connection"}, command.Unknown},
 		{[]string{"pubsub", "noscript"}, []string{"@pubsub"}, command.Unknown},
 		{[]string{"noscript", "loading", "stale", "fast"}, []string{"@fast", "@transaction"}, command.Unknown}, // MULTI

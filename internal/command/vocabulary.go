@@ -1,0 +1,153 @@
+package command
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// Vocabulary is what a server has told of commands that the table lacks, and of subcommands that the
+// table's containers lack. It is not changed. The nil Vocabulary is empty.
+type Vocabulary struct {
+	infos map[string]*Info // subcommands of the table's containers stand for themselves: "XINFO NEW"
+}
+
+// Known says what is known of a command that the table lacks.
+type Known uint8
+
+const (
+	// NotAsked is a command about which the server has to be asked first.
+	NotAsked Known = iota
+	// Hidden is one of which the server does not tell, since the user may not ask.
+	Hidden
+	// Absent is one that the server lacks.
+	Absent
+	// Learned is one of which there is an Info.
+	Learned
+)
+
+func (k Known) String() string { return [...]string{"not asked", "hidden", "absent", "learned"}[k] }
+
+// ReadVocabulary reads the reply to COMMAND. Entries that make no sense are left out, and so are those beyond
+// what a server may reasonably have.
+func ReadVocabulary(reply []byte) (*Vocabulary, error) {
+	if len(reply) > maxReply {
+		return nil, fmt.Errorf("command: the reply to COMMAND has %d bytes: want %d at most", len(reply), maxReply)
+	}
+	entries, err := resp.Elements(reply)
+	if err != nil {
+		return nil, fmt.Errorf("command: read the reply to COMMAND: %w", err)
+	}
+	v := &Vocabulary{infos: map[string]*Info{}}
+	for _, entry := range entries {
+		v.read(entry)
+	}
+	return v, nil
+}
+
+// read takes an entry in, as far as it tells something new.
+func (v *Vocabulary) read(entry []byte) {
+	fields, err := resp.Elements(entry)
+	if err != nil || len(fields) == 0 || len(entry) > maxEntry {
+		return
+	}
+	text, ok := resp.StringOf(fields[entryName])
+	name := strings.ToUpper(string(text))
+	listed := Lookup(name)
+	if !ok || !nameable(name) || listed != nil && !listed.Container() {
+		return
+	}
+	decoded, _, err := resp.Decode(entry)
+	if err != nil {
+		return
+	}
+	info := readEntry(name, decoded)
+	switch {
+	case info == nil:
+	case listed == nil:
+		v.add(info)
+	default:
+		for i := range info.subs {
+			if sub := &info.subs[i]; LookupSub(name, sub.Name[len(name)+1:]) == listed {
+				v.add(sub)
+			}
+		}
+	}
+}
+
+func (v *Vocabulary) add(info *Info) {
+	if len(v.infos) < maxCommands {
+		v.infos[info.Name] = info
+	}
+}
+
+// With gives a vocabulary that has one more command, as ReadInfo gave it.
+func (v *Vocabulary) With(info *Info) *Vocabulary {
+	more := &Vocabulary{infos: map[string]*Info{}}
+	if v != nil {
+		maps.Copy(more.infos, v.infos)
+	}
+	more.add(info)
+	return more
+}
+
+// Len is the number of commands, without subcommands of its own containers.
+func (v *Vocabulary) Len() int {
+	if v == nil {
+		return 0
+	}
+	return len(v.infos)
+}
+
+// Find finds the command that args name, if the table lacks it and the vocabulary does not: nil else. A subcommand that a
+// container lacks is judged by the container.
+func (v *Vocabulary) Find(args []any) *Info { return v.find(arguments{values: args}) }
+
+// FindBytes is [Vocabulary.Find] for arguments in bytes.
+func (v *Vocabulary) FindBytes(args [][]byte) *Info { return v.find(arguments{raw: args}) }
+
+func (v *Vocabulary) find(args arguments) *Info {
+	if v == nil {
+		return nil
+	}
+	var room [2*MaxName + 1]byte
+	name, ok := queryName(room[:0], args, ' ')
+	if !ok {
+		return nil
+	}
+	info := v.infos[string(name)]
+	if info != nil && len(info.subs) > 0 && args.len() > 1 {
+		return args.sub(info)
+	}
+	return info
+}
+
+// QueryName is how a server is asked about the command that args name: by its name in upper case, or with that of
+// a subcommand if the table has the container: "XINFO|NEW". ok is false for what the table has, and for what can be no
+// command's name.
+func QueryName(args []any) (name string, ok bool) { return asString(arguments{values: args}) }
+
+// QueryNameBytes is [QueryName] for arguments in bytes.
+func QueryNameBytes(args [][]byte) (name string, ok bool) { return asString(arguments{raw: args}) }
+
+func asString(args arguments) (string, bool) {
+	name, ok := queryName(nil, args, '|')
+	return string(name), ok
+}
+
+// queryName appends the name to dst, with a separator before a subcommand's.
+func queryName(dst []byte, args arguments, separator byte) (name []byte, ok bool) {
+	if args.len() == 0 {
+		return nil, false
+	}
+	listed := args.lookup()
+	if listed != nil && (!listed.Container() || args.len() < 2 || args.sub(listed) != listed) {
+		return nil, false
+	}
+	if dst, ok = args.appendName(dst, 0); !ok || listed == nil {
+		return dst, ok
+	}
+	return args.appendName(append(dst, separator), 1)
+}
