@@ -38,7 +38,11 @@ type Config struct {
 	// Suspend and Close. After an error the conn is closed. nil: conns are
 	// never recast, but closed, and others dialed in their place.
 	Recast func(ctx context.Context, l *lane.Lane, from, to Key) error
-	Lane   lane.Config // OnDead and OnClosed are the pool's
+	// Restore makes a conn in a state that nobody knows, on which nothing is due, one of its key again,
+	// and leaves nothing due. ctx ends with Suspend and Close. After an error the conn is closed. nil: such conns
+	// are always closed.
+	Restore func(ctx context.Context, l *lane.Lane, k Key) error
+	Lane    lane.Config // OnDead and OnClosed are the pool's
 
 	Max         int // sockets
 	Lanes       int // shared ones among them, at most, of each key
@@ -70,7 +74,7 @@ const (
 	idle
 	dedicated
 	subscribed
-	preparing // is checked before it is lent, or becomes one of another key
+	preparing // is checked before it is lent, is restored, or becomes one of another key
 	doubted   // is checked since another conn's silence casts doubt on it
 	closing
 	classes
