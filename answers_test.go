@@ -58,21 +58,29 @@ func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
 }
 
 // A command of which nothing is known may be AUTH under another name.
-func TestATransactionWithAnUnknownCommandHasAConnectionThatIsClosed(t *testing.T) {
-	s, c := newStrict(t, nil)
+func TestATransactionWithAnUnknownCommandHasAConnectionThatIsReset(t *testing.T) {
+	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80, Users: map[string]string{"alice": "secret"},
+		Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
+			if args[0] == "COMMAND" {
+				return "-NOPERM no\r\n", true
+			}
+			return "", false
+		}})
+	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 3})
 	ctx := bounded(t)
 	if err := c.Do(ctx, "SET", "k", "v").Err(); err != nil {
 		t.Fatal(err)
 	}
 	before := s.Accepted()
-	_, err := c.Transaction().Do("SET", "k", "w").Do("OPENSESAME", "alice", "wrong").Exec(ctx)
-	if err == nil {
-		t.Error("the fake server knows no MULTI")
+	for n := range 3 {
+		if _, err := c.Transaction().Do("SET", "k", "w").Do("OPENSESAME", "alice", "wrong").Exec(ctx); err == nil {
+			t.Error("the fake server knows no MULTI")
+		}
+		eventually(t, func() bool { return s.Count("RESET") == n+1 })
 	}
-	if s.Accepted() == before {
-		t.Error("the transaction was sent on a shared connection")
+	if n := s.Accepted(); n != before+1 {
+		t.Errorf("%d connections, %d before: want one more", n, before)
 	}
-	eventually(t, func() bool { return s.Open() == 1 })
 }
 
 // A held connection sends no login while the reply to a command is due whose caller has left.

@@ -278,21 +278,25 @@ func TestCommandsThatTheTableLacks(t *testing.T) {
 			t.Errorf("one that blocks has a connection of its own: %d dials", n)
 		}
 
-		mustDo(t, c, "MYSELECT", 1)
-		eventually(t, func() bool { return c.Stats().Closed == 1 })
-		wantText(t, mustDo(t, c, "MYGET", "k"), "v") // still of db 0
+		for range 5 {
+			mustDo(t, c, "MYSELECT", 1)
+			wantText(t, mustDo(t, c, "MYGET", "k"), "v") // still of db 0
+		}
+		if n := c.Stats().Dials; n != 2 {
+			t.Errorf("a connection in another db is restored: %d dials", n)
+		}
 
 		before := c.Stats().Dials
 		for range 5 {
 			err := c.Do(ctx, "NOSUCH", "x").Err()
 			wantServerError(t, err, "ERR")
-			wantWords(t, err, "unknown command 'NOSUCH'")
+			wantWords(t, err, "unknown command", "NOSUCH")
 		}
 		if n := c.Stats().Dials; n > before+1 {
 			t.Errorf("unknown commands cost connections: %d dials, %d before", n, before)
 		}
 	})
-	if n := calls(s, "command|info"); n != 18 {
-		t.Errorf("the server was asked %d times: want 2 times 4, and 10 for what it does not know either", n)
+	if n := calls(s, "command"); n != 2 && s.Version().Since(7, 0) { // renamed commands have their old names there
+		t.Errorf("the server was asked for all commands %d times: want once for each client", n)
 	}
 }

@@ -20,9 +20,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,8 +48,8 @@ type Client struct {
 	telling atomic.Int32 // calls of OnEvent that run now
 	multi   atomic.Bool  // the server lets this user run transactions
 	sizes   sizes
-	asked   sync.Map // names of commands that the table lacks -> *command.Info
-	guests  guests   // the gateway's view
+	lexicon lexicon // of commands that the table lacks
+	guests  guests  // the gateway's view
 
 	renewer *renewer // nil without Options.Credentials
 }
@@ -83,6 +80,7 @@ func newClient(opt Options, s *Sentinel, owned bool) (*Client, error) {
 		return nil, err
 	}
 	c.guests.init(c)
+	c.lexicon.init(c)
 	c.renewer = newRenewer(opt.Credentials, ownConnections{c}, limit(opt.ConnectTimeout), c.renewed)
 	c.nodes = newNodes(c.newPool)
 	if s == nil {
@@ -169,9 +167,13 @@ func (c *Client) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Poo
 			}
 			with := *as
 			with.TLS = c.tls.config(addr)
-			return wire.Dial(ctx, cut, &with)
+			conn, err := wire.Dial(ctx, cut, &with)
+			if err == nil {
+				c.lexicon.dialed(addr, conn.Server())
+			}
+			return conn, err
 		},
-		Recast: c.guests.recast,
+		Recast: c.guests.recast, Restore: c.guests.restore,
 		Lane: lane.Config{
 			ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
 			SuspectAfter: suspectAfter(opt.StallLimit), Window: opt.WindowCommands, WindowBytes: opt.WindowBytes,
@@ -257,7 +259,7 @@ func (c *Client) close(ctx context.Context) error {
 	c.hub.Close(ctx)
 	c.guests.close(ctx)
 	err := c.nodes.close(ctx)
-	c.guests.wg.Wait() // those on closed pools end
+	c.lexicon.close() // its questions end with the pools
 	if c.finder == nil {
 		return err
 	}
@@ -274,6 +276,8 @@ func (c *Client) close(ctx context.Context) error {
 // byte slices, numbers and booleans (1 and 0); they are not kept. The wait is
 // bounded by ctx, by Options.WaitTimeout for a connection and by
 // Options.SocketTimeout for the reply. It blocks no other caller.
+//
+// Of a command that the client does not know, the server is asked first what it does.
 //
 // Blocking commands such as BLPOP hold a connection of their own meanwhile,
 // and their own timeout is added to the limit. Commands that change the state
@@ -376,6 +380,7 @@ func (c *Client) acquire(ctx context.Context, t *tries, reads bool, obtain func(
 type outcome struct {
 	frames  [][]byte
 	spoilt  string // why the connection is to be closed, if it is
+	unsure  string // why nobody knows its state, if nobody does: it is to be restored
 	partial bool   // something came of the reply: nothing is sent again
 	err     error
 }
@@ -389,9 +394,12 @@ func (c *Client) onLent(ctx context.Context, key pool.Key, raw []byte, reads boo
 		}
 		got := attempt(n, conn)
 		refused := got.err == nil && !got.partial && c.refusedBy(ctx, n, conn.Lane(), raw, got.frames)
-		if got.spoilt != "" {
+		switch {
+		case got.spoilt != "":
 			conn.Destroy(got.spoilt)
-		} else {
+		case got.unsure != "":
+			conn.ReleaseDirty(got.unsure)
+		default:
 			conn.Release()
 		}
 		switch {
@@ -439,44 +447,6 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 	return Reply{frame: frames[0]}
 }
 
-// doUnknown runs a command that the table lacks: the server is asked what it
-// is, once.
-func (c *Client) doUnknown(ctx context.Context, args []any) Reply {
-	name, err := commandName(args)
-	if err == nil {
-		err = checkArgs(args)
-	}
-	if err != nil {
-		return Reply{err: c.public(err)}
-	}
-	info, err := c.ask(ctx, name)
-	switch {
-	case err != nil:
-		return Reply{err: err}
-	case info == nil || info.Class == command.Unknown:
-		return c.doOnce(ctx, args)
-	case info.Class == command.Multiplexed:
-		return c.doShared(ctx, args, info.ReadOnly)
-	}
-	return c.doBlocking(ctx, info, args)
-}
-
-// commandName is the name of a command that the table lacks, in upper case.
-func commandName(args []any) (string, error) {
-	raw, err := resp.AppendCommand(nil, args[:1])
-	if err != nil {
-		return "", err
-	}
-	switch v := reflect.ValueOf(args[0]); {
-	case v.Kind() != reflect.String && v.Kind() != reflect.Slice:
-		return "", errBadName
-	case v.Len() == 0:
-		return "", errNoArguments
-	}
-	name, err := Reply{frame: raw[len("*1\r\n"):]}.Text()
-	return strings.ToUpper(name), err
-}
-
 // checkArgs tells of arguments that can't be sent, before anything is waited for.
 func checkArgs(args []any) error {
 	usual := true
@@ -492,57 +462,4 @@ func checkArgs(args []any) error {
 	}
 	_, err := resp.AppendCommand(nil, args)
 	return err
-}
-
-// doOnce runs a command of which nothing is known on a connection that is
-// closed afterwards, unless the server knows it no better.
-func (c *Client) doOnce(ctx context.Context, args []any) Reply {
-	conn, n, err := c.acquire(ctx, &tries{}, false, (*pool.Pool).Acquire)
-	if err != nil {
-		return Reply{err: c.public(err)}
-	}
-	frame, err := conn.Lane().Do(ctx, args, lane.Options{})
-	c.notice(n, frame)
-	r := Reply{frame: frame, err: c.public(err)}
-	var se *ServerError
-	if errors.As(r.Err(), &se) && strings.HasPrefix(se.Message, "unknown command") {
-		conn.Release()
-	} else {
-		conn.Destroy("it ran an unknown command")
-	}
-	return r
-}
-
-// ask learns a command's class from the server. Commands that the server
-// knows are remembered.
-func (c *Client) ask(ctx context.Context, name string) (*command.Info, error) {
-	if info, ok := c.asked.Load(name); ok {
-		return info.(*command.Info), nil
-	}
-	entries, err := c.doShared(ctx, []any{"COMMAND", "INFO", name}, true).Array()
-	if err != nil {
-		var se *ServerError
-		if errors.As(err, &se) {
-			return nil, nil // not allowed to ask: treat it as unknown
-		}
-		return nil, err
-	}
-	if len(entries) == 0 || entries[0].IsNil() {
-		return nil, nil
-	}
-	fields, err := entries[0].Array()
-	if err != nil || len(fields) < 7 {
-		return nil, nil
-	}
-	flags, err := fields[2].Texts()
-	if err != nil {
-		return nil, nil
-	}
-	categories, err := fields[6].Texts()
-	if err != nil {
-		return nil, nil
-	}
-	info := command.FromFlags(name, flags, categories)
-	c.asked.Store(name, info)
-	return info, nil
 }

@@ -18,7 +18,7 @@ import (
 // has to be given back with Release.
 //
 // Release keeps the connection if its state is as it was, and closes it if
-// not. A connection that broke stays broken: its holder gets the errors.
+// not. After a command of which nothing is known it is reset and logged in anew, if the server knows RESET. A connection that broke stays broken: its holder gets the errors.
 type Conn struct {
 	c        *Client
 	node     *node
@@ -29,6 +29,7 @@ type Conn struct {
 	multi    bool
 	db       int
 	tainted  string // why it can't be used by another any more
+	unsure   bool   // it ran commands of which nothing is known: it has to be restored
 
 	forbidden bool // no AUTH of a renewal may come between now
 }
@@ -52,11 +53,15 @@ func (conn *Conn) Release() {
 		return
 	}
 	conn.released = true
-	if reason := conn.dirt(); reason != "" {
+	reason := conn.dirt()
+	switch {
+	case conn.unsure && conn.tainted == "":
+		conn.held.ReleaseDirty(unsureReason)
+	case reason != "":
 		conn.held.Destroy(reason)
-		return
+	default:
+		conn.held.Release()
 	}
-	conn.held.Release()
 }
 
 // Destroy closes the connection instead of giving it back.
@@ -98,8 +103,12 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 	case command.Refused:
 		return Reply{err: refusal(info)}
 	case command.Unknown:
-		if _, err := commandName(args); err != nil {
-			return Reply{err: conn.c.public(err)}
+		var err error
+		if info, err = conn.learned(ctx, args); err != nil {
+			return Reply{err: err}
+		}
+		if info != nil {
+			class = info.Class
 		}
 	}
 	if info != nil && info.Answers() == command.OnceAlone && conn.held.Lane().Depth() > 0 {
@@ -110,11 +119,13 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 		return Reply{err: fmt.Errorf("%w: %s inside MULTI: EXEC may be answered with too few replies", ErrStateful, info.Name)}
 	}
 	opt := lane.Options{}
-	if class == command.Blocking || class == command.Stateful {
-		if d, forever, ok := command.BlockFor(info, args); ok && !conn.multi {
-			if opt.Block = d; forever {
-				opt.Block = -1
-			}
+	if (class == command.Blocking || class == command.Stateful) && !conn.multi {
+		d, forever, ok := command.BlockFor(info, args)
+		switch {
+		case ok && forever, !ok && class == command.Blocking && command.Lookup(info.Name) == nil: // a learned one does not tell
+			opt.Block = -1
+		case ok:
+			opt.Block = d
 		}
 	}
 	conn.catchUp(ctx)
@@ -133,6 +144,37 @@ func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 		}
 	}
 	return r
+}
+
+// learned is what the server tells of a command that the table lacks. Inside MULTI it can't be asked.
+func (conn *Conn) learned(ctx context.Context, args []any) (*command.Info, error) {
+	info, known := conn.c.lexicon.find(args)
+	if known == command.Learned {
+		return info, nil
+	}
+	if _, err := commandName(args); err != nil {
+		return nil, conn.c.public(err)
+	}
+	if err := checkArgs(args); err != nil {
+		return nil, conn.c.public(err)
+	}
+	name, _ := command.QueryName(args)
+	if known != command.NotAsked || conn.multi {
+		return info, nil
+	}
+	if err := conn.ask(ctx, name); err != nil {
+		return nil, err
+	}
+	info, _ = conn.c.lexicon.find(args)
+	return info, nil
+}
+
+// ask asks the server about a command on this connection, since it may be the only one.
+func (conn *Conn) ask(ctx context.Context, name string) error {
+	if conn.tainted != "" || conn.unsure { // it may be another user's by now
+		return nil
+	}
+	return conn.c.lexicon.learnOn(ctx, conn.held.Lane(), name)
 }
 
 // failure tells of a connection that takes no more commands although replies
@@ -163,7 +205,7 @@ func (conn *Conn) catchUp(ctx context.Context) {
 
 // permit ends that, once the state is as it was.
 func (conn *Conn) permit() {
-	if conn.forbidden && !conn.multi && conn.tainted == "" {
+	if conn.forbidden && !conn.multi && conn.tainted == "" && !conn.unsure {
 		conn.forbidden = false
 		conn.held.Lane().Permit()
 	}
@@ -185,12 +227,17 @@ func selected(info *command.Info, args []any) string {
 // apply keeps account of what a command did to the connection's state. What
 // is not known for sure counts as done.
 func (conn *Conn) apply(info *command.Info, db string, r Reply) {
-	if info == nil {
-		conn.tainted = "it ran an unknown command"
-		return
-	}
 	var se *ServerError
 	refused := errors.As(r.Err(), &se)
+	if info == nil || info.Class == command.Unknown {
+		switch {
+		case r.frame == nil:
+			conn.tainted = "its caller left a command of which nothing is known"
+		case !lacksCommand(r.frame):
+			conn.unsure = true
+		}
+		return
+	}
 	switch info.Effect {
 	case command.EffectWatch:
 		conn.watching = conn.watching || !refused
@@ -227,6 +274,9 @@ func (conn *Conn) Pipeline() *Pipeline { return &Pipeline{c: conn.c, conn: conn}
 func (conn *Conn) exchange(ctx context.Context, p *Pipeline) ([][]byte, error) {
 	if conn.released {
 		return nil, ErrReleased
+	}
+	if err := p.learn(ctx); err != nil {
+		return nil, err
 	}
 	conn.catchUp(ctx)
 	for _, e := range p.effects {

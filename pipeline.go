@@ -24,8 +24,13 @@ type Pipeline struct {
 	writes  bool // one of the commands does more than read
 	err     error
 	effects []effect
-	unknown bool // in a transaction, one of the commands is in no table
+	unknown []unknown // commands that the table lacks
+	queued  bool      // they run inside MULTI
+	unsure  bool      // and nothing is known of one of them
 }
+
+// unknown is a command that the table lacks. The server is asked what it is before anything is sent.
+type unknown struct{ index, from, to int } // its bytes are raw[from:to]
 
 // effect is what a queued command does to a held connection.
 type effect struct {
@@ -39,7 +44,8 @@ func (c *Client) Pipeline() *Pipeline { return &Pipeline{c: c} }
 
 // Do adds a command. Its arguments are those of Client.Do, and are encoded at
 // once. An error, of an argument or a command that may not be pipelined here,
-// is returned by Exec, which then sends nothing.
+// is returned by Exec, which then sends nothing. Of a command that the client does not
+// know Exec asks the server first.
 func (p *Pipeline) Do(args ...any) *Pipeline {
 	if p.err != nil {
 		return p
@@ -61,6 +67,7 @@ func (p *Pipeline) add(args []any) error {
 		}
 	}
 	switch {
+	case class == command.Unknown && p.conn == nil: // see learn
 	case class == command.Refused:
 		return refusal(info)
 	case p.conn != nil && info != nil && info.Answers() == command.OnceAlone:
@@ -73,17 +80,80 @@ func (p *Pipeline) add(args []any) error {
 		return fmt.Errorf("%w: %s blocks: send it with Client.Do", ErrStateful, info.Name)
 	case class == command.Stateful:
 		return refusal(info)
-	case class == command.Unknown:
-		return fmt.Errorf("%w: the command is unknown to the client: send it with Client.Do", ErrStateful)
 	}
 	raw, err := resp.AppendCommand(p.raw, args)
 	if err != nil {
 		return err
 	}
+	p.append(raw, class)
+	p.writes = p.writes || info != nil && !info.ReadOnly
+	return nil
+}
+
+// append takes a command that was appended to raw.
+func (p *Pipeline) append(raw []byte, class command.Class) {
+	if class == command.Unknown {
+		p.unknown = append(p.unknown, unknown{p.n, len(p.raw), len(raw)})
+	}
 	p.raw = raw
 	p.n++
-	p.writes = p.writes || info == nil || !info.ReadOnly
+}
+
+// learn has the server tell what the commands are that the table lacks. Its error is of one that may not be pipelined here.
+func (p *Pipeline) learn(ctx context.Context) error {
+	for _, u := range p.unknown {
+		info, err := p.ask(ctx, u)
+		if err != nil {
+			return err
+		}
+		p.writes = p.writes || info == nil || !info.ReadOnly
+		unsure := info == nil || info.Class == command.Unknown
+		switch {
+		case p.queued:
+			p.unsure = p.unsure || unsure
+		case p.conn != nil:
+			p.took(u, info)
+		case unsure:
+			return fmt.Errorf("respool: pipeline command %d: %w: nothing is known of what it does to its connection: send it with Client.Do", u.index, ErrStateful)
+		case info.Class == command.Blocking:
+			return fmt.Errorf("respool: pipeline command %d: %w: %s blocks: send it with Client.Do", u.index, ErrStateful, info.Name)
+		}
+	}
 	return nil
+}
+
+// ask finds out what a command is: on the held connection, if there is one.
+func (p *Pipeline) ask(ctx context.Context, u unknown) (*command.Info, error) {
+	args, err := resp.Elements(p.raw[u.from:u.to])
+	if err != nil {
+		return nil, err
+	}
+	for i := range args {
+		args[i], _ = resp.StringOf(args[i])
+	}
+	x := &p.c.lexicon
+	info, known := x.findBytes(args)
+	if known != command.NotAsked {
+		return info, nil
+	}
+	name, _ := command.QueryNameBytes(args)
+	switch {
+	case p.conn == nil:
+		err = x.learn(ctx, name)
+	case !p.conn.multi:
+		err = p.conn.ask(ctx, name)
+	}
+	info, _ = x.findBytes(args)
+	return info, err
+}
+
+// took takes in what was learned of a command on the held connection.
+func (p *Pipeline) took(u unknown, info *command.Info) {
+	for i := range p.effects {
+		if p.effects[i].index == u.index {
+			p.effects[i].info = info
+		}
+	}
 }
 
 // Len is the number of commands gathered.
@@ -105,6 +175,11 @@ func (p *Pipeline) Exec(ctx context.Context) ([]Reply, error) {
 	if p.n == 0 {
 		return nil, nil
 	}
+	if p.conn == nil {
+		if err := p.learn(ctx); err != nil {
+			return nil, err
+		}
+	}
 	frames, err := p.exchange(ctx)
 	replies := make([]Reply, p.n)
 	for i := range replies {
@@ -125,7 +200,8 @@ func (p *Pipeline) exchange(ctx context.Context) ([][]byte, error) {
 }
 
 func (p *Pipeline) reset() {
-	p.raw, p.n, p.writes, p.err, p.effects, p.unknown = p.raw[:0], 0, false, nil, p.effects[:0], false
+	p.raw, p.n, p.writes, p.err, p.effects, p.unsure = p.raw[:0], 0, false, nil, p.effects[:0], false
+	p.unknown, p.queued = p.unknown[:0], false
 }
 
 // exchange sends encoded commands on a lane, in one piece.

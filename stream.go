@@ -27,6 +27,15 @@ func (c *Client) DoTo(ctx context.Context, w io.Writer, args ...any) (n int64, e
 		return 0, errNoArguments
 	}
 	info, class := command.Classify(args)
+	if class == command.Unknown {
+		var err error
+		if info, err = c.learned(ctx, args); err != nil {
+			return 0, err
+		}
+		if info != nil {
+			class = info.Class
+		}
+	}
 	if class != command.Multiplexed {
 		return 0, fmt.Errorf("respool: write the reply of %v: only commands that neither block nor change their connection can be used so", args[0])
 	}

@@ -37,6 +37,7 @@ func (p *Pipeline) addQueued(args []any) {
 	if p.n == 0 {
 		p.raw = append(p.raw, rawMulti...)
 		p.n++
+		p.queued = true
 	}
 	if err := p.addInMulti(args); err != nil {
 		p.err = fmt.Errorf("respool: transaction command %d: %w", p.n-1, err)
@@ -55,7 +56,6 @@ func (p *Pipeline) addInMulti(args []any) error {
 		if _, err := commandName(args); err != nil {
 			return err
 		}
-		p.unknown = true
 	}
 	if info != nil && info.Answers() != command.Once {
 		return fmt.Errorf("%w: %s has no place in a transaction: use Client.Do", ErrStateful, info.Name)
@@ -64,8 +64,7 @@ func (p *Pipeline) addInMulti(args []any) error {
 	if err != nil {
 		return err
 	}
-	p.raw = raw
-	p.n++
+	p.append(raw, class)
 	return nil
 }
 
@@ -79,7 +78,7 @@ func (t *Transaction) Len() int { return max(0, t.p.n-1) }
 //
 // A client's first transaction runs on a connection of its own, in two steps:
 // a server that refuses MULTI would run the commands one by one otherwise. So does one
-// with a command that is unknown to the client; that connection is closed afterwards.
+// with a command of which the server tells nothing; that connection is reset afterwards.
 func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
 	defer t.p.reset()
 	if t.p.err != nil {
@@ -89,9 +88,12 @@ func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
 		return nil, nil
 	}
 	c := t.p.c
+	if err := t.p.learn(ctx); err != nil {
+		return nil, err
+	}
 	t.p.raw = append(t.p.raw, rawExec...)
 	t.p.n++
-	if !c.multi.Load() || t.p.unknown {
+	if !c.multi.Load() || t.p.unsure {
 		return c.lentTransaction(ctx, &t.p)
 	}
 	frames, l, err := c.exchangeOn(ctx, pool.Key{}, t.p.raw, t.p.n, false, nil)
@@ -118,7 +120,11 @@ func (c *Client) lentTransaction(ctx context.Context, p *Pipeline) ([]Reply, err
 	frames, err := c.onLent(ctx, pool.Key{}, p.raw, false, func(n *node, held *pool.Conn) outcome {
 		conn := &Conn{c: c, node: n, held: held, db: c.opt.DB}
 		frames, err := conn.transact(ctx, p)
-		return outcome{frames: frames, spoilt: conn.dirt(), err: err}
+		got := outcome{frames: frames, spoilt: conn.dirt(), err: err}
+		if conn.unsure {
+			got.unsure = unsureReason
+		}
+		return got
 	})
 	if err != nil {
 		return nil, c.public(err)
@@ -131,9 +137,7 @@ func (c *Client) lentTransaction(ctx context.Context, p *Pipeline) ([]Reply, err
 // if that is an error.
 func (conn *Conn) transact(ctx context.Context, p *Pipeline) (frames [][]byte, err error) {
 	raw, n := p.raw, p.n
-	if p.unknown {
-		conn.tainted = "it ran an unknown command"
-	}
+	conn.unsure = conn.unsure || p.unsure
 	if !conn.c.multi.Load() {
 		multi := conn.Do(ctx, "MULTI")
 		if multi.err != nil {

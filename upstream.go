@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,13 +29,10 @@ func init() {
 type guests struct {
 	c *Client
 
-	wg sync.WaitGroup // of questions under way
-
 	mu     sync.Mutex
 	salt   [16]byte // of tokens
 	logins map[string]*login
 	hubs   map[string]*pubsub.Hub
-	asking map[string]bool // commands about which the server is asked just now
 }
 
 // login is a user's name and password. Once the server has taken it it is kept, since clients work under its token.
@@ -51,7 +47,7 @@ var errForgotten = resp.NewServerError("WRONGPASS the user's password is not kno
 
 func (g *guests) init(c *Client) {
 	g.c = c
-	g.logins, g.hubs, g.asking = map[string]*login{}, map[string]*pubsub.Hub{}, map[string]bool{}
+	g.logins, g.hubs = map[string]*login{}, map[string]*pubsub.Hub{}
 	_, _ = rand.Read(g.salt[:]) // it never fails
 }
 
@@ -133,8 +129,8 @@ func (g *guests) Acquire(ctx context.Context, key pool.Key) (upstream.Held, erro
 // OnLent runs commands on a connection lent for them.
 func (g *guests) OnLent(ctx context.Context, key pool.Key, raw []byte, reads bool, attempt upstream.Attempt) ([][]byte, error) {
 	frames, err := g.c.onLent(ctx, g.c.keyOf(key), raw, reads, func(_ *node, conn *pool.Conn) outcome {
-		frames, spoilt, err := attempt(conn.Lane())
-		return outcome{frames: frames, spoilt: spoilt, err: err}
+		frames, after, err := attempt(conn.Lane())
+		return outcome{frames: frames, spoilt: after.Spoilt, unsure: after.Unsure, err: err}
 	})
 	if err != nil {
 		return nil, g.c.public(err)
@@ -313,31 +309,22 @@ func (g *guests) close(ctx context.Context) {
 	}
 }
 
-// Lookup gives what ask has learned, and else begins to ask.
-func (g *guests) Lookup(name string) *command.Info {
-	name = strings.ToUpper(name)
-	if info, ok := g.c.asked.Load(name); ok {
-		return info.(*command.Info)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.asking) >= mostAsked || g.asking[name] {
-		return nil
-	}
-	g.asking[name] = true
-	g.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), g.c.opt.SocketTimeout)
-		defer cancel()
-		_, _ = g.c.ask(ctx, name)
-		g.mu.Lock()
-		delete(g.asking, name)
-		g.mu.Unlock()
-	})
-	return nil
+// Lookup gives what the lexicon knows.
+func (g *guests) Lookup(args [][]byte) (*command.Info, command.Known) {
+	return g.c.lexicon.findBytes(args)
 }
 
-// mostAsked bounds the questions about commands that are under way.
-const mostAsked = 4
+// Learn asks the server.
+func (g *guests) Learn(ctx context.Context, args [][]byte, on upstream.Held) error {
+	name, ok := command.QueryNameBytes(args)
+	switch {
+	case !ok:
+		return nil
+	case on != nil && on.(*lent).conn.Key().User == "": // it may be the only one
+		return g.c.lexicon.learnOn(ctx, on.Lane(), name)
+	}
+	return g.c.lexicon.learn(ctx, name)
+}
 
 // Reconnect renews the connections to all nodes.
 func (g *guests) Reconnect() {

@@ -63,10 +63,24 @@ func (conn *Conn) unwatch(ctx context.Context) {
 	}
 }
 
+// learn asks about queued commands on the connection that watches, since it may be the only one.
+func (w *Watched) learn(ctx context.Context) error {
+	w.queue.conn = w.conn
+	defer func() { w.queue.conn = nil }()
+	if err := w.queue.learn(ctx); err != nil {
+		w.conn.unwatch(ctx)
+		return err
+	}
+	return nil
+}
+
 func (w *Watched) exec(ctx context.Context) ([]Reply, error) {
 	if w.queue.err != nil || w.queue.n == 0 {
 		w.conn.unwatch(ctx)
 		return nil, w.queue.err
+	}
+	if err := w.learn(ctx); err != nil {
+		return nil, err
 	}
 	w.queue.raw = append(w.queue.raw, rawExec...)
 	w.queue.n++

@@ -93,6 +93,12 @@ func (v *Vocabulary) With(info *Info) *Vocabulary {
 	return more
 }
 
+// Has is whether the vocabulary has a command, or a subcommand of one of the table's containers, by the name that QueryName
+// gives.
+func (v *Vocabulary) Has(name string) bool {
+	return v != nil && v.infos[strings.Replace(name, "|", " ", 1)] != nil
+}
+
 // Len is the number of commands, without subcommands of its own containers.
 func (v *Vocabulary) Len() int {
 	if v == nil {

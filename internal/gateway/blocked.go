@@ -35,7 +35,7 @@ func (b *blocked) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
 	t := b.t
 	raw, opt := t.raw, t.options()
 	b.want = t.n
-	if opt.Block != 0 && !t.step.Destroy {
+	if opt.Block != 0 && !t.step.Destroy && !t.step.Restore {
 		b.asked = true
 		b.want++
 		raw = append(bytes.Clone(rawClientID), raw...)

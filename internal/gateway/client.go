@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -286,7 +287,11 @@ func (c *client) nextLocked(req request.Request) session.Step {
 		}
 	}
 	if c.user != nil && c.session.Authenticated() {
-		if text := c.user.objection(req.Args); text != "" {
+		info, class, known := c.g.classify(req.Args)
+		if known == command.NotAsked && !c.user.unbound() {
+			return c.session.Learn(req.Raw)
+		}
+		if text := c.user.objection(req.Args, info, class); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
 	}

@@ -217,6 +217,8 @@ func levelOf(step *session.Step) pauseMode {
 	switch {
 	case step.Kind == session.Console, step.Kind == session.Registry && step.Query.Op == session.QueryUnpause:
 		return pauseNever
+	case step.Kind == session.Learn:
+		return pauseServer
 	case !step.Kind.Upstream():
 		return pauseAll
 	case step.Writes():

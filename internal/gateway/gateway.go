@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -149,21 +148,6 @@ func (g *Gateway) ask() (is *session.Greeting, databases int, ok bool) {
 		databases, _ = strconv.Atoi(text)
 	}
 	return greetingOf(info), databases, true
-}
-
-// longestName is that of the longest command, or subcommand, that the server is asked about.
-const longestName = 64
-
-// lookup tells the session what a command is, or a subcommand, that the table lacks.
-func (g *Gateway) lookup(args [][]byte) *command.Info {
-	name := args[0]
-	if info := command.Lookup(strings.ToUpper(string(name))); info != nil && info.Container() && len(args) > 1 {
-		name = bytes.Join(args[:2], []byte("|"))
-	}
-	if len(name) > longestName {
-		return nil
-	}
-	return g.up.Lookup(string(name))
 }
 
 // Reload makes another configuration hold. Clients stay, also those beyond a lower

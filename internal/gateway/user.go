@@ -91,14 +91,16 @@ func (u *user) opens(password string) bool {
 var free = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
 	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING"}
 
-// objection says why the user may not run a command; empty if he may.
-func (u *user) objection(args [][]byte) string {
-	info, class := command.ClassifyBytes(args)
+// unbound reports whether the user may run everything, so that nobody needs to know what it is.
+func (u *user) unbound() bool { return u.may == classNames["all"] }
+
+// objection says why the user may not run a command; empty if he may. info is nil where nothing tells what it is.
+func (u *user) objection(args [][]byte, info *command.Info, class command.Class) string {
 	if info == nil {
 		if bytes.EqualFold(args[0], []byte("respool")) && u.may&admins == 0 {
 			return fmt.Sprintf("-NOPERM User %s has no permissions to run the 'respool' command", u.name)
 		}
-		if u.may == classNames["all"] || u.may == classNames["all"]&^admins {
+		if u.unbound() || u.may == classNames["all"]&^admins {
 			return ""
 		}
 		return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, printable(args[0]))

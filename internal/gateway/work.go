@@ -71,12 +71,22 @@ func (c *client) workLocked(s *slot) {
 	c.g.count.queue.add(queuedAt)
 	frames, err := t.run(ctx, pin)
 	var failed *failure
-	if err != nil {
+	switch {
+	case err == nil:
+	case t.step != nil && t.step.Kind == session.Learn:
+		failed = c.g.learnFailure(err)
+	default:
 		failed = c.g.failureOf(err, t.reads || t.step != nil && t.step.Kind == session.Subscribe)
 	}
 	c.mu.Lock()
 	t.abandoned = err != nil && ctx.Err() != nil
-	c.finishLocked(t, tag, frames, failed)
+	if t.step != nil && t.step.Kind == session.Learn {
+		if c.slots.at(tag) != nil {
+			c.learntLocked(t, failed)
+		}
+	} else {
+		c.finishLocked(t, tag, frames, failed)
+	}
 	c.repostLocked()
 	c.advanceLocked(nil)
 }
@@ -180,6 +190,9 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 	}
 	switch t.step.Kind {
 	case session.Transaction:
+		if t.step.Restore {
+			return t.hold(ctx)
+		}
 		if !t.step.OnPin {
 			return up.Exchange(ctx, t.key, t.raw, t.n, false, t.before)
 		}
@@ -198,6 +211,8 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 		return t.answer(ctx)
 	case session.Identify:
 		return t.identify(ctx, pin)
+	case session.Learn:
+		return nil, t.learn(ctx, pin)
 	case session.Registry:
 		return t.registry(ctx)
 	case session.Console:
@@ -294,19 +309,21 @@ func (c *client) push(frame []byte) {
 func (t *task) hold(ctx context.Context) ([][]byte, error) {
 	t.c.setWaits("waiting")
 	defer t.c.setWaits("")
-	return t.c.g.up.OnLent(ctx, t.key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, spoilt string, err error) {
+	return t.c.g.up.OnLent(ctx, t.key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after upstream.After, err error) {
 		t.c.setWaits("")
 		b := &blocked{t: t, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
 		switch {
 		case err != nil:
-			spoilt = "its client's command was not answered"
+			after.Spoilt = "its client's command was not answered"
 		case t.step.Destroy && !unknownCommand(frames[0]):
-			spoilt = "it ran a command of which nothing is known"
+			after.Spoilt = "it ran a command that may have changed it"
+		case t.step.Restore && !unknownCommand(frames[0]):
+			after.Unsure = "it ran a command of which nothing is known"
 		case b.unsettled(frames[len(frames)-1]):
-			spoilt = "its command was unblocked, or may be yet"
+			after.Spoilt = "its command was unblocked, or may be yet"
 		}
-		return frames, spoilt, err
+		return frames, after, err
 	})
 }
 

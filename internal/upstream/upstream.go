@@ -53,9 +53,11 @@ type Upstream interface {
 	User() string
 	// Hub carries the subscriptions of a user.
 	Hub(token string) *pubsub.Hub
-	// Lookup tells what a command is that the table lacks, and nil while that is not known: the
-	// server is being asked then.
-	Lookup(name string) *command.Info
+	// Lookup tells what is known of a command that the table lacks, without waiting.
+	Lookup(args [][]byte) (*command.Info, command.Known)
+	// Learn asks the server about a command if Lookup says that this is to be done, on a connection that is held if
+	// there is one. A server that does not tell is no error.
+	Learn(ctx context.Context, args [][]byte, on Held) error
 	// Reconnect replaces all connections, each once nothing is due on it.
 	Reconnect()
 	// Greeting is what the server that commands go to last answered to HELLO, in a handshake: nil while there was none. It
@@ -86,6 +88,11 @@ type Refusal struct {
 	Frames [][]byte
 }
 
-// Attempt sends commands on a lent connection and waits for their replies. If it says why, the connection is closed
-// afterwards rather than lent again.
-type Attempt func(l *lane.Lane) (frames [][]byte, spoilt string, err error)
+// Attempt sends commands on a lent connection and waits for their replies.
+type Attempt func(l *lane.Lane) (frames [][]byte, after After, err error)
+
+// After says what becomes of a connection that was lent. The zero After lends it again as it is.
+type After struct {
+	Spoilt string // why it is closed, if it is
+	Unsure string // why nobody knows its state, if nobody does: it is restored
+}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	scan "github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -26,6 +27,12 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in, fates []byte) {
 		cfg := session.Config{Admin: len(fates)%2 == 0, NeedAuth: len(fates)%3 == 0, Databases: 16 * (len(fates) % 2), QueueLimit: 1000, MaxTopics: 10}
+		cfg.Lookup = func(args [][]byte) (*command.Info, command.Known) {
+			if known := command.Known(len(args[0]) % 4); known != command.Learned {
+				return nil, known
+			}
+			return command.FromFlags("LEARNED", [][]string{{"write"}, {"readonly", "blocking"}, {"admin"}}[len(args)%3], nil), command.Learned
+		}
 		s := session.New(&cfg, 1, "127.0.0.1:1")
 		var scanner scan.Scanner
 		fate := func() byte {
@@ -43,6 +50,9 @@ func FuzzSession(f *testing.F) {
 				break
 			}
 			step := s.Next(req.Raw, req.Args)
+			if step.Kind == session.Learn {
+				step = s.Learnt(req.Raw, req.Args)
+			}
 			whole(t, step.Reply)
 			if step.Kind.Upstream() && (len(step.Raw) == 0 || step.Replies < 1) {
 				t.Fatalf("%v sends nothing", &step)

@@ -26,6 +26,7 @@ type transaction struct {
 	route    []byte
 
 	writes, publishes bool // one of the commands does, or may
+	unsure            bool // nothing is known of one of them
 }
 
 // ownCommand is one that the session looks at again when EXEC has run: a SELECT, or one that
@@ -92,6 +93,7 @@ func (s *Session) enqueue(r request) Step {
 	t.n++
 	t.writes = t.writes || !own && writes(r.info)
 	t.publishes = t.publishes || publishers[r.info]
+	t.unsure = t.unsure || r.unknown
 	if i, ok := command.FirstKeyBytes(r.info, r.args); ok && t.route == nil && i < len(r.args) {
 		t.route = bytes.Clone(r.args[i])
 	}
@@ -161,10 +163,10 @@ func (s *Session) exec(r request) Step {
 		t.n++
 	}
 	t.raw = append(t.raw, r.raw...)
-	s.tainted = s.tainted || t.selects > 0 && s.pins != 0
+	s.tainted = s.tainted || (t.selects > 0 || t.unsure) && s.pins != 0
 	return Step{
 		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, Route: t.route, queued: t,
-		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.own) > 0,
+		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.own) > 0 || t.unsure, Restore: t.unsure && s.pins == 0,
 		after: (*Session).executed,
 	}
 }

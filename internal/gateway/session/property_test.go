@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/resp"
 	"pgregory.net/rapid"
@@ -113,6 +114,7 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 		cfg := &session.Config{
 			NeedAuth: rapid.Bool().Draw(t, "auth"), Databases: rapid.SampledFrom([]int{0, 16}).Draw(t, "databases"),
 			Cluster: rapid.Bool().Draw(t, "cluster"), QueueLimit: rapid.SampledFrom([]int{0, 60}).Draw(t, "queue"), MaxTopics: 3,
+			Lookup: drawLookup(t),
 		}
 		s := session.New(cfg, 1, "10.0.0.1:5000")
 		turn := drawTurn(t)
@@ -121,6 +123,12 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 			raw, args := request(drawAny(t, turn)...)
 			kept := bytes.Clone(raw)
 			step := s.Next(raw, args)
+			if step.Kind == session.Learn {
+				h.check(t, s, &step)
+				if step = s.Learnt(raw, args); step.Kind == session.Learn {
+					t.Fatalf("%q is to be learned twice", args)
+				}
+			}
 			h.check(t, s, &step)
 			if step.Kind == session.Unsubscribe {
 				h.release(t, session.Release{Topics: step.Topics})
@@ -163,6 +171,21 @@ func (h *holder) check(t *rapid.T, s *session.Session, step *session.Step) {
 	}
 }
 
+// drawLookup knows nothing, or one and the same of all commands that the table lacks.
+func drawLookup(t *rapid.T) func([][]byte) (*command.Info, command.Known) {
+	known := command.Known(rapid.IntRange(-1, int(command.Learned)).Draw(t, "known") & 7)
+	flags := rapid.SampledFrom([]string{"write", "readonly", "admin", "blocking"}).Draw(t, "flags")
+	if known > command.Learned {
+		return nil
+	}
+	return func(args [][]byte) (*command.Info, command.Known) {
+		if known != command.Learned {
+			return nil, known
+		}
+		return command.FromFlags(strings.ToUpper(string(args[0])), []string{flags, "write"}, nil), known
+	}
+}
+
 // end resets the session or ends it, possibly with a step under way.
 func (h *holder) end(t *rapid.T, s *session.Session) {
 	switch rapid.IntRange(0, 2).Draw(t, "end") {
@@ -174,6 +197,9 @@ func (h *holder) end(t *rapid.T, s *session.Session) {
 	case 2:
 		raw, args := request(drawAny(t, 0)...)
 		step := s.Next(raw, args)
+		if step.Kind == session.Learn {
+			step = s.Learnt(raw, args)
+		}
 		if step.Kind == session.Unsubscribe {
 			h.release(t, session.Release{Topics: step.Topics})
 		}

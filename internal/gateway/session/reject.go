@@ -15,13 +15,13 @@ const noAuth = "-NOAUTH Authentication required."
 func (s *Session) objection(r request) string {
 	local := !s.authed || s.multi.open || s.restricted()
 	switch {
-	case r.unknown && (local || isClient(r.info) || r.misnamed()):
+	case r.absent && (local || isClient(r.info) || r.misnamed()):
 		return unknownText(r)
 	case (local || r.rule != nil) && !r.unknown && !arityFits(r.info, len(r.args)):
 		return fmt.Sprintf("wrong number of arguments for '%s' command", fullName(r.info))
 	case !s.authed && !open[r.info]:
 		return noAuth
-	case s.multi.open && (r.info.NoMulti || s.notNested(r.info)):
+	case s.multi.open && r.info != nil && (r.info.NoMulti || s.notNested(r.info)):
 		return "Command not allowed inside a transaction"
 	}
 	if text := s.forbidden(r); text != "" {
@@ -30,7 +30,7 @@ func (s *Session) objection(r request) string {
 	switch {
 	case s.restricted() && !forSubscribers[r.info]:
 		return fmt.Sprintf("Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"+
-			" are allowed in this context", fullName(r.info))
+			" are allowed in this context", strings.ToLower(strings.ReplaceAll(asGiven(r), " ", "|")))
 	case s.monitor && touchesKeyspace(r.info):
 		return "Replica can't interact with the keyspace"
 	}
@@ -123,6 +123,9 @@ func asksForSecrets(patterns [][]byte) bool {
 
 // asGiven is the name of a command, with a subcommand that nobody knows.
 func asGiven(r request) string {
+	if r.info == nil {
+		return strings.ToUpper(cText(r.args[0], 128))
+	}
 	if r.unknown && r.info.Container() && len(r.args) > 1 {
 		return r.info.Name + " " + strings.ToUpper(cText(r.args[1], 128))
 	}
@@ -140,7 +143,7 @@ func (s *Session) reject(r request, text string) Step {
 }
 
 func arityFits(info *command.Info, n int) bool {
-	if info.Arity < 0 {
+	if info.Arity <= 0 { // 0: nobody told
 		return n >= -info.Arity
 	}
 	return n == info.Arity

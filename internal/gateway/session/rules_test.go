@@ -24,8 +24,8 @@ func TestEveryCommandOfTheConnectionHasARule(t *testing.T) {
 
 // A command that the server alone knows may be one of the table's under another name.
 func TestWhatTheServerCallsAdminIsTheOperators(t *testing.T) {
-	cfg := &session.Config{Lookup: func(args [][]byte) *command.Info {
-		return command.FromFlags(string(args[0]), []string{"write", "admin"}, nil)
+	cfg := &session.Config{Lookup: func(args [][]byte) (*command.Info, command.Known) {
+		return command.FromFlags(string(args[0]), []string{"write", "admin"}, nil), command.Learned
 	}}
 	raw, args := request("RENAMED", "a")
 	if step := session.New(cfg, 1, "").Next(raw, args); step.Kind != session.Answer || !strings.HasPrefix(string(step.Reply), "-NOPERM respool: RENAMED needs admin: true") {
@@ -129,7 +129,8 @@ func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
 			requests = append(requests, words)
 		}
 	}
-	for _, cfg := range []*session.Config{{}, {Admin: true}, {Password: true, Admin: true}} {
+	hides := func([][]byte) (*command.Info, command.Known) { return nil, command.Hidden }
+	for _, cfg := range []*session.Config{{}, {Admin: true}, {Password: true, Admin: true}, {Lookup: hides}, {Lookup: hides, Admin: true}} {
 		for _, multi := range []bool{false, true} {
 			for _, words := range requests {
 				wantOnce(t, session.New(cfg, 1, ""), words, multi)
@@ -148,7 +149,7 @@ func wantOnce(t *testing.T, s *session.Session, words []string, multi bool) {
 	for _, line := range lines {
 		raw, args := request(line...)
 		step := s.Next(raw, args)
-		if step.Kind != session.Share && step.Kind != session.Transaction {
+		if step.Kind != session.Share && (step.Kind != session.Transaction || step.Restore) {
 			continue
 		}
 		for sent := step.Raw; len(sent) > 0; {

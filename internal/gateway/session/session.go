@@ -51,9 +51,9 @@ type Config struct {
 	MaxTopics int
 	// WaitChannel is the channel of the PUBLISH that goes ahead of WAIT, respool:wait if empty.
 	WaitChannel string
-	// Lookup, if set, is asked for commands and subcommands that the command table lacks. It
-	// gives nil for what the server does not know either, and must not keep args.
-	Lookup func(args [][]byte) *command.Info
+	// Lookup, if set, tells what is known of commands and subcommands that the command table lacks. The Info is
+	// nil unless it is Learned. It must not keep args. Without it the server lacks them all.
+	Lookup func(args [][]byte) (*command.Info, command.Known)
 }
 
 // Session is the state of one client connection. Its methods are not safe for
@@ -168,8 +168,12 @@ type request struct {
 	rule *rule         // nil for ordinary commands
 	// class is the command's, given its arguments.
 	class command.Class
-	// unknown is whether the command, or the subcommand of info, is in no table.
+	// unknown is whether nothing tells what the command, or the subcommand of info, does to its connection.
 	unknown bool
+	// absent is whether the server lacks it.
+	absent bool
+	// learnt is whether the server was asked about it.
+	learnt bool
 }
 
 // Next takes one whole request and says what to do. args are its arguments and raw its
@@ -190,9 +194,25 @@ func (s *Session) Next(raw []byte, args [][]byte) Step {
 	return s.slow(request{raw: raw, args: args, info: info, class: class})
 }
 
+// Learnt is Next for a request whose step was to Learn, once that is done.
+func (s *Session) Learnt(raw []byte, args [][]byte) Step {
+	if len(args) == 0 {
+		return Step{}
+	}
+	info, class := command.ClassifyBytes(args)
+	return s.slow(request{raw: raw, args: args, info: info, class: class, learnt: true})
+}
+
+// Learn is the step that asks the server what a request is.
+func (s *Session) Learn(raw []byte) Step {
+	return Step{Kind: Learn, Barrier: true, OnPin: s.pins != 0, Raw: raw, Key: s.key}
+}
+
 func (s *Session) slow(r request) Step {
+	if known := s.complete(&r); known == command.NotAsked && !r.learnt && s.authed {
+		return s.Learn(r.raw)
+	}
 	s.skipping, s.skipNext = s.skipNext, false
-	s.complete(&r)
 	if r.info != nil && !r.unknown {
 		s.last = r.info
 	}
@@ -206,22 +226,37 @@ func (s *Session) slow(r request) Step {
 	return step
 }
 
-// complete finds out what else is known about the command.
-func (s *Session) complete(r *request) {
+// complete finds out what else is known about the command, and how much that is.
+func (s *Session) complete(r *request) (known command.Known) {
 	r.unknown = r.info == nil || r.info.Container() && len(r.args) > 1
-	if r.unknown && r.misnamed() {
-		return
+	if !r.unknown {
+		r.rule = rules[r.info]
+		return command.Learned
 	}
-	if r.unknown && equalFold(r.args[0], "respool") {
+	switch {
+	case r.misnamed():
+		r.absent = true
+		return command.Absent
+	case equalFold(r.args[0], "respool"):
 		r.unknown, r.info, r.rule = false, consoleInfo, consoleRule
-		return
+		return command.Learned
 	}
-	if r.unknown && s.cfg.Lookup != nil && rules[r.info] == nil {
-		if info := s.cfg.Lookup(r.args); info != nil {
-			r.unknown, r.info, r.class = info.Class == command.Unknown, info, info.Class
-		}
+	r.rule = rules[r.info] // the container's stands for subcommands that the table lacks
+	if s.cfg.Lookup == nil || r.rule != nil && !s.asksOf(r) {
+		r.absent = true
+		return command.Absent
 	}
-	r.rule = rules[r.info]
+	info, known := s.cfg.Lookup(r.args)
+	if known == command.Learned {
+		r.unknown, r.info, r.class = info.Class == command.Unknown, info, info.Class
+	}
+	r.absent = known == command.Absent || known == command.NotAsked && !s.authed
+	return known
+}
+
+// asksOf is whether the server is asked about subcommands of a container that has a rule: if they may be sent.
+func (s *Session) asksOf(r *request) bool {
+	return !isClient(r.info) && r.rule.policy != nobody && (s.cfg.Admin || r.rule.policy == free)
 }
 
 // misnamed is whether the name, or that of the subcommand, holds a zero byte. A server compares names up to there if
@@ -245,7 +280,9 @@ func (s *Session) decide(r request) Step {
 		return s.enqueue(r)
 	case r.rule != nil && r.rule.run != nil:
 		return r.rule.run(s, r)
-	case r.unknown, r.info.Answers() != command.Once:
+	case r.unknown:
+		return s.unsure(r)
+	case r.info.Answers() != command.Once:
 		return s.onceDestroyed(r)
 	case r.class == command.Blocking:
 		return s.block(r)
@@ -287,6 +324,13 @@ func (s *Session) onceDestroyed(r request) Step {
 	step.Barrier, step.Destroy = true, !step.OnPin
 	step.Forever = true
 	s.tainted = s.tainted || step.OnPin
+	return step
+}
+
+// unsure gives a command a conn that is restored before anybody uses it, since nothing is known of what it does there.
+func (s *Session) unsure(r request) Step {
+	step := s.onceDestroyed(r)
+	step.Restore, step.Destroy = step.Destroy, false
 	return step
 }
 

@@ -19,7 +19,7 @@ const (
 	// alone Done need not be told.
 	Share
 	// Transaction sends Raw, a whole MULTI with its commands and EXEC, as one contiguous
-	// block on a lane of Key, or on the session's conn if OnPin is set.
+	// block on a lane of Key, or on the session's conn if OnPin is set, or on a dedicated one for Restore.
 	Transaction
 	// Hold sends Raw on a dedicated conn of Key for this command alone. The conn is
 	// destroyed afterwards if Destroy is set, and whenever the client leaves before the reply.
@@ -44,6 +44,9 @@ const (
 	// Registry needs the other sessions: see Query. The reply is made by the gateway and given
 	// to Done as the frame.
 	Registry
+	// Learn asks the server about the command that Raw, the client's request, names. Then [Session.Learnt] says what to do for it;
+	// Done is not told.
+	Learn
 	// Console is a command of the gateway's own, RESPOOL: Raw holds it. The reply is given
 	// to Done as the frame.
 	Console
@@ -52,7 +55,7 @@ const (
 )
 
 var kindNames = [...]string{"Answer", "Share", "Transaction", "Hold", "Wait", "Pin", "Pinned", "Monitor",
-	"Subscribe", "Unsubscribe", "Identify", "Registry", "Console", "Close"}
+	"Subscribe", "Unsubscribe", "Identify", "Registry", "Learn", "Console", "Close"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -81,6 +84,9 @@ type Step struct {
 	Silent bool
 	// Destroy, of Hold, is whether nobody may use the conn afterwards.
 	Destroy bool
+	// Restore, of Hold and Transaction, is whether nobody may use the conn afterwards before it is restored: nothing is known
+	// of what the command does to it. Such a Transaction needs a conn of its own.
+	Restore bool
 	// Forever is whether no time bounds how long the server may hold the reply back.
 	Forever bool
 	// Block is how long the server may hold the reply back by the command's own timeout.
@@ -125,7 +131,7 @@ type Step struct {
 // NeedsDone is whether the gateway has to call Done with what came of the step.
 func (st *Step) NeedsDone() bool {
 	switch st.Kind {
-	case Answer, Share, Unsubscribe, Close:
+	case Answer, Share, Unsubscribe, Learn, Close:
 		return false
 	}
 	return true
@@ -164,7 +170,7 @@ func (st *Step) String() string {
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Forever, "forever"}, {st.Reset, "reset"}} {
+	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Restore, "restore"}, {st.Forever, "forever"}, {st.Reset, "reset"}} {
 		if f.set {
 			b.WriteString(" " + f.name)
 		}

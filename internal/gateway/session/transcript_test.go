@@ -34,6 +34,10 @@ type transcript struct {
 	s     *session.Session
 	steps []session.Step
 	out   strings.Builder
+
+	known map[string]string // what is known of commands that the table lacks
+	asked [][]byte          // a request whose command is to be learned
+	raw   []byte            // and its bytes
 }
 
 func TestTranscripts(t *testing.T) {
@@ -109,6 +113,8 @@ func (tr *transcript) run(line string) error {
 		return tr.request(rest)
 	case "<", "ok", "!":
 		return tr.done(word, rest)
+	case "learnt":
+		return tr.learnt(rest)
 	case "lost":
 		tr.outcome(tr.s.Lost())
 	case "monitor":
@@ -124,6 +130,7 @@ func (tr *transcript) run(line string) error {
 }
 
 func (tr *transcript) config(options []string) error {
+	tr.known = map[string]string{}
 	tr.cfg = session.Config{ServerVersion: "7.0.15", Databases: 16}
 	for _, option := range options {
 		name, value, _ := strings.Cut(option, "=")
@@ -143,13 +150,9 @@ func (tr *transcript) config(options []string) error {
 			tr.cfg.QueueLimit = n
 		case "topics":
 			tr.cfg.MaxTopics = n
-		case "lookup":
-			tr.cfg.Lookup = func(args [][]byte) *command.Info {
-				if !strings.EqualFold(string(args[0]), value) {
-					return nil
-				}
-				return command.FromFlags(strings.ToUpper(value), []string{"write"}, nil)
-			}
+		case "learned", "learned-admin", "learned-vague", "hidden", "asks":
+			tr.known[strings.ToUpper(value)] = name
+			tr.cfg.Lookup = tr.lookup
 		default:
 			return errors.New("unknown option " + name)
 		}
@@ -170,6 +173,28 @@ var valkey = func() *resp.Value {
 		text("availability_zone"), text("west-1"), text("load"), {Kind: resp.Double, Float: 0.5}}}
 }()
 
+// lookup tells of commands what the configuration says.
+func (tr *transcript) lookup(args [][]byte) (*command.Info, command.Known) {
+	name := strings.ToUpper(string(args[0]))
+	var flags []string
+	switch tr.known[name] {
+	case "learned":
+		flags = []string{"write"}
+	case "learned-admin":
+		flags = []string{"write", "admin"}
+	case "learned-vague":
+	case "hidden":
+		return nil, command.Hidden
+	case "asks":
+		return nil, command.NotAsked
+	default:
+		return nil, command.Absent
+	}
+	info := command.FromFlags(name, flags, nil)
+	info.Arity = -2
+	return info, command.Learned
+}
+
 func (tr *transcript) request(line string) error {
 	words, err := words(line)
 	if err != nil {
@@ -179,7 +204,30 @@ func (tr *transcript) request(line string) error {
 		return fmt.Errorf("%v is not done", &tr.steps[n-1])
 	}
 	raw, args := request(words...)
+	if tr.asked != nil {
+		return errors.New("a command is still to be learned")
+	}
 	step := tr.s.Next(raw, args)
+	if step.Kind == session.Learn {
+		tr.raw, tr.asked = raw, args
+	}
+	return tr.take(step)
+}
+
+// learnt says what the server told of the command that was to be learned.
+func (tr *transcript) learnt(what string) error {
+	args := tr.asked
+	if args == nil {
+		return errors.New("nothing is asked")
+	}
+	tr.asked = nil
+	if tr.known[strings.ToUpper(string(args[0]))] = what; what == "nothing" {
+		tr.known[strings.ToUpper(string(args[0]))] = "asks"
+	}
+	return tr.take(tr.s.Learnt(tr.raw, args))
+}
+
+func (tr *transcript) take(step session.Step) error {
 	fmt.Fprintf(&tr.out, "%s\n", &step)
 	if step.Kind.Upstream() {
 		fmt.Fprintf(&tr.out, "  send %s to %s/%d/RESP%d, %d due\n", show(step.Raw), step.Key.User, step.Key.DB, step.Key.Proto, step.Replies)

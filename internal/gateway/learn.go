@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// classify finds a command in the table, or else in what the server has told. info is nil where neither knows it.
+func (g *Gateway) classify(args [][]byte) (info *command.Info, class command.Class, known command.Known) {
+	info, class = command.ClassifyBytes(args)
+	if info != nil || bytes.EqualFold(args[0], []byte("respool")) {
+		return info, class, command.Learned
+	}
+	if info, known = g.up.Lookup(args); known == command.Learned {
+		return info, info.Class, known
+	}
+	return nil, command.Unknown, known
+}
+
+// learn asks the server about the command of a request.
+func (t *task) learn(ctx context.Context, pin upstream.Held) error {
+	if !t.step.OnPin || t.token != "" { // the gateway's own user asks
+		pin = nil
+	}
+	args, err := arguments(t.raw)
+	if err != nil {
+		return err
+	}
+	return t.c.g.up.Learn(ctx, args, pin)
+}
+
+// arguments takes a request in canonical form apart.
+func arguments(raw []byte) ([][]byte, error) {
+	args, err := resp.Elements(raw)
+	if err != nil {
+		return nil, err
+	}
+	for i := range args {
+		args[i], _ = resp.StringOf(args[i])
+	}
+	return args, nil
+}
+
+// learntLocked carries a request out whose command was to be learned. It was a barrier, so nothing is under way. With an error
+// that is its reply: nobody knows what the request would do.
+func (c *client) learntLocked(t *task, failed *failure) {
+	raw := bytes.Clone(t.raw)
+	args, broken := arguments(raw)
+	c.slots.undo()
+	c.queued--
+	c.endBarrierLocked(t.step)
+	if t.abandoned {
+		c.abandonLocked()
+		return
+	}
+	var r round
+	step := session.Step{Kind: session.Close}
+	if broken == nil && (failed == nil || !failed.ends) {
+		step = c.decideLearntLocked(raw, args, failed)
+	}
+	c.carryLocked(&step, &r)
+	r.flush()
+}
+
+// decideLearntLocked is nextLocked for a request that the server was asked about.
+func (c *client) decideLearntLocked(raw []byte, args [][]byte, failed *failure) session.Step {
+	if failed != nil {
+		return c.session.Refuse(raw, args, failed.text)
+	}
+	if c.user != nil {
+		info, class, _ := c.g.classify(args)
+		if text := c.user.objection(args, info, class); text != "" {
+			return c.session.Refuse(raw, args, text)
+		}
+	}
+	return c.session.Learnt(raw, args)
+}
+
+// learnFailure is what a client hears if the server could not be asked about its command, which was not sent.
+func (g *Gateway) learnFailure(err error) *failure {
+	if ce, ok := errors.AsType[*respool.ConnError](err); ok {
+		err = &respool.ConnError{Op: ce.Op, Addr: ce.Addr, Err: ce.Err}
+	}
+	f := g.failureOf(err, true)
+	if frame, ok := serverErrorFrame(err); ok {
+		f.text = strings.TrimRight(string(frame), "\r\n")
+	}
+	return f
+}
