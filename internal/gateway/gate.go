@@ -11,8 +11,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// gate holds commands back: during a pause, and those that may publish behind the subscriptions that came
-// before them. While it holds nothing back it costs one look at shut.
+// gate holds commands back: during a pause, and those that publish or tell who is subscribed behind the subscriptions
+// that came before them. While it holds nothing back it costs one look at shut.
 type gate struct {
 	shut atomic.Bool // some commands are held back
 
@@ -185,11 +185,11 @@ func (g *gate) behind(step *session.Step) *ticket {
 	if !g.shut.Load() {
 		return nil
 	}
-	publishes, writes := step.Publishes(), step.Writes()
+	sees, writes := step.SeesSubscribers(), step.Writes()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, t := range slices.Backward(g.pending) {
-		if publishes || writes && t.keyspace {
+		if sees || writes && t.keyspace {
 			return t
 		}
 	}
@@ -235,15 +235,15 @@ func sharedLevel(reads bool) pauseMode {
 	return pauseWrites
 }
 
-// publishLimit bounds how long a command waits for subscriptions that came before it: a subscription that the server does not
+// subscribeLimit bounds how long a command waits for subscriptions that came before it: a subscription that the server does not
 // confirm holds nobody up for longer.
-const publishLimit = time.Second
+const subscribeLimit = time.Second
 
 // awaitGate waits until nothing holds the task back.
 func (t *task) awaitGate(ctx context.Context) error {
 	g := &t.c.g.gate
 	if t.behind != nil {
-		timer := time.NewTimer(time.Until(t.at.Add(publishLimit)))
+		timer := time.NewTimer(time.Until(t.at.Add(subscribeLimit)))
 		defer timer.Stop()
 		select {
 		case <-t.behind.passed:

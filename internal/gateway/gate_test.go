@@ -155,8 +155,8 @@ func TestASubscriptionThatIsNotConfirmedHoldsNobodyUpForLong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := time.Since(start); got != publishLimit {
-			t.Errorf("it took %v: want %v", got, publishLimit)
+		if got := time.Since(start); got != subscribeLimit {
+			t.Errorf("it took %v: want %v", got, subscribeLimit)
 		}
 	})
 }

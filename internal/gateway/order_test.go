@@ -109,6 +109,43 @@ func TestNoPublishOvertakesASubscription(t *testing.T) {
 	})
 }
 
+// A server tells who is subscribed on every connection at once.
+func TestNoQuestionAboutSubscribersOvertakesASubscription(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+		for _, c := range []struct{ before, subscribe, query, want string }{
+			{"", "SUBSCRIBE a b", "PUBSUB NUMSUB a b none", "*6|$1|a|:1|$1|b|:1|$4|none|:0|"},
+			{"", "SUBSCRIBE a", "PUBSUB CHANNELS", "*1|$1|a|"},
+			{"", "PSUBSCRIBE a*", "PUBSUB NUMPAT", ":1|"},
+			{"", "SSUBSCRIBE a", "PUBSUB SHARDNUMSUB a", "*2|$1|a|:1|"},
+			{"", "SSUBSCRIBE a", "PUBSUB SHARDCHANNELS", "*1|$1|a|"},
+			{"", "PSUBSCRIBE a*", "MULTI;PUBSUB NUMPAT;EXEC", "*1|:1|"},
+			{"WATCH k", "PSUBSCRIBE a*", "PUBSUB NUMPAT", ":1|"},
+			{"WATCH k", "PSUBSCRIBE a*", "MULTI;PUBSUB NUMPAT;EXEC", "*1|:1|"},
+		} {
+			shards := s.Version().Since(7, 0)
+			if !shards && strings.HasPrefix(c.subscribe, "SS") {
+				continue
+			}
+			p, q, other := dial(), dial(), dial()
+			q.ask(cmp.Or(c.before, "GET none"))
+			p.send(c.subscribe)
+			waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
+			commands := strings.Split(c.query, ";")
+			q.send(commands...)
+			for range commands[1:] {
+				q.frame()
+			}
+			if got := strings.ReplaceAll(q.frame(), "\r\n", "|"); got != c.want {
+				t.Errorf("%q, %s behind %s: %s: want %s", c.before, c.query, c.subscribe, got, c.want)
+			}
+			p.Close()
+			waitFor(t, "nobody is subscribed", func() bool {
+				return s.Do("PUBSUB", "NUMPAT") == "0" && s.Do("PUBSUB", "CHANNELS") == "" && (!shards || s.Do("PUBSUB", "SHARDCHANNELS") == "")
+			})
+		}
+	})
+}
+
 func TestNothingThatPublishesOvertakesASubscription(t *testing.T) {
 	const message, notification = "*3|$7|message|$4|news|$5|hello|", "*4|$8|pmessage|$8|*__:news|$19|__keyspace@0__:news|$3|set|"
 	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {

@@ -25,8 +25,8 @@ type transaction struct {
 	restored bool // the last command is a SELECT of the lane's own db
 	route    []byte
 
-	writes, publishes bool // one of the commands does, or may
-	unsure            bool // nothing is known of one of them
+	writes, seesSubscribers bool // one of the commands does, or may
+	unsure                  bool // nothing is known of one of them
 }
 
 // ownCommand is one that the session looks at again when EXEC has run: a SELECT, or one that
@@ -92,8 +92,8 @@ func (s *Session) enqueue(r request) Step {
 	t.raw = append(t.raw, raw...)
 	t.n++
 	t.writes = t.writes || !own && writes(r.info)
-	t.publishes = t.publishes || publishers[r.info]
 	t.unsure = t.unsure || r.unknown
+	t.seesSubscribers = t.seesSubscribers || seesSubscribers(r.info)
 	if i, ok := command.FirstKeyBytes(r.info, r.args); ok && t.route == nil && i < len(r.args) {
 		t.route = bytes.Clone(r.args[i])
 	}

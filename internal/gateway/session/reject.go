@@ -195,12 +195,22 @@ var (
 	notKeyspace = infos("WATCH", "SSUBSCRIBE", "SUNSUBSCRIBE")
 	// publishers may publish to channels. The scripts that only read are not let do that by servers.
 	publishers = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "FCALL")
+	// subscriberQueries tell who is subscribed.
+	subscriberQueries = subInfos("PUBSUB", "CHANNELS", "NUMPAT", "NUMSUB", "SHARDCHANNELS", "SHARDNUMSUB")
 )
 
 func infos(names ...string) map[*command.Info]bool {
 	m := make(map[*command.Info]bool, len(names))
 	for _, name := range names {
 		m[command.Lookup(name)] = true
+	}
+	return m
+}
+
+func subInfos(container string, names ...string) map[*command.Info]bool {
+	m := make(map[*command.Info]bool, len(names))
+	for _, name := range names {
+		m[command.LookupSub(container, name)] = true
 	}
 	return m
 }

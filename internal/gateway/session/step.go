@@ -152,13 +152,16 @@ func writes(info *command.Info) bool {
 	return info == nil || info.Write || publishers[info] || info == infoPFCount
 }
 
-// Publishes is whether what goes to a server may publish to channels.
-func (st *Step) Publishes() bool {
+// SeesSubscribers is whether what goes to a server may publish to channels, or is answered by who is subscribed: it
+// must not overtake a subscription.
+func (st *Step) SeesSubscribers() bool {
 	if st.queued != nil {
-		return st.queued.publishes
+		return st.queued.seesSubscribers
 	}
-	return st.Kind.Upstream() && publishers[st.Info]
+	return st.Kind.Upstream() && seesSubscribers(st.Info)
 }
+
+func seesSubscribers(info *command.Info) bool { return publishers[info] || subscriberQueries[info] }
 
 // String describes the step for logs, without data.
 func (st *Step) String() string {
