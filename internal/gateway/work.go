@@ -3,11 +3,13 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // kickLocked starts the client's worker if the next in turn is for it. The worker is a
@@ -309,7 +311,23 @@ func (c *client) push(frame []byte) {
 func (t *task) hold(ctx context.Context) ([][]byte, error) {
 	t.c.setWaits("waiting")
 	defer t.c.setWaits("")
-	return t.c.g.up.OnLent(ctx, t.key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after upstream.After, err error) {
+	key := t.key
+	frames, err := t.onLent(ctx, key)
+	if t.step.AnyDB && key.DB != 0 && isBusy(err) {
+		key.DB = 0
+		return t.onLent(ctx, key)
+	}
+	return frames, err
+}
+
+// isBusy reports whether the server refused a connection of its kind since a script runs: it selects no database then.
+func isBusy(err error) bool {
+	refusal, ok := errors.AsType[*resp.ServerError](err)
+	return ok && refusal.Code == "BUSY"
+}
+
+func (t *task) onLent(ctx context.Context, key upstream.Key) ([][]byte, error) {
+	return t.c.g.up.OnLent(ctx, key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after upstream.After, err error) {
 		t.c.setWaits("")
 		b := &blocked{t: t, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)

@@ -60,8 +60,9 @@ var byName = map[string]rule{
 	"WAIT":         {run: (*Session).wait},
 	"WAITAOF":      {run: (*Session).wait},
 	// The server reads nothing more from the conn of a script until it has ended.
-	"SCRIPT KILL":   {run: (*Session).hold},
-	"FUNCTION KILL": {run: (*Session).hold},
+	"SCRIPT KILL":    {run: (*Session).holdInAnyDB},
+	"FUNCTION KILL":  {run: (*Session).holdInAnyDB},
+	"FUNCTION STATS": {run: (*Session).holdInAnyDB},
 
 	"CLIENT":         {},
 	"CLIENT ID":      {run: (*Session).clientID, multi: ownWord},

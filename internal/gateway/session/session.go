@@ -307,6 +307,13 @@ func (s *Session) hold(r request) Step {
 	return step
 }
 
+// holdInAnyDB is hold for what a server answers while a script runs too long, when it selects no database.
+func (s *Session) holdInAnyDB(r request) Step {
+	step := s.hold(r)
+	step.AnyDB = true
+	return step
+}
+
 // block sends a command that the server may hold back.
 func (s *Session) block(r request) Step {
 	d, forever, ok := command.BlockForBytes(r.info, r.args)

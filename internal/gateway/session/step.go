@@ -87,6 +87,8 @@ type Step struct {
 	// Restore, of Hold and Transaction, is whether nobody may use the conn afterwards before it is restored: nothing is known
 	// of what the command does to it. Such a Transaction needs a conn of its own.
 	Restore bool
+	// AnyDB, of Hold, is whether a conn with another database will do.
+	AnyDB bool
 	// Forever is whether no time bounds how long the server may hold the reply back.
 	Forever bool
 	// Block is how long the server may hold the reply back by the command's own timeout.
