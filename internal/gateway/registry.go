@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -23,14 +24,17 @@ func (t *task) registry(ctx context.Context) ([][]byte, error) {
 	var reply []byte
 	switch q.Op {
 	case session.QueryInfo:
-		reply = t.c.text(t.c.appendInfo(nil))
+		reply = t.c.text(t.c.appendInfo(nil, true))
 	case session.QueryList:
 		var lines []byte
 		for _, c := range g.matching(q, nil) {
-			lines = c.appendInfo(lines)
+			lines = c.appendInfo(lines, c == t.c)
 		}
 		reply = t.c.text(lines)
 	case session.QueryKill:
+		if !t.knowsUser(ctx, q.User) {
+			return [][]byte{errorReply(fmt.Sprintf("No such user '%s'", printable([]byte(q.User))))}, nil
+		}
 		reply = t.kill(q)
 	case session.QueryUnblock:
 		return t.unblock(ctx, q)
@@ -103,6 +107,23 @@ func (c *client) matches(q *session.Query) bool {
 	return true
 }
 
+// knowsUser reports whether there is a user of this name: with the gateway's own users among those, else at the server.
+// While that is not known it takes any name for one.
+func (t *task) knowsUser(ctx context.Context, name string) bool {
+	if name == "" || name == defaultUser {
+		return true
+	}
+	if users := t.c.g.settings.Load().users; users != nil {
+		return users[name] != nil
+	}
+	raw, err := resp.AppendCommand(nil, []any{"CLIENT", "KILL", "USER", name, "ID", math.MaxInt64})
+	if err != nil {
+		return true
+	}
+	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, true, nil)
+	return err != nil || !bytes.HasPrefix(frames[0], []byte("-ERR No such user"))
+}
+
 func (t *task) kill(q *session.Query) []byte {
 	var but *client
 	if q.SkipMe {
@@ -144,13 +165,16 @@ func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) 
 	return [][]byte{integer(0)}, nil
 }
 
-// appendInfo appends the client's line of CLIENT LIST.
-func (c *client) appendInfo(dst []byte) []byte {
+// appendInfo appends the client's line of CLIENT LIST. The client that asks neither rests nor waits.
+func (c *client) appendInfo(dst []byte, asks bool) []byte {
 	waiting, _ := c.out.waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	idle := now.Sub(c.lastAt)
+	if asks || c.inputs != c.seen { // something came since the sweeper looked
+		idle = 0
+	}
 	return c.session.AppendInfo(dst, session.Facts{
 		LocalAddr: c.laddr, FD: c.out.link.fd(), Age: now.Sub(c.born), Idle: idle,
 		Output: waiting, Blocked: c.blocked != nil || c.slots.n > 0 && idle > waitsLong, Unix: c.host == unixHost,
