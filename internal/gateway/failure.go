@@ -33,8 +33,9 @@ func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.err }
 
 // failureOf decides what a client hears, and it alone does. harmless says that the command may be carried out
-// again, whether it was or not.
-func (g *Gateway) failureOf(err error, harmless bool) *failure {
+// again, whether it was or not, and waits that the server may hold its reply back: clients that wait so take an error
+// for an end of their work, and the connection's end for what it is.
+func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 	if we, ok := errors.AsType[*wire.Error](err); ok {
 		err = &respool.ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: we.Err}
 	}
@@ -50,7 +51,7 @@ func (g *Gateway) failureOf(err error, harmless bool) *failure {
 		if !sent || harmless {
 			f.text = retryable + strings.TrimPrefix(f.text, "-ERR")
 		}
-		f.ends = g.settings.Load().CloseOnFailure
+		f.ends = sent && waits || g.settings.Load().CloseOnFailure
 	}
 	return f
 }

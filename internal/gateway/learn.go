@@ -89,7 +89,7 @@ func (g *Gateway) learnFailure(err error) *failure {
 	if ce, ok := errors.AsType[*respool.ConnError](err); ok {
 		err = &respool.ConnError{Op: ce.Op, Addr: ce.Addr, Err: ce.Err}
 	}
-	f := g.failureOf(err, true)
+	f := g.failureOf(err, true, false)
 	if frame, ok := serverErrorFrame(err); ok {
 		f.text = strings.TrimRight(string(frame), "\r\n")
 	}

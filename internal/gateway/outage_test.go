@@ -70,6 +70,34 @@ func TestWhatMayHaveBeenExecutedIsNotAnsweredWithThatCode(t *testing.T) {
 	}
 }
 
+// Clients that wait for work take an error reply for the end of that work, and connect again after the end of their
+// connection.
+func TestAClientThatWaitsSeesTheEndOfItsConnection(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	relay := faultnet.Start(t, s.PlainAddr())
+	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		for _, lines := range [][]string{
+			{"BLPOP none 0"}, {"BRPOP none 60"}, {"BLMOVE none other LEFT LEFT 0"}, {"BZPOPMIN none 0"}, {"WAIT 5 0"},
+			{"WATCH k", "BLPOP none 0"}, {"WATCH k", "BZPOPMIN none 60"},
+		} {
+			p := dial()
+			p.send(append(lines, "PING")...)
+			for range lines[1:] {
+				p.want("+OK|")
+			}
+			waitFor(t, "it waits", func() bool { return strings.Contains(s.Do("CLIENT", "LIST"), " flags=b ") })
+			begin(relay)
+			text, err := p.tryFrame()
+			relay.Refuse(false)
+			if text != "" || err == nil || isDeadline(err) {
+				t.Errorf("%q: %q came, and %v: want the end", lines, text, err)
+			}
+			q := dial()
+			waitFor(t, "the outage is over", func() bool { return q.ask("PING") == "+PONG|" && q.ask("GET none") == "$-1|" })
+		}
+	})
+}
+
 // With CloseOnFailure a client sees what it would see of its own connection.
 func TestAFailureThatEndsTheConnection(t *testing.T) {
 	h, relay, s := outage(t, gateway.Config{CloseOnFailure: true}, "&timeout=0.3")

@@ -136,7 +136,7 @@ func (c *client) Fail(tag uint64, err error) {
 		c.requeueLocked(s)
 		return
 	}
-	f := c.g.failureOf(err, s.reads)
+	f := c.g.failureOf(err, s.reads, s.step != nil && s.step.Waits())
 	switch {
 	case s.step != nil:
 		out := c.session.Done(&s.step.Step, nil, f)

@@ -78,7 +78,7 @@ func (c *client) workLocked(s *slot) {
 	case t.step != nil && t.step.Kind == session.Learn:
 		failed = c.g.learnFailure(err)
 	default:
-		failed = c.g.failureOf(err, t.reads || t.step != nil && t.step.Kind == session.Subscribe)
+		failed = c.g.failureOf(err, t.reads || t.step != nil && t.step.Kind == session.Subscribe, t.step != nil && t.step.Waits())
 	}
 	c.mu.Lock()
 	t.abandoned = err != nil && ctx.Err() != nil

@@ -139,6 +139,9 @@ func (st *Step) NeedsDone() bool {
 	return true
 }
 
+// Waits is whether the server may hold the reply back.
+func (st *Step) Waits() bool { return !st.Destroy && !st.Restore && (st.Forever || st.Block > 0) }
+
 // Writes is whether what goes to a server may change data or publish: what CLIENT PAUSE WRITE holds back.
 func (st *Step) Writes() bool {
 	switch {
