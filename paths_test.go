@@ -53,8 +53,8 @@ func (l *condemned) all() []string {
 	return append([]string(nil), l.errs...)
 }
 
-// The path swallows everything and acknowledges it, and new connections work. It takes one stall limit at most until
-// commands succeed again, whatever the number of lanes.
+// The path swallows everything and acknowledges it, and new connections work. TestADeadPathCostsLittleMoreThanAStallLimit
+// tells how long that takes.
 func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 	const stall = 2 * time.Second
 	s := redistest.Start(t, redistest.Config{TLS: true})
@@ -85,13 +85,7 @@ func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 			stop := underLoad(t, c)
 			defer stop()
 			relay.Swallow()
-			began := time.Now()
 			eventually(t, func() bool { return c.Do(bounded(t), "INCR", "n").Err() == nil })
-			took := time.Since(began)
-			t.Logf("the first success came after %v, with a stall limit of %v", took, stall)
-			if took > 2*stall {
-				t.Errorf("the first success came after %v: want little more than the stall limit of %v", took, stall)
-			}
 			if x.max > x.lanes && !strings.Contains(strings.Join(log.all(), "\n"), "answered on another connection") {
 				t.Errorf("no path was found dead by asking on another connection: %q", log.all())
 			}
