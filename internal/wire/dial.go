@@ -25,6 +25,11 @@ type Config struct {
 	// server share it.
 	Peer *Peer
 
+	// Nobody introduces the connection with a bare HELLO alone: as no user, in RESP2, in
+	// database 0. Introduced, when set, is called after the handshake, within its limits, and may Ask.
+	Nobody     bool
+	Introduced func(c *Conn) error
+
 	DB         int
 	Protocol   int // 3, 2, or 0: 3 where the server knows it
 	ClientName string
@@ -116,6 +121,9 @@ func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, 
 		c.nc, c.try = tc, nil
 	}
 	err = c.handshake(ctx, cfg, bare)
+	if err == nil && cfg.Introduced != nil {
+		err = cfg.Introduced(c)
+	}
 	if !stop() && err == nil {
 		// The end of ctx came as the last reply did: the deadline is spoilt.
 		err = context.Cause(ctx)

@@ -35,6 +35,9 @@ func unready(code string) bool {
 // knows HELLO, and in a second one where it does not. A bare one sends what is
 // needed and nothing else.
 func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
+	if cfg.Nobody {
+		return c.greetAsNobody(bare)
+	}
 	user, password := cfg.Username, cfg.Password
 	if cfg.Credentials != nil {
 		var expires time.Time
@@ -79,6 +82,51 @@ func (c *Conn) introduced(p *Peer, v resp.Value) {
 	default:
 		p.greet(nil)
 	}
+}
+
+// greetAsNobody finds out that a server is there and takes connections. It may refuse to serve nobody.
+func (c *Conn) greetAsNobody(bare bool) error {
+	hello := []any{"HELLO"}
+	if bare {
+		hello = []any{"PING"}
+	}
+	values, err := c.exchange([]step{{args: hello, fatal: never}})
+	if err != nil {
+		return err
+	}
+	c.SetProtocol(2)
+	if !isError(values[0].Kind) {
+		c.server, c.id = serverFacts(values[0])
+		return nil
+	}
+	se := serverError(values[0])
+	if se.Code != "NOAUTH" && se.Code != "WRONGPASS" && endsHandshake(se) {
+		return explain(se, false)
+	}
+	return nil
+}
+
+// Ask sends commands in one write and returns what the server refused of each; nil where it did not. It
+// is for Config.Introduced alone.
+func (c *Conn) Ask(commands [][]any) (refusals []error, err error) {
+	steps := make([]step, len(commands))
+	for i, args := range commands {
+		steps[i] = step{args: args, fatal: never}
+	}
+	values, err := c.exchange(steps)
+	if err != nil {
+		return nil, err
+	}
+	refusals = make([]error, len(values))
+	for i, v := range values {
+		switch {
+		case isError(v.Kind):
+			refusals[i] = serverError(v)
+		case commands[i][0] == "HELLO":
+			c.server, c.id = serverFacts(v)
+		}
+	}
+	return refusals, nil
 }
 
 // hello goes over to RESP3. Its error is a *helloError where the server

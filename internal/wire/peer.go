@@ -60,6 +60,9 @@ func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Con
 	}
 	c, err := open(false)
 	if err == nil {
+		if cfg.Nobody || cfg.Introduced != nil {
+			return c, nil // its protocol is not what the server prefers
+		}
 		p.protocol.Store(int32(c.Protocol()))
 		return c, nil
 	}
