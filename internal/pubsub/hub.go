@@ -55,7 +55,8 @@ type Config struct {
 	Buffer        int           // messages that a subscription holds for its receiver, at least 1
 	ReconnectBase time.Duration // pause before the first attempt to connect again; it doubles; 0: 10 ms
 	ReconnectCap  time.Duration // and is no longer than this; 0: one second
-	HealthCheck   time.Duration // PING so often, and expect its answer within that; 0: never
+	HealthCheck   time.Duration // ping so often, and expect its answer within that; 0: never
+	Ping          []any         // what asks for a sign of life: PING, or under RESP3 HELLO; nil: PING
 	ReplyTimeout  time.Duration // bounds the wait for a confirmation beside ctx; 0: ctx alone
 	StallLimit    time.Duration // nothing read for so long while an answer is due: reconnect; 0: never
 }
@@ -87,6 +88,9 @@ type Hub struct {
 // New makes a Hub. It does nothing until the first subscription.
 func New(source Source, cfg Config) *Hub {
 	cfg.Buffer = max(cfg.Buffer, 1)
+	if cfg.Ping == nil {
+		cfg.Ping = []any{"PING"}
+	}
 	if cfg.ReconnectBase <= 0 {
 		cfg.ReconnectBase = 10 * time.Millisecond
 	}

@@ -126,7 +126,7 @@ func (h *Hub) checkLocked(s *session, now time.Time, period time.Duration) ([]by
 	}
 	var out []byte
 	if every := h.cfg.HealthCheck; every > 0 && head == nil && now.Sub(s.pinged) >= every-every/8 {
-		out = s.pingLocked(now)
+		out = h.pingLocked(s, now)
 		head = s.head()
 	}
 	s.oldest, s.heardAt = head, s.heard
@@ -141,7 +141,7 @@ func (h *Hub) doubt(s *session) []byte {
 	if s.head() != nil {
 		return nil // an answer is due already
 	}
-	return s.pingLocked(time.Now())
+	return h.pingLocked(s, time.Now())
 }
 
 // judge condemns a connection on which nothing came since doubt.
@@ -154,10 +154,10 @@ func (h *Hub) judge(s *session, patience time.Duration) {
 	}
 }
 
-func (s *session) pingLocked(now time.Time) []byte {
+func (h *Hub) pingLocked(s *session, now time.Time) []byte {
 	s.pinged = now
 	s.sent = append(s.sent, &request{verb: ping})
-	raw, _ := resp.AppendCommand(nil, []any{"PING"})
+	raw, _ := resp.AppendCommand(nil, h.cfg.Ping)
 	return raw
 }
 
@@ -213,6 +213,8 @@ func (h *Hub) handleLocked(s *session, frame []byte) error {
 			h.reauthenticatedLocked(s, nil)
 			return nil
 		}
+		return s.pong()
+	case resp.Map:
 		return s.pong()
 	case resp.Array, resp.Push:
 	default:
