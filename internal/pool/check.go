@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// ping is what asks for a sign of life. A user may be denied PING, and the server keeps
+// Ping is what asks for a sign of life. A user may be denied PING, and the server keeps
 // account of that; HELLO is open to all.
-func (k Key) ping() []any {
+func (k Key) Ping() []any {
 	if k.User == "" {
 		return []any{"PING"}
 	}
@@ -44,7 +45,7 @@ func (p *Pool) check(ctx context.Context, l *lane.Lane, k Key, opt lane.Options)
 	asking, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	began := time.Now()
-	_, err := l.Do(asking, k.ping(), opt)
+	_, err := l.Do(asking, k.Ping(), opt)
 	switch {
 	case err == nil || errors.Is(err, lane.ErrDraining) || l.HeardAt().After(began):
 		return nil
@@ -52,6 +53,25 @@ func (p *Pool) check(ctx context.Context, l *lane.Lane, k Key, opt lane.Options)
 		return errCut
 	}
 	return &lane.StallError{Silent: p.patience(), Reason: lane.NoPong}
+}
+
+// Confirm has the conns of a user answer a ping before any of them is used again by callers that come later, and waits for
+// the lanes: the user may have been deleted and made again, and the server has ended conns of which that is not seen yet.
+func (p *Pool) Confirm(ctx context.Context, user string) {
+	p.mu.Lock()
+	var asked sync.WaitGroup
+	for _, c := range p.members {
+		switch {
+		case c.group.key.User != user || c.lane.Depth() < 0:
+		case c.class == idle:
+			p.vetLocked(c, preparing)
+		case c.class == shared && !c.draining:
+			g := c.group
+			asked.Go(func() { _ = p.check(ctx, c.lane, g.key, lane.Options{Owner: g}) })
+		}
+	}
+	p.unlock()
+	asked.Wait()
 }
 
 // vetOwnLocked checks a stale conn of g for whoever is next in line.
@@ -172,7 +192,7 @@ func (p *Pool) pingLaneLocked(c *member, mustAnswer bool) {
 		if mustAnswer {
 			condemnSilent(c, p.check(ctx, c.lane, g.key, opt))
 		} else {
-			_, _ = c.lane.Do(ctx, g.key.ping(), opt)
+			_, _ = c.lane.Do(ctx, g.key.Ping(), opt)
 		}
 		p.mu.Lock()
 		p.errands--

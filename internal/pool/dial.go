@@ -188,7 +188,7 @@ func (p *Pool) welcomeLocked(g *Group, conn *wire.Conn, took time.Duration, over
 		return nil
 	}
 	p.backoff.succeeded()
-	p.acceptedLocked(g.key)
+	p.acceptedLocked(g.key, false)
 	return c
 }
 

@@ -40,6 +40,7 @@ type Group struct {
 	count      [classes]int // members of the key by class
 	open       int          // lanes that take newcomers
 	dialing    int          // dials for it
+	arriving   int          // members that are about to become the user's
 	laneWanted int          // lanes to open beyond those that are
 	waitLane   waitQueue
 	waiting    int // for lanes and conns

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -27,6 +28,8 @@ type member struct {
 
 	doubts    doubts
 	suspicion chan struct{} // of a subscribed conn, capacity 1: another conn's silence casts doubt on it
+
+	lost bool // it ended before the pool closed it
 
 	released bool // its last holder is done with it
 	acquired time.Time
@@ -127,8 +130,38 @@ func (c *member) died(l *lane.Lane, cause error) {
 		p.removeLaneLocked(c)
 		c.reason = cause.Error()
 		p.moveLocked(c, closing)
+		c.lost = true
 		p.failFastLocked()
 		p.serveLocked()
+	}
+	p.unlock()
+}
+
+// askAfterLocked asks for a conn of a user who has just lost the last one, if somebody works as that user: the server
+// may have deleted the user, and then they are told.
+func (p *Pool) askAfterLocked(k Key) {
+	if k.User == "" || p.cfg.Wanted == nil || p.hasConnsLocked(k.User) {
+		return
+	}
+	p.later = append(p.later, func() {
+		if !p.cfg.Wanted(k.User) {
+			return
+		}
+		p.mu.Lock()
+		if !p.closed && !p.suspended && !p.hasConnsLocked(k.User) {
+			p.errands++
+			go p.askAfter(p.dials, p.groupLocked(k))
+		}
+		p.unlock()
+	})
+}
+
+func (p *Pool) askAfter(ctx context.Context, g *Group) {
+	c, err := p.obtain(ctx, g, shared)
+	p.mu.Lock()
+	p.errands--
+	if err == nil {
+		p.giveBackLocked(c, shared)
 	}
 	p.unlock()
 }
@@ -143,5 +176,8 @@ func (c *member) closed(l *lane.Lane) {
 	p.statistic.closed++
 	p.emitLocked(Event{Kind: Closed, Class: c.was.String(), Duration: time.Since(l.Born), Reason: c.reason})
 	p.serveLocked()
+	if c.lost {
+		p.askAfterLocked(c.group.key)
+	}
 	p.unlock()
 }

@@ -64,6 +64,10 @@ type Config struct {
 
 	Suspended bool            // the pool takes nobody before Resume
 	OnTrouble func(err error) // told of failed dials and of conns that broke; nil: none. It must not block
+	// OnDisowned is told of users, other than the zero key's, whom the server refuses and who have no conn. Wanted
+	// reports whether to ask the server about a user who has lost the last conn. nil: neither. They must not block.
+	OnDisowned func(user string)
+	Wanted     func(user string) bool
 }
 
 // class says what a slot of the ledger is used for.

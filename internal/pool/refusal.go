@@ -94,11 +94,17 @@ func (p *Pool) refuseLocked(g *Group, err error) bool {
 	p.lastRefused = s
 	r.pause(p.backoff.base, err)
 	p.serveAgainLocked(time.Until(r.retryAt))
+	lives := s.user && p.livesOnLocked(g.key)
 	for _, other := range p.groups {
-		if s.holds(other.key) {
-			other.laneWanted = 0
+		if !s.holds(other.key) {
+			continue
+		}
+		if other.laneWanted = 0; !lives {
 			p.failGroupLocked(other, err)
 		}
+	}
+	if s.user && !lives && g.key.User != "" && p.cfg.OnDisowned != nil {
+		p.later = append(p.later, func() { p.cfg.OnDisowned(g.key.User) })
 	}
 	if g == &p.zero {
 		p.troubleLocked(err)
@@ -159,6 +165,34 @@ func (p *Pool) refusedLocked(k Key) error {
 	return nil
 }
 
+// deniedLocked is why callers for a key fail at once: it is refused, and its user has no conns left to serve them.
+func (p *Pool) deniedLocked(k Key) error {
+	err := p.refusedLocked(k)
+	if err != nil && p.livesOnLocked(k) {
+		return nil
+	}
+	return err
+}
+
+// livesOnLocked reports whether the server lets a user in no more that has conns from before. As at a server
+// they work as ever, and serve whatever callers of the user want.
+func (p *Pool) livesOnLocked(k Key) bool {
+	return p.refusals[scope{Key{User: k.User}, true}] != nil && p.hasConnsLocked(k.User)
+}
+
+// hasConnsLocked reports whether one of the users who are not the zero key's has conns.
+func (p *Pool) hasConnsLocked(user string) bool {
+	if user == "" {
+		return false
+	}
+	for k, g := range p.groups {
+		if k.User == user && g.connsLocked() > g.arriving {
+			return true
+		}
+	}
+	return false
+}
+
 // attemptLocked notes that a dial or a recast for a key begins. If the key was
 // refused before, it is the only one for a pause.
 func (p *Pool) attemptLocked(k Key) {
@@ -169,10 +203,13 @@ func (p *Pool) attemptLocked(k Key) {
 	}
 }
 
-// acceptedLocked forgets the refusals of a key: a conn of it stands.
-func (p *Pool) acceptedLocked(k Key) {
+// acceptedLocked forgets the refusals of a key: a conn of it stands. If it was of the same user before, this tells
+// nothing of the user.
+func (p *Pool) acceptedLocked(k Key, sameUser bool) {
 	for _, s := range scopesOf(k) {
-		delete(p.refusals, s)
+		if !s.user || !sameUser {
+			delete(p.refusals, s)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func behindGuard(t *testing.T, limit int, refuse func(k pool.Key) string, change
 			return dial(ctx, cut, k)
 		}
 		c.Recast = func(ctx context.Context, l *lane.Lane, from, to pool.Key) error {
-			if err := g.check(to); err != nil {
+			if err := g.check(to); err != nil && from.User != to.User {
 				return &pool.Remains{Key: from, Err: err}
 			}
 			return recast(ctx, l, from, to)
@@ -257,6 +257,50 @@ func TestWhatNobodyWaitsForIsDialedOnceOrTwiceASecondToo(t *testing.T) {
 			t.Errorf("%+v: want 2 idle conns", st)
 		}
 	})
+}
+
+// A server asks for a password once: the conns that a user has work as ever, and serve all that the user's callers want.
+func TestAUserWhoIsLetInNoMoreWorksOnTheConnsThatThereAre(t *testing.T) {
+	for _, limit := range []int{1, 2, 8} {
+		var disowned []string
+		behindGuard(t, limit, func(pool.Key) string { return "" }, func(c *pool.Config) {
+			c.OnDisowned = func(user string) { disowned = append(disowned, user) }
+		}, func(t *testing.T, g *guard, p *pool.Pool) {
+			shareAs(t, p, alice)
+			g.change(func(k pool.Key) string {
+				if k.User == alice.User {
+					return "WRONGPASS invalid"
+				}
+				return ""
+			})
+			for range 20 {
+				for _, k := range []pool.Key{alice, {User: "alice", Proto: 3}, {User: "alice", DB: 3, Proto: 2}} {
+					held := acquireAs(t, p, k)
+					wantKey(t, held.Lane(), lane.Options{}, k)
+					held.Release()
+					shareAs(t, p, k)
+					sub, err := p.Group(k).AcquireSubscriber(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					sub.Release()
+				}
+				if limit > 2 {
+					shareAs(t, p, bob) // others have room beside
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if st := p.Stats(); len(disowned) > 0 || limit > 1 && st.LastRefusal == nil || st.Dials > 3 {
+				t.Errorf("limit %d: %v are disowned, %+v", limit, disowned, st)
+			}
+			acquireAs(t, p, alice).Destroy("the last one")
+			synctest.Wait()
+			besiege(t, p, alice, "WRONGPASS", 2*time.Second)
+			if len(disowned) == 0 || disowned[0] != "alice" {
+				t.Errorf("limit %d: %v are disowned: want alice", limit, disowned)
+			}
+		})
+	}
 }
 
 func TestRefusalsOfEverNewUsersAreForgotten(t *testing.T) {

@@ -354,10 +354,12 @@ func TestHealthChecksKeepNothingOpen(t *testing.T) {
 		synctest.Wait()
 		before := m.pinged()
 		time.Sleep(25 * time.Second)
+		synctest.Wait()
 		if st := p.Stats(); st.Idle != 2 || m.pinged() == before {
 			t.Errorf("%+v, %d pings", st, m.pinged()-before)
 		}
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if st := p.Stats(); st.Idle != 1 {
 			t.Errorf("the first one is not used for more than a minute: %+v", st)
 		}

@@ -146,14 +146,16 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 		}
 		pause, refused := p.refusalLocked(g.key)
 		if pause > 0 {
-			p.serveAgainLocked(pause)
+			if p.serveAgainLocked(pause); p.livesOnLocked(g.key) {
+				p.serveFromKinLocked(w)
+			}
 			continue
 		}
 		if free > 0 && p.dialLocked(g) {
 			free--
 			continue
 		}
-		if free > 0 && refused != nil { // others have the dials: it tries again another time
+		if free > 0 && refused != nil && !p.livesOnLocked(g.key) { // others have the dials: it tries again another time
 			p.grantLocked(w, grant{err: refused})
 			continue
 		}

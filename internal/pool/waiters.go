@@ -188,7 +188,7 @@ func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error
 		p.mu.Unlock()
 		return nil, err
 	}
-	refused := p.refusedLocked(g.key)
+	refused := p.deniedLocked(g.key)
 	p.started = p.started || g == &p.zero
 	p.seq++
 	w, ok := p.waiters.Get().(*waiter)
