@@ -99,7 +99,7 @@ func newClient(opt Options, s *Sentinel, owned bool) (*Client, error) {
 func (c *Client) newHub(key pool.Key) *pubsub.Hub {
 	opt := &c.opt
 	return pubsub.New(subscriberSource{c, key}, pubsub.Config{
-		Addr: opt.place(), Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval),
+		Addr: opt.place(), Buffer: opt.SubscriptionBuffer, HealthCheck: limit(opt.HealthCheckInterval), Ping: key.Ping(),
 		ReconnectBase: opt.BackoffBase, ReconnectCap: opt.BackoffCap,
 		ReplyTimeout: limit(opt.SocketTimeout), StallLimit: limit(opt.StallLimit),
 	})
@@ -161,13 +161,9 @@ func (c *Client) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Poo
 	cfg := pool.Config{
 		Addr: addr, Suspended: suspended,
 		Dial: func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
-			as, err := c.guests.dialAs(dial, key)
-			if err != nil {
-				return nil, err
-			}
-			with := *as
+			with := *dial
 			with.TLS = c.tls.config(addr)
-			conn, err := wire.Dial(ctx, cut, &with)
+			conn, err := c.guests.dial(ctx, cut, with, key)
 			if err == nil {
 				c.lexicon.dialed(addr, conn.Server())
 			}
@@ -184,6 +180,7 @@ func (c *Client) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Poo
 		HealthCheck: limit(opt.HealthCheckInterval), StaleAfter: staleAfter, DialParallel: opt.DialParallel, DialRate: opt.DialRate,
 		BackoffBase: opt.BackoffBase, BackoffCap: opt.BackoffCap,
 		LeakThreshold: limit(opt.LeakThreshold), OnEvent: c.eventHook(opt.OnEvent),
+		OnDisowned: c.guests.disowned, Wanted: c.guests.known,
 	}
 	if c.finder != nil {
 		cfg.OnTrouble = func(error) { c.finder.evidence(sentinel.NodeLost, addr) }

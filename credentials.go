@@ -60,12 +60,8 @@ func (r *renewer) login() func(ctx context.Context) (user, password string, expi
 	}
 }
 
-// credentials are those of a key's user.
-func (g *guests) credentials(ctx context.Context, user string) (Credentials, error) {
-	if user != "" {
-		name, password, err := g.login(user)
-		return Credentials{Username: name, Password: password}, err
-	}
+// ownCredentials are those of the client's own user.
+func (g *guests) ownCredentials(ctx context.Context) (Credentials, error) {
 	own := Credentials{Username: g.c.opt.Username, Password: g.c.opt.Password}
 	var err error
 	if g.c.renewer != nil {

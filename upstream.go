@@ -3,10 +3,7 @@ package respool
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -14,7 +11,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
-	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -29,26 +25,20 @@ func init() {
 type guests struct {
 	c *Client
 
-	mu     sync.Mutex
-	salt   [16]byte // of tokens
-	logins map[string]*login
-	hubs   map[string]*pubsub.Hub
-}
+	wg sync.WaitGroup // of messages under way
 
-// login is a user's name and password. Once the server has taken it it is kept, since clients work under its token.
-type login struct {
-	user, password string
-	asking         int // calls of Verify under way
-	proven         bool
-}
+	ownRefused atomic.Int64 // when the server last refused the client's own user, in Unix nanoseconds; 0: never
 
-// errForgotten refuses a connection to a user whose login is not kept: without one it would be the default user's.
-var errForgotten = resp.NewServerError("WRONGPASS the user's password is not known any more")
+	mu         sync.Mutex
+	identities map[string]*identity
+	watchers   map[uint64]func(user string)
+	serial     uint64
+	closed     bool
+}
 
 func (g *guests) init(c *Client) {
 	g.c = c
-	g.logins, g.hubs = map[string]*login{}, map[string]*pubsub.Hub{}
-	_, _ = rand.Read(g.salt[:]) // it never fails
+	g.identities, g.watchers = map[string]*identity{}, map[uint64]func(string){}
 }
 
 // NoTimeout is part of upstream.Upstream, as are all exported methods.
@@ -130,6 +120,11 @@ func (g *guests) Acquire(ctx context.Context, key pool.Key) (upstream.Held, erro
 func (g *guests) OnLent(ctx context.Context, key pool.Key, raw []byte, reads bool, attempt upstream.Attempt) ([][]byte, error) {
 	frames, err := g.c.onLent(ctx, g.c.keyOf(key), raw, reads, func(_ *node, conn *pool.Conn) outcome {
 		frames, after, err := attempt(conn.Lane())
+		if after.DB != nil && *after.DB != key.DB {
+			moved := key
+			moved.DB = *after.DB
+			conn.Rekey(g.c.keyOf(moved))
+		}
 		return outcome{frames: frames, spoilt: after.Spoilt, unsure: after.Unsure, err: err}
 	})
 	if err != nil {
@@ -187,29 +182,6 @@ func (g *guests) Refused(raw []byte, frames [][]byte) bool {
 	return how != notRefused
 }
 
-// Verify sends AUTH on a lane that has authenticated with the same password, and
-// stays as it is whatever the answer: by its dial, if there was none. Where all connections
-// that may be lent are, people can be let in all the same.
-func (g *guests) Verify(ctx context.Context, user, password string) (string, error) {
-	args := []any{"AUTH", user, password}
-	if user == "" {
-		args, user = []any{"AUTH", password}, defaultUser
-	}
-	if g.Own(user, password) {
-		return "", g.verify(ctx, "", args)
-	}
-	token := g.remember(user, password)
-	for _, n := range g.c.nodes.list() {
-		n.pool.Forgive(token) // the server decides, not what it said before
-	}
-	err := g.verify(ctx, token, args)
-	g.settle(token, err == nil)
-	if err != nil {
-		return "", err
-	}
-	return token, nil
-}
-
 // defaultUser is who a client is that names nobody.
 const defaultUser = "default"
 
@@ -232,8 +204,8 @@ func (g *guests) User() string {
 func (g *guests) Password() bool { return g.c.opt.Password != "" && g.c.opt.Credentials == nil }
 
 // verify sends AUTH alone: a server may leave it unanswered behind other replies.
-func (g *guests) verify(ctx context.Context, token string, auth []any) error {
-	frames, err := g.exchange(ctx, pool.Key{User: token, Proto: 2}, nil, true, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+func (g *guests) verify(ctx context.Context, auth []any) error {
+	frames, err := g.exchange(ctx, pool.Key{User: nobody}, nil, true, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		frame, err := l.DoAlone(ctx, auth, opt)
 		return [][]byte{frame}, err
 	})
@@ -245,68 +217,6 @@ func (g *guests) verify(ctx context.Context, token string, auth []any) error {
 		return se
 	}
 	return err
-}
-
-// remember keeps a login under a token that does not tell the password, until settle.
-func (g *guests) remember(user, password string) string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	sum := sha256.Sum256([]byte(string(g.salt[:]) + user + "\x00" + password))
-	token := user + "#" + hex.EncodeToString(sum[:12])
-	who := g.logins[token]
-	if who == nil {
-		who = &login{user: user, password: password}
-		g.logins[token] = who
-	}
-	who.asking++
-	return token
-}
-
-// settle forgets a login that the server has never taken, once nobody asks for it any more.
-func (g *guests) settle(token string, proven bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	who := g.logins[token]
-	who.asking--
-	if who.proven = who.proven || proven; !who.proven && who.asking == 0 {
-		delete(g.logins, token)
-	}
-}
-
-func (g *guests) login(token string) (user, password string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	who := g.logins[token]
-	if who == nil {
-		return "", "", errForgotten
-	}
-	return who.user, who.password, nil
-}
-
-// Hub gives the hub of the client itself, or of a user.
-func (g *guests) Hub(token string) *pubsub.Hub {
-	if token == "" {
-		return g.c.hub
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	h := g.hubs[token]
-	if h == nil {
-		h = g.c.newHub(pool.Key{User: token, Proto: 3})
-		g.hubs[token] = h
-	}
-	return h
-}
-
-// close ends the hubs of users.
-func (g *guests) close(ctx context.Context) {
-	g.mu.Lock()
-	hubs := g.hubs
-	g.hubs = map[string]*pubsub.Hub{}
-	g.mu.Unlock()
-	for _, h := range hubs {
-		h.Close(ctx)
-	}
 }
 
 // Lookup gives what the lexicon knows.

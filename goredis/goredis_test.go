@@ -115,6 +115,27 @@ func TestUsersAreTheServers(t *testing.T) {
 	}
 }
 
+func TestAUserThatIsDeletedAndMadeAgainWorksAtOnce(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	_, d := open(t, s)
+	for range 20 {
+		s.Do("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+get", "+set")
+		conn, err := d.DialContext(t.Context(), "tcp", "nowhere:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(conn)
+		if err := ask(conn, in, "AUTH reader secret\r\nSET a 1\r\nGET a\r\n", "+OK", "+OK", "$1", "1"); err != nil {
+			t.Fatal(err)
+		}
+		s.Do("ACL", "DELUSER", "reader")
+		if _, err := in.ReadByte(); err == nil {
+			t.Error("the connection of a deleted user goes on")
+		}
+		conn.Close()
+	}
+}
+
 func TestCloseEndsAllConnectionsAndLeavesTheClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	client, d := open(t, s)

@@ -11,8 +11,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// blocked is a command under way on a connection of its own. Where it may block, the
-// server is asked for the connection's number before it, by which the command can be unblocked.
+// blocked is a command under way on a connection of its own. Where it may block, it can be unblocked by the
+// connection's number. Where the handshake has not told that, the server is asked before the command: not as a user
+// who may not do so.
 type blocked struct {
 	t    *task
 	done chan struct{}
@@ -36,9 +37,12 @@ func (b *blocked) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
 	raw, opt := t.raw, t.options()
 	b.want = t.n
 	if opt.Block != 0 && !t.step.Destroy && !t.step.Restore {
-		b.asked = true
-		b.want++
-		raw = append(bytes.Clone(rawClientID), raw...)
+		b.id = l.Conn().ID()
+		if b.id == 0 && t.key.User == "" {
+			b.asked = true
+			b.want++
+			raw = append(bytes.Clone(rawClientID), raw...)
+		}
 		b.enter()
 		defer b.leave()
 	}

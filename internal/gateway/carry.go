@@ -50,7 +50,12 @@ func (c *client) carryLocked(step *session.Step, r *round) {
 // settleStepLocked does what follows from a step that the gateway answers by itself, but for the answer.
 func (c *client) settleStepLocked(step *session.Step) {
 	if step.Reset {
-		c.token, c.user = "", c.set.users[defaultUser]
+		for _, l := range c.topics {
+			l.Close() // they hold nothing any more
+		}
+		c.topics = nil
+		c.becomeLocked("")
+		c.user = c.set.users[defaultUser]
 	}
 	c.releaseLocked(step.Release)
 	c.closing = c.closing || step.Kind == session.Close

@@ -37,6 +37,7 @@ type client struct {
 	large    atomic.Bool // the scanner may have room for a read; written under mu
 	user     *user       // one of the gateway's own; nil: none
 	token    string      // of its user among upstream's
+	tokens   []string    // that, and those under which it is subscribed, but for the empty one
 	slots    slots
 	slotKey  upstream.Key // of all slots
 	lanes    upstream.Lanes
@@ -358,6 +359,9 @@ func (c *client) left() {
 		l.Close()
 	}
 	c.topics = nil
+	for len(c.tokens) > 0 {
+		c.leaveLocked(c.tokens[0])
+	}
 	c.slots, c.log, c.rest, c.barrier = slots{head: c.slots.head + uint64(c.slots.n)}, log{}, nil, nil
 	c.posted, c.queued, c.behind, c.lane = 0, 0, 0, nil
 	c.mu.Unlock()

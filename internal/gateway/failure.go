@@ -62,6 +62,9 @@ func connectionLost(err error) (lost, sent bool) {
 	if ce, ok := errors.AsType[*respool.ConnError](err); ok {
 		return true, ce.Sent
 	}
+	if we, ok := errors.AsType[*wire.Error](err); ok {
+		return true, we.Sent
+	}
 	for _, unsent := range []error{respool.ErrPoolExhausted, respool.ErrClosed, pool.ErrExhausted, pool.ErrSuspended,
 		lane.ErrDraining, lane.ErrFull, errPinLost, context.DeadlineExceeded} {
 		if errors.Is(err, unsent) {

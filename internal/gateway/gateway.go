@@ -106,6 +106,7 @@ func New(c *respool.Client, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.servers.Go(g.sweep)
+	context.AfterFunc(g.ctx, g.up.OnDisowned(g.disowned))
 	return g, nil
 }
 

@@ -68,13 +68,9 @@ func TestAPasswordThatHasChangedIsNobodysPass(t *testing.T) {
 		t.Error(got)
 	}
 	s.Do("CLIENT", "KILL", "USER", "alice")
-	for range 3 {
-		if got := p.ask("ACL WHOAMI"); !strings.Contains(got, "WRONGPASS") {
-			t.Errorf("a client whose password is wrong: %s", got)
-		}
-	}
-	p.send("AUTH alice new", "ACL WHOAMI")
-	p.want("+OK|", bulk("alice"))
+	p.ends()
+	q.send("AUTH alice new", "ACL WHOAMI")
+	q.want("+OK|", bulk("alice"))
 }
 
 func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {

@@ -34,7 +34,7 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 
 	for kind, list := range byKind(t.step.Topics) { // there is one kind
 		if err := topics.Add(ctx, kinds[kind], list); err != nil {
-			if frame, ok := serverErrorFrame(err); ok {
+			if frame, ok := serverErrorFrame(err); ok && !t.disowned(ctx, err) {
 				return [][]byte{frame}, nil
 			}
 			return nil, err

@@ -169,20 +169,77 @@ func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte
 		}
 		return nil, err
 	}
+	if t.step.OnPin && pin != nil {
+		pin.Lane().Forbid() // a renewal of credentials would bring the user before back
+		frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, t.c.g.optionsOf(nil))
+		if err != nil || frame[0] == '-' {
+			t.c.g.up.Leave(token)
+			return [][]byte{frame}, err
+		}
+	}
 	t.token = token
-	if !t.step.OnPin || pin == nil {
-		return nil, nil
-	}
-	pin.Lane().Forbid() // a renewal of credentials would bring the user before back
-	frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, t.c.g.optionsOf(nil))
-	if err != nil {
-		return nil, err
-	}
-	if frame[0] == '-' {
-		return [][]byte{frame}, nil
-	}
 	return nil, nil
 }
+
+// becomeLocked makes the client another user's among upstream's. The user it was is kept while the client is
+// subscribed as that one.
+func (c *client) becomeLocked(token string) {
+	up := c.g.up
+	switch {
+	case c.gone:
+		up.Leave(token)
+		return
+	case slices.Contains(c.tokens, token):
+		up.Leave(token) // once is enough
+	case token != "":
+		c.tokens = append(c.tokens, token)
+	}
+	c.token = token
+	for _, held := range slices.Clone(c.tokens) {
+		if held != token && c.topics[held] == nil {
+			c.leaveLocked(held)
+		}
+	}
+}
+
+// leaveLocked gives up one of the client's users.
+func (c *client) leaveLocked(token string) {
+	if i := slices.Index(c.tokens, token); i >= 0 {
+		c.tokens = slices.Delete(c.tokens, i, i+1)
+		c.g.up.Leave(token)
+	}
+}
+
+// disowned ends the connections of clients whose user the server has taken all connections, and lets in no more: it
+// would have ended theirs.
+func (g *Gateway) disowned(token string) {
+	for _, c := range g.list() {
+		c.mu.Lock()
+		ends := slices.Contains(c.tokens, token)
+		c.mu.Unlock()
+		if ends {
+			c.out.close()
+		}
+	}
+}
+
+// disowned reports whether the server lets the task's user in no more, for which it would have ended the client's
+// connection. Where a connection was lost within a command it is asked.
+func (t *task) disowned(ctx context.Context, err error) bool {
+	if t.key.User == "" || ctx.Err() != nil {
+		return false
+	}
+	lost, sent := connectionLost(err)
+	if lost && sent {
+		_, err = t.c.g.up.Exchange(ctx, t.key, rawHello, 1, true, nil)
+		lost, sent = connectionLost(err)
+	}
+	var refusal *resp.ServerError
+	return lost && !sent && errors.As(err, &refusal) && (refusal.Code == "WRONGPASS" || refusal.Code == "NOAUTH")
+}
+
+// rawHello asks for nothing that takes a right.
+var rawHello = []byte("*1\r\n$5\r\nHELLO\r\n")
 
 // serverErrorFrame makes a reply of an error by which the server refused.
 func serverErrorFrame(err error) ([]byte, bool) {

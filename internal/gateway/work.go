@@ -79,6 +79,7 @@ func (c *client) workLocked(s *slot) {
 		failed = c.g.learnFailure(err)
 	default:
 		failed = c.g.failureOf(err, t.reads || t.step != nil && t.step.Kind == session.Subscribe, t.step != nil && t.step.Waits())
+		failed.ends = failed.ends || t.disowned(ctx, err)
 	}
 	c.mu.Lock()
 	t.abandoned = err != nil && ctx.Err() != nil
@@ -102,7 +103,9 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *fail
 	}
 	if t.step != nil {
 		if err == nil && t.step.Kind == session.Identify && len(frames) == 0 {
-			c.token, c.user = t.token, t.user
+			c.becomeLocked(t.token)
+			c.user = t.user
+			c.session.LetServerDecide(t.token != "")
 		}
 		if !t.step.NeedsDone() {
 			c.settleStepLocked(t.step)
@@ -331,17 +334,24 @@ func (t *task) onLent(ctx context.Context, key upstream.Key) ([][]byte, error) {
 		t.c.setWaits("")
 		b := &blocked{t: t, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
+		if err != nil {
+			return nil, upstream.After{Spoilt: "its client's command was not answered"}, err
+		}
+		db, known := t.step.Database(frames)
+		if known {
+			after.DB = &db
+		}
 		switch {
-		case err != nil:
-			after.Spoilt = "its client's command was not answered"
 		case t.step.Destroy && !unknownCommand(frames[0]):
 			after.Spoilt = "it ran a command that may have changed it"
 		case t.step.Restore && !unknownCommand(frames[0]):
 			after.Unsure = "it ran a command of which nothing is known"
+		case !known:
+			after.Unsure = "its database is not known"
 		case b.unsettled(frames[len(frames)-1]):
 			after.Spoilt = "its command was unblocked, or may be yet"
 		}
-		return frames, after, err
+		return frames, after, nil
 	})
 }
 

@@ -42,9 +42,16 @@ type Upstream interface {
 	// Refused reports whether replies to raw seem to say that nothing was done because of the server's role
 	// or state. It does not block: Exchange is to be given them, to decide.
 	Refused(raw []byte, frames [][]byte) bool
-	// Verify has the server verify a password, and gives the Key's user for those who know it. Without a
-	// user the password is the default one's. Its error is a *resp.ServerError if the server refuses.
+	// Verify has the server verify a password, and gives the Key's user for those who know it: the empty
+	// one if these are the client's own, else the user's name. Without a user the password is the
+	// default one's. The user is kept until Leave was called as often. An error is a
+	// *resp.ServerError if the server refuses.
 	Verify(ctx context.Context, user, password string) (token string, err error)
+	// Leave takes note that a client does not work as the user any more. It does not block.
+	Leave(token string)
+	// OnDisowned has fn called with users who have clients, but no connections and get none, since the server
+	// does not let them in: they were deleted or switched off, or their password has changed. cancel ends that.
+	OnDisowned(fn func(token string)) (cancel func())
 	// Own reports whether these are the client's own user and password, as far as those are known, and
 	// Password whether it has one.
 	Own(user, password string) bool
@@ -95,4 +102,5 @@ type Attempt func(l *lane.Lane) (frames [][]byte, after After, err error)
 type After struct {
 	Spoilt string // why it is closed, if it is
 	Unsure string // why nobody knows its state, if nobody does: it is restored
+	DB     *int   // the database in which the commands have left it; nil: its own
 }

@@ -17,20 +17,19 @@ type multi struct {
 
 // transaction is a MULTI with its commands, ready to be sent.
 type transaction struct {
-	raw      []byte // from MULTI on
-	n        int    // commands in raw
-	bytes    int    // of raw and own
-	own      []ownCommand
-	selects  int  // SELECTs among the commands
-	restored bool // the last command is a SELECT of the lane's own db
-	route    []byte
+	raw     []byte // from MULTI on
+	n       int    // commands in raw
+	bytes   int    // of raw and own
+	own     []ownCommand
+	selects int // SELECTs among the commands
+	route   []byte
 
 	writes, seesSubscribers bool // one of the commands does, or may
 	unsure                  bool // nothing is known of one of them
 }
 
 // ownCommand is one that the session looks at again when EXEC has run: a SELECT, or one that
-// it answers, for which a PING stands in the transaction.
+// it answers, for which a placeholder stands in the transaction.
 type ownCommand struct {
 	index int
 	raw   []byte
@@ -43,6 +42,7 @@ var (
 	rawExec    = makeRequest("EXEC")
 	rawUnwatch = makeRequest("UNWATCH")
 	rawPing    = makeRequest("PING")
+	rawHello   = makeRequest("HELLO")
 )
 
 func (s *Session) multiCommand(request) Step {
@@ -87,7 +87,7 @@ func (s *Session) enqueue(r request) Step {
 		t.own = append(t.own, ownCommand{t.n, bytes.Clone(r.raw), r.info, r.rule})
 	}
 	if own {
-		raw = rawPing
+		raw = s.placeholder()
 	}
 	t.raw = append(t.raw, raw...)
 	t.n++
@@ -98,6 +98,14 @@ func (s *Session) enqueue(r request) Step {
 		t.route = bytes.Clone(r.args[i])
 	}
 	return answer(replyQueued)
+}
+
+// placeholder stands in a transaction for what the session answers. HELLO takes no right.
+func (s *Session) placeholder() []byte {
+	if s.asks {
+		return rawHello
+	}
+	return rawPing
 }
 
 // ownWord is whether the session answers a queued command.
@@ -157,18 +165,17 @@ func (s *Session) exec(r request) Step {
 	if t.raw == nil {
 		t.raw = append(t.raw, rawMulti...)
 	}
-	if t.selects > 0 && s.pins == 0 {
-		t.raw = append(t.raw, makeRequest("SELECT", strconv.Itoa(s.key.DB))...)
-		t.restored = true
-		t.n++
-	}
 	t.raw = append(t.raw, r.raw...)
 	s.tainted = s.tainted || (t.selects > 0 || t.unsure) && s.pins != 0
-	return Step{
+	step := Step{
 		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, Route: t.route, queued: t,
 		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.own) > 0 || t.unsure, Restore: t.unsure && s.pins == 0,
 		after: (*Session).executed,
 	}
+	if t.selects > 0 && s.pins == 0 {
+		step.Kind = Hold // a user may have the right to leave a database and not to come back
+	}
+	return step
 }
 
 // executed finds the client's reply among those to MULTI, each command and EXEC.
@@ -203,21 +210,43 @@ func (s *Session) execReply(t *transaction, frames [][]byte) []byte {
 	return s.withOwnWords(t, elements)
 }
 
-// withOwnWords puts the session's own replies where PING stood for them.
+// withOwnWords puts the session's own replies where others stood for them.
 func (s *Session) withOwnWords(t *transaction, elements [][]byte) []byte {
-	if t.restored {
-		elements = elements[:t.n-1]
-	}
 	for _, own := range t.own {
 		args := split(own.raw)
 		if own.info != infoSelect {
 			r := request{raw: own.raw, args: args, info: own.info, class: own.info.Class, rule: own.rule}
 			elements[own.index] = own.rule.run(s, r).Reply
-		} else if db, text := parseDB(args[1]); text == "" && !isError(elements[own.index]) {
-			s.key.DB = db
 		}
 	}
+	s.key.DB = t.selected(s.key.DB, elements)
 	return append(resp.AppendArrayHeader(nil, len(elements)), bytes.Join(elements, nil)...)
+}
+
+// selected is the database after EXEC that began in one.
+func (t *transaction) selected(db int, elements [][]byte) int {
+	for _, own := range t.own {
+		if own.info != infoSelect || isError(elements[own.index]) {
+			continue
+		}
+		if to, text := parseDB(split(own.raw)[1]); text == "" {
+			db = to
+		}
+	}
+	return db
+}
+
+// database is selected for all replies to the transaction, if they tell.
+func (t *transaction) database(db int, frames [][]byte) (after int, known bool) {
+	last := frames[len(frames)-1]
+	if isError(frames[0]) {
+		return 0, false // each command ran by itself
+	}
+	elements, err := resp.Elements(last)
+	if isError(last) || err != nil || len(elements) < t.n {
+		return db, true // none ran
+	}
+	return t.selected(db, elements), true
 }
 
 // split takes a request in canonical form apart.

@@ -16,8 +16,8 @@ func (s *Session) ping(r request) Step {
 			return answer(resp.AppendBulk(reply, nil))
 		}
 		return answer(resp.AppendBulk(reply, r.args[1]))
-	case s.pins != 0:
-		return s.share(r) // it comes after the pushes that were due before it
+	case s.pins != 0, s.asks:
+		return s.share(r) // on the session's conn it comes after the pushes that were due before it
 	case len(r.args) == 1:
 		return answer(replyPong)
 	}
@@ -25,7 +25,7 @@ func (s *Session) ping(r request) Step {
 }
 
 func (s *Session) echo(r request) Step {
-	if s.pins != 0 {
+	if s.pins != 0 || s.asks {
 		return s.share(r)
 	}
 	return answer(bulk(r.args[1]))
@@ -72,10 +72,12 @@ func (s *Session) selectDB(r request) Step {
 	case s.pins != 0:
 		s.tainted = true
 		return Step{Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
+	case db == s.key.DB && s.asks:
+		return s.share(r)
 	case db == s.key.DB:
 		return answer(replyOK)
-	case s.cfg.Databases == 0:
-		return Step{Kind: Hold, Destroy: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
+	case s.cfg.Databases == 0, s.asks:
+		return Step{Kind: Hold, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
 	}
 	s.key.DB = db
 	return Step{Barrier: true, Reply: replyOK}
@@ -86,6 +88,17 @@ func (s *Session) selected(step *Step, frames [][]byte) Outcome {
 		s.key.DB = step.db
 	}
 	return Outcome{Reply: frames[0]}
+}
+
+// Database is the database in which the commands of a Hold have left its conn, as their replies tell, if it is known.
+func (st *Step) Database(frames [][]byte) (db int, known bool) {
+	switch {
+	case st.queued != nil:
+		return st.queued.database(st.Key.DB, frames)
+	case st.Info == infoSelect && !isError(frames[0]):
+		return st.db, true
+	}
+	return st.Key.DB, true
 }
 
 func parseDB(b []byte) (db int, text string) {

@@ -67,6 +67,7 @@ type Session struct {
 	plain bool
 
 	authed bool
+	asks   bool // the server decides what the user may, also of what is answered here
 	key    Key
 	name   string
 	lib    library
@@ -138,6 +139,9 @@ func (s *Session) Reconfigure(cfg *Config) {
 	s.cfg = cfg
 	s.settle()
 }
+
+// LetServerDecide says whether the server decides what the user may: then it is asked to PING, to ECHO and to SELECT.
+func (s *Session) LetServerDecide(asks bool) { s.asks = asks }
 
 // ID is the number that CLIENT ID answers.
 func (s *Session) ID() int64 { return s.id }
