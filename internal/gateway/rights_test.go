@@ -74,9 +74,8 @@ func TestTheServerHoldsNothingAgainstAUserThatTheUserHasNotDone(t *testing.T) {
 				t.Error(got)
 			}
 		}
-		listener := h.dial()
 		if most > 1 { // else a subscription leaves no connection for the others
-			listener = h.login("alice", proto)
+			listener := h.login("alice", proto)
 			listener.send("SUBSCRIBE a")
 			listener.frame()
 		}
