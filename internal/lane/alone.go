@@ -12,10 +12,10 @@ import (
 // reply is due. A server may leave such a command unanswered behind others, and every later
 // reply would reach the wrong caller. Its fields are guarded by Lane.mu.
 type alone struct {
-	waiting   waitList // for their turn
 	held      bool     // newcomers wait, or go to other lanes
 	out       bool     // one has its turn, until its reply is there
 	forbidden bool     // newcomers do not wait, and none of these has its turn
+	waiting   waitList // for their turn
 }
 
 var (

@@ -171,7 +171,7 @@ func (l *Lane) roomLocked() bool { return !l.alone.held && l.fitsLocked() }
 // fitsLocked reports whether one more request fits: the window is passed by
 // no more than one.
 func (l *Lane) fitsLocked() bool {
-	return l.due+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
+	return l.callersDueLocked()+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
 }
 
 // grantLocked hands freed room in the window to those who wait, in order.

@@ -96,8 +96,6 @@ type Lane struct {
 	clock    clock
 	patrol   patrol
 	window   waitList
-	alone    alone
-	proof    proof
 	spare    []byte // the other buffer, while no flush is under way
 	offered  uint64 // bytes the socket was offered, or took where that is known
 	shallow  int    // replies in a row that the background reader read for a lone caller
@@ -108,6 +106,8 @@ type Lane struct {
 	writing  bool   // the writer goroutine was started
 	onPush   func(frame []byte)
 	driver   Driver // who reads, or shall; nil: the lane itself
+	alone    alone  // each command looks at the first fields of it
+	proof    proof  // and of this
 
 	_       [cacheLine]byte
 	in      input         // owned by whoever reads
@@ -160,9 +160,17 @@ func (l *Lane) Avoided() bool { return l.Load() >= avoid }
 // avoid is the bit of Lane.depth that says so.
 const avoid = 1 << 30
 
+// callersDueLocked counts the replies due without the one to a token, for which nobody waits, unless it is the only one.
+func (l *Lane) callersDueLocked() int {
+	if l.proof.pending && l.due > 1 {
+		return l.due - 1
+	}
+	return l.due
+}
+
 // publishDepthLocked shows those who choose a lane what is due.
 func (l *Lane) publishDepthLocked() {
-	d := int32(l.due)
+	d := int32(l.callersDueLocked())
 	if l.alone.held || l.suspect {
 		d |= avoid
 	}

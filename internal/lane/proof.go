@@ -43,13 +43,13 @@ const patientProofs = 3
 // proof checks that a lane is in step: among the other commands it sends a fresh random token, and
 // the answer has to come in its place and nowhere else. Its fields are guarded by Lane.mu.
 type proof struct {
-	form    Proof
 	left    int  // replies until the next token
-	ticks   int  // since it was last set to zero for the time
 	pending bool // an answer is due
 	doubt   bool // the last answer proved nothing: its token may come yet
-	refused int  // answers in a row that proved nothing
-	ahead   int  // replies due before the answer
+	form    Proof
+	ticks   int // since it was last set to zero for the time
+	refused int // answers in a row that proved nothing
+	ahead   int // replies due before the answer
 	token   [tokenSize]byte
 	request request // of the pending one; nobody waits for it
 }

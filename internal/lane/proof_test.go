@@ -113,6 +113,43 @@ func TestAConnectionOfOneHolderIsNotProven(t *testing.T) {
 	}
 }
 
+// A token that is due keeps no caller out of the window, and makes the lane look no fuller.
+func TestATokenTakesNoCallersPlace(t *testing.T) {
+	const window = 8
+	var holds atomic.Bool
+	release := make(chan struct{})
+	server := &crooked{fault: func(_ int, _ []string, reply string) string {
+		if holds.Load() {
+			<-release
+		}
+		return reply
+	}}
+	cfg := config()
+	cfg.Window = window
+	k := connect(t, overTCP, cfg, server.serve)
+	defer k.close()
+	k.Undrain(nil, lane.EchoProof)
+	if wrong, err := k.load(1, lane.ProofEvery); wrong > 0 || err != nil || server.proofs.Load() > 0 {
+		t.Fatalf("%d wrong replies, %v, %d proofs: want none yet", wrong, err, server.proofs.Load())
+	}
+	holds.Store(true)
+	var callers sync.WaitGroup
+	for i := range window {
+		callers.Go(func() {
+			if _, err := k.do("GET", fmt.Sprint(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	within(t, "all callers are on the lane", func() bool { return k.Load() == window && k.WindowWaiting() == 0 })
+	holds.Store(false)
+	close(release)
+	callers.Wait()
+	if server.proofs.Load() != 1 {
+		t.Errorf("%d proofs: want 1", server.proofs.Load())
+	}
+}
+
 // The fault strikes once, in the middle of the second interval.
 func TestALaneOutOfStepFailsWithinAnInterval(t *testing.T) {
 	const at = lane.ProofEvery + lane.ProofEvery/2
