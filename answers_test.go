@@ -83,7 +83,7 @@ func TestATransactionWithAnUnknownCommandHasAConnectionThatIsReset(t *testing.T)
 	}
 }
 
-// A held connection sends no login while the reply to a command is due whose caller has left.
+// A held connection sends no login while a reply is pending, even if the caller of that command has left.
 func TestAHeldConnectionSendsNoLoginAmongOthers(t *testing.T) {
 	came := make(chan struct{}, 1)
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Redis72, Users: map[string]string{"alice": "secret"},

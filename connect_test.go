@@ -232,7 +232,7 @@ func TestServerAtMaxclients(t *testing.T) {
 	wantText(t, acquire(t, c).Do(bounded(t), "PING"), "PONG")
 }
 
-// A server that loads its data is told as such after the wait timeout, and used once it has loaded.
+// While a server loads its data, callers get LOADING after the wait timeout. Once it has loaded, the client uses it.
 func TestServerThatLoads(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--key-load-delay", "300", "--rdbcompression", "no"}})
 	s.Do("DEBUG", "POPULATE", "3000", "key", "4000") // it answers between every 2 MiB that it loads

@@ -181,7 +181,7 @@ func TestDemotedPrimaryThatStays(t *testing.T) {
 	}
 }
 
-// What a lent connection is told counts too: the next one leads to where the name points.
+// A refusal on a lent connection counts too: the client dials the next connection to where the name points by then.
 func TestLentConnectionAtADemotedPrimary(t *testing.T) {
 	d := newDemotion(t)
 	c := d.client(t, nil)

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// A push is nobody's reply: what is wrong with it is told as such, and every command may be tried again.
+// A push is nobody's reply: the error names the push, and every command may be tried again.
 func TestABadPushIsBlamedOnNoCommand(t *testing.T) {
 	large := strings.Repeat("x", 2000)
 	for text, name := range map[string]string{
