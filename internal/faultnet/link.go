@@ -61,6 +61,16 @@ func (l *link) cut() {
 	})
 }
 
+// isCut reports whether the connection was reset: what was held back until then is lost.
+func (l *link) isCut() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 func (l *link) cutAfter(n int64) { l.left.Store(n + 1) }
 
 func (l *link) stallAfter(n int64) { l.free.Store(n + 1) }
@@ -141,10 +151,10 @@ func (l *link) write(to *net.TCPConn, direction int, line <-chan chunk) {
 		}
 		l.wait(time.Until(c.due))
 		l.waitWhileStalled(direction)
-		failed = !l.swallow.Load() && !l.pass(to, direction, c.b)
+		failed = l.isCut() || !l.swallow.Load() && !l.pass(to, direction, c.b)
 	}
 	l.waitWhileStalled(direction)
-	if !failed && !l.swallow.Load() {
+	if !failed && !l.isCut() && !l.swallow.Load() {
 		_ = to.CloseWrite()
 	}
 }
@@ -191,13 +201,15 @@ func (l *link) pass(to *net.TCPConn, direction int, b []byte) bool {
 		}
 	}
 	if direction == toClient {
-		b = l.passUntilStall(to, b)
+		if b = l.passUntilStall(to, b); l.isCut() {
+			return false
+		}
 	}
 	_, err := to.Write(b)
 	return err == nil
 }
 
-// passUntilStall writes what goes before a stall, and waits for its end. It gives back the rest.
+// passUntilStall writes what goes before a stall, and waits for its end or a cut. It gives back the rest.
 func (l *link) passUntilStall(to *net.TCPConn, b []byte) []byte {
 	free := l.free.Load()
 	if free == 0 {

@@ -72,15 +72,13 @@ func (r *Relay) SetTarget(addr string) {
 	r.target = addr
 }
 
-// Close cuts everything and waits for the end.
+// Close resets every connection, loses what is held back, and waits for the end.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	if !r.closed {
 		r.closed = true
 		r.cancel()
 		r.listener.Close()
-		r.resumeLocked(toServer)
-		r.resumeLocked(toClient)
 	}
 	r.mu.Unlock()
 	r.CutAll()

@@ -233,6 +233,36 @@ func TestStalledRepliesLetCommandsPass(t *testing.T) {
 	receive(t, conn, "command")
 }
 
+// A cut loses what a stall holds back: it never lets it pass first.
+func TestACutLosesWhatIsStalled(t *testing.T) {
+	for name, stall := range map[string]func(*Relay){
+		"replies":   (*Relay).StallReplies,
+		"both":      (*Relay).Stall,
+		"after two": func(r *Relay) { r.StallAfter(2) },
+		"a delay":   func(r *Relay) { r.Delay(time.Hour, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, end := range []func(*Relay){(*Relay).CutAll, (*Relay).Close} {
+				for range 50 {
+					e, r := start(t)
+					conn := dial(t, r)
+					exchange(t, conn, "before")
+					stall(r)
+					send(t, conn, "lost")
+					if name != "both" && name != "a delay" {
+						until(t, "the server has it", func() bool { return e.received() == "beforelost" })
+					}
+					end(r)
+					if got, err := io.ReadAll(conn); len(got) > 2 || err == nil {
+						t.Fatalf("%q came, and %v: want the reset of a cut", got, err)
+					}
+					r.Close()
+				}
+			}
+		})
+	}
+}
+
 func TestStallAfterStallsInTheMiddle(t *testing.T) {
 	for _, n := range []int64{0, 1, 4, 10} {
 		_, r := start(t)
