@@ -3,6 +3,7 @@ package gateway
 import (
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
@@ -75,34 +76,47 @@ func (c *client) key(k session.Key) upstream.Key {
 	return upstream.Key{User: c.token, DB: k.DB, Proto: k.Proto}
 }
 
-// postLocked puts a command on a lane, if one takes it now.
+// postLocked puts a step on a lane, if one takes it now.
 func (c *client) postLocked(step *session.Step, r *round) bool {
-	reads := step.Info != nil && step.Info.ReadOnly
-	key := c.key(step.Key)
 	if c.g.gate.holds(step) {
 		return false
 	}
-	l, opt := c.laneLocked(key, reads)
-	if l == nil {
+	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Key), r)
+	if s == nil {
 		return false
 	}
-	tag, s := c.pushLocked(key)
-	s.state, s.silent, s.reads, s.want = posted, step.Silent, reads, step.Replies
-	if step.Kind != session.Share {
+	if s.silent = step.Silent; step.Kind != session.Share {
 		s.step = &stepSlot{Step: *step}
 	}
-	if l.Post(step.Raw, step.Replies, c, tag, opt) != nil {
-		c.slots.undo()
-		return false
+	return true
+}
+
+// postSharedLocked puts a command on a lane, if one takes it now.
+func (c *client) postSharedLocked(raw []byte, info *command.Info, r *round) bool {
+	return c.postRawLocked(raw, 1, info != nil && info.ReadOnly, c.key(c.session.Key()), r) != nil
+}
+
+// postRawLocked puts a request with so many replies on a lane, and gives its slot, if a lane takes it now.
+// No reply is looked at before the client is unlocked.
+func (c *client) postRawLocked(raw []byte, replies int, reads bool, key upstream.Key, r *round) *slot {
+	l, opt := c.laneLocked(key, reads)
+	if l == nil {
+		return nil
 	}
-	s.from, s.to = c.log.add(step.Raw)
+	tag, s := c.pushLocked(key)
+	s.state, s.reads, s.want = posted, reads, replies
+	if l.Post(raw, replies, c, tag, opt) != nil {
+		c.slots.undo()
+		return nil
+	}
+	s.from, s.to = c.log.add(raw)
 	if (c.commands+uint64(c.id))%sampleEvery == 0 { // clients that send one are sampled too
 		s.at = time.Now().UnixNano()
 	}
 	c.lane = l
 	c.posted++
 	r.posted(l)
-	return true
+	return s
 }
 
 // sampleEvery is of how many commands one has its time taken.

@@ -165,9 +165,15 @@ func (c *client) hangUpLocked() {
 // leaveBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
 // command that blocks.
 func (c *client) leaveBlockedLocked() {
-	if s := c.slots.front(); c.hungUp && s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != 0 {
+	if c.hungUp && c.heldUpLocked() {
 		c.abandonLocked()
 	}
+}
+
+// heldUpLocked reports whether a command that blocks is under way on the client's own connection.
+func (c *client) heldUpLocked() bool {
+	s := c.slots.front()
+	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != 0
 }
 
 // abandonLocked ends the connection within a command that is over because nobody waits for its reply. Like a server, it
@@ -266,6 +272,9 @@ func (c *client) takeLocked(req request.Request, r *round) {
 			return
 		}
 	}
+	if c.shareLocked(req, r) {
+		return
+	}
 	step := c.nextLocked(req)
 	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
 		c.ticket = c.g.gate.enter(step.Topics)
@@ -278,6 +287,16 @@ func (c *client) takeLocked(req request.Request, r *round) {
 		return
 	}
 	c.carryLocked(&step, r)
+}
+
+// shareLocked posts a request of the commonest kind, at the least cost. It reports whether the
+// request was one of that kind.
+func (c *client) shareLocked(req request.Request, r *round) bool {
+	if c.queued > 0 || c.reserve || c.user != nil || c.g.gate.shut.Load() {
+		return false
+	}
+	info, ok := c.session.Shared(req.Args)
+	return ok && c.postSharedLocked(req.Raw, info, r)
 }
 
 // nextLocked asks the session, unless the user may not do such a thing.

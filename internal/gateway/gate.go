@@ -197,8 +197,10 @@ func (g *gate) behind(step *session.Step) *ticket {
 }
 
 // holds reports whether a step is held back now.
-func (g *gate) holds(step *session.Step) bool {
-	return g.shut.Load() && (g.paused(levelOf(step)) != nil || g.behind(step) != nil)
+func (g *gate) holds(step *session.Step) bool { return g.shut.Load() && g.holdsWhileShut(step) }
+
+func (g *gate) holdsWhileShut(step *session.Step) bool {
+	return g.paused(levelOf(step)) != nil || g.behind(step) != nil
 }
 
 // keyspace is what the channels of notifications begin with.

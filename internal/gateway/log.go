@@ -39,21 +39,25 @@ func (l *log) size() int { return int(l.end - l.head) }
 func (l *log) add(raw []byte) (from, to uint64) {
 	from = l.end
 	l.end += uint64(len(raw))
+	if n := len(l.pieces); n > 0 && len(raw) < ownPiece && !l.pieces[n-1].own && len(l.pieces[n-1].buf) < sharedPiece {
+		last := &l.pieces[n-1]
+		last.buf = append(last.buf, raw...)
+	} else {
+		l.addPiece(from, raw)
+	}
+	return from, l.end
+}
+
+func (l *log) addPiece(from uint64, raw []byte) {
 	if len(raw) >= ownPiece {
 		if len(l.given) != len(raw) || &l.given[0] != &raw[0] {
 			raw = request.Keep(raw)
 		}
 		l.pieces = append(l.pieces, piece{from, raw, true})
-		return from, l.end
-	}
-	if n := len(l.pieces); n > 0 && !l.pieces[n-1].own && len(l.pieces[n-1].buf) < sharedPiece {
-		last := &l.pieces[n-1]
-		last.buf = append(last.buf, raw...)
-		return from, l.end
+		return
 	}
 	l.pieces = append(l.pieces, piece{base: from, buf: append(l.spare, raw...)})
 	l.spare = nil
-	return from, l.end
 }
 
 // bytes is a request that is under way. It is not changed while that is so.
@@ -68,7 +72,12 @@ func (l *log) bytes(from, to uint64) []byte {
 
 // dropTo gives up all before a place, where a request begins.
 func (l *log) dropTo(from uint64) {
-	l.head = from
+	if l.head = from; len(l.pieces) > 1 {
+		l.dropPieces(from)
+	}
+}
+
+func (l *log) dropPieces(from uint64) {
 	over := 0
 	for over+1 < len(l.pieces) && l.pieces[over+1].base <= from {
 		l.reuse(&l.pieces[over])

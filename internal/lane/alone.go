@@ -54,7 +54,7 @@ func (l *Lane) DoAloneIf(ctx context.Context, args []any, opt Options, still fun
 	}
 	l.wbuf = append(l.wbuf, raw...)
 	q := l.newRequest()
-	flush, read, company := l.enqueueLocked(ctx, q, 1, len(raw), opt)
+	flush, read, company := l.enqueueLocked(ctx, q, 1, len(raw), &opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		return nil, err

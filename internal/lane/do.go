@@ -9,11 +9,12 @@ import (
 
 // Options of one request.
 type Options struct {
-	Reserved bool          // uses a place promised by Reserve
-	Block    time.Duration // the server may hold the reply back for so long; <0: for ever
+	Reserved bool // uses a place promised by Reserve
 
 	// NoTimeout leaves Config.ReplyTimeout out: whoever asked has a limit of their own, or wants none.
 	NoTimeout bool
+
+	Block time.Duration // the server may hold the reply back for so long; <0: for ever
 
 	// Owner, where set, is whom the lane has to serve: it may have been given to another
 	// one since it was chosen, and refuses with ErrDraining then.
@@ -44,7 +45,7 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 		return nil, err
 	}
 	q := l.newRequest()
-	flush, read, company := l.enqueueLocked(ctx, q, 1, size, opt)
+	flush, read, company := l.enqueueLocked(ctx, q, 1, size, &opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]b
 	q := l.newRequest()
 	q.multi = true
 	q.frames = make([][]byte, 0, n)
-	flush, read, company := l.enqueueLocked(ctx, q, n, len(raw), opt)
+	flush, read, company := l.enqueueLocked(ctx, q, n, len(raw), &opt)
 	l.mu.Unlock()
 	if err := l.await(ctx, q, flush, read, company); err != nil {
 		if q.state.Load() == done {
@@ -238,7 +239,7 @@ func (l *Lane) windowFailure(err error) error {
 
 // enqueueLocked puts a request for n replies in the queue, whose bytes stand in wbuf, and tells the caller what else falls to it: to flush, to read for itself,
 // and whether others are about.
-func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt Options) (flush, read, company bool) {
+func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt *Options) (flush, read, company bool) {
 	l.queueLocked(q, n, bytes, opt)
 	l.patrolLocked(ctx, q)
 	flush, l.flushing = !l.flushing, true
@@ -251,7 +252,7 @@ func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt 
 }
 
 // queueLocked puts a request in the queue.
-func (l *Lane) queueLocked(q *request, n, bytes int, opt Options) {
+func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 	p := place{q, n, bytes + opt.replyWeight()}
 	q.start = l.queued
 	l.queued += uint64(bytes)

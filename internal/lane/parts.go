@@ -39,7 +39,7 @@ func (l *Lane) DoParts(ctx context.Context, args []any, opt Options, part func(b
 	}
 	l.in.parts.Store(&fn)
 	q := l.newRequest()
-	flush, read, company := l.enqueueLocked(ctx, q, 1, size, opt)
+	flush, read, company := l.enqueueLocked(ctx, q, 1, size, &opt)
 	l.mu.Unlock()
 	err = l.await(ctx, q, flush, read, company)
 	mu.Lock()

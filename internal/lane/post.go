@@ -65,7 +65,7 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 	l.wbuf = append(l.wbuf, raw...)
 	q := l.newRequest()
 	q.sink, q.tag = sink, tag
-	l.queueLocked(q, n, len(raw), opt)
+	l.queueLocked(q, n, len(raw), &opt)
 	if l.reading == nobody {
 		l.giveLocked()
 	}

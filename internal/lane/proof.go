@@ -81,7 +81,7 @@ func (l *Lane) proveLocked() {
 		l.wbuf = append(l.wbuf, "\r\n$16\r\n"...)
 	}
 	l.wbuf = append(append(l.wbuf, p.token[:]...), "\r\n"...)
-	l.queueLocked(&p.request, 1, len(l.wbuf)-before, Options{})
+	l.queueLocked(&p.request, 1, len(l.wbuf)-before, &Options{})
 	p.left = proofEvery
 }
 

@@ -191,11 +191,28 @@ func (s *Session) Next(raw []byte, args [][]byte) Step {
 		return Step{}
 	}
 	info, class := command.ClassifyBytes(args)
-	if s.plain && class == command.Multiplexed && rules[info] == nil && !(info.Container() && len(args) > 1) {
-		s.last = info
+	if s.shares(args, info, class) {
 		return Step{Kind: Share, Replies: 1, Raw: raw, Info: info, Key: s.key}
 	}
 	return s.slow(request{raw: raw, args: args, info: info, class: class})
+}
+
+// Shared is Next for most requests, at less cost: those whose step is to Share, and that change nothing of the
+// session's. It gives what is known of the command, and false for all others, about which Next is to be asked.
+func (s *Session) Shared(args [][]byte) (*command.Info, bool) {
+	if len(args) == 0 {
+		return nil, false
+	}
+	info, class := command.ClassifyBytes(args)
+	return info, s.shares(args, info, class)
+}
+
+func (s *Session) shares(args [][]byte, info *command.Info, class command.Class) bool {
+	if s.plain && class == command.Multiplexed && rules[info] == nil && !(info.Container() && len(args) > 1) {
+		s.last = info
+		return true
+	}
+	return false
 }
 
 // Learnt is Next for a request whose step was to Learn, once that is done.
