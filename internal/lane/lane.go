@@ -27,7 +27,7 @@ var ErrDraining = errors.New("the lane is draining")
 type Config struct {
 	ReplyTimeout time.Duration // a caller's wait for a reply; 0: its ctx alone
 	StallLimit   time.Duration // nothing moved for so long while replies are due: condemned; 0: never
-	SuspectAfter time.Duration // nothing moved for so long while replies are due: newcomers avoid the lane; 0: never
+	SuspectAfter time.Duration // nothing moved for so long while replies are due: suspicious, and newcomers avoid the lane after half of it; 0: never
 	Window       int           // replies that may be due
 	WindowBytes  int           // bytes of commands whose replies are due
 	ReplyLimit   int64         // bytes of one reply; 0: no limit
@@ -82,8 +82,8 @@ type Lane struct {
 	draining bool
 	retired  bool // nothing may be written any more
 	pushOnly bool
-	suspect  bool   // nothing has moved for long: newcomers go elsewhere
-	wbuf     []byte // encoded and not yet offered to the socket
+	silence  silence // for how long nothing has moved: newcomers go elsewhere unless it is usual
+	wbuf     []byte  // encoded and not yet offered to the socket
 	queue    ring
 	due      int    // replies due, the sum of want at enqueue time less what came
 	dueBytes int    // bytes that the requests in the queue take of the window
@@ -171,7 +171,7 @@ func (l *Lane) callersDueLocked() int {
 // publishDepthLocked shows those who choose a lane what is due.
 func (l *Lane) publishDepthLocked() {
 	d := int32(l.callersDueLocked())
-	if l.alone.held || l.suspect {
+	if l.alone.held || l.silence != usual {
 		d |= avoid
 	}
 	l.depth.Store(d)

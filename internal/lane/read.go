@@ -200,7 +200,7 @@ func (l *Lane) complete(self *request) error {
 	before := l.queue.n
 	asked := l.matchLocked(frames)
 	l.expect = before - l.queue.n
-	l.suspect = false
+	l.silence = usual
 	l.publishDepthLocked()
 	l.grantLocked()
 	onPush := l.onPush

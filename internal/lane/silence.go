@@ -45,6 +45,7 @@ type silence uint8
 
 const (
 	usual     silence = iota
+	slow              // for so long that newcomers are better off elsewhere
 	suspected         // for so long that the server or the path may be in trouble
 	stalled           // for the stall limit
 )
@@ -67,15 +68,19 @@ func (l *Lane) silenceLocked(progress bool) silence {
 		return stalled
 	}
 	after := l.cfg.SuspectAfter
-	if after <= 0 || silent < after+head.q.block {
+	if after <= 0 || silent < after/2+head.q.block {
 		return usual
 	}
-	if !l.suspect {
-		l.suspect = true
+	found := slow
+	if silent >= after+head.q.block {
+		found = suspected
+	}
+	if l.silence != found {
+		l.silence = found
 		l.publishDepthLocked()
 	}
-	if c.quiet < c.askAt {
-		return usual
+	if found == slow || c.quiet < c.askAt {
+		return slow
 	}
 	c.askAt = c.quiet + int64((after+c.period-1)/c.period)
 	return suspected
@@ -91,8 +96,8 @@ func (l *Lane) silentLocked() time.Duration {
 func (l *Lane) movesLocked() {
 	c := &l.clock
 	c.quiet, c.excused, c.askAt = 0, 0, 0
-	if l.suspect {
-		l.suspect = false
+	if l.silence != usual {
+		l.silence = usual
 		l.publishDepthLocked()
 	}
 }
@@ -136,7 +141,7 @@ func (l *Lane) HeardAt() time.Time {
 func (l *Lane) Silence() (d time.Duration, mark uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dead != nil || !l.suspect {
+	if l.dead != nil || l.silence != suspected {
 		return 0, 0
 	}
 	return l.silentLocked(), l.bytesIn.Load()

@@ -22,9 +22,13 @@ func TestASilentLaneIsASuspectUntilItMoves(t *testing.T) {
 		defer k.close()
 		time.Sleep(time.Hour)
 		ch := k.start(background, lane.Options{}, "GET", "k")
-		time.Sleep(900 * time.Millisecond)
-		if d, _ := k.Silence(); d != 0 || k.Avoided() || times.Load() != 0 {
-			t.Errorf("it is a suspect too early: %v, asked %d times", d, times.Load())
+		time.Sleep(450 * time.Millisecond)
+		if k.Avoided() {
+			t.Error("it is avoided too early")
+		}
+		time.Sleep(450 * time.Millisecond)
+		if d, _ := k.Silence(); d != 0 || !k.Avoided() || times.Load() != 0 {
+			t.Errorf("after 0.9s: silent for %v, avoided %v, asked %d times", d, k.Avoided(), times.Load())
 		}
 		time.Sleep(400 * time.Millisecond)
 		if d, _ := k.Silence(); d < time.Second || !k.Avoided() || k.Depth() != 1 || times.Load() != 1 {
