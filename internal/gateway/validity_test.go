@@ -12,8 +12,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// everyUser may do everything but change users.
-const everyUser = "user %s on >%[1]s ~%[1]s* &%[1]s* +@all -@admin"
+// everyUser may do everything but change users. A new user of Redis 6.2 may use all channels, and takes a pattern after
+// resetchannels only. There, -@admin takes all of ACL away.
+const everyUser = "user %s on >%[1]s ~%[1]s* resetchannels &%[1]s* +@all -@admin +acl|whoami"
 
 // goesOn has a client do something of every kind as a user, but subscribe.
 func (p *peer) goesOn(proto int, name string) {
@@ -85,7 +86,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 			if most == 1 && state != "idle" {
 				continue // the only connection is held, or another user's by the time
 			}
-			s.Do("ACL", "SETUSER", "alice", "reset", "on", ">alice", "~alice*", "&alice*", "+@all")
+			s.Do("ACL", "SETUSER", "alice", "reset", "on", ">alice", "~alice*", "resetchannels", "&alice*", "+@all")
 			p := h.login("alice", proto)
 			p.ask("GET alice")
 			p.send(lines...)
@@ -109,7 +110,7 @@ func TestAUserThatIsDeletedAndMadeAgainWorksAtOnce(t *testing.T) {
 		s := redistest.Start(t, redistest.Config{})
 		h := passing(t, s, most, "")
 		for i := range 30 {
-			s.Do("ACL", "SETUSER", "alice", "on", ">alice", "~alice*", "&alice*", "+@all")
+			s.Do("ACL", "SETUSER", "alice", "on", ">alice", "~alice*", "resetchannels", "&alice*", "+@all")
 			p := h.login("alice", proto)
 			p.send(fmt.Sprintf("SET alice %d", i), "GET alice", "ACL WHOAMI")
 			p.want("+OK|", bulk(fmt.Sprint(i)), bulk("alice"))
