@@ -76,8 +76,12 @@ func TestRefusedClientsCostFewDials(t *testing.T) {
 			for _, line := range c.spoil {
 				s.Do(strings.Fields(line)...)
 			}
-			s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-			waitFor(t, "the connections are gone", func() bool { st := h.client.Stats(); return st.Lanes+st.Idle+st.Closing == 0 })
+			closed := h.client.Stats().Closed
+			killed, err := strconv.Atoi(s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+			if err != nil || killed == 0 {
+				t.Fatalf("%d connections were killed: %v", killed, err)
+			}
+			waitFor(t, "the connections are gone", func() bool { return h.client.Stats().Closed >= closed+uint64(killed) })
 			before, began := opened(s), time.Now()
 			var wg sync.WaitGroup
 			wg.Go(func() {
