@@ -236,7 +236,11 @@ func (c *Client) onLane(ctx context.Context, key pool.Key, raw []byte, readOnly 
 			return nil, nil, c.public(err)
 		}
 		var frames [][]byte
-		l, opt, err := laneOf(ctx, to.group(key), weight, nil)
+		g := to.group(key)
+		if c.opt.untimed {
+			g.AwaitMoving(ctx, weight)
+		}
+		l, opt, err := laneOf(ctx, g, weight, nil)
 		if err == nil {
 			frames, err = send(l, opt)
 			if err == nil && c.refused(ctx, to, l, raw, frames, &t) {

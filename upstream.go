@@ -75,8 +75,11 @@ func (l *lanes) Lane(reads bool) (*lane.Lane, lane.Options) {
 		l.last.Store(p)
 	}
 	picked := p.group.Pick(pool.Any)
-	if picked == nil {
+	switch {
+	case picked == nil:
 		l.last.Store(nil) // the key's lanes may come up in another group
+	case l.c.opt.untimed && picked.Silent() && p.group.Growing():
+		picked = nil // Exchange waits for the other one
 	}
 	return picked, lane.Options{Owner: p.group.Owner(), NoTimeout: l.c.opt.untimed}
 }

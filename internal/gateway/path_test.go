@@ -129,6 +129,47 @@ func TestOthersAreToldThatAScriptRuns(t *testing.T) {
 	}
 }
 
+// So are those for whom there is no other connection yet: the server lets none in before it is tired of the script.
+func TestThoseWhoComeBeforeTheServerAnswersAreToldThatAScriptRuns(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "4000"}})
+	h := open(t, s.URL(), gateway.Config{})
+	script := h.dial()
+	script.ask("GET k")
+	script.write("*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
+	replies := make(chan string)
+	const others = 20
+	for range others {
+		p := h.dial()
+		p.send("INCR n")
+		go func() {
+			reply, _ := p.tryFrame()
+			replies <- reply
+		}()
+		time.Sleep(100 * time.Millisecond)
+	}
+	first := <-replies // the others on the script's connection wait for its end
+	s.Do("SCRIPT", "KILL")
+	told := 0
+	for n := range others {
+		reply := first
+		if n > 0 {
+			reply = <-replies
+		}
+		switch {
+		case strings.HasPrefix(reply, "-BUSY"):
+			told++
+		case n == 0 || !strings.HasPrefix(reply, ":"):
+			t.Errorf("number %d to be answered got %q", n, reply)
+		}
+	}
+	if n := s.Do("GET", "n"); n != fmt.Sprint(others-told) {
+		t.Errorf("%d of %d were told, and n is %s", told, others, n)
+	}
+	if reply := script.frame(); !strings.Contains(reply, "killed") {
+		t.Errorf("the script's client got %q", reply)
+	}
+}
+
 // A client with several connections asks on one what became of another. The gateway must not look like
 // a server that answers on a dead path.
 func TestAClientThatWaitsLongCountsAsBlocked(t *testing.T) {

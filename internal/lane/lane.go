@@ -145,7 +145,7 @@ func (l *Lane) Conn() *wire.Conn { return l.conn }
 // read without a lock.
 func (l *Lane) Depth() int {
 	if d := l.depth.Load(); d >= 0 {
-		return int(d &^ avoid)
+		return int(d &^ (avoid | silent))
 	}
 	return -1
 }
@@ -157,8 +157,14 @@ func (l *Lane) Load() int { return int(l.depth.Load()) }
 // Avoided reports whether newcomers are better off elsewhere. It is a hint, read without a lock.
 func (l *Lane) Avoided() bool { return l.Load() >= avoid }
 
-// avoid is the bit of Lane.depth that says so.
-const avoid = 1 << 30
+// Silent reports whether newcomers are better off elsewhere since nothing moves here. It is a hint, read without a lock.
+func (l *Lane) Silent() bool { return l.Load() >= avoid|silent }
+
+// The bits of Lane.depth that say so.
+const (
+	avoid  = 1 << 30
+	silent = 1 << 29
+)
 
 // callersDueLocked counts the replies due without the one to a token, for which nobody waits, unless it is the only one.
 func (l *Lane) callersDueLocked() int {
@@ -171,8 +177,11 @@ func (l *Lane) callersDueLocked() int {
 // publishDepthLocked shows those who choose a lane what is due.
 func (l *Lane) publishDepthLocked() {
 	d := int32(l.callersDueLocked())
-	if l.alone.held || l.silence != usual {
+	if l.alone.held {
 		d |= avoid
+	}
+	if l.silence != usual {
+		d |= avoid | silent
 	}
 	l.depth.Store(d)
 }

@@ -139,7 +139,7 @@ func (p *Pool) dial(ctx context.Context, g *Group, generation int, delay time.Du
 	p.unlock()
 }
 
-// notifyLocked tells Warm to look again.
+// notifyLocked tells those who wait for a change to look again.
 func (p *Pool) notifyLocked() {
 	for _, ch := range p.watchers {
 		close(ch)

@@ -1,6 +1,10 @@
 package pool
 
-import "github.com/seed-2b0d76a6/respool/internal/lane"
+import (
+	"context"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+)
 
 // Weight is what a command puts on a lane.
 type Weight uint8
@@ -54,6 +58,47 @@ func (g *Group) Pick(w Weight) *lane.Lane {
 		g.grow(least >= most)
 	}
 	return best
+}
+
+// Growing reports whether another conn is dialed for the group.
+func (g *Group) Growing() bool {
+	if heir := g.heir.Load(); heir != nil {
+		return heir.Growing()
+	}
+	g.pool.mu.Lock()
+	defer g.pool.mu.Unlock()
+	return g.dialing > 0
+}
+
+// AwaitMoving waits while nothing moves on the lane that Pick gives, and another conn is dialed: a server may
+// do nothing else for long, and answer newcomers all the same. It ends with ctx.
+func (g *Group) AwaitMoving(ctx context.Context, w Weight) {
+	for l := g.Pick(w); l != nil && l.Silent() && ctx.Err() == nil; l = g.Pick(w) {
+		changed := g.nextConn()
+		if changed == nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// nextConn is closed at the end of the next dial; nil while none is under way for the group.
+func (g *Group) nextConn() <-chan struct{} {
+	if heir := g.heir.Load(); heir != nil {
+		return heir.nextConn()
+	}
+	p := g.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g.dialing == 0 {
+		return nil
+	}
+	changed := make(chan struct{})
+	p.watchers = append(p.watchers, changed)
+	return changed
 }
 
 // grow asks for another lane: because those that there are have enough to do,

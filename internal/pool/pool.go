@@ -111,7 +111,7 @@ type Pool struct {
 	inquired    time.Time       // when that was done last
 	probing     int             // sockets of Probe
 	dialsSince  time.Time       // when dialing was 0 last
-	watchers    []chan struct{} // closed at the next change, for Warm
+	watchers    []chan struct{} // closed at the next change
 	laneLine    []*Group        // those with lane waiters, in the order of their first ones
 	waitConn    waitQueue       // of all groups
 	waiting     int             // for lanes and conns, of all groups
