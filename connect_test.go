@@ -234,7 +234,7 @@ func TestServerAtMaxclients(t *testing.T) {
 
 // While a server loads its data, callers get LOADING after the wait timeout. Once it has loaded, the client uses it.
 func TestServerThatLoads(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{Args: []string{"--key-load-delay", "300", "--rdbcompression", "no"}})
+	s := redistest.Start(t, redistest.Config{Args: []string{"--key-load-delay", "1000", "--rdbcompression", "no"}})
 	s.Do("DEBUG", "POPULATE", "3000", "key", "4000") // it answers between every 2 MiB that it loads
 	s.Do("SAVE")
 	c := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = 50 * time.Millisecond })
