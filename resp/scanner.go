@@ -48,6 +48,8 @@ type level struct {
 	left int64 // elements to come, the unfinished one included; streamed if the end is marked
 	kind Kind
 	odd  bool // streamed: an odd number of elements is complete
+
+	around int64 // bytes that the levels around this one need, but for what is within it
 }
 
 const streamed = -1
@@ -118,14 +120,11 @@ func (s *Scanner) Need() int64 {
 	if s.state != atKind {
 		need, within = s.tok.need(s.state), s.tok.kind
 	}
-	owed := s.owed
-	for i := len(s.outer); s.cur.kind != 0 && i >= 0; i-- {
-		l := s.cur
-		if i < len(s.outer) {
-			l = s.outer[i]
+	if s.cur.kind != 0 {
+		need = add(need, add(s.cur.need(within, s.owed), s.cur.around))
+		if within = s.cur.kind; len(s.outer) > 0 {
+			within = s.outer[0].kind
 		}
-		need = add(need, l.need(within, owed))
-		within, owed = l.kind, false
 	}
 	if within == 0 || within == Attribute {
 		need = add(need, minValue)

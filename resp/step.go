@@ -257,10 +257,12 @@ func (s *Scanner) open(k Kind, count int64) {
 			count *= 2
 		}
 	}
+	var around int64
 	if s.cur.kind != 0 {
+		around = add(s.cur.need(k, false), s.cur.around)
 		s.outer = append(s.outer, s.cur)
 	}
-	s.cur = level{kind: k, left: count}
+	s.cur = level{kind: k, left: count, around: around}
 	s.state = atKind
 }
 
