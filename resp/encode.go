@@ -53,7 +53,7 @@ func AppendBulkString(dst []byte, s string) []byte {
 }
 
 func appendLength(dst []byte, k Kind, n int) []byte {
-	switch { // most lengths are short: one append is a third of the time
+	switch { // most lengths are short, and one append is quicker than three
 	case n < 10:
 		return append(dst, byte(k), '0'+byte(n), '\r', '\n')
 	case n < 100:

@@ -49,7 +49,7 @@ type level struct {
 	kind Kind
 	odd  bool // streamed: an odd number of elements is complete
 
-	around int64 // bytes that the levels around this one need, but for what is within it
+	around int64 // bytes still missing from the enclosing levels once this level is complete
 }
 
 const streamed = -1

@@ -209,7 +209,7 @@ func (l *link) pass(to *net.TCPConn, direction int, b []byte) bool {
 	return err == nil
 }
 
-// passUntilStall writes what goes before a stall, and waits for its end or a cut. It gives back the rest.
+// passUntilStall writes the bytes before a stall, waits until the stall or the connection ends, and returns the other bytes.
 func (l *link) passUntilStall(to *net.TCPConn, b []byte) []byte {
 	free := l.free.Load()
 	if free == 0 {

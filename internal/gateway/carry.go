@@ -3,7 +3,6 @@ package gateway
 import (
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/upstream"
@@ -89,11 +88,6 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 		s.step = &stepSlot{Step: *step}
 	}
 	return true
-}
-
-// postSharedLocked puts a command on a lane, if one takes it now.
-func (c *client) postSharedLocked(raw []byte, info *command.Info, r *round) bool {
-	return c.postRawLocked(raw, 1, info != nil && info.ReadOnly, c.key(c.session.Key()), r) != nil
 }
 
 // postRawLocked puts a request with so many replies on a lane, and gives its slot, if a lane takes it now.

@@ -170,7 +170,7 @@ func (c *client) leaveBlockedLocked() {
 	}
 }
 
-// heldUpLocked reports whether a command that blocks is under way on the client's own connection.
+// heldUpLocked reports whether a blocking command is pending on the client's own connection.
 func (c *client) heldUpLocked() bool {
 	s := c.slots.front()
 	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != 0
@@ -296,7 +296,7 @@ func (c *client) shareLocked(req request.Request, r *round) bool {
 		return false
 	}
 	info, ok := c.session.Shared(req.Args)
-	return ok && c.postSharedLocked(req.Raw, info, r)
+	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Key()), r) != nil
 }
 
 // nextLocked asks the session, unless the user may not do such a thing.

@@ -85,7 +85,7 @@ func (g *Group) AwaitMoving(ctx context.Context, w Weight) {
 	}
 }
 
-// nextConn is closed at the end of the next dial; nil while none is under way for the group.
+// nextConn returns a channel that closes when the next dial ends, or nil if the group has no dial in progress.
 func (g *Group) nextConn() <-chan struct{} {
 	if heir := g.heir.Load(); heir != nil {
 		return heir.nextConn()
