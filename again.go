@@ -131,8 +131,8 @@ func (c *Client) again(ctx context.Context, n *node, err error, t *tries, readOn
 
 // stalled reports whether the connection was condemned because nothing moved.
 func stalled(err error) bool {
-	var se *lane.StallError
-	return errors.As(err, &se)
+	_, ok := errors.AsType[*lane.StallError](err)
+	return ok
 }
 
 // finds reports whether the client finds out by itself which node to use.

@@ -415,7 +415,7 @@ func acquireAs(key pool.Key) func(*pool.Pool, context.Context) (*pool.Conn, erro
 // doBlocking runs a command that the server may hold back, on a connection of
 // its own.
 func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any) Reply {
-	raw, err := resp.AppendCommand(nil, args) // args may not escape: those of Do would
+	raw, err := encode(args) // args may not escape: those of Do would
 	if err != nil {
 		return Reply{err: c.public(err)}
 	}
@@ -442,6 +442,12 @@ func (c *Client) doBlocking(ctx context.Context, info *command.Info, args []any)
 		return Reply{err: c.public(err)}
 	}
 	return Reply{frame: frames[0]}
+}
+
+// encode returns a command as it is sent. Where its arguments are strings, the first buffer is large enough.
+func encode(args []any) ([]byte, error) {
+	const format = len("$1000000\r\n\r\n")
+	return resp.AppendCommand(make([]byte, 0, (1+len(args))*format+textSize(args)), args)
 }
 
 // checkArgs tells of arguments that can't be sent, before anything is waited for.

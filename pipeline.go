@@ -258,6 +258,6 @@ func (c *Client) onLane(ctx context.Context, key pool.Key, raw []byte, readOnly 
 
 // sent reports whether a failed command may have been executed.
 func sent(err error) bool {
-	var we *wire.Error
-	return errors.As(err, &we) && we.Sent
+	we, ok := errors.AsType[*wire.Error](err) // allocates nothing, as errors.As would
+	return ok && we.Sent
 }

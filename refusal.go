@@ -210,6 +210,6 @@ func isScript(info *command.Info, _ command.Class) bool {
 
 // refusedDial reports whether a dial failed since its server has no data yet, or none that it would show.
 func refusedDial(err error) bool {
-	var se *ServerError
-	return errors.As(err, &se) && (se.Code == "LOADING" || se.Code == "MASTERDOWN")
+	se, ok := errors.AsType[*ServerError](err)
+	return ok && (se.Code == "LOADING" || se.Code == "MASTERDOWN")
 }

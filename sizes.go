@@ -78,7 +78,14 @@ func (s *sizes) weight(args []any, slot *atomic.Int64) (w pool.Weight, reply int
 	if slot != nil {
 		w, reply = pool.Small, int(slot.Load())
 	}
-	n := 0
+	if textSize(args) >= large || reply > 0 {
+		w = pool.Large
+	}
+	return w, reply
+}
+
+// textSize is how many bytes strings among args have.
+func textSize(args []any) (n int) {
 	for _, a := range args {
 		switch v := a.(type) {
 		case string:
@@ -87,8 +94,5 @@ func (s *sizes) weight(args []any, slot *atomic.Int64) (w pool.Weight, reply int
 			n += len(v)
 		}
 	}
-	if n >= large || reply > 0 {
-		w = pool.Large
-	}
-	return w, reply
+	return n
 }

@@ -39,7 +39,7 @@ func (c *Client) DoTo(ctx context.Context, w io.Writer, args ...any) (n int64, e
 	if class != command.Multiplexed {
 		return 0, fmt.Errorf("respool: write the reply of %v: only commands that neither block nor change their connection can be used so", args[0])
 	}
-	raw, err := resp.AppendCommand(nil, args)
+	raw, err := encode(args)
 	if err != nil {
 		return 0, c.public(err)
 	}

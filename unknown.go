@@ -70,7 +70,7 @@ const unsureReason = "it ran a command of which nothing is known"
 // doUnsure runs a command of which nothing is known on a connection that is restored afterwards, unless the server knows it
 // no better.
 func (c *Client) doUnsure(ctx context.Context, args []any) Reply {
-	raw, err := resp.AppendCommand(nil, args)
+	raw, err := encode(args)
 	if err != nil {
 		return Reply{err: c.public(err)}
 	}

@@ -34,30 +34,22 @@ type client struct {
 	session  *session.Session
 	set      *settings // as of its last request
 	scanner  request.Scanner
-	large    atomic.Bool // the scanner may have room for a read; written under mu
-	user     *user       // one of the gateway's own; nil: none
-	token    string      // of its user among upstream's
-	tokens   []string    // that, and those under which it is subscribed, but for the empty one
+	user     *user    // one of the gateway's own; nil: none
+	token    string   // of its user among upstream's
+	tokens   []string // that, and those under which it is subscribed, but for the empty one
 	slots    slots
 	slotKey  upstream.Key // of all slots
 	lanes    upstream.Lanes
 	lanesKey upstream.Key
 	log      log
 	lane     *lane.Lane // of what is posted
-	onPin    bool       // that is the session's own connection's
 	posted   int
 	typical  int           // bytes of a reply, as of late
 	behind   int           // bytes of replies that are not sent since others are due before them
 	queued   int           // slots that the worker is to carry out, or does: nothing may overtake them
-	working  bool          // the worker runs
 	waits    string        // what the worker waits for before it sends anything, in the console's words
 	barrier  *session.Step // waits until all before it is answered, or for its own end
-	begun    bool          // barrier is under way
 	rest     []byte        // input that is not taken yet
-	eof      bool          // nothing more comes
-	hungUp   bool          // nothing more comes than what is there already
-	closing  bool          // no more is taken: the connection ends once all is answered
-	gone     bool          // the client has left
 	ctx      context.Context
 	cancel   context.CancelFunc
 	pin      upstream.Held // the session's own connection
@@ -66,7 +58,6 @@ type client struct {
 	blocked  *blocked                     // the blocking command under way
 	topics   map[string]*pubsub.Listening // by the token under which they were subscribed to
 	ticket   *ticket                      // of the subscription that is not confirmed yet
-	stopped  bool                         // its link does not read until resume
 	commands uint64
 	bytesIn  uint64
 	lastAt   time.Time // of the last input, as the sweeper saw it
@@ -74,7 +65,18 @@ type client struct {
 	seen     uint64    // inputs as the sweeper saw them
 	whole    uint64    // commands when no request was begun, as the sweeper saw it
 	wholeAt  time.Time // and when that was
-	reserve  bool      // it came when MaxClients were there: an operator, or nobody
+
+	// The flags stand together: there may be many thousand clients.
+	large   atomic.Bool // the scanner may have room for a read; written under mu
+	onPin   bool        // lane is the session's own connection's
+	working bool        // the worker runs
+	begun   bool        // barrier is under way
+	eof     bool        // nothing more comes
+	hungUp  bool        // nothing more comes than what is there already
+	closing bool        // no more is taken: the connection ends once all is answered
+	gone    bool        // the client has left
+	stopped bool        // its link does not read until resume
+	reserve bool        // it came when MaxClients were there: an operator, or nobody
 }
 
 // input takes bytes that came. It reports whether to read on; else the link's resume

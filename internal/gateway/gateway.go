@@ -294,7 +294,7 @@ func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
 	g.lastID++
 	now := time.Now()
 	c := &client{g: g, id: g.lastID, addr: addr, laddr: laddr, host: host, born: now, lastAt: now, wholeAt: now, reserve: len(g.clients) >= set.MaxClients}
-	c.out.link, c.out.total, c.out.proto = l, &g.buffered, 2
+	c.out.link, c.out.total = l, &g.buffered
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.adoptLocked(set)
 	c.typical = set.OutputBuffer / firstPipeline

@@ -30,21 +30,23 @@ type output struct {
 
 	mu      sync.Mutex
 	segs    [][]byte // in their order; the last one may be appended to if shared is not set
-	shared  bool     // the last one is not ours to change
 	off     int      // bytes of segs[0] that are written
 	size    int      // bytes that wait
 	pushed  int      // of them pushes, at most
 	counted int      // of them in total
 	since   time.Time
-	proto   int    // of pushes
-	hold    bool   // pushes are kept back: the reply that announces them is not there
 	pushes  []byte // kept back
 	message []byte // used again for the next message
-	blocked bool   // the socket is full: its link calls flush
 	limit   int    // its client goes on once no more waits than this; 0: it does not wait for that
-	last    bool   // nothing more comes: close when all is written
-	closed  bool
 	sent    uint64 // bytes written
+
+	// The flags stand together: each client has them, and apart they would take 32 bytes more.
+	resp3   bool // pushes are sent as RESP3
+	shared  bool // the last segment is not ours to change
+	hold    bool // pushes are kept back: the reply that announces them is not there
+	blocked bool // the socket is full: its link calls flush
+	last    bool // nothing more comes: close when all is written
+	closed  bool
 }
 
 // segment is the size of a buffer for replies, and bigReply that from which one is kept
@@ -69,7 +71,7 @@ func (o *output) append(b []byte, owned bool) (first bool) {
 func (o *output) answer(b []byte, proto int) (first bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.proto = proto
+	o.resp3 = proto == 3
 	return o.appendLocked(b, false)
 }
 
@@ -258,7 +260,7 @@ func (o *output) waiting() (int, time.Time) {
 
 func (o *output) setProto(proto int) {
 	o.mu.Lock()
-	o.proto = proto
+	o.resp3 = proto == 3
 	o.mu.Unlock()
 }
 

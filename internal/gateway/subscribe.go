@@ -91,7 +91,7 @@ func (c *client) Deliver(kind pubsub.Kind, topic string, channel, payload []byte
 	if kind == pubsub.Pattern {
 		size = 4
 	}
-	if o.proto == 3 {
+	if o.resp3 {
 		to = append(to, '>', byte('0'+size), '\r', '\n')
 	} else {
 		to = resp.AppendArrayHeader(to, size)

@@ -35,8 +35,8 @@ type refusal struct {
 // Refused reports whether err is the server's refusal of an identity: another
 // connection of the same identity would be refused as well.
 func Refused(err error) bool {
-	var we *wire.Error
-	return errors.As(err, &we) && we.Op == wire.OpHandshake && concernsKey(err)
+	we, ok := errors.AsType[*wire.Error](err) // allocates nothing, as errors.As would
+	return ok && we.Op == wire.OpHandshake && concernsKey(err)
 }
 
 // concernsKey tells a server's refusal of one key from a refusal of all conns,

@@ -20,9 +20,6 @@ const (
 type Scanner struct {
 	// Limits may be set between requests.
 	Limits Limits
-	// Unauthenticated sets Redis' limits for clients that have yet to authenticate, besides
-	// Limits: 10 arguments of 16 KiB. It may be set between requests.
-	Unauthenticated bool
 
 	args  [][]byte // handed out
 	buf   []byte   // the unfinished request; what was handed out, if that was no view of the input
@@ -42,6 +39,10 @@ type Scanner struct {
 	// does not find the line's end behind it.
 	hidden    bool
 	streaming bool // the request's first part is handed out
+
+	// Unauthenticated sets Redis' limits for clients that have yet to authenticate, besides
+	// Limits: 10 arguments of 16 KiB. It may be set between requests.
+	Unauthenticated bool
 }
 
 // Next reads the bytes that follow those of the last call up to the end of a
