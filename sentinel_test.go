@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
@@ -270,6 +271,57 @@ func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
 	if !strings.HasPrefix(kinds, "primary found, primary lost, ") || !strings.HasSuffix(kinds, "primary found, ") {
 		t.Errorf("events: %s", kinds)
 	}
+}
+
+// subscribers are the ids of the clients named respool that are subscribed at a sentinel.
+func subscribers(s *redistest.Server) map[string]bool {
+	ids := map[string]bool{}
+	for line := range strings.Lines(s.Do("CLIENT", "LIST", "TYPE", "pubsub")) {
+		if id, rest, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.Contains(rest, " name=respool ") {
+			ids[id] = true
+		}
+	}
+	return ids
+}
+
+// The paths to all sentinels swallow everything, and new connections work. Everything is subscribed again long before the
+// next two pings of a subscription, so that a failover is heard of.
+func TestDeadPathsToAllSentinelsAreLeft(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
+	opt := serviceOptions(t, set, "sentinel_timeout=0.5", "poll_interval=1")
+	var relays []*faultnet.Relay
+	for i, addr := range opt.Sentinel.Addrs {
+		relays = append(relays, faultnet.Start(t, addr))
+		opt.Sentinel.Addrs[i] = relays[i].Addr()
+	}
+	c := openClient(t, opt)
+	mustDo(t, c, "PING")
+	before := make([]map[string]bool, len(set.Sentinels))
+	eventually(t, func() bool {
+		all := true
+		for i, s := range set.Sentinels {
+			before[i] = subscribers(s)
+			all = all && len(before[i]) == 1
+		}
+		return all
+	})
+	for _, r := range relays {
+		r.Swallow()
+	}
+	within(t, 10*time.Second, func() bool {
+		all := true
+		for i, s := range set.Sentinels {
+			fresh := false
+			for id := range subscribers(s) {
+				fresh = fresh || !before[i][id]
+			}
+			all = all && fresh
+		}
+		return all
+	})
+	set.Failover()
+	within(t, failoverLimit, func() bool { return c.Stats().Addr == set.AddrOf(set.Primary()) })
+	mustDo(t, c, "SET", "k", "v")
 }
 
 // Clients come and go at any moment of their discovery, with callers in every

@@ -29,13 +29,14 @@ type Config struct {
 	// Dial makes a connection under ctx, with its handshake; the end of cut cuts
 	// short what it still does to leave nothing behind after it failed.
 	Dial         func(ctx, cut context.Context, addr string) (Conn, error)
-	QueryTimeout time.Duration // bounds each dial and each Role; 0: 1 s
+	QueryTimeout time.Duration // bounds each dial, each Role and the wait for the reply to a ping; 0: 1 s
 	LingerLimit  time.Duration // for a sentinel to close its side too
-	PingEvery    time.Duration // of subscriptions, at most; twice so long without a byte ends them; 0: 10 s
+	PingEvery    time.Duration // of subscriptions, at most; a ping without a reply within QueryTimeout ends them; 0: 10 s
 }
 
 // Sentinels are the connections to a set of sentinels: two at most to each
-// address, however many services are watched through them. All methods are
+// address, however many services are watched through them. A connection that fell silent may
+// be counted for LingerLimit beside the one that replaces it. All methods are
 // safe for concurrent use.
 type Sentinels struct {
 	cfg    Config
@@ -48,6 +49,7 @@ type Sentinels struct {
 
 	mu       sync.Mutex
 	links    map[place]*link
+	leaving  map[place]*link // silent ones whose place may be another one's already
 	services map[*Service]struct{}
 	closed   bool
 }
@@ -66,7 +68,7 @@ func New(cfg Config) *Sentinels {
 	if cfg.QueryTimeout <= 0 {
 		cfg.QueryTimeout = time.Second
 	}
-	s := &Sentinels{cfg: cfg, links: map[place]*link{}, services: map[*Service]struct{}{}, ended: make(chan struct{})}
+	s := &Sentinels{cfg: cfg, links: map[place]*link{}, leaving: map[place]*link{}, services: map[*Service]struct{}{}, ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cut, s.cutNow = context.WithCancel(context.Background())
 	return s
@@ -128,7 +130,7 @@ func (s *Sentinels) Close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	left := len(s.links) > 0 // no more come: all services are done
+	left := len(s.links)+len(s.leaving) > 0 // no more come: all services are done
 	s.mu.Unlock()
 	if !left {
 		<-s.ended
@@ -146,6 +148,11 @@ func (s *Sentinels) Sockets() map[string]int {
 	n := map[string]int{}
 	for p := range s.links {
 		n[p.addr]++
+	}
+	for p, l := range s.leaving {
+		if s.links[p] != l {
+			n[p.addr]++
+		}
 	}
 	return n
 }

@@ -49,8 +49,12 @@ func (w *world) checkPeaks(t interface{ Errorf(string, ...any) }) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for addr, f := range w.sentinels {
-		if f.peak > 2 {
-			t.Errorf("%s counted %d connections at peak: want 2 at most", addr, f.peak)
+		limit := 2
+		if f.wasSilent {
+			limit = 4 // those that it did not close may be there beside those that replaced them
+		}
+		if f.peak > limit {
+			t.Errorf("%s counted %d connections at peak: want %d at most", addr, f.peak, limit)
 		}
 	}
 }

@@ -39,8 +39,11 @@ type fake struct {
 	halted      bool                               // reads nothing, and notices no end
 	slowClose   time.Duration                      // still counts a connection for so long after its end
 	answer      func(args []string) (string, bool) // instead of the usual one
+	wasSilent   bool                               // it did not answer, or not notice the end of a connection
 	open, peak  int
 	total       int
+	conns       map[net.Conn]bool // whether its path is dead
+	lostAt      time.Time         // when a query was lost on a dead path for the first time
 	subscribers map[net.Conn]struct{}
 	commands    map[string]int
 }
@@ -48,7 +51,7 @@ type fake struct {
 func newWorld(addrs ...string) *world {
 	w := &world{sentinels: map[string]*fake{}, roles: map[string]string{"A:6379": "master", "B:6379": "slave"}, primary: "A:6379", epoch: 1}
 	for i, addr := range addrs {
-		w.sentinels[addr] = &fake{w: w, addr: addr, protocol: 2 + i%2, subscribers: map[net.Conn]struct{}{}, commands: map[string]int{}}
+		w.sentinels[addr] = &fake{w: w, addr: addr, protocol: 2 + i%2, conns: map[net.Conn]bool{}, subscribers: map[net.Conn]struct{}{}, commands: map[string]int{}}
 	}
 	return w
 }
@@ -111,6 +114,7 @@ func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
 
 func (f *fake) serve(conn net.Conn, gone chan struct{}) {
 	in := bufio.NewReader(conn)
+	f.w.change(func() { f.conns[conn] = false })
 	for {
 		f.awaitRun()
 		args, err := readCommand(in)
@@ -127,6 +131,10 @@ func (f *fake) serve(conn net.Conn, gone chan struct{}) {
 	f.w.mu.Lock()
 	delete(f.subscribers, conn)
 	slow := f.slowClose
+	if f.conns[conn] {
+		slow = 15 * time.Second // the close is lost too
+	}
+	delete(f.conns, conn)
 	f.w.mu.Unlock()
 	time.Sleep(slow)
 	f.w.change(func() { f.open-- })
@@ -138,6 +146,7 @@ func (f *fake) awaitRun() {
 	for {
 		f.w.mu.Lock()
 		halted := f.halted
+		f.wasSilent = f.wasSilent || halted
 		f.w.mu.Unlock()
 		if !halted {
 			return
@@ -178,6 +187,12 @@ func (f *fake) reply(conn net.Conn, args []string) string {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	name := strings.Join(args[:min(2, len(args))], " ")
+	if f.conns[conn] {
+		if args[0] == "SENTINEL" && f.lostAt.IsZero() {
+			f.lostAt = time.Now()
+		}
+		return ""
+	}
 	f.commands[name]++
 	if f.answer != nil {
 		if text, ok := f.answer(args); ok {
@@ -190,6 +205,7 @@ func (f *fake) reply(conn net.Conn, args []string) string {
 	}
 	switch {
 	case f.deaf:
+		f.wasSilent = true
 		return ""
 	case args[0] == "SUBSCRIBE":
 		f.subscribers[conn] = struct{}{}
@@ -210,6 +226,18 @@ func (f *fake) reply(conn net.Conn, args []string) string {
 			"num-other-sentinels", fmt.Sprint(len(f.w.sentinels)-1), "config-epoch", fmt.Sprint(f.w.epoch))
 	}
 	return "*0\r\n"
+}
+
+// swallow makes the paths of all connections dead that there are. New ones work.
+func (w *world) swallow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.sentinels {
+		for conn := range f.conns {
+			f.conns[conn], f.wasSilent = true, true
+		}
+		clear(f.subscribers)
+	}
 }
 
 // publish sends a message to all who have subscribed at f.

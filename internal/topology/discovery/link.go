@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -13,7 +14,6 @@ import (
 
 var (
 	errClosedBy = errors.New("the sentinel closed the connection")
-	errSilent   = errors.New("the sentinel sent nothing although it was pinged")
 	errIgnored  = errors.New("the sentinel did not confirm the subscription")
 	errUnasked  = errors.New("the sentinel sent a reply that nobody asked for")
 	errBroken   = errors.New("the connection was closed with a query of another service unanswered")
@@ -31,6 +31,7 @@ type link struct {
 	users      []user
 	conn       Conn // nil while it is dialed
 	closing    bool
+	silent     bool   // it was closed since nothing came: the sentinel's own close may never arrive
 	next       *link  // dialed when this one's socket is gone
 	asked      []user // whose answers are due, in order
 	subscribed bool
@@ -40,7 +41,13 @@ type link struct {
 	reauth     *reauth
 	behind     []byte // what is sent once that is answered
 
+	// Of a subscription.
+	pingAt      time.Time // of the next ping
+	judgeAt     time.Time // when it is closed if nothing has come; zero while nothing is expected
+	heardBefore uint64    // what had been read when something became due
+
 	kick  chan struct{} // capacity 1: there are bytes for the writer
+	rearm chan struct{} // capacity 1: judgeAt has changed
 	gone  chan struct{} // closed with closing
 	heard atomic.Uint64 // bytes read
 }
@@ -78,7 +85,7 @@ func (s *Sentinels) connect(w *Service, a sentinel.Connect) {
 }
 
 func (s *Sentinels) newLink(at place) *link {
-	l := &link{s: s, at: at, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &link{s: s, at: at, kick: make(chan struct{}, 1), rearm: make(chan struct{}, 1), gone: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	return l
 }
@@ -88,10 +95,10 @@ func (s *Sentinels) newLink(at place) *link {
 func (s *Sentinels) disconnect(w *Service, a sentinel.Disconnect) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropLocked(s.links[place{a.Sentinel, a.Link}], user{w, a.Seq})
+	s.dropLocked(s.links[place{a.Sentinel, a.Link}], user{w, a.Seq}, a.Silent)
 }
 
-func (s *Sentinels) dropLocked(l *link, u user) {
+func (s *Sentinels) dropLocked(l *link, u user, silent bool) {
 	for ; l != nil; l = l.next {
 		if !l.removeLocked(u) {
 			continue
@@ -101,6 +108,7 @@ func (s *Sentinels) dropLocked(l *link, u user) {
 			waits = waits || q.w == u.w
 		}
 		if waits {
+			l.silent = l.silent || silent
 			l.failLocked(errBroken)
 		}
 		if len(l.users) == 0 {
@@ -129,7 +137,7 @@ func (s *Sentinels) leave(w *Service) {
 		for ; l != nil; l = l.next {
 			for _, u := range slices.Clone(l.users) {
 				if u.w == w {
-					s.dropLocked(l, u)
+					s.dropLocked(l, u, false)
 				}
 			}
 		}
@@ -166,8 +174,18 @@ func (s *Sentinels) subscribe(_ *Service, a sentinel.Subscribe) {
 	if err != nil || l == nil || l.closing || l.conn == nil || l.subscribed {
 		return
 	}
+	l.expectLocked()
 	l.subscribed, l.unsure = true, len(a.Channels)
 	l.submitLocked(raw)
+}
+
+// check has a subscription pinged now.
+func (s *Sentinels) check(a sentinel.Check) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.links[place{a.Sentinel, sentinel.Subscription}]; l != nil && !l.closing && l.conn != nil {
+		l.pingLocked()
+	}
 }
 
 // closeLocked begins the end of the socket, with what waits for it.
@@ -195,7 +213,7 @@ func (l *link) failLocked(err error) {
 
 // run is the link's goroutine: it dials, reads, and closes.
 func (l *link) run() {
-	defer l.end()
+	defer l.left()
 	ctx, cancel := context.WithTimeout(l.ctx, l.s.cfg.QueryTimeout)
 	conn, err := l.s.cfg.Dial(ctx, l.s.cut, l.at.addr)
 	cancel()
@@ -215,8 +233,13 @@ func (l *link) run() {
 	l.linger(conn)
 }
 
-// linger closes conn, at once when that is no longer waited for.
+// linger closes conn, at once when that is no longer waited for. A path that brought nothing may bring no close
+// either: then the next dial waits for little of it.
 func (l *link) linger(conn Conn) {
+	if l.leave() {
+		timer := time.AfterFunc(l.s.cfg.QueryTimeout/10, l.end)
+		defer timer.Stop()
+	}
 	aborted := make(chan struct{})
 	stop := context.AfterFunc(l.s.cut, func() {
 		defer close(aborted)
@@ -226,6 +249,18 @@ func (l *link) linger(conn Conn) {
 	if !stop() {
 		<-aborted
 	}
+}
+
+// leave reports whether the link may give its place to the next one before its socket is gone: it was silent,
+// and no other one does so.
+func (l *link) leave() bool {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if !l.silent || l.s.leaving[l.at] != nil {
+		return false
+	}
+	l.s.leaving[l.at] = l
+	return true
 }
 
 func (l *link) fail(err error) {
@@ -248,13 +283,26 @@ func (l *link) up(conn Conn) bool {
 	return true
 }
 
-// end gives the socket's place to the next one.
+// end gives the socket's place to the next one, once.
 func (l *link) end() {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
+	if l.s.links[l.at] != l {
+		return
+	}
 	delete(l.s.links, l.at)
 	if next := l.next; next != nil && !next.closing && !l.s.closed {
 		l.s.links[l.at] = next
 		l.s.wg.Go(next.run)
+	}
+}
+
+// left notes that the socket is closed.
+func (l *link) left() {
+	l.end()
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if l.s.leaving[l.at] == l {
+		delete(l.s.leaving, l.at)
 	}
 }

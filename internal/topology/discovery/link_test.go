@@ -225,7 +225,7 @@ func TestASubscriptionThatTakesNothingIsGivenUp(t *testing.T) {
 		time.Sleep(time.Second)
 		h.subscribe()
 		time.Sleep(20 * time.Second)
-		if err := h.down(); !errors.Is(err, errSilent) {
+		if err := h.down(); !errors.Is(err, sentinel.ErrSilent) {
 			t.Errorf("got %v", err)
 		}
 		w.change(func() { f.halted = false })
@@ -233,7 +233,8 @@ func TestASubscriptionThatTakesNothingIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestASilentSubscriptionEndsWithinTwoPeriods(t *testing.T) {
+// By the fake clock, one that falls silent ends a query timeout after its next ping.
+func TestASilentSubscriptionEndsAQueryTimeoutAfterAPing(t *testing.T) {
 	for wait := range 10 {
 		byHand(t, func(t *testing.T, w *world, s *Sentinels) {
 			h := s.hand()
@@ -245,26 +246,68 @@ func TestASilentSubscriptionEndsWithinTwoPeriods(t *testing.T) {
 				t.Fatalf("it ended while all was well: %v", err)
 			}
 			w.change(func() { w.sentinels[addrs[0]].deaf = true })
-			time.Sleep(20*time.Second + time.Millisecond)
-			if err := h.down(); !errors.Is(err, errSilent) {
+			time.Sleep(11*time.Second + time.Millisecond)
+			if err := h.down(); !errors.Is(err, sentinel.ErrSilent) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
 }
 
+// A check does not wait for the next ping, and a ping that was answered just before is no answer to it. One that is checked
+// often has one ping due at a time.
+func TestACheckedSubscriptionEndsWithinAQueryTimeoutIfItIsSilent(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		byHand(t, func(t *testing.T, w *world, s *Sentinels) {
+			f := w.sentinels[addrs[0]]
+			h := s.hand()
+			h.connect(sentinel.Subscription)
+			time.Sleep(time.Second)
+			h.subscribe()
+			time.Sleep(5 * time.Second)
+			check := sentinel.Check{Seq: h.seq, Sentinel: addrs[0]}
+			s.check(check)
+			time.Sleep(100 * time.Millisecond)
+			pings := 0
+			w.change(func() { f.deaf, pings = deaf, f.commands["PING"] })
+			if pings != 1 {
+				t.Errorf("%d pings before: want 1", pings)
+			}
+			for range 100 {
+				s.check(check)
+				time.Sleep(time.Millisecond)
+			}
+			w.change(func() {
+				if n := f.commands["PING"] - pings; deaf && n != 1 {
+					t.Errorf("%d pings: want 1", n)
+				}
+			})
+			time.Sleep(900*time.Millisecond + time.Millisecond)
+			if err := h.down(); errors.Is(err, sentinel.ErrSilent) != deaf {
+				t.Errorf("deaf %t: it ended with %v", deaf, err)
+			}
+			h.disconnect(sentinel.Subscription)
+		})
+	}
+}
+
 func TestASubscriptionThatIsNotConfirmedIsGivenUp(t *testing.T) {
-	byHand(t, func(t *testing.T, w *world, s *Sentinels) {
-		w.sentinels[addrs[0]].answer = func(args []string) (string, bool) { return "", args[0] == "SUBSCRIBE" }
-		h := s.hand()
-		h.connect(sentinel.Subscription)
-		time.Sleep(time.Second)
-		h.subscribe()
-		time.Sleep(20 * time.Second)
-		if err := h.down(); !errors.Is(err, errIgnored) {
-			t.Errorf("got %v", err)
-		}
-	})
+	for reply, want := range map[string]error{
+		"": sentinel.ErrSilent,
+		"*3\r\n$9\r\nsubscribe\r\n$6\r\n+sdown\r\n:1\r\n": errIgnored, // of one channel of two
+	} {
+		byHand(t, func(t *testing.T, w *world, s *Sentinels) {
+			w.sentinels[addrs[0]].answer = func(args []string) (string, bool) { return reply, args[0] == "SUBSCRIBE" }
+			h := s.hand()
+			h.connect(sentinel.Subscription)
+			time.Sleep(time.Second)
+			h.subscribe()
+			time.Sleep(time.Second + time.Millisecond)
+			if err := h.down(); !errors.Is(err, want) {
+				t.Errorf("got %v: want %v", err, want)
+			}
+		})
+	}
 }
 
 // Servers before 3.0 refuse the PING of a subscriber.

@@ -178,6 +178,8 @@ func (w *Service) act(a sentinel.Action) {
 		w.s.ask(w, a)
 	case sentinel.Subscribe:
 		w.s.subscribe(w, a)
+	case sentinel.Check:
+		w.s.check(a)
 	case sentinel.Verify:
 		w.asking.Go(func() { w.verify(a) })
 	case sentinel.NewEpoch:

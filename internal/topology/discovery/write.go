@@ -3,6 +3,8 @@ package discovery
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 )
 
 const ping = "*1\r\n$4\r\nPING\r\n"
@@ -36,35 +38,76 @@ func (l *link) write(conn Conn) {
 }
 
 // patrol pings a subscription, on which nothing else would be noticed of an end
-// without a word, and closes it when one period after a ping nothing was read. It does
+// without a word: each PingEvery, and at once when another connection is silent. It closes the
+// subscription when nothing is read within QueryTimeout. It does
 // not write by itself: a write that blocks is no sign of life either.
 func (l *link) patrol() {
-	every := l.s.cfg.PingEvery
-	timer := time.NewTimer(jitter(every))
+	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var heard uint64 // when it was pinged last
-	pinged, unsure := false, false
 	for {
 		select {
 		case <-l.gone:
 			return
+		case <-l.rearm:
 		case <-timer.C:
 		}
-		timer.Reset(jitter(every))
-		now := l.heard.Load()
 		l.s.mu.Lock()
-		switch {
-		case l.closing:
-		case pinged && now == heard:
-			l.failLocked(errSilent)
-		case unsure && l.unsure > 0:
-			l.failLocked(errIgnored)
-		case !l.alone():
-			l.pings++
-			l.sendLocked([]byte(ping))
+		now := time.Now()
+		if l.pingAt.IsZero() {
+			l.pingAt = now.Add(jitter(l.s.cfg.PingEvery))
 		}
-		heard, pinged, unsure = now, true, l.unsure > 0
+		if !l.judgeAt.IsZero() && !now.Before(l.judgeAt) {
+			l.judgeLocked()
+		}
+		if !now.Before(l.pingAt) {
+			l.pingLocked()
+		}
+		next := l.pingAt
+		if !l.judgeAt.IsZero() {
+			next = l.judgeAt
+		}
 		l.s.mu.Unlock()
+		timer.Reset(time.Until(next))
+	}
+}
+
+// pingLocked pings, unless something is due anyway.
+func (l *link) pingLocked() {
+	if l.closing || !l.judgeAt.IsZero() && l.dueLocked() {
+		return
+	}
+	l.expectLocked()
+	if !l.alone() && l.unsure == 0 {
+		l.pings++
+		l.sendLocked([]byte(ping))
+	}
+}
+
+// expectLocked has the patrol look for what comes from now on.
+func (l *link) expectLocked() {
+	now := time.Now()
+	l.heardBefore = l.heard.Load()
+	l.judgeAt = now.Add(min(l.s.cfg.QueryTimeout, l.s.cfg.PingEvery))
+	l.pingAt = now.Add(jitter(l.s.cfg.PingEvery))
+	select {
+	case l.rearm <- struct{}{}:
+	default:
+	}
+}
+
+// dueLocked reports whether a reply on a subscription is due.
+func (l *link) dueLocked() bool { return l.alone() || l.unsure > 0 || l.pings > 0 }
+
+// judgeLocked closes the link if what was due has not come, and nothing else either.
+func (l *link) judgeLocked() {
+	l.judgeAt = time.Time{}
+	switch {
+	case l.closing:
+	case l.dueLocked() && l.heard.Load() == l.heardBefore:
+		l.silent = true
+		l.failLocked(sentinel.ErrSilent)
+	case l.unsure > 0:
+		l.failLocked(errIgnored)
 	}
 }
 

@@ -19,11 +19,20 @@ type (
 	}
 
 	// Disconnect closes the connection of Connect{Seq}, or gives up its dial. The
-	// driver must not dial the same link again before the old socket is closed.
+	// driver must not dial the same link again before the old socket is closed. Silent says that a query
+	// stayed unanswered: the sentinel's own close may never arrive.
 	Disconnect struct {
 		Seq      uint64
 		Sentinel string
 		Link     Link
+		Silent   bool
+	}
+
+	// Check pings the subscription connection of Connect{Seq} now, since another connection is silent. The driver
+	// reports SentinelDown with ErrSilent if nothing comes within QueryTimeout.
+	Check struct {
+		Seq      uint64
+		Sentinel string
 	}
 
 	// Ask sends a query on the command connection, and wants an Answer.
@@ -86,6 +95,7 @@ type (
 
 func (Connect) action()         {}
 func (Disconnect) action()      {}
+func (Check) action()           {}
 func (Ask) action()             {}
 func (Subscribe) action()       {}
 func (Verify) action()          {}

@@ -8,6 +8,9 @@ import (
 
 var errNoAnswer = errors.New("no answer in time")
 
+// ErrSilent is the error of a SentinelDown whose connection brought nothing although a reply was due.
+var ErrSilent = errors.New("the sentinel sent nothing although a reply was due")
+
 // peer is one sentinel.
 type peer struct {
 	addr       string
@@ -31,6 +34,7 @@ type link struct {
 	due     time.Duration // when the dial is given up
 	retryAt time.Duration // no dial before
 	fails   int
+	checked time.Duration // when the last Check was; 0: never
 }
 
 // query is one that is under way.
@@ -82,7 +86,7 @@ func (m *Machine) times(p *peer) []time.Duration {
 	}
 	for _, q := range p.queries {
 		if q.seq != 0 {
-			times = append(times, q.due)
+			times = append(times, q.at+m.doubtAfter(), q.due)
 		}
 	}
 	return times
@@ -146,6 +150,9 @@ func (m *Machine) dropLink(p *peer, l Link, err error) {
 	if l == Subscription {
 		if dialed && p.links[Command].seq == 0 {
 			m.note(p, err)
+		}
+		if errors.Is(err, ErrSilent) {
+			m.checkSubscriptions()
 		}
 		return // otherwise the command connection tells how p does
 	}
@@ -215,6 +222,21 @@ func (m *Machine) cut(p *peer, l Link) {
 
 func (l *link) closed() link { return link{retryAt: l.retryAt, fails: l.fails} }
 
+// doubtAfter is how long a query may take before the other connections are in doubt too.
+func (m *Machine) doubtAfter() time.Duration { return m.cfg.QueryTimeout / 4 }
+
+// checkSubscriptions has all subscriptions pinged: a path that swallows what one connection sends may do so with
+// all of them, and nothing else shows it before their next ping. It does so once in QueryTimeout.
+func (m *Machine) checkSubscriptions() {
+	for _, p := range m.peers {
+		l := &p.links[Subscription]
+		if l.up && (l.checked == 0 || m.now-l.checked >= m.cfg.QueryTimeout) {
+			l.checked = m.now
+			m.do(Check{Seq: l.seq, Sentinel: p.addr})
+		}
+	}
+}
+
 // expire gives up what was not answered in time. The connection goes with a query: its
 // answer may still come, and would be taken for the next one's.
 func (m *Machine) expire() {
@@ -226,8 +248,11 @@ func (m *Machine) expire() {
 			}
 		}
 		for _, q := range p.queries {
+			if q.seq != 0 && m.now >= q.at+m.doubtAfter() {
+				m.checkSubscriptions()
+			}
 			if q.seq != 0 && m.now >= q.due {
-				m.do(Disconnect{Seq: p.links[Command].seq, Sentinel: p.addr, Link: Command})
+				m.do(Disconnect{Seq: p.links[Command].seq, Sentinel: p.addr, Link: Command, Silent: true})
 				m.dropLink(p, Command, errNoAnswer)
 				break
 			}

@@ -141,6 +141,10 @@ func (w *world) check(a Action) {
 		if w.up[a.Seq] == "" {
 			w.t.Fatalf("%#v without a connection", a)
 		}
+	case Check:
+		if w.up[a.Seq] != a.Sentinel+" subscription" {
+			w.t.Fatalf("%#v without a connection", a)
+		}
 	case Verify:
 		w.fresh(a.Seq)
 		w.verifies[a.Seq] = verify{a.Addr, w.step}
@@ -212,7 +216,7 @@ func (w *world) happen() {
 		}
 	case 3:
 		if seq, ok := pick(t, w.up); ok {
-			w.do(SentinelDown{seq, nil})
+			w.do(SentinelDown{seq, rapid.SampledFrom([]error{nil, ErrSilent}).Draw(t, "why")})
 		}
 	case 4, 5, 6:
 		if seq, ok := pick(t, w.asks); ok {

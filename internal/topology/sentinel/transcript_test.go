@@ -228,6 +228,8 @@ func (tr *transcript) action(a Action) string {
 	case Disconnect:
 		delete(tr.links, a.Sentinel+" "+a.Link.String())
 		return fmt.Sprintf("disconnect %s %s", a.Sentinel, a.Link)
+	case Check:
+		return "check " + a.Sentinel
 	case Ask:
 		tr.asks[a.Sentinel+" "+a.Query.String()] = a.Seq
 		tr.follow(strings.ToLower(a.Query.String()) + " " + a.Sentinel)
@@ -308,6 +310,9 @@ func (tr *transcript) linkEvent(what, addr, rest string) (Event, error) {
 func errorFrom(text string) error {
 	if server, ok := strings.CutPrefix(text, "-"); ok {
 		return fmt.Errorf("handshake: %w", resp.NewServerError(server))
+	}
+	if text == "silent" {
+		return ErrSilent
 	}
 	if text == "protocol" {
 		return &resp.ProtocolError{Reason: "found 'SSH-2.0'"}
