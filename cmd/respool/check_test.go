@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/check"
 )
 
-func checkJSON(t *testing.T, want int, file string) checkReport {
+func checkJSON(t *testing.T, want int, file string) check.Report {
 	t.Helper()
 	code, out, errs := call(t, "check", "--json", filepath.Join("testdata", "check", file))
-	var r checkReport
+	var r check.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != want || errs != "" {
 		t.Fatalf("exit %d, %v: %s%s: want %d", code, err, out, errs, want)
 	}
@@ -84,29 +86,4 @@ func TestCheckNamesThePlaceOfAMistake(t *testing.T) {
 	if code != 2 || out != "" || !strings.Contains(errs, "no such file") {
 		t.Errorf("exit %d, %q, %q", code, out, errs)
 	}
-}
-
-// Whatever the text, there is a plan or an error, and no panic.
-func FuzzPlanFile(f *testing.F) {
-	files, _ := filepath.Glob("testdata/check/*.yaml")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		top, err := readNode("plan.yaml", text, planKeys)
-		var p *plannedFile
-		if err == nil {
-			p, err = parsePlan(top)
-		}
-		if err == nil && len(p.services) != len(p.from) {
-			t.Errorf("%d services, %d sources", len(p.services), len(p.from))
-		}
-		if err != nil && !strings.HasPrefix(err.Error(), "plan.yaml") {
-			t.Errorf("%v names no file", err)
-		}
-	})
 }

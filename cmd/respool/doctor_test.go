@@ -9,13 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/doctor"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-func doctorJSON(t *testing.T, want int, args ...string) doctorReport {
+func doctorJSON(t *testing.T, want int, args ...string) doctor.Report {
 	t.Helper()
 	code, out, errs := call(t, append([]string{"doctor", "--json", "--for", "1s"}, args...)...)
-	var r doctorReport
+	var r doctor.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != want {
 		t.Fatalf("exit %d, %v: %s%s: want %d", code, err, out, errs, want)
 	}
@@ -23,7 +25,7 @@ func doctorJSON(t *testing.T, want int, args ...string) doctorReport {
 }
 
 // rules names what was found, and of whom.
-func rules(r *doctorReport) string {
+func rules(r *doctor.Report) string {
 	var names []string
 	for _, f := range r.Findings {
 		names = append(names, f.Rule+" "+f.Subject)
@@ -33,7 +35,7 @@ func rules(r *doctorReport) string {
 
 func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 500, Args: []string{"--tcp-keepalive", "300"}})
-	hold(t, s, "orders:pod-1:main", 5, 0)
+	tooltest.Hold(t, s, "orders:pod-1:main", 5, 0)
 	if r := doctorJSON(t, 0, s.URL()); len(r.Findings) != 0 || r.Connections != 6 || r.MaxClients != 500 || !strings.HasPrefix(r.Verdict, "nothing found: 6 connections of 500") {
 		t.Errorf("%+v", r)
 	}

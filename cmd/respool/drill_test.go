@@ -6,20 +6,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/drill"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-func drillJSON(t *testing.T, args ...string) drillReport {
+func drillJSON(t *testing.T, args ...string) drill.Report {
 	t.Helper()
 	code, out, errs := call(t, append([]string{"drill", "--json", "--before", "500ms", "--after", "1s"}, args...)...)
-	var r drillReport
+	var r drill.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 {
 		t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
 	}
 	return r
 }
 
-func checkDrill(t *testing.T, set *redistest.SentinelSet, r *drillReport) {
+func checkDrill(t *testing.T, set *redistest.SentinelSet, r *drill.Report) {
 	t.Helper()
 	if r.OldPrimary == r.NewPrimary || set.NodeAt(r.OldPrimary) == nil || set.AddrOf(set.Primary()) != r.NewPrimary {
 		t.Errorf("from %s to %s", r.OldPrimary, r.NewPrimary)
@@ -29,7 +30,7 @@ func checkDrill(t *testing.T, set *redistest.SentinelSet, r *drillReport) {
 			t.Errorf("no operation of %s", c.Kind)
 		}
 	}
-	if r.errors("readers") > 0 || r.Writes.Twice > 0 || r.Writes.Acknowledged == 0 || r.Service != set.Name() {
+	if r.Errors("readers") > 0 || r.Writes.Twice > 0 || r.Writes.Acknowledged == 0 || r.Service != set.Name() {
 		t.Errorf("%+v", r)
 	}
 	if n := len(r.Sockets); n != len(set.Nodes)+len(set.Sentinels) {
@@ -54,7 +55,7 @@ func TestDrill(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Password: "hushdata", SentinelPassword: "hushsentinel"})
 	r := drillJSON(t, "--yes", set.URL("timeout=60"))
 	checkDrill(t, set, &r)
-	if r.errors("writers") > 0 || !strings.HasPrefix(r.Verdict, "drill passed: ") || len(r.Course) == 0 {
+	if r.Errors("writers") > 0 || !strings.HasPrefix(r.Verdict, "drill passed: ") || len(r.Course) == 0 {
 		t.Errorf("%+v", r)
 	}
 	set.WaitHealthy(t, time.Minute)

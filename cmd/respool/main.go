@@ -1,5 +1,3 @@
-// Command respool is the tool around the library: it shows what bounded
-// connections do, and looks at servers.
 package main
 
 import (
@@ -8,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 )
 
 type cli struct {
@@ -55,7 +56,7 @@ func run(args []string) int {
 	parser, err := kong.New(&c,
 		kong.Name("respool"),
 		kong.Description("Redis connections, bounded."),
-		kong.Vars{"version": respool.Version},
+		defaults(),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(code int) { exited = code }),
@@ -94,5 +95,17 @@ func run(args []string) int {
 	}
 }
 
+// defaults are the variables of the help texts.
+func defaults() kong.Vars {
+	return kong.Vars{
+		"version":           respool.Version,
+		"serve_listen":      config.DefaultListen,
+		"serve_pages":       config.DefaultServePages,
+		"serve_max_clients": strconv.Itoa(config.DefaultMaxClients),
+		"serve_drain":       config.DefaultDrain.String(),
+		"watch_listen":      config.DefaultWatchPages,
+	}
+}
+
 // message puts the tool's name before an error, once.
-func message(err error) string { return "respool: " + errorText(err) }
+func message(err error) string { return "respool: " + output.Error(err) }

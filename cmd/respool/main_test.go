@@ -11,6 +11,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"go.uber.org/goleak"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/demo"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/ping"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
@@ -48,20 +50,20 @@ func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out(), errs()
 }
 
-func demo(t *testing.T, args ...string) demoReport {
+func runDemo(t *testing.T, args ...string) demo.Report {
 	t.Helper()
 	code, out, errs := call(t, append([]string{"demo", "--json"}, args...)...)
 	if code != 0 || errs != "" {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	var r demoReport
+	var r demo.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return r
 }
 
-func checkSides(t *testing.T, r demoReport, callers, limit int64) {
+func checkSides(t *testing.T, r demo.Report, callers, limit int64) {
 	t.Helper()
 	if len(r.Sides) != 2 {
 		t.Fatalf("%d sides", len(r.Sides))
@@ -81,12 +83,12 @@ func checkSides(t *testing.T, r demoReport, callers, limit int64) {
 }
 
 func TestDemoOnTheEmbeddedServer(t *testing.T) {
-	checkSides(t, demo(t, "--duration", "300ms", "--callers", "200"), 200, 4)
+	checkSides(t, runDemo(t, "--duration", "300ms", "--callers", "200"), 200, 4)
 }
 
 func TestDemoOnARealServerLeavesNoKeys(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Password: "sesame"})
-	checkSides(t, demo(t, "--duration", "300ms", "--callers", "100", "--max-connections", "2", "--url", s.URL()), 100, 2)
+	checkSides(t, runDemo(t, "--duration", "300ms", "--callers", "100", "--max-connections", "2", "--url", s.URL()), 100, 2)
 	if n := s.Do("DBSIZE"); n != "0" {
 		t.Errorf("%s keys are left", n)
 	}
@@ -111,7 +113,7 @@ func TestPing(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 	code, out, _ = call(t, "ping", s.URL(), "--json", "--count", "3")
-	var r pingReport
+	var r ping.Report
 	if err := json.NewDecoder(bytes.NewReader([]byte(out))).Decode(&r); err != nil || code != 0 {
 		t.Fatalf("exit %d, %v: %s", code, err, out)
 	}
@@ -148,6 +150,12 @@ func TestMistakesAreOneClearError(t *testing.T) {
 	}
 }
 
+func TestRulesRefuseAJobThatIsNoName(t *testing.T) {
+	if err := (&rulesCmd{Job: `a"b`}).Run(); err == nil || !strings.Contains(err.Error(), "--job") {
+		t.Errorf("a job that is no name: %v: want an error", err)
+	}
+}
+
 func TestHelpHasExamples(t *testing.T) {
 	for _, command := range []string{"demo", "ping", "drill", "plan", "check", "who", "kill", "doctor", "top", "watch", "rules", "dashboard", "serve", "password"} {
 		code, out, _ := call(t, command, "--help")
@@ -157,5 +165,13 @@ func TestHelpHasExamples(t *testing.T) {
 	}
 	if code, out, _ := call(t, "--version"); code != 0 || strings.TrimSpace(out) == "" {
 		t.Errorf("--version: exit %d: %q", code, out)
+	}
+}
+
+func TestDashboardAndRulesHaveHelp(t *testing.T) {
+	for command, help := range map[string]string{"dashboard": dashboardCmd{}.Help(), "rules": rulesCmd{}.Help()} {
+		if !strings.Contains(help, "Examples:") || !strings.Contains(help, "respool "+command) {
+			t.Errorf("%s: %s", command, help)
+		}
 	}
 }

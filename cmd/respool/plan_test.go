@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/sizing"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-func planJSON(t *testing.T, want int, args ...string) planReport {
+func planJSON(t *testing.T, want int, args ...string) sizing.Report {
 	t.Helper()
 	code, out, errs := call(t, append([]string{"plan", "--json"}, args...)...)
-	var r planReport
+	var r sizing.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != want {
 		t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
 	}

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 )
 
 type serveCmd struct {
@@ -16,16 +17,16 @@ type serveCmd struct {
 	Config      string         `short:"c" type:"path" help:"The configuration, in YAML. What flags say wins."`
 	Profile     string         `help:"The profile of the configuration to use, such as production."`
 	URLFile     string         `name:"url-file" type:"path" help:"A file that holds the URL: a password on a command line can be seen by others."`
-	Listen      []string       `sep:"none" help:"Where to listen: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: 127.0.0.1:6380."`
-	HTTP        string         `name:"http" help:"Where the pages are served; off: nowhere. Default: 127.0.0.1:9121."`
+	Listen      []string       `sep:"none" help:"Where to listen: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: ${serve_listen}."`
+	HTTP        string         `name:"http" help:"Where the pages are served; off: nowhere. Default: ${serve_pages}."`
 	Insecure    bool           `help:"Listen where everybody gets in who reaches the address."`
 	Admin       bool           `help:"Let clients run what belongs to the server's operator, such as CONFIG SET."`
 	PassThrough bool           `name:"pass-through" help:"Let the server verify AUTH, and each user's commands go out as his."`
 	TLSCert     string         `name:"tls-cert" type:"path" help:"The certificate of all TCP listeners, in PEM."`
 	TLSKey      string         `name:"tls-key" type:"path" help:"Its key, in PEM."`
 	TLSCA       string         `name:"tls-ca" type:"path" help:"Who signs clients' certificates, in PEM: clients have to have one then."`
-	MaxClients  *int           `help:"How many clients are let in. Default: 10000."`
-	Drain       *time.Duration `help:"How long clients may finish when this one ends. Default: 30s."`
+	MaxClients  *int           `help:"How many clients are let in. Default: ${serve_max_clients}."`
+	Drain       *time.Duration `help:"How long clients may finish when this one ends. Default: ${serve_drain}."`
 	Check       bool           `help:"Read all of it, say what would be served, and end."`
 	JSON        bool           `help:"Write the log as JSON."`
 }
@@ -56,47 +57,30 @@ Examples:
 // Run ends with its signals alone, of which it counts two: main's context
 // knows the first one only.
 func (c *serveCmd) Run() error {
-	passed, err := passedSockets()
+	passed, err := systemd.Inherit()
 	if err != nil {
 		return err
 	}
-	s, err := c.read(passed)
+	flags := c.flags()
+	s, err := flags.Read(passed)
 	if err != nil {
 		return err
 	}
 	if c.Check {
-		return s.describe(os.Stdout, c)
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if c.JSON {
-		log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
+		return s.Describe(os.Stdout, c.Config)
 	}
 	hup, stop := make(chan os.Signal, 1), make(chan os.Signal, 2)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(stop)
-	return (&serving{cmd: c, log: log, out: os.Stdout, passed: passed}).run(s, hup, stop)
+	return serve.New(flags, newLog(c.JSON), os.Stdout, passed).Run(s, hup, stop)
 }
 
-// check looks at what flags say by themselves.
-func (c *serveCmd) check() error {
-	switch {
-	case c.URL != "" && c.URLFile != "":
-		return fmt.Errorf("a URL and --url-file: want one of them")
-	case c.Config == "" && c.Profile != "":
-		return fmt.Errorf("--profile without a configuration: want -c too")
-	case c.MaxClients != nil && (*c.MaxClients < 1 || *c.MaxClients > mostCount):
-		return fmt.Errorf("--max-clients is %d: want 1 to %d", *c.MaxClients, mostCount)
-	case c.Drain != nil && *c.Drain < leastTime:
-		return fmt.Errorf("--drain is %v: want a time such as 30s", *c.Drain)
-	case (c.TLSCert == "") != (c.TLSKey == ""):
-		return fmt.Errorf("one of --tls-cert and --tls-key: want both")
-	case c.TLSCA != "" && c.TLSCert == "":
-		return fmt.Errorf("--tls-ca without --tls-cert and --tls-key: want all three")
+func (c *serveCmd) flags() serve.Flags {
+	return serve.Flags{
+		Credentials: c.Credentials, URL: c.URL, Config: c.Config, Profile: c.Profile, URLFile: c.URLFile,
+		Listen: c.Listen, HTTP: c.HTTP, Insecure: c.Insecure, Admin: c.Admin, PassThrough: c.PassThrough,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Drain: c.Drain, Check: c.Check,
 	}
-	if c.HTTP != "" && c.HTTP != "off" && checkListen(c.HTTP) != nil {
-		return fmt.Errorf("--http is %q: want host:port such as %s, or off", c.HTTP, defaultServePages)
-	}
-	return nil
 }

@@ -10,20 +10,24 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 )
 
 // parsed has the tool's own parser take arguments.
-func parsed(t *testing.T, args []string) *serveCmd {
+func parsed(t *testing.T, args []string) *serve.Flags {
 	t.Helper()
 	var c cli
-	parser, err := kong.New(&c, kong.Vars{"version": "test"})
+	parser, err := kong.New(&c, defaults())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := parser.Parse(args); err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	return &c.Serve
+	flags := c.Serve.flags()
+	return &flags
 }
 
 func TestTheUnitOfSystemdIsRight(t *testing.T) {
@@ -40,10 +44,10 @@ func TestTheUnitOfSystemdIsRight(t *testing.T) {
 	if err := os.WriteFile(dir+"/url", []byte("redis://:hushhush@localhost"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := parsed(t, strings.Fields(strings.NewReplacer("${CREDENTIALS_DIRECTORY}", dir, "/etc/respool/", "../../examples/serve/").Replace(line)))
-	c.Check = true // no socket is passed here
-	s, err := c.read(nil)
-	if err != nil || len(s.entrances) != 1 || s.entrances[0].name != "systemd:respool" {
+	f := parsed(t, strings.Fields(strings.NewReplacer("${CREDENTIALS_DIRECTORY}", dir, "/etc/respool/", "../../examples/serve/").Replace(line)))
+	f.Check = true // no socket is passed here
+	s, err := f.Read(nil)
+	if err != nil || len(s.Listen) != 1 || s.Listen[0].Name != "systemd:respool" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	socket, err := os.ReadFile("../../examples/serve/respool.socket")
@@ -87,7 +91,7 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 		}
 		kinds += m.Kind + " "
 		if m.Kind == "ConfigMap" {
-			config = written(t, "respool.yaml", m.Data["respool.yaml"])
+			config = tooltest.File(t, "respool.yaml", m.Data["respool.yaml"])
 		}
 		if m.Kind != "Deployment" {
 			continue
@@ -96,10 +100,10 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 		if len(list) != 1 || list[0].RestartPolicy != "Always" {
 			t.Fatalf("%+v", list)
 		}
-		c := parsed(t, list[0].Args)
-		c.Config = config
-		c.URLFile = written(t, "url", "rediss://app:hushhush@redis.example:6379?max_connections=8\n")
-		if s, err := c.read(nil); err != nil || s.watch.listen != "0.0.0.0:9121" || s.gateway.Buffers != 64<<20 || len(s.entrances) != 1 || !s.entrances[0].local() {
+		f := parsed(t, list[0].Args)
+		f.Config = config
+		f.URLFile = tooltest.File(t, "url", "rediss://app:hushhush@redis.example:6379?max_connections=8\n")
+		if s, err := f.Read(nil); err != nil || s.Watch.Pages != "0.0.0.0:9121" || s.Gateway.Buffers != 64<<20 || len(s.Listen) != 1 || !s.Listen[0].Local() {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
@@ -19,23 +20,23 @@ import (
 // dropped by the first, and every command that the server has done was answered before the end.
 func TestSignalsUnderLoadLoseNothing(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	file := written(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nlisten: 'off'\nserve: {listen: ['127.0.0.1:0'], pipeline: 100}\n")
+	file := tooltest.File(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nlisten: 'off'\nserve: {listen: ['127.0.0.1:0'], pipeline: 100}\n")
 	p := startProcess(t, nil, nil, "serve", "-c", file)
-	addr := p.log.until(t, `msg=serving at=(\S+)`, 1)
+	addr := p.log.Until(t, `msg=serving at=(\S+)`, 1)
 	const clients, depth = 20, 30
 	var wg sync.WaitGroup
 	var ending atomic.Bool
 	var answered atomic.Int64
 	told := make([]int, clients)
 	for i := range clients {
-		c := talkTo(t, "tcp", addr)
-		c.do("+PONG", "PING")
+		c := tooltest.Dial(t, "tcp", addr)
+		c.Do("+PONG", "PING")
 		batch := strings.Repeat(fmt.Sprintf("INCR c%d\r\n", i), depth)
 		wg.Go(func() {
 			for {
 				_, _ = c.Write([]byte(batch)) // an end shows in the replies
 				for range depth {
-					line, err := c.r.ReadString('\n')
+					line, err := c.Reader.ReadString('\n')
 					if err != nil && line == "" && ending.Load() {
 						return
 					}
@@ -52,7 +53,7 @@ func TestSignalsUnderLoadLoseNothing(t *testing.T) {
 	load := func() {
 		t.Helper()
 		before := answered.Load()
-		for end := time.Now().Add(patience); answered.Load() < before+1000 && !t.Failed(); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(tooltest.Patience); answered.Load() < before+1000 && !t.Failed(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("no load")
 			}
@@ -60,9 +61,9 @@ func TestSignalsUnderLoadLoseNothing(t *testing.T) {
 	}
 	for n := range 5 {
 		load()
-		rewrite(t, file, fmt.Sprintf("pipeline: %d", 100+n), fmt.Sprintf("pipeline: %d", 101+n))
+		tooltest.Rewrite(t, file, fmt.Sprintf("pipeline: %d", 100+n), fmt.Sprintf("pipeline: %d", 101+n))
 		p.signal(t, syscall.SIGHUP)
-		p.log.until(t, "the configuration is in force", n+1)
+		p.log.Until(t, "the configuration is in force", n+1)
 	}
 	load()
 	ending.Store(true)

@@ -15,12 +15,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
 // process is the tool in a process of its own.
 type process struct {
 	cmd   *exec.Cmd
-	log   *told
+	log   *tooltest.Log
 	ended func() error
 }
 
@@ -28,7 +32,7 @@ type process struct {
 func startProcess(t *testing.T, files []*os.File, env []string, args ...string) *process {
 	t.Helper()
 	shell := `LISTEN_PID=$$ exec "$0" "$@"`
-	p := &process{cmd: exec.Command("sh", append([]string{"-c", shell, os.Args[0]}, args...)...), log: newTold()}
+	p := &process{cmd: exec.Command("sh", append([]string{"-c", shell, os.Args[0]}, args...)...), log: tooltest.NewLog()}
 	p.cmd.Env = append(append(os.Environ(), asTool+"=1"), env...)
 	p.cmd.ExtraFiles = files
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
@@ -60,17 +64,17 @@ func (p *process) end(t *testing.T) {
 }
 
 func TestTheProcessObeysItsSignals(t *testing.T) {
-	file := written(t, "respool.yaml", "url: redis://127.0.0.1:1\ntell: []\nlisten: 'off'\nserve: {listen: ['127.0.0.1:0']}\n")
+	file := tooltest.File(t, "respool.yaml", "url: redis://127.0.0.1:1\ntell: []\nlisten: 'off'\nserve: {listen: ['127.0.0.1:0']}\n")
 	p := startProcess(t, nil, nil, "serve", "-c", file)
-	c := talkTo(t, "tcp", p.log.until(t, `msg=serving at=(\S+)`, 1))
-	c.do("+PONG", "PING")
+	c := tooltest.Dial(t, "tcp", p.log.Until(t, `msg=serving at=(\S+)`, 1))
+	c.Do("+PONG", "PING")
 	p.signal(t, syscall.SIGHUP)
-	p.log.until(t, "the configuration is in force", 1)
-	c.do("+PONG", "PING")
-	rewrite(t, file, "serve:", "sevre:")
+	p.log.Until(t, "the configuration is in force", 1)
+	c.Do("+PONG", "PING")
+	tooltest.Rewrite(t, file, "serve:", "sevre:")
 	p.signal(t, syscall.SIGHUP)
-	p.log.until(t, "refused, the old one kept", 1)
-	c.do("+PONG", "PING")
+	p.log.Until(t, "refused, the old one kept", 1)
+	c.Do("+PONG", "PING")
 	p.end(t)
 }
 
@@ -79,18 +83,18 @@ func TestALowLimitOfFilesIsTold(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	clients := min(limit.Max, mostCount)
+	clients := min(limit.Max, yamlnode.MaxCount)
 	p := startProcess(t, nil, nil, "serve", "--http", "off", "--listen", "127.0.0.1:0", "--max-clients", strconv.FormatUint(clients, 10))
-	p.log.until(t, "try:", 1)
+	p.log.Until(t, "try:", 1)
 	p.end(t)
-	if told := strings.Contains(p.log.String(), "the limit of open files is too low for max_clients"); told != (limit.Max < clients+otherFiles) {
+	if told := strings.Contains(p.log.String(), "the limit of open files is too low for max_clients"); told != (limit.Max < clients+serve.OtherFiles) {
 		t.Errorf("limit %d: %s", limit.Max, p.log)
 	}
 }
 
 func TestTheProcessEndsOnInterruptToo(t *testing.T) {
 	p := startProcess(t, nil, nil, "serve", "--listen", "127.0.0.1:0", "--http", "off", "--json")
-	p.log.until(t, `"msg":"serving","at":"([^"]+)"`, 1)
+	p.log.Until(t, `"msg":"serving","at":"([^"]+)"`, 1)
 	p.signal(t, os.Interrupt)
 	if err := p.ended(); err != nil {
 		t.Errorf("%v:\n%s", err, p.log)
@@ -100,7 +104,7 @@ func TestTheProcessEndsOnInterruptToo(t *testing.T) {
 // notified is where systemd would listen.
 func notified(t *testing.T) (path string, next func() string) {
 	t.Helper()
-	path = filepath.Join(shortDir(t), "n")
+	path = filepath.Join(tooltest.ShortDir(t), "n")
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +112,7 @@ func notified(t *testing.T) (path string, next func() string) {
 	t.Cleanup(func() { l.Close() })
 	return path, func() string {
 		t.Helper()
-		if err := l.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := l.SetReadDeadline(time.Now().Add(tooltest.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 4096)
@@ -126,7 +130,7 @@ func TestSystemdIsTold(t *testing.T) {
 	if got := next(); got != "READY=1" {
 		t.Errorf("%q", got)
 	}
-	talkTo(t, "tcp", p.log.until(t, `msg=serving at=(\S+)`, 1)).do("+PONG", "PING")
+	tooltest.Dial(t, "tcp", p.log.Until(t, `msg=serving at=(\S+)`, 1)).Do("+PONG", "PING")
 	p.signal(t, syscall.SIGHUP)
 	want := "^RELOADING=1\n$"
 	if _, err := os.Stat("/proc/uptime"); err == nil { // Linux has the clock that systemd wants
@@ -179,7 +183,7 @@ func passing(t *testing.T, network, addr string) (*os.File, string) {
 
 func TestSystemdsSocketsAreServed(t *testing.T) {
 	tcp, addr := passing(t, "tcp", "127.0.0.1:0")
-	path := filepath.Join(shortDir(t), "s")
+	path := filepath.Join(tooltest.ShortDir(t), "s")
 	unix, _ := passing(t, "unix", path)
 	env := func(names string) []string {
 		return []string{"LISTEN_FDS=" + strconv.Itoa(1+strings.Count(names, ":")), "LISTEN_FDNAMES=" + names}
@@ -193,25 +197,25 @@ func TestSystemdsSocketsAreServed(t *testing.T) {
 		{"a:b", []string{"--listen", "systemd:b", "--listen", "systemd:a", "--listen", "127.0.0.1:0"}},
 	} {
 		p := startProcess(t, []*os.File{tcp, unix}, env(c.names), append([]string{"serve", "--http", "off"}, c.args...)...)
-		p.log.until(t, "try:", 1)
-		byAddr, byPath := talkTo(t, "tcp", addr), talkTo(t, "unix", path)
-		byAddr.do("+PONG", "PING")
-		byPath.do("+PONG", "PING")
+		p.log.Until(t, "try:", 1)
+		byAddr, byPath := tooltest.Dial(t, "tcp", addr), tooltest.Dial(t, "unix", path)
+		byAddr.Do("+PONG", "PING")
+		byPath.Do("+PONG", "PING")
 		p.signal(t, syscall.SIGHUP)
-		p.log.until(t, "the configuration is in force", 1)
-		byAddr.do("+PONG", "PING")
-		talkTo(t, "unix", path).do("+PONG", "PING")
+		p.log.Until(t, "the configuration is in force", 1)
+		byAddr.Do("+PONG", "PING")
+		tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
 		p.end(t)
 	}
-	cert, key, _ := certificateFiles(t)
+	cert, key, _ := tooltest.CertificateFiles(t)
 	p := startProcess(t, []*os.File{tcp, unix}, env("respool:respool"), "serve", "--http", "off", "--tls-cert", cert, "--tls-key", key)
-	p.log.until(t, "try:", 1)
+	p.log.Until(t, "try:", 1)
 	secure, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	talkOver(t, secure).do("+PONG", "PING")
-	talkTo(t, "unix", path).do("+PONG", "PING")
+	tooltest.NewClient(t, secure).Do("+PONG", "PING")
+	tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
 	p.end(t)
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err) // it is systemd's: the next process gets it again

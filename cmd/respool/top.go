@@ -1,18 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	tea "charm.land/bubbletea/v2"
-	"github.com/charmbracelet/colorprofile"
-	"golang.org/x/term"
-
-	"github.com/seed-2b0d76a6/respool/monitor"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/top"
 )
 
 type topCmd struct {
@@ -49,19 +42,19 @@ Examples:
   respool top redis://localhost:6379 --json | jq .connections`
 }
 
-// topLeast and topMost bound the time between two looks.
+// The bounds of the time between two looks.
 const (
-	topLeast = 100 * time.Millisecond
-	topMost  = time.Hour
+	minLook = minTime
+	maxLook = time.Hour
 )
 
-// Validate is called by kong.
+// Validate checks the flags. kong calls it.
 func (t *topCmd) Validate() error {
 	switch {
-	case t.Every < topLeast || t.Every > topMost:
-		return fmt.Errorf("--every is %v: want %v to %v", t.Every, topLeast, topMost)
-	case t.ListEvery < topLeast || t.ListEvery > topMost:
-		return fmt.Errorf("--list-every is %v: want %v to %v", t.ListEvery, topLeast, topMost)
+	case t.Every < minLook || t.Every > maxLook:
+		return fmt.Errorf("--every is %v: want %v to %v", t.Every, minLook, maxLook)
+	case t.ListEvery < minLook || t.ListEvery > maxLook:
+		return fmt.Errorf("--list-every is %v: want %v to %v", t.ListEvery, minLook, maxLook)
 	case t.Maxclients < 0:
 		return fmt.Errorf("--maxclients is %d: want 1 or more", t.Maxclients)
 	case t.For < 0:
@@ -75,114 +68,5 @@ func (t *topCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := monitor.SamplerConfig{Options: opt, Purpose: "top", Every: t.Every, ListEvery: max(t.Every, t.ListEvery), MaxClients: t.Maxclients}
-	if t.Large {
-		cfg.ListLimit = -1
-	}
-	if t.For > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, t.For, errTopOver)
-		defer cancel()
-	}
-	looks, err := beginLooks(cfg)
-	if err != nil {
-		return err
-	}
-	defer looks.end()
-	first, err := looks.first(ctx)
-	if err != nil {
-		return err
-	}
-	if t.JSON || !term.IsTerminal(int(os.Stdout.Fd())) || os.Getenv("TERM") == "dumb" {
-		return looks.print(ctx, first, newTopPrinter(os.Stdout, t.JSON, t.Every))
-	}
-	return looks.show(ctx, first, topColors(os.Getenv("NO_COLOR"))...)
-}
-
-// topColors takes the colors away where somebody wants none: by any text, as
-// https://no-color.org has it.
-func topColors(none string) []tea.ProgramOption {
-	if none == "" {
-		return nil
-	}
-	return []tea.ProgramOption{tea.WithColorProfile(colorprofile.ASCII)}
-}
-
-// errTopOver is why the context ends when --for is over.
-var errTopOver = errors.New("no node answered in the time that --for gives")
-
-// topLooks is a sampler that runs, and the newest state that nobody has taken yet.
-type topLooks struct {
-	states chan *monitor.State
-	ended  chan struct{}
-	err    error // of the sampler; to be read when ended is closed
-	cancel context.CancelFunc
-}
-
-func beginLooks(cfg monitor.SamplerConfig) (*topLooks, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &topLooks{states: make(chan *monitor.State, 1), ended: make(chan struct{}), cancel: cancel}
-	cfg.OnState = l.take
-	sampler, err := monitor.NewSampler(cfg)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	go func() {
-		defer close(l.ended)
-		l.err = sampler.Run(ctx)
-	}()
-	return l, nil
-}
-
-// take puts a state in the place of the one before. It does not block: nobody else puts states there.
-func (l *topLooks) take(st *monitor.State) {
-	select {
-	case <-l.states:
-	default:
-	}
-	l.states <- st
-}
-
-// end returns when the connections are closed.
-func (l *topLooks) end() {
-	l.cancel()
-	<-l.ended
-}
-
-// first waits for a state in which a node answers, and fails if none does.
-func (l *topLooks) first(ctx context.Context) (*monitor.State, error) {
-	for {
-		select {
-		case st := <-l.states:
-			if up, err := anyUp(st); up || err != nil {
-				return st, err
-			}
-		case <-l.ended:
-			return nil, cmp.Or(l.err, errors.New("nothing was looked at"))
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// anyUp reports whether a node answers, or why none does if that is known of
-// all: as harmless text, for servers may have written it.
-func anyUp(st *monitor.State) (up bool, err error) {
-	if len(st.Nodes) == 0 {
-		if st.Err == nil {
-			return false, nil
-		}
-		return false, errors.New(errorText(st.Err))
-	}
-	for i := range st.Nodes {
-		n := &st.Nodes[i]
-		if n.Up {
-			return true, nil
-		}
-		if n.Err == nil {
-			return false, nil // not looked at yet
-		}
-	}
-	return false, errors.New(errorText(st.Nodes[0].Err))
+	return top.Run(ctx, opt, top.Config{Every: t.Every, ListEvery: max(t.Every, t.ListEvery), MaxClients: t.Maxclients, Large: t.Large, For: t.For, JSON: t.JSON})
 }

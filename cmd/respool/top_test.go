@@ -1,170 +1,127 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	tea "charm.land/bubbletea/v2"
-	"github.com/charmbracelet/x/ansi"
+	"github.com/alecthomas/kong"
 
-	"github.com/seed-2b0d76a6/respool/monitor"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/top"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-var update = flag.Bool("update", false, "write the expectations of testdata anew")
-
-// noon is when the made-up states are from.
-var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// holder is a service, and how many connections of it do what.
-type holder struct {
-	name                      string
-	active, idle, blocked, in int // in: in pub/sub
-	age                       int // seconds
-}
-
-func (h holder) list() string {
-	var b strings.Builder
-	add := func(n, idle int, flags string) {
-		for range n {
-			fmt.Fprintf(&b, "id=1 addr=10.0.0.9:1 name=%s:pod:main age=%d idle=%d flags=%s\n", h.name, h.age, idle, flags)
-		}
-	}
-	add(h.active, 0, "N")
-	add(h.idle, 90, "N")
-	add(h.blocked, 5, "b")
-	add(h.in, 5, "P")
-	return b.String()
-}
-
-// seenAt is a snapshot with these holders.
-func seenAt(t testing.TB, at time.Time, connections int64, holders ...holder) *monitor.Snapshot {
+// printTop runs the command on a pipe, and gives what it printed.
+func printTop(t *testing.T, ctx context.Context, args ...string) (string, error) {
 	t.Helper()
-	var list strings.Builder
-	for _, h := range holders {
-		list.WriteString(h.list())
+	var c struct {
+		Top topCmd `cmd:""`
 	}
-	snap, err := monitor.NewSnapshot(monitor.Source{At: at, List: strings.NewReader(list.String()),
-		Info: fmt.Sprintf("redis_version:7.2.4\r\nconnected_clients:%d\r\nmaxclients:500\r\n", connections+1)})
+	parser, err := kong.New(&c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return snap
-}
-
-// busyNode is nearly full and has a history of 42 minutes.
-func busyNode(t testing.TB) monitor.NodeState {
-	n := monitor.NodeState{Addr: "10.0.0.1:6379", Role: "primary", Up: true, Since: noon.Add(-time.Hour),
-		Rates: monitor.Rates{Known: true, Opened: 12.34, Commands: 5412},
-		Forecast: monitor.Forecast{Exists: true, Growth: 4, In: 12 * time.Minute, Earliest: 9 * time.Minute, Latest: 17 * time.Minute,
-			Seen: 40 * time.Minute}}
-	for i := range 252 {
-		n.Points = append(n.Points, monitor.Point{At: noon.Add(time.Duration(i-251) * 10 * time.Second), Connections: int64(200 + i), MaxClients: 500,
-			Rates: monitor.Rates{Known: i > 0, Opened: float64(i % 60), Rejected: float64(max(0, i-249)), Commands: 5000 + float64(i%90)*10}})
+	if _, err := parser.Parse(append([]string{"top"}, args...)); err != nil {
+		return "", err
 	}
-	n.Before = seenAt(t, noon.Add(-30*time.Second), 440, holder{"orders", 100, 70, 10, 10, 7200}, holder{"cart", 80, 40, 0, 0, 600}, holder{"gone", 4, 0, 0, 0, 60})
-	n.List = seenAt(t, noon, 450, holder{"orders", 120, 70, 15, 10, 7230}, holder{"cart", 80, 38, 0, 0, 630},
-		holder{"billing", 20, 10, 0, 0, 90_000}, holder{"a-service-with-a-long-name", 3, 30, 0, 0, 400_000},
-		holder{"mail", 0, 0, 25, 0, 50}, holder{"cron", 7, 0, 0, 0, 3}, holder{"search", 6, 0, 0, 0, 3000},
-		holder{"stock", 5, 0, 0, 0, 3000}, holder{"users", 4, 0, 0, 0, 3000}, holder{"web", 3, 0, 0, 0, 3000}, holder{"audit", 2, 0, 0, 0, 3000},
-		holder{"ops", 1, 1, 0, 0, 3000})
-	n.Last = n.List
-	return n
-}
-
-// oneServer is a state of a server by itself.
-func oneServer(t testing.TB) *monitor.State {
-	return &monitor.State{At: noon, Nodes: []monitor.NodeState{busyNode(t)}}
-}
-
-// oneService is a state of a service with three nodes, one of which is down.
-func oneService(t testing.TB) *monitor.State {
-	calm := monitor.NodeState{Addr: "10.0.0.2:6379", Role: "replica", Up: true, Since: noon.Add(-time.Hour)}
-	calm.List = seenAt(t, noon, 20, holder{"reports", 20, 0, 0, 0, 4000})
-	calm.Last = calm.List
-	down := monitor.NodeState{Addr: "10.0.0.3:6379", Role: "replica", Since: noon.Add(-12 * time.Second),
-		Err: errors.New("respool: dial 10.0.0.3:6379: connection refused")}
-	return &monitor.State{At: noon, Service: "mymaster", Nodes: []monitor.NodeState{busyNode(t), calm, down}}
-}
-
-// screen is a model of that size, after these keys.
-func screen(st *monitor.State, width, height int, keys ...string) topModel {
-	return press(resized(newTopModel(st), width, height), keys...)
-}
-
-func resized(m topModel, width, height int) topModel {
-	next, _ := m.Update(tea.WindowSizeMsg{Width: width, Height: height})
-	return next.(topModel)
-}
-
-// keyCodes are the keys that stand for no character.
-var keyCodes = map[string]tea.Key{
-	"tab": {Code: tea.KeyTab}, "shift+tab": {Code: tea.KeyTab, Mod: tea.ModShift}, "esc": {Code: tea.KeyEscape}, "enter": {Code: tea.KeyEnter},
-	"left": {Code: tea.KeyLeft}, "right": {Code: tea.KeyRight}, "up": {Code: tea.KeyUp}, "down": {Code: tea.KeyDown},
-	"space": {Code: tea.KeySpace, Text: " "}, "ctrl+c": {Code: 'c', Mod: tea.ModCtrl}, "backspace": {Code: tea.KeyBackspace},
-}
-
-func press(m topModel, keys ...string) topModel {
-	for _, k := range keys {
-		next, _ := m.Update(pressOf(k))
-		m = next.(topModel)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return m
+	old := os.Stdout
+	os.Stdout = w
+	defer func() { os.Stdout = old }()
+	printed := make(chan string)
+	go func() {
+		b, _ := io.ReadAll(r)
+		r.Close()
+		printed <- string(b)
+	}()
+	err = c.Top.Run(ctx)
+	w.Close()
+	return <-printed, err
 }
 
-func pressOf(name string) tea.KeyPressMsg {
-	if k, ok := keyCodes[name]; ok {
-		return tea.KeyPressMsg(k)
+func TestTopPrintsLinesOnAPipe(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{MaxClients: 100})
+	for name, n := range map[string]int{"orders:1": 6, "cart:1": 4, "mail:1": 3, "ops:1": 2} {
+		tooltest.Hold(t, s, name, n, 0)
 	}
-	return tea.KeyPressMsg{Code: []rune(name)[0], Text: name}
-}
-
-// shows is what a screen shows, without colors.
-func shows(m topModel) string {
-	lines := strings.Split(ansi.Strip(m.View().Content), "\n")
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
+	out, err := printTop(t, t.Context(), s.URL(), "--every", "100ms", "--list-every", "100ms", "--for", "1s")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if err != nil || len(lines) < 3 || len(lines) > 12 {
+		t.Fatalf("%v: %s", err, out)
 	}
-	return strings.Join(lines, "\n")
+	last := lines[len(lines)-1]
+	for _, want := range []string{s.Addr() + " primary: 16 of 100 connections (16%), opened 0/s, rejected 0/s, commands ", "/s; orders 6, cart 4, mail 3"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("no %q in %q", want, last)
+		}
+	}
+	if strings.Contains(out, "\x1b") {
+		t.Errorf("%q", out)
+	}
+	if at, err := time.Parse(time.RFC3339, strings.Fields(last)[0]); err != nil || time.Since(at) > time.Minute {
+		t.Errorf("%v, %v", at, err)
+	}
+	if list := s.Do("CLIENT", "LIST"); strings.Contains(list, "respool:top:") {
+		t.Errorf("its connection is still there:\n%s", list)
+	}
 }
 
-func TestTopScreens(t *testing.T) {
-	notLooked := &monitor.State{At: noon, Nodes: []monitor.NodeState{{Addr: "10.0.0.1:6379"}}}
-	full := &monitor.State{At: noon, Nodes: []monitor.NodeState{{Addr: "10.0.0.1:6379", Full: true, Since: noon, Err: errors.New("max number of clients reached")}}}
-	for name, st := range map[string]*monitor.State{
-		"server": oneServer(t), "service": oneService(t), "waiting": notLooked, "full": full,
-		"nowhere": {At: noon, Service: "mymaster", Err: errors.New("no sentinel can tell:\ns1 is unreachable")},
+func TestTopPrintsAnObjectALook(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{MaxClients: 100})
+	tooltest.Hold(t, s, "orders:1", 6, 0)
+	out, err := printTop(t, t.Context(), s.URL(), "--every", "100ms", "--for", "500ms", "--json", "--maxclients", "50", "--large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for dec := json.NewDecoder(strings.NewReader(out)); ; n++ {
+		var r top.Report
+		if err := dec.Decode(&r); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if r.Addr != s.Addr() || r.Connections != 7 || r.MaxClients != 50 || !r.Up || r.Verdict != "7 of 50 connections (14%), no forecast" ||
+			len(r.Services) == 0 || r.Services[0].Name != "orders" || time.Since(r.At) > time.Minute {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n < 2 || strings.Count(out, "\n") != n {
+		t.Errorf("%d objects: %s", n, out)
+	}
+}
+
+func TestTopMistakes(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	s.Pause()
+	defer s.Resume()
+	for args, want := range map[string]string{
+		"redis://127.0.0.1:1":                   "connection refused",
+		"redis+sentinel://127.0.0.1:1/mymaster": "no primary of service \"mymaster\" is known",
+		"redis://127.0.0.1:1?max_conections=3":  "did you mean max_connections?",
+		"redis://x --every 1ms":                 "--every is 1ms: want 100ms to 1h",
+		"redis://x --list-every 0s":             "--list-every is 0s",
+		"redis://x --maxclients=-1":             "--maxclients is -1",
+		"redis://x --for=-1s":                   "--for is -1s",
+		s.URL() + " --for 200ms":                "no node answered in the time that --for gives",
 	} {
-		for _, size := range []struct{ width, height int }{{120, 40}, {80, 24}, {40, 10}} {
-			t.Run(fmt.Sprintf("%s at %dx%d", name, size.width, size.height), func(t *testing.T) {
-				golden(t, fmt.Sprintf("%s-%dx%d", name, size.width, size.height), shows(screen(st, size.width, size.height)))
-			})
+		out, err := printTop(t, t.Context(), strings.Fields(args)...)
+		if err == nil || !strings.Contains(err.Error(), want) || out != "" {
+			t.Errorf("%s: %v, %q: want %q", args, err, out, want)
 		}
 	}
-	golden(t, "down-80x24", shows(screen(oneService(t), 80, 24, "shift+tab")))
-	golden(t, "help-80x24", shows(screen(oneService(t), 80, 24, "?")))
-}
-
-// golden compares what is shown to a file.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", "top", name+".txt")
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || got+"\n" != string(want) {
-		t.Errorf("%s: %v; got\n%s\nwant\n%s", file, err, got, want)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := printTop(t, ctx, s.URL()); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

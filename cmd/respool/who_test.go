@@ -1,61 +1,31 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/clients"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// hold opens connections by this name, and has some of them block.
-func hold(t *testing.T, s *redistest.Server, name string, n, blocked int) {
-	t.Helper()
-	opt, err := respool.ParseURL(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt.ClientName, opt.MaxConnections, opt.Lanes = name, n, 1
-	c, err := respool.New(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() { closeClient(c) })
-	t.Cleanup(cancel)
-	if err := c.Do(ctx, "PING").Err(); err != nil {
-		t.Fatal(err)
-	}
-	for range blocked {
-		go c.Do(ctx, "BLPOP", "none", 0)
-	}
-	for range n - 1 - blocked {
-		conn, err := c.Acquire(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Release)
-	}
-}
-
 func TestWhoAgreesWithTheServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 200})
-	hold(t, s, "orders:pod-1:main", 9, 3)
-	hold(t, s, "orders:pod-2:main", 6, 0)
-	hold(t, s, "cart:pod-1:main", 4, 0)
+	tooltest.Hold(t, s, "orders:pod-1:main", 9, 3)
+	tooltest.Hold(t, s, "orders:pod-2:main", 6, 0)
+	tooltest.Hold(t, s, "cart:pod-1:main", 4, 0)
 	for deadline := time.Now().Add(time.Minute); strings.Count(s.Do("CLIENT", "LIST"), "flags=b") < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody blocks")
 		}
 	}
-	ask := func(args ...string) whoReport {
+	ask := func(args ...string) clients.HoldersReport {
 		t.Helper()
 		code, out, errs := call(t, append([]string{"who", s.URL(), "--json"}, args...)...)
-		var r whoReport
+		var r clients.HoldersReport
 		if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 {
 			t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
 		}

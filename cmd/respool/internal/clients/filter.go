@@ -1,0 +1,64 @@
+// Package clients lists the connections of a server, grouped, and closes the ones
+// that match a filter. It looks once; package top shows how connections change.
+// It starts no goroutines.
+package clients
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// Filter picks connections out of CLIENT LIST. All that is given has to match.
+type Filter struct {
+	Service string
+	Name    string
+	Lib     string
+	Addr    string
+	User    string
+	Cmd     string
+	Idle    time.Duration
+	Age     time.Duration
+}
+
+// IsSet says whether anything is asked for at all.
+func (f *Filter) IsSet() bool { return *f != Filter{} }
+
+func (f *Filter) Matches(c *monitor.Client) bool {
+	return (f.Service == "" || c.Service() == f.Service) &&
+		(f.Name == "" || c.Name == f.Name) &&
+		(f.Lib == "" || c.Lib == f.Lib || strings.HasPrefix(c.Lib, f.Lib+"(")) &&
+		(f.Addr == "" || c.Addr == f.Addr || c.Host() == f.Addr) &&
+		(f.User == "" || c.User == f.User) &&
+		(f.Cmd == "" || strings.EqualFold(c.Command, f.Cmd)) &&
+		(f.Idle == 0 || c.Idle >= f.Idle && !c.Blocked() && !c.Subscribed()) &&
+		(f.Age == 0 || c.Age >= f.Age)
+}
+
+// String repeats what was asked for.
+func (f *Filter) String() string {
+	var parts []string
+	for _, p := range []struct{ name, value string }{{"service", f.Service}, {"name", f.Name}, {"lib", f.Lib}, {"addr", f.Addr}, {"user", f.User}, {"cmd", f.Cmd}} {
+		if p.value != "" {
+			parts = append(parts, p.name+" "+p.value)
+		}
+	}
+	if f.Idle > 0 {
+		parts = append(parts, "idle "+f.Idle.String())
+	}
+	if f.Age > 0 {
+		parts = append(parts, "age "+f.Age.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ErrNoFilter keeps a command from working on all connections there are.
+var ErrNoFilter = errors.New("no filter: want one at least, such as --service cart or --idle 10m")
+
+// Kinds of connections that are never closed by a filter.
+func protected(c *monitor.Client, own string) bool {
+	return c.Name == own || c.Replication() || strings.Contains(c.Flags, "O") || slices.Contains([]string{"sync", "psync", "replconf"}, c.Command)
+}

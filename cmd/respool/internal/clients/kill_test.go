@@ -1,0 +1,44 @@
+package clients
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// What matched when it was listed and does not any more is left alone.
+func TestKillLooksAgainBeforeItCloses(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	opt, err := respool.ParseURL(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe, err := monitor.NewProbe(monitor.ProbeConfig{Options: opt, Purpose: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connect.Close(probe.Client())
+	cart := &tooltest.Crowd{T: t, Addr: s.PlainAddr(), Name: "cart:1:main"}
+	cart.Add(2)
+	defer cart.Close()
+	k := &KillConfig{Filter: Filter{Service: "cart"}, Rate: 1000, Max: 10}
+	list, err := k.find(t.Context(), probe)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	fmt.Fprint(cart.Open[0], "CLIENT SETNAME other:1:main\r\n")
+	_, _ = cart.Open[0].Read(make([]byte, 16))
+	var r KillReport
+	if err := k.closeAll(t.Context(), probe, list, &r); err != nil || r.Closed != 1 || r.Changed != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if left := s.Do("CLIENT", "LIST"); !strings.Contains(left, "name=other:") || strings.Contains(left, "name=cart:") {
+		t.Error(left)
+	}
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+)
+
+// readListen reads where it listens: a list of addresses, or of mappings.
+func (s *Serve) readListen(n yamlnode.Node) error {
+	list := n.Resolved()
+	if list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+		return n.Want("a list of addresses such as " + DefaultListen)
+	}
+	for i, item := range list.Content {
+		at := yamlnode.Node{File: n.File, Path: fmt.Sprintf("%s[%d]", n.Path, i), Node: item}
+		a, err := readAddress(at)
+		if err != nil {
+			return err
+		}
+		a.Origin = fmt.Sprintf("%s:%d: %s: %s", at.File, at.Line, at.Path, a.Name)
+		if s.Listen, err = AppendAddress(s.Listen, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readAddress(n yamlnode.Node) (a Address, err error) {
+	address := func(n yamlnode.Node) error {
+		var name string
+		if err := yamlnode.Text(&name)(n); err != nil {
+			return err
+		}
+		if a, err = ParseAddress(name); err != nil {
+			return n.Want(err.Error())
+		}
+		return nil
+	}
+	if n.Resolved().Kind == yaml.ScalarNode {
+		err = address(n)
+		return a, err
+	}
+	// The address decides what the other keys may be, wherever it stands.
+	var files TLSFiles
+	var mode, tlsAt *yamlnode.Node
+	keep := func(into **yamlnode.Node) func(yamlnode.Node) error {
+		return func(n yamlnode.Node) error { *into = &n; return nil }
+	}
+	err = n.Fields(map[string]func(yamlnode.Node) error{"address": address, "tls": keep(&tlsAt), "mode": keep(&mode)})
+	switch {
+	case err != nil:
+		return a, err
+	case a.Name == "":
+		return a, n.Errorf("address is missing: want one such as %s", DefaultListen)
+	case tlsAt != nil && a.Network == "unix":
+		return a, tlsAt.Errorf("TLS on a unix socket: want it where the address is host:port")
+	case mode != nil && a.Network != "unix":
+		return a, mode.Errorf("a mode and %s: want it where the address is unix:///path", a.Name)
+	}
+	if tlsAt != nil {
+		if err := files.read(*tlsAt); err != nil {
+			return a, err
+		}
+		a.Files = files
+	}
+	if mode != nil {
+		if a.Mode, err = parseMode(mode.Resolved().Value); err != nil || mode.Resolved().Kind != yaml.ScalarNode {
+			return a, mode.Want(wantMode)
+		}
+	}
+	return a, nil
+}
+
+// read reads the files of one listener.
+func (f *TLSFiles) read(n yamlnode.Node) error {
+	if err := n.Fields(map[string]func(yamlnode.Node) error{"cert": yamlnode.Text(&f.Cert), "key": yamlnode.Text(&f.Key), "client_ca": yamlnode.Text(&f.ClientCA)}); err != nil {
+		return err
+	}
+	if f.Cert == "" || f.Key == "" {
+		return n.Errorf("cert or key is missing: want both")
+	}
+	return nil
+}

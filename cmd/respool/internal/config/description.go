@@ -1,0 +1,168 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+// Banner tells people where it listens, what is behind it, and how to try it.
+func (s *Serve) Banner(w io.Writer, addresses map[string]string) {
+	fmt.Fprintln(w, "respool serves Redis at")
+	for i := range s.Listen {
+		a := s.Listen[i]
+		if real := addresses[a.Name]; a.Network == "tcp" && a.Inherited == nil && real != "" {
+			a.Name = real // the port may have been chosen by the system
+		}
+		fmt.Fprintf(w, "  %s\n", output.Printable(a.String()))
+	}
+	fmt.Fprintf(w, "from %s, over %s\n", output.Printable(s.serverText()), s.boundText())
+	if s.Embedded {
+		fmt.Fprintln(w, "the embedded server is for trying: it forgets all when this ends; name a real one with respool serve URL")
+	}
+	if len(s.Listen) > 0 {
+		a := s.Listen[0]
+		fmt.Fprintf(w, "\ntry: %s\n\n", output.Printable(s.tryCommand(&a, addresses[a.Name])))
+	}
+}
+
+// serverText names what is behind, without its password.
+func (s *Serve) serverText() string {
+	if s.Embedded {
+		return "an embedded server"
+	}
+	o := &s.Watch.Sampler.Options
+	text := connect.Place(o)
+	if o.TLS != nil {
+		text += " with TLS"
+	}
+	if o.Username != "" {
+		text += " as " + o.Username
+	}
+	return text
+}
+
+func (s *Serve) boundText() string {
+	opt := s.Watch.Sampler.Options
+	n := cmp.Or(opt.MaxConnections, defaultMaxConnections())
+	if opt.Sentinel != nil {
+		return output.Count(n, "connection") + " at most to each node, and one more that watches"
+	}
+	return output.Count(n, "connection") + " at most, and one more that watches"
+}
+
+// defaultMaxConnections is what the library takes where nothing is said.
+func defaultMaxConnections() int {
+	c, err := respool.New(respool.Options{}) // opens nothing
+	if err != nil {
+		return 0
+	}
+	defer connect.Close(c)
+	return c.Stats().MaxConnections
+}
+
+// tryCommand is a command that reaches an entrance.
+func (s *Serve) tryCommand(a *Address, addr string) string {
+	text := "redis-cli"
+	if a.Network == "unix" {
+		text += " -s " + addr
+	} else if host, port, err := net.SplitHostPort(addr); err == nil {
+		if host != "127.0.0.1" && host != "::" && host != "0.0.0.0" {
+			text += " -h " + host
+		}
+		text += " -p " + port
+	}
+	if a.Files.Cert != "" {
+		text += " --tls --cacert CA"
+		if a.Files.ClientCA != "" {
+			text += " --cert CERT --key KEY"
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Gateway.Users)) {
+		if !s.Gateway.Users[name].Disabled {
+			text += " --askpass --user " + name
+			break
+		}
+	}
+	return text
+}
+
+// Describe prints what would be served, without what is secret.
+func (s *Serve) Describe(w io.Writer, config string) error {
+	fmt.Fprintf(w, "%s is right\n\n", cmp.Or(config, "this"))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(what, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", what, output.Printable(fmt.Sprintf(format, args...)))
+	}
+	for i := range s.Listen {
+		what := ""
+		if i == 0 {
+			what = "listens at"
+		}
+		row(what, "%s", s.Listen[i].String())
+	}
+	row("server", "%s, %s", s.serverText(), s.boundText())
+	g := &s.Gateway
+	row("clients", "%d at most, %s of one address", cmp.Or(g.MaxClients, DefaultMaxClients), limitText(g.MaxClientsPerAddress))
+	row("who", "%s", s.accessText())
+	for _, name := range slices.Sorted(maps.Keys(g.Users)) {
+		row("  "+output.Printable(name), "%s", userText(g.Users[name]))
+	}
+	row("operator's commands", "%s", map[bool]string{true: "allowed", false: "refused"}[g.Admin])
+	row("at its end", "clients may finish for %v", s.Drain)
+	row("pages", "%s", cmp.Or(s.Watch.Pages, "off"))
+	row("watch", "every %v, by %s, tells %s", s.Watch.Sampler.Every, output.Count(len(s.Watch.Rules), "rule"), output.Count(len(s.Watch.Sinks), "sink"))
+	for i := range s.Listen {
+		if risk := s.Risk(&s.Listen[i]); risk != "" {
+			row("beware", "%s: %s", s.Listen[i].Name, risk)
+		}
+	}
+	return t.Flush()
+}
+
+func limitText(n int) string {
+	if n == 0 {
+		return "any number"
+	}
+	return fmt.Sprint(n)
+}
+
+func (s *Serve) accessText() string {
+	switch {
+	case s.Gateway.Users != nil:
+		return output.Count(len(s.Gateway.Users), "user") + " of its own"
+	case s.Gateway.NeedAuth:
+		return "users that Redis knows"
+	case s.Gateway.PassThrough:
+		return "everybody, and users that Redis knows"
+	}
+	return "everybody who reaches it"
+}
+
+func userText(u gateway.User) string {
+	if u.Disabled {
+		return "disabled"
+	}
+	text := "all commands but admin"
+	if len(u.Commands) > 0 {
+		text = strings.Join(u.Commands, ", ")
+	}
+	switch n := len(u.Passwords); n {
+	case 0:
+		return text + "; no password"
+	case 1:
+		return text + "; one password"
+	default:
+		return fmt.Sprintf("%s; %d passwords", text, n)
+	}
+}

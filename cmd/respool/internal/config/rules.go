@@ -1,0 +1,48 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// readRules changes the default rules, or switches them off.
+func (s *Watch) readRules(n yamlnode.Node) error {
+	return n.Each("rules by their names", func(name string, value yamlnode.Node) error {
+		at := slices.IndexFunc(s.Rules, func(r monitor.Rule) bool { return r.Name == name })
+		if at < 0 {
+			return value.Errorf("there is no such rule: want one of %s", strings.Join(monitor.RuleNames(), ", "))
+		}
+		if value.Resolved().Kind == yaml.ScalarNode && value.Resolved().Value == "off" {
+			s.Rules = slices.Delete(s.Rules, at, at+1)
+			return nil
+		}
+		r := &s.Rules[at]
+		err := value.Fields(map[string]func(yamlnode.Node) error{
+			"limit":    yamlnode.Limit(&r.Limit),
+			"for":      yamlnode.DurationOrZero(&r.For),
+			"keep":     yamlnode.DurationOrZero(&r.Keep),
+			"severity": severity(&r.Severity),
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := monitor.NewJudge([]monitor.Rule{*r}); err != nil {
+			return value.Errorf("%s", strings.TrimPrefix(err.Error(), "monitor: rule "+name+": "))
+		}
+		return nil
+	})
+}
+
+func severity(into *monitor.Severity) func(yamlnode.Node) error {
+	return func(n yamlnode.Node) error {
+		if into.UnmarshalText([]byte(n.Resolved().Value)) != nil {
+			return n.Want("note, warn, ticket or page")
+		}
+		return nil
+	}
+}

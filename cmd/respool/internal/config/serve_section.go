@@ -1,0 +1,78 @@
+package config
+
+import (
+	"cmp"
+	"regexp"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/credentials"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+// readSection reads the section serve of a configuration.
+func (s *Serve) readSection(n yamlnode.Node) error {
+	g := &s.Gateway
+	err := n.Fields(map[string]func(yamlnode.Node) error{
+		"listen":                  s.readListen,
+		"url":                     yamlnode.URL(&s.url, &s.urlAt),
+		"credentials":             credentials.Section(&s.source),
+		"max_clients":             yamlnode.Int(&g.MaxClients, 1, yamlnode.MaxCount),
+		"max_clients_per_address": yamlnode.OrNone(&g.MaxClientsPerAddress, yamlnode.Int(&g.MaxClientsPerAddress, 1, yamlnode.MaxCount), "a whole number, or none"),
+		"admin_clients":           yamlnode.Int(&g.AdminClients, 1, yamlnode.MaxCount),
+		"input_buffer":            yamlnode.Size(&g.InputBuffer, 1<<10),
+		"output_buffer":           yamlnode.Size(&g.OutputBuffer, 1<<10),
+		"buffers":                 yamlnode.Size(&g.Buffers, 1<<20),
+		"pipeline":                yamlnode.Int(&g.Pipeline, 1, yamlnode.MaxCount),
+		"idle_timeout":            yamlnode.OrNone(&g.IdleTimeout, yamlnode.MillisecondsOrMore(&g.IdleTimeout), "a time such as 30s, or none"),
+		"request_timeout":         yamlnode.MillisecondsOrMore(&g.RequestTimeout),
+		"write_timeout":           yamlnode.MillisecondsOrMore(&g.WriteTimeout),
+		"on_failure":              onFailure(&g.CloseOnFailure),
+		"drain":                   yamlnode.MillisecondsOrMore(&s.Drain),
+		"admin":                   yamlnode.Bool(&g.Admin),
+		"users":                   s.readUsers,
+		"pass_through":            yamlnode.Bool(&g.PassThrough),
+		"need_auth":               yamlnode.Bool(&g.NeedAuth),
+		"server_version":          serverVersion(&g.ServerVersion),
+	})
+	switch {
+	case err != nil:
+		return err
+	case g.PassThrough && g.Users != nil:
+		return n.Errorf("users and pass_through: want one of them, as either the gateway or Redis knows the users")
+	case g.NeedAuth && !g.PassThrough:
+		return n.Errorf("need_auth without pass_through: want both; users of the gateway's own have to name themselves anyway")
+	case g.Buffers > 0 && g.Buffers < int64(cmp.Or(g.OutputBuffer, gateway.DefaultOutputBuffer)):
+		return n.Errorf("buffers is %d bytes and output_buffer %d: want buffers, which is of all clients, to be no less",
+			g.Buffers, cmp.Or(g.OutputBuffer, gateway.DefaultOutputBuffer))
+	}
+	return nil
+}
+
+// serverVersion reads one that clients can take apart.
+func serverVersion(into *string) func(yamlnode.Node) error {
+	return func(n yamlnode.Node) error {
+		if err := yamlnode.Text(into)(n); err != nil {
+			return err
+		}
+		if !versionPattern.MatchString(*into) {
+			return n.Want("a version such as 7.2.0")
+		}
+		return nil
+	}
+}
+
+var versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+
+// onFailure reads what becomes of a client whose command the server has not answered.
+func onFailure(closes *bool) func(yamlnode.Node) error {
+	return func(n yamlnode.Node) error {
+		v := n.Resolved()
+		if v.Kind != yaml.ScalarNode || v.Value != "error" && v.Value != "close" {
+			return n.Want("error or close")
+		}
+		*closes = v.Value == "close"
+		return nil
+	}
+}

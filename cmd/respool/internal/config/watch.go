@@ -1,0 +1,160 @@
+// Package config holds what a configuration file of respool watch and respool
+// serve says: it reads the sections, checks them, and states the defaults. It
+// opens nothing that it describes; packages watch and serve do. It starts no
+// goroutines.
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/credentials"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/planfile"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/monitor"
+	"github.com/seed-2b0d76a6/respool/plan"
+)
+
+// Watch are what a watcher does, as a configuration says.
+type Watch struct {
+	Sampler  monitor.SamplerConfig
+	Url      string // that sampler.Options are from; empty: none is said yet
+	UrlAt    string // where the file has it, as errors begin
+	Source   credentials.Source
+	Pages    string // host:port of its pages; empty: none
+	Instance string // how it calls itself in alerts
+	Rules    []monitor.Rule
+	Sinks    []Sink
+	Ceilings map[string]int64 // of services, from a plan
+	Reserve  int64            // that the plan keeps free
+}
+
+// DefaultWatchPages is where the pages are unless something else is said.
+const DefaultWatchPages = "127.0.0.1:9736"
+
+// DefaultWatch are those of an empty configuration.
+func DefaultWatch() Watch {
+	return Watch{
+		Sampler: monitor.SamplerConfig{Purpose: "watch", Every: monitor.DefaultEvery, ListEvery: monitor.DefaultListEvery},
+		Pages:   DefaultWatchPages, Rules: monitor.DefaultRules(), Sinks: []Sink{{kind: "log"}},
+	}
+}
+
+// Summary says in a line what is watched.
+func (s *Watch) Summary() string {
+	return fmt.Sprintf("looks at %s every %v, by %s, tells %s", connect.Place(&s.Sampler.Options), s.Sampler.Every,
+		output.Count(len(s.Rules), "rule"), output.Count(len(s.Sinks), "sink"))
+}
+
+// ReadWatch reads the configuration of a watch.
+func ReadWatch(file, profile string) (Watch, error) {
+	return yamlnode.ReadProfile(file, profile, parseWatch)
+}
+
+// parseWatch reads a watch's configuration without its profiles. What it says
+// of a gateway has to be right as well: one file may serve both.
+func parseWatch(top yamlnode.Node) (Watch, error) {
+	s := DefaultWatch()
+	if err := s.readSections(top, new(Serve)); err != nil {
+		return s, err
+	}
+	if s.Url == "" {
+		return s, fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels", top.File)
+	}
+	return s, s.UseServer(s.Url, s.UrlAt, top.File+": ")
+}
+
+// readSections reads all that a configuration may have on top but profiles.
+func (s *Watch) readSections(top yamlnode.Node, serve *Serve) error {
+	return top.Fields(map[string]func(yamlnode.Node) error{
+		"url":         yamlnode.URL(&s.Url, &s.UrlAt),
+		"credentials": credentials.Section(&s.Source),
+		"every":       yamlnode.Duration(&s.Sampler.Every),
+		"list_every":  s.readListEvery,
+		"list_limit":  s.readListLimit,
+		"maxclients":  yamlnode.Int64(&s.Sampler.MaxClients, 1, yamlnode.MaxCount),
+		"listen":      s.readListen,
+		"instance":    yamlnode.Text(&s.Instance),
+		"plan":        s.readPlan,
+		"rules":       s.readRules,
+		"tell":        s.readSinks,
+		"serve":       serve.readSection,
+	})
+}
+
+// UseServer says which server it is. Errors begin with ofURL where the URL is
+// wrong, and with ofRest where the rest is.
+func (s *Watch) UseServer(url, ofURL, ofRest string) (err error) {
+	s.Url = url
+	if s.Sampler.Options, err = respool.ParseURL(url); err != nil {
+		return fmt.Errorf("%s%s", ofURL, strings.TrimPrefix(err.Error(), "respool: "))
+	}
+	if err := s.Source.AddTo(&s.Sampler.Options); err != nil {
+		return fmt.Errorf("%s%w", ofURL, err)
+	}
+	if s.Sampler.ListEvery != respool.Never {
+		s.Sampler.ListEvery = max(s.Sampler.ListEvery, s.Sampler.Every)
+	}
+	if _, err := monitor.NewSampler(s.Sampler); err != nil {
+		return fmt.Errorf("%s%w", ofRest, err)
+	}
+	return nil
+}
+
+func (s *Watch) readListEvery(n yamlnode.Node) error {
+	if n.Resolved().Value == "never" {
+		s.Sampler.ListEvery = respool.Never
+		return nil
+	}
+	return yamlnode.Duration(&s.Sampler.ListEvery)(n)
+}
+
+func (s *Watch) readListLimit(n yamlnode.Node) error {
+	if n.Resolved().Value == "none" {
+		s.Sampler.ListLimit = -1
+		return nil
+	}
+	return yamlnode.Int64(&s.Sampler.ListLimit, 1, yamlnode.MaxCount)(n)
+}
+
+func (s *Watch) readListen(n yamlnode.Node) error {
+	if n.Resolved().Value == "off" {
+		s.Pages = ""
+		return nil
+	}
+	if err := yamlnode.Text(&s.Pages)(n); err != nil {
+		return err
+	}
+	if err := CheckHostPort(s.Pages); err != nil {
+		return n.Want("host:port such as " + DefaultWatchPages + ", or off")
+	}
+	return nil
+}
+
+// Read takes the services' ceilings from a file as respool check reads it.
+func (s *Watch) readPlan(n yamlnode.Node) error {
+	var file string
+	if err := yamlnode.Text(&file)(n); err != nil {
+		return err
+	}
+	p, err := planfile.Read(file)
+	if err != nil {
+		return n.Errorf("%v", err)
+	}
+	budget, err := p.Budget.Connections()
+	if err != nil {
+		return n.Errorf("%v", err)
+	}
+	s.Reserve = int64(cmp.Or(p.Budget.MaxClients, plan.DefaultMaxClients) - budget)
+	s.Ceilings = map[string]int64{}
+	for _, service := range p.Services {
+		if service.Bounded() && service.MaxConnections > 0 {
+			s.Ceilings[service.Name] = int64(service.Total())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package credentials
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+// command runs a program for credentials, one run at a time, and uses what it printed for a while: many
+// connections may be dialed at once.
+type command struct {
+	source Source
+
+	mu     sync.Mutex
+	last   respool.Credentials
+	askAt  time.Time // when the program is run again
+	failed error     // of the last run, told to those who waited for it
+	ended  time.Time // of the last run
+}
+
+func (c *command) ask(ctx context.Context) (respool.Credentials, error) {
+	came := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	switch {
+	case c.failed == nil && now.Before(c.askAt):
+		return c.last, nil
+	case c.failed != nil && came.Before(c.ended): // it waited for this run
+		return respool.Credentials{}, c.failed
+	case ctx.Err() != nil:
+		return respool.Credentials{}, ctx.Err()
+	}
+	c.last, c.failed = c.source.run(ctx)
+	c.ended = time.Now()
+	c.askAt = c.ended.Add(time.Second)
+	if life := c.last.Expires.Sub(c.ended); !c.last.Expires.IsZero() {
+		c.askAt = c.ended.Add(min(life/2, maxReuse))
+	}
+	return c.last, c.failed
+}
+
+// run runs the program. What it prints on standard error is in the error; what it prints on standard output never is.
+func (s *Source) run(ctx context.Context) (none respool.Credentials, err error) {
+	limit := s.timeout
+	if limit == 0 {
+		limit = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %v", limit))
+	defer cancel()
+	name := "command " + filepath.Base(s.command[0])
+	out, said := &prefixWriter{limit: MaxSize + 1}, &prefixWriter{limit: maxStderr}
+	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
+	cmd.Stdout, cmd.Stderr = out, said
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		text := "it wrote nothing to standard error"
+		if kept := bytes.TrimSpace(said.prefix); len(kept) > 0 {
+			text = fmt.Sprintf("it wrote %q", kept)
+		}
+		return none, fmt.Errorf("%s for credentials failed: %w: %s", name, err, text)
+	}
+	return decode("the output of "+name, out.prefix)
+}
+
+// prefixWriter keeps the first bytes of what is written to it.
+type prefixWriter struct {
+	prefix []byte
+	limit  int
+}
+
+func (b *prefixWriter) Write(p []byte) (int, error) {
+	b.prefix = append(b.prefix, p[:min(len(p), b.limit-len(b.prefix))]...)
+	return len(p), nil
+}

@@ -1,0 +1,102 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// Report is what doctor prints with --json.
+type Report struct {
+	Verdict     string            `json:"verdict"`
+	Addr        string            `json:"addr"`
+	Server      string            `json:"server"`
+	Connections int64             `json:"connections"`
+	MaxClients  int64             `json:"maxclients"` // 0: not known
+	SecondsRun  float64           `json:"seconds_between_looks"`
+	Rates       *report.Rates     `json:"a_second,omitempty"` // not there where the server does not tell
+	Clients     *Clients          `json:"clients,omitempty"`  // not there where CLIENT LIST was not asked
+	Holders     []Holder          `json:"holders,omitempty"`  // the largest services
+	Findings    []monitor.Finding `json:"findings"`
+	NotAsked    []string          `json:"not_asked,omitempty"`
+}
+
+// Clients counts connections by what they do.
+type Clients struct {
+	Active     int `json:"active"`
+	Blocked    int `json:"blocked"`
+	Subscribed int `json:"subscribed"`
+	Idle       int `json:"idle"`
+}
+
+// Holder is a service with its connections.
+type Holder struct {
+	Service string   `json:"service"`
+	Clients int      `json:"connections"`
+	Change  *float64 `json:"change_per_minute,omitempty"` // not there where it is not known
+}
+
+// maxHolders is how many services are named.
+const maxHolders = 5
+
+func holdersBetween(before, after *monitor.Snapshot) (list []Holder) {
+	for _, g := range after.Clients.Sorted() {
+		if len(list) == maxHolders {
+			break
+		}
+		h := Holder{Service: g.Key[0], Clients: g.Clients}
+		if took := after.At.Sub(before.At).Minutes(); before.Clients != nil && before.SameRun(after) && took > 0 {
+			change := float64(g.Clients-before.Clients.Of(g.Key...)) / took
+			h.Change = &change
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// holdersText tells in a line who holds the connections.
+func (rep *Report) holdersText() string {
+	var parts []string
+	for _, h := range rep.Holders {
+		part := fmt.Sprintf("%s %d", output.Printable(h.Service), h.Clients)
+		if h.Change != nil && *h.Change != 0 {
+			part += fmt.Sprintf(" (%+.0f a minute)", *h.Change)
+		}
+		parts = append(parts, part)
+	}
+	return "held by " + strings.Join(parts, ", ")
+}
+
+// factsText are what was seen, in a line.
+func (rep *Report) factsText() string {
+	var parts []string
+	if r := rep.Rates; r != nil {
+		parts = append(parts, fmt.Sprintf("a second: %.0f commands, %.1f connections opened, %.1f rejected", r.Commands, r.Opened, r.Rejected))
+	}
+	if c := rep.Clients; c != nil {
+		parts = append(parts, fmt.Sprintf("now: %d active, %d blocked, %d subscribed, %d idle for a minute", c.Active, c.Blocked, c.Subscribed, c.Idle))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Print writes the report for people.
+func (rep *Report) Print() error {
+	fmt.Printf("%s\n%s, %s, two looks %.1f s apart\n", rep.Verdict, rep.Addr, rep.Server, rep.SecondsRun)
+	if facts := rep.factsText(); facts != "" {
+		fmt.Println(facts)
+	}
+	if len(rep.Holders) > 0 {
+		fmt.Println(rep.holdersText())
+	}
+	for _, f := range rep.Findings {
+		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), output.Printable(f.What), output.Printable(f.Evidence), f.Remedy)
+	}
+	for _, what := range rep.NotAsked {
+		fmt.Printf("\nnot asked: %s\n", what)
+	}
+	fmt.Printf("\nnext: respool who URL --by service,addr, with this URL\n")
+	return nil
+}

@@ -1,0 +1,63 @@
+package drill
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+)
+
+// callerStats is what the callers of one kind saw.
+type callerStats struct {
+	kind string
+
+	mu      sync.Mutex
+	ops     int64
+	errors  map[string]int64 // by kind of error
+	first   map[string]string
+	last    time.Time     // when any of them succeeded last
+	outage  time.Duration // the longest time in which none succeeded
+	longest time.Duration // the longest operation that succeeded
+	gaps    int64         // of subscribers
+}
+
+func newCallerStats(kind string) *callerStats {
+	return &callerStats{kind: kind, errors: map[string]int64{}, first: map[string]string{}}
+}
+
+func (s *callerStats) success(began time.Time) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ops++
+	if !s.last.IsZero() {
+		s.outage = max(s.outage, now.Sub(s.last))
+	}
+	s.last = now
+	s.longest = max(s.longest, now.Sub(began))
+}
+
+func (s *callerStats) failure(err error) {
+	kind := errorKind(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.errors[kind]++; s.first[kind] == "" {
+		s.first[kind] = err.Error()
+	}
+}
+
+// errorKind names what matters of an error: may the command have been executed?
+func errorKind(err error) string {
+	var ce *respool.ConnError
+	var se *respool.ServerError
+	switch {
+	case errors.As(err, &ce) && ce.Sent:
+		return "sent, outcome unknown"
+	case errors.As(err, &ce), errors.Is(err, respool.ErrPoolExhausted):
+		return "not sent"
+	case errors.As(err, &se):
+		return "refused: " + se.Code
+	}
+	return "other"
+}

@@ -1,0 +1,192 @@
+// Package drill puts load on a Sentinel service, has it fail over, and reports the
+// effects that callers saw. It is not for servers without Sentinel. Run waits for
+// all goroutines of the package: the callers and the observers of the servers.
+package drill
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/pause"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/progress"
+)
+
+// Config is what a drill does.
+type Config struct {
+	Trigger bool // order the failover; otherwise only watch for it
+	Ask     bool // ask at the terminal before it
+
+	Readers, Writers, Blocked, Subscribers int // callers
+
+	Before, After time.Duration // how long they work before and after the failover
+	Limit         time.Duration // how long to wait for the failover
+}
+
+// Run works on the service before, during and after a failover.
+func Run(ctx context.Context, opt respool.Options, cfg Config) (*Report, error) {
+	r := newDrill(cfg, opt)
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+	defer r.close()
+	if cfg.Ask {
+		if err := r.confirm(); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.run(ctx); err != nil {
+		return nil, err
+	}
+	return r.report(), nil
+}
+
+// drill is one run.
+type drill struct {
+	cfg      Config
+	opt      respool.Options
+	prefix   string
+	client   *respool.Client
+	load     *load
+	watch    *observer
+	old, new string    // primaries
+	began    time.Time // the load
+	trigger  time.Time
+	ended    time.Time
+}
+
+func newDrill(cfg Config, opt respool.Options) *drill {
+	id := fmt.Sprintf("%08x", rand.Uint32())
+	r := &drill{cfg: cfg, opt: opt, prefix: "respool:drill:" + id + ":"}
+	r.opt.ClientName = "respool:drill:" + id
+	s := *opt.Sentinel
+	s.ClientName = r.opt.ClientName
+	r.opt.Sentinel = &s
+	return r
+}
+
+// open connects, and begins to watch all nodes and sentinels.
+func (r *drill) open(ctx context.Context) error {
+	r.watch = newObserver(r.opt)
+	opt := r.opt
+	opt.OnEvent = r.watch.event
+	client, err := respool.New(opt)
+	if err != nil {
+		return err
+	}
+	r.client = client
+	if err := client.Warm(ctx); err != nil {
+		connect.Close(client)
+		return err
+	}
+	st := client.Stats()
+	r.old = st.Addr
+	r.watch.start(ctx, st.Service)
+	return nil
+}
+
+func (r *drill) close() {
+	r.watch.stop()
+	connect.Close(r.client)
+}
+
+// confirm has the operator confirm what will be done.
+func (r *drill) confirm() error {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return errors.New("a drill triggers a failover, and there is no terminal to ask: say --yes, or --how none to watch only")
+	}
+	st := r.client.Stats().Service
+	fmt.Fprintf(os.Stderr, "Service %s: primary %s, replicas %s, %d sentinels.\nWrites to keys %s... and then triggers a failover. Go on? [y/N] ",
+		st.Name, st.Primary, strings.Join(st.Replicas, ", "), len(st.Sentinels), r.prefix)
+	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+		return errors.New("nothing was done")
+	}
+	return nil
+}
+
+// run runs the callers before, during and after the failover.
+func (r *drill) run(ctx context.Context) error {
+	r.load = newLoad(r.client, r.prefix)
+	defer r.load.remove()
+	bar := progress.Start("working on "+r.old, r.cfg.Before+r.cfg.After)
+	defer bar.Clear()
+	if err := r.load.start(ctx, &r.cfg); err != nil {
+		return err
+	}
+	defer r.load.stop()
+	r.began = time.Now()
+	if err := r.step(ctx, bar, r.cfg.Before); err != nil {
+		return err
+	}
+	r.trigger = time.Now()
+	if r.cfg.Trigger {
+		if err := failover(ctx, r.opt); err != nil {
+			return err
+		}
+	}
+	bar.Title = "waiting for the failover"
+	for r.client.Stats().Addr == r.old || r.client.Stats().Addr == "" {
+		if time.Since(r.trigger) > r.cfg.Limit {
+			return fmt.Errorf("%s was primary all the time for %v: there was no failover", r.old, r.cfg.Limit)
+		}
+		if err := r.step(ctx, bar, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	r.new = r.client.Stats().Addr
+	bar.Title = "working on " + r.new
+	if err := r.step(ctx, bar, r.cfg.After); err != nil {
+		return err
+	}
+	r.ended = time.Now()
+	r.load.stop()
+	return r.load.verify(ctx)
+}
+
+// step lets the callers work for d.
+func (r *drill) step(ctx context.Context, bar *progress.Bar, d time.Duration) error {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if err := pause.For(ctx, min(50*time.Millisecond, d)); err != nil {
+			return err
+		}
+		bar.Update(r.load.operations())
+	}
+	return nil
+}
+
+// failover asks one sentinel after the other to begin it.
+func failover(ctx context.Context, opt respool.Options) error {
+	var last error
+	for _, addr := range opt.Sentinel.Addrs {
+		c, err := respool.New(sentinelAsServer(opt, addr))
+		if err != nil {
+			return err
+		}
+		err = c.Do(ctx, "SENTINEL", "FAILOVER", opt.Service).Err()
+		connect.Close(c)
+		if err == nil {
+			return nil
+		}
+		last = fmt.Errorf("sentinel %s refused to fail over: %w", addr, err)
+	}
+	return last
+}
+
+// sentinelAsServer are options for one plain connection to a sentinel.
+func sentinelAsServer(opt respool.Options, addr string) respool.Options {
+	s := opt.Sentinel
+	return respool.Options{
+		Addr: addr, TLS: s.TLS, TLSFiles: s.TLSFiles, Username: s.Username, Password: s.Password, Dialer: s.Dialer,
+		MaxConnections: 1, ConnectTimeout: s.Timeout,
+	}
+}

@@ -1,0 +1,226 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/pause"
+)
+
+// restBetween is how long a caller rests between two operations: it is not
+// throughput that a drill is about.
+const restBetween = 5 * time.Millisecond
+
+// load is all callers of a drill.
+type load struct {
+	client  *respool.Client
+	prefix  string
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	count   atomic.Int64
+	writers []*writer
+
+	reads, writes, pops, messages *callerStats
+}
+
+func newLoad(c *respool.Client, prefix string) *load {
+	return &load{client: c, prefix: prefix,
+		reads: newCallerStats("readers"), writes: newCallerStats("writers"), pops: newCallerStats("blocked"), messages: newCallerStats("subscribers")}
+}
+
+func (l *load) key(kind string, i int) string { return l.prefix + kind + ":" + strconv.Itoa(i) }
+
+func (l *load) operations() int64 { return l.count.Load() }
+
+func (l *load) start(ctx context.Context, d *Config) error {
+	l.ctx, l.cancel = context.WithCancel(ctx)
+	if err := l.client.Do(ctx, "SET", l.key("read", 0), "value").Err(); err != nil {
+		return err
+	}
+	var subscriptions []*respool.Subscription
+	for range d.Subscribers {
+		sub, err := l.client.Subscribe(ctx, l.prefix+"channel")
+		if err != nil {
+			return err
+		}
+		subscriptions = append(subscriptions, sub)
+	}
+	for _, sub := range subscriptions {
+		l.wg.Go(func() { l.receive(sub) })
+	}
+	for range d.Readers {
+		l.wg.Go(l.read)
+	}
+	for i := range d.Writers {
+		w := &writer{key: l.key("write", i), acked: map[int]bool{}, unknown: map[int]bool{}}
+		l.writers = append(l.writers, w)
+		l.wg.Go(func() { l.write(w) })
+	}
+	for i := range d.Blocked {
+		l.wg.Go(func() { l.pop(i) })
+		l.wg.Go(func() { l.push(i) })
+	}
+	if d.Subscribers > 0 {
+		l.wg.Go(l.publish)
+	}
+	return nil
+}
+
+// stop stops all callers.
+func (l *load) stop() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.wg.Wait()
+}
+
+// each runs one operation after the other until the end.
+func (l *load) each(s *callerStats, rest time.Duration, do func(n int) error) {
+	for n := 0; ; n++ {
+		began := time.Now()
+		err := do(n)
+		if l.ctx.Err() != nil {
+			return
+		}
+		l.count.Add(1)
+		if err != nil {
+			s.failure(err)
+		} else {
+			s.success(began)
+		}
+		if pause.For(l.ctx, rest) != nil {
+			return
+		}
+	}
+}
+
+func (l *load) read() {
+	l.each(l.reads, restBetween, func(int) error {
+		text, err := l.client.Do(l.ctx, "GET", l.key("read", 0)).Text()
+		if err == nil && text != "value" {
+			return fmt.Errorf("GET gave %.40q", text)
+		}
+		if errors.Is(err, respool.ErrNil) {
+			return nil // it was not replicated in time: no fault of the connection
+		}
+		return err
+	})
+}
+
+func (l *load) write(w *writer) {
+	l.each(l.writes, restBetween, func(n int) error {
+		w.n = n + 1
+		v, err := l.client.Do(l.ctx, "HINCRBY", w.key, n, 1).Int64()
+		var ce *respool.ConnError
+		switch {
+		case err == nil:
+			w.acked[n] = true
+			if v > 1 {
+				w.twice++
+			}
+		case errors.As(err, &ce) && ce.Sent && l.ctx.Err() == nil:
+			w.unknown[n] = true
+		}
+		return err
+	})
+}
+
+// popTimeout is the BLPOP's own timeout.
+const popTimeout = 2
+
+func (l *load) pop(i int) {
+	l.each(l.pops, 0, func(int) error {
+		_, err := l.client.Do(l.ctx, "BLPOP", l.key("list", i), popTimeout).Array()
+		if errors.Is(err, respool.ErrNil) {
+			return nil
+		}
+		return err
+	})
+}
+
+// push feeds those in BLPOP, and does not count.
+func (l *load) push(i int) {
+	for pause.For(l.ctx, 20*restBetween) == nil {
+		l.client.Do(l.ctx, "RPUSH", l.key("list", i), "element")
+	}
+}
+
+func (l *load) publish() {
+	for pause.For(l.ctx, 2*restBetween) == nil {
+		l.client.Do(l.ctx, "PUBLISH", l.prefix+"channel", "message")
+	}
+}
+
+func (l *load) receive(sub *respool.Subscription) {
+	defer sub.Close()
+	for {
+		m, err := sub.Receive(l.ctx)
+		if l.ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err != nil:
+			l.messages.failure(err)
+			return
+		case m.Gap != nil:
+			l.messages.mu.Lock()
+			l.messages.gaps++
+			l.messages.mu.Unlock()
+		default:
+			l.count.Add(1)
+			l.messages.success(time.Now())
+		}
+	}
+}
+
+// verify compares what the writers were told with what is there now.
+func (l *load) verify(ctx context.Context) error {
+	for _, w := range l.writers {
+		there, err := l.client.Do(ctx, "HGETALL", w.key).Map()
+		if err != nil {
+			return fmt.Errorf("read what the writers wrote: %w", err)
+		}
+		w.twice = 0
+		for n := range w.n {
+			v, err := there[strconv.Itoa(n)].Int64()
+			switch {
+			case err != nil && w.acked[n]:
+				w.lost++
+			case err == nil && v > 1:
+				w.twice++
+			case err == nil && w.unknown[n]:
+				w.unknownDone++
+			}
+		}
+	}
+	return nil
+}
+
+// remove takes the keys away again, also after an interruption.
+func (l *load) remove() {
+	l.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	// What the callers left behind on other connections may be carried out yet.
+	for l.client.Stats().RepliesDue > 0 && pause.For(ctx, time.Millisecond) == nil {
+	}
+	p := l.client.Pipeline().Do("DEL", l.key("read", 0))
+	for i := range l.writers {
+		p.Do("UNLINK", l.key("write", i))
+	}
+	for i := range 1 + l.pops.ops {
+		p.Do("DEL", l.key("list", int(i)))
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "respool: the keys %s... could not be removed: %v\n", strings.TrimSuffix(l.prefix, ":"), err)
+	}
+}

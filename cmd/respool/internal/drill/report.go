@@ -1,0 +1,209 @@
+package drill
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+)
+
+// Report is what a drill prints with --json. Times are in milliseconds;
+// those of the course count from the trigger.
+type Report struct {
+	Verdict    string       `json:"verdict"`
+	Service    string       `json:"service"`
+	How        string       `json:"how"`
+	OldPrimary string       `json:"old_primary"`
+	NewPrimary string       `json:"new_primary"`
+	Callers    []Callers    `json:"callers"`
+	Writes     Writes       `json:"writes"`
+	Sockets    []Sockets    `json:"sockets"`
+	OldClosed  *float64     `json:"old_connections_closed_ms"` // null if some are still there, or nobody could tell
+	OldDown    bool         `json:"old_primary_down"`
+	Course     []Moment     `json:"course"`
+	FirstError []FirstError `json:"first_errors,omitempty"`
+}
+
+type Callers struct {
+	Kind    string           `json:"kind"`
+	Ops     int64            `json:"operations"`
+	Errors  map[string]int64 `json:"errors"`
+	Outage  float64          `json:"outage_ms"`  // the longest time in which none succeeded
+	Longest float64          `json:"longest_ms"` // the longest operation that succeeded
+	Gaps    int64            `json:"gaps,omitempty"`
+}
+
+type Writes struct {
+	Acknowledged int `json:"acknowledged"`
+	Lost         int `json:"lost_by_replication"`
+	Twice        int `json:"done_twice"`
+	Unknown      int `json:"outcome_unknown"`
+	UnknownDone  int `json:"outcome_unknown_done"`
+}
+
+type Sockets struct {
+	Addr     string `json:"addr"`
+	Sentinel bool   `json:"sentinel"`
+	Peak     int    `json:"peak"`
+	Limit    int    `json:"limit"`
+}
+
+type Moment struct {
+	At   float64 `json:"at_ms"`
+	Who  string  `json:"who"`
+	What string  `json:"what"`
+}
+
+type FirstError struct {
+	Callers string `json:"callers"`
+	Kind    string `json:"kind"`
+	Error   string `json:"error"`
+}
+
+// maxSentinelSockets is the most that a client has to one sentinel.
+const maxSentinelSockets = 2
+
+func (r *drill) report() *Report {
+	rep := &Report{Service: r.opt.Service, How: r.cfg.how(), OldPrimary: r.old, NewPrimary: r.new}
+	for _, s := range []*callerStats{r.load.reads, r.load.writes, r.load.pops, r.load.messages} {
+		rep.addCallers(s)
+	}
+	for _, w := range r.load.writers {
+		rep.Writes.Acknowledged += len(w.acked)
+		rep.Writes.Lost += w.lost
+		rep.Writes.Twice += w.twice
+		rep.Writes.Unknown += len(w.unknown)
+		rep.Writes.UnknownDone += w.unknownDone
+	}
+	nodes, events := r.watch.snapshot()
+	limit := r.client.Stats().MaxConnections
+	for _, n := range nodes {
+		s := Sockets{n.addr, n.sentinel, n.peak, limit}
+		if n.sentinel {
+			s.Limit = maxSentinelSockets
+		}
+		if n.samples > 0 {
+			rep.Sockets = append(rep.Sockets, s)
+		}
+		rep.OldDown = rep.OldDown || n.addr == r.old && n.down
+		if n.addr == r.old && !n.down && n.now == 0 && n.samples > 0 && !n.lastSeen.IsZero() {
+			ms := output.Milliseconds(n.lastSeen.Sub(r.trigger))
+			rep.OldClosed = &ms
+		}
+	}
+	for _, e := range events {
+		if e.at.After(r.trigger.Add(-time.Second)) {
+			rep.Course = append(rep.Course, Moment{output.Milliseconds(e.at.Sub(r.trigger)), e.who, e.text})
+		}
+	}
+	rep.Verdict = rep.verdict()
+	return rep
+}
+
+// how is what brought the failover about.
+func (cfg *Config) how() string {
+	if cfg.Trigger {
+		return "command"
+	}
+	return "none"
+}
+
+func (rep *Report) addCallers(s *callerStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rep.Callers = append(rep.Callers, Callers{s.kind, s.ops, s.errors, output.Milliseconds(s.outage), output.Milliseconds(s.longest), s.gaps})
+	for kind, text := range s.first {
+		rep.FirstError = append(rep.FirstError, FirstError{s.kind, kind, text})
+	}
+	slices.SortFunc(rep.FirstError, func(a, b FirstError) int { return strings.Compare(a.Callers+a.Kind, b.Callers+b.Kind) })
+}
+
+// Failed reports whether something happened that must not.
+func (rep *Report) Failed() bool {
+	over := slices.ContainsFunc(rep.Sockets, func(s Sockets) bool { return s.Peak > s.Limit })
+	return over || rep.Writes.Twice > 0 || rep.Errors("readers") > 0
+}
+
+func (rep *Report) Errors(kind string) (n int64) {
+	for _, c := range rep.Callers {
+		for _, count := range c.Errors {
+			if c.Kind == kind {
+				n += count
+			}
+		}
+	}
+	return n
+}
+
+func (rep *Report) verdict() string {
+	word := "passed"
+	if rep.Failed() {
+		word = "failed"
+	}
+	var outage float64
+	for _, c := range rep.Callers {
+		if c.Kind == "writers" {
+			outage = c.Outage
+		}
+	}
+	return fmt.Sprintf("drill %s: %s moved from %s to %s; %d errors of readers, %d of writers, which stood still for %s; %d writes done twice",
+		word, rep.Service, rep.OldPrimary, rep.NewPrimary, rep.Errors("readers"), rep.Errors("writers"), secondsText(outage), rep.Writes.Twice)
+}
+
+func secondsText(ms float64) string { return fmt.Sprintf("%.2f s", ms/1000) }
+
+// Print writes the report for people.
+func (rep *Report) Print() error {
+	fmt.Println(rep.Verdict)
+	fmt.Println()
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "callers\toperations\terrors\tnone succeeded for\tlongest\t")
+	for _, c := range rep.Callers {
+		if c.Ops > 0 || len(c.Errors) > 0 {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t\n", c.Kind, c.Ops, rep.Errors(c.Kind), secondsText(c.Outage), secondsText(c.Longest))
+		}
+	}
+	_ = t.Flush()
+	for _, c := range rep.Callers {
+		for _, kind := range slices.Sorted(maps.Keys(c.Errors)) {
+			fmt.Printf("  %s: %d x %s\n", c.Kind, c.Errors[kind], kind)
+		}
+		if c.Gaps > 0 {
+			fmt.Printf("  %s: %d were told of a gap\n", c.Kind, c.Gaps)
+		}
+	}
+	w := rep.Writes
+	fmt.Printf("\nwrites: %d acknowledged, %d done twice, %d with unknown outcome (%d of them were done)\n", w.Acknowledged, w.Twice, w.Unknown, w.UnknownDone)
+	fmt.Printf("lost by asynchronous replication: %d acknowledged writes that the new primary never got\n\n", w.Lost)
+	t = tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "sockets, as each server counts\tat peak\tlimit\t")
+	for _, s := range rep.Sockets {
+		kind := "node"
+		if s.Sentinel {
+			kind = "sentinel"
+		}
+		fmt.Fprintf(t, "%s %s\t%d\t%d\t\n", kind, s.Addr, s.Peak, s.Limit)
+	}
+	_ = t.Flush()
+	switch {
+	case rep.OldClosed != nil:
+		fmt.Printf("the last connection to %s was gone %s after the trigger\n", rep.OldPrimary, secondsText(*rep.OldClosed))
+	case rep.OldDown:
+		fmt.Printf("%s does not answer any more\n", rep.OldPrimary)
+	default:
+		fmt.Printf("when the last connection to %s was gone could not be seen\n", rep.OldPrimary)
+	}
+	fmt.Println("\nthe course, in seconds from the trigger")
+	for _, m := range rep.Course {
+		fmt.Printf("%8.3f  %s: %s\n", m.At/1000, m.Who, m.What)
+	}
+	for _, e := range rep.FirstError {
+		fmt.Printf("\nfirst error of %s, %s: %s\n", e.Callers, e.Kind, e.Error)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+// Package embedded runs a Redis server inside the process, for trials without a
+// Redis. It keeps nothing on disk and is not for production. A Server owns the
+// goroutine that accepts connections; Close waits for it.
+package embedded
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+)
+
+// Server is a Redis server inside the process, behind a listener that
+// counts its sockets.
+type Server struct {
+	Counter
+	redis    *miniredis.Miniredis
+	listener net.Listener
+	done     sync.WaitGroup
+}
+
+// Counter counts sockets as the server's side sees them.
+type Counter struct {
+	Open, Peak, Total atomic.Int64
+}
+
+func (c *Counter) opened() {
+	c.Total.Add(1)
+	n := c.Open.Add(1)
+	for {
+		peak := c.Peak.Load()
+		if n <= peak || c.Peak.CompareAndSwap(peak, n) {
+			return
+		}
+	}
+}
+
+func Start() (*Server, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	e := &Server{redis: miniredis.NewMiniRedis(), listener: listener}
+	// Its server starts with the first connection, an in-memory one.
+	conn, err := e.redis.Dial()
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	conn.Close()
+	e.redis.Server().SetPreHook(answerAsRedis)
+	e.done.Go(e.accept)
+	return e, nil
+}
+
+// Version is the one that the embedded server comes closest to.
+const Version = "7.2.0"
+
+// answerAsRedis answers what the embedded server would answer with something else: any
+// COMMAND with its table, at which redis-cli ends when it asks for COMMAND DOCS, and INFO
+// server, which tells clients the version, with an error.
+func answerAsRedis(c *server.Peer, cmd string, args ...string) bool {
+	switch {
+	case cmd == "COMMAND" && len(args) > 0:
+		c.WriteError(fmt.Sprintf("ERR unknown subcommand '%.128s'. Try COMMAND HELP.", args[0]))
+	case cmd == "INFO" && len(args) == 1 && strings.EqualFold(args[0], "server"):
+		c.WriteBulk("# Server\r\nredis_version:" + Version + "\r\nredis_mode:standalone\r\n")
+	default:
+		return false
+	}
+	return true
+}
+
+func (e *Server) accept() {
+	for {
+		conn, err := e.listener.Accept()
+		if err != nil {
+			return
+		}
+		e.opened()
+		e.redis.Server().ServeConn(&countedConn{Conn: conn, c: &e.Counter})
+	}
+}
+
+func (e *Server) Addr() string { return e.listener.Addr().String() }
+
+func (e *Server) Close() {
+	e.listener.Close()
+	e.done.Wait()
+	e.redis.Close()
+}
+
+// countedConn tells the counter of its end.
+type countedConn struct {
+	net.Conn
+	c    *Counter
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.c.Open.Add(-1) })
+	return c.Conn.Close()
+}

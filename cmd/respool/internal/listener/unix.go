@@ -1,0 +1,75 @@
+package listener
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// listenUnix listens at a path with a mode from its first moment on: the socket
+// gets its mode under another name. One that a killed process left is
+// replaced. unlink removes the path, unless it is somebody else's by now.
+func listenUnix(path string, mode fs.FileMode) (l net.Listener, unlink func(), err error) {
+	if err := checkVacant(path); err != nil {
+		return nil, nil, err
+	}
+	next := path + "~"
+	if err := checkVacant(next); err != nil {
+		return nil, nil, err
+	}
+	_ = os.Remove(next)
+	u, err := net.ListenUnix("unix", &net.UnixAddr{Name: next, Net: "unix"})
+	if err != nil {
+		return nil, nil, err
+	}
+	u.SetUnlinkOnClose(false)
+	err = os.Chmod(next, mode)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	mine, statErr := os.Lstat(path)
+	if err = errors.Join(err, statErr); err != nil {
+		_ = u.Close()
+		_ = os.Remove(next)
+		return nil, nil, err
+	}
+	return namedListener{u, path}, func() {
+		if now, err := os.Lstat(path); err == nil && os.SameFile(now, mine) {
+			_ = os.Remove(path)
+		}
+	}, nil
+}
+
+// checkVacant wants nothing at a path, or a socket at which nobody listens.
+func checkVacant(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and no socket: want another path", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("is somebody there? %w", err)
+	}
+	_ = conn.Close()
+	return fmt.Errorf("another process listens at %s", path)
+}
+
+// namedListener tells the path by which clients find it.
+type namedListener struct {
+	*net.UnixListener
+	path string
+}
+
+func (l namedListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }

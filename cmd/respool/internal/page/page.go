@@ -1,0 +1,112 @@
+// Package page serves the HTTP pages of respool watch and respool serve: /metrics,
+// /healthz and the JSON of /api. All pages are read-only. The goroutine that
+// serves a listener ends when the server that Serve returns is closed.
+package page
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/metrics"
+	"github.com/seed-2b0d76a6/respool/monitor"
+	"github.com/seed-2b0d76a6/respool/monitor/notify"
+)
+
+// Pages serves what a watcher knows: /metrics, /healthz, /api/snapshot and
+// /api/alerts. All of it can be read only.
+type Pages struct {
+	source Source
+	Mux    *http.ServeMux
+}
+
+// maxServices is how many holders of connections are told apart in metrics.
+const maxServices = 20
+
+// Source is what the pages show.
+type Source interface {
+	State() *monitor.State
+	Alerts() []monitor.Alert
+	QueueStats() []notify.Stats
+	Every() time.Duration // between two looks
+}
+
+// New has all pages but those that tell of the program itself. The
+// first page is index.
+func New(w Source, index string, more ...prometheus.Collector) *Pages {
+	p := &Pages{source: w, Mux: http.NewServeMux()}
+	r := prometheus.NewRegistry()
+	r.MustRegister(metrics.NewServers(w.State, w.Alerts, maxServices), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(more...)
+	p.Mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	p.Mux.HandleFunc("GET /api/snapshot", p.snapshot)
+	p.Mux.HandleFunc("GET /api/alerts", p.alerts)
+	p.Mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(rw, index)
+	})
+	return p
+}
+
+// Serve answers at a listener until the server that it returns is closed.
+func (p *Pages) Serve(l net.Listener) *http.Server {
+	s := &http.Server{Handler: p.Mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	go func() { _ = s.Serve(l) }()
+	return s
+}
+
+func (p *Pages) snapshot(rw http.ResponseWriter, _ *http.Request) {
+	WriteJSON(rw, http.StatusOK, report.OfState(p.source.State()))
+}
+
+// Alerts is what /api/alerts answers.
+type Alerts struct {
+	At      time.Time       `json:"at"`
+	Verdict string          `json:"verdict"`
+	Alerts  []monitor.Alert `json:"alerts"`
+}
+
+func (p *Pages) alerts(rw http.ResponseWriter, _ *http.Request) {
+	r := Alerts{At: time.Now(), Alerts: p.source.Alerts()}
+	if r.Alerts == nil {
+		r.Alerts = []monitor.Alert{}
+	}
+	var open []monitor.Finding
+	for _, a := range r.Alerts {
+		if a.State == monitor.Firing {
+			open = append(open, a.Finding)
+		}
+	}
+	r.Verdict = cmp.Or(monitor.Summary(open))
+	WriteJSON(rw, http.StatusOK, r)
+}
+
+func WriteJSON(rw http.ResponseWriter, code int, body any) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.Header().Set("Cache-Control", "no-store")
+	rw.WriteHeader(code)
+	enc := json.NewEncoder(rw)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(body) // who asked may be gone
+}
+
+// Listen listens at host:port, or nowhere if the address is empty.
+func Listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("the pages: %w", err)
+	}
+	return l, nil
+}

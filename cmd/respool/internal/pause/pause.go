@@ -1,0 +1,17 @@
+// Package pause waits for a time or the end of a context. It starts no goroutines.
+package pause
+
+import (
+	"context"
+	"time"
+)
+
+// For waits for d or the end of ctx.
+func For(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

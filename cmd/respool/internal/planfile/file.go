@@ -1,0 +1,75 @@
+// Package planfile reads plan files: the services of a server and their connection
+// limits. It does not judge them; package check does. It starts no goroutines.
+package planfile
+
+import (
+	"fmt"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/plan"
+)
+
+// File is what a plan's file says.
+type File struct {
+	Budget   plan.Budget
+	Services []plan.Service
+	Sources  []string // of each service: where its ceiling is from
+}
+
+// topKeys are what a plan's file has to have.
+const topKeys = "server and services"
+
+// Read reads a plan from a file, or from standard input if that is "-". An
+// error names the place of the first mistake.
+func Read(name string) (*File, error) {
+	top, err := yamlnode.ReadFile(name, topKeys)
+	if err != nil {
+		return nil, err
+	}
+	return parse(top)
+}
+
+func parse(top yamlnode.Node) (*File, error) {
+	p := &File{}
+	err := top.Fields(map[string]func(yamlnode.Node) error{"server": p.readServer, "services": p.readServices})
+	if err == nil && len(p.Services) == 0 {
+		err = fmt.Errorf("%s: services is missing: want one service at least", top.File)
+	}
+	return p, err
+}
+
+func (p *File) readServer(n yamlnode.Node) error {
+	return n.Fields(map[string]func(yamlnode.Node) error{
+		"maxclients": yamlnode.Int(&p.Budget.MaxClients, 1, yamlnode.MaxCount),
+		"others":     yamlnode.Int(&p.Budget.Others, 0, yamlnode.MaxCount),
+		"reserve":    p.readReserve,
+	})
+}
+
+func (p *File) readReserve(n yamlnode.Node) error {
+	share, isShare := n.Percentage(1)
+	i, isNumber := n.Int()
+	switch {
+	case isShare && share > 0:
+		p.Budget.ReserveShare = share
+	case isNumber && i > 0 && i <= yamlnode.MaxCount:
+		p.Budget.Reserve = i
+	case isShare || isNumber && i == 0:
+		p.Budget.Reserve = plan.None
+	default:
+		return n.Want("a number of connections, or a share such as 5%")
+	}
+	return nil
+}
+
+func (p *File) readServices(n yamlnode.Node) error {
+	return n.Each("services by their names", func(name string, value yamlnode.Node) error {
+		var s service
+		if err := s.read(name, value); err != nil {
+			return err
+		}
+		p.Services = append(p.Services, s.Service)
+		p.Sources = append(p.Sources, s.source)
+		return nil
+	})
+}

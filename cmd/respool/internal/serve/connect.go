@@ -1,0 +1,71 @@
+package serve
+
+import (
+	"cmp"
+	"os"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/embedded"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/metrics"
+)
+
+// connect makes the client and the gateway. Neither opens a connection yet: a
+// gateway stands before its server does.
+func (srv *Server) connect(s *config.Serve) error {
+	if s.Embedded {
+		e, err := embedded.Start()
+		if err != nil {
+			return err
+		}
+		srv.embedded = e
+		if err := s.Watch.UseServer("redis://"+e.Addr(), "", ""); err != nil {
+			return err
+		}
+	}
+	opt := s.Watch.Sampler.Options // a copy: the watch has its own connections and events
+	if opt.ClientName == "" {
+		opt.ClientName = connectionName(s.Watch.Instance)
+	}
+	srv.pool = metrics.NewPool("gateway", &opt)
+	connect.LogTLSFiles(&opt, srv.log)
+	client, err := respool.New(opt)
+	if err != nil {
+		return err
+	}
+	srv.client = client
+	srv.pool.Watch(client.Stats)
+	s.Gateway.Log = srv.log
+	g, err := gateway.New(client, s.Gateway)
+	srv.gateway = g
+	return err
+}
+
+// warnFileLimit tells before it happens that clients will wait outside for a file to become free.
+func (srv *Server) warnFileLimit() {
+	most, known := fileLimit()
+	clients := cmp.Or(srv.settings.Gateway.MaxClients, config.DefaultMaxClients)
+	if want := clients + srv.client.Stats().MaxConnections + OtherFiles; known && most < uint64(want) {
+		srv.log.Warn("the limit of open files is too low for max_clients", "limit", most, "max_clients", clients, "want", want)
+	}
+}
+
+// OtherFiles is room for listeners, pages, the watch, and what Go opens for itself.
+const OtherFiles = 64
+
+// connectionName is what the gateway's connections are called: its service, its instance, its pool.
+func connectionName(instance string) string {
+	if instance == "" {
+		instance, _ = os.Hostname() // without one the name is shorter
+	}
+	clean := strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' || r == ':' {
+			return '-'
+		}
+		return r
+	}, instance)
+	return "gateway:" + clean + ":main"
+}

@@ -1,0 +1,86 @@
+package serve
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+// gatewayMetrics shows a gateway to Prometheus. docs/metrics.md lists the names.
+type gatewayMetrics struct {
+	stats func() gateway.Stats
+	ready func() Readiness
+}
+
+// gatewayMeasure is one number of a gateway.
+type gatewayMeasure struct {
+	desc *prometheus.Desc
+	form prometheus.ValueType
+	of   func(s *gateway.Stats) float64
+}
+
+func describeGateway(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("respool_gateway_"+name, help, labels, nil)
+}
+
+func gatewayGauge(name, help string, of func(s *gateway.Stats) float64) gatewayMeasure {
+	return gatewayMeasure{describeGateway(name, help), prometheus.GaugeValue, of}
+}
+
+func gatewayCounter(name, help string, of func(s *gateway.Stats) uint64) gatewayMeasure {
+	return gatewayMeasure{describeGateway(name, help), prometheus.CounterValue, func(s *gateway.Stats) float64 { return float64(of(s)) }}
+}
+
+var gatewayMeasures = []gatewayMeasure{
+	gatewayGauge("clients", "Clients that are connected.", func(s *gateway.Stats) float64 { return float64(s.Clients) }),
+	gatewayGauge("blocked_clients", "Clients in blocking commands.", func(s *gateway.Stats) float64 { return float64(s.Blocked) }),
+	gatewayGauge("subscribed_clients", "Clients with subscriptions.", func(s *gateway.Stats) float64 { return float64(s.Subscribed) }),
+	gatewayGauge("pinned_clients", "Clients that hold a connection of their own.", func(s *gateway.Stats) float64 { return float64(s.Pinned) }),
+	gatewayGauge("buffered_bytes", "Bytes that wait for all clients, in and out.", func(s *gateway.Stats) float64 { return float64(s.Buffered) }),
+	gatewayCounter("accepted_total", "Clients that were let in.", func(s *gateway.Stats) uint64 { return s.Accepted }),
+	gatewayCounter("refused_total", "Clients that were turned away.", func(s *gateway.Stats) uint64 { return s.Refused }),
+	gatewayCounter("closed_total", "Clients whose connection is closed.", func(s *gateway.Stats) uint64 { return s.Closed }),
+	gatewayCounter("slow_closed_total", "Clients that were closed since they took no replies.", func(s *gateway.Stats) uint64 { return s.SlowClosed }),
+	gatewayCounter("commands_total", "Commands of clients.", func(s *gateway.Stats) uint64 { return s.Commands }),
+	gatewayCounter("errors_total", "Requests that were malformed, and passwords that were wrong.", func(s *gateway.Stats) uint64 { return s.Errors }),
+	gatewayCounter("received_bytes_total", "Bytes from clients.", func(s *gateway.Stats) uint64 { return s.BytesIn }),
+	gatewayCounter("sent_bytes_total", "Bytes to clients.", func(s *gateway.Stats) uint64 { return s.BytesOut }),
+}
+
+var (
+	gatewayReady  = describeGateway("ready", "Whether clients are let in and the server answers.")
+	gatewayPinned = describeGateway("pinned_by", "Clients that hold a connection of their own, by what made them.", "reason")
+	gatewayQueue  = describeGateway("queue_seconds", "How long commands waited for a connection.")
+	gatewayServer = describeGateway("server_seconds", "How long commands that were sent waited for their reply.")
+)
+
+// Describe implements prometheus.Collector.
+func (g *gatewayMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range gatewayMeasures {
+		ch <- m.desc
+	}
+	for _, d := range []*prometheus.Desc{gatewayReady, gatewayPinned, gatewayQueue, gatewayServer} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gatewayMetrics) Collect(ch chan<- prometheus.Metric) {
+	s := g.stats()
+	for _, m := range gatewayMeasures {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.form, m.of(&s))
+	}
+	ready := 0.0
+	if g.ready().Status == "ok" {
+		ready = 1
+	}
+	ch <- prometheus.MustNewConstMetric(gatewayReady, prometheus.GaugeValue, ready)
+	for _, reason := range slices.Sorted(maps.Keys(s.PinnedBy)) {
+		ch <- prometheus.MustNewConstMetric(gatewayPinned, prometheus.GaugeValue, float64(s.PinnedBy[reason]), reason)
+	}
+	ch <- prometheus.MustNewConstSummary(gatewayQueue, s.Queue.Count, s.Queue.Sum.Seconds(), nil)
+	ch <- prometheus.MustNewConstSummary(gatewayServer, s.Server.Count, s.Server.Sum.Seconds(), nil)
+}

@@ -1,0 +1,41 @@
+package serve
+
+import (
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+// docs/metrics.md lists what a gateway shows, all of it and nothing else.
+func TestDocsListTheGatewaysMetrics(t *testing.T) {
+	text, err := os.ReadFile("../../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(respool_gateway_\\w+)` \\|").FindAllSubmatch(text, -1) {
+		listed[string(m[1])] = true
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&gatewayMetrics{
+		stats: func() gateway.Stats { return gateway.Stats{PinnedBy: map[string]int{"WATCH": 1}} },
+		ready: func() Readiness { return Readiness{Status: "ok"} },
+	})
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if !listed[f.GetName()] {
+			t.Errorf("%s is shown and not listed", f.GetName())
+		}
+		delete(listed, f.GetName())
+	}
+	for name := range listed {
+		t.Errorf("%s is listed and not shown", name)
+	}
+}

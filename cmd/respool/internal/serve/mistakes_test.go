@@ -1,0 +1,84 @@
+package serve
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+)
+
+// inServe is where most mistakes below are.
+const inServe = "FILE:2: serve."
+
+// serveMistakes are configurations, and the exact error of each.
+var serveMistakes = map[string]string{
+	"":                                       "FILE is empty: want the keys url, every, rules, tell and others (see docs/operate.md)",
+	"every: 5s":                              "FILE: url is missing: want the server, or the service with its sentinels (an embedded server, which forgets all, takes no configuration)",
+	"url: redis://x\nserve: 5":               `FILE:2: serve: "5": want the keys admin, admin_clients, buffers, credentials, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, on_failure, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout`,
+	"url: redis://x\nserve: {max_client: 5}": inServe + "max_client: unknown key: want one of admin, admin_clients, buffers, credentials, drain, idle_timeout, input_buffer, listen, max_clients, max_clients_per_address, need_auth, on_failure, output_buffer, pass_through, pipeline, request_timeout, server_version, url, users, write_timeout",
+	"url: redis://x\nserve: {url: 'http://:${TEST_SECRET}@x'}":                                            inServe + "url: URL: scheme \"http\" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel",
+	"url: redis://x\nserve: {max_clients: 0}":                                                             inServe + `max_clients: "0": want a whole number from 1 to 10000000`,
+	"url: redis://x\nserve: {max_clients: 1.5}":                                                           inServe + `max_clients: "1.5": want a whole number from 1 to 10000000`,
+	"url: redis://x\nserve: {max_clients_per_address: 0}":                                                 inServe + `max_clients_per_address: "0": want a whole number, or none`,
+	"url: redis://x\nserve: {admin_clients: many}":                                                        inServe + `admin_clients: "many": want a whole number from 1 to 10000000`,
+	"url: redis://x\nserve: {input_buffer: 8MB}":                                                          inServe + `input_buffer: "8MB": want a size such as 8MiB, 1024 bytes at least`,
+	"url: redis://x\nserve: {output_buffer: 1}":                                                           inServe + `output_buffer: "1": want a size such as 8MiB, 1024 bytes at least`,
+	"url: redis://x\nserve: {buffers: -1GiB}":                                                             inServe + `buffers: "-1GiB": want a size such as 8MiB, 1048576 bytes at least`,
+	"url: redis://x\nserve: {buffers: 9000000000GiB}":                                                     inServe + `buffers: "9000000000GiB": want a size such as 8MiB, 1048576 bytes at least`,
+	"url: redis://x\nserve: {buffers: 1MiB, output_buffer: 2MiB}":                                         "FILE:2: serve: buffers is 1048576 bytes and output_buffer 2097152: want buffers, which is of all clients, to be no less",
+	"every: 5s\nurl: redis://:${TEST_SECRET}@x?max_conections=4":                                          `FILE:2: url: URL key "max_conections" is unknown: did you mean max_connections?`,
+	"url: redis://x\nserve: {buffers: 4MiB}":                                                              "FILE:2: serve: buffers is 4194304 bytes and output_buffer 8388608: want buffers, which is of all clients, to be no less",
+	"url: redis://x\nserve: {server_version: '7'}":                                                        inServe + `server_version: "7": want a version such as 7.2.0`,
+	"url: redis://x\nserve: {pipeline: [1]}":                                                              inServe + `pipeline: a list: want a whole number from 1 to 10000000`,
+	"url: redis://x\nserve: {idle_timeout: 30}":                                                           inServe + `idle_timeout: "30": want a time such as 30s, or none`,
+	"url: redis://x\nserve: {request_timeout: none}":                                                      inServe + `request_timeout: "none": want a time such as 30s`,
+	"url: redis://x\nserve: {write_timeout: 1ns}":                                                         inServe + `write_timeout: "1ns": want a time such as 30s`,
+	"url: redis://x\nserve: {drain: -1s}":                                                                 inServe + `drain: "-1s": want a time such as 30s`,
+	"url: redis://x\nserve: {admin: maybe}":                                                               inServe + `admin: "maybe": want true or false`,
+	"url: redis://x\nserve: {on_failure: 5}":                                                              inServe + `on_failure: "5": want error or close`,
+	"url: redis://x\nserve: {need_auth: true}":                                                            "FILE:2: serve: need_auth without pass_through: want both; users of the gateway's own have to name themselves anyway",
+	"url: redis://x\nserve: {pass_through: true, users: {a: {}}}":                                         "FILE:2: serve: users and pass_through: want one of them, as either the gateway or Redis knows the users",
+	"url: redis://x\nserve: {users: {}}":                                                                  inServe + `users: no user: want one at least, or the key left out`,
+	"url: redis://x\nserve: {users: [app]}":                                                               inServe + `users: a list: want users by their names`,
+	"url: redis://x\nserve: {users: {'a b': {}}}":                                                         inServe + `users.a b: a user called "a b": want a name without spaces`,
+	"url: redis://x\nserve: {users: {app: {password: x}}}":                                                inServe + `users.app.password: unknown key: want one of commands, disabled, password_sha256`,
+	"url: redis://x\nserve: {users: {app: {password_sha256: hushhush}}}":                                  inServe + "users.app.password_sha256: number 1 is no SHA-256 hash (it is not shown, since it may be a password): want 64 hex digits, as respool password prints them",
+	"url: redis://x\nserve: {users: {app: {password_sha256: [" + tooltest.HashOfSecret + ", hushhush]}}}": inServe + "users.app.password_sha256: number 2 is no SHA-256 hash (it is not shown, since it may be a password): want 64 hex digits, as respool password prints them",
+	"url: redis://x\nserve: {users: {app: {password_sha256: []}}}":                                        inServe + "users.app.password_sha256: an empty list: want one hash at least, or the key left out, so that no password is needed",
+	"url: redis://x\nserve: {users: {app: {password_sha256: }}}":                                          inServe + "users.app.password_sha256: no value: want text",
+	"url: redis://x\nserve: {users: {app: {commands: [reads]}}}":                                          inServe + `users.app.commands: "reads": want one of read, write, pubsub, blocking, scripting, admin, all`,
+	"url: redis://x\nserve: {users: {app: {commands: read}}}":                                             inServe + `users.app.commands: "read": want a list of read, write, pubsub, blocking, scripting, admin, all`,
+	"url: redis://x\nserve: {users: {app: {disabled: 1}}}":                                                inServe + `users.app.disabled: "1": want true or false`,
+	"url: redis://x\nserve: {listen: 127.0.0.1:6380}":                                                     inServe + `listen: "127.0.0.1:6380": want a list of addresses such as 127.0.0.1:6380`,
+	"url: redis://x\nserve: {listen: []}":                                                                 inServe + `listen: a list: want a list of addresses such as 127.0.0.1:6380`,
+	"url: redis://x\nserve: {listen: [6380]}":                                                             inServe + `listen[0]: "6380": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
+	"url: redis://x\nserve: {listen: ['localhost:70000']}":                                                inServe + `listen[0]: "localhost:70000": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
+	"url: redis://x\nserve: {listen: ['unix://x/y']}":                                                     inServe + `listen[0]: "unix://x/y": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
+	"url: redis://x\nserve: {listen: ['unix:///x?mode=8']}":                                               inServe + `listen[0]: "unix:///x?mode=8": want unix:///path, with no key but mode: the mode of the socket in octal, such as 0660`,
+	"url: redis://x\nserve: {listen: ['systemd:']}":                                                       inServe + `listen[0]: "systemd:": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
+	"url: redis://x\nserve: {listen: ['[::1]:1', '[::1]:1']}":                                             inServe + `listen[1]: [::1]:1: the same address twice: want it once`,
+	"url: redis://x\nserve: {listen: [{tls: {cert: a, key: b}}]}":                                         inServe + `listen[0]: address is missing: want one such as 127.0.0.1:6380`,
+	"url: redis://x\nserve: {listen: [{address: 'localhost:1', mode: 0660}]}":                             inServe + `listen[0].mode: a mode and localhost:1: want it where the address is unix:///path`,
+	"url: redis://x\nserve: {listen: [{address: 'unix:///x', mode: rw}]}":                                 inServe + `listen[0].mode: "rw": want the mode of the socket in octal, such as 0660`,
+	"url: redis://x\nserve: {listen: [{address: 'unix:///x', tls: {cert: a, key: b}}]}":                   inServe + `listen[0].tls: TLS on a unix socket: want it where the address is host:port`,
+	"url: redis://x\nserve: {listen: [{address: 'localhost:1', tls: {cert: a}}]}":                         inServe + `listen[0].tls: cert or key is missing: want both`,
+	"url: redis://x\nserve: {listen: [{address: 'localhost:1', tls: {cert: /no/such, key: /no/key}}]}":    inServe + `listen[0]: localhost:1: the certificate /no/such with the key /no/key: open /no/such: no such file or directory`,
+	"url: redis://x\nserve: {listen: [{address: 'localhost:1', ttl: 1}]}":                                 inServe + `listen[0].ttl: unknown key: want one of address, mode, tls`,
+	"url: redis://x\nserve: {}\nprofiles: {a: {serve: {drain: never}}}":                                   `in profile a: FILE:3: serve.drain: "never": want a time such as 30s`,
+}
+
+func TestServeConfigMistakesAreOneExactError(t *testing.T) {
+	t.Setenv("TEST_SECRET", "hushhush")
+	for text, want := range serveMistakes {
+		file := tooltest.File(t, "respool.yaml", text)
+		_, err := (&Flags{Config: file}).Read(nil)
+		if err == nil {
+			t.Errorf("%q: no error: want %s", text, want)
+			continue
+		}
+		got := strings.ReplaceAll(err.Error(), file, "FILE")
+		if got != want || strings.Contains(got, "hushhush") || strings.Contains(got, "\n") {
+			t.Errorf("%q: got\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package serve
+
+import (
+	"net/http"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+)
+
+// Readiness is what /readyz answers.
+type Readiness struct {
+	Status string `json:"status"` // ok, stopping, or waiting: for the server's answer
+	Error  string `json:"error,omitempty"`
+}
+
+func (srv *Server) newPages() *page.Pages {
+	g := &gatewayMetrics{stats: srv.gateway.Stats, ready: srv.readiness}
+	p := page.New(srv.watcher, "respool serve\n\n/metrics\n/readyz\n/healthz\n/api/snapshot\n/api/alerts", srv.pool, g)
+	// Whoever ends a process that is not healthy ends a gateway with all its clients:
+	// so nothing but the process itself counts here.
+	p.Mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
+		page.WriteJSON(rw, http.StatusOK, p.HealthReport())
+	})
+	p.Mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, _ *http.Request) {
+		r := srv.readiness()
+		code := http.StatusOK
+		if r.Status != "ok" {
+			code = http.StatusServiceUnavailable
+		}
+		page.WriteJSON(rw, code, r)
+	})
+	return p
+}
+
+// readiness says whether clients are served now. It is safe for concurrent use.
+func (srv *Server) readiness() Readiness {
+	err := srv.probe.lastError()
+	switch {
+	case err != nil:
+		return Readiness{Status: "waiting", Error: output.Error(err)}
+	case !srv.accepting.Load():
+		return Readiness{Status: "stopping"}
+	}
+	return Readiness{Status: "ok"}
+}

@@ -1,0 +1,134 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
+)
+
+// reload reads everything again, and goes over to it if all of it is right.
+func (srv *Server) reload() {
+	systemd.Notify(srv.log, systemd.Reloading())
+	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old one too
+	if err := srv.applyConfig(); err != nil {
+		srv.log.Error("the configuration is refused, the old one kept", "error", err)
+		return
+	}
+	text := "the configuration is in force"
+	if srv.urlKept {
+		text += ", but for the URL"
+	}
+	srv.log.Info(text, "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
+}
+
+// applyConfig does what may fail first, and nothing of it where any of it fails.
+func (srv *Server) applyConfig() error {
+	s, err := srv.flags.Read(srv.passed)
+	if err != nil {
+		return err
+	}
+	srv.keepServer(&s)
+	var fresh []config.Address
+	for _, a := range s.Listen {
+		if srv.listeners[a.Name] == nil {
+			fresh = append(fresh, a)
+		}
+	}
+	opened, err := srv.openListeners(fresh)
+	if err != nil {
+		return err
+	}
+	var l net.Listener
+	if s.Watch.Pages != srv.settings.Watch.Pages {
+		l, err = page.Listen(s.Watch.Pages)
+	}
+	if err == nil {
+		err = srv.apply(&s)
+	}
+	if err != nil {
+		for _, l := range opened {
+			_ = l.Close()
+		}
+		if l != nil {
+			_ = l.Close()
+		}
+		return err
+	}
+	if s.Watch.Pages != srv.settings.Watch.Pages {
+		srv.servePages(l)
+	}
+	srv.settings = s
+	srv.applyListeners(opened)
+	return nil
+}
+
+// keepServer leaves the server as it is: connections and their bound are those of the URL.
+func (srv *Server) keepServer(s *config.Serve) {
+	old := &srv.settings.Watch
+	srv.urlKept = s.Embedded != srv.settings.Embedded || !s.Embedded && (s.Watch.Url != old.Url || !reflect.DeepEqual(s.Watch.Source, old.Source))
+	if srv.urlKept {
+		srv.log.Warn("the URL is not changed while clients are served, nor where its credentials come from: restart for that", "kept", connect.Place(&old.Sampler.Options))
+	}
+	s.Embedded, s.Watch.Url, s.Watch.Source = srv.settings.Embedded, old.Url, old.Source
+	s.Watch.Sampler.Options = srv.settings.Watch.Sampler.Options
+}
+
+// apply changes the gateway and the watch, or neither.
+func (srv *Server) apply(s *config.Serve) error {
+	s.Gateway.Log = srv.log
+	if err := srv.gateway.Reload(s.Gateway); err != nil {
+		return err
+	}
+	err := srv.watcher.Apply(s.Watch)
+	if err == nil {
+		return nil
+	}
+	if back := srv.gateway.Reload(srv.settings.Gateway); back != nil {
+		err = errors.Join(err, fmt.Errorf("and the gateway does not go back: %w", back))
+	}
+	return err
+}
+
+// applyListeners opens new ones to clients, closes those that are not wanted any
+// more, and gives the others their certificates and modes.
+func (srv *Server) applyListeners(opened map[string]*listener.Listener) {
+	wanted := map[string]bool{}
+	for _, a := range srv.settings.Listen {
+		wanted[a.Name] = true
+		if l := opened[a.Name]; l != nil {
+			srv.listeners[a.Name] = l
+			srv.serveListener(l)
+			continue
+		}
+		l := srv.listeners[a.Name]
+		l.Certs.Store(a.Certs)
+		if a.Expired() {
+			srv.log.Warn(srv.settings.Risk(&a), "at", l.Addr().String())
+		}
+		if a.Network == "unix" && a.Inherited == nil && a.Mode != l.Config.Mode {
+			if err := os.Chmod(a.Addr, a.Mode); err != nil {
+				srv.log.Warn("the socket keeps its mode", "error", err)
+			}
+		}
+		l.Config = a
+	}
+	for name, l := range srv.listeners {
+		if wanted[name] {
+			continue
+		}
+		_ = l.Close() // its clients stay
+		if l.Config.Inherited != nil {
+			srv.passed.Forget(l.Config.Inherited)
+		}
+		delete(srv.listeners, name)
+		srv.log.Info("not listening any more", "at", name)
+	}
+}

@@ -1,0 +1,144 @@
+package serve
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+func TestAReloadKeepsClients(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	file := tooltest.File(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n  users:\n    app: {password_sha256: "+tooltest.HashOfSecret+"}\n")
+	r := served(t, &Flags{Config: file})
+	old := tooltest.Dial(t, "tcp", r.at(t, 1))
+	old.Do("-NOAUTH", "GET", "k")
+	old.Do("-WRONGPASS", "AUTH", "app", "wrong")
+	old.Do("+OK", "AUTH", "app", "secret")
+	old.Do("+OK", "SET", "k", "v")
+
+	// Another password, while both are needed no more.
+	tooltest.Rewrite(t, file, tooltest.HashOfSecret, tooltest.HashOfPassword)
+	r.reload(t, "in force")
+	fresh := tooltest.Dial(t, "tcp", r.at(t, 1))
+	fresh.Do("-WRONGPASS", "AUTH", "app", "secret")
+	fresh.Do("+OK", "AUTH", "app", "password")
+	fresh.Do("v", "GET", "k")
+	old.Do("", "PING") // whether it has to name itself anew is the gateway's business; it is there
+
+	// A mistake changes nothing.
+	tooltest.Rewrite(t, file, "  users:", "  usres:")
+	r.reload(t, "the configuration is refused, the old one kept")
+	r.log.Until(t, `serve.usres: unknown key`, 1)
+	fresh.Do("v", "GET", "k")
+	tooltest.Rewrite(t, file, "  usres:", "  users:")
+
+	// The URL stays, and that is said.
+	tooltest.Rewrite(t, file, "url: "+s.URL(), "url: redis://127.0.0.1:1")
+	r.reload(t, "the URL is not changed while clients are served")
+	r.log.Until(t, "in force", 2)
+	fresh.Do("+OK", "SET", "k", "w")
+	if got := s.Do("GET", "k"); got != "w" {
+		t.Error(got)
+	}
+}
+
+func TestAReloadOpensAndClosesListeners(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	path := filepath.Join(tooltest.ShortDir(t), "s")
+	file := tooltest.File(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n")
+	r := served(t, &Flags{Config: file})
+	old := tooltest.Dial(t, "tcp", r.at(t, 1))
+	old.Do("+PONG", "PING")
+
+	tooltest.Rewrite(t, file, "['127.0.0.1:0']", "['127.0.0.1:0', {address: 'unix://"+path+"', mode: 0600}]")
+	r.reload(t, "in force")
+	r.log.Until(t, "msg=serving", 2)
+	byPath := tooltest.Dial(t, "unix", path)
+	byPath.Do("+PONG", "PING")
+	wantPermissions(t, path, 0o600)
+
+	tooltest.Rewrite(t, file, "mode: 0600", "mode: 0660")
+	r.reload(t, "in force")
+	wantPermissions(t, path, 0o660)
+
+	// One that can't be opened changes nothing, not even the rest.
+	tooltest.Rewrite(t, file, "'127.0.0.1:0', ", "'"+s.PlainAddr()+"', ")
+	r.reload(t, "address already in use")
+	tooltest.Dial(t, "tcp", r.at(t, 1)).Do("+PONG", "PING")
+	tooltest.Rewrite(t, file, "'"+s.PlainAddr()+"', ", "")
+
+	// Whoever came through a door that is closed now stays.
+	r.reload(t, "in force")
+	r.log.Until(t, `not listening any more" at=127.0.0.1:0`, 1)
+	if conn, err := net.Dial("tcp", r.at(t, 1)); err == nil {
+		conn.Close()
+		t.Error("it listens still")
+	}
+	old.Do("+PONG", "PING")
+	byPath.Do("+PONG", "PING")
+	r.page(t, "/readyz", 200)
+}
+
+func TestAReloadMovesThePages(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := l.Addr().String()
+	l.Close()
+	flags := &Flags{URL: s.URL(), Listen: []string{"127.0.0.1:0"}}
+	r := served(t, flags)
+	r.page(t, "/readyz", 200)
+	r.flags.HTTP = free // as if a file said so: it is read by who gets the signal
+	r.reload(t, "in force")
+	r.log.Until(t, `msg=pages at=http://`+free, 1)
+}
+
+func wantPermissions(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != mode || info.Mode().Type() != os.ModeSocket {
+		t.Errorf("%v, %v: want %v", info, err, mode)
+	}
+}
+
+func TestAUnixSocketHasItsModeAndGoesWithTheGateway(t *testing.T) {
+	dir := tooltest.ShortDir(t)
+	path := filepath.Join(dir, "s")
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close() // as a killed process leaves it
+	r := served(t, &Flags{Listen: []string{"unix://" + path + "?mode=0640"}})
+	wantPermissions(t, path, 0o640)
+	tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
+	if text := r.out.String(); !strings.Contains(text, "  unix://"+path+" (mode 0640)\n") || !strings.Contains(text, "try: redis-cli -s "+path) {
+		t.Error(text)
+	}
+	tooltest.Dial(t, "unix", path).Do("id=2 addr="+path+":0 laddr="+path+":0 ", "CLIENT", "LIST", "ID", "2")
+	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), "another process listens at "+path) {
+		t.Error(err)
+	}
+	tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
+	r.stop <- os.Interrupt
+	if err := r.ended(); err != nil {
+		t.Error(err)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), path+" is there and no socket: want another path") {
+		t.Error(err)
+	}
+}

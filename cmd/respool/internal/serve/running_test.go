@@ -1,0 +1,117 @@
+package serve
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+)
+
+// running is a gateway that serves.
+type running struct {
+	*Server
+	log, out  *tooltest.Log
+	hup, stop chan os.Signal
+	ended     func() error // waits for its end
+	fails     bool         // it is to end with an error
+}
+
+// served starts a gateway, whose pages are at a free port.
+func served(t *testing.T, flags *Flags) *running {
+	t.Helper()
+	if flags.HTTP == "" {
+		flags.HTTP = "127.0.0.1:0"
+	}
+	passed := &systemd.Sockets{}
+	s, err := flags.Read(passed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{log: tooltest.NewLog(), out: tooltest.NewLog(), hup: make(chan os.Signal), stop: make(chan os.Signal, 2)}
+	r.Server = New(*flags, slog.New(slog.NewTextHandler(r.log, nil)), r.out, passed)
+	done := make(chan error, 1)
+	go func() { done <- r.Run(s, r.hup, r.stop) }()
+	r.ended = sync.OnceValue(func() error { return <-done })
+	t.Cleanup(func() {
+		select {
+		case r.stop <- os.Interrupt:
+		default: // it was told twice
+		}
+		if err := r.ended(); (err != nil) != r.fails {
+			t.Error(err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	r.out.Until(t, "try: ", 1)
+	return r
+}
+
+// notServed starts a gateway that is to fail, and returns its error.
+func notServed(t *testing.T, flags *Flags) error {
+	t.Helper()
+	passed := &systemd.Sockets{}
+	s, err := flags.Read(passed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(*flags, slog.New(slog.DiscardHandler), io.Discard, passed).Run(s, nil, nil)
+}
+
+// at is where the n-th listener that was opened listens.
+func (r *running) at(t *testing.T, n int) string {
+	t.Helper()
+	return r.log.Until(t, `msg=serving at=(\S+)`, n)
+}
+
+// page asks a page, and waits for a code if that is not 0.
+func (r *running) page(t *testing.T, path string, code int) string {
+	t.Helper()
+	base := r.log.Until(t, `msg=pages at=(\S+)/`, 1)
+	for end := time.Now().Add(tooltest.Patience); ; time.Sleep(time.Millisecond) {
+		answer, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.StatusCode == code {
+			return string(body)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: %s: %s", path, answer.Status, body)
+		}
+	}
+}
+
+// reload has the configuration read again, and waits for what is said of it.
+func (r *running) reload(t *testing.T, want string) {
+	t.Helper()
+	n := strings.Count(r.log.String(), want)
+	r.hup <- syscall.SIGHUP
+	r.log.Until(t, regexp.QuoteMeta(want), n+1)
+}
+
+// hello is the reply to HELLO of a client that says nothing more.
+func (r *running) hello(t *testing.T) string {
+	t.Helper()
+	c := tooltest.Dial(t, "tcp", r.at(t, 1))
+	c.Send("HELLO")
+	c.Send("QUIT")
+	text, err := io.ReadAll(c.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

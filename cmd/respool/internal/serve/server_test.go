@@ -1,0 +1,140 @@
+package serve
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/embedded"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+func TestServeOnTheEmbeddedServer(t *testing.T) {
+	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
+	c := tooltest.Dial(t, "tcp", r.at(t, 1))
+	c.Do("+PONG", "PING")
+	c.Do("+OK", "SET", "k", "v")
+	c.Do("v", "GET", "k")
+	r.page(t, "/readyz", 200)
+	r.page(t, "/healthz", 200)
+	r.page(t, "/api/alerts", 200)
+	if text := r.page(t, "/metrics", 200); !strings.Contains(text, "respool_gateway_clients 1\n") || !strings.Contains(text, `db_client_connection_max{db_client_connection_pool_name="gateway"`) {
+		t.Error(text)
+	}
+	if text := r.out.String(); !strings.Contains(text, "from an embedded server, over 16 connections at most, and one more that watches\n") || !strings.Contains(text, "try: redis-cli -p "+port(r.at(t, 1))) {
+		t.Error(text)
+	}
+	r.stop <- os.Interrupt
+	if err := r.ended(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Reader.ReadByte(); err == nil {
+		t.Error("the client was not closed")
+	}
+	if conn, err := net.Dial("tcp", r.at(t, 1)); err == nil {
+		conn.Close()
+		t.Error("it listens still")
+	}
+}
+
+func port(addr string) string {
+	_, p, _ := net.SplitHostPort(addr)
+	return p
+}
+
+func TestServeARealServer(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Password: "sesame"})
+	url := tooltest.File(t, "url", s.URL()+"?max_connections=3\n")
+	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, URLFile: url})
+	for i := range 20 {
+		c := tooltest.Dial(t, "tcp", r.at(t, 1))
+		key := fmt.Sprint("k", i)
+		c.Do("+OK", "SET", key, "v")
+		c.Do("v", "GET", key)
+	}
+	if list := s.Do("CLIENT", "LIST"); strings.Count(list, "name=gateway:") > 3 || !strings.Contains(list, "name=gateway:") {
+		t.Error(list)
+	}
+	if all := r.out.String() + r.log.String(); strings.Contains(all, "sesame") || !strings.Contains(all, "over 3 connections at most") {
+		t.Error(all)
+	}
+	r.stop <- os.Interrupt
+	if err := r.ended(); err != nil {
+		t.Error(err)
+	}
+	s.WaitClients(t, 0, tooltest.Patience)
+}
+
+// redis-cli asks for COMMAND DOCS at its start, and ends where the reply is another one.
+func TestTheEmbeddedServerIsOneForRedisCLI(t *testing.T) {
+	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
+	c := tooltest.Dial(t, "tcp", r.at(t, 1))
+	c.Do("-ERR unknown subcommand 'DOCS'. Try COMMAND HELP.", "COMMAND", "DOCS")
+	c.Do("# Server", "INFO", "server")
+	c = tooltest.Dial(t, "tcp", r.at(t, 1))
+	c.Do("*200", "COMMAND")
+	if hello := r.hello(t); !strings.Contains(hello, "\r\nversion\r\n$5\r\n"+embedded.Version+"\r\n") {
+		t.Errorf("%q", hello)
+	}
+}
+
+// It is ready while Redis answers, and alive all the time.
+func TestReadyFollowsTheServer(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, URL: s.URL()})
+	r.page(t, "/readyz", 200)
+	s.Kill()
+	if body := r.page(t, "/readyz", 503); !strings.Contains(body, `"status": "waiting"`) || !strings.Contains(body, "refused") {
+		t.Error(body)
+	}
+	r.page(t, "/healthz", 200)
+	s.Restart()
+	r.page(t, "/readyz", 200)
+	r.log.Until(t, "the server does not answer", 1)
+	r.log.Until(t, "the server answers", 2)
+}
+
+// What a client waits for may last; it does not hold up an end for longer than it may.
+func TestAnEndWaitsForClientsWithinBounds(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	for name, twice := range map[string]bool{"a short drain": false, "a second signal": true} {
+		t.Run(name, func(t *testing.T) {
+			drain := 100 * time.Millisecond
+			if twice {
+				drain = 24 * time.Hour
+			}
+			r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, URL: s.URL(), Drain: &drain})
+			c := tooltest.Dial(t, "tcp", r.at(t, 1))
+			c.Send("BLPOP", "nothing", "0")
+			for end := time.Now().Add(tooltest.Patience); !strings.Contains(s.Do("INFO", "clients"), "blocked_clients:1"); time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("nobody is blocked")
+				}
+			}
+			r.stop <- syscall.SIGTERM
+			r.log.Until(t, "msg=stopping", 1)
+			if twice {
+				r.stop <- syscall.SIGTERM
+			}
+			if err := r.ended(); err != nil {
+				t.Error(err)
+			}
+			s.WaitClients(t, 0, tooltest.Patience)
+		})
+	}
+}
+
+// A gateway that nobody can reach is no gateway: whoever started it has to know.
+func TestServeEndsWhenAListenerFails(t *testing.T) {
+	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
+	r.fails = true
+	r.listeners["127.0.0.1:0"].Inner.Close()
+	if err := r.ended(); err == nil || !strings.HasPrefix(err.Error(), "--listen 127.0.0.1:0: the gateway stopped to listen: ") {
+		t.Error(err)
+	}
+}

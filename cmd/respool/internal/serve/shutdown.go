@@ -1,0 +1,78 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
+)
+
+// closeLimit bounds what is done once the clients are gone.
+const closeLimit = 5 * time.Second
+
+// drain lets clients finish, as long as the settings say and stop keeps quiet.
+func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
+	srv.accepting.Store(false)
+	systemd.Notify(srv.log, systemd.Stopping)
+	srv.log.Info("stopping", "clients", srv.gateway.Stats().Clients, "drain", srv.settings.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), srv.settings.Drain)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- srv.gateway.Shutdown(ctx) }() // waited for below
+	for {
+		select {
+		case err := <-done:
+			srv.drained = true
+			if err != nil {
+				srv.log.Warn("clients were cut", "error", err)
+			}
+			return
+		case <-stop:
+			srv.log.Warn("stopping at once: told twice")
+			cancel()
+		case <-tick:
+			systemd.Notify(srv.log, systemd.Alive)
+		}
+	}
+}
+
+// close closes all that was opened, the pages last: they tell of the rest.
+func (srv *Server) close() {
+	srv.accepting.Store(false)
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	var errs []error
+	for _, l := range srv.listeners {
+		_ = l.Close()
+	}
+	if srv.gateway != nil && !srv.drained {
+		errs = append(errs, srv.gateway.Shutdown(ctx))
+	}
+	srv.acceptors.Wait()
+	if srv.probe != nil {
+		srv.probe.close()
+	}
+	var watch sync.WaitGroup // where the server hangs, both take their time
+	if srv.watcher != nil {
+		watch.Go(srv.watcher.Close)
+	}
+	if srv.client != nil {
+		errs = append(errs, srv.client.Close(ctx))
+	}
+	watch.Wait()
+	if srv.embedded != nil {
+		srv.embedded.Close()
+	}
+	if srv.http != nil {
+		_ = srv.http.Close()
+	}
+	if err := errors.Join(errs...); err != nil {
+		srv.log.Warn("not all was closed in time", "error", err)
+	}
+	if srv.probe != nil { // it had begun to serve
+		srv.log.Info("stopped")
+	}
+}

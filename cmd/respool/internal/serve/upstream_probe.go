@@ -1,0 +1,89 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// upstreamProbe asks the server every second, over the connections that
+// clients share, whether it answers. It owns one goroutine, for which close waits.
+type upstreamProbe struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu  sync.Mutex
+	err error // why it does not answer; nil if it does
+}
+
+const (
+	probeInterval = time.Second
+	probeTimeout  = 2 * time.Second
+)
+
+var errNotAsked = errors.New("not asked yet")
+
+func startUpstreamProbe(client *respool.Client, log *slog.Logger) *upstreamProbe {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &upstreamProbe{cancel: cancel, done: make(chan struct{}), err: errNotAsked}
+	go p.run(ctx, client, log)
+	return p
+}
+
+func (p *upstreamProbe) run(ctx context.Context, client *respool.Client, log *slog.Logger) {
+	defer close(p.done)
+	tick := time.NewTicker(probeInterval)
+	defer tick.Stop()
+	for {
+		asking, cancel := context.WithTimeout(ctx, probeTimeout)
+		err := client.Do(asking, "PING").Err()
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		before := p.err
+		p.err = err
+		p.mu.Unlock()
+		switch {
+		case err == nil && before != nil:
+			log.Info("the server answers")
+		case err != nil && (before == nil || errors.Is(before, errNotAsked)):
+			log.Warn("the server does not answer", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lastError is nil while the server does.
+func (p *upstreamProbe) lastError() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *upstreamProbe) close() {
+	p.cancel()
+	<-p.done
+}
+
+// poolViews shows a pool to the rules, at this look and the one before. What it
+// returns is for one goroutine at a time.
+func poolViews(name string, stats func() respool.Stats) func() map[string]monitor.PoolView {
+	before, at := stats(), time.Now()
+	return func() map[string]monitor.PoolView {
+		now, asked := stats(), time.Now()
+		v := monitor.PoolView{Before: before, Now: now, Between: asked.Sub(at)}
+		before, at = now, asked
+		return map[string]monitor.PoolView{name: v}
+	}
+}

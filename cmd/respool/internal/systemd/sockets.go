@@ -1,0 +1,94 @@
+// Package systemd takes over sockets that systemd passes, and notifies systemd of
+// the program's state. It does nothing if systemd did not start the program. It
+// starts no goroutines.
+package systemd
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+)
+
+// Sockets are the sockets that systemd passed, by name and in its order.
+type Sockets struct{ byName map[string][]net.Listener }
+
+// Inherit takes over what systemd passed: LISTEN_FDS and its companions.
+func Inherit() (*Sockets, error) {
+	p := &Sockets{byName: map[string][]net.Listener{}}
+	for _, f := range activation.Files(true) {
+		l, err := net.FileListener(f)
+		name := f.Name()
+		_ = f.Close() // the listener has a copy
+		if err != nil {
+			return nil, fmt.Errorf("systemd passed %.60q, at which nobody can listen: want stream sockets: %w", name, err)
+		}
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false) // its path is systemd's
+		}
+		p.byName[name] = append(p.byName[name], l)
+	}
+	return p, nil
+}
+
+// Resolve puts what systemd passed in the place of its names. Where nothing is
+// configured all of it is served, and the default if it passed nothing.
+func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err error) {
+	switch {
+	case len(list) > 0:
+	case p == nil || len(p.byName) == 0:
+		return []config.Address{config.DefaultAddress()}, nil
+	default:
+		for _, name := range p.names() {
+			list = append(list, config.Address{Name: config.SystemdPrefix + name, Origin: config.SystemdPrefix + name, Network: "systemd"})
+		}
+	}
+	if p == nil {
+		return list, nil
+	}
+	used := map[string]bool{}
+	for _, a := range list {
+		name, ok := strings.CutPrefix(a.Name, config.SystemdPrefix)
+		if !ok {
+			all = append(all, a)
+			continue
+		}
+		used[name] = true
+		if len(p.byName[name]) == 0 {
+			return nil, fmt.Errorf("%s: systemd passed no such socket: %s", a.Origin, yamlnode.WantOneOf(p.names(), "it passed none at all"))
+		}
+		for i, l := range p.byName[name] {
+			one := a
+			one.Name, one.Inherited, one.Addr, one.Network = fmt.Sprintf("%s#%d", a.Name, i), l, l.Addr().String(), l.Addr().Network()
+			if one.Network == "unix" {
+				one.Files = config.TLSFiles{} // TLS is of those by the same name that are TCP
+			}
+			all = append(all, one)
+		}
+	}
+	for _, name := range p.names() {
+		if !used[name] {
+			return nil, fmt.Errorf("systemd passed the socket %.60q, and listen does not name it: want %s%s in it", name, config.SystemdPrefix, name)
+		}
+	}
+	return all, nil
+}
+
+func (p *Sockets) names() []string { return slices.Sorted(maps.Keys(p.byName)) }
+
+// Forget leaves out a socket that is closed: it can't be opened again.
+func (p *Sockets) Forget(l net.Listener) {
+	for name, list := range p.byName {
+		if list = slices.DeleteFunc(list, func(other net.Listener) bool { return other == l }); len(list) == 0 {
+			delete(p.byName, name)
+		} else {
+			p.byName[name] = list
+		}
+	}
+}

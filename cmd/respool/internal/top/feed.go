@@ -1,0 +1,127 @@
+package top
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// show is the live screen, until somebody ends it or ctx ends.
+func (l *feed) show(ctx context.Context, first *monitor.State, opts ...tea.ProgramOption) error {
+	p := tea.NewProgram(newModel(first), append(opts, tea.WithoutSignalHandler())...) // signals end ctx
+	over := make(chan struct{})
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		for {
+			select {
+			case st := <-l.states:
+				p.Send(stateMsg{st})
+			case <-ctx.Done():
+				p.Quit()
+				return
+			case <-over:
+				return
+			}
+		}
+	})
+	_, err := p.Run()
+	close(over)
+	feeding.Wait()
+	return err
+}
+
+// print writes what is seen, until ctx ends or nobody reads it any more.
+func (l *feed) print(ctx context.Context, first *monitor.State, p *linePrinter) error {
+	for st := first; ; {
+		if err := p.print(st); err != nil {
+			return err
+		}
+		select {
+		case st = <-l.states:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// feed is a sampler that runs, and the newest state that nobody has taken yet.
+type feed struct {
+	states chan *monitor.State
+	ended  chan struct{}
+	err    error // of the sampler; to be read when ended is closed
+	cancel context.CancelFunc
+}
+
+func startFeed(cfg monitor.SamplerConfig) (*feed, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &feed{states: make(chan *monitor.State, 1), ended: make(chan struct{}), cancel: cancel}
+	cfg.OnState = l.offer
+	sampler, err := monitor.NewSampler(cfg)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	go func() {
+		defer close(l.ended)
+		l.err = sampler.Run(ctx)
+	}()
+	return l, nil
+}
+
+// offer puts a state in the place of the one before. It does not block: nobody else puts states there.
+func (l *feed) offer(st *monitor.State) {
+	select {
+	case <-l.states:
+	default:
+	}
+	l.states <- st
+}
+
+// stop returns when the connections are closed.
+func (l *feed) stop() {
+	l.cancel()
+	<-l.ended
+}
+
+// firstState waits for a state in which a node answers, and fails if none does.
+func (l *feed) firstState(ctx context.Context) (*monitor.State, error) {
+	for {
+		select {
+		case st := <-l.states:
+			if up, err := anyUp(st); up || err != nil {
+				return st, err
+			}
+		case <-l.ended:
+			return nil, cmp.Or(l.err, errors.New("nothing was looked at"))
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// anyUp reports whether a node answers, or why none does if that is known of
+// all: as harmless text, for servers may have written it.
+func anyUp(st *monitor.State) (up bool, err error) {
+	if len(st.Nodes) == 0 {
+		if st.Err == nil {
+			return false, nil
+		}
+		return false, errors.New(output.Error(st.Err))
+	}
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		if n.Up {
+			return true, nil
+		}
+		if n.Err == nil {
+			return false, nil // not looked at yet
+		}
+	}
+	return false, errors.New(output.Error(st.Nodes[0].Err))
+}

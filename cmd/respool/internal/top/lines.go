@@ -1,0 +1,112 @@
+package top
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// linePrinter writes one line for each look at a node.
+type linePrinter struct {
+	out   io.Writer
+	json  bool // not plain text
+	every time.Duration
+	seen  map[string]printedNode // by address
+}
+
+// printedNode is the look at a node that was written last.
+type printedNode struct {
+	last *monitor.Snapshot
+	up   bool
+	at   time.Time
+}
+
+func newLinePrinter(out io.Writer, asJSON bool, every time.Duration) *linePrinter {
+	return &linePrinter{out: out, json: asJSON, every: every, seen: map[string]printedNode{}}
+}
+
+// print writes the nodes of a state that were looked at since the state before.
+func (p *linePrinter) print(st *monitor.State) error {
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		if !p.fresh(n, st.At) {
+			continue
+		}
+		p.seen[n.Addr] = printedNode{n.Last, n.Up, st.At}
+		if err := p.write(n, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh reports whether there was a look at a node. Looks that fail leave no
+// snapshot: those are told from one another by the time.
+func (p *linePrinter) fresh(n *monitor.NodeState, now time.Time) bool {
+	before, there := p.seen[n.Addr]
+	switch {
+	case !n.Up && n.Err == nil:
+		return false // not looked at yet
+	case !there || n.Up != before.up:
+		return true
+	case n.Up:
+		return n.Last != before.last
+	}
+	return now.Sub(before.at) >= p.every/2
+}
+
+// Report is what top prints with --json. Times are in seconds.
+type Report struct {
+	At      time.Time `json:"at"`
+	Service string    `json:"sentinel_service,omitempty"`
+	Verdict string    `json:"verdict"`
+	report.Node
+}
+
+func (p *linePrinter) write(n *monitor.NodeState, st *monitor.State) error {
+	text := plainLine(n, st.At)
+	if p.json {
+		object, err := json.Marshal(Report{st.At, st.Service, verdict(n, st.At, false), report.OfNode(n)})
+		if err != nil {
+			return err
+		}
+		text = string(output.EscapeJSON(object))
+	}
+	_, err := fmt.Fprintln(p.out, text)
+	return err
+}
+
+// maxHolders is how many services a plain line names.
+const maxHolders = 3
+
+func plainLine(n *monitor.NodeState, now time.Time) string {
+	text := now.Format(time.RFC3339) + " " + nodeName(n, false) + ": "
+	if !n.Up || n.Last == nil {
+		return text + verdict(n, now, false)
+	}
+	text += occupancyText(n.Last, false)
+	opened, rejected, commands := "-", "-", "-"
+	if r := &n.Rates; r.Known {
+		opened, rejected, commands = rateText(r.Opened), rateText(r.Rejected), rateText(r.Commands)
+	}
+	text += fmt.Sprintf(", opened %s/s, rejected %s/s, commands %s/s", opened, rejected, commands)
+	if n.List == nil || n.List.Clients == nil {
+		return text
+	}
+	var holders []string
+	for i, g := range n.List.Clients.Sorted() {
+		if i < maxHolders {
+			holders = append(holders, fmt.Sprintf("%s %d", output.Cell(g.Key[0]), g.Clients))
+		}
+	}
+	if len(holders) == 0 {
+		return text
+	}
+	return text + "; " + strings.Join(holders, ", ")
+}

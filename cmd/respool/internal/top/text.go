@@ -1,0 +1,106 @@
+package top
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// fit cuts text, or fills it up with spaces, to be so wide.
+func fit(s string, width int) string {
+	s = ansi.Truncate(s, max(0, width), "…")
+	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
+}
+
+// fitRight does the same, with the spaces before it.
+func fitRight(s string, width int) string {
+	s = ansi.Truncate(s, max(0, width), "…")
+	return strings.Repeat(" ", max(0, width-ansi.StringWidth(s))) + s
+}
+
+// wrapParts puts as many parts on each line as fit.
+func wrapParts(parts []string, width int) []string {
+	const gap = "  "
+	var lines []string
+	for _, part := range parts {
+		if last := len(lines) - 1; last >= 0 && ansi.StringWidth(lines[last]+gap+part) <= width {
+			lines[last] += gap + part
+		} else {
+			lines = append(lines, part)
+		}
+	}
+	return lines
+}
+
+// sparks are the eighths of a cell.
+var sparks = []rune("▁▂▃▄▅▆▇█")
+
+// sparkline draws values between 0 and top; those below 0 are not known. What
+// is more than 0 is higher than what is not.
+func sparkline(values []float64, top float64) string {
+	var b strings.Builder
+	for _, v := range values {
+		switch {
+		case v < 0 || math.IsNaN(v):
+			b.WriteByte(' ')
+		case v == 0 || top <= 0:
+			b.WriteRune(sparks[0])
+		default:
+			steps := float64(len(sparks) - 1)
+			b.WriteRune(sparks[int(min(steps, math.Ceil(v/top*steps)))])
+		}
+	}
+	return b.String()
+}
+
+// spread gives the largest value of points in each of width equal times, and -1
+// where there is none. Fewer points stand at the right end, side by side.
+func spread(points []monitor.Point, width int, value func(*monitor.Point) float64) []float64 {
+	cells := make([]float64, max(0, width))
+	for i := range cells {
+		cells[i] = -1
+	}
+	if len(points) == 0 || len(cells) == 0 {
+		return cells
+	}
+	begun := points[0].At
+	span := points[len(points)-1].At.Sub(begun)
+	for i := range points {
+		at := len(cells) - len(points) + i
+		if len(points) > len(cells) && span > 0 {
+			at = int(float64(points[i].At.Sub(begun)) / float64(span) * float64(len(cells)))
+		}
+		at = min(max(at, 0), len(cells)-1)
+		cells[at] = max(cells[at], value(&points[i]))
+	}
+	return cells
+}
+
+// rateText writes how many a second.
+func rateText(f float64) string {
+	switch {
+	case f == 0:
+		return "0"
+	case math.Abs(f) < 9.95:
+		return fmt.Sprintf("%.1f", f)
+	}
+	return fmt.Sprintf("%.0f", f)
+}
+
+// roughly writes how long something took or is old, in its largest unit.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d d", int(d.Hours()/24))
+}

@@ -1,0 +1,67 @@
+// Package top shows a server's connections live: on a terminal as a screen, and
+// elsewhere as a line for each look. It raises no alerts; package watch does. Run
+// owns the sampler's goroutine and waits for it.
+package top
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+	"golang.org/x/term"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// Config is what is looked at, and how it is shown.
+type Config struct {
+	Every      time.Duration // between two looks at INFO
+	ListEvery  time.Duration // between two looks at CLIENT LIST
+	MaxClients int64         // the server's limit, if the server does not report one
+	Large      bool          // read CLIENT LIST however many connections there are
+	For        time.Duration // end after this time; 0: never
+	JSON       bool          // print JSON, on a terminal too
+}
+
+// Run shows the live screen on a terminal, and prints lines elsewhere, until
+// ctx ends.
+func Run(ctx context.Context, opt respool.Options, t Config) error {
+	cfg := monitor.SamplerConfig{Options: opt, Purpose: "top", Every: t.Every, ListEvery: t.ListEvery, MaxClients: t.MaxClients}
+	if t.Large {
+		cfg.ListLimit = -1
+	}
+	if t.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t.For, errNoAnswer)
+		defer cancel()
+	}
+	looks, err := startFeed(cfg)
+	if err != nil {
+		return err
+	}
+	defer looks.stop()
+	first, err := looks.firstState(ctx)
+	if err != nil {
+		return err
+	}
+	if t.JSON || !term.IsTerminal(int(os.Stdout.Fd())) || os.Getenv("TERM") == "dumb" {
+		return looks.print(ctx, first, newLinePrinter(os.Stdout, t.JSON, t.Every))
+	}
+	return looks.show(ctx, first, colorOptions(os.Getenv("NO_COLOR"))...)
+}
+
+// colorOptions takes the colors away where somebody wants none: by any text, as
+// https://no-color.org has it.
+func colorOptions(none string) []tea.ProgramOption {
+	if none == "" {
+		return nil
+	}
+	return []tea.ProgramOption{tea.WithColorProfile(colorprofile.ASCII)}
+}
+
+// errNoAnswer is why the context ends when --for is over.
+var errNoAnswer = errors.New("no node answered in the time that --for gives")

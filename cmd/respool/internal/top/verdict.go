@@ -1,0 +1,112 @@
+package top
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// level is how bad something on the screen is.
+type level int
+
+const (
+	levelNormal level = iota
+	levelWarning
+	levelCritical
+)
+
+// The shares of maxclients from which on a server is nearly full, and more than that.
+const (
+	shareWarn     = 0.70
+	shareCritical = 0.85
+)
+
+func shareLevel(share float64) level {
+	switch {
+	case share >= shareCritical:
+		return levelCritical
+	case share >= shareWarn:
+		return levelWarning
+	}
+	return levelNormal
+}
+
+// nodeLevel is how bad a node's state is.
+func nodeLevel(n *monitor.NodeState) level {
+	if !n.Up && n.Err != nil || n.Rates.Rejected > 0 {
+		return levelCritical
+	}
+	if n.Last == nil {
+		return levelNormal
+	}
+	share, _ := n.Last.Occupancy()
+	return shareLevel(share)
+}
+
+// nodeName names a node by its address, its role and, if wanted, its server.
+func nodeName(n *monitor.NodeState, server bool) string {
+	text := output.Cell(n.Addr)
+	if n.Role != "" {
+		text += " " + n.Role
+	}
+	if server && n.Last != nil {
+		text += ", " + output.Cell(n.Last.Info.Server())
+	}
+	return text
+}
+
+// verdict tells a node's state in a few words, or in fewer.
+func verdict(n *monitor.NodeState, now time.Time, short bool) string {
+	switch {
+	case n.Full && !n.Up:
+		return "full: refuses new connections"
+	case !n.Up && n.Err != nil:
+		return "not reachable since " + roughly(max(0, now.Sub(n.Since))) + ": " + output.Error(n.Err)
+	case n.Last == nil:
+		return "not looked at yet"
+	case n.Refused["INFO"] != "":
+		return "can't tell: INFO: " + output.Cell(n.Refused["INFO"])
+	}
+	text := occupancyText(n.Last, short)
+	switch {
+	case n.Rates.Rejected > 0:
+		return text + ", rejects " + rateText(n.Rates.Rejected) + " a second"
+	case n.Forecast.Exists:
+		return text + ", " + forecastText(&n.Forecast, short)
+	}
+	return text + ", no forecast"
+}
+
+func occupancyText(s *monitor.Snapshot, short bool) string {
+	share, ok := s.Occupancy()
+	noun := " connections"
+	if short {
+		noun = ""
+	}
+	if !ok {
+		return fmt.Sprintf("%d connections, limit not known", s.Connections)
+	}
+	text := fmt.Sprintf("%d of %d%s (%.0f%%)", s.Connections, s.MaxClients, noun, 100*share)
+	if s.Assumed != "" && !short {
+		text += ", limit assumed: " + output.Cell(s.Assumed)
+	}
+	return text
+}
+
+// forecastText has all its times in one unit.
+func forecastText(f *monitor.Forecast, short bool) string {
+	unit, name := time.Minute, "min"
+	switch {
+	case f.In < 2*time.Minute:
+		unit, name = time.Second, "s"
+	case f.In >= 2*time.Hour:
+		unit, name = time.Hour, "h"
+	}
+	in := func(d time.Duration) int64 { return int64(d.Round(unit) / unit) }
+	if short {
+		return fmt.Sprintf("full in %d %s", in(f.In), name)
+	}
+	return fmt.Sprintf("full in about %d %s (%d to %d)", in(f.In), name, in(f.Earliest), in(f.Latest))
+}

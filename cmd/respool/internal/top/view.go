@@ -1,0 +1,268 @@
+package top
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/monitor"
+)
+
+// Heights from which on a screen has room for more.
+const (
+	heightFoot   = 5
+	heightNote   = 6
+	heightSparks = 9  // the connections' history, and the rates on a line
+	heightRates  = 16 // the history of each rate
+	heightSpace  = 20 // empty lines between the parts
+)
+
+func (m model) View() tea.View {
+	v := tea.NewView(strings.Join(m.lines(), "\n"))
+	v.AltScreen = true
+	if cursor := m.input.Cursor(); m.input.Focused() && cursor != nil && m.width > 0 && m.height > 0 {
+		cursor.X, cursor.Y = min(cursor.X, m.width-1), m.height-1
+		v.Cursor = cursor
+	}
+	return v
+}
+
+// lines are the screen: as many as it is high, none wider than it is.
+func (m *model) lines() []string {
+	if m.width <= 0 || m.height <= 0 {
+		return nil
+	}
+	foot := m.foot()
+	room := m.height - len(foot)
+	lines := m.head()
+	if n := m.shownNode(); n != nil {
+		lines = append(lines, m.sparks(n)...)
+		lines = append(lines, m.table(n, room-len(lines))...)
+	}
+	for len(lines) < room {
+		lines = append(lines, "")
+	}
+	lines = append(lines[:room], foot...)
+	for i := range lines {
+		lines[i] = ansi.Truncate(lines[i], m.width, "…")
+	}
+	return lines
+}
+
+// style colors text by how urgent it is.
+func style(u level) lipgloss.Style {
+	switch u {
+	case levelCritical:
+		return lipgloss.NewStyle().Foreground(lipgloss.Red)
+	case levelWarning:
+		return lipgloss.NewStyle().Foreground(lipgloss.Yellow)
+	}
+	return lipgloss.NewStyle()
+}
+
+// line cuts text to the screen before it styles it.
+func (m *model) line(text string, s lipgloss.Style) string {
+	return s.Render(ansi.Truncate(text, m.width, "…"))
+}
+
+// head is the verdict, on one line if that fits, and what there is to say of
+// the service and its nodes.
+func (m *model) head() []string {
+	var lines []string
+	if n := m.shownNode(); n == nil {
+		lines = append(lines, m.line(output.Cell(m.state.Service)+": no nodes", style(levelCritical).Bold(true)))
+	} else {
+		bold := style(nodeLevel(n)).Bold(true)
+		whole := nodeName(n, true) + ": " + verdict(n, m.state.At, false)
+		if ansi.StringWidth(whole) <= m.width || m.height < heightNote {
+			lines = append(lines, m.line(whole, bold))
+		} else {
+			text := verdict(n, m.state.At, false)
+			if ansi.StringWidth(text) > m.width {
+				text = verdict(n, m.state.At, true)
+			}
+			lines = append(lines, m.line(text, bold), m.line(nodeName(n, true), lipgloss.NewStyle()))
+		}
+	}
+	if m.state.Service != "" && len(m.state.Nodes) > 0 {
+		lines = append(lines, m.nodes())
+	}
+	if m.state.Err != nil {
+		lines = append(lines, m.line("sentinels: "+output.Error(m.state.Err), style(levelCritical)))
+	}
+	return lines
+}
+
+// nodes lists the nodes with the one that is shown in brackets, or names that
+// one alone if they do not fit.
+func (m *model) nodes() string {
+	name := output.Cell(m.state.Service)
+	var plain, styled []string
+	for i := range m.state.Nodes {
+		n := &m.state.Nodes[i]
+		text := nodeName(n, false) + " " + nodeBrief(n)
+		if i == m.nodeIndex() {
+			text = "[" + text + "]"
+		}
+		plain = append(plain, text)
+		styled = append(styled, style(nodeLevel(n)).Render(text))
+	}
+	if prefix := name + ": "; ansi.StringWidth(prefix+strings.Join(plain, "  ")) <= m.width {
+		return prefix + strings.Join(styled, "  ")
+	}
+	return m.line(fmt.Sprintf("node %d of %d of %s", m.nodeIndex()+1, len(plain), name), lipgloss.NewStyle())
+}
+
+// nodeBrief tells a node's state in a word.
+func nodeBrief(n *monitor.NodeState) string {
+	switch {
+	case n.Full && !n.Up:
+		return "full"
+	case !n.Up && n.Err != nil:
+		return "down"
+	case n.Last == nil:
+		return "-"
+	}
+	if share, ok := n.Last.Occupancy(); ok {
+		return fmt.Sprintf("%.0f%%", 100*share)
+	}
+	return fmt.Sprint(n.Last.Connections)
+}
+
+const (
+	sparkLabel = 13
+	sparkValue = 9
+)
+
+// sparks draw the history, if there is room.
+func (m *model) sparks(n *monitor.NodeState) []string {
+	if m.height < heightSparks || n.Last == nil {
+		return nil
+	}
+	var lines []string
+	if m.height >= heightSpace {
+		lines = append(lines, "")
+	}
+	top, urgent := float64(n.Last.MaxClients), levelNormal
+	if share, ok := n.Last.Occupancy(); ok {
+		urgent = shareLevel(share)
+	}
+	lines = append(lines, m.spark(n, "connections", fmt.Sprint(n.Last.Connections), top, urgent,
+		func(p *monitor.Point) float64 { return float64(p.Connections) }))
+	rejecting := levelNormal
+	if n.Rates.Rejected > 0 {
+		rejecting = levelCritical
+	}
+	rates := []struct {
+		label  string
+		urgent level
+		of     func(*monitor.Rates) float64
+	}{
+		{"new/s", levelNormal, func(r *monitor.Rates) float64 { return r.Opened }},
+		{"rejected/s", rejecting, func(r *monitor.Rates) float64 { return r.Rejected }},
+		{"commands/s", levelNormal, func(r *monitor.Rates) float64 { return r.Commands }},
+	}
+	var brief []string
+	for _, rate := range rates {
+		text := "-"
+		if n.Rates.Known {
+			text = rateText(rate.of(&n.Rates))
+		}
+		brief = append(brief, rate.label+" "+text)
+		if m.height >= heightRates {
+			lines = append(lines, m.spark(n, rate.label, text, 0, rate.urgent, func(p *monitor.Point) float64 {
+				if !p.Rates.Known {
+					return -1
+				}
+				return rate.of(&p.Rates)
+			}))
+		}
+	}
+	switch {
+	case m.height < heightRates:
+		lines = append(lines, m.line(strings.Join(brief, "  "), style(rejecting)))
+	case m.height >= heightSpace:
+		lines = append(lines, "")
+	}
+	return lines
+}
+
+// spark is one line: what it is, how much it is now, and its history between 0
+// and top, or the largest value.
+func (m *model) spark(n *monitor.NodeState, label, now string, top float64, u level, value func(*monitor.Point) float64) string {
+	values := spread(n.Points, m.width-sparkLabel-sparkValue-1, value)
+	for _, v := range values {
+		if float64(n.Last.MaxClients) != top || top == 0 {
+			top = max(top, v)
+		}
+	}
+	return m.line(fit(label, sparkLabel)+fitRight(now, sparkValue)+" "+sparkline(values, top), style(u))
+}
+
+// table fills the room that is left.
+func (m *model) table(n *monitor.NodeState, room int) []string {
+	all := serviceRows(n)
+	rows := m.rows()
+	var lines []string
+	if m.height >= heightNote {
+		lines = append(lines, m.line(tableNote(n, len(rows), len(all), m), lipgloss.NewStyle()))
+	}
+	if len(all) == 0 || room <= len(lines)+1 {
+		return lines
+	}
+	columns, name := fitColumns(all, m.width)
+	bold := lipgloss.NewStyle().Bold(true)
+	lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return c.title }, m.column,
+		func(s string) string { return bold.Render(s) }))
+	room -= len(lines)
+	above := m.first(m.from)
+	rows = rows[above:]
+	below := 0
+	if len(rows) > room || above > 0 {
+		room--
+		below = max(0, len(rows)-room)
+		rows = rows[:len(rows)-below]
+	}
+	for i := range rows {
+		lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return c.text(&rows[i]) }, -1, nil))
+	}
+	switch {
+	case above > 0:
+		lines = append(lines, fmt.Sprintf("and %d more, %d above", below, above))
+	case below > 0:
+		lines = append(lines, fmt.Sprintf("and %d more", below))
+	}
+	return lines
+}
+
+// keyHelp are the keys, and what they do.
+var keyHelp = []string{"q quit", "s ←→ sort", "r reverse", "/ filter", "esc all", "p pause", "↑↓ move", "tab next node"}
+
+// foot is the last line: what is typed, or what the keys do. All of them take
+// as many lines as they need, up to half of the screen.
+func (m *model) foot() []string {
+	if m.input.Focused() && m.height > 1 {
+		return []string{m.input.View()}
+	}
+	parts, most := []string{"? keys", "q quit"}, 1
+	switch {
+	case m.help:
+		parts, most = keyHelp, m.height/2
+	case m.height < heightFoot:
+		return nil
+	}
+	if m.paused {
+		parts = append([]string{"paused at " + m.state.At.Format(time.TimeOnly) + ", p goes on"}, parts...)
+	}
+	lines := wrapParts(parts, m.width)
+	lines = lines[:min(len(lines), most)]
+	for i := range lines {
+		lines[i] = m.line(lines[i], lipgloss.NewStyle().Faint(!m.paused))
+	}
+	return lines
+}

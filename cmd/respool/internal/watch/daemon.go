@@ -1,0 +1,100 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+)
+
+// Daemon is a watcher with its pages, as the settings say.
+type Daemon struct {
+	flags   Flags
+	log     *slog.Logger
+	watcher *Watcher
+	pages   *page.Pages
+	listen  string // what server listens at, as the settings have it
+	server  *http.Server
+}
+
+func NewDaemon(flags Flags, log *slog.Logger) *Daemon { return &Daemon{flags: flags, log: log} }
+
+// Run watches until ctx ends. Each value of hup has it read its configuration
+// again.
+func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) (err error) {
+	l, err := page.Listen(s.Pages)
+	if err != nil {
+		return err
+	}
+	if d.watcher, err = Start(s, d.log, nil); err != nil {
+		return err
+	}
+	defer d.watcher.Close()
+	d.pages = page.New(d.watcher, "respool watch\n\n/metrics\n/healthz\n/api/snapshot\n/api/alerts")
+	d.pages.Mux.HandleFunc("GET /healthz", d.pages.Health)
+	d.servePages(s.Pages, l)
+	defer d.servePages("", nil)
+	d.log.Info("watching", "what", connect.Place(&s.Sampler.Options), "every", s.Sampler.Every, "rules", len(s.Rules), "sinks", len(s.Sinks))
+	for {
+		select {
+		case <-ctx.Done():
+			d.log.Info("stopping")
+			return nil
+		case <-hup:
+			d.reload()
+		}
+	}
+}
+
+// servePages moves the pages to another listener, or closes them if that is nil.
+func (d *Daemon) servePages(addr string, l net.Listener) {
+	if d.server != nil {
+		_ = d.server.Close()
+		d.server = nil
+	}
+	if d.listen = addr; l != nil {
+		d.server = d.pages.Serve(l)
+		d.log.Info("pages", "at", "http://"+l.Addr().String()+"/")
+	}
+}
+
+// reload reads the configuration again, and goes over to it if it is right.
+func (d *Daemon) reload() {
+	if d.flags.Config == "" {
+		d.log.Warn("nothing to read again: there is no configuration")
+		return
+	}
+	if err := d.applyConfig(); err != nil {
+		d.log.Error("the configuration is refused, the old one kept", "error", err)
+		return
+	}
+	d.log.Info("the configuration is in force", "file", d.flags.Config)
+}
+
+func (d *Daemon) applyConfig() error {
+	s, err := d.flags.Read()
+	if err != nil {
+		return err
+	}
+	var l net.Listener
+	if s.Pages != d.listen {
+		if l, err = page.Listen(s.Pages); err != nil {
+			return err
+		}
+	}
+	if err := d.watcher.Apply(s); err != nil {
+		if l != nil {
+			_ = l.Close()
+		}
+		return err
+	}
+	if s.Pages != d.listen {
+		d.servePages(s.Pages, l)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// watching is a daemon that runs.
+type watching struct {
+	*Daemon
+	file string
+	hup  chan os.Signal
+	base string // of its pages
+	log  *lockedBuffer
+	stop func() error
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// watch starts a daemon with a configuration, to which its address is added.
+func watch(t *testing.T, config string) *watching {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	w := &watching{file: tooltest.File(t, "respool.yaml", config+"\nlisten: "+addr+"\n"), hup: make(chan os.Signal), base: "http://" + addr, log: &lockedBuffer{}}
+	cmd := Flags{Config: w.file}
+	s, err := cmd.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Daemon = NewDaemon(cmd, slog.New(slog.NewTextHandler(w.log, nil)))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx, s, w.hup) }()
+	w.stop = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() {
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return w
+}
+
+// get asks a page.
+func (w *watching) get(t *testing.T, path string) (code int, body string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; {
+		answer, err := http.Get(w.base + path)
+		if err == nil {
+			raw, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer.StatusCode, string(raw)
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond) // it is about to listen
+	}
+}
+
+func (w *watching) snapshot(t *testing.T) (r report.State) {
+	t.Helper()
+	code, body := w.get(t, "/api/snapshot")
+	if err := json.Unmarshal([]byte(body), &r); err != nil || code != 200 {
+		t.Fatalf("%d, %v: %s", code, err, body)
+	}
+	return r
+}
+
+func (w *watching) alerts(t *testing.T) (r page.Alerts) {
+	t.Helper()
+	code, body := w.get(t, "/api/alerts")
+	if err := json.Unmarshal([]byte(body), &r); err != nil || code != 200 {
+		t.Fatalf("%d, %v: %s", code, err, body)
+	}
+	return r
+}
+
+func TestReload(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{MaxClients: 20})
+	hook, second := tooltest.NewReceiver(t), tooltest.NewReceiver(t)
+	full := &tooltest.Crowd{T: t, Addr: s.PlainAddr(), Name: "full:1:main"}
+	full.Add(17)
+	defer full.Close()
+	const text = "url: %s\nevery: %s\nlist_every: 20ms\nrules: {occupancy-critical: {for: 50ms, keep: 50ms}, occupancy-high: %s, new-connections: off, no-reuse: off}\ntell: [{webhook: {url: %q}}]\n"
+	w := watch(t, fmt.Sprintf(text, s.URL(), "20ms", "off", hook.URL))
+	hook.Until(t, "firing occupancy-critical")
+	listen := "listen: " + strings.TrimPrefix(w.base, "http://") + "\n"
+	change := func(text, want string) {
+		t.Helper()
+		n := strings.Count(w.log.String(), want)
+		if err := os.WriteFile(w.file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.hup <- os.Interrupt
+		for end := time.Now().Add(30 * time.Second); strings.Count(w.log.String(), want) == n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("no %q in the log:\n%s", want, w.log)
+			}
+		}
+	}
+	// A bad one is refused, and the old one kept.
+	change("url: redis://x\nevry: 1s\n", "refused, the old one kept")
+	change(fmt.Sprintf(text, s.URL(), "20ms", "off", "ftp://x"), "refused, the old one kept")
+	if r := w.snapshot(t); !r.Nodes[0].Up {
+		t.Errorf("%+v", r)
+	}
+	// Other rules: who was told is not told again.
+	change(fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL)+listen, "in force")
+	hook.Until(t, "firing occupancy-high")
+	// A sink beside it hears of what there is, and the one that stays nothing.
+	third := tooltest.NewReceiver(t)
+	both := fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL) + listen
+	change(strings.Replace(both, "tell: [", fmt.Sprintf("tell: [{webhook: {url: %q}}, ", third.URL), 1), "in force")
+	third.Until(t, "firing occupancy-critical")
+	third.Until(t, "firing occupancy-high")
+	// Another sink hears of what there is. Another period begins anew to look.
+	change(fmt.Sprintf(text, s.URL(), "30ms", "{for: 10ms, keep: 10ms}", second.URL)+listen, "in force")
+	second.Until(t, "firing occupancy-critical")
+	second.Until(t, "firing occupancy-high")
+	full.Close()
+	second.Until(t, "resolved occupancy-critical")
+	second.Until(t, "resolved occupancy-high")
+	if got := hook.Told(); !slices.Equal(got, []string{"firing occupancy-critical", "firing occupancy-high"}) {
+		t.Errorf("%q", got)
+	}
+	if n := len(second.Told()); n != 4 {
+		t.Errorf("%q", second.Told())
+	}
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	s.WaitClients(t, 0, 30*time.Second)
+}
+
+func TestWatchShowsWhatHappensToTheServer(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	hook := tooltest.NewReceiver(t)
+	w := watch(t, fmt.Sprintf("url: %s\nevery: 20ms\nlist_every: 20ms\nrules: {down: {for: 100ms, keep: 100ms}}\ntell: [{webhook: {url: %q}}]\n", s.URL(), hook.URL))
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if r := w.snapshot(t); len(r.Nodes) == 1 && r.Nodes[0].Up {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("never up")
+		}
+	}
+	s.Kill()
+	hook.Until(t, "firing down")
+	if r := w.snapshot(t); r.Nodes[0].Up || r.Nodes[0].Error == "" {
+		t.Errorf("%+v", r)
+	}
+	if code, body := w.get(t, "/healthz"); code != 200 || !strings.Contains(body, `"nodes_up": 0`) {
+		t.Errorf("%d %s", code, body)
+	}
+	s.Restart()
+	hook.Until(t, "resolved down")
+	if r := w.snapshot(t); !r.Nodes[0].Up || r.Nodes[0].Restarts != 1 {
+		t.Errorf("%+v", r)
+	}
+	if got := hook.Told(); !slices.Equal(got, []string{"firing down", "resolved down"}) {
+		t.Errorf("a false alert: %q", got)
+	}
+	for path, want := range map[string]int{"/": 200, "/metrics": 200, "/nothing": 404} {
+		if code, body := w.get(t, path); code != want {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	answer, err := http.Post(w.base+"/api/alerts", "text/plain", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusMethodNotAllowed {
+		t.Error(answer.Status)
+	}
+}

@@ -1,0 +1,89 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/redistest"
+)
+
+// serviceWatch watches a service, and tells when all its nodes are as they should be.
+type serviceWatch struct {
+	*watching
+	set  *redistest.SentinelSet
+	hook *tooltest.Receiver
+}
+
+func watchService(t *testing.T, rules string) *serviceWatch {
+	t.Helper()
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
+	hook := tooltest.NewReceiver(t)
+	return &serviceWatch{watch(t, fmt.Sprintf("url: %q\nevery: 50ms\nlist_every: 50ms\nrules: %s\ntell: [{webhook: {url: %q}}]\n", set.URL(), rules, hook.URL)), set, hook}
+}
+
+// primary waits until a primary and so many replicas are up, and gives the primary's address.
+func (w *serviceWatch) primary(t *testing.T, replicas int) string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		r := w.snapshot(t)
+		roles := map[string]int{}
+		for _, n := range r.Nodes {
+			if n.Up {
+				roles[n.Role]++
+			}
+		}
+		if roles["primary"] == 1 && roles["replica"] == replicas {
+			return r.Nodes[0].Addr
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", r)
+		}
+	}
+}
+
+// A failover is no trouble of anybody's.
+func TestWatchThroughAFailover(t *testing.T) {
+	w := watchService(t, "{}")
+	before := w.primary(t, 2)
+	w.set.Failover()
+	for end := time.Now().Add(time.Minute); w.primary(t, 2) == before; {
+		if time.Now().After(end) {
+			t.Fatal("the old primary is shown still")
+		}
+	}
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := w.hook.Told(); len(got) != 0 {
+		t.Errorf("false alerts: %q", got)
+	}
+}
+
+// A primary that is killed is down, and the others are not.
+func TestWatchThroughAKilledPrimary(t *testing.T) {
+	w := watchService(t, "{down: {for: 100ms, keep: 100ms}}")
+	before := w.primary(t, 2)
+	old := w.set.NodeAt(before)
+	old.Kill()
+	w.hook.Until(t, "firing down")
+	if now := w.primary(t, 1); now == before {
+		t.Error("the old primary is shown still")
+	}
+	old.Restart()
+	w.hook.Until(t, "resolved down")
+	w.primary(t, 2)
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := w.hook.Told(); !slices.Equal(got, []string{"firing down", "resolved down"}) {
+		t.Errorf("told %q", got)
+	}
+	for _, a := range w.hook.Got {
+		if a.Node != before || a.Service != w.set.Name() {
+			t.Errorf("%+v", a)
+		}
+	}
+}

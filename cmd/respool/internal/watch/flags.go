@@ -1,0 +1,50 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/credentials"
+)
+
+// Flags is what the command line says of a watch.
+type Flags struct {
+	Credentials string
+	URL         string
+	Config      string // a file
+	Profile     string
+	Listen      string // off: nowhere
+}
+
+// Read gives the settings that the command line and the configuration say.
+func (f *Flags) Read() (s config.Watch, err error) {
+	switch {
+	case f.Config != "" && f.URL != "":
+		return s, errors.New("a URL and a configuration: want one of them; the configuration has its own url")
+	case f.Config == "" && f.URL == "":
+		return s, errors.New("nothing to look at: want a URL, or a configuration with -c")
+	case f.Config != "" && f.Credentials != "":
+		return s, errors.New("--credentials and a configuration: want credentials in the configuration, beside url")
+	case f.Config == "" && f.Profile != "":
+		return s, errors.New("--profile without a configuration: want -c too")
+	case f.Config != "":
+		s, err = config.ReadWatch(f.Config, f.Profile)
+	default:
+		s = config.DefaultWatch()
+		s.Sampler.Options, err = credentials.Options(f.URL, f.Credentials)
+	}
+	if err != nil {
+		return s, err
+	}
+	switch {
+	case f.Listen == "off":
+		s.Pages = ""
+	case f.Listen != "":
+		if err := config.CheckHostPort(f.Listen); err != nil {
+			return s, fmt.Errorf("--listen is %q: want host:port such as %s, or off", f.Listen, config.DefaultWatchPages)
+		}
+		s.Pages = f.Listen
+	}
+	return s, nil
+}

@@ -1,0 +1,41 @@
+package yamlnode
+
+import (
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+func DurationOrZero(into *time.Duration) func(Node) error {
+	return func(n Node) error {
+		if n.Resolved().Value == "0" {
+			*into = 0
+			return nil
+		}
+		return Duration(into)(n)
+	}
+}
+
+// MinDuration is the least that a time may be.
+const MinDuration = time.Millisecond
+
+func MillisecondsOrMore(into *time.Duration) func(Node) error {
+	return func(n Node) error {
+		if Duration(into)(n) != nil || *into < MinDuration {
+			return n.Want("a time such as 30s")
+		}
+		return nil
+	}
+}
+
+// Duration reads a duration.
+func Duration(into *time.Duration) func(Node) error {
+	return func(n Node) error {
+		d, err := time.ParseDuration(n.Resolved().Value)
+		if n.Resolved().Kind != yaml.ScalarNode || err != nil || d <= 0 {
+			return n.Want("a time such as 1.2ms")
+		}
+		*into = d
+		return nil
+	}
+}

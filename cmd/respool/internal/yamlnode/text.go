@@ -1,0 +1,98 @@
+package yamlnode
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Text reads a word or a line. ${NAME} in it stands for that variable of the
+// environment, which has to be set: so secrets need not stand in the file.
+func Text(into *string) func(Node) error {
+	return func(n Node) error {
+		v := n.Resolved()
+		if v.Kind != yaml.ScalarNode || v.ShortTag() == "!!null" || v.Value == "" {
+			return n.Want("text")
+		}
+		var err error
+		*into, err = expand(v.Value)
+		if err != nil {
+			return n.Errorf("%v", err)
+		}
+		return nil
+	}
+}
+
+// URL reads a URL, which is looked at once all is read, and how errors call its place.
+func URL(into, at *string) func(Node) error {
+	return func(n Node) error {
+		*at = fmt.Sprintf("%s:%d: %s: ", n.File, n.Line, n.Path)
+		return Text(into)(n)
+	}
+}
+
+func expand(text string) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed || name == "" {
+			return "", errors.New("a ${ without a name and a }: want one such as ${REDIS_PASSWORD}")
+		}
+		value, set := os.LookupEnv(name)
+		if !set {
+			return "", fmt.Errorf("${%s}: there is no such variable in the environment", name)
+		}
+		b.WriteString(value)
+		text = after
+	}
+}
+
+// Texts reads a list of texts.
+func Texts(into *[]string) func(Node) error {
+	return func(n Node) error {
+		if n.Resolved().Kind != yaml.SequenceNode {
+			return n.Want("a list of texts")
+		}
+		for _, item := range n.Resolved().Content {
+			var one string
+			if err := Text(&one)(Node{File: n.File, Path: n.Path, Node: item}); err != nil {
+				return err
+			}
+			*into = append(*into, one)
+		}
+		return nil
+	}
+}
+
+// OrNone lets none stand for 0, which is no limit.
+func OrNone[T ~int | ~int64](into *T, read func(Node) error, want string) func(Node) error {
+	return func(n Node) error {
+		if n.Resolved().Value == "none" {
+			*into = 0
+			return nil
+		}
+		if read(n) != nil {
+			return n.Want(want)
+		}
+		return nil
+	}
+}
+
+func Bool(into *bool) func(Node) error {
+	return func(n Node) error {
+		v := n.Resolved()
+		if v.Kind != yaml.ScalarNode || v.Value != "true" && v.Value != "false" {
+			return n.Want("true or false")
+		}
+		*into = v.Value == "true"
+		return nil
+	}
+}
