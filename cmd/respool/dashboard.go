@@ -8,7 +8,7 @@ import (
 
 type dashboardCmd struct{}
 
-// Help says more than the one line of the command list.
+// Help is the long help of the command.
 func (dashboardCmd) Help() string {
 	return `Prints a dashboard for Grafana 10.4 or later, in JSON: how full servers are and when they will be,
 who holds their connections, what is opened and rejected, and what services see of their pools.

@@ -1,9 +1,15 @@
+// Command respool serves clients of any language over a few connections to
+// Redis, and inspects, watches and sizes the connections of servers.
+//
+// Each command has one file here, which holds its flags, its help text and a thin
+// Run. The implementation is in internal.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strconv"
@@ -14,6 +20,7 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/plan"
 )
 
 type cli struct {
@@ -34,14 +41,14 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
-// The exit codes beside 0.
+// The exit codes. Success is 0.
 const (
 	exitWarning = 1
 	exitFailed  = 2
 	exitUsage   = 2
 )
 
-// exitCode ends the tool with that code, when all has been said.
+// exitCode is an error that ends the tool with that code and prints nothing.
 type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
@@ -95,7 +102,8 @@ func run(args []string) int {
 	}
 }
 
-// defaults are the variables of the help texts.
+// defaults are the variables of the help texts. Each default is defined in the package that uses
+// it.
 func defaults() kong.Vars {
 	return kong.Vars{
 		"version":           respool.Version,
@@ -104,8 +112,30 @@ func defaults() kong.Vars {
 		"serve_max_clients": strconv.Itoa(config.DefaultMaxClients),
 		"serve_drain":       config.DefaultDrain.String(),
 		"watch_listen":      config.DefaultWatchPages,
+		"plan_maxclients":   strconv.Itoa(plan.DefaultMaxClients),
 	}
 }
 
-// message puts the tool's name before an error, once.
+// message formats an error with the tool's name before it.
 func message(err error) string { return "respool: " + output.Error(err) }
+
+// printer is a report that can be printed for people.
+type printer interface {
+	Print() error
+}
+
+// show prints a report for people, or as one JSON object on a line.
+func show(r printer, asJSON bool) error {
+	if asJSON {
+		return output.JSON(r)
+	}
+	return r.Print()
+}
+
+// newLog is a log on standard error, as text or as JSON.
+func newLog(asJSON bool) *slog.Logger {
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+}

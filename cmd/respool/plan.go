@@ -27,7 +27,7 @@ type planCmd struct {
 	Workers     int   `default:"1" help:"Processes in a pod."`
 	Blocking    int   `default:"0" help:"Consumers in a process that block, as in BLPOP."`
 	Subscribers int   `default:"0" help:"Subscriptions in a process."`
-	Maxclients  int   `default:"0" help:"The server's limit. Default: 10000, or what --from shows."`
+	Maxclients  int   `default:"0" help:"The server's limit. Default: ${plan_maxclients}, or what --from shows."`
 	Others      int   `default:"-1" help:"Connections of others. Default: 0, or those that --from shows."`
 	Reserve     int   `default:"-1" help:"Connections kept free. Default: 5% of the limit."`
 
@@ -57,7 +57,7 @@ Examples:
   respool plan --rps 50 --mean 4ms --parallel 20 --from redis://localhost:6379 --json`
 }
 
-// share is a part of a whole, as 0.25 or 25%.
+// share is a fraction, written as 0.25 or 25%.
 type share float64
 
 func (s *share) UnmarshalText(text []byte) error {

@@ -12,7 +12,7 @@ type rulesCmd struct {
 	Job string `help:"Only what is scraped by this job counts as the monitor's; without it every monitor counts."`
 }
 
-// Help says more than the one line of the command list.
+// Help is the long help of the command.
 func (rulesCmd) Help() string {
 	return `Prints alerting rules for Prometheus 2.42 or later, in YAML: of the servers, as a monitor shows
 them, and of the pools, as services show them. docs/metrics.md lists the metrics.

@@ -54,8 +54,8 @@ Examples:
   respool serve -c respool.yaml --profile production --check`
 }
 
-// Run ends with its signals alone, of which it counts two: main's context
-// knows the first one only.
+// Run handles its signals itself, because a second one cuts the drain short. The context of main
+// ends with the first one.
 func (c *serveCmd) Run() error {
 	passed, err := systemd.Inherit()
 	if err != nil {

@@ -28,11 +28,12 @@ type Report struct {
 	Failed    bool
 }
 
+// Service is a service of the plan.
 type Service struct {
 	Name           string  `json:"name"`
 	Processes      int     `json:"processes"`
-	MaxConnections int     `json:"max_connections"` // -1: no ceiling
-	From           string  `json:"from"`            // max_connections, the name of a client, load, nothing
+	MaxConnections int     `json:"max_connections"` // -1: no limit
+	From           string  `json:"from"`            // the origin of the limit: max_connections, a client's name, load, or nothing
 	Pools          int     `json:"pools"`
 	Held           int     `json:"held"`
 	Total          int     `json:"total"`
@@ -41,6 +42,7 @@ type Service struct {
 	Late           float64 `json:"late_share,omitempty"`
 }
 
+// Problem is a warning or an error about the plan.
 type Problem struct {
 	Severity plan.Severity `json:"severity"`
 	Service  string        `json:"service,omitempty"`
@@ -111,7 +113,7 @@ func (r *Report) Print() error {
 	return nil
 }
 
-// ceilingText is of a process, as 16, 2 x 16 or 16 + 3.
+// ceilingText is the limit of one process: 16, 2 x 16 or 16 + 3.
 func (s Service) ceilingText() string {
 	if s.MaxConnections == plan.Unbounded {
 		return "none"

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Filter picks connections out of CLIENT LIST. All that is given has to match.
+// Filter selects connections of CLIENT LIST. A connection has to match every field that is set.
 type Filter struct {
 	Service string
 	Name    string
@@ -24,7 +24,7 @@ type Filter struct {
 	Age     time.Duration
 }
 
-// IsSet says whether anything is asked for at all.
+// IsSet reports whether any field is set.
 func (f *Filter) IsSet() bool { return *f != Filter{} }
 
 func (f *Filter) Matches(c *monitor.Client) bool {
@@ -38,7 +38,7 @@ func (f *Filter) Matches(c *monitor.Client) bool {
 		(f.Age == 0 || c.Age >= f.Age)
 }
 
-// String repeats what was asked for.
+// String describes the filter in words.
 func (f *Filter) String() string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{{"service", f.Service}, {"name", f.Name}, {"lib", f.Lib}, {"addr", f.Addr}, {"user", f.User}, {"cmd", f.Cmd}} {
@@ -55,10 +55,12 @@ func (f *Filter) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// ErrNoFilter keeps a command from working on all connections there are.
+// ErrNoFilter reports that no filter is given. Without one, a command would apply to every
+// connection.
 var ErrNoFilter = errors.New("no filter: want one at least, such as --service cart or --idle 10m")
 
-// Kinds of connections that are never closed by a filter.
+// protected reports whether a connection must never be closed: our own, those of replicas and of
+// the primary, and MONITOR.
 func protected(c *monitor.Client, own string) bool {
 	return c.Name == own || c.Replication() || strings.Contains(c.Flags, "O") || slices.Contains([]string{"sync", "psync", "replconf"}, c.Command)
 }

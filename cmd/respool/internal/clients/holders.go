@@ -21,7 +21,7 @@ type HoldersReport struct {
 	Addr        string   `json:"addr"`
 	Server      string   `json:"server"`
 	Connections int      `json:"connections"`
-	MaxClients  int64    `json:"maxclients"` // 0: not told
+	MaxClients  int64    `json:"maxclients"` // 0: unknown
 	Matching    int      `json:"matching"`
 	By          []string `json:"by"`
 	Groups      []Group  `json:"groups"`
@@ -29,6 +29,7 @@ type HoldersReport struct {
 	longIdle    bool     // only idle connections are listed
 }
 
+// Group is a group of connections.
 type Group struct {
 	Key        []string `json:"key"`
 	Clients    int      `json:"connections"`
@@ -41,7 +42,7 @@ type Group struct {
 	Memory     int64    `json:"memory_bytes"`
 }
 
-// HoldersConfig is which connections are listed, and how.
+// HoldersConfig selects and groups connections.
 type HoldersConfig struct {
 	By     []string        // the names of the fields that Groups groups by
 	Groups *monitor.Groups // empty, and filled in by Holders
@@ -62,7 +63,7 @@ func Holders(ctx context.Context, opt respool.Options, w HoldersConfig) (*Holder
 func (w *HoldersConfig) look(ctx context.Context, probe *monitor.Probe) (*HoldersReport, error) {
 	text, err := probe.Client().Do(ctx, "INFO").Text()
 	var se *respool.ServerError
-	if err != nil && !errors.As(err, &se) { // where an ACL forbids it the list alone counts
+	if err != nil && !errors.As(err, &se) { // an ACL may forbid INFO; the list is enough
 		return nil, err
 	}
 	info := monitor.ParseInfo(text)
@@ -133,7 +134,7 @@ func (r *HoldersReport) Print() error {
 	return nil
 }
 
-// columns makes cells of foreign text.
+// columns joins foreign text as the cells of a table row.
 func columns(key []string) string {
 	cells := make([]string, len(key))
 	for i, k := range key {

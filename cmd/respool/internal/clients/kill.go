@@ -27,11 +27,12 @@ type KillReport struct {
 	DryRun   bool           `json:"dry_run"`
 	Matching int            `json:"matching"`
 	Closed   int            `json:"closed"`
-	Changed  int            `json:"left_since_they_changed"` // they did not match any more, or were gone
+	Changed  int            `json:"left_since_they_changed"` // they no longer matched, or were closed already
 	Left     int            `json:"left_beyond_max"`
-	Clients  []KilledClient `json:"connections"` // the first ones
+	Clients  []KilledClient `json:"connections"` // at most MaxListed
 }
 
+// KilledClient is a connection that matches.
 type KilledClient struct {
 	ID      int64   `json:"id"`
 	Addr    string  `json:"addr"`
@@ -42,10 +43,10 @@ type KilledClient struct {
 	Command string  `json:"cmd"`
 }
 
-// MaxListed is how many connections are listed one by one.
+// MaxListed is how many connections a report lists one by one.
 const MaxListed = 20
 
-// KillConfig is which connections are closed, and how fast.
+// KillConfig selects connections and limits how they are closed.
 type KillConfig struct {
 	Filter Filter
 	Close  bool    // close them; otherwise only list them
@@ -81,7 +82,7 @@ func (k *KillConfig) run(ctx context.Context, probe *monitor.Probe) (*KillReport
 	return r, err
 }
 
-// find lists the connections that match, those that are idle for longest first.
+// find lists the connections that match, in descending order of idle time.
 func (k *KillConfig) find(ctx context.Context, probe *monitor.Probe) (found []monitor.Client, err error) {
 	err = probe.EachClient(ctx, func(c monitor.Client) error {
 		if !protected(&c, probe.Own()) && k.Filter.Matches(&c) {
@@ -98,7 +99,7 @@ func (k *KillConfig) find(ctx context.Context, probe *monitor.Probe) (found []mo
 	return found, err
 }
 
-// closeAll closes connections one after the other.
+// closeAll closes connections one after the other, at the configured rate.
 func (k *KillConfig) closeAll(ctx context.Context, probe *monitor.Probe, list []monitor.Client, r *KillReport) error {
 	each := time.Duration(float64(time.Second) / k.Rate)
 	bar := progress.Start("closing connections", each*time.Duration(len(list)))
@@ -123,7 +124,7 @@ func (k *KillConfig) closeAll(ctx context.Context, probe *monitor.Probe, list []
 	return nil
 }
 
-// closeOne closes a connection that still is what it was and matches.
+// closeOne looks at a connection again and closes it if it is the same one and still matches.
 func (k *KillConfig) closeOne(ctx context.Context, probe *monitor.Probe, was *monitor.Client) (bool, error) {
 	c := probe.Client()
 	now, err := c.Do(ctx, "CLIENT", "LIST", "ID", was.ID).Bytes()

@@ -16,22 +16,22 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/certfile"
 )
 
-// Address is one place at which a gateway listens, as it was configured.
+// Address is a configured address at which the gateway listens.
 type Address struct {
-	Name      string // host:port, unix:///path, or systemd:name; no two have the same
-	Origin    string // how errors call it
-	Network   string // tcp, unix, or systemd as long as it is not known what that passed
+	Name      string // host:port, unix:///path or systemd:name; unique
+	Origin    string // its place in errors
+	Network   string // tcp, unix, or systemd until the socket is known
 	Addr      string
 	Mode      fs.FileMode // of a unix socket
 	Files     TLSFiles
 	Certs     *certfile.Source // the content of the files; nil: none
-	Inherited net.Listener     // by systemd; nil: it is to be opened
+	Inherited net.Listener     // passed by systemd; nil: to be opened
 }
 
-// TLSFiles are the files of one listener, each in PEM.
+// TLSFiles are the PEM files of one listener.
 type TLSFiles struct{ Cert, Key, ClientCA string }
 
-// defaultSocketMode lets nobody in but the same user.
+// defaultSocketMode admits only the same user.
 const defaultSocketMode fs.FileMode = 0o600
 
 const (
@@ -40,11 +40,12 @@ const (
 	SystemdPrefix = "systemd:"
 )
 
+// DefaultAddress is the address of a gateway without a configuration.
 func DefaultAddress() Address {
 	return Address{Name: DefaultListen, Origin: "--listen " + DefaultListen, Network: "tcp", Addr: DefaultListen}
 }
 
-// ParseAddress reads an address. Its errors say what is wanted.
+// ParseAddress parses an address. Its errors state the accepted forms.
 func ParseAddress(text string) (Address, error) {
 	a := Address{Name: text, Addr: text, Network: "tcp"}
 	switch {
@@ -82,6 +83,7 @@ func parseMode(text string) (fs.FileMode, error) {
 	return fs.FileMode(bits), err
 }
 
+// AppendAddress appends an address. It refuses one that is in the list.
 func AppendAddress(list []Address, a Address) ([]Address, error) {
 	if slices.ContainsFunc(list, func(other Address) bool { return other.Name == a.Name }) {
 		return list, fmt.Errorf("%s: the same address twice: want it once", a.Origin)
@@ -89,7 +91,7 @@ func AppendAddress(list []Address, a Address) ([]Address, error) {
 	return append(list, a), nil
 }
 
-// LoadTLS reads the files.
+// LoadTLS opens the TLS files, if there are any.
 func (a *Address) LoadTLS() error {
 	if a.Files == (TLSFiles{}) {
 		return nil
@@ -102,8 +104,8 @@ func (a *Address) LoadTLS() error {
 	return nil
 }
 
-// TLSConfig is for the next handshake, with the files as they are now; nil: no
-// TLS. changed and err are those of certfile.Source.
+// TLSConfig returns the configuration of the next handshake, with the current content of the files,
+// or nil for no TLS. changed and err are those of certfile.Source.
 func TLSConfig(certs *certfile.Source) (cfg *tls.Config, changed bool, err error) {
 	if certs == nil {
 		return nil, false, nil
@@ -116,13 +118,13 @@ func TLSConfig(certs *certfile.Source) (cfg *tls.Config, changed bool, err error
 	return cfg, changed, err
 }
 
-// Expired reports whether its certificate is over.
+// Expired reports whether the certificate has expired.
 func (a *Address) Expired() bool {
-	cfg, _, _ := TLSConfig(a.Certs) // read a moment ago
+	cfg, _, _ := TLSConfig(a.Certs) // read just now
 	return cfg != nil && cfg.Certificates[0].Leaf.NotAfter.Before(time.Now())
 }
 
-// String names it for people.
+// String describes the address for people.
 func (a *Address) String() string {
 	text := a.Name
 	if a.Inherited != nil {
@@ -139,8 +141,8 @@ func (a *Address) String() string {
 	return text
 }
 
-// Local reports whether nobody beyond this machine reaches it. What systemd
-// will pass is not known while a configuration is only checked.
+// Local reports whether only this machine can reach the address. A socket that systemd has yet to
+// pass counts as local.
 func (a *Address) Local() bool {
 	if a.Network != "tcp" {
 		return true
@@ -153,7 +155,7 @@ func (a *Address) Local() bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// CheckHostPort says whether pages can be served at an address.
+// CheckHostPort checks an address of the form host:port.
 func CheckHostPort(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// readListen reads where it listens: a list of addresses, or of mappings.
+// readListen reads the list of addresses. Each is a text or a mapping.
 func (s *Serve) readListen(n yamlnode.Node) error {
 	list := n.Resolved()
 	if list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
@@ -43,7 +43,7 @@ func readAddress(n yamlnode.Node) (a Address, err error) {
 		err = address(n)
 		return a, err
 	}
-	// The address decides what the other keys may be, wherever it stands.
+	// The address decides which other keys are allowed, whatever their order.
 	var files TLSFiles
 	var mode, tlsAt *yamlnode.Node
 	keep := func(into **yamlnode.Node) func(yamlnode.Node) error {
@@ -74,7 +74,7 @@ func readAddress(n yamlnode.Node) (a Address, err error) {
 	return a, nil
 }
 
-// read reads the files of one listener.
+// read reads the TLS files of one listener.
 func (f *TLSFiles) read(n yamlnode.Node) error {
 	if err := n.Fields(map[string]func(yamlnode.Node) error{"cert": yamlnode.Text(&f.Cert), "key": yamlnode.Text(&f.Key), "client_ca": yamlnode.Text(&f.ClientCA)}); err != nil {
 		return err

@@ -16,13 +16,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// Banner tells people where it listens, what is behind it, and how to try it.
+// Banner tells the user at which addresses the gateway listens, which server it uses, and how to
+// try it.
 func (s *Serve) Banner(w io.Writer, addresses map[string]string) {
 	fmt.Fprintln(w, "respool serves Redis at")
 	for i := range s.Listen {
 		a := s.Listen[i]
 		if real := addresses[a.Name]; a.Network == "tcp" && a.Inherited == nil && real != "" {
-			a.Name = real // the port may have been chosen by the system
+			a.Name = real // the system may have chosen the port
 		}
 		fmt.Fprintf(w, "  %s\n", output.Printable(a.String()))
 	}
@@ -36,7 +37,7 @@ func (s *Serve) Banner(w io.Writer, addresses map[string]string) {
 	}
 }
 
-// serverText names what is behind, without its password.
+// serverText names the server, without its password.
 func (s *Serve) serverText() string {
 	if s.Embedded {
 		return "an embedded server"
@@ -61,7 +62,7 @@ func (s *Serve) boundText() string {
 	return output.Count(n, "connection") + " at most, and one more that watches"
 }
 
-// defaultMaxConnections is what the library takes where nothing is said.
+// defaultMaxConnections is the library's default.
 func defaultMaxConnections() int {
 	c, err := respool.New(respool.Options{}) // opens nothing
 	if err != nil {
@@ -71,7 +72,7 @@ func defaultMaxConnections() int {
 	return c.Stats().MaxConnections
 }
 
-// tryCommand is a command that reaches an entrance.
+// tryCommand is a redis-cli command line that reaches an address.
 func (s *Serve) tryCommand(a *Address, addr string) string {
 	text := "redis-cli"
 	if a.Network == "unix" {
@@ -97,7 +98,7 @@ func (s *Serve) tryCommand(a *Address, addr string) string {
 	return text
 }
 
-// Describe prints what would be served, without what is secret.
+// Describe prints the configuration without its secrets.
 func (s *Serve) Describe(w io.Writer, config string) error {
 	fmt.Fprintf(w, "%s is right\n\n", cmp.Or(config, "this"))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// readRules changes the default rules, or switches them off.
+// readRules changes or disables default rules.
 func (s *Watch) readRules(n yamlnode.Node) error {
 	return n.Each("rules by their names", func(name string, value yamlnode.Node) error {
 		at := slices.IndexFunc(s.Rules, func(r monitor.Rule) bool { return r.Name == name })

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Risk tells what is wrong with an entrance that is allowed; empty: nothing.
+// Risk describes the risk of an address that is allowed, or returns an empty text.
 func (s *Serve) Risk(a *Address) string {
 	switch {
 	case a.Expired():
@@ -20,8 +20,7 @@ func (s *Serve) Risk(a *Address) string {
 	return ""
 }
 
-// CheckSafe wants an entrance that others reach to be one that not everybody
-// gets through.
+// CheckSafe refuses an address that other machines reach unless clients have to authenticate there.
 func (s *Serve) CheckSafe() error {
 	open := slices.IndexFunc(s.Listen, func(a Address) bool { return !a.Local() && a.Files.ClientCA == "" })
 	if open < 0 || s.Gateway.PassThrough && s.Gateway.NeedAuth {

@@ -16,7 +16,7 @@ func (s *Serve) readSection(n yamlnode.Node) error {
 	g := &s.Gateway
 	err := n.Fields(map[string]func(yamlnode.Node) error{
 		"listen":                  s.readListen,
-		"url":                     yamlnode.URL(&s.url, &s.urlAt),
+		"url":                     yamlnode.URL(&s.url, &s.urlOrigin),
 		"credentials":             credentials.Section(&s.source),
 		"max_clients":             yamlnode.Int(&g.MaxClients, 1, yamlnode.MaxCount),
 		"max_clients_per_address": yamlnode.OrNone(&g.MaxClientsPerAddress, yamlnode.Int(&g.MaxClientsPerAddress, 1, yamlnode.MaxCount), "a whole number, or none"),
@@ -50,7 +50,7 @@ func (s *Serve) readSection(n yamlnode.Node) error {
 	return nil
 }
 
-// serverVersion reads one that clients can take apart.
+// serverVersion reads a version that clients can parse.
 func serverVersion(into *string) func(yamlnode.Node) error {
 	return func(n yamlnode.Node) error {
 		if err := yamlnode.Text(into)(n); err != nil {
@@ -65,7 +65,8 @@ func serverVersion(into *string) func(yamlnode.Node) error {
 
 var versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 
-// onFailure reads what becomes of a client whose command the server has not answered.
+// onFailure reads the reaction to a command that the server does not answer: an error reply, or the
+// end of the connection.
 func onFailure(closes *bool) func(yamlnode.Node) error {
 	return func(n yamlnode.Node) error {
 		v := n.Resolved()

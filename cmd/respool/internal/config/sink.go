@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
 
-// Sink are one that is told of alerts.
+// Sink configures a receiver of alerts.
 type Sink struct {
 	kind    string // log, webhook, alertmanager or command
 	http    notify.HTTP
@@ -84,7 +84,7 @@ func (s *Sink) readHeaders(n yamlnode.Node) error {
 	})
 }
 
-// Open makes what is told of alerts.
+// Open makes the sink.
 func (s *Sink) Open(log *slog.Logger) (notify.Sink, error) {
 	switch s.kind {
 	case "webhook":

@@ -33,8 +33,8 @@ func (s *Serve) readUsers(n yamlnode.Node) error {
 	return err
 }
 
-// readHashes takes one hash or a list of them. What stands there may be a
-// password that somebody did not hash: no error shows it.
+// readHashes reads one hash or a list of hashes. A value may be a password that somebody forgot to
+// hash, so errors do not show it.
 func readHashes(n yamlnode.Node, into *[]string) error {
 	var list []string
 	err := yamlnode.Text(new(string))(n)

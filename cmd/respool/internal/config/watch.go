@@ -19,24 +19,24 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-// Watch are what a watcher does, as a configuration says.
+// Watch is the configuration of a watch.
 type Watch struct {
-	Sampler  monitor.SamplerConfig
-	Url      string // that sampler.Options are from; empty: none is said yet
-	UrlAt    string // where the file has it, as errors begin
-	Source   credentials.Source
-	Pages    string // host:port of its pages; empty: none
-	Instance string // how it calls itself in alerts
-	Rules    []monitor.Rule
-	Sinks    []Sink
-	Ceilings map[string]int64 // of services, from a plan
-	Reserve  int64            // that the plan keeps free
+	Sampler   monitor.SamplerConfig
+	URL       string // of the server; empty: not set yet
+	URLOrigin string // the prefix of errors about it
+	Source    credentials.Source
+	Pages     string // host:port of the pages; empty: none
+	Instance  string // its name in alerts
+	Rules     []monitor.Rule
+	Sinks     []Sink
+	Ceilings  map[string]int64 // connection limits of services, from a plan
+	Reserve   int64            // connections that the plan keeps free
 }
 
-// DefaultWatchPages is where the pages are unless something else is said.
+// DefaultWatchPages is the default address of the pages of respool watch.
 const DefaultWatchPages = "127.0.0.1:9736"
 
-// DefaultWatch are those of an empty configuration.
+// DefaultWatch is an empty configuration.
 func DefaultWatch() Watch {
 	return Watch{
 		Sampler: monitor.SamplerConfig{Purpose: "watch", Every: monitor.DefaultEvery, ListEvery: monitor.DefaultListEvery},
@@ -44,34 +44,34 @@ func DefaultWatch() Watch {
 	}
 }
 
-// Summary says in a line what is watched.
+// Summary describes the watch in one line.
 func (s *Watch) Summary() string {
 	return fmt.Sprintf("looks at %s every %v, by %s, tells %s", connect.Place(&s.Sampler.Options), s.Sampler.Every,
 		output.Count(len(s.Rules), "rule"), output.Count(len(s.Sinks), "sink"))
 }
 
-// ReadWatch reads the configuration of a watch.
+// ReadWatch reads the configuration of respool watch.
 func ReadWatch(file, profile string) (Watch, error) {
 	return yamlnode.ReadProfile(file, profile, parseWatch)
 }
 
-// parseWatch reads a watch's configuration without its profiles. What it says
-// of a gateway has to be right as well: one file may serve both.
+// parseWatch parses a configuration of respool watch, without its profiles. It checks the section
+// serve too, since one file may configure both.
 func parseWatch(top yamlnode.Node) (Watch, error) {
 	s := DefaultWatch()
 	if err := s.readSections(top, new(Serve)); err != nil {
 		return s, err
 	}
-	if s.Url == "" {
+	if s.URL == "" {
 		return s, fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels", top.File)
 	}
-	return s, s.UseServer(s.Url, s.UrlAt, top.File+": ")
+	return s, s.UseServer(s.URL, s.URLOrigin, top.File+": ")
 }
 
-// readSections reads all that a configuration may have on top but profiles.
+// readSections reads all top-level keys except profiles.
 func (s *Watch) readSections(top yamlnode.Node, serve *Serve) error {
 	return top.Fields(map[string]func(yamlnode.Node) error{
-		"url":         yamlnode.URL(&s.Url, &s.UrlAt),
+		"url":         yamlnode.URL(&s.URL, &s.URLOrigin),
 		"credentials": credentials.Section(&s.Source),
 		"every":       yamlnode.Duration(&s.Sampler.Every),
 		"list_every":  s.readListEvery,
@@ -86,10 +86,10 @@ func (s *Watch) readSections(top yamlnode.Node, serve *Serve) error {
 	})
 }
 
-// UseServer says which server it is. Errors begin with ofURL where the URL is
-// wrong, and with ofRest where the rest is.
+// UseServer sets the server. Errors begin with ofURL if the URL is wrong, and with ofRest if
+// another setting is.
 func (s *Watch) UseServer(url, ofURL, ofRest string) (err error) {
-	s.Url = url
+	s.URL = url
 	if s.Sampler.Options, err = respool.ParseURL(url); err != nil {
 		return fmt.Errorf("%s%s", ofURL, strings.TrimPrefix(err.Error(), "respool: "))
 	}
@@ -135,7 +135,7 @@ func (s *Watch) readListen(n yamlnode.Node) error {
 	return nil
 }
 
-// Read takes the services' ceilings from a file as respool check reads it.
+// readPlan takes the connection limits of services from a plan file.
 func (s *Watch) readPlan(n yamlnode.Node) error {
 	var file string
 	if err := yamlnode.Text(&file)(n); err != nil {

@@ -18,7 +18,7 @@ func Close(c *respool.Client) {
 	_ = c.Close(ctx)
 }
 
-// Place names what options lead to.
+// Place names the server or the service that options lead to.
 func Place(o *respool.Options) string {
 	if o.Sentinel != nil {
 		return "service " + o.Service

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// LogTLSFiles has changes of the files that a URL names for TLS in the log, beside
-// what OnEvent does already.
+// LogTLSFiles logs changes of the TLS files that the URL names. An OnEvent that is set already is
+// still called.
 func LogTLSFiles(opt *respool.Options, log *slog.Logger) {
 	before := opt.OnEvent
 	opt.OnEvent = func(e respool.Event) {

@@ -12,15 +12,15 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// command runs a program for credentials, one run at a time, and uses what it printed for a while: many
-// connections may be dialed at once.
+// command runs a program for credentials, one run at a time. It reuses the output for a while,
+// because many connections may be dialed at once.
 type command struct {
 	source Source
 
 	mu     sync.Mutex
 	last   respool.Credentials
-	askAt  time.Time // when the program is run again
-	failed error     // of the last run, told to those who waited for it
+	askAt  time.Time // when to run the program again
+	failed error     // of the last run; callers that waited for it get it too
 	ended  time.Time // of the last run
 }
 
@@ -32,7 +32,7 @@ func (c *command) ask(ctx context.Context) (respool.Credentials, error) {
 	switch {
 	case c.failed == nil && now.Before(c.askAt):
 		return c.last, nil
-	case c.failed != nil && came.Before(c.ended): // it waited for this run
+	case c.failed != nil && came.Before(c.ended): // this caller waited for the failed run
 		return respool.Credentials{}, c.failed
 	case ctx.Err() != nil:
 		return respool.Credentials{}, ctx.Err()
@@ -46,7 +46,8 @@ func (c *command) ask(ctx context.Context) (respool.Credentials, error) {
 	return c.last, c.failed
 }
 
-// run runs the program. What it prints on standard error is in the error; what it prints on standard output never is.
+// run runs the program. Its standard error is part of the returned error. Its standard output never
+// is.
 func (s *Source) run(ctx context.Context) (none respool.Credentials, err error) {
 	limit := s.timeout
 	if limit == 0 {
@@ -72,7 +73,7 @@ func (s *Source) run(ctx context.Context) (none respool.Credentials, err error) 
 	return decode("the output of "+name, out.prefix)
 }
 
-// prefixWriter keeps the first bytes of what is written to it.
+// prefixWriter keeps the first bytes written to it and drops the rest.
 type prefixWriter struct {
 	prefix []byte
 	limit  int

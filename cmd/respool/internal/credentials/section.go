@@ -6,7 +6,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// Section reads the section credentials of a configuration.
+// Section reads the section credentials of a configuration into a Source.
 func Section(into *Source) func(yamlnode.Node) error {
 	return func(n yamlnode.Node) error {
 		*into = Source{}

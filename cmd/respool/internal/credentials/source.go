@@ -19,8 +19,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/input"
 )
 
-// Source is where the user, the password and their expiry come from: one of a command, a file and a variable
-// of the environment. Each holds the same JSON object. The zero value is none: those of the URL are used.
+// Source is the origin of the user name, the password and their expiry: a command, a file or an
+// environment variable. Each holds the same JSON object. The zero value is no source: the
+// credentials of the URL are used.
 type Source struct {
 	command []string
 	file    string
@@ -28,17 +29,17 @@ type Source struct {
 	timeout time.Duration // of the command
 }
 
-// The bounds of a source.
+// Limits of a source.
 const (
 	defaultTimeout = 10 * time.Second
 	MaxSize        = 64 << 10 // bytes
 	maxStderr      = 200      // bytes
-	// maxReuse is how long the output of a command is used for further dials at most.
+	// maxReuse is how long the output of a command is reused for further dials, at most.
 	maxReuse = time.Minute
 )
 
-// Options parses a URL. A flag that is not empty names the source of
-// the credentials.
+// Options parses a URL, and adds the source of credentials that flag names. An empty flag names
+// none.
 func Options(url, flag string) (respool.Options, error) {
 	source, err := ParseFlag(flag)
 	if err != nil {
@@ -51,8 +52,7 @@ func Options(url, flag string) (respool.Options, error) {
 	return opt, source.AddTo(&opt)
 }
 
-// ParseFlag reads the value of the flag --credentials. An empty text is
-// no source.
+// ParseFlag parses the value of the flag --credentials. An empty text is no source.
 func ParseFlag(flag string) (s Source, err error) {
 	kind, rest, _ := strings.Cut(flag, ":")
 	switch {
@@ -70,7 +70,7 @@ func ParseFlag(flag string) (s Source, err error) {
 	return s, errors.New("--credentials: want file:PATH, env:NAME, or command:PROGRAM with its arguments")
 }
 
-// checkCommand looks whether the command is there. Files and variables may come later.
+// checkCommand checks that the command exists. Files and variables may appear later.
 func (s *Source) checkCommand() error {
 	if s.command == nil {
 		return nil
@@ -84,7 +84,7 @@ func (s *Source) checkCommand() error {
 	return nil
 }
 
-// AddTo has a client ask the source, if there is one.
+// AddTo sets the source in the options of a client, unless it is zero.
 func (s *Source) AddTo(opt *respool.Options) error {
 	if s.IsZero() {
 		return nil
@@ -126,7 +126,7 @@ func (s *Source) fromEnv(context.Context) (respool.Credentials, error) {
 	return decode("variable "+s.env, []byte(raw))
 }
 
-// decode reads the JSON object that where holds. Errors show nothing of it.
+// decode decodes the JSON object that where holds. Errors show nothing of it.
 func decode(where string, raw []byte) (c respool.Credentials, err error) {
 	const want = `want a JSON object such as {"username": "app", "password": "...", "expires": "2030-01-31T12:00:00Z"} (what is there is not shown, since it may be a password)`
 	var got struct {

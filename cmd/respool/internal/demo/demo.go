@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/progress"
 )
 
-// Config is what a comparison does.
+// Config configures a comparison.
 type Config struct {
 	Server         *respool.Options // nil: an embedded server
 	Callers        int
@@ -23,7 +23,7 @@ type Config struct {
 	MaxConnections int           // of the side with respool
 }
 
-// Compare drives both sides, one after the other.
+// Compare runs both sides, one after the other.
 func Compare(ctx context.Context, d Config) (*Report, error) {
 	opt, counter, server, err := d.server(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func Compare(ctx context.Context, d Config) (*Report, error) {
 	return report, nil
 }
 
-// server gives the server to work with and who counts its sockets.
+// server returns the server to work with and the counter of its sockets.
 func (d *Config) server(ctx context.Context) (respool.Options, socketCounter, *embedded.Server, error) {
 	if d.Server == nil {
 		e, err := embedded.Start()
@@ -74,8 +74,7 @@ func (d *Config) server(ctx context.Context) (respool.Options, socketCounter, *e
 	return opt, c, nil, err
 }
 
-// without works as asynchronous clients do, with as many connections as
-// there are commands in flight.
+// without works as asynchronous clients do: with one connection for each command in flight.
 func (d *Config) without(ctx context.Context, opt respool.Options, w *workload, counter socketCounter) (Side, error) {
 	opt.ConnectTimeout, opt.SocketTimeout = 30*time.Second, 30*time.Second
 	if opt.Network == "" {

@@ -6,7 +6,7 @@ import (
 	"text/tabwriter"
 )
 
-// Side is what one side did.
+// Side is the report of one side.
 type Side struct {
 	Side   string  `json:"side"`
 	Ops    int64   `json:"operations"`
@@ -19,7 +19,7 @@ type Side struct {
 	First  string  `json:"first_error,omitempty"`
 }
 
-// Report is what both sides did.
+// Report is the report of both sides, as printed with --json.
 type Report struct {
 	Server         string  `json:"server"`
 	Callers        int     `json:"callers"`

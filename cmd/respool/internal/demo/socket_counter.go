@@ -12,23 +12,23 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// socketCounter tells how many sockets the server's side counts.
+// socketCounter counts the sockets that the server sees.
 type socketCounter interface {
-	// begin starts to count afresh.
+	// start resets the count.
 	start(ctx context.Context) error
-	// end gives the most sockets at a time and all that were opened since.
+	// stop returns the peak number of sockets and the number of sockets opened since start.
 	stop(ctx context.Context) (peak, opened int64, err error)
 	close()
 }
 
-// listenerCounter asks the embedded server's listener.
+// listenerCounter reads the counter of the embedded server.
 type listenerCounter struct {
 	server *embedded.Server
 	before int64
 }
 
 func (c *listenerCounter) start(ctx context.Context) error {
-	// The other side's sockets must be gone.
+	// Wait until the sockets of the other side are closed.
 	for c.server.Open.Load() > 0 {
 		if err := pause.For(ctx, time.Millisecond); err != nil {
 			return err
@@ -45,11 +45,11 @@ func (c *listenerCounter) stop(context.Context) (peak, opened int64, err error) 
 
 func (c *listenerCounter) close() {}
 
-// sampleEvery is the time between two looks at a real server.
+// sampleEvery is the time between two samples of a real server.
 const sampleEvery = 5 * time.Millisecond
 
-// infoCounter asks a real server through INFO, on one connection kept for that.
-// What was connected before does not count, nor does the judge itself.
+// infoCounter samples INFO of a real server over one connection of its own. It does not count that
+// connection, nor those that were open before.
 type infoCounter struct {
 	client       *respool.Client
 	base, total  int64
@@ -116,7 +116,7 @@ func (c *infoCounter) start(ctx context.Context) error {
 	return nil
 }
 
-// baselineLimit bounds the wait for the sockets of the side before to be gone.
+// baselineLimit limits the wait for the sockets of the other side to close.
 const baselineLimit = 10 * time.Second
 
 // waitForBaseline waits until the server counts no more connections than at first.

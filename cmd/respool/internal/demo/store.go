@@ -7,7 +7,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// store is what a side of the demo works with.
+// store is the interface of one side to the server.
 type store interface {
 	get(ctx context.Context, key string) (string, error)
 	set(ctx context.Context, key, value string) error

@@ -14,9 +14,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// unboundedPool is a pool as asynchronous clients have it without a limit: a
-// command takes an idle connection, or dials when there is none, so there are
-// as many connections as commands in flight.
+// unboundedPool is a pool without a limit, as in asynchronous clients: a command takes an idle
+// connection, or dials if there is none. There are as many connections as commands in flight.
 type unboundedPool struct {
 	opt   respool.Options
 	dials atomic.Int64
@@ -34,7 +33,7 @@ func (u *unboundedPool) do(ctx context.Context, args ...any) (resp.Value, error)
 		c.Close()
 		return v, err
 	}
-	v.Str = bytes.Clone(v.Str) // it stands in the connection's buffer
+	v.Str = bytes.Clone(v.Str) // it is a part of the connection's buffer
 	u.mu.Lock()
 	u.idle = append(u.idle, c)
 	u.mu.Unlock()

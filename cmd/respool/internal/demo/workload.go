@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 )
 
-// The demo's work: one SET to four GETs of 64 bytes over a thousand keys.
+// The workload: one SET to four GETs of 64 bytes, over a thousand keys.
 const (
 	keyCount     = 1000
 	valueSize    = 64
@@ -23,7 +23,7 @@ const (
 	maxLatencyUS = int64(time.Minute / time.Microsecond)
 )
 
-// value is the one that a key always has, so that each reply can be checked.
+// value is the fixed value of a key, so that each reply can be checked.
 func value(key string) string {
 	return fmt.Sprintf("%s=%-*s", key, max(0, valueSize-len(key)-1), "")
 }
@@ -41,7 +41,7 @@ func newWorkload(prefix string) *workload {
 	return w
 }
 
-// outcome is what the callers saw.
+// outcome is the combined measurement of all callers.
 type outcome struct {
 	ops      int64
 	errors   int64
@@ -50,7 +50,7 @@ type outcome struct {
 	hist     *hdrhistogram.Histogram // microseconds
 }
 
-// drive runs callers against a store for d, and checks every reply.
+// drive runs callers against a store for d and checks every reply.
 func (w *workload) drive(ctx context.Context, s store, callers int, d time.Duration, progress func(ops int64)) *outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -76,7 +76,7 @@ func (w *workload) drive(ctx context.Context, s store, callers int, d time.Durat
 					if first == nil {
 						first = err
 					}
-					time.Sleep(time.Millisecond) // an error may come at once
+					time.Sleep(time.Millisecond) // errors may return immediately
 					continue
 				}
 				_ = hist.RecordValue(min(time.Since(t).Microseconds(), maxLatencyUS))
@@ -122,7 +122,7 @@ func (w *workload) operation(ctx context.Context, s store, r *rand.Rand) error {
 	return err
 }
 
-// fill gives every key its value.
+// fill sets every key to its value.
 func (w *workload) fill(ctx context.Context, opt respool.Options) error {
 	return w.withClient(opt, func(c *respool.Client) error {
 		p := c.Pipeline()
@@ -139,7 +139,7 @@ func (w *workload) fill(ctx context.Context, opt respool.Options) error {
 	})
 }
 
-// remove takes the keys away again, also after an interruption.
+// remove deletes the keys, after an interruption too.
 func (w *workload) remove(opt respool.Options) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

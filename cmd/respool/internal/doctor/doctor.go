@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Config is how a server is examined.
+// Config configures an examination.
 type Config struct {
 	For        time.Duration // between the two looks
 	MaxClients int64         // the server's limit, if the server does not report one

@@ -15,16 +15,16 @@ type Report struct {
 	Addr        string            `json:"addr"`
 	Server      string            `json:"server"`
 	Connections int64             `json:"connections"`
-	MaxClients  int64             `json:"maxclients"` // 0: not known
+	MaxClients  int64             `json:"maxclients"` // 0: unknown
 	SecondsRun  float64           `json:"seconds_between_looks"`
-	Rates       *report.Rates     `json:"a_second,omitempty"` // not there where the server does not tell
-	Clients     *Clients          `json:"clients,omitempty"`  // not there where CLIENT LIST was not asked
+	Rates       *report.Rates     `json:"a_second,omitempty"` // absent if the server does not report them
+	Clients     *Clients          `json:"clients,omitempty"`  // absent if CLIENT LIST was not read
 	Holders     []Holder          `json:"holders,omitempty"`  // the largest services
 	Findings    []monitor.Finding `json:"findings"`
 	NotAsked    []string          `json:"not_asked,omitempty"`
 }
 
-// Clients counts connections by what they do.
+// Clients counts connections by state.
 type Clients struct {
 	Active     int `json:"active"`
 	Blocked    int `json:"blocked"`
@@ -32,14 +32,14 @@ type Clients struct {
 	Idle       int `json:"idle"`
 }
 
-// Holder is a service with its connections.
+// Holder is a service and its connections.
 type Holder struct {
 	Service string   `json:"service"`
 	Clients int      `json:"connections"`
-	Change  *float64 `json:"change_per_minute,omitempty"` // not there where it is not known
+	Change  *float64 `json:"change_per_minute,omitempty"` // absent if unknown
 }
 
-// maxHolders is how many services are named.
+// maxHolders is how many services a report names.
 const maxHolders = 5
 
 func holdersBetween(before, after *monitor.Snapshot) (list []Holder) {
@@ -57,7 +57,7 @@ func holdersBetween(before, after *monitor.Snapshot) (list []Holder) {
 	return list
 }
 
-// holdersText tells in a line who holds the connections.
+// holdersText names the holders of connections, in one line.
 func (rep *Report) holdersText() string {
 	var parts []string
 	for _, h := range rep.Holders {
@@ -70,7 +70,7 @@ func (rep *Report) holdersText() string {
 	return "held by " + strings.Join(parts, ", ")
 }
 
-// factsText are what was seen, in a line.
+// factsText states the measurements, in one line.
 func (rep *Report) factsText() string {
 	var parts []string
 	if r := rep.Rates; r != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// callerStats is what the callers of one kind saw.
+// callerStats counts the operations of one kind of caller.
 type callerStats struct {
 	kind string
 
@@ -16,7 +16,7 @@ type callerStats struct {
 	ops     int64
 	errors  map[string]int64 // by kind of error
 	first   map[string]string
-	last    time.Time     // when any of them succeeded last
+	last    time.Time     // the last success of any caller
 	outage  time.Duration // the longest time in which none succeeded
 	longest time.Duration // the longest operation that succeeded
 	gaps    int64         // of subscribers
@@ -47,7 +47,7 @@ func (s *callerStats) failure(err error) {
 	}
 }
 
-// errorKind names what matters of an error: may the command have been executed?
+// errorKind classifies an error by whether the command may have been executed.
 func errorKind(err error) string {
 	var ce *respool.ConnError
 	var se *respool.ServerError

@@ -21,7 +21,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/progress"
 )
 
-// Config is what a drill does.
+// Config configures a drill.
 type Config struct {
 	Trigger bool // order the failover; otherwise only watch for it
 	Ask     bool // ask at the terminal before it
@@ -50,7 +50,7 @@ func Run(ctx context.Context, opt respool.Options, cfg Config) (*Report, error) 
 	return r.report(), nil
 }
 
-// drill is one run.
+// drill is the state of one run.
 type drill struct {
 	cfg      Config
 	opt      respool.Options
@@ -74,7 +74,7 @@ func newDrill(cfg Config, opt respool.Options) *drill {
 	return r
 }
 
-// open connects, and begins to watch all nodes and sentinels.
+// open connects and starts to observe all nodes and sentinels.
 func (r *drill) open(ctx context.Context) error {
 	r.watch = newObserver(r.opt)
 	opt := r.opt
@@ -99,7 +99,7 @@ func (r *drill) close() {
 	connect.Close(r.client)
 }
 
-// confirm has the operator confirm what will be done.
+// confirm asks the operator for permission.
 func (r *drill) confirm() error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return errors.New("a drill triggers a failover, and there is no terminal to ask: say --yes, or --how none to watch only")
@@ -153,7 +153,7 @@ func (r *drill) run(ctx context.Context) error {
 	return r.load.verify(ctx)
 }
 
-// step lets the callers work for d.
+// step waits for d while the callers work, and updates the progress bar.
 func (r *drill) step(ctx context.Context, bar *progress.Bar, d time.Duration) error {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		if err := pause.For(ctx, min(50*time.Millisecond, d)); err != nil {
@@ -164,7 +164,7 @@ func (r *drill) step(ctx context.Context, bar *progress.Bar, d time.Duration) er
 	return nil
 }
 
-// failover asks one sentinel after the other to begin it.
+// failover orders the failover from the first sentinel that accepts it.
 func failover(ctx context.Context, opt respool.Options) error {
 	var last error
 	for _, addr := range opt.Sentinel.Addrs {
@@ -182,7 +182,7 @@ func failover(ctx context.Context, opt respool.Options) error {
 	return last
 }
 
-// sentinelAsServer are options for one plain connection to a sentinel.
+// sentinelAsServer returns options for one plain connection to a sentinel.
 func sentinelAsServer(opt respool.Options, addr string) respool.Options {
 	s := opt.Sentinel
 	return respool.Options{

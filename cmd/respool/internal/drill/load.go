@@ -15,11 +15,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/pause"
 )
 
-// restBetween is how long a caller rests between two operations: it is not
-// throughput that a drill is about.
+// restBetween is the time between two operations of a caller. A drill does not measure throughput.
 const restBetween = 5 * time.Millisecond
 
-// load is all callers of a drill.
+// load runs all callers of a drill.
 type load struct {
 	client  *respool.Client
 	prefix  string
@@ -75,7 +74,7 @@ func (l *load) start(ctx context.Context, d *Config) error {
 	return nil
 }
 
-// stop stops all callers.
+// stop ends all callers and waits for them.
 func (l *load) stop() {
 	if l.cancel != nil {
 		l.cancel()
@@ -83,7 +82,7 @@ func (l *load) stop() {
 	l.wg.Wait()
 }
 
-// each runs one operation after the other until the end.
+// each runs one operation after the other until the load stops.
 func (l *load) each(s *callerStats, rest time.Duration, do func(n int) error) {
 	for n := 0; ; n++ {
 		began := time.Now()
@@ -110,7 +109,7 @@ func (l *load) read() {
 			return fmt.Errorf("GET gave %.40q", text)
 		}
 		if errors.Is(err, respool.ErrNil) {
-			return nil // it was not replicated in time: no fault of the connection
+			return nil // not replicated in time: not an error of the connection
 		}
 		return err
 	})
@@ -134,7 +133,7 @@ func (l *load) write(w *writer) {
 	})
 }
 
-// popTimeout is the BLPOP's own timeout.
+// popTimeout is the timeout of BLPOP, in seconds.
 const popTimeout = 2
 
 func (l *load) pop(i int) {
@@ -147,7 +146,7 @@ func (l *load) pop(i int) {
 	})
 }
 
-// push feeds those in BLPOP, and does not count.
+// push feeds the callers in BLPOP. Its own operations are not counted.
 func (l *load) push(i int) {
 	for pause.For(l.ctx, 20*restBetween) == nil {
 		l.client.Do(l.ctx, "RPUSH", l.key("list", i), "element")
@@ -182,7 +181,7 @@ func (l *load) receive(sub *respool.Subscription) {
 	}
 }
 
-// verify compares what the writers were told with what is there now.
+// verify compares the acknowledgements with the data on the new primary.
 func (l *load) verify(ctx context.Context) error {
 	for _, w := range l.writers {
 		there, err := l.client.Do(ctx, "HGETALL", w.key).Map()
@@ -205,12 +204,12 @@ func (l *load) verify(ctx context.Context) error {
 	return nil
 }
 
-// remove takes the keys away again, also after an interruption.
+// remove deletes the keys, after an interruption too.
 func (l *load) remove() {
 	l.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	// What the callers left behind on other connections may be carried out yet.
+	// Commands of the callers on other connections may still be executed.
 	for l.client.Stats().RepliesDue > 0 && pause.For(ctx, time.Millisecond) == nil {
 	}
 	p := l.client.Pipeline().Do("DEL", l.key("read", 0))

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/pause"
 )
 
-// observer sees what the servers and the sentinels see.
+// observer records how servers and sentinels see the failover.
 type observer struct {
 	opt    respool.Options
 	ctx    context.Context
@@ -24,18 +24,18 @@ type observer struct {
 	events []event
 }
 
-// nodeCount is a server whose connections are counted.
+// nodeCount counts our connections to one server.
 type nodeCount struct {
 	addr     string
 	sentinel bool
 	peak     int
 	now      int
 	samples  int
-	down     bool      // at the last look
+	down     bool      // at the last sample
 	lastSeen time.Time // of one of our connections
 }
 
-// event is a line of the report's course.
+// event is a line of the course in the report.
 type event struct {
 	at   time.Time
 	who  string
@@ -48,7 +48,7 @@ func newObserver(opt respool.Options) *observer {
 	return w
 }
 
-// event takes what happens to the client's own connections.
+// event records an event of the client.
 func (w *observer) event(e respool.Event) {
 	switch e.Kind {
 	case respool.EventPrimaryFound:
@@ -66,8 +66,8 @@ func (w *observer) note(who, text string) {
 	w.events = append(w.events, event{time.Now(), who, text})
 }
 
-// start counts the connections of every node and sentinel, and listens to what
-// one sentinel publishes.
+// start counts the connections of every node and sentinel, and subscribes to the sentinels'
+// messages.
 func (w *observer) start(ctx context.Context, s *respool.ServiceStats) {
 	for _, addr := range append([]string{s.Primary}, s.Replicas...) {
 		w.count(addr, false)
@@ -111,11 +111,10 @@ func (w *observer) count(addr string, sentinel bool) {
 	})
 }
 
-// countInterval is the time between two looks at a server's list of connections.
+// countInterval is the time between two reads of CLIENT LIST.
 const countInterval = 25 * time.Millisecond
 
-// counted takes one look in. What does not answer has nothing to tell, and what
-// ended has no connections.
+// counted records one sample. Samples that fail, or that arrive after the end, are ignored.
 func (w *observer) counted(n *nodeCount, clients int, err error) {
 	if w.ctx.Err() != nil {
 		return
@@ -132,14 +131,14 @@ func (w *observer) counted(n *nodeCount, clients int, err error) {
 	}
 }
 
-// failoverEvents are those of a sentinel's messages that tell the course of a failover.
+// failoverEvents are the sentinel messages that describe a failover.
 var failoverEvents = map[string]bool{
 	"+sdown": true, "+odown": true, "+new-epoch": true, "+try-failover": true, "+elected-leader": true,
 	"+selected-slave": true, "+promoted-slave": true, "+failover-end": true, "+switch-master": true,
 }
 
-// listen notes what a sentinel publishes: the first one's course, and of the
-// others the switch alone.
+// listen records the messages of a sentinel: all failover events of the first sentinel, and only
+// the switch of the others.
 func (w *observer) listen(addr string, all bool) {
 	c, err := respool.New(sentinelAsServer(w.opt, addr))
 	if err != nil {
@@ -161,7 +160,7 @@ func (w *observer) listen(addr string, all bool) {
 	}
 }
 
-// snapshot gives what was seen so far.
+// snapshot returns the samples and events so far.
 func (w *observer) snapshot() (nodes []nodeCount, events []event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 )
 
-// Report is what a drill prints with --json. Times are in milliseconds;
-// those of the course count from the trigger.
+// Report is the report of a drill, as printed with --json. Times are in milliseconds. Those of the
+// course count from the trigger.
 type Report struct {
 	Verdict    string       `json:"verdict"`
 	Service    string       `json:"service"`
@@ -23,12 +23,13 @@ type Report struct {
 	Callers    []Callers    `json:"callers"`
 	Writes     Writes       `json:"writes"`
 	Sockets    []Sockets    `json:"sockets"`
-	OldClosed  *float64     `json:"old_connections_closed_ms"` // null if some are still there, or nobody could tell
+	OldClosed  *float64     `json:"old_connections_closed_ms"` // null if some are open, or if unknown
 	OldDown    bool         `json:"old_primary_down"`
 	Course     []Moment     `json:"course"`
 	FirstError []FirstError `json:"first_errors,omitempty"`
 }
 
+// Callers counts the operations of one kind of caller.
 type Callers struct {
 	Kind    string           `json:"kind"`
 	Ops     int64            `json:"operations"`
@@ -38,6 +39,7 @@ type Callers struct {
 	Gaps    int64            `json:"gaps,omitempty"`
 }
 
+// Writes counts writes by their fate.
 type Writes struct {
 	Acknowledged int `json:"acknowledged"`
 	Lost         int `json:"lost_by_replication"`
@@ -46,6 +48,7 @@ type Writes struct {
 	UnknownDone  int `json:"outcome_unknown_done"`
 }
 
+// Sockets is the peak number of sockets to one server.
 type Sockets struct {
 	Addr     string `json:"addr"`
 	Sentinel bool   `json:"sentinel"`
@@ -53,19 +56,21 @@ type Sockets struct {
 	Limit    int    `json:"limit"`
 }
 
+// Moment is an event of the failover.
 type Moment struct {
 	At   float64 `json:"at_ms"`
 	Who  string  `json:"who"`
 	What string  `json:"what"`
 }
 
+// FirstError is the first error of one kind.
 type FirstError struct {
 	Callers string `json:"callers"`
 	Kind    string `json:"kind"`
 	Error   string `json:"error"`
 }
 
-// maxSentinelSockets is the most that a client has to one sentinel.
+// maxSentinelSockets is the most sockets that a client opens to one sentinel.
 const maxSentinelSockets = 2
 
 func (r *drill) report() *Report {
@@ -105,7 +110,7 @@ func (r *drill) report() *Report {
 	return rep
 }
 
-// how is what brought the failover about.
+// how names the trigger of the failover.
 func (cfg *Config) how() string {
 	if cfg.Trigger {
 		return "command"
@@ -123,7 +128,7 @@ func (rep *Report) addCallers(s *callerStats) {
 	slices.SortFunc(rep.FirstError, func(a, b FirstError) int { return strings.Compare(a.Callers+a.Kind, b.Callers+b.Kind) })
 }
 
-// Failed reports whether something happened that must not.
+// Failed reports whether the drill violated a guarantee.
 func (rep *Report) Failed() bool {
 	over := slices.ContainsFunc(rep.Sockets, func(s Sockets) bool { return s.Peak > s.Limit })
 	return over || rep.Writes.Twice > 0 || rep.Errors("readers") > 0

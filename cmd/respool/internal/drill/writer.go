@@ -1,13 +1,13 @@
 package drill
 
-// writer increments a field of its own for each operation, so that the
-// end tells of each whether it was done, and how often.
+// writer increments another hash field in each operation. The final hash shows for each operation
+// how often it was executed.
 type writer struct {
 	key         string
 	acked       map[int]bool
-	unknown     map[int]bool // sent, and no reply
+	unknown     map[int]bool // sent, without a reply
 	n           int
-	lost        int // acknowledged, and not there in the end
-	twice       int // there more than once
-	unknownDone int // outcome unknown, and there
+	lost        int // acknowledged, and missing at the end
+	twice       int // executed more than once
+	unknownDone int // outcome unknown, and executed
 }

@@ -14,8 +14,7 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-// Server is a Redis server inside the process, behind a listener that
-// counts its sockets.
+// Server is a Redis server inside the process. Its listener counts the sockets.
 type Server struct {
 	Counter
 	redis    *miniredis.Miniredis
@@ -23,7 +22,7 @@ type Server struct {
 	done     sync.WaitGroup
 }
 
-// Counter counts sockets as the server's side sees them.
+// Counter counts sockets as the server sees them.
 type Counter struct {
 	Open, Peak, Total atomic.Int64
 }
@@ -39,13 +38,14 @@ func (c *Counter) opened() {
 	}
 }
 
+// Start starts a server at a free port of the loopback interface.
 func Start() (*Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	e := &Server{redis: miniredis.NewMiniRedis(), listener: listener}
-	// Its server starts with the first connection, an in-memory one.
+	// The first connection starts its server; this one is in memory.
 	conn, err := e.redis.Dial()
 	if err != nil {
 		listener.Close()
@@ -57,12 +57,12 @@ func Start() (*Server, error) {
 	return e, nil
 }
 
-// Version is the one that the embedded server comes closest to.
+// Version is the Redis version that the embedded server is closest to.
 const Version = "7.2.0"
 
-// answerAsRedis answers what the embedded server would answer with something else: any
-// COMMAND with its table, at which redis-cli ends when it asks for COMMAND DOCS, and INFO
-// server, which tells clients the version, with an error.
+// answerAsRedis replaces two replies of the embedded server. It answers COMMAND with arguments with
+// the whole table, at which redis-cli exits, because redis-cli starts with COMMAND DOCS. It answers
+// INFO server, which carries the version, with an error.
 func answerAsRedis(c *server.Peer, cmd string, args ...string) bool {
 	switch {
 	case cmd == "COMMAND" && len(args) > 0:
@@ -86,15 +86,17 @@ func (e *Server) accept() {
 	}
 }
 
+// Addr is the address that clients connect to.
 func (e *Server) Addr() string { return e.listener.Addr().String() }
 
+// Close stops the server and waits for its connections.
 func (e *Server) Close() {
 	e.listener.Close()
 	e.done.Wait()
 	e.redis.Close()
 }
 
-// countedConn tells the counter of its end.
+// countedConn decrements the counter when it is closed.
 type countedConn struct {
 	net.Conn
 	c    *Counter

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Open opens a file to read it. A URL in its place may hold a password, which no error shows: flags that take
-// paths have put one into the form of a path by now.
+// Open opens a file to read it. If name is a URL, which may hold a password, the error does not
+// show it. Flags that take paths have already converted it to a path.
 func Open(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	scheme, _, is := strings.Cut(name, ":/")

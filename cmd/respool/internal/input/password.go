@@ -25,10 +25,10 @@ func Password() (string, error) {
 	return password, err
 }
 
-// MaxPassword bounds a password, in bytes.
+// MaxPassword is the maximum length of a password, in bytes.
 const MaxPassword = 64 << 10
 
-// readLine reads up to the end of a line, which may be missing.
+// readLine reads one line. The last line may lack its newline.
 func readLine(in io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(in, MaxPassword+1)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -40,7 +40,7 @@ func readLine(in io.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 }
 
-// askTwice asks at the terminal.
+// askTwice asks at the terminal, without echo.
 func askTwice() (string, error) {
 	ask := func(prompt string) (string, error) {
 		fmt.Fprint(os.Stderr, prompt)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,29 +20,28 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/certfile"
 )
 
-// Listener is an entrance that is open: a listener whose TLS may change while it
-// listens, and which hands out only clients that are through with their
-// handshake. So nobody takes a client's place who does not get that far.
-// It owns a goroutine for itself and one for each handshake; Close waits for them.
+// Listener is a net.Listener whose TLS configuration may change while it listens. Accept returns
+// only clients that have completed their TLS handshake, so that other clients take no place in the
+// gateway. It owns one goroutine that accepts and one for each handshake. Close waits for them.
 type Listener struct {
-	Config     config.Address // belongs to who opened the door, and may change
-	name       string         // of the entrance, which stays
-	Inner      net.Listener
+	config     config.Address // the current configuration; the caller of Open owns it
+	name       string         // of the first configuration
+	Inner      net.Listener   // the listener of the system
 	log        *slog.Logger
-	Certs      atomic.Pointer[certfile.Source] // nil: no TLS
+	certs      atomic.Pointer[certfile.Source] // nil: no TLS
 	clients    chan accepted
-	handshakes chan struct{}   // holds one for each handshake under way
-	Broken     atomic.Bool     // it can't listen any more, and nobody closed it
-	ctx        context.Context // ends with the door
+	handshakes chan struct{}   // limits the handshakes in progress
+	broken     atomic.Bool     // it stopped listening without Close
+	ctx        context.Context // ends with Close
 	close      func() error
 	wg         sync.WaitGroup
 
 	mu         sync.Mutex
-	loggedAt   time.Time // when a failed handshake was told last
-	suppressed int       // failed ones since then
+	loggedAt   time.Time // the last logged failure
+	suppressed int       // failures since then
 }
 
-// accepted is what Accept hands out.
+// accepted is the pair of values that Accept returns.
 type accepted struct {
 	conn net.Conn
 	err  error
@@ -50,11 +50,12 @@ type accepted struct {
 const (
 	handshakeLimit = 10 * time.Second
 	maxHandshakes  = 1024
-	// logInterval is how often failed handshakes are told, so that no stranger fills the log.
+	// logInterval limits the rate of log lines about failed handshakes, so that strangers cannot
+	// fill the log.
 	logInterval = time.Second
 )
 
-// Open listens.
+// Open listens at an address.
 func Open(a config.Address, log *slog.Logger) (*Listener, error) {
 	inner, unlink, err := a.Inherited, func() {}, error(nil)
 	switch {
@@ -70,8 +71,8 @@ func Open(a config.Address, log *slog.Logger) (*Listener, error) {
 		return nil, fmt.Errorf("%s: %w", a.Origin, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Listener{Config: a, name: a.Name, Inner: inner, log: log, clients: make(chan accepted), handshakes: make(chan struct{}, maxHandshakes), ctx: ctx}
-	l.Certs.Store(a.Certs)
+	l := &Listener{config: a, name: a.Name, Inner: inner, log: log, clients: make(chan accepted), handshakes: make(chan struct{}, maxHandshakes), ctx: ctx}
+	l.certs.Store(a.Certs)
 	l.close = sync.OnceValue(func() error {
 		cancel()
 		err := inner.Close()
@@ -83,14 +84,33 @@ func Open(a config.Address, log *slog.Logger) (*Listener, error) {
 	return l, nil
 }
 
+// Config is the current configuration. Only the goroutine that calls Reconfigure
+// may call it.
+func (l *Listener) Config() config.Address { return l.config }
+
+// Reconfigure applies another configuration of the same address: its
+// certificate to new handshakes, and its mode to a Unix socket.
+func (l *Listener) Reconfigure(a config.Address) {
+	l.certs.Store(a.Certs)
+	if a.Network == "unix" && a.Inherited == nil && a.Mode != l.config.Mode {
+		if err := os.Chmod(a.Addr, a.Mode); err != nil {
+			l.log.Warn("the socket keeps its mode", "error", err)
+		}
+	}
+	l.config = a
+}
+
+// Broken reports whether the listener stopped without Close.
+func (l *Listener) Broken() bool { return l.broken.Load() }
+
 // Accept implements net.Listener.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
-	case k := <-l.clients:
-		if errors.Is(k.err, net.ErrClosed) {
-			l.Broken.Store(true)
+	case a := <-l.clients:
+		if errors.Is(a.err, net.ErrClosed) {
+			l.broken.Store(true)
 		}
-		return k.conn, k.err
+		return a.conn, a.err
 	case <-l.ctx.Done():
 		return nil, net.ErrClosed
 	}
@@ -99,7 +119,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return l.Inner.Addr() }
 
-// Close implements net.Listener. Those that were handed out stay.
+// Close implements net.Listener. Connections that Accept returned stay open.
 func (l *Listener) Close() error { return l.close() }
 
 func (l *Listener) accept() {
@@ -111,7 +131,7 @@ func (l *Listener) accept() {
 			}
 			return
 		}
-		if err != nil || l.Certs.Load() == nil {
+		if err != nil || l.certs.Load() == nil {
 			l.deliver(accepted{conn, err})
 			continue
 		}
@@ -129,9 +149,9 @@ func (l *Listener) accept() {
 	}
 }
 
-// currentTLS is for the next handshake. It tells where the files have changed.
+// currentTLS returns the configuration of the next handshake, and logs changes of the files.
 func (l *Listener) currentTLS() *tls.Config {
-	cfg, changed, err := config.TLSConfig(l.Certs.Load())
+	cfg, changed, err := config.TLSConfig(l.certs.Load())
 	switch {
 	case err != nil:
 		l.log.Error("the certificate's files have changed and are of no use, the old ones stay in force", "at", l.name, "error", err)
@@ -141,14 +161,14 @@ func (l *Listener) currentTLS() *tls.Config {
 	return cfg
 }
 
-// deliver waits until somebody accepts. An error waits, too: so whoever accepts
-// says how soon there is another try.
-func (l *Listener) deliver(k accepted) {
+// deliver waits until somebody calls Accept. Errors wait too, so that the caller of Accept decides
+// how soon to retry.
+func (l *Listener) deliver(a accepted) {
 	select {
-	case l.clients <- k:
+	case l.clients <- a:
 	case <-l.ctx.Done():
-		if k.conn != nil {
-			_ = k.conn.Close()
+		if a.conn != nil {
+			_ = a.conn.Close()
 		}
 	}
 }
@@ -165,7 +185,7 @@ func (l *Listener) handshake(conn net.Conn, cfg *tls.Config) {
 	l.deliver(accepted{conn: secure})
 }
 
-// logFailedHandshake tells of a failed handshake, but for those that come too fast.
+// logFailedHandshake logs a failed handshake, and counts those that follow too fast.
 func (l *Listener) logFailedHandshake(who net.Addr, err error) {
 	l.mu.Lock()
 	more, late := l.suppressed, time.Since(l.loggedAt) >= logInterval

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// listenUnix listens at a path with a mode from its first moment on: the socket
-// gets its mode under another name. One that a killed process left is
-// replaced. unlink removes the path, unless it is somebody else's by now.
+// listenUnix listens at a path. The socket has its mode from the first moment: it gets the mode
+// under another name, and is then renamed. A socket that a killed process left behind is replaced.
+// unlink removes the path unless it belongs to another socket by then.
 func listenUnix(path string, mode fs.FileMode) (l net.Listener, unlink func(), err error) {
 	if err := checkVacant(path); err != nil {
 		return nil, nil, err
@@ -44,7 +44,7 @@ func listenUnix(path string, mode fs.FileMode) (l net.Listener, unlink func(), e
 	}, nil
 }
 
-// checkVacant wants nothing at a path, or a socket at which nobody listens.
+// checkVacant checks that there is nothing at a path, or only a socket without a listener.
 func checkVacant(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -66,7 +66,7 @@ func checkVacant(path string) error {
 	return fmt.Errorf("another process listens at %s", path)
 }
 
-// namedListener tells the path by which clients find it.
+// namedListener reports the path that clients use.
 type namedListener struct {
 	*net.UnixListener
 	path string

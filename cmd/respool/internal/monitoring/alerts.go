@@ -4,10 +4,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// In expressions SAME takes what several monitors tell of one server as one,
-// and ALL sums up what the processes of a service tell of one pool.
+// In expressions, SAME merges the reports of several monitors on one server, and ALL adds up the
+// reports of a service's processes on one pool.
 
-// serverAlerts are of whether servers are there, and of who looks.
+// serverAlerts are alerts on servers and monitors that are down.
 func serverAlerts() []alertRule {
 	return []alertRule{
 		{
@@ -58,7 +58,7 @@ func serverAlerts() []alertRule {
 	}
 }
 
-// connectionAlerts are of how many connections a server has, and how fast they come.
+// connectionAlerts are alerts on a server's number and rate of connections.
 func connectionAlerts() []alertRule {
 	return []alertRule{
 		{
@@ -119,7 +119,7 @@ func connectionAlerts() []alertRule {
 	}
 }
 
-// poolAlerts are of what services see of their own pools.
+// poolAlerts are alerts on the pools of services.
 func poolAlerts() []alertRule {
 	return []alertRule{
 		{

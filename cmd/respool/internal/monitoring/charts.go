@@ -1,6 +1,6 @@
 package monitoring
 
-// dashboardRows are what the dashboard shows.
+// dashboardRows are the rows of the dashboard.
 func dashboardRows() []dashboardRow {
 	return []dashboardRow{
 		{"Occupancy and forecast", occupancyCharts()},

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// WriteDashboard writes the dashboard.
+// WriteDashboard writes the dashboard as JSON.
 func WriteDashboard(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -13,7 +13,7 @@ func WriteDashboard(w io.Writer) error {
 	return e.Encode(newDashboard(dashboardRows()))
 }
 
-// dashboard is what Grafana reads.
+// dashboard is a dashboard as Grafana reads it.
 type dashboard struct {
 	UID           string        `json:"uid"`
 	Title         string        `json:"title"`
@@ -49,7 +49,7 @@ type dashboardVariable struct {
 	Sort       int         `json:"sort,omitempty"`
 }
 
-// dashboardRow is a heading with what stands under it.
+// dashboardRow is a heading and its charts.
 type dashboardRow struct {
 	title  string
 	charts []chart

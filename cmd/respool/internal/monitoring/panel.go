@@ -40,15 +40,15 @@ type dashboardTarget struct {
 	Range      bool        `json:"range,omitempty"`
 }
 
-// jsonObject is JSON whose fields only Grafana knows.
+// jsonObject is JSON that only Grafana interprets.
 type jsonObject map[string]any
 
-// chart is a panel in short.
+// chart is the short form of a panel.
 type chart struct {
 	title  string
 	about  string
 	form   chartForm
-	unit   string // as Grafana calls it; empty: a number
+	unit   string // Grafana's name; empty: a number
 	width  int    // of 24
 	limits []float64
 	lines  []chartLine
@@ -62,10 +62,10 @@ const (
 	table                    // now
 )
 
-// chartLine is a query, with how its curves are called.
+// chartLine is a query and the legend of its series.
 type chartLine struct{ expr, legend string }
 
-// panel writes a chart out.
+// panel expands a chart.
 func (c *chart) panel() dashboardPanel {
 	p := dashboardPanel{Type: "timeseries", Title: c.title, Description: c.about, Datasource: selectedSource()}
 	custom := jsonObject{"lineWidth": 1, "fillOpacity": 5, "showPoints": "never"}
@@ -97,8 +97,8 @@ func (c *chart) panel() dashboardPanel {
 	return p
 }
 
-// expand writes an expression out. SAME takes what several monitors tell of one
-// server as one; {NODE} and {POOL} are what is chosen.
+// expand expands an expression. SAME merges the reports of several monitors on one server. {NODE}
+// and {POOL} select the chosen servers and pools.
 func expand(expr string) string {
 	return strings.NewReplacer(
 		"SAME(", "max without (instance, pod) (",

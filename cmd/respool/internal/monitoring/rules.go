@@ -13,8 +13,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// WriteRules writes the alerting rules. Those of servers select a job that is
-// not empty.
+// WriteRules writes the alerting rules as YAML. If job is not empty, the rules of servers select
+// that job.
 func WriteRules(w io.Writer, job string) error {
 	if _, err := io.WriteString(w, "# Alerting rules for Redis connections, of respool rules.\n"); err != nil {
 		return err
@@ -48,7 +48,7 @@ type alertRule struct {
 	Annotations ruleTexts         `yaml:"annotations"`
 }
 
-// ruleTexts are Go templates, with Prometheus' functions.
+// ruleTexts are Go templates with the functions of Prometheus.
 type ruleTexts struct {
 	Summary     string `yaml:"summary"`
 	Description string `yaml:"description"`

@@ -9,7 +9,7 @@ import (
 	"unicode/utf16"
 )
 
-// JSON prints one object on a line.
+// JSON prints one object on a line of standard output.
 func JSON(v any) error {
 	line, err := json.Marshal(v)
 	if err != nil {
@@ -19,8 +19,8 @@ func JSON(v any) error {
 	return err
 }
 
-// EscapeJSON writes what can't be printed as JSON's strings may have it: JSON
-// allows control characters above ASCII, and terminals obey them.
+// EscapeJSON escapes unprintable characters in JSON. JSON allows control characters above ASCII,
+// and terminals obey them.
 func EscapeJSON(line []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(line) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Grouped writes a number with its thousands apart, as 12,400.
+// Grouped formats a number with separated thousands: 12,400.
 func Grouped(n int) string {
 	text := strconv.Itoa(n)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
@@ -15,11 +15,13 @@ func Grouped(n int) string {
 	return text
 }
 
+// Milliseconds converts a duration to milliseconds.
 func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
+// Percent formats a share as a percentage.
 func Percent(share float64) string { return fmt.Sprintf("%.3g%%", 100*share) }
 
-// Count is a number of things, whose plural has an s.
+// Count formats a number of things. The plural ends in s.
 func Count(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
@@ -27,6 +29,7 @@ func Count(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
+// Bytes formats a number of bytes in B, KiB or MiB.
 func Bytes(n int64) string {
 	switch {
 	case n >= 10<<20:

@@ -10,10 +10,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// What servers and their clients wrote is foreign text: nothing of it may
-// reach a terminal as a control sequence.
-
-// Printable makes text of others harmless for a terminal, on one line.
+// Printable makes foreign text safe for a terminal, on one line.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
@@ -23,15 +20,14 @@ func Printable(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
-// Error is an error on one line, as harmless text.
+// Error formats an error as one line of safe text, without the library's prefix.
 func Error(err error) string {
 	text := strings.TrimPrefix(err.Error(), "respool: ")
 	return Cell(strings.NewReplacer(":\n", ": ", "\n", "; ").Replace(text))
 }
 
-// Cell makes foreign text harmless, and as wide on any terminal: what can't
-// be printed becomes a ?, and so does what terminals do not agree on, such as
-// joined emojis.
+// Cell makes foreign text safe and equally wide on every terminal. It replaces unprintable
+// characters by ?, and also characters whose width terminals disagree on, such as joined emojis.
 func Cell(s string) string {
 	s = Printable(s)
 	var b strings.Builder
@@ -47,5 +43,5 @@ func Cell(s string) string {
 	return b.String()
 }
 
-// maxCluster bounds what is piled up on one character, in bytes.
+// maxCluster limits the combining marks on one character, in bytes.
 const maxCluster = 12

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Health is what /healthz answers.
+// Health is the body of /healthz.
 type Health struct {
-	Status   string    `json:"status"` // ok, or stuck: there was no look for too long
+	Status   string    `json:"status"` // ok or stuck
 	LookedAt time.Time `json:"looked_at"`
 	Nodes    int       `json:"nodes"`
 	NodesUp  int       `json:"nodes_up"`
 	Sinks    []Sink    `json:"sinks"`
 }
 
-// Sink is what became of the alerts that one sink was told.
+// Sink counts the alerts that were sent to one sink.
 type Sink struct {
 	Name      string    `json:"name"`
 	Waiting   int       `json:"waiting"`
@@ -25,10 +25,10 @@ type Sink struct {
 	FailedAt  time.Time `json:"failed_at,omitzero"`
 }
 
-// stuckAfter is for how long there may be no look, beyond the time between two.
+// stuckAfter is the longest delay of a look before the watch counts as stuck.
 const stuckAfter = 30 * time.Second
 
-// Health tells of the watcher itself: a server that is down is no fault of it.
+// Health serves /healthz. It reports on the watch itself, not on the servers.
 func (p *Pages) Health(rw http.ResponseWriter, _ *http.Request) {
 	r := p.HealthReport()
 	code := http.StatusOK
@@ -38,6 +38,7 @@ func (p *Pages) Health(rw http.ResponseWriter, _ *http.Request) {
 	WriteJSON(rw, code, r)
 }
 
+// HealthReport returns the body of /healthz.
 func (p *Pages) HealthReport() Health {
 	st := p.source.State()
 	r := Health{Status: "ok", LookedAt: st.At, Nodes: len(st.Nodes), Sinks: []Sink{}}

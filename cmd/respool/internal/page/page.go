@@ -21,17 +21,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
 
-// Pages serves what a watcher knows: /metrics, /healthz, /api/snapshot and
-// /api/alerts. All of it can be read only.
+// Pages serves the state of a watch: /metrics, /api/snapshot and /api/alerts. All pages are
+// read-only.
 type Pages struct {
 	source Source
 	Mux    *http.ServeMux
 }
 
-// maxServices is how many holders of connections are told apart in metrics.
+// maxServices is how many services the metrics list.
 const maxServices = 20
 
-// Source is what the pages show.
+// Source is the state that the pages show.
 type Source interface {
 	State() *monitor.State
 	Alerts() []monitor.Alert
@@ -39,8 +39,7 @@ type Source interface {
 	Every() time.Duration // between two looks
 }
 
-// New has all pages but those that tell of the program itself. The
-// first page is index.
+// New makes all pages except /healthz and those that only one command has. index is the first page.
 func New(w Source, index string, more ...prometheus.Collector) *Pages {
 	p := &Pages{source: w, Mux: http.NewServeMux()}
 	r := prometheus.NewRegistry()
@@ -56,7 +55,7 @@ func New(w Source, index string, more ...prometheus.Collector) *Pages {
 	return p
 }
 
-// Serve answers at a listener until the server that it returns is closed.
+// Serve serves the pages at a listener until the returned server is closed.
 func (p *Pages) Serve(l net.Listener) *http.Server {
 	s := &http.Server{Handler: p.Mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
@@ -68,7 +67,7 @@ func (p *Pages) snapshot(rw http.ResponseWriter, _ *http.Request) {
 	WriteJSON(rw, http.StatusOK, report.OfState(p.source.State()))
 }
 
-// Alerts is what /api/alerts answers.
+// Alerts is the body of /api/alerts.
 type Alerts struct {
 	At      time.Time       `json:"at"`
 	Verdict string          `json:"verdict"`
@@ -90,13 +89,14 @@ func (p *Pages) alerts(rw http.ResponseWriter, _ *http.Request) {
 	WriteJSON(rw, http.StatusOK, r)
 }
 
+// WriteJSON writes a reply with a JSON body.
 func WriteJSON(rw http.ResponseWriter, code int, body any) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.Header().Set("Cache-Control", "no-store")
 	rw.WriteHeader(code)
 	enc := json.NewEncoder(rw)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(body) // who asked may be gone
+	_ = enc.Encode(body) // the client may have disconnected
 }
 
 // Listen listens at host:port, or nowhere if the address is empty.

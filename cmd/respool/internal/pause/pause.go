@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// For waits for d or the end of ctx.
+// For waits for d, or until ctx ends. It returns the error of ctx.
 func For(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

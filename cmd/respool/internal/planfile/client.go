@@ -8,17 +8,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-// clientDefault is the ceiling of a pool that a client has unless told
-// otherwise. docs/sizing.md names the versions, and what they open beside.
+// clientDefault is the default pool limit of a client. docs/sizing.md names the versions, and the
+// connections that they open beside the pool.
 type clientDefault struct {
 	connections int // plan.Unbounded: none
-	perCPU      int // and so many more for each CPU
+	perCPU      int // added for each CPU
 }
 
-// clientDefaults are of the clients that a plan may name.
+// clientDefaults lists the clients that a plan may name.
 func clientDefaults() map[string]clientDefault {
 	return map[string]clientDefault{
-		"go-redis":          {10, 10}, // of pipelines, and for each of GOMAXPROCS
+		"go-redis":          {10, 10}, // for pipelines, and for each GOMAXPROCS
 		"ioredis":           {1, 0},
 		"jedis":             {8, 0},
 		"lettuce":           {1, 0},

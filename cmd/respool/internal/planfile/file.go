@@ -9,18 +9,18 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-// File is what a plan's file says.
+// File is the content of a plan file.
 type File struct {
 	Budget   plan.Budget
 	Services []plan.Service
-	Sources  []string // of each service: where its ceiling is from
+	Sources  []string // the origin of each service's limit
 }
 
-// topKeys are what a plan's file has to have.
+// topKeys are the required keys of a plan file.
 const topKeys = "server and services"
 
-// Read reads a plan from a file, or from standard input if that is "-". An
-// error names the place of the first mistake.
+// Read reads a plan from a file, or from standard input if name is "-". The error names the place
+// of the first mistake.
 func Read(name string) (*File, error) {
 	top, err := yamlnode.ReadFile(name, topKeys)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-// service is a service, and what is needed to make it from its keys.
+// service is a service with the keys that its limits follow from.
 type service struct {
 	plan.Service
 	source                         string
@@ -44,7 +44,8 @@ func (s *service) read(name string, n yamlnode.Node) error {
 	return s.setCeiling(n)
 }
 
-// readSurge makes the processes: as in Kubernetes a surge is a share, or a number of pods.
+// readSurge computes the number of processes. As in Kubernetes, a surge is a share or a number of
+// pods.
 func (s *service) readSurge() error {
 	f := plan.Fleet{Pods: s.pods, Surge: 0.25, Workers: s.workers}
 	if s.surge == nil {
@@ -119,8 +120,8 @@ func (s *service) readLoad(n yamlnode.Node) error {
 	return nil
 }
 
-// setCeiling says what the ceiling is: the one that is given, else the client's
-// own, else what the load needs.
+// setCeiling sets the connection limit: the one given, else the client's default, else the one that
+// the load needs.
 func (s *service) setCeiling(n yamlnode.Node) error {
 	own := clientDefaults()[s.client]
 	switch {

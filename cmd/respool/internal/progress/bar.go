@@ -11,8 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Bar draws a bar on standard error while it is a terminal, and nothing
-// at all elsewhere.
+// Bar is a progress bar. It draws nothing if standard error is not a terminal.
 type Bar struct {
 	Title string
 	began time.Time
@@ -20,12 +19,14 @@ type Bar struct {
 	on    bool
 }
 
+// Start returns a bar that is full after total.
 func Start(title string, total time.Duration) *Bar {
 	return &Bar{Title: title, began: time.Now(), total: total, on: term.IsTerminal(int(os.Stderr.Fd()))}
 }
 
 const barWidth = 30
 
+// Update draws the bar with a number of operations.
 func (p *Bar) Update(ops int64) {
 	if !p.on {
 		return
@@ -36,7 +37,7 @@ func (p *Bar) Update(ops int64) {
 		strings.Repeat("#", n), strings.Repeat(".", barWidth-n), done*100, ops)
 }
 
-// Clear wipes the line.
+// Clear erases the bar.
 func (p *Bar) Clear() {
 	if p.on {
 		fmt.Fprintf(os.Stderr, "\r%s\r", strings.Repeat(" ", 100))

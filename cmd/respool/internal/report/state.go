@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// State is what /api/snapshot answers. Times are in seconds.
+// State is the body of /api/snapshot. Times are in seconds.
 type State struct {
 	At      time.Time `json:"at"`
 	Service string    `json:"service,omitempty"`
@@ -16,6 +16,7 @@ type State struct {
 	Nodes   []Node    `json:"nodes"`
 }
 
+// Node is the state of one node.
 type Node struct {
 	Addr        string            `json:"addr"`
 	Role        string            `json:"role"`
@@ -25,7 +26,7 @@ type Node struct {
 	Error       string            `json:"error,omitempty"`
 	Server      string            `json:"server,omitempty"`
 	Connections int64             `json:"connections"`
-	MaxClients  int64             `json:"maxclients"` // 0: not known
+	MaxClients  int64             `json:"maxclients"` // 0: unknown
 	Assumed     string            `json:"maxclients_assumed,omitempty"`
 	Rates       *Rates            `json:"a_second,omitempty"`
 	Forecast    *Forecast         `json:"forecast,omitempty"`
@@ -35,12 +36,14 @@ type Node struct {
 	Services    []Service         `json:"services,omitempty"`
 }
 
+// Rates are events per second.
 type Rates struct {
 	Opened   float64 `json:"opened"`
 	Rejected float64 `json:"rejected"`
 	Commands float64 `json:"commands"`
 }
 
+// Forecast is when the server will be full.
 type Forecast struct {
 	GrowthPerMinute float64 `json:"growth_per_minute"`
 	FullIn          float64 `json:"full_in_s"`
@@ -49,6 +52,7 @@ type Forecast struct {
 	Seen            float64 `json:"seen_s"`
 }
 
+// Service counts the connections of one service.
 type Service struct {
 	Name       string `json:"name"`
 	Clients    int    `json:"connections"`
@@ -59,6 +63,7 @@ type Service struct {
 	LongIdle   int    `json:"idle_10m"`
 }
 
+// OfState converts a monitor's state.
 func OfState(st *monitor.State) State {
 	r := State{At: st.At, Service: st.Service, Nodes: []Node{}}
 	if st.Err != nil {
@@ -70,6 +75,7 @@ func OfState(st *monitor.State) State {
 	return r
 }
 
+// OfNode converts the state of one node.
 func OfNode(n *monitor.NodeState) Node {
 	r := Node{Addr: n.Addr, Role: n.Role, Up: n.Up, Full: n.Full, Since: n.Since, Restarts: n.Restarts, Refused: n.Refused}
 	if n.Err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/metrics"
 )
 
-// connect makes the client and the gateway. Neither opens a connection yet: a
-// gateway stands before its server does.
+// connect makes the client and the gateway. Neither opens a connection yet: a gateway may start
+// before its server.
 func (srv *Server) connect(s *config.Serve) error {
 	if s.Embedded {
 		e, err := embedded.Start()
@@ -44,7 +44,8 @@ func (srv *Server) connect(s *config.Serve) error {
 	return err
 }
 
-// warnFileLimit tells before it happens that clients will wait outside for a file to become free.
+// warnFileLimit warns if the limit of open files is too low for all clients, which would then wait
+// outside.
 func (srv *Server) warnFileLimit() {
 	most, known := fileLimit()
 	clients := cmp.Or(srv.settings.Gateway.MaxClients, config.DefaultMaxClients)
@@ -53,10 +54,10 @@ func (srv *Server) warnFileLimit() {
 	}
 }
 
-// OtherFiles is room for listeners, pages, the watch, and what Go opens for itself.
+// OtherFiles is the number of files reserved for listeners, pages, the watch, and Go itself.
 const OtherFiles = 64
 
-// connectionName is what the gateway's connections are called: its service, its instance, its pool.
+// connectionName is the name of the gateway's connections: service, instance and pool.
 func connectionName(instance string) string {
 	if instance == "" {
 		instance, _ = os.Hostname() // without one the name is shorter

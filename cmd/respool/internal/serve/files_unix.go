@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// fileLimit is how many files this process may have open. Go has raised it to what the system lets.
+// fileLimit returns how many files this process may open. Go has already raised the limit to the
+// maximum that the system allows.
 func fileLimit() (n uint64, known bool) {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

@@ -31,11 +31,11 @@ type Flags struct {
 	TLSCA       string
 	MaxClients  *int           // nil: not given
 	Drain       *time.Duration // nil: not given
-	Check       bool           // nothing will be served
+	Check       bool           // only check the configuration
 }
 
-// Read gives the settings that the command line and the configuration say.
-// Where passed is nil nobody has to have passed any socket.
+// Read reads the configuration, applies the flags and checks the result. If passed is nil, sockets
+// of systemd need not exist.
 func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
 	s := config.NewServe()
 	if err := f.check(); err != nil {
@@ -74,7 +74,7 @@ func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
 	return s, err
 }
 
-// check looks at what flags say by themselves.
+// check checks the flags by themselves.
 func (f *Flags) check() error {
 	switch {
 	case f.URL != "" && f.URLFile != "":
@@ -96,14 +96,14 @@ func (f *Flags) check() error {
 	return nil
 }
 
-// upstream settles which server it is. What the command line says wins.
+// upstream sets the server. The command line overrides the configuration.
 func (f *Flags) upstream(s *config.Serve) error {
 	source, err := credentials.ParseFlag(f.Credentials)
 	if err != nil {
 		return err
 	}
 	if f.URL != "" || f.URLFile != "" || !source.IsZero() {
-		s.Watch.Source = source // those of the configuration are for its own URL
+		s.Watch.Source = source // the credentials of the configuration belong to its own URL
 	}
 	switch {
 	case f.URLFile != "":
@@ -114,9 +114,9 @@ func (f *Flags) upstream(s *config.Serve) error {
 		return s.Watch.UseServer(url, "--url-file "+f.URLFile+": ", "")
 	case f.URL != "":
 		return s.Watch.UseServer(f.URL, "", "")
-	case s.Watch.Url != "" && !source.IsZero():
-		return s.Watch.UseServer(s.Watch.Url, s.Watch.UrlAt, "")
-	case s.Watch.Url != "":
+	case s.Watch.URL != "" && !source.IsZero():
+		return s.Watch.UseServer(s.Watch.URL, s.Watch.URLOrigin, "")
+	case s.Watch.URL != "":
 		return nil
 	case !source.IsZero():
 		return errors.New("--credentials without a URL: want both")
@@ -127,7 +127,7 @@ func (f *Flags) upstream(s *config.Serve) error {
 	return nil
 }
 
-// maxURLFile bounds a file with a URL, in bytes.
+// maxURLFile is the maximum size of a file with a URL, in bytes.
 const maxURLFile = 64 << 10
 
 func readURL(file string) (string, error) {
@@ -147,7 +147,7 @@ func readURL(file string) (string, error) {
 	return url, nil
 }
 
-// override puts what flags say in the place of what the configuration says.
+// override replaces settings by flags.
 func (f *Flags) override(s *config.Serve) error {
 	if f.HTTP == "off" {
 		s.Watch.Pages = ""
@@ -178,7 +178,7 @@ func (f *Flags) override(s *config.Serve) error {
 	return nil
 }
 
-// useCertificate gives the certificate that flags name to all TCP listeners.
+// useCertificate sets the certificate of the flags for all TCP listeners.
 func (f *Flags) useCertificate(list []config.Address) {
 	for i := range list {
 		if f.TLSCert != "" && list[i].Network != "unix" {

@@ -9,13 +9,13 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// gatewayMetrics shows a gateway to Prometheus. docs/metrics.md lists the names.
+// gatewayMetrics exports a gateway to Prometheus. docs/metrics.md lists the names.
 type gatewayMetrics struct {
 	stats func() gateway.Stats
 	ready func() Readiness
 }
 
-// gatewayMeasure is one number of a gateway.
+// gatewayMeasure is one metric of a gateway.
 type gatewayMeasure struct {
 	desc *prometheus.Desc
 	form prometheus.ValueType

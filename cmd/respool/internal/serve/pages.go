@@ -7,17 +7,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
 )
 
-// Readiness is what /readyz answers.
+// Readiness is the body of /readyz.
 type Readiness struct {
-	Status string `json:"status"` // ok, stopping, or waiting: for the server's answer
+	Status string `json:"status"` // ok, stopping, or waiting for the server
 	Error  string `json:"error,omitempty"`
 }
 
 func (srv *Server) newPages() *page.Pages {
 	g := &gatewayMetrics{stats: srv.gateway.Stats, ready: srv.readiness}
 	p := page.New(srv.watcher, "respool serve\n\n/metrics\n/readyz\n/healthz\n/api/snapshot\n/api/alerts", srv.pool, g)
-	// Whoever ends a process that is not healthy ends a gateway with all its clients:
-	// so nothing but the process itself counts here.
+	// An orchestrator that restarts an unhealthy gateway disconnects all its clients, so /healthz
+	// covers only the process itself.
 	p.Mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		page.WriteJSON(rw, http.StatusOK, p.HealthReport())
 	})
@@ -32,7 +32,7 @@ func (srv *Server) newPages() *page.Pages {
 	return p
 }
 
-// readiness says whether clients are served now. It is safe for concurrent use.
+// readiness reports whether the gateway serves clients now. It is safe for concurrent use.
 func (srv *Server) readiness() Readiness {
 	err := srv.probe.lastError()
 	switch {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"reflect"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
@@ -14,10 +13,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 )
 
-// reload reads everything again, and goes over to it if all of it is right.
+// reload reads the configuration again, and applies it if all of it is right.
 func (srv *Server) reload() {
 	systemd.Notify(srv.log, systemd.Reloading())
-	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old one too
+	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old configuration too
 	if err := srv.applyConfig(); err != nil {
 		srv.log.Error("the configuration is refused, the old one kept", "error", err)
 		return
@@ -29,7 +28,7 @@ func (srv *Server) reload() {
 	srv.log.Info(text, "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
 }
 
-// applyConfig does what may fail first, and nothing of it where any of it fails.
+// applyConfig first does the steps that may fail, and changes nothing if one of them fails.
 func (srv *Server) applyConfig() error {
 	s, err := srv.flags.Read(srv.passed)
 	if err != nil {
@@ -70,18 +69,18 @@ func (srv *Server) applyConfig() error {
 	return nil
 }
 
-// keepServer leaves the server as it is: connections and their bound are those of the URL.
+// keepServer keeps the server of the old settings: open connections and their limit belong to it.
 func (srv *Server) keepServer(s *config.Serve) {
 	old := &srv.settings.Watch
-	srv.urlKept = s.Embedded != srv.settings.Embedded || !s.Embedded && (s.Watch.Url != old.Url || !reflect.DeepEqual(s.Watch.Source, old.Source))
+	srv.urlKept = s.Embedded != srv.settings.Embedded || !s.Embedded && (s.Watch.URL != old.URL || !reflect.DeepEqual(s.Watch.Source, old.Source))
 	if srv.urlKept {
 		srv.log.Warn("the URL is not changed while clients are served, nor where its credentials come from: restart for that", "kept", connect.Place(&old.Sampler.Options))
 	}
-	s.Embedded, s.Watch.Url, s.Watch.Source = srv.settings.Embedded, old.Url, old.Source
+	s.Embedded, s.Watch.URL, s.Watch.Source = srv.settings.Embedded, old.URL, old.Source
 	s.Watch.Sampler.Options = srv.settings.Watch.Sampler.Options
 }
 
-// apply changes the gateway and the watch, or neither.
+// apply changes both the gateway and the watch, or neither.
 func (srv *Server) apply(s *config.Serve) error {
 	s.Gateway.Log = srv.log
 	if err := srv.gateway.Reload(s.Gateway); err != nil {
@@ -97,8 +96,8 @@ func (srv *Server) apply(s *config.Serve) error {
 	return err
 }
 
-// applyListeners opens new ones to clients, closes those that are not wanted any
-// more, and gives the others their certificates and modes.
+// applyListeners starts new listeners, closes the ones that are no longer configured, and updates
+// the certificates and modes of the others.
 func (srv *Server) applyListeners(opened map[string]*listener.Listener) {
 	wanted := map[string]bool{}
 	for _, a := range srv.settings.Listen {
@@ -109,24 +108,18 @@ func (srv *Server) applyListeners(opened map[string]*listener.Listener) {
 			continue
 		}
 		l := srv.listeners[a.Name]
-		l.Certs.Store(a.Certs)
+		l.Reconfigure(a)
 		if a.Expired() {
 			srv.log.Warn(srv.settings.Risk(&a), "at", l.Addr().String())
 		}
-		if a.Network == "unix" && a.Inherited == nil && a.Mode != l.Config.Mode {
-			if err := os.Chmod(a.Addr, a.Mode); err != nil {
-				srv.log.Warn("the socket keeps its mode", "error", err)
-			}
-		}
-		l.Config = a
 	}
 	for name, l := range srv.listeners {
 		if wanted[name] {
 			continue
 		}
-		_ = l.Close() // its clients stay
-		if l.Config.Inherited != nil {
-			srv.passed.Forget(l.Config.Inherited)
+		_ = l.Close() // its clients stay connected
+		if inherited := l.Config().Inherited; inherited != nil {
+			srv.passed.Forget(inherited)
 		}
 		delete(srv.listeners, name)
 		srv.log.Info("not listening any more", "at", name)

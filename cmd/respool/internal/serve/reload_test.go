@@ -72,7 +72,7 @@ func TestAReloadOpensAndClosesListeners(t *testing.T) {
 	tooltest.Dial(t, "tcp", r.at(t, 1)).Do("+PONG", "PING")
 	tooltest.Rewrite(t, file, "'"+s.PlainAddr()+"', ", "")
 
-	// Whoever came through a door that is closed now stays.
+	// Clients of a listener that is closed stay connected.
 	r.reload(t, "in force")
 	r.log.Until(t, `not listening any more" at=127.0.0.1:0`, 1)
 	if conn, err := net.Dial("tcp", r.at(t, 1)); err == nil {

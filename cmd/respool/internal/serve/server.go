@@ -26,7 +26,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/metrics"
 )
 
-// addresses are where it listens, by the names of the entrances.
+// addresses are the addresses in use, by their configured names.
 func (srv *Server) addresses() map[string]string {
 	m := map[string]string{}
 	for name, l := range srv.listeners {
@@ -35,22 +35,22 @@ func (srv *Server) addresses() map[string]string {
 	return m
 }
 
-// Server is a gateway that runs, with the watch beside it. All of it but what
-// says otherwise belongs to the goroutine of run.
+// Server is a running gateway with its watch. The goroutine of Run owns all fields except where
+// noted.
 type Server struct {
 	flags  Flags
 	log    *slog.Logger
-	out    io.Writer // of the few lines for people
+	out    io.Writer // for the banner
 	passed *systemd.Sockets
 
 	settings  config.Serve
-	embedded  *embedded.Server // nil: there is a URL
+	embedded  *embedded.Server // nil if there is a URL
 	pool      *metrics.Pool
 	client    *respool.Client
 	gateway   *gateway.Gateway
-	drained   bool                          // the gateway was shut down
-	urlKept   bool                          // the last reload found another URL, which is not used
-	listeners map[string]*listener.Listener // by the names of their entrances
+	drained   bool                          // the gateway has shut down
+	urlKept   bool                          // the last reload ignored another URL
+	listeners map[string]*listener.Listener // by the names of their addresses
 	watcher   *watch.Watcher
 	probe     *upstreamProbe
 	pages     *page.Pages
@@ -58,15 +58,16 @@ type Server struct {
 
 	accepting atomic.Bool // read by the pages
 	acceptors sync.WaitGroup
-	failed    chan error // why the gateway ended at a door that was not closed
+	failed    chan error // why a listener stopped without being closed
 }
 
+// New returns a gateway that Run will start. It writes its banner to out.
 func New(flags Flags, log *slog.Logger, out io.Writer, passed *systemd.Sockets) *Server {
 	return &Server{flags: flags, log: log, out: out, passed: passed}
 }
 
-// Run serves until stop says something, or a listener fails. A second word from stop cuts
-// short what clients are given to finish.
+// Run serves until stop receives a value or a listener fails. A second value of stop cuts the drain
+// short. Each value of hup reloads the configuration.
 func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	defer srv.close()
 	if err := srv.start(s); err != nil {
@@ -94,7 +95,7 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	}
 }
 
-// start opens all that there is. Where it fails, end closes what it opened.
+// start opens everything. If it fails, close closes the parts that are open.
 func (srv *Server) start(s config.Serve) error {
 	srv.failed = make(chan error, 1)
 	if err := srv.connect(&s); err != nil {
@@ -125,42 +126,42 @@ func (srv *Server) start(s config.Serve) error {
 	return nil
 }
 
-// openListeners opens doors, all or none.
+// openListeners opens all listeners, or none if one fails.
 func (srv *Server) openListeners(list []config.Address) (map[string]*listener.Listener, error) {
-	doors := map[string]*listener.Listener{}
+	listeners := map[string]*listener.Listener{}
 	for _, a := range list {
 		l, err := listener.Open(a, srv.log)
 		if err != nil {
-			for _, other := range doors {
+			for _, other := range listeners {
 				_ = other.Close()
 			}
 			return nil, err
 		}
-		doors[a.Name] = l
+		listeners[a.Name] = l
 	}
-	return doors, nil
+	return listeners, nil
 }
 
-// serveListener lets clients in through a door, until that is closed.
+// serveListener has the gateway serve a listener until it is closed.
 func (srv *Server) serveListener(l *listener.Listener) {
-	at := l.Config.Origin
-	srv.log.Info("serving", "at", l.Addr().String(), "tls", l.Config.Certs != nil)
-	if risk := srv.settings.Risk(&l.Config); risk != "" {
+	cfg := l.Config()
+	srv.log.Info("serving", "at", l.Addr().String(), "tls", cfg.Certs != nil)
+	if risk := srv.settings.Risk(&cfg); risk != "" {
 		srv.log.Warn(risk, "at", l.Addr().String())
 	}
 	srv.acceptors.Go(func() {
 		err := srv.gateway.Serve(l)
-		if !l.Broken.Load() {
+		if !l.Broken() {
 			return
 		}
 		select {
-		case srv.failed <- fmt.Errorf("%s: the gateway stopped to listen: %w", at, cmp.Or(err, net.ErrClosed)):
-		default: // one is enough to end
+		case srv.failed <- fmt.Errorf("%s: the gateway stopped to listen: %w", cfg.Origin, cmp.Or(err, net.ErrClosed)):
+		default: // one failure is enough
 		}
 	})
 }
 
-// servePages serves the pages at another listener, or nowhere if that is nil.
+// servePages moves the pages to another listener, or closes them if l is nil.
 func (srv *Server) servePages(l net.Listener) {
 	if srv.http != nil {
 		_ = srv.http.Close()

@@ -10,10 +10,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 )
 
-// closeLimit bounds what is done once the clients are gone.
+// closeLimit limits the time for closing once the clients are gone.
 const closeLimit = 5 * time.Second
 
-// drain lets clients finish, as long as the settings say and stop keeps quiet.
+// drain waits for clients to finish, until the configured time is over or stop receives a value.
 func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 	srv.accepting.Store(false)
 	systemd.Notify(srv.log, systemd.Stopping)
@@ -21,7 +21,7 @@ func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), srv.settings.Drain)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- srv.gateway.Shutdown(ctx) }() // waited for below
+	go func() { done <- srv.gateway.Shutdown(ctx) }() // the loop below waits for it
 	for {
 		select {
 		case err := <-done:
@@ -39,7 +39,7 @@ func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 	}
 }
 
-// close closes all that was opened, the pages last: they tell of the rest.
+// close closes everything. The pages close last, because they report on the rest.
 func (srv *Server) close() {
 	srv.accepting.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
@@ -55,7 +55,7 @@ func (srv *Server) close() {
 	if srv.probe != nil {
 		srv.probe.close()
 	}
-	var watch sync.WaitGroup // where the server hangs, both take their time
+	var watch sync.WaitGroup // if the server hangs, both take time
 	if srv.watcher != nil {
 		watch.Go(srv.watcher.Close)
 	}
@@ -72,7 +72,7 @@ func (srv *Server) close() {
 	if err := errors.Join(errs...); err != nil {
 		srv.log.Warn("not all was closed in time", "error", err)
 	}
-	if srv.probe != nil { // it had begun to serve
+	if srv.probe != nil { // it was serving
 		srv.log.Info("stopped")
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// upstreamProbe asks the server every second, over the connections that
-// clients share, whether it answers. It owns one goroutine, for which close waits.
+// upstreamProbe pings the server every second, over the shared connections of the clients. It owns
+// one goroutine; close waits for it.
 type upstreamProbe struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu  sync.Mutex
-	err error // why it does not answer; nil if it does
+	err error // why the server does not answer; nil if it does
 }
 
 const (
@@ -64,7 +64,7 @@ func (p *upstreamProbe) run(ctx context.Context, client *respool.Client, log *sl
 	}
 }
 
-// lastError is nil while the server does.
+// lastError is why the server does not answer, or nil if it does.
 func (p *upstreamProbe) lastError() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,8 +76,8 @@ func (p *upstreamProbe) close() {
 	<-p.done
 }
 
-// poolViews shows a pool to the rules, at this look and the one before. What it
-// returns is for one goroutine at a time.
+// poolViews returns a function that reports a pool at this call and the call before. One goroutine
+// at a time may call it.
 func poolViews(name string, stats func() respool.Stats) func() map[string]monitor.PoolView {
 	before, at := stats(), time.Now()
 	return func() map[string]monitor.PoolView {

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-// Deploy is how a rolling deployment goes.
+// Deploy configures a simulated rolling deployment.
 type Deploy struct {
 	Deploy bool
 	Start  time.Duration
@@ -17,7 +17,7 @@ type Deploy struct {
 	Warm   int
 }
 
-// Deployed is what the deployment came to, with --json.
+// Deployed is the outcome of a simulated deployment, as printed with --json.
 type Deployed struct {
 	Seconds   float64 `json:"seconds"`
 	Processes int     `json:"processes"`
@@ -31,7 +31,7 @@ type Deployed struct {
 	Late      float64 `json:"late_share"`
 }
 
-// scenario is the deployment of a fleet that was planned.
+// scenario is the deployment of a planned fleet.
 func (d Deploy) scenario(f plan.Fleet, made plan.Plan) (plan.Deploy, error) {
 	if !d.Deploy {
 		return plan.Deploy{}, nil
@@ -56,7 +56,7 @@ func newDeployed(d plan.Deployment, budget int) *Deployed {
 	return &Deployed{d.Length.Seconds(), d.Processes, d.Before, d.Peak, d.PeakAt.Seconds(), budget, d.Over, d.Commands, d.Waiting, d.Late}
 }
 
-// addDeployment adds to a report what a deployment shows that its ceilings did not.
+// addDeployment adds to the report the connections over budget that only the deployment shows.
 func (r *Report) addDeployment(held int) {
 	d := r.Deployed
 	if d == nil || d.Over == 0 {

@@ -26,6 +26,7 @@ type Report struct {
 	FitsInPart bool // the pools fit except during a deployment, or respool fits
 }
 
+// Client is the sizes of the pools of one kind of client.
 type Client struct {
 	MaxConnections int     `json:"max_connections"`
 	MinIdle        int     `json:"min_idle"`
@@ -36,6 +37,7 @@ type Client struct {
 	Over           int     `json:"over"`
 }
 
+// Simulated is the outcome of a simulation.
 type Simulated struct {
 	Commands   int     `json:"commands"`
 	Waiting    float64 `json:"waiting_share"`

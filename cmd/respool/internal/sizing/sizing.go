@@ -17,7 +17,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
-// Config is what is planned.
+// Config is the load, the fleet and the simulation to plan for.
 type Config struct {
 	Load     plan.Load
 	Fleet    plan.Fleet
@@ -27,7 +27,7 @@ type Config struct {
 	Deploy   Deploy
 }
 
-// Make sizes the pools of a service, and simulates them if it has to.
+// Make sizes the pools of a service, and simulates them if configured.
 func Make(p Config) (*Report, error) {
 	made, err := plan.Make(p.Load, p.Fleet)
 	if err != nil {
@@ -44,7 +44,8 @@ func Make(p Config) (*Report, error) {
 	return r, nil
 }
 
-// ServerLimits asks a server for its limit and for what counts against it.
+// ServerLimits asks a server for its connection limit, and for the number of connections that count
+// against it. It excludes its own connection.
 func ServerLimits(ctx context.Context, opt respool.Options) (limit, used int, err error) {
 	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
 	c, err := respool.New(opt)
@@ -64,7 +65,7 @@ func ServerLimits(ctx context.Context, opt respool.Options) (limit, used int, er
 		n, _ := strconv.Atoi(info.Text(field))
 		used += n
 	}
-	return limit, max(0, used-1), nil // without this one
+	return limit, max(0, used-1), nil // except this one
 }
 
 func (p *Config) report(made plan.Plan) *Report {
@@ -94,7 +95,7 @@ func newClient(c plan.Client) Client {
 	return Client{c.MaxConnections, c.MinIdle, output.Milliseconds(c.WaitTimeout), c.Processes, c.Total, c.Budget, c.Over}
 }
 
-// simulate plays the load, and the deployment if there is one, for the report.
+// simulate simulates the load, and the deployment if there is one, and adds both to the report.
 func (p *Config) simulate(r *Report, made plan.Plan) error {
 	trace, err := readTrace(p.Trace)
 	if err != nil {

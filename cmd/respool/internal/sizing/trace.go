@@ -9,7 +9,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/input"
 )
 
-// readTrace reads a time from each line.
+// readTrace reads a file with one duration on each line.
 func readTrace(name string) ([]time.Duration, error) {
 	if name == "" {
 		return nil, nil

@@ -10,24 +10,25 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// What systemd is told of.
+// The states that systemd is notified of.
 const (
 	Ready    = sd.SdNotifyReady
 	Stopping = sd.SdNotifyStopping
 	Alive    = sd.SdNotifyWatchdog
 )
 
-// Reloading has the time in it, by which systemd tells this reload from an older one.
+// Reloading is the state of a reload. It contains the time, so that systemd can tell reloads apart.
 func Reloading() string { return sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec() }
 
-// Notify tells what the program does, where systemd wants to know.
+// Notify notifies systemd of the program's state, if systemd asked for it.
 func Notify(log *slog.Logger, what string) {
 	if _, err := sd.SdNotify(false, what); err != nil {
 		log.Warn("systemd was not told", "what", strings.TrimSpace(what), "error", err)
 	}
 }
 
-// Watchdog gives the times at which systemd wants to hear that all is well; nil: it does not.
+// Watchdog returns a channel that ticks whenever systemd expects a sign of life, or nil if it
+// expects none.
 func Watchdog(log *slog.Logger) (tick <-chan time.Time, stop func()) {
 	within, err := sd.SdWatchdogEnabled(false)
 	if err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// Sockets are the sockets that systemd passed, by name and in its order.
+// Sockets are the sockets that systemd passed, by name and in order.
 type Sockets struct{ byName map[string][]net.Listener }
 
-// Inherit takes over what systemd passed: LISTEN_FDS and its companions.
+// Inherit takes over the sockets of LISTEN_FDS.
 func Inherit() (*Sockets, error) {
 	p := &Sockets{byName: map[string][]net.Listener{}}
 	for _, f := range activation.Files(true) {
@@ -30,15 +30,15 @@ func Inherit() (*Sockets, error) {
 			return nil, fmt.Errorf("systemd passed %.60q, at which nobody can listen: want stream sockets: %w", name, err)
 		}
 		if u, ok := l.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false) // its path is systemd's
+			u.SetUnlinkOnClose(false) // systemd owns the path
 		}
 		p.byName[name] = append(p.byName[name], l)
 	}
 	return p, nil
 }
 
-// Resolve puts what systemd passed in the place of its names. Where nothing is
-// configured all of it is served, and the default if it passed nothing.
+// Resolve replaces the names of systemd sockets by the sockets. If list is empty, it returns all
+// sockets that systemd passed, or the default address if there are none.
 func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err error) {
 	switch {
 	case len(list) > 0:
@@ -67,7 +67,7 @@ func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err erro
 			one := a
 			one.Name, one.Inherited, one.Addr, one.Network = fmt.Sprintf("%s#%d", a.Name, i), l, l.Addr().String(), l.Addr().Network()
 			if one.Network == "unix" {
-				one.Files = config.TLSFiles{} // TLS is of those by the same name that are TCP
+				one.Files = config.TLSFiles{} // TLS is for the TCP sockets of the same name
 			}
 			all = append(all, one)
 		}
@@ -82,7 +82,7 @@ func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err erro
 
 func (p *Sockets) names() []string { return slices.Sorted(maps.Keys(p.byName)) }
 
-// Forget leaves out a socket that is closed: it can't be opened again.
+// Forget removes a closed socket, which cannot be opened again.
 func (p *Sockets) Forget(l net.Listener) {
 	for name, list := range p.byName {
 		if list = slices.DeleteFunc(list, func(other net.Listener) bool { return other == l }); len(list) == 0 {

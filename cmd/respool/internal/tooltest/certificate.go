@@ -16,12 +16,13 @@ import (
 	"time"
 )
 
-// Authority signs certificates for 127.0.0.1, which serve both sides.
+// Authority signs certificates for 127.0.0.1, for servers and clients.
 type Authority struct {
 	Cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
+// NewAuthority makes an authority with a new key.
 func NewAuthority(t *testing.T) *Authority {
 	t.Helper()
 	a := &Authority{key: newKey(t)}
@@ -70,12 +71,13 @@ func (a *Authority) Issue(t *testing.T, dir string, serial int64) (cert, key, ca
 	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "EC PRIVATE KEY", keyDER), write("ca.pem", "CERTIFICATE", a.Cert.Raw)
 }
 
+// CertificateFiles writes the files of a new authority into a directory of the test.
 func CertificateFiles(t *testing.T) (cert, key, ca string) {
 	t.Helper()
 	return NewAuthority(t).Issue(t, t.TempDir(), 2)
 }
 
-// ClientTLS is a client's side, with a certificate if there is a file of one.
+// ClientTLS is the TLS configuration of a client, with a certificate if cert is not empty.
 func (a *Authority) ClientTLS(t *testing.T, cert, key string) *tls.Config {
 	t.Helper()
 	c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}

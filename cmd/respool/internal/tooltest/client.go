@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// Client is a plain client.
+// Client is a plain Redis client.
 type Client struct {
 	t *testing.T
 	net.Conn
 	Reader *bufio.Reader
 }
 
+// Dial connects a client.
 func Dial(t *testing.T, network, addr string) *Client {
 	t.Helper()
 	conn, err := net.Dial(network, addr)
@@ -25,6 +26,7 @@ func Dial(t *testing.T, network, addr string) *Client {
 	return NewClient(t, conn)
 }
 
+// NewClient returns a client on a connection, which the end of the test closes.
 func NewClient(t *testing.T, conn net.Conn) *Client {
 	t.Helper()
 	t.Cleanup(func() { conn.Close() })
@@ -34,7 +36,7 @@ func NewClient(t *testing.T, conn net.Conn) *Client {
 	return &Client{t, conn, bufio.NewReader(conn)}
 }
 
-// Do sends a command, and wants a reply of one line or one string.
+// Do sends a command. The reply has to be one line or one string that begins with want.
 func (c *Client) Do(want string, args ...string) {
 	c.t.Helper()
 	c.Send(args...)
@@ -47,6 +49,7 @@ func (c *Client) Do(want string, args ...string) {
 	}
 }
 
+// Send sends a command.
 func (c *Client) Send(args ...string) {
 	c.t.Helper()
 	fmt.Fprintf(c, "*%d\r\n", len(args))

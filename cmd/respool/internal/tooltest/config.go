@@ -1,5 +1,7 @@
 package tooltest
 
+// WatchConfig is a configuration of respool watch that uses every key. It needs the environment
+// variable TEST_SECRET.
 const WatchConfig = `
 url: redis://:${TEST_SECRET}@10.0.0.1:6379
 every: 2s
@@ -24,12 +26,14 @@ profiles:
     rules: {occupancy-high: {limit: 0.5}, leak: {keep: 0}}
 `
 
-// hashOf is the SHA-256 of a password, as a configuration has it.
+// SHA-256 hashes of passwords, as in a configuration.
 const (
 	HashOfPassword = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8" // of password
 	HashOfSecret   = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" // of secret
 )
 
+// ServeConfig is a configuration of respool serve that uses every key. It needs the environment
+// variable TEST_SECRET.
 const ServeConfig = `
 url: redis://:${TEST_SECRET}@10.0.0.1:6379?max_connections=8
 instance: here

@@ -1,19 +1,14 @@
 package tooltest
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// Crowd is many plain connections of one service.
+// Crowd is a number of plain connections of one service.
 type Crowd struct {
 	T    *testing.T
 	Addr string
@@ -21,7 +16,7 @@ type Crowd struct {
 	Open []net.Conn
 }
 
-// Add opens n more, and reports how many were let in.
+// Add opens n more connections, and returns how many the server admitted.
 func (c *Crowd) Add(n int) (in int) {
 	for range n {
 		conn, err := net.Dial("tcp", c.Addr)
@@ -42,39 +37,10 @@ func (c *Crowd) Add(n int) (in int) {
 	return in
 }
 
+// Close closes all connections.
 func (c *Crowd) Close() {
 	for _, conn := range c.Open {
 		conn.Close()
 	}
 	c.Open = nil
-}
-
-// Hold opens connections by this name, and has some of them block.
-func Hold(t *testing.T, s *redistest.Server, name string, n, blocked int) {
-	t.Helper()
-	opt, err := respool.ParseURL(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt.ClientName, opt.MaxConnections, opt.Lanes = name, n, 1
-	c, err := respool.New(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() { connect.Close(c) })
-	t.Cleanup(cancel)
-	if err := c.Do(ctx, "PING").Err(); err != nil {
-		t.Fatal(err)
-	}
-	for range blocked {
-		go c.Do(ctx, "BLPOP", "none", 0)
-	}
-	for range n - 1 - blocked {
-		conn, err := c.Acquire(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Release)
-	}
 }

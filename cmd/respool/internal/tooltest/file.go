@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// File puts a file into a directory of the test's own.
+// File writes a file into a directory of the test.
 func File(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -17,7 +17,7 @@ func File(t *testing.T, name, text string) string {
 	return file
 }
 
-// ShortDir is a directory for sockets, whose paths may have 100 bytes or so.
+// ShortDir is a directory for sockets, whose paths may have about 100 bytes.
 func ShortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rs")
@@ -28,7 +28,7 @@ func ShortDir(t *testing.T) string {
 	return dir
 }
 
-// Rewrite changes a file.
+// Rewrite replaces text in a file.
 func Rewrite(t *testing.T, file, old, with string) {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -11,16 +11,17 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what has to come.
+// Patience is how long a test waits for an event.
 const Patience = 30 * time.Second
 
-// Log is a text that grows, for which a test can wait.
+// Log is a growing text that a test can wait for.
 type Log struct {
 	mu   sync.Mutex
 	b    bytes.Buffer
-	more chan struct{} // closed and replaced with each write
+	more chan struct{} // closed and replaced by each write
 }
 
+// NewLog returns an empty log.
 func NewLog() *Log { return &Log{more: make(chan struct{})} }
 
 func (w *Log) Write(p []byte) (int, error) {
@@ -37,7 +38,7 @@ func (w *Log) String() string {
 	return w.b.String()
 }
 
-// Until waits until a pattern was told n times, and gives what its group held last.
+// Until waits until a pattern matches n times, and returns the last group of the n-th match.
 func (w *Log) Until(t *testing.T, pattern string, n int) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)

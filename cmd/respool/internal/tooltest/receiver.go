@@ -21,6 +21,7 @@ type Receiver struct {
 	more chan struct{}
 }
 
+// NewReceiver starts a webhook.
 func NewReceiver(t *testing.T) *Receiver {
 	t.Helper()
 	r := &Receiver{more: make(chan struct{}, 1)}
@@ -42,7 +43,7 @@ func NewReceiver(t *testing.T) *Receiver {
 	return r
 }
 
-// Told gives what was told, as "firing rule subject".
+// Told lists the received alerts, as "firing rule subject".
 func (r *Receiver) Told() (list []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,7 +53,7 @@ func (r *Receiver) Told() (list []string) {
 	return list
 }
 
-// Until waits until something was told.
+// Until waits until an alert is received.
 func (r *Receiver) Until(t *testing.T, what string) {
 	t.Helper()
 	limit := time.NewTimer(time.Minute)

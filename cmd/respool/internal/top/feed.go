@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// show is the live screen, until somebody ends it or ctx ends.
+// show runs the live screen until the user quits or ctx ends.
 func (l *feed) show(ctx context.Context, first *monitor.State, opts ...tea.ProgramOption) error {
 	p := tea.NewProgram(newModel(first), append(opts, tea.WithoutSignalHandler())...) // signals end ctx
 	over := make(chan struct{})
@@ -36,7 +36,7 @@ func (l *feed) show(ctx context.Context, first *monitor.State, opts ...tea.Progr
 	return err
 }
 
-// print writes what is seen, until ctx ends or nobody reads it any more.
+// print prints each state until ctx ends or the output is closed.
 func (l *feed) print(ctx context.Context, first *monitor.State, p *linePrinter) error {
 	for st := first; ; {
 		if err := p.print(st); err != nil {
@@ -50,11 +50,11 @@ func (l *feed) print(ctx context.Context, first *monitor.State, p *linePrinter) 
 	}
 }
 
-// feed is a sampler that runs, and the newest state that nobody has taken yet.
+// feed is a running sampler and its newest state that is not shown yet.
 type feed struct {
 	states chan *monitor.State
 	ended  chan struct{}
-	err    error // of the sampler; to be read when ended is closed
+	err    error // of the sampler; read it after ended is closed
 	cancel context.CancelFunc
 }
 
@@ -74,7 +74,7 @@ func startFeed(cfg monitor.SamplerConfig) (*feed, error) {
 	return l, nil
 }
 
-// offer puts a state in the place of the one before. It does not block: nobody else puts states there.
+// offer replaces the pending state. It does not block, since only the sampler sends.
 func (l *feed) offer(st *monitor.State) {
 	select {
 	case <-l.states:
@@ -83,13 +83,13 @@ func (l *feed) offer(st *monitor.State) {
 	l.states <- st
 }
 
-// stop returns when the connections are closed.
+// stop ends the sampler, and returns when its connections are closed.
 func (l *feed) stop() {
 	l.cancel()
 	<-l.ended
 }
 
-// firstState waits for a state in which a node answers, and fails if none does.
+// firstState waits for a state in which a node answers. It fails if no node does.
 func (l *feed) firstState(ctx context.Context) (*monitor.State, error) {
 	for {
 		select {
@@ -105,8 +105,8 @@ func (l *feed) firstState(ctx context.Context) (*monitor.State, error) {
 	}
 }
 
-// anyUp reports whether a node answers, or why none does if that is known of
-// all: as harmless text, for servers may have written it.
+// anyUp reports whether a node answers. If none does, it returns the reason once it is known for
+// all nodes, as safe text.
 func anyUp(st *monitor.State) (up bool, err error) {
 	if len(st.Nodes) == 0 {
 		if st.Err == nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// linePrinter writes one line for each look at a node.
+// linePrinter prints one line for each look at a node.
 type linePrinter struct {
 	out   io.Writer
-	json  bool // not plain text
+	json  bool // JSON instead of text
 	every time.Duration
 	seen  map[string]printedNode // by address
 }
 
-// printedNode is the look at a node that was written last.
+// printedNode is the last printed look at a node.
 type printedNode struct {
 	last *monitor.Snapshot
 	up   bool
@@ -31,7 +31,7 @@ func newLinePrinter(out io.Writer, asJSON bool, every time.Duration) *linePrinte
 	return &linePrinter{out: out, json: asJSON, every: every, seen: map[string]printedNode{}}
 }
 
-// print writes the nodes of a state that were looked at since the state before.
+// print prints the nodes of a state that have a new look.
 func (p *linePrinter) print(st *monitor.State) error {
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
@@ -46,8 +46,8 @@ func (p *linePrinter) print(st *monitor.State) error {
 	return nil
 }
 
-// fresh reports whether there was a look at a node. Looks that fail leave no
-// snapshot: those are told from one another by the time.
+// fresh reports whether there was a new look at a node. Failed looks leave no snapshot; the time
+// tells them apart.
 func (p *linePrinter) fresh(n *monitor.NodeState, now time.Time) bool {
 	before, there := p.seen[n.Addr]
 	switch {
@@ -82,7 +82,7 @@ func (p *linePrinter) write(n *monitor.NodeState, st *monitor.State) error {
 	return err
 }
 
-// maxHolders is how many services a plain line names.
+// maxHolders is how many services a line names.
 const maxHolders = 3
 
 func plainLine(n *monitor.NodeState, now time.Time) string {

@@ -8,17 +8,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// model is the screen: a state of the servers, and what the keys chose of
-// it. It knows no clock: what it shows follows from the states alone.
+// model is the screen: a state of the servers and the selections of the user. It reads no clock, so
+// that the states alone decide what it shows.
 type model struct {
-	state  *monitor.State // what is shown
-	newest *monitor.State // what came since, while it stands still
+	state  *monitor.State // shown
+	newest *monitor.State // the newest, which is not shown while paused
 	paused bool
 
-	node    string // the address that was chosen; empty: the first one, whichever that is
-	column  int    // what the table is sorted by
+	node    string // the address of the selected node; empty: the first node
+	column  int    // the sort column
 	reverse bool
-	from    int // how many rows are above the first one shown
+	from    int // the number of rows above the screen
 	help    bool
 	input   textinput.Model // the filter
 
@@ -28,7 +28,7 @@ type model struct {
 // stateMsg is a new state.
 type stateMsg struct{ *monitor.State }
 
-// maxFilter bounds what is typed, in characters.
+// maxFilter is the maximum length of the filter, in characters.
 const maxFilter = 64
 
 func newModel(st *monitor.State) model {
@@ -36,7 +36,7 @@ func newModel(st *monitor.State) model {
 	m.input.Prompt, m.input.CharLimit = "/", maxFilter
 	m.input.SetVirtualCursor(false)
 	m.input.SetStyles(textinput.Styles{})
-	m.input.KeyMap.Paste = key.NewBinding() // it would run other programs to get at the clipboard
+	m.input.KeyMap.Paste = key.NewBinding() // pasting would run programs that read the clipboard
 	return m
 }
 
@@ -72,10 +72,10 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// filter is the text that services have to contain.
+// filter is the text that the names of services have to contain.
 func (m *model) filter() string { return m.input.Value() }
 
-// updateFilter works on the filter.
+// updateFilter passes a key or a paste to the filter.
 func (m model) updateFilter(msg tea.Msg) model {
 	if press, ok := msg.(tea.KeyPressMsg); ok {
 		switch press.String() {
@@ -88,7 +88,7 @@ func (m model) updateFilter(msg tea.Msg) model {
 			return m
 		}
 	}
-	m.input, _ = m.input.Update(msg) // a cursor that does not blink gives nothing to do
+	m.input, _ = m.input.Update(msg) // a cursor that does not blink returns no command
 	m.from = 0
 	return m
 }
@@ -121,11 +121,11 @@ func (m *model) pressKey(key string) {
 	}
 }
 
-// first is the row nearest to at that there is.
+// first is the nearest row number that exists.
 func (m *model) first(at int) int { return max(0, min(at, len(m.rows())-1)) }
 
-// switchNode goes to another node. The first one is not held by its address:
-// after a failover that is another one.
+// switchNode selects another node. The first node is not selected by its address, because a
+// failover changes it.
 func (m *model) switchNode(by int) {
 	nodes := m.state.Nodes
 	if len(nodes) == 0 {
@@ -138,7 +138,7 @@ func (m *model) switchNode(by int) {
 	}
 }
 
-// nodeIndex is which node is shown.
+// nodeIndex is the index of the selected node.
 func (m *model) nodeIndex() int {
 	for i := range m.state.Nodes {
 		if m.node != "" && m.state.Nodes[i].Addr == m.node {
@@ -148,7 +148,7 @@ func (m *model) nodeIndex() int {
 	return 0
 }
 
-// shownNode is the node that is shown, or nil if there is none.
+// shownNode is the selected node, or nil if there is none.
 func (m *model) shownNode() *monitor.NodeState {
 	if len(m.state.Nodes) == 0 {
 		return nil
@@ -156,7 +156,7 @@ func (m *model) shownNode() *monitor.NodeState {
 	return &m.state.Nodes[m.nodeIndex()]
 }
 
-// rows are the rows of the table, above and below the screen too.
+// rows are all rows of the table, including those off the screen.
 func (m *model) rows() []serviceRow {
 	return selectRows(serviceRows(m.shownNode()), m.filter(), m.column, m.reverse)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// serviceRow is a service, and what it holds.
+// serviceRow is a service and its connections.
 type serviceRow struct {
 	name    string
 	group   monitor.Group
@@ -25,18 +25,18 @@ type serviceRow struct {
 // tableColumn is a column of the table.
 type tableColumn struct {
 	title string
-	width int // 0: what is left
+	width int // 0: the remaining width
 	text  func(*serviceRow) string
-	order func(a, b *serviceRow) int // what stands first is less
+	order func(a, b *serviceRow) int // the lesser row is first
 }
 
-// numberColumn has the largest numbers first.
+// numberColumn is a column whose largest numbers come first.
 func numberColumn(title string, width int, value func(*serviceRow) int) tableColumn {
 	return tableColumn{title, width, func(r *serviceRow) string { return fmt.Sprint(value(r)) },
 		func(a, b *serviceRow) int { return cmp.Compare(value(b), value(a)) }}
 }
 
-// The columns, the most important ones first. Narrow screens leave out the last ones.
+// The columns, in order of importance. Narrow screens omit the last ones.
 const (
 	columnService = iota
 	columnConnections
@@ -66,8 +66,7 @@ func changeText(r *serviceRow) string {
 	return rateText(r.change)
 }
 
-// serviceRows gives the services that hold connections, and those that held some
-// at the look before.
+// serviceRows returns the services that hold connections now or held some at the look before.
 func serviceRows(n *monitor.NodeState) []serviceRow {
 	if n == nil || n.List == nil || n.List.Clients == nil {
 		return nil
@@ -99,7 +98,7 @@ func serviceRows(n *monitor.NodeState) []serviceRow {
 	return rows
 }
 
-// selectRows gives the rows whose service contains a text, in order.
+// selectRows returns the rows whose service contains the filter, sorted.
 func selectRows(rows []serviceRow, filter string, column int, reverse bool) []serviceRow {
 	filter = strings.ToLower(filter)
 	rows = slices.DeleteFunc(rows, func(r serviceRow) bool { return !strings.Contains(strings.ToLower(r.name), filter) })
@@ -115,11 +114,11 @@ func selectRows(rows []serviceRow, filter string, column int, reverse bool) []se
 
 const (
 	columnGap = 2
-	minName   = 12 // of a service's name; narrower, and columns are left out
+	minName   = 12 // of a service's name; columns are omitted before it gets narrower
 	maxName   = 40
 )
 
-// fitColumns gives how many columns fit, and how wide the first one is.
+// fitColumns returns how many columns fit, and the width of the first one.
 func fitColumns(rows []serviceRow, width int) (columns, name int) {
 	longest := len(tableColumns[columnService].title)
 	for i := range rows {
@@ -137,7 +136,8 @@ func fitColumns(rows []serviceRow, width int) (columns, name int) {
 	return columns, min(longest, max(0, left))
 }
 
-// columnLine makes a line of the table. mark styles the cell of one column; nil: none.
+// columnLine formats a row of the table. mark styles the cell of the column marked, unless it is
+// nil.
 func columnLine(columns, name int, text func(*tableColumn) string, marked int, mark func(string) string) string {
 	var b strings.Builder
 	for i := range columns {
@@ -157,7 +157,7 @@ func columnLine(columns, name int, text func(*tableColumn) string, marked int, m
 	return b.String()
 }
 
-// tableNote says what the table shows, and why there is none.
+// tableNote describes the table, or states why there is none.
 func tableNote(n *monitor.NodeState, shown, all int, m *model) string {
 	refused := output.Cell(n.Refused["CLIENT LIST"])
 	switch {

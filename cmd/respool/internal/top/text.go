@@ -11,19 +11,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// fit cuts text, or fills it up with spaces, to be so wide.
+// fit truncates text, or pads it on the right, to a width.
 func fit(s string, width int) string {
 	s = ansi.Truncate(s, max(0, width), "…")
 	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
 }
 
-// fitRight does the same, with the spaces before it.
+// fitRight is fit with the padding on the left.
 func fitRight(s string, width int) string {
 	s = ansi.Truncate(s, max(0, width), "…")
 	return strings.Repeat(" ", max(0, width-ansi.StringWidth(s))) + s
 }
 
-// wrapParts puts as many parts on each line as fit.
+// wrapParts fills each line with as many parts as fit.
 func wrapParts(parts []string, width int) []string {
 	const gap = "  "
 	var lines []string
@@ -37,11 +37,11 @@ func wrapParts(parts []string, width int) []string {
 	return lines
 }
 
-// sparks are the eighths of a cell.
+// sparks are block characters by height.
 var sparks = []rune("▁▂▃▄▅▆▇█")
 
-// sparkline draws values between 0 and top; those below 0 are not known. What
-// is more than 0 is higher than what is not.
+// sparkline draws values between 0 and top. A negative value is unknown. A positive value is always
+// higher than 0.
 func sparkline(values []float64, top float64) string {
 	var b strings.Builder
 	for _, v := range values {
@@ -58,8 +58,8 @@ func sparkline(values []float64, top float64) string {
 	return b.String()
 }
 
-// spread gives the largest value of points in each of width equal times, and -1
-// where there is none. Fewer points stand at the right end, side by side.
+// spread returns the largest value of points in each of width equal periods, or -1 if a period has
+// no point. If there are fewer points than cells, they are on the right, side by side.
 func spread(points []monitor.Point, width int, value func(*monitor.Point) float64) []float64 {
 	cells := make([]float64, max(0, width))
 	for i := range cells {
@@ -81,7 +81,7 @@ func spread(points []monitor.Point, width int, value func(*monitor.Point) float6
 	return cells
 }
 
-// rateText writes how many a second.
+// rateText formats a rate per second.
 func rateText(f float64) string {
 	switch {
 	case f == 0:
@@ -92,7 +92,7 @@ func rateText(f float64) string {
 	return fmt.Sprintf("%.0f", f)
 }
 
-// roughly writes how long something took or is old, in its largest unit.
+// roughly formats a duration in its largest unit.
 func roughly(d time.Duration) string {
 	switch {
 	case d < time.Minute:

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Config is what is looked at, and how it is shown.
+// Config configures the looks and the output.
 type Config struct {
 	Every      time.Duration // between two looks at INFO
 	ListEvery  time.Duration // between two looks at CLIENT LIST
@@ -54,8 +54,7 @@ func Run(ctx context.Context, opt respool.Options, t Config) error {
 	return looks.show(ctx, first, colorOptions(os.Getenv("NO_COLOR"))...)
 }
 
-// colorOptions takes the colors away where somebody wants none: by any text, as
-// https://no-color.org has it.
+// colorOptions disables colors if NO_COLOR has any text; see https://no-color.org.
 func colorOptions(none string) []tea.ProgramOption {
 	if none == "" {
 		return nil
@@ -63,5 +62,5 @@ func colorOptions(none string) []tea.ProgramOption {
 	return []tea.ProgramOption{tea.WithColorProfile(colorprofile.ASCII)}
 }
 
-// errNoAnswer is why the context ends when --for is over.
+// errNoAnswer is the cause of the context when --for is over.
 var errNoAnswer = errors.New("no node answered in the time that --for gives")

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// level is how bad something on the screen is.
+// level is the urgency of a fact on the screen.
 type level int
 
 const (
@@ -17,7 +17,7 @@ const (
 	levelCritical
 )
 
-// The shares of maxclients from which on a server is nearly full, and more than that.
+// The shares of maxclients at which a level begins.
 const (
 	shareWarn     = 0.70
 	shareCritical = 0.85
@@ -33,7 +33,7 @@ func shareLevel(share float64) level {
 	return levelNormal
 }
 
-// nodeLevel is how bad a node's state is.
+// nodeLevel is the urgency of a node's state.
 func nodeLevel(n *monitor.NodeState) level {
 	if !n.Up && n.Err != nil || n.Rates.Rejected > 0 {
 		return levelCritical
@@ -45,7 +45,7 @@ func nodeLevel(n *monitor.NodeState) level {
 	return shareLevel(share)
 }
 
-// nodeName names a node by its address, its role and, if wanted, its server.
+// nodeName is the address of a node, its role and optionally its server.
 func nodeName(n *monitor.NodeState, server bool) string {
 	text := output.Cell(n.Addr)
 	if n.Role != "" {
@@ -57,7 +57,7 @@ func nodeName(n *monitor.NodeState, server bool) string {
 	return text
 }
 
-// verdict tells a node's state in a few words, or in fewer.
+// verdict describes a node's state, optionally in short form.
 func verdict(n *monitor.NodeState, now time.Time, short bool) string {
 	switch {
 	case n.Full && !n.Up:
@@ -95,7 +95,7 @@ func occupancyText(s *monitor.Snapshot, short bool) string {
 	return text
 }
 
-// forecastText has all its times in one unit.
+// forecastText formats a forecast with all times in one unit.
 func forecastText(f *monitor.Forecast, short bool) string {
 	unit, name := time.Minute, "min"
 	switch {

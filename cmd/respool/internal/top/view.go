@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Heights from which on a screen has room for more.
+// The heights at which the screen has room for more parts.
 const (
 	heightFoot   = 5
 	heightNote   = 6
@@ -32,7 +32,7 @@ func (m model) View() tea.View {
 	return v
 }
 
-// lines are the screen: as many as it is high, none wider than it is.
+// lines are the lines of the screen: exactly as many as it is high, none wider than it is.
 func (m *model) lines() []string {
 	if m.width <= 0 || m.height <= 0 {
 		return nil
@@ -54,7 +54,7 @@ func (m *model) lines() []string {
 	return lines
 }
 
-// style colors text by how urgent it is.
+// style is the color of a level.
 func style(u level) lipgloss.Style {
 	switch u {
 	case levelCritical:
@@ -65,13 +65,12 @@ func style(u level) lipgloss.Style {
 	return lipgloss.NewStyle()
 }
 
-// line cuts text to the screen before it styles it.
+// line truncates text to the screen, then styles it.
 func (m *model) line(text string, s lipgloss.Style) string {
 	return s.Render(ansi.Truncate(text, m.width, "…"))
 }
 
-// head is the verdict, on one line if that fits, and what there is to say of
-// the service and its nodes.
+// head is the verdict, on one line if it fits, and the state of the service and its nodes.
 func (m *model) head() []string {
 	var lines []string
 	if n := m.shownNode(); n == nil {
@@ -98,8 +97,8 @@ func (m *model) head() []string {
 	return lines
 }
 
-// nodes lists the nodes with the one that is shown in brackets, or names that
-// one alone if they do not fit.
+// nodes lists the nodes, with the selected one in brackets, or names only that one if they do not
+// fit.
 func (m *model) nodes() string {
 	name := output.Cell(m.state.Service)
 	var plain, styled []string
@@ -118,7 +117,7 @@ func (m *model) nodes() string {
 	return m.line(fmt.Sprintf("node %d of %d of %s", m.nodeIndex()+1, len(plain), name), lipgloss.NewStyle())
 }
 
-// nodeBrief tells a node's state in a word.
+// nodeBrief describes a node's state in a word.
 func nodeBrief(n *monitor.NodeState) string {
 	switch {
 	case n.Full && !n.Up:
@@ -139,7 +138,7 @@ const (
 	sparkValue = 9
 )
 
-// sparks draw the history, if there is room.
+// sparks draws the history, if there is room.
 func (m *model) sparks(n *monitor.NodeState) []string {
 	if m.height < heightSparks || n.Last == nil {
 		return nil
@@ -192,8 +191,8 @@ func (m *model) sparks(n *monitor.NodeState) []string {
 	return lines
 }
 
-// spark is one line: what it is, how much it is now, and its history between 0
-// and top, or the largest value.
+// spark is one line: a label, the current value, and its history between 0 and top, or the largest
+// value.
 func (m *model) spark(n *monitor.NodeState, label, now string, top float64, u level, value func(*monitor.Point) float64) string {
 	values := spread(n.Points, m.width-sparkLabel-sparkValue-1, value)
 	for _, v := range values {
@@ -204,7 +203,7 @@ func (m *model) spark(n *monitor.NodeState, label, now string, top float64, u le
 	return m.line(fit(label, sparkLabel)+fitRight(now, sparkValue)+" "+sparkline(values, top), style(u))
 }
 
-// table fills the room that is left.
+// table fills the remaining room.
 func (m *model) table(n *monitor.NodeState, room int) []string {
 	all := serviceRows(n)
 	rows := m.rows()
@@ -240,11 +239,11 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 	return lines
 }
 
-// keyHelp are the keys, and what they do.
+// keyHelp describes the keys.
 var keyHelp = []string{"q quit", "s ←→ sort", "r reverse", "/ filter", "esc all", "p pause", "↑↓ move", "tab next node"}
 
-// foot is the last line: what is typed, or what the keys do. All of them take
-// as many lines as they need, up to half of the screen.
+// foot is the last line: the filter while the user types it, otherwise the keys. With help on, the
+// keys take as many lines as they need, up to half of the screen.
 func (m *model) foot() []string {
 	if m.input.Focused() && m.height > 1 {
 		return []string{m.input.View()}

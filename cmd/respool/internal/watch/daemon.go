@@ -12,20 +12,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
 )
 
-// Daemon is a watcher with its pages, as the settings say.
+// Daemon is a watcher and its pages, as configured.
 type Daemon struct {
 	flags   Flags
 	log     *slog.Logger
 	watcher *Watcher
 	pages   *page.Pages
-	listen  string // what server listens at, as the settings have it
+	listen  string // the configured address of server
 	server  *http.Server
 }
 
+// NewDaemon returns a daemon that Run will start.
 func NewDaemon(flags Flags, log *slog.Logger) *Daemon { return &Daemon{flags: flags, log: log} }
 
-// Run watches until ctx ends. Each value of hup has it read its configuration
-// again.
+// Run watches until ctx ends. Each value of hup reloads the configuration.
 func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) (err error) {
 	l, err := page.Listen(s.Pages)
 	if err != nil {
@@ -51,7 +51,7 @@ func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) 
 	}
 }
 
-// servePages moves the pages to another listener, or closes them if that is nil.
+// servePages moves the pages to another listener, or closes them if l is nil.
 func (d *Daemon) servePages(addr string, l net.Listener) {
 	if d.server != nil {
 		_ = d.server.Close()
@@ -63,7 +63,7 @@ func (d *Daemon) servePages(addr string, l net.Listener) {
 	}
 }
 
-// reload reads the configuration again, and goes over to it if it is right.
+// reload reads the configuration again, and applies it if it is right.
 func (d *Daemon) reload() {
 	if d.flags.Config == "" {
 		d.log.Warn("nothing to read again: there is no configuration")

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
@@ -101,15 +100,6 @@ func (w *watching) get(t *testing.T, path string) (code int, body string) {
 func (w *watching) snapshot(t *testing.T) (r report.State) {
 	t.Helper()
 	code, body := w.get(t, "/api/snapshot")
-	if err := json.Unmarshal([]byte(body), &r); err != nil || code != 200 {
-		t.Fatalf("%d, %v: %s", code, err, body)
-	}
-	return r
-}
-
-func (w *watching) alerts(t *testing.T) (r page.Alerts) {
-	t.Helper()
-	code, body := w.get(t, "/api/alerts")
 	if err := json.Unmarshal([]byte(body), &r); err != nil || code != 200 {
 		t.Fatalf("%d, %v: %s", code, err, body)
 	}

@@ -17,7 +17,7 @@ type Flags struct {
 	Listen      string // off: nowhere
 }
 
-// Read gives the settings that the command line and the configuration say.
+// Read reads the configuration and applies the flags.
 func (f *Flags) Read() (s config.Watch, err error) {
 	switch {
 	case f.Config != "" && f.URL != "":

@@ -11,17 +11,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
 
-// flushLimit is how long alerts that are not sent yet may hold up an end.
+// flushLimit limits how long unsent alerts delay the end.
 const flushLimit = 5 * time.Second
 
-// queuedSink is a sink with its queue.
+// queuedSink is a sink and its queue.
 type queuedSink struct {
 	settings config.Sink
 	queue    *notify.Queue
-	close    func() // of the sink
+	close    func() // closes the sink
 }
 
-// openSinks makes the sinks, or takes those that there are already.
+// openSinks opens the sinks. It reuses those whose configuration has not changed.
 func (w *Watcher) openSinks(list []config.Sink) (tellers []*queuedSink, err error) {
 	var made []*queuedSink
 	for _, s := range list {
@@ -44,7 +44,7 @@ func (w *Watcher) openSinks(list []config.Sink) (tellers []*queuedSink, err erro
 	return tellers, nil
 }
 
-// closeSinks sends what waits, all queues at a time.
+// closeSinks sends the pending alerts of all queues at the same time, and closes them.
 func closeSinks(tellers []*queuedSink) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()

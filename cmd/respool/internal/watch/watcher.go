@@ -17,33 +17,33 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
 
-// Watcher looks at servers, judges what it sees, and tells the sinks.
+// Watcher looks at servers, evaluates rules, and sends alerts to sinks.
 type Watcher struct {
 	log   *slog.Logger
-	pools func() map[string]monitor.PoolView // asked at each look, by one goroutine at a time; nil: none
+	pools func() map[string]monitor.PoolView // called at each look, by one goroutine at a time; nil: none
 
 	mu       sync.Mutex
 	settings config.Watch
 	sampler  *monitor.Sampler
-	stop     func() // ends the sampler, and waits for that
+	stop     func() // ends the sampler and waits for it
 	judge    *monitor.Judge
 	sinks    []*queuedSink
 }
 
-// Start starts to look. pools tells the pools of this process; nil: none.
+// Start starts a watch. pools reports the pools of this process; nil if there are none.
 func Start(s config.Watch, log *slog.Logger, pools func() map[string]monitor.PoolView) (*Watcher, error) {
 	w := &Watcher{log: log, pools: pools}
 	return w, w.Apply(s)
 }
 
-// Apply goes over to other settings. Where that fails nothing changes. Alerts
-// that fire go on, and no sink that stays as it is is told of them twice.
+// Apply changes the settings. It changes nothing if it fails. Firing alerts continue, and sinks
+// that stay are not told again.
 func (w *Watcher) Apply(s config.Watch) error {
 	judge, err := monitor.NewJudge(s.Rules)
 	if err != nil {
 		return err
 	}
-	first := w.judge == nil // it is set by the goroutine that applies alone
+	first := w.judge == nil // only the goroutine that calls Apply sets it
 	again := first || !sameSampler(&w.settings.Sampler, &s.Sampler)
 	sampler := w.sampler
 	if again {
@@ -59,7 +59,7 @@ func (w *Watcher) Apply(s config.Watch) error {
 		return err
 	}
 	if again && !first {
-		w.stop() // before the lock: the last look may wait for it
+		w.stop() // before locking, because the last look may need the lock
 	}
 	w.mu.Lock()
 	old := w.sinks
@@ -71,7 +71,7 @@ func (w *Watcher) Apply(s config.Watch) error {
 		}
 		for _, t := range tellers {
 			if !slices.Contains(old, t) {
-				t.queue.Tell(w.withInstance(firingAlerts(judge))...) // who is new hears of what there is
+				t.queue.Tell(w.withInstance(firingAlerts(judge))...) // a new sink receives the firing alerts
 			}
 		}
 	}
@@ -93,25 +93,25 @@ func firingAlerts(j *monitor.Judge) (list []monitor.Alert) {
 	return list
 }
 
-// startSampler runs a sampler, and gives what ends it.
+// startSampler starts a sampler. stop ends it and waits for it.
 func startSampler(s *monitor.Sampler) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Run(ctx) // its configuration was checked
+		_ = s.Run(ctx) // NewSampler has checked its configuration
 	}()
 	return func() { cancel(); <-done }
 }
 
-// sameSampler reports whether two samplers look at the same in the same way.
+// sameSampler reports whether two configurations are equal, except for their callbacks.
 func sameSampler(a, b *monitor.SamplerConfig) bool {
 	x, y := *a, *b
 	x.OnState, y.OnState = nil, nil
 	return reflect.DeepEqual(x, y)
 }
 
-// judgeState judges a new state.
+// judgeState evaluates the rules for a new state.
 func (w *Watcher) judgeState(st *monitor.State) {
 	v := &monitor.View{State: st}
 	if w.pools != nil {
@@ -126,7 +126,7 @@ func (w *Watcher) judgeState(st *monitor.State) {
 	}
 }
 
-// withInstance puts into alerts who tells of them.
+// withInstance sets the instance of alerts.
 func (w *Watcher) withInstance(alerts []monitor.Alert) []monitor.Alert {
 	for i := range alerts {
 		alerts[i].Instance = w.settings.Instance
@@ -134,21 +134,21 @@ func (w *Watcher) withInstance(alerts []monitor.Alert) []monitor.Alert {
 	return alerts
 }
 
-// State is what is known now.
+// State is the newest state.
 func (w *Watcher) State() *monitor.State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sampler.State()
 }
 
-// Alerts are those that fire, pend, or were resolved lately.
+// Alerts are the alerts that fire, are pending, or were resolved lately.
 func (w *Watcher) Alerts() []monitor.Alert {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.withInstance(w.judge.Alerts())
 }
 
-// QueueStats is what became of what the sinks were told.
+// QueueStats reports on the queues of the sinks.
 func (w *Watcher) QueueStats() (list []notify.Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -158,14 +158,14 @@ func (w *Watcher) QueueStats() (list []notify.Stats) {
 	return list
 }
 
-// Every is how often there is a look.
+// Every is the time between two looks.
 func (w *Watcher) Every() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.settings.Sampler.Every
 }
 
-// Close ends all, and sends what waits to be sent.
+// Close ends the watch and sends pending alerts.
 func (w *Watcher) Close() {
 	w.stop()
 	closeSinks(w.sinks)

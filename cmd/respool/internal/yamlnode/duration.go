@@ -6,6 +6,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// DurationOrZero reads a positive duration or 0.
 func DurationOrZero(into *time.Duration) func(Node) error {
 	return func(n Node) error {
 		if n.Resolved().Value == "0" {
@@ -16,9 +17,10 @@ func DurationOrZero(into *time.Duration) func(Node) error {
 	}
 }
 
-// MinDuration is the least that a time may be.
+// MinDuration is the shortest duration that a configuration may have.
 const MinDuration = time.Millisecond
 
+// MillisecondsOrMore reads a duration of MinDuration or more.
 func MillisecondsOrMore(into *time.Duration) func(Node) error {
 	return func(n Node) error {
 		if Duration(into)(n) != nil || *into < MinDuration {
@@ -28,7 +30,7 @@ func MillisecondsOrMore(into *time.Duration) func(Node) error {
 	}
 }
 
-// Duration reads a duration.
+// Duration reads a positive duration.
 func Duration(into *time.Duration) func(Node) error {
 	return func(n Node) error {
 		d, err := time.ParseDuration(n.Resolved().Value)

@@ -18,18 +18,18 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/input"
 )
 
-// Node is a place in a YAML file: what stands there, and how errors call it.
+// Node is a value in a YAML file, and its place for error messages.
 type Node struct {
 	File string
-	Path string // its keys, as services.orders.pods
+	Path string // its keys, such as services.orders.pods
 	*yaml.Node
 }
 
-// maxFile bounds a file, in bytes.
+// maxFile is the maximum size of a file, in bytes.
 const maxFile = 4 << 20
 
-// ReadFile reads a YAML file, or standard input if its name is "-". keys are
-// what it should have.
+// ReadFile reads a YAML file, or standard input if name is "-". keys names the expected keys, for
+// the error of an empty file.
 func ReadFile(name, keys string) (Node, error) {
 	in := io.Reader(os.Stdin)
 	if name == "-" {
@@ -52,7 +52,7 @@ func ReadFile(name, keys string) (Node, error) {
 	return Parse(name, text, keys)
 }
 
-// Parse reads the one document of a file.
+// Parse parses a file that holds exactly one document.
 func Parse(file string, text []byte, keys string) (Node, error) {
 	loader, err := yaml.NewLoader(bytes.NewReader(text))
 	if err != nil {
@@ -81,7 +81,7 @@ func parseError(file string, err error) error {
 	return fmt.Errorf("%s: this is no YAML: %w", file, err)
 }
 
-// Errorf is an error of this place.
+// Errorf returns an error that begins with the node's place.
 func (n Node) Errorf(format string, args ...any) error {
 	where := ""
 	if n.Path != "" {
@@ -90,7 +90,7 @@ func (n Node) Errorf(format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s%s", n.File, n.Line, where, fmt.Sprintf(format, args...))
 }
 
-// Want is the error of a value that is not what was expected.
+// Want returns the error of a value other than the expected one.
 func (n Node) Want(want string) error {
 	switch n.Resolved().Kind {
 	case yaml.MappingNode:
@@ -104,7 +104,7 @@ func (n Node) Want(want string) error {
 	return n.Errorf("%.40q: want %s", n.Resolved().Value, want)
 }
 
-// Resolved is what an alias stands for.
+// Resolved returns the node that an alias refers to, or the node itself.
 func (n Node) Resolved() *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -112,7 +112,7 @@ func (n Node) Resolved() *yaml.Node {
 	return n.Node
 }
 
-// Each calls do for the keys of a mapping, in their order. No key may be twice.
+// Each calls do for each key of a mapping, in order. A repeated key is an error.
 func (n Node) Each(want string, do func(key string, value Node) error) error {
 	m := n.Resolved()
 	if m.Kind != yaml.MappingNode {
@@ -140,7 +140,7 @@ func (n Node) Each(want string, do func(key string, value Node) error) error {
 	return nil
 }
 
-// Fields reads a mapping with these keys, each of which may be left out.
+// Fields reads a mapping with these optional keys. Any other key is an error.
 func (n Node) Fields(known map[string]func(Node) error) error {
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 	return n.Each("the keys "+names, func(key string, value Node) error {

@@ -12,7 +12,7 @@ import (
 
 const MaxCount = 10_000_000
 
-// Int64 is whole for larger numbers.
+// Int64 is Int for an int64.
 func Int64(into *int64, least, most int) func(Node) error {
 	return func(n Node) error {
 		var i int
@@ -22,7 +22,7 @@ func Int64(into *int64, least, most int) func(Node) error {
 	}
 }
 
-// Limit reads a number, a share such as 70%, or a time, which counts in hours.
+// Limit reads a number, a share such as 70%, or a duration, which is converted to hours.
 func Limit(into *float64) func(Node) error {
 	return func(n Node) error {
 		if share, ok := n.Percentage(1000); ok {
@@ -40,7 +40,7 @@ func Limit(into *float64) func(Node) error {
 	}
 }
 
-// Size reads bytes, or a number with KiB, MiB or GiB.
+// Size reads a number of bytes, optionally with the unit KiB, MiB or GiB.
 func Size[T ~int | ~int64](into *T, least int64) func(Node) error {
 	return func(n Node) error {
 		digits, unit := n.Resolved().Value, int64(1)
@@ -80,7 +80,7 @@ func (n Node) Int() (int, bool) {
 	return i, err == nil
 }
 
-// Float reads a number that may have a fraction.
+// Float reads a number with an optional fraction.
 func Float(into *float64) func(Node) error {
 	return func(n Node) error {
 		v := n.Resolved()
@@ -93,7 +93,7 @@ func Float(into *float64) func(Node) error {
 	}
 }
 
-// Percentage reads a share such as 25%, below most.
+// Percentage returns a share such as 25% as 0.25. It reports false for shares above most.
 func (n Node) Percentage(most float64) (float64, bool) {
 	v := n.Resolved()
 	digits, ok := strings.CutSuffix(v.Value, "%")

@@ -9,11 +9,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// topKeys are what a configuration may have on top.
+// topKeys names the keys of a configuration, for the error of an empty file.
 const topKeys = "url, every, rules, tell and others (see docs/operate.md)"
 
-// ReadProfile reads a configuration as a profile changes it; no profile stands
-// for what stands on top alone. All other profiles have to be right as well.
+// ReadProfile reads a configuration with the changes of one profile. An empty profile stands for
+// the top level alone. It checks all other profiles too.
 func ReadProfile[T any](file, profile string, parse func(Node) (T, error)) (none T, err error) {
 	top, err := ReadFile(file, topKeys)
 	if err != nil {
@@ -40,7 +40,7 @@ func ReadProfile[T any](file, profile string, parse func(Node) (T, error)) (none
 	return parse(base)
 }
 
-// WantOneOf says what is wanted: one of a list, or nothing where that is empty.
+// WantOneOf says "want one of" and the list, or none if the list is empty.
 func WantOneOf(list []string, none string) string {
 	if len(list) == 0 {
 		return none
@@ -48,7 +48,7 @@ func WantOneOf(list []string, none string) string {
 	return "want one of " + strings.Join(list, ", ")
 }
 
-// splitProfiles takes the profiles out of a configuration.
+// splitProfiles separates the profiles from the rest of a configuration.
 func splitProfiles(top Node) (base Node, profiles map[string]Node, err error) {
 	profiles = map[string]Node{}
 	rest := *top.Resolved()
@@ -73,8 +73,8 @@ func splitProfiles(top Node) (base Node, profiles map[string]Node, err error) {
 	return Node{File: top.File, Node: &rest}, profiles, err
 }
 
-// merge is a configuration changed by a profile: mappings are changed key by
-// key, everything else is replaced.
+// merge applies a profile to a configuration. It merges mappings key by key and replaces all other
+// values.
 func merge(base, over Node) Node {
 	return Node{File: base.File, Path: base.Path, Node: mergeNodes(base.Resolved(), over.Resolved())}
 }
@@ -102,7 +102,7 @@ func mergeNodes(base, over *yaml.Node) *yaml.Node {
 	return &m
 }
 
-// indexOf is where a key stands among a mapping's content; -1: nowhere.
+// indexOf returns the index of a key in a mapping's content, or -1.
 func indexOf(m *yaml.Node, key string) int {
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		if m.Content[i].Value == key {

@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Text reads a word or a line. ${NAME} in it stands for that variable of the
-// environment, which has to be set: so secrets need not stand in the file.
+// Text reads a text. It replaces ${NAME} by that environment variable, which has to be set, so that
+// secrets need not be in the file.
 func Text(into *string) func(Node) error {
 	return func(n Node) error {
 		v := n.Resolved()
@@ -26,7 +26,7 @@ func Text(into *string) func(Node) error {
 	}
 }
 
-// URL reads a URL, which is looked at once all is read, and how errors call its place.
+// URL reads a URL without parsing it, and the prefix of errors about it.
 func URL(into, at *string) func(Node) error {
 	return func(n Node) error {
 		*at = fmt.Sprintf("%s:%d: %s: ", n.File, n.Line, n.Path)
@@ -72,7 +72,7 @@ func Texts(into *[]string) func(Node) error {
 	}
 }
 
-// OrNone lets none stand for 0, which is no limit.
+// OrNone reads a value, or "none", which stands for 0 and no limit.
 func OrNone[T ~int | ~int64](into *T, read func(Node) error, want string) func(Node) error {
 	return func(n Node) error {
 		if n.Resolved().Value == "none" {
@@ -86,6 +86,7 @@ func OrNone[T ~int | ~int64](into *T, read func(Node) error, want string) func(N
 	}
 }
 
+// Bool reads true or false.
 func Bool(into *bool) func(Node) error {
 	return func(n Node) error {
 		v := n.Resolved()
