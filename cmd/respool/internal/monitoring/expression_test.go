@@ -11,14 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // shownMetrics are the names that the collectors show, each with its labels.
 func shownMetrics(t *testing.T) map[string][]string {
 	t.Helper()
-	pool := metrics.NewPool("orders", nil)
+	pool := respoolprom.NewPool("orders", nil)
 	pool.Watch(func() respool.Stats { return respool.Stats{Addr: "redis:6379"} })
 	snap, err := monitor.NewSnapshot(monitor.Source{At: time.Now(),
 		Info: "run_id:a\nredis_version:7.0.15\nconnected_clients:3\nmaxclients:10\nblocked_clients:1\ntotal_connections_received:3\nrejected_connections:0\n" +
@@ -30,7 +30,7 @@ func shownMetrics(t *testing.T) map[string][]string {
 	state := &monitor.State{At: time.Now(), Service: "mymaster", Nodes: []monitor.NodeState{
 		{Addr: "redis:6379", Role: "primary", Up: true, Last: snap, List: snap, Forecast: monitor.Forecast{Exists: true}},
 	}}
-	servers := metrics.NewServers(func() *monitor.State { return state },
+	servers := respoolprom.NewServers(func() *monitor.State { return state },
 		func() []monitor.Alert {
 			return []monitor.Alert{{Finding: monitor.Finding{Rule: "down"}, State: monitor.Firing}}
 		}, 0)

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
@@ -43,7 +43,7 @@ type Source interface {
 func New(w Source, index string, more ...prometheus.Collector) *Pages {
 	p := &Pages{source: w, Mux: http.NewServeMux()}
 	r := prometheus.NewRegistry()
-	r.MustRegister(metrics.NewServers(w.State, w.Alerts, maxServices), collectors.NewGoCollector(),
+	r.MustRegister(respoolprom.NewServers(w.State, w.Alerts, maxServices), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.MustRegister(more...)
 	p.Mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))

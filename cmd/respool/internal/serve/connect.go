@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/embedded"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 )
 
 // connect makes the client and the gateway. Neither opens a connection yet: a gateway may start
@@ -30,7 +30,7 @@ func (srv *Server) connect(s *config.Serve) error {
 	if opt.ClientName == "" {
 		opt.ClientName = connectionName(s.Watch.Instance)
 	}
-	srv.pool = metrics.NewPool("gateway", &opt)
+	srv.pool = respoolprom.NewPool("gateway", &opt)
 	connect.LogTLSFiles(&opt, srv.log)
 	client, err := respool.New(opt)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/watch"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 )
 
 // addresses are the addresses in use, by their configured names.
@@ -45,7 +45,7 @@ type Server struct {
 
 	settings  config.Serve
 	embedded  *embedded.Server // nil if there is a URL
-	pool      *metrics.Pool
+	pool      *respoolprom.Pool
 	client    *respool.Client
 	gateway   *gateway.Gateway
 	drained   bool                          // the gateway has shut down

@@ -1,4 +1,4 @@
-package metrics_test
+package respoolprom_test
 
 import (
 	"bufio"
@@ -11,11 +11,9 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	sdk "go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -37,7 +35,7 @@ func ExampleNewPool() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := metrics.NewPool("orders", &opt) // before the client: it takes part in its events
+	pool := respoolprom.NewPool("orders", &opt) // before the client: it takes part in its events
 	client, err := respool.New(opt)
 	if err != nil {
 		log.Fatal(err)
@@ -63,44 +61,6 @@ func ExampleNewPool() {
 	// respool_pool_dials_total 1
 }
 
-func ExampleRegisterOTel() {
-	url, end := demo()
-	defer end()
-	ctx := context.Background()
-
-	opt, err := respool.ParseURL(url + "?max_connections=8")
-	if err != nil {
-		log.Fatal(err)
-	}
-	pool := metrics.NewPool("orders", &opt)
-	client, err := respool.New(opt)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close(ctx)
-	pool.Watch(client.Stats)
-
-	reader := sdk.NewManualReader() // an exporter's periodic one in a service
-	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
-	defer provider.Shutdown(ctx)
-	registration, err := metrics.RegisterOTel(provider.Meter("orders"), pool)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer registration.Unregister()
-
-	var read metricdata.ResourceMetrics
-	if err := reader.Collect(ctx, &read); err != nil {
-		log.Fatal(err)
-	}
-	for _, m := range read.ScopeMetrics[0].Metrics {
-		if sum, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == "db.client.connection.max" {
-			fmt.Println(m.Name, sum.DataPoints[0].Value, m.Unit)
-		}
-	}
-	// Output: db.client.connection.max 8 {connection}
-}
-
 func ExampleNewServers() {
 	url, end := demo()
 	defer end()
@@ -115,7 +75,7 @@ func ExampleNewServers() {
 	// sampler.Run(ctx) looks until ctx ends.
 
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(metrics.NewServers(sampler.State, nil, metrics.DefaultTop))
+	registry.MustRegister(respoolprom.NewServers(sampler.State, nil, respoolprom.DefaultTop))
 	families, err := registry.Gather()
 	if err != nil {
 		log.Fatal(err)

@@ -1,4 +1,4 @@
-package metrics_test
+package respoolprom_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -58,8 +58,8 @@ func client(id int, name, lib, user, rest string) string {
 }
 
 // servers shows the state given.
-func servers(state *monitor.State, alerts ...monitor.Alert) *metrics.Servers {
-	return metrics.NewServers(func() *monitor.State { return state }, func() []monitor.Alert { return alerts }, 0)
+func servers(state *monitor.State, alerts ...monitor.Alert) *respoolprom.Servers {
+	return respoolprom.NewServers(func() *monitor.State { return state }, func() []monitor.Alert { return alerts }, 0)
 }
 
 func someState(t testing.TB) *monitor.State {
@@ -192,7 +192,7 @@ func TestCountersKeepTheirKind(t *testing.T) {
 func TestWhatIsNotKnownIsNotShown(t *testing.T) {
 	bare := snapshot(t, "connected_clients:3\n")
 	for name, c := range map[string]prometheus.Collector{
-		"nothing given": metrics.NewServers(nil, nil, 0),
+		"nothing given": respoolprom.NewServers(nil, nil, 0),
 		"nil state":     servers(nil),
 		"empty state":   servers(&monitor.State{}),
 		"nil snapshots": servers(&monitor.State{Nodes: []monitor.NodeState{{Addr: "a:1", Up: true}, {Addr: "b:1"}}}),
@@ -261,7 +261,7 @@ func TestServersOfARealSampler(t *testing.T) {
 			break
 		}
 	}
-	text := shownLines(t, metrics.NewServers(sampler.State, nil, 0))
+	text := shownLines(t, respoolprom.NewServers(sampler.State, nil, 0))
 	for _, want := range []string{
 		`respool_server_up{node="` + server.Addr() + `"} 1`,
 		`service="orders"`, `user="default"`, `role="primary"`, "respool_server_connections_opened_total", "respool_occupancy_ratio",

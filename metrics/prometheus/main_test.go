@@ -1,4 +1,4 @@
-package metrics_test
+package respoolprom_test
 
 import (
 	"testing"

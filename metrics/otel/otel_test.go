@@ -1,14 +1,11 @@
-package metrics_test
+package respoolotel_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -18,16 +15,17 @@ import (
 	"go.opentelemetry.io/otel/semconv/v1.43.0/dbconv"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	"github.com/seed-2b0d76a6/respool/internal/poolmetrics/pooltest"
+	respoolotel "github.com/seed-2b0d76a6/respool/metrics/otel"
 )
 
 // instruments registers pools with a meter of their own and gives what reads it.
-func instruments(t *testing.T, pools ...*metrics.Pool) (*metrics.Registration, func() map[string]metricdata.Metrics) {
+func instruments(t *testing.T, pools ...*respoolotel.Pool) (*respoolotel.Registration, func() map[string]metricdata.Metrics) {
 	t.Helper()
 	reader := sdk.NewManualReader()
 	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
 	t.Cleanup(func() { _ = provider.Shutdown(context.Background()) })
-	registration, err := metrics.RegisterOTel(provider.Meter("test"), pools...)
+	registration, err := respoolotel.Register(provider.Meter("test"), pools...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +52,7 @@ func series(m metricdata.Metrics) map[string]float64 {
 		for _, kv := range set.ToSlice() {
 			pairs[string(kv.Key)] = kv.Value.String()
 		}
-		return labelText(pairs)
+		return pooltest.LabelText(pairs)
 	}
 	switch data := m.Data.(type) {
 	case metricdata.Sum[int64]:
@@ -69,16 +67,6 @@ func series(m metricdata.Metrics) map[string]float64 {
 	return list
 }
 
-func labelText(labels map[string]string) string {
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		if labels[k] != "" {
-			parts = append(parts, strings.ReplaceAll(k, ".", "_")+"="+labels[k])
-		}
-	}
-	return strings.Join(parts, ",")
-}
-
 // promName is how OpenTelemetry's exporters spell a name for Prometheus.
 func promName(m metricdata.Metrics) string {
 	name := strings.ReplaceAll(m.Name, ".", "_")
@@ -91,47 +79,31 @@ func promName(m metricdata.Metrics) string {
 	return name
 }
 
-func busyPools(t *testing.T) []*metrics.Pool {
+// busyPools are pools with the numbers of pooltest.
+func busyPools(t *testing.T) (list []*respoolotel.Pool) {
 	t.Helper()
-	return []*metrics.Pool{
-		somePool("orders", respool.Stats{Addr: "redis:6379", MaxConnections: 16, Lanes: 4, Dedicated: 2, Idle: 1, Waiting: 3, Dials: 9, WaitsInVain: 5}),
-		somePool("cache", respool.Stats{Service: &respool.ServiceStats{}, Nodes: []respool.Stats{
-			{Addr: "10.0.0.1:6379", MaxConnections: 8, Lanes: 1}, {Addr: "/run/redis.sock", MaxConnections: 8, Subscribed: 2},
-		}}),
+	for _, one := range pooltest.Pools() {
+		p := respoolotel.NewPool(one.Name, &respool.Options{MinIdle: one.MinIdle})
+		p.Watch(func() respool.Stats { return one.Stats })
+		list = append(list, p)
 	}
+	return list
 }
 
+// The exporter for Prometheus is tested against the same series.
 func TestOTelTellsWhatPrometheusTells(t *testing.T) {
 	pools := busyPools(t)
 	_, read := instruments(t, pools...)
 	for i, p := range pools {
-		for range i + 1 {
-			p.OnEvent(respool.Event{Kind: respool.EventDialed, Duration: time.Millisecond})
-			p.OnEvent(respool.Event{Kind: respool.EventReleased, Class: "dedicated", Duration: time.Millisecond})
-			p.OnEvent(respool.Event{Kind: respool.EventWaitEnded, Duration: time.Millisecond})
-			p.OnEvent(respool.Event{Kind: respool.EventWaitEnded, Err: respool.ErrPoolExhausted})
+		pooltest.Events(i, p.OnEvent)
+	}
+	var got []string
+	for _, m := range read() {
+		for labels, n := range series(m) {
+			got = append(got, pooltest.Line(promName(m), labels, n))
 		}
 	}
-	instrumented, families := read(), gather(t, pools[0], pools[1])
-	for _, m := range instrumented {
-		name := promName(m)
-		f := families[name]
-		if f == nil {
-			t.Errorf("Prometheus does not tell %s", name)
-			continue
-		}
-		delete(families, name)
-		want := map[string]float64{}
-		for _, one := range f.GetMetric() {
-			want[labelText(labelsOf(one))] = number(one)
-		}
-		if got := series(m); !maps.Equal(got, want) {
-			t.Errorf("%s:\n%v: want\n%v", m.Name, got, want)
-		}
-	}
-	for name := range families {
-		t.Errorf("OpenTelemetry does not tell %s", name)
-	}
+	pooltest.Check(t, got)
 }
 
 func TestNamesAndUnitsAreOpenTelemetrys(t *testing.T) {
@@ -169,7 +141,7 @@ func TestNamesAndUnitsAreOpenTelemetrys(t *testing.T) {
 		}
 	}
 	count := dbconv.ClientConnectionCountObservable{}
-	want := labelText(map[string]string{
+	want := pooltest.LabelText(map[string]string{
 		string(count.AttrClientConnectionPoolName("").Key): "orders", "db.system.name": string(dbconv.SystemNameRedis),
 		string(count.AttrClientConnectionState("").Key): string(dbconv.ClientConnectionStateUsed),
 		"server.address": "redis", "server.port": "6379",
@@ -199,7 +171,7 @@ func TestUnregisterEndsIt(t *testing.T) {
 
 func TestPoolsOfOneNameAreRefused(t *testing.T) {
 	meter := noop.NewMeterProvider().Meter("test")
-	_, err := metrics.RegisterOTel(meter, metrics.NewPool("a", nil), metrics.NewPool("a", nil))
+	_, err := respoolotel.Register(meter, respoolotel.NewPool("a", nil), respoolotel.NewPool("a", nil))
 	if err == nil || !strings.Contains(err.Error(), `two pools are called "a"`) {
 		t.Errorf("%v: want an error", err)
 	}
@@ -215,8 +187,8 @@ func (brokenMeter) RegisterCallback(metric.Callback, ...metric.Observable) (metr
 }
 
 func TestErrorsOfTheMeterAreTold(t *testing.T) {
-	p := metrics.NewPool("a", nil)
-	if _, err := metrics.RegisterOTel(brokenMeter{}, p); !errors.Is(err, errBroken) {
+	p := respoolotel.NewPool("a", nil)
+	if _, err := respoolotel.Register(brokenMeter{}, p); !errors.Is(err, errBroken) {
 		t.Errorf("%v: want the meter's error", err)
 	}
 	p.OnEvent(respool.Event{Kind: respool.EventDialed})

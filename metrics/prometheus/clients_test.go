@@ -1,4 +1,4 @@
-package metrics_test
+package respoolprom_test
 
 import (
 	"fmt"
@@ -8,15 +8,15 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // top shows the clients of a server in the number of groups given.
-func top(t testing.TB, n int, clients ...string) *metrics.Servers {
+func top(t testing.TB, n int, clients ...string) *respoolprom.Servers {
 	snap := snapshot(t, someInfo, clients...)
 	state := &monitor.State{Nodes: []monitor.NodeState{{Addr: "redis:6379", Up: true, Last: snap, List: snap}}}
-	return metrics.NewServers(func() *monitor.State { return state }, nil, n)
+	return respoolprom.NewServers(func() *monitor.State { return state }, nil, n)
 }
 
 func TestSmallGroupsAreCountedTogether(t *testing.T) {

@@ -1,4 +1,4 @@
-package metrics_test
+package respoolprom_test
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
-	"github.com/seed-2b0d76a6/respool/metrics"
+	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 )
 
-func somePool(name string, s respool.Stats) *metrics.Pool {
-	p := metrics.NewPool(name, &respool.Options{MinIdle: 2})
+func somePool(name string, s respool.Stats) *respoolprom.Pool {
+	p := respoolprom.NewPool(name, &respool.Options{MinIdle: 2})
 	p.Watch(func() respool.Stats { return s })
 	return p
 }
@@ -93,7 +93,7 @@ func TestNodesHaveSeriesOfTheirOwn(t *testing.T) {
 }
 
 func TestPoolOfNoKnownNodeShowsItself(t *testing.T) {
-	unwatched := metrics.NewPool("unwatched", nil)
+	unwatched := respoolprom.NewPool("unwatched", nil)
 	lost := somePool("lost", respool.Stats{Service: &respool.ServiceStats{}, Nodes: []respool.Stats{}})
 	found := gather(t, unwatched, lost)
 	if f := found["db_client_connection_count"]; f != nil {
@@ -135,7 +135,7 @@ func TestNamesFollowPrometheus(t *testing.T) {
 func TestEventsAreTimes(t *testing.T) {
 	told := 0
 	opt := respool.Options{OnEvent: func(respool.Event) { told++ }}
-	p := metrics.NewPool("orders", &opt)
+	p := respoolprom.NewPool("orders", &opt)
 	ended := func(err error) respool.Event {
 		return respool.Event{Kind: respool.EventWaitEnded, Duration: time.Second, Err: err}
 	}
@@ -208,7 +208,7 @@ func TestPoolOfARealClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := metrics.NewPool("orders", &opt)
+	p := respoolprom.NewPool("orders", &opt)
 	c, err := respool.New(opt)
 	if err != nil {
 		t.Fatal(err)

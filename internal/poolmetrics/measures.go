@@ -1,0 +1,131 @@
+package poolmetrics
+
+import "github.com/seed-2b0d76a6/respool"
+
+// The attributes of pools, by OpenTelemetry's names.
+const (
+	AttrPool   = "db.client.connection.pool.name"
+	AttrSystem = "db.system.name"
+	attrState  = "db.client.connection.state"
+	attrKind   = "respool.pool.kind"
+	AttrServer = "server.address"
+	AttrPort   = "server.port"
+
+	System = "redis" // the value of AttrSystem
+)
+
+// Form is the kind of a measure.
+type Form int
+
+const (
+	Level   Form = iota // goes up and down, and may be summed
+	Counter             // only grows
+)
+
+// Measure is a metric of each node of a pool.
+type Measure struct {
+	Name     string // OpenTelemetry's
+	Unit     string // in UCUM
+	Help     string
+	Form     Form
+	Attr     string // the attribute that tells the readings apart; empty: there is one reading
+	Readings []Reading
+}
+
+// Reading is a number of a measure.
+type Reading struct {
+	Value string // of the attribute
+	Of    func(s *respool.Stats) int64
+}
+
+func one(of func(s *respool.Stats) int64) []Reading { return []Reading{{Of: of}} }
+
+func count(n int) int64 { return int64(n) }
+
+func total(n uint64) int64 { return int64(n) }
+
+// Measures returns the measures of a client's Stats. The caller must not change
+// them.
+func Measures() []Measure { return measures }
+
+var measures = []Measure{
+	{"db.client.connection.count", "{connection}", "The number of connections that are currently in state described by the `state` attribute.", Level, attrState, []Reading{
+		{"idle", func(s *respool.Stats) int64 { return count(s.Idle) }},
+		{"used", func(s *respool.Stats) int64 { return count(s.Lanes + s.Dedicated + s.Subscribed) }},
+		{"dialing", func(s *respool.Stats) int64 { return count(s.Dialing) }},
+		{"closing", func(s *respool.Stats) int64 { return count(s.Closing) }},
+	}},
+	{"db.client.connection.max", "{connection}", "The maximum number of open connections allowed.", Level, "",
+		one(func(s *respool.Stats) int64 { return count(s.MaxConnections) })},
+	// Nothing but the bound itself limits how many may be idle.
+	{"db.client.connection.idle.max", "{connection}", "The maximum number of idle open connections allowed.", Level, "",
+		one(func(s *respool.Stats) int64 { return count(s.MaxConnections) })},
+	{"db.client.connection.pending_requests", "{request}", "The number of current pending requests for an open connection.", Level, "",
+		one(func(s *respool.Stats) int64 { return count(s.Waiting) })},
+
+	{"respool.pool.sockets", "{socket}", "Sockets of the bound that are taken, by what they are used for.", Level, attrKind, []Reading{
+		{"lane", func(s *respool.Stats) int64 { return count(s.Lanes) }},
+		{"idle", func(s *respool.Stats) int64 { return count(s.Idle) }},
+		{"dedicated", func(s *respool.Stats) int64 { return count(s.Dedicated) }},
+		{"subscribed", func(s *respool.Stats) int64 { return count(s.Subscribed) }},
+		{"dialing", func(s *respool.Stats) int64 { return count(s.Dialing) }},
+		{"closing", func(s *respool.Stats) int64 { return count(s.Closing) }},
+	}},
+	{"respool.pool.replies_due", "{reply}", "Commands on the lanes whose reply has not come.", Level, "",
+		one(func(s *respool.Stats) int64 { return count(s.RepliesDue) })},
+	{"respool.pool.dials", "{connection}", "Connections opened.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Dials) })},
+	{"respool.pool.dial_failures", "{dial}", "Dials and handshakes that failed.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.DialFailures) })},
+	{"respool.pool.closed", "{connection}", "Connections closed on both sides.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Closed) })},
+	{"respool.pool.condemned", "{connection}", "Lanes that broke.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Condemned) })},
+	{"respool.pool.leaks", "{connection}", "Connections that were held for longer than the leak threshold.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Leaks) })},
+	{"respool.pool.waits", "{wait}", "Waits for a connection that did not end at once.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Waits) })},
+	{"respool.pool.waits_in_vain", "{wait}", "Waits that ended without a connection, except those that their callers canceled.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.WaitsInVain) })},
+	{"respool.pool.refused", "{caller}", "Callers without a connection because the server refused their user, database or protocol.", Counter, "",
+		one(func(s *respool.Stats) int64 { return total(s.Refused) })},
+}
+
+// IdleMin is the measure of a pool's minimum of idle connections. It has no
+// readings: the number is Pool.MinIdle.
+func IdleMin() Measure {
+	return Measure{Name: "db.client.connection.idle.min", Unit: "{connection}",
+		Help: "The minimum number of idle open connections allowed.", Form: Level}
+}
+
+// Timeouts is the measure of callers that waited in vain. It has no readings: the
+// number is Pool.Timeouts.
+func Timeouts() Measure {
+	return Measure{Name: "db.client.connection.timeouts", Unit: "{timeout}",
+		Help: "The number of connection timeouts that have occurred trying to obtain a connection from the pool.", Form: Counter}
+}
+
+// Time is a kind of duration that events report.
+type Time int
+
+const (
+	Created Time = iota // a dial and its handshake
+	Waited              // a wait for a connection that got one
+	Used                // the lease of a dedicated connection
+	TimeKinds
+)
+
+// Times returns the measures of the durations, by their Time. They have no
+// readings: a Recorder gets the durations.
+func Times() [TimeKinds]Measure {
+	return [TimeKinds]Measure{
+		Created: {Name: "db.client.connection.create_time", Unit: "s", Help: "The time it took to create a new connection."},
+		Waited:  {Name: "db.client.connection.wait_time", Unit: "s", Help: "The time it took to obtain an open connection from the pool."},
+		Used:    {Name: "db.client.connection.use_time", Unit: "s", Help: "The time between borrowing a connection and returning it to the pool."},
+	}
+}
+
+// Bounds are the upper ends of the histograms' buckets, in seconds.
+func Bounds() []float64 {
+	return []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+}
