@@ -2,7 +2,14 @@ GO       ?= go
 FUZZTIME ?= 60s
 SOAK     ?= 20s
 COUNT    ?= 10
-STATIC    = $(GO) tool -modfile=tools/go.mod staticcheck
+
+# The modules that go.work joins. RACED are those whose tests run under -race.
+RACED   = . cmd/respool credentials/aws credentials/entra goredis metrics/otel metrics/prometheus
+MODULES = $(RACED) bench test/clients
+# All packages of RACED, for one go command.
+RACED_PACKAGES = $(patsubst %,./%/...,$(RACED))
+# The packages that build on each system.
+PORTABLE = ./... ./cmd/respool/... ./goredis/... ./metrics/otel/... ./metrics/prometheus/...
 
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
 
@@ -18,12 +25,10 @@ endif
 # Installs redis-server and what else is missing, then runs every test.
 test:
 	./scripts/deps.sh nutcracker
-	$(GO) vet ./...
-	$(GO) test -race -timeout 11m ./...
-	$(GO) -C bench vet ./...
+	$(GO) vet work
+	$(GO) test -race -timeout 11m $(RACED_PACKAGES)
 	$(GO) -C bench test -timeout 8m ./...
-	$(GO) -C credentials/aws test -race -timeout 2m ./...
-	$(GO) -C credentials/entra test -race -timeout 2m ./...
+	./scripts/modules.sh
 
 # Runs other clients straight and through the gateway and compares what they print; takes
 # flags like CLIENTS='-only ioredis -out /tmp'.
@@ -47,19 +52,16 @@ bench-gateway:
 # Measures the parts by themselves.
 microbench:
 	./scripts/deps.sh
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem $(RACED_PACKAGES)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
-	$(GO) vet ./...
-	$(GO) -C bench vet ./...
-	$(STATIC) ./...
-	cd bench && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
-	for module in aws entra; do $(GO) -C credentials/$$module vet ./... && \
-		(cd credentials/$$module && $(GO) tool -modfile=../../tools/go.mod staticcheck ./...) || exit 1; done
-	GOOS=linux $(GO) build ./...
-	GOOS=darwin $(GO) build ./...
-	GOOS=windows $(GO) build ./...
+	$(GO) vet work
+	for module in $(MODULES); do (cd $$module && GOWORK=off $(GO) mod tidy -diff && \
+		GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; done
+	GOOS=linux $(GO) build $(PORTABLE)
+	GOOS=darwin $(GO) build $(PORTABLE)
+	GOOS=windows $(GO) build $(PORTABLE)
 
 # Runs each fuzz target for FUZZTIME.
 fuzz:

@@ -5,7 +5,7 @@ set -eu
 
 time=$1
 shift
-[ $# -gt 0 ] || set -- ./...
+[ $# -gt 0 ] || set -- ./... ./cmd/respool/...
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -184,8 +184,8 @@ func build(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("look for respool's sources: %w: run it within bench, or give --gateway", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/respool")
-	cmd.Dir = strings.TrimSpace(string(dir))
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
+	cmd.Dir = filepath.Join(strings.TrimSpace(string(dir)), "cmd", "respool")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build respool: %w\n%s", err, out)
 	}

@@ -2,12 +2,12 @@ module github.com/seed-2b0d76a6/respool/credentials/entra
 
 go 1.26.0
 
-replace github.com/seed-2b0d76a6/respool => ../../
+replace github.com/seed-2b0d76a6/respool => ../..
 
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.24.0
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0
-	github.com/seed-2b0d76a6/respool v0.0.0
+	github.com/seed-2b0d76a6/respool v0.1.0
 )
 
 require (

@@ -61,7 +61,7 @@ func build(t *testing.T) tools {
 	built := tools{dir, filepath.Join(dir, "respool")}
 	for _, args := range [][]string{
 		{"build", "-o", dir + "/", "./go/goredis", "./go/rueidis"},
-		{"-C", "../..", "build", "-o", built.respool, "./cmd/respool"},
+		{"-C", "../../cmd/respool", "build", "-o", built.respool, "."},
 	} {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
