@@ -1,5 +1,5 @@
 // Package archtest holds the project to its architecture: which package may
-// import which.
+// import which, and which module may require which.
 package archtest
 
 import (
@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,10 +37,11 @@ var layers = [][]string{
 	{""},
 	{"internal/poolmetrics"},
 	{"monitor/..."},
-	{"metrics/..."},
+	{"metrics/otel", "metrics/prometheus"},
 	{"internal/gateway/..."},
 	{"goredis"},
-	{"cmd/..."},
+	{"cmd/...", "credentials/aws", "credentials/entra"},
+	{"bench/...", "test/..."},
 }
 
 // narrow lists what some packages may import of ours, where that is less than
@@ -62,6 +66,10 @@ var tests = []string{"internal/redistest", "internal/faultnet", "internal/fakese
 // helpers are packages for the tests of a few packages. No program may import
 // them, and they may import what they help to test.
 var helpers = []string{"internal/poolmetrics/pooltest", "cmd/respool/internal/tooltest"}
+
+// trials are programs that test and measure the others: they may import the
+// packages for tests.
+var trials = []string{"bench/...", "test/..."}
 
 // lean are the layers that a service embeds: they take on no dependencies.
 const lean = 10
@@ -143,6 +151,9 @@ func forbidden(name string, layer int, imported string) string {
 		}
 		return ""
 	}
+	if anyMatch(tests, other) && anyMatch(trials, name) {
+		return ""
+	}
 	if anyMatch(tests, other) || anyMatch(helpers, other) {
 		return "that is for tests alone"
 	}
@@ -179,27 +190,116 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 func checkImports(t *testing.T, system string) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
-	cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
 	var pkgs []pkg
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p pkg
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
+	for _, dir := range modules(t) {
+		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+		cmd.Dir = filepath.Join(root, dir)
+		cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list in %s: %v", dir, err)
 		}
-		pkgs = append(pkgs, p)
-	}
-	if len(pkgs) < 5 {
-		t.Fatalf("go list found %d packages", len(pkgs))
+		before := len(pkgs)
+		for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+			var p pkg
+			if err := d.Decode(&p); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			pkgs = append(pkgs, p)
+		}
+		if len(pkgs) == before {
+			t.Errorf("go list found no package in %s", dir)
+		}
 	}
 	for _, v := range violations(pkgs) {
 		t.Error(v)
+	}
+}
+
+// root is the directory of the root module and of go.work.
+const root = "../.."
+
+// modules are the directories of all modules, relative to root: those that
+// go.work joins.
+func modules(t *testing.T) (dirs []string) {
+	t.Helper()
+	var work struct{ Use []struct{ DiskPath string } }
+	readEdit(t, root, &work, "work", "edit", "-json", "go.work")
+	for _, use := range work.Use {
+		dirs = append(dirs, use.DiskPath)
+	}
+	return dirs
+}
+
+// readEdit decodes the JSON that a go command prints in a directory.
+func readEdit(t *testing.T, dir string, into any, args ...string) {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, into)
+	}
+	if err != nil {
+		t.Fatalf("go %s in %s: %v", strings.Join(args, " "), dir, err)
+	}
+}
+
+// tools has no packages, and its versions are no business of the others.
+const tools = "tools"
+
+func TestGoWorkJoinsAllModules(t *testing.T) {
+	joined := modules(t)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "go.mod" {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil || dir == tools {
+			return err
+		}
+		if dir != "." {
+			dir = "./" + filepath.ToSlash(dir)
+		}
+		if !slices.Contains(joined, dir) {
+			t.Errorf("%s is not in go.work", dir)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// direct lists the prefixes of the modules that a module of ours may require
+// directly. Our own are always allowed. Those of tests come last.
+var direct = map[string][]string{
+	".":                    {"golang.org/x/", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/alicebob/miniredis/"},
+	"./goredis":            {"go.uber.org/goleak"},
+	"./metrics/otel":       {"go.opentelemetry.io/otel", "go.uber.org/goleak", "github.com/alicebob/miniredis/"},
+	"./metrics/prometheus": {"github.com/prometheus/client_", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/alicebob/miniredis/"},
+	"./credentials/aws":    {"github.com/aws/"},
+	"./credentials/entra":  {"github.com/Azure/"},
+}
+
+func TestModulesRequireLittle(t *testing.T) {
+	for dir, allowed := range direct {
+		var mod struct {
+			Require []struct {
+				Path     string
+				Indirect bool
+			}
+		}
+		readEdit(t, filepath.Join(root, dir), &mod, "mod", "edit", "-json")
+		for _, r := range mod.Require {
+			_, own := ours(r.Path)
+			known := slices.ContainsFunc(allowed, func(prefix string) bool { return strings.HasPrefix(r.Path, prefix) })
+			if !r.Indirect && !own && !known {
+				t.Errorf("%s requires %s", dir, r.Path)
+			}
+		}
 	}
 }
 
@@ -214,7 +314,9 @@ func TestViolationsAreFound(t *testing.T) {
 		{module, []string{module + "/internal/redistest"}},
 		{module + "/cmd/respool", []string{module + "/internal/faultnet"}},
 		{module + "/cmd/respool/internal/serve", []string{module + "/cmd/respool/internal/tooltest"}},
-		{module + "/monitor", []string{module + "/metrics"}},
+		{module + "/monitor", []string{module + "/metrics/prometheus"}},
+		{module + "/metrics/otel", []string{module + "/metrics/prometheus"}},
+		{module + "/cmd/respool/internal/top", []string{module + "/bench"}},
 		{module + "/plan", []string{module + "/resp"}},
 		{module + "/nowhere", nil},
 		{module + "/internal/redistest", []string{module + "/resp"}},
@@ -228,6 +330,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{module, []string{"net", "golang.org/x/sys/unix", module + "/internal/pool", module + "/resp"}},
 		{module + "/cmd/respool", []string{"github.com/alecthomas/kong", module}},
 		{module + "/cmd/respool/internal/tooltest", []string{module + "/internal/redistest"}},
+		{module + "/bench", []string{module + "/internal/faultnet"}},
 		{module + "/internal/topology/sentinel", []string{module + "/resp"}},
 		{module + "/internal/redistest", []string{"testing", "crypto/tls"}},
 	} {
