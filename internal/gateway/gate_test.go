@@ -17,6 +17,19 @@ func (g *gate) lasts(level pauseMode) time.Duration {
 	return time.Since(start)
 }
 
+// Unconfirmed is how many subscriptions the server has not confirmed yet.
+func (g *Gateway) Unconfirmed() int {
+	g.gate.mu.Lock()
+	defer g.gate.mu.Unlock()
+	n := 0
+	for _, t := range g.gate.pending {
+		if !t.over {
+			n++
+		}
+	}
+	return n
+}
+
 func TestPausesOfClientsAddUpAsAServersDo(t *testing.T) {
 	type step struct {
 		mode pauseMode

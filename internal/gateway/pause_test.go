@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
@@ -91,15 +92,41 @@ func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
 	})
 }
 
+// What the gateway answers by itself is answered during a pause. A command for the server is held back, and so is what stands
+// behind it.
 func TestTheConsolesPauseAnswersPings(t *testing.T) {
 	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
-		p, operator := dial(), dial()
-		operator.ask("RESPOOL PAUSE 600")
-		p.send("PING", "ECHO a", "GET none")
+		p, other, operator := dial(), dial(), dial()
+		for _, q := range []*peer{p, other, operator} {
+			_ = q.SetDeadline(time.Now().Add(patience / 4))
+		}
+		if got := operator.ask("RESPOOL PAUSE 600"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		p.send("PING", "ECHO a")
 		p.want("+PONG|", "$1|a|")
-		waitFor(t, "it is held", func() bool { return held(operator) == 1 })
-		operator.ask("RESPOOL RESUME")
-		p.want("$-1|")
+		p.send("GET none", "ECHO b")
+		replies := make(chan string, 1)
+		go func() {
+			reply, _ := p.tryFrame()
+			replies <- reply
+		}()
+		waitFor(t, "it is held, or answered", func() bool { return held(operator) == 1 || len(replies) > 0 })
+		for _, q := range []*peer{other, operator} {
+			q.send("PING", "ECHO c", "CLIENT GETNAME")
+			q.want("+PONG|", "$1|c|", "$-1|")
+		}
+		if len(replies) > 0 {
+			t.Errorf("%q came during the pause", <-replies)
+			return
+		}
+		if got := operator.ask("RESPOOL RESUME"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		if reply := <-replies; reply != "$-1\r\n" {
+			t.Errorf("the command that was held back got %q", reply)
+		}
+		p.want("$1|b|")
 	})
 }
 
