@@ -429,16 +429,17 @@ func TestAStaleConnIsAskedBeforeItIsLent(t *testing.T) {
 	})
 }
 
-// One idle conn that is dead makes the others suspects. Whoever waits gets a new one within his wait, and
-// the bound holds.
+// One idle conn that is dead makes the others suspects. They are asked at once, so that whoever waits gets a new one before all
+// could have been asked one after the other, and the bound holds.
 func TestADeadIdleConnCastsDoubtOnTheOthers(t *testing.T) {
-	for _, limit := range []int{4, 8} {
+	const idle = 32
+	for _, limit := range []int{idle + 1, 2 * idle} {
 		inBubble(t, func(c *pool.Config) {
 			c.Max, c.StaleAfter, c.Lane.SuspectAfter = limit, 3*time.Second, time.Second
-			c.Lane.LingerLimit = time.Second
+			c.WaitTimeout = time.Hour
 		}, func(t *testing.T, m *memory, p *pool.Pool) {
 			var conns []*pool.Conn
-			for range min(limit-1, 4) {
+			for range idle {
 				conns = append(conns, acquire(t, p))
 			}
 			for _, c := range conns {
@@ -446,16 +447,16 @@ func TestADeadIdleConnCastsDoubtOnTheOthers(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			m.deafen()
-			began := time.Now()
+			before, began := m.pinged(), time.Now()
 			c := acquire(t, p)
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("limit %d: a new conn came after %v", limit, took)
+			if pings, took := m.pinged()-before, time.Since(began); pings < idle || took > idle/2*time.Second {
+				t.Errorf("limit %d: a new conn came after %v and %d pings: want %d at once", limit, took, pings, idle)
 			}
 			if _, err := ask(context.Background(), c.Lane(), lane.Options{}, "GET"); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(3 * time.Second)
-			if st := p.Stats(); st.Idle != 0 || st.Dials != uint64(len(conns))+1 {
+			if st := p.Stats(); st.Idle != 0 || st.Dials != idle+1 {
 				t.Errorf("limit %d: idle siblings are still there: %+v", limit, st)
 			}
 			c.Release()
