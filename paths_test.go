@@ -3,6 +3,7 @@ package respool_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,21 @@ func (l *condemned) all() []string {
 	return append([]string(nil), l.errs...)
 }
 
+// onWay gives a relay before s, and options that lead to it by TCP, with or without TLS, or by a unix socket.
+func onWay(t *testing.T, s *redistest.Server, way string) (*faultnet.Relay, respool.Options) {
+	t.Helper()
+	switch way {
+	case "unix":
+		path := filepath.Join(t.TempDir(), "relay")
+		return faultnet.StartUnix(t, path, s.PlainAddr()), respool.Options{Network: "unix", Addr: path}
+	case "tls":
+		relay := faultnet.Start(t, s.Addr())
+		return relay, respool.Options{Addr: relay.Addr(), TLS: s.TLSConfig()}
+	}
+	relay := faultnet.Start(t, s.PlainAddr())
+	return relay, respool.Options{Addr: relay.Addr()}
+}
+
 // The path swallows everything and acknowledges it, and new connections work. TestADeadPathCostsLittleMoreThanAStallLimit
 // tells how long that takes.
 func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
@@ -60,24 +76,17 @@ func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, x := range []struct {
 		lanes, max, protocol int
-		tls                  bool
+		way                  string
 	}{
-		{1, 12, 3, false}, {4, 12, 2, false}, {4, 12, 3, true},
-		{1, 1, 2, false}, {4, 4, 3, false}, // no place is free for a look
+		{1, 12, 3, "tcp"}, {4, 12, 2, "tcp"}, {4, 12, 3, "tls"}, {1, 12, 2, "tls"}, {4, 12, 3, "unix"}, {1, 12, 2, "unix"},
+		{1, 1, 2, "tcp"}, {4, 4, 3, "tcp"}, {1, 1, 3, "unix"}, {4, 4, 2, "tls"}, // no place is free for a look
 	} {
 		t.Run(fmt.Sprintf("%+v", x), func(t *testing.T) {
 			t.Parallel()
-			addr := s.PlainAddr()
-			if x.tls {
-				addr = s.Addr()
-			}
-			relay := faultnet.Start(t, addr)
+			relay, opt := onWay(t, s, x.way)
 			var log condemned
-			opt := respool.Options{Addr: relay.Addr(), Protocol: x.protocol, Lanes: x.lanes, MaxConnections: x.max,
-				StallLimit: stall, SocketTimeout: stall / 16, WaitTimeout: stall / 16, OnEvent: log.event}
-			if x.tls {
-				opt.TLS = s.TLSConfig()
-			}
+			opt.Protocol, opt.Lanes, opt.MaxConnections, opt.OnEvent = x.protocol, x.lanes, x.max, log.event
+			opt.StallLimit, opt.SocketTimeout, opt.WaitTimeout = stall, stall/16, stall/16
 			c := openClient(t, opt)
 			if err := c.Warm(bounded(t)); err != nil {
 				t.Fatal(err)
@@ -200,25 +209,21 @@ func TestASubscriberBehindADeadPathIsTold(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, protocol := range []int{2, 3} {
 		for _, x := range []struct {
-			name   string
-			change func(*respool.Options)
+			name, way       string
+			interval, stall time.Duration
 		}{
-			{"asked at intervals", func(o *respool.Options) { o.HealthCheckInterval, o.StallLimit = 500*time.Millisecond, time.Minute }},
-			{"doubted with a lane", func(o *respool.Options) { o.HealthCheckInterval, o.StallLimit = respool.Never, 2*time.Second }},
-			{"over TLS", func(o *respool.Options) {
-				o.HealthCheckInterval, o.StallLimit, o.TLS = 500*time.Millisecond, time.Minute, s.TLSConfig()
-			}},
+			{"asked at intervals", "tcp", 500 * time.Millisecond, time.Minute},
+			{"doubted with a lane", "tcp", respool.Never, 2 * time.Second},
+			{"over TLS", "tls", 500 * time.Millisecond, time.Minute},
+			{"over a unix socket", "unix", 500 * time.Millisecond, time.Minute},
+			{"doubted over TLS", "tls", respool.Never, 2 * time.Second},
+			{"doubted over a unix socket", "unix", respool.Never, 2 * time.Second},
 		} {
 			t.Run(fmt.Sprintf("%s, RESP%d", x.name, protocol), func(t *testing.T) {
 				t.Parallel()
-				opt := respool.Options{Protocol: protocol, SocketTimeout: 500 * time.Millisecond, WaitTimeout: patience}
-				x.change(&opt)
-				addr := s.PlainAddr()
-				if opt.TLS != nil {
-					addr = s.Addr()
-				}
-				relay := faultnet.Start(t, addr)
-				opt.Addr = relay.Addr()
+				relay, opt := onWay(t, s, x.way)
+				opt.Protocol, opt.SocketTimeout, opt.WaitTimeout = protocol, 500*time.Millisecond, patience
+				opt.HealthCheckInterval, opt.StallLimit = x.interval, x.stall
 				c := openClient(t, opt)
 				channel := fmt.Sprint("c", x.name, protocol)
 				sub, err := c.Subscribe(bounded(t), channel)

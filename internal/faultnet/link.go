@@ -12,13 +12,19 @@ import (
 // link is one connection and its counterpart.
 type link struct {
 	relay          *Relay
-	client, server *net.TCPConn // server is nil in a black hole
+	client, server stream // server is nil in a black hole
 	once           sync.Once
 	ended          chan struct{}
 	halved         atomic.Bool
 	swallow        atomic.Bool  // nothing goes on, in either direction
 	left           atomic.Int64 // bytes to the client until the cut, plus one; 0: no cut
 	free           atomic.Int64 // bytes to the client until a stall, plus one; 0: no stall
+}
+
+// stream is a TCP connection or one over a unix socket.
+type stream interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // chunk is what was read at once, and when it may go on.
@@ -52,11 +58,14 @@ func (l *link) run() {
 func (l *link) cut() {
 	l.once.Do(func() {
 		close(l.ended)
-		for _, c := range []*net.TCPConn{l.client, l.server} {
-			if c != nil {
-				_ = c.SetLinger(0)
-				c.Close()
+		for _, c := range []stream{l.client, l.server} {
+			if c == nil {
+				continue
 			}
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
+			c.Close()
 		}
 	})
 }
@@ -82,7 +91,7 @@ func (l *link) halfClose() {
 }
 
 // forward carries one direction through the delay line until its end.
-func (l *link) forward(from, to *net.TCPConn, direction int) {
+func (l *link) forward(from, to stream, direction int) {
 	line := make(chan chunk, queued)
 	var writer sync.WaitGroup
 	writer.Go(func() { l.write(to, direction, line) })
@@ -143,7 +152,7 @@ func (l *link) wait(d time.Duration) {
 
 // write sends what the line holds when it is due. After a failure it empties
 // the line, so that the reader never blocks.
-func (l *link) write(to *net.TCPConn, direction int, line <-chan chunk) {
+func (l *link) write(to stream, direction int, line <-chan chunk) {
 	failed := false
 	for c := range line {
 		if failed {
@@ -184,7 +193,7 @@ func (l *link) waitUntil(resumed <-chan struct{}) bool {
 }
 
 // pass writes b, or the part of it before a cut.
-func (l *link) pass(to *net.TCPConn, direction int, b []byte) bool {
+func (l *link) pass(to stream, direction int, b []byte) bool {
 	if direction == toClient {
 		if l.halved.Load() {
 			return true // the client has seen its end
@@ -210,7 +219,7 @@ func (l *link) pass(to *net.TCPConn, direction int, b []byte) bool {
 }
 
 // passUntilStall writes the bytes before a stall, waits until the stall or the connection ends, and returns the other bytes.
-func (l *link) passUntilStall(to *net.TCPConn, b []byte) []byte {
+func (l *link) passUntilStall(to stream, b []byte) []byte {
 	free := l.free.Load()
 	if free == 0 {
 		return b

@@ -1,4 +1,4 @@
-// Package faultnet is a TCP relay that misbehaves on purpose, for tests and benchmarks: it
+// Package faultnet is a relay for connections by TCP or a unix socket that misbehaves on purpose, for tests and benchmarks: it
 // delays, stalls, swallows, cuts in the middle of a frame, half-closes and reads slowly.
 package faultnet
 
@@ -50,9 +50,22 @@ func Start(t testing.TB, target string) *Relay {
 	return r
 }
 
+// StartUnix is Start for a relay that listens on a unix socket. The target is reached by TCP all the same.
+func StartUnix(t testing.TB, path, target string) *Relay {
+	t.Helper()
+	r, err := open("unix", path, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
 // Open listens on a free port of 127.0.0.1 and forwards to target, until Close.
-func Open(target string) (*Relay, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func Open(target string) (*Relay, error) { return open("tcp", "127.0.0.1:0", target) }
+
+func open(network, addr, target string) (*Relay, error) {
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -244,11 +257,11 @@ func (r *Relay) accept() {
 			conn.Close()
 			continue
 		}
-		r.done.Go(func() { r.serve(conn.(*net.TCPConn), target, blackhole) })
+		r.done.Go(func() { r.serve(conn.(stream), target, blackhole) })
 	}
 }
 
-func (r *Relay) serve(client *net.TCPConn, target string, blackhole bool) {
+func (r *Relay) serve(client stream, target string, blackhole bool) {
 	l := &link{relay: r, client: client, ended: make(chan struct{})}
 	if !blackhole {
 		server, err := new(net.Dialer).DialContext(r.ctx, "tcp", target)
@@ -256,7 +269,7 @@ func (r *Relay) serve(client *net.TCPConn, target string, blackhole bool) {
 			client.Close()
 			return
 		}
-		l.server = server.(*net.TCPConn)
+		l.server = server.(stream)
 	}
 	r.mu.Lock()
 	if r.closed {
