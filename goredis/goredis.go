@@ -1,7 +1,10 @@
-// Package goredis puts other Go clients of Redis onto the connections of a respool.Client:
-// go-redis, rueidis, redigo and all that let their dial function be set. Each connection that they
-// open is a session of a gateway in the same process, without a socket; what they send shares the
-// client's few connections. So their own pools bound nothing any more, and need not.
+// Package goredis connects other Go clients of Redis to a respool.Client: go-redis,
+// rueidis, redigo and all others with a configurable dial function. Each
+// connection that they open is a session of a gateway in the same process,
+// without a socket. Their commands share the few connections of the client, so
+// the limits of their own pools no longer matter. It is not for clients in other
+// processes, which use respool serve. A Dialer owns the goroutines of its
+// sessions; Close waits for them.
 //
 //	dialer, err := goredis.New(client)
 //	if err != nil { ... }
@@ -19,14 +22,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// Dialer makes connections in memory. It is safe for concurrent use, and has to be closed.
+// Dialer makes connections in memory. It is safe for concurrent use, and has to be
+// closed.
 type Dialer struct{ g *gateway.Gateway }
 
-// New makes a dialer onto client, which it does not own. It asks the server for its
-// version, waits for a second at most, and else goes on without until there is an answer.
+// New returns a dialer on client, which it does not own. It asks the server for its
+// version. It waits a second for the reply, and then continues without it until
+// the server answers.
 //
-// A connection on which nobody authenticates is the user's that client is. AUTH and HELLO are
-// verified by the server, and what follows goes out as that user, within the same bound.
+// Connections without AUTH act as the user of client. The server verifies AUTH and
+// HELLO, and the following commands are sent as that user, within the same limit
+// of connections.
 func New(client *respool.Client) (*Dialer, error) {
 	g, err := gateway.New(client, gateway.Config{MaxClients: math.MaxInt32, Admin: true, PassThrough: true})
 	if err != nil {
@@ -35,12 +41,12 @@ func New(client *respool.Client) (*Dialer, error) {
 	return &Dialer{g}, nil
 }
 
-// DialContext makes a connection. network and addr are ignored: the client decides which
-// server it leads to. It does not block.
+// DialContext makes a connection. It ignores network and addr: the client decides
+// which server to use. It does not block.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.g.DialContext(ctx)
 }
 
-// Close lets what was sent be answered until ctx ends, and closes all connections. It
-// returns the error of ctx if something had to be cut.
+// Close waits for pending replies until ctx ends, and closes all connections. It
+// returns the error of ctx if replies were still pending.
 func (d *Dialer) Close(ctx context.Context) error { return d.g.Shutdown(ctx) }

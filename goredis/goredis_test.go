@@ -22,7 +22,7 @@ const (
 	bound    = 4
 )
 
-// open makes a client of at most bound connections, and a dialer onto it.
+// open returns a client with at most bound connections, and a dialer on it.
 func open(t *testing.T, s *redistest.Server) (*respool.Client, *goredis.Dialer) {
 	t.Helper()
 	client, err := respool.Open(t.Context(), fmt.Sprintf("%s?max_connections=%d&timeout=60", s.URL(), bound))
@@ -43,7 +43,7 @@ func open(t *testing.T, s *redistest.Server) (*respool.Client, *goredis.Dialer) 
 	return client, d
 }
 
-// ask sends inline commands, and compares the lines that come back.
+// ask sends inline commands and compares the lines of the replies.
 func ask(conn net.Conn, in *bufio.Reader, commands string, lines ...string) error {
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, commands); err != nil {

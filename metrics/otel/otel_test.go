@@ -19,7 +19,7 @@ import (
 	respoolotel "github.com/seed-2b0d76a6/respool/metrics/otel"
 )
 
-// instruments registers pools with a meter of their own and gives what reads it.
+// instruments registers pools with a new meter. The function reads it.
 func instruments(t *testing.T, pools ...*respoolotel.Pool) (*respoolotel.Registration, func() map[string]metricdata.Metrics) {
 	t.Helper()
 	reader := sdk.NewManualReader()
@@ -44,7 +44,8 @@ func instruments(t *testing.T, pools ...*respoolotel.Pool) (*respoolotel.Registr
 	}
 }
 
-// series gives a metric's numbers by attributes, as text; of a histogram how many it counted.
+// series returns the numbers of a metric by attributes, as text. The number of a histogram is its
+// count.
 func series(m metricdata.Metrics) map[string]float64 {
 	list := map[string]float64{}
 	text := func(set attribute.Set) string {
@@ -67,7 +68,7 @@ func series(m metricdata.Metrics) map[string]float64 {
 	return list
 }
 
-// promName is how OpenTelemetry's exporters spell a name for Prometheus.
+// promName is the Prometheus name that OpenTelemetry's exporters use.
 func promName(m metricdata.Metrics) string {
 	name := strings.ReplaceAll(m.Name, ".", "_")
 	if m.Unit == "s" {
@@ -177,7 +178,7 @@ func TestPoolsOfOneNameAreRefused(t *testing.T) {
 	}
 }
 
-// brokenMeter fails to make one kind of instrument.
+// brokenMeter fails to register callbacks.
 type brokenMeter struct{ noop.Meter }
 
 var errBroken = errors.New("broken")

@@ -6,20 +6,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// owner is whose clients are counted together.
+// owner is the group that a client is counted in.
 type owner struct{ service, lib, user string }
 
-// others stands for all that are not shown by themselves.
+// others is the group of all clients that are not exported by themselves.
 var others = owner{"other", "other", "other"}
 
-// clientStates are what clients do, in the order of clientNumbers. Other is
-// what ran its last command more than a second and less than a minute ago.
+// clientStates are the states of clients, in the order of clientNumbers. A client in state other
+// ran its last command more than a second and less than a minute ago.
 var clientStates = [...]string{"active", "idle", "blocked", "subscribed", "other"}
 
-// clientNumbers counts clients by what they do. Each counts once.
+// clientNumbers counts clients by state. Each client counts once.
 type clientNumbers [len(clientStates)]int
 
-// largest gives the top groups with the most clients, and all others as one.
+// largest returns the top groups with the most clients, and all others as one group.
 func largest(owners *monitor.Groups, top int) map[owner]clientNumbers {
 	found := map[owner]clientNumbers{}
 	if owners == nil {
@@ -30,8 +30,8 @@ func largest(owners *monitor.Groups, top int) map[owner]clientNumbers {
 		if i < top {
 			who = ownerOf(g.Key)
 		}
-		// Two owners may look the same once their names are cut, or be called as
-		// the others are: they count together, since a series may be there once.
+		// Two owners may have the same name once it is cut, or the name of the others. They count
+		// together, since a series may exist only once.
 		sum := found[who]
 		for state, n := range numbersOf(&g) {
 			sum[state] += n
@@ -51,7 +51,7 @@ func ownerOf(key []string) owner {
 	return owner{at(0), at(1), at(2)}
 }
 
-// labelLimit is how many bytes of what a client calls itself are shown.
+// labelLimit is the maximum length of a label that a client chose, in bytes.
 const labelLimit = 100
 
 func shown(name string) string {

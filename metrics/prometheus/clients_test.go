@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// top shows the clients of a server in the number of groups given.
+// top is a collector that lists n groups of clients.
 func top(t testing.TB, n int, clients ...string) *respoolprom.Servers {
 	snap := snapshot(t, someInfo, clients...)
 	state := &monitor.State{Nodes: []monitor.NodeState{{Addr: "redis:6379", Up: true, Last: snap, List: snap}}}
@@ -60,7 +60,7 @@ func TestOddNamesBreakNothing(t *testing.T) {
 	}
 }
 
-// Whatever the clients are: each is counted once, and the number of series is bounded.
+// Each client is counted once, and the number of series is limited.
 func TestClientsAreCountedOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		name := rapid.SampledFrom([]string{"", "a", "b:1", "other", "c:2:x", "\xff", "\xfe", "d", "e", "f"})

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// docs/metrics.md lists what is shown, all of it and nothing else; what a
-// gateway shows is the command's own, and held against the list there.
+// docs/metrics.md lists exactly the exported metrics. A test of the tool checks those of the
+// gateway.
 func TestDocsListAllMetrics(t *testing.T) {
 	text, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gather registers collectors with a registry that checks everything, and
-// gives what it gathers.
+// gather registers collectors with a pedantic registry, and returns their metrics.
 func gather(t testing.TB, collectors ...prometheus.Collector) map[string]*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -31,7 +30,7 @@ func gather(t testing.TB, collectors ...prometheus.Collector) map[string]*dto.Me
 	return found
 }
 
-// labelsOf gives a metric's labels.
+// labelsOf returns the labels of a metric.
 func labelsOf(m *dto.Metric) map[string]string {
 	labels := map[string]string{}
 	for _, l := range m.GetLabel() {
@@ -40,7 +39,7 @@ func labelsOf(m *dto.Metric) map[string]string {
 	return labels
 }
 
-// number is a metric's value; of a histogram how many it counted.
+// number is the value of a metric, or the count of a histogram.
 func number(m *dto.Metric) float64 {
 	switch {
 	case m.Gauge != nil:
@@ -51,7 +50,7 @@ func number(m *dto.Metric) float64 {
 	return float64(m.Histogram.GetSampleCount())
 }
 
-// value gives the one number of a name whose labels have the values given.
+// value returns the value of the one series with these labels.
 func value(t testing.TB, found map[string]*dto.MetricFamily, name string, labels map[string]string) float64 {
 	t.Helper()
 	var values []float64

@@ -10,23 +10,21 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Servers shows what a monitor knows of its servers. Make it with NewServers.
-// It is safe for concurrent use if the functions given to it are.
+// Servers is a collector of a monitor's state. Make it with NewServers. It is safe for concurrent
+// use if the functions given to it are.
 type Servers struct {
 	state  func() *monitor.State
 	alerts func() []monitor.Alert
 	top    int
 }
 
-// DefaultTop is of how many groups of clients a server's series are, unless
-// told otherwise.
+// DefaultTop is the default number of groups of clients for each server.
 const DefaultTop = 20
 
-// NewServers makes the view of what state gives, such as
-// monitor.Sampler.State, and of the alerts that alerts gives, such as what
-// monitor.Judge.Alerts gave last; either may be nil, or give nil. Both are asked
-// whenever the metrics are read. The clients of each server are shown as
-// the top largest groups and one of all others; 0 stands for DefaultTop.
+// NewServers returns a collector of the state that state returns, such as monitor.Sampler.State,
+// and of the alerts that alerts returns, such as the last list of monitor.Judge.Alerts. Either may
+// be nil or return nil. Both are called whenever metrics are read. For each server, the top largest
+// groups of clients are exported by themselves and all others together; 0 stands for DefaultTop.
 func NewServers(state func() *monitor.State, alerts func() []monitor.Alert, top int) *Servers {
 	if top <= 0 {
 		top = DefaultTop
@@ -34,11 +32,11 @@ func NewServers(state func() *monitor.State, alerts func() []monitor.Alert, top 
 	return &Servers{state: state, alerts: alerts, top: top}
 }
 
-// serverMeasure is something that is told of each server.
+// serverMeasure is a metric of each server.
 type serverMeasure struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	// of gives the number, and whether there is one.
+	// of returns the number, and whether it exists.
 	of func(n *monitor.NodeState) (float64, bool)
 }
 
@@ -50,7 +48,7 @@ func counts(name, help string, of func(n *monitor.NodeState) (float64, bool)) se
 	return serverMeasure{prometheus.NewDesc(name, help, []string{"node"}, nil), prometheus.CounterValue, of}
 }
 
-// info reads a field of INFO.
+// info returns a field of INFO.
 func info(field string) func(n *monitor.NodeState) (float64, bool) {
 	return func(n *monitor.NodeState) (float64, bool) {
 		v, ok := n.Last.Info.Int(field)
@@ -58,7 +56,7 @@ func info(field string) func(n *monitor.NodeState) (float64, bool) {
 	}
 }
 
-// always are told whether a server answers or not.
+// always are exported whether the server answers or not.
 var always = []serverMeasure{
 	gauge("respool_server_up", "Whether the server answered the last question (1) or not (0).",
 		func(n *monitor.NodeState) (float64, bool) { return truth(n.Up), n.Up || n.Err != nil || n.Last != nil }),
@@ -75,8 +73,8 @@ var always = []serverMeasure{
 		}),
 }
 
-// answering are told while the server answers: what was true of it an hour ago
-// is no number of today.
+// answering are exported only while the server answers: old numbers would be taken for current
+// ones.
 var answering = []serverMeasure{
 	gauge("respool_server_connections", "Connections that count against maxclients: clients, replicas and other nodes, the monitor's own left out.",
 		func(n *monitor.NodeState) (float64, bool) { return float64(n.Last.Connections), true }),
@@ -113,7 +111,7 @@ var answering = []serverMeasure{
 		}),
 }
 
-// The others, which have labels or a form of their own.
+// The other metrics, which have labels of their own.
 var (
 	nodesDesc   = prometheus.NewDesc("respool_monitor_nodes", "Servers that the monitor knows of. Absent: there is no monitor.", nil, nil)
 	stateDesc   = prometheus.NewDesc("respool_monitor_last_change_timestamp_seconds", "When the monitor last learnt something.", nil, nil)
@@ -201,7 +199,7 @@ func collectAlerts(ch chan<- prometheus.Metric, alerts []monitor.Alert) {
 	}
 }
 
-// tell gives a number, unless it is none.
+// tell exports a number, unless it is not finite.
 func tell(ch chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return

@@ -36,7 +36,7 @@ rejected_connections:6
 role:master
 `
 
-// at is when everything here was seen.
+// at is the time of the snapshots.
 var at = time.Unix(1_700_000_000, 500_000_000)
 
 func snapshot(t testing.TB, info string, clients ...string) *monitor.Snapshot {
@@ -57,7 +57,7 @@ func client(id int, name, lib, user, rest string) string {
 	return fmt.Sprintf("id=%d addr=10.0.0.9:%d name=%s lib-name=%s lib-ver= user=%s age=600 %s", id, id, name, lib, user, rest)
 }
 
-// servers shows the state given.
+// servers is a collector of a state.
 func servers(state *monitor.State, alerts ...monitor.Alert) *respoolprom.Servers {
 	return respoolprom.NewServers(func() *monitor.State { return state }, func() []monitor.Alert { return alerts }, 0)
 }
@@ -146,7 +146,7 @@ func TestServersShowState(t *testing.T) {
 	}
 }
 
-// shownLines gives the series of collectors as Prometheus reads them.
+// shownLines formats the series of collectors as Prometheus does.
 func shownLines(t *testing.T, collectors ...prometheus.Collector) string {
 	t.Helper()
 	var lines strings.Builder
@@ -166,7 +166,7 @@ func shownLines(t *testing.T, collectors ...prometheus.Collector) string {
 	return lines.String()
 }
 
-// missing gives the lines of a that are not in b.
+// missing returns the lines of a that are not in b.
 func missing(a, b string) (lines []string) {
 	for line := range strings.SplitSeq(a, "\n") {
 		if line != "" && !strings.Contains("\n"+b, "\n"+line+"\n") {
@@ -227,7 +227,7 @@ func TestServiceWithoutPrimary(t *testing.T) {
 	}
 }
 
-// What a sampler knows of a real server, with a real client on it.
+// A sampler of a real server with a real client.
 func TestServersOfARealSampler(t *testing.T) {
 	server := redistest.Start(t, redistest.Config{Password: "sesame"})
 	opt, err := respool.ParseURL(server.URL())
