@@ -12,29 +12,30 @@ type checkCmd struct {
 }
 
 func (checkCmd) Help() string {
-	return `Adds up the connections that all services of a server may open, by their ceilings, and
-holds them against what the server takes: before a deployment, in CI. It asks no server.
+	return `Adds up the connections that all services of a server may open, and compares the sum with
+the limit of the server. Run it before a deployment, for example in CI. It connects to no server.
 
   server:
     maxclients: 10000        # default: 10000
     reserve: 5%              # or a number; default: 5%
-    others: 200              # connections of others; default: 0
+    others: 200              # connections of other clients; default: 0
   services:
     orders:
       pods: 40
       surge: 25%             # or a number of pods; default: 25%
       workers: 2             # processes in a pod; default: 1
-      max_connections: 16    # of a pool
-      pools: 1               # of a process, such as a second one of replicas; default: 1
+      max_connections: 16    # of each pool
+      pools: 1               # in a process, such as a second one for replicas; default: 1
     search:
       pods: 10
-      client: jedis          # instead of max_connections: the client's own
-      load: {rps: 900, burst: 2, mean: 1.2ms, p99: 8ms}   # of a pool: is the ceiling enough?
+      client: jedis          # instead of max_connections: the default of this client
+      load: {rps: 900, burst: 2, mean: 1.2ms, p99: 8ms}   # of each pool: checks that max_connections is enough
 
-Further keys of a service: blocking, subscribers, cpus (go-redis opens 10 for each), and of a
-load: parallel, wait, target. A service with a load alone gets what that needs.
+A service may also have the keys blocking, subscribers and cpus (go-redis opens 10 connections
+for each CPU). A load may also have the keys parallel, wait and target. If a service has a load
+and no limit, check uses the number of connections that the load needs.
 
-Exits with 0 if all fits, 1 on warnings, 2 if it does not fit or the file is wrong.
+Exit codes: 0 if everything fits, 1 for warnings, 2 if it does not fit or the file is wrong.
 
 Examples:
   respool check plan.yaml

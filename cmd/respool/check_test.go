@@ -64,7 +64,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// The first line of each file is what is said of it, once.
+// The first line of each file is a part of the expected error.
 func TestCheckNamesThePlaceOfAMistake(t *testing.T) {
 	files, err := filepath.Glob("testdata/check/bad-*.yaml")
 	if err != nil || len(files) < 20 {

@@ -31,7 +31,7 @@ func TestCredentialsOfACommandAFileAndTheEnvironment(t *testing.T) {
 	}
 }
 
-// What a source holds is in no error; what a command says on standard error is.
+// No error shows the content of a source. Errors show the standard error of a command.
 func TestMistakesOfCredentials(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Password: "other"})
 	url := "redis://" + s.Addr()

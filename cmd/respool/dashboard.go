@@ -10,9 +10,9 @@ type dashboardCmd struct{}
 
 // Help is the long help of the command.
 func (dashboardCmd) Help() string {
-	return `Prints a dashboard for Grafana 10.4 or later, in JSON: how full servers are and when they will be,
-who holds their connections, what is opened and rejected, and what services see of their pools.
-It asks for the data source, and shows any of the servers and pools. docs/metrics.md lists the metrics.
+	return `Prints a dashboard in JSON for Grafana 10.4 or later. It shows the occupancy of servers with a
+forecast, the holders of their connections, opened and rejected connections, and the pools of
+services. The user selects the data source, servers and pools. docs/metrics.md lists the metrics.
 
 Examples:
   respool dashboard > respool.json

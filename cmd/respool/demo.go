@@ -11,17 +11,17 @@ import (
 type demoCmd struct {
 	credentialsFlag
 
-	URL            string        `help:"Run on this server instead of an embedded one. Its keys get a prefix of their own and are removed."`
-	Callers        int           `default:"2000" help:"Callers at a time."`
-	Duration       time.Duration `default:"3s" help:"How long each side works."`
-	MaxConnections int           `default:"4" help:"respool's bound."`
+	URL            string        `help:"Use this server instead of an embedded one. The demo writes keys with a unique prefix and removes them."`
+	Callers        int           `default:"2000" help:"Concurrent callers."`
+	Duration       time.Duration `default:"3s" help:"Duration of each side."`
+	MaxConnections int           `default:"4" help:"The connection limit of respool."`
 	JSON           bool          `help:"Print one JSON object."`
 }
 
 func (demoCmd) Help() string {
-	return `Callers GET and SET values of 64 bytes, four to one, and check each reply: once as
-asynchronous clients do it without a limit (a connection for each command in
-flight), once through respool. Every number is measured in the run.
+	return `Callers GET and SET values of 64 bytes, four to one, and check each reply. They first work
+without a limit, with one connection for each command in flight, as asynchronous clients do.
+They then work through respool. The demo measures all the numbers that it prints.
 
 Examples:
   respool demo

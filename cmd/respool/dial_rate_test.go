@@ -7,7 +7,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/fakeserver"
 )
 
-// A command that a server refuses says why, and does not try on and on.
+// If a server refuses a command of the tool, the tool reports why and does not keep dialing.
 func TestCommandsOfTheToolDialAServerThatRefusesThemSeldom(t *testing.T) {
 	s := fakeserver.Start(t, fakeserver.Config{Password: "theirs"})
 	url := "redis://:ours@" + s.Addr()

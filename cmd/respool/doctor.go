@@ -12,22 +12,22 @@ import (
 type doctorCmd struct {
 	credentialsFlag
 
-	URL        string        `arg:"" help:"The server, or the service whose primary is looked at: a URL with the keys of docs/options.md."`
-	For        time.Duration `default:"5s" help:"How far apart the two looks are."`
-	Maxclients int64         `help:"The server's limit, where it does not tell."`
-	Large      bool          `help:"Ask for CLIENT LIST above 5,000 connections too: 10 ms of the server's time at 10,000."`
+	URL        string        `arg:"" help:"URL of the server, or of the service whose primary to examine. docs/options.md lists the keys."`
+	For        time.Duration `default:"5s" help:"Time between the two looks."`
+	Maxclients int64         `help:"The connection limit of the server, if the server does not report it."`
+	Large      bool          `help:"Read CLIENT LIST above 5,000 connections too. It takes 10 ms of the server's time at 10,000 connections."`
 	JSON       bool          `help:"Print one JSON object."`
 }
 
 func (doctorCmd) Help() string {
-	return `Looks at a server's connections twice, some seconds apart, and tells what is wrong, with
-the evidence and what to do: occupancy, rejected connections, growth, storms of short connections,
-idle ones that nobody gives back, settings, memory held for clients.
+	return `Looks at the connections of a server twice, a few seconds apart, and reports problems with
+evidence and remedy: occupancy, rejected connections, growth, storms of short connections,
+abandoned idle connections, settings, and memory held for clients.
 
-It holds one connection and needs few rights: +ping +hello +info +client|list, and
-+config|get for the settings. What it may not ask it leaves out, and says so.
+It holds one connection. It needs the rights +ping +hello +info +client|list, and +config|get
+for the settings. It skips checks that the server refuses, and reports them as not asked.
 
-Exits with 0 if all is well, 1 on warnings, 2 on something critical.
+Exit codes: 0 if nothing is found, 1 for warnings, 2 for critical findings.
 
 Examples:
   respool doctor redis://localhost:6379

@@ -24,7 +24,7 @@ func doctorJSON(t *testing.T, want int, args ...string) doctor.Report {
 	return r
 }
 
-// rules names what was found, and of whom.
+// rules lists the rules and subjects of the findings.
 func rules(r *doctor.Report) string {
 	var names []string
 	for _, f := range r.Findings {
@@ -40,7 +40,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 
-	// One service opens a connection for each command, another gives none back.
+	// One service opens a connection for each command, another leaks connections.
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -92,7 +92,7 @@ func TestDoctorWithFewRights(t *testing.T) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
 	}
-	// One that does not even tell its limit.
+	// A server that does not report its limit.
 	s.Do("ACL", "SETUSER", "watch", "-info", "+client|list")
 	r := doctorJSON(t, 2, fmt.Sprintf("redis://watch:sesame@%s", s.Addr()), "--maxclients", "1")
 	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy-critical " {

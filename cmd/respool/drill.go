@@ -13,26 +13,26 @@ import (
 type drillCmd struct {
 	credentialsFlag
 
-	URL         string        `arg:"" help:"The service: redis+sentinel://s1:26379,s2:26379/name, with the keys of docs/options.md."`
-	How         string        `enum:"command,none" default:"command" help:"command: SENTINEL FAILOVER; none: watch while you bring it about yourself."`
+	URL         string        `arg:"" help:"URL of the service: redis+sentinel://s1:26379,s2:26379/name. docs/options.md lists the keys."`
+	How         string        `enum:"command,none" default:"command" help:"Trigger of the failover. command: SENTINEL FAILOVER; none: you trigger it yourself."`
 	Yes         bool          `help:"Trigger the failover without asking."`
 	Readers     int           `default:"100" help:"Callers that GET."`
-	Writers     int           `default:"60" help:"Callers that increment, and keep a record of each acknowledgement."`
-	Blocked     int           `default:"10" help:"Callers in BLPOP, each on a connection of its own."`
+	Writers     int           `default:"60" help:"Callers that increment, and record each acknowledgement."`
+	Blocked     int           `default:"10" help:"Callers in BLPOP."`
 	Subscribers int           `default:"20" help:"Subscriptions to a channel."`
-	Before      time.Duration `default:"2s" help:"How long to work before the failover."`
-	After       time.Duration `default:"3s" help:"How long to work after it."`
-	Limit       time.Duration `default:"60s" help:"How long to wait for the failover."`
+	Before      time.Duration `default:"2s" help:"Duration of the load before the failover."`
+	After       time.Duration `default:"3s" help:"Duration of the load after the failover."`
+	Limit       time.Duration `default:"60s" help:"Time limit of the failover."`
 	JSON        bool          `help:"Print one JSON object."`
 }
 
 func (drillCmd) Help() string {
-	return `Works on the service as an application does, has its sentinels fail over, and reports
-what each kind of caller saw of it, which writes were lost or done twice, and how many
-sockets the servers counted. Its keys have a prefix of their own and are removed.
+	return `Puts load on the service as an application does, orders a failover, and reports the effects
+on each kind of caller, writes that were lost or executed twice, and the number of sockets that
+each server counted. The drill writes keys with a unique prefix and removes them.
 
-What asynchronous replication loses is shown apart: a write that the old primary
-acknowledged and the new one never got is lost with every client.
+The report lists writes that asynchronous replication loses separately. Every client loses a
+write that the old primary acknowledged and the new primary never received.
 
 Examples:
   respool drill redis+sentinel://localhost:26379,localhost:26380/mymaster

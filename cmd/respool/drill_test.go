@@ -60,7 +60,7 @@ func TestDrill(t *testing.T) {
 	}
 	set.WaitHealthy(t, time.Minute)
 
-	// While the operator does it, here with kill -9; printed for people.
+	// The operator triggers the failover, here with kill -9. The report is text.
 	old := set.Primary()
 	go func() {
 		time.Sleep(700 * time.Millisecond)

@@ -10,7 +10,7 @@ import (
 
 // credentialsFlag is the flag of all commands that take a URL.
 type credentialsFlag struct {
-	Credentials string `placeholder:"file:PATH|env:NAME|command:PROGRAM..." help:"Where user and password come from, instead of the URL: a JSON object with username, password and expires (RFC 3339). It is asked again before they expire."`
+	Credentials string `placeholder:"file:PATH|env:NAME|command:PROGRAM..." help:"Source of the user name and password, instead of the URL: a JSON object with username, password and expires (RFC 3339). respool reads the source again before the credentials expire."`
 }
 
 // options parses a URL and adds the credentials that the flag names.
@@ -23,14 +23,14 @@ const minTime = 100 * time.Millisecond
 
 // filterFlags select connections of CLIENT LIST. A connection has to match all flags that are set.
 type filterFlags struct {
-	Service string        `help:"Only connections of this service, as respool who calls it."`
-	Name    string        `help:"Only connections with this name, as CLIENT LIST has it."`
+	Service string        `help:"Only connections of this service, as respool who names it."`
+	Name    string        `help:"Only connections with this name in CLIENT LIST."`
 	Lib     string        `help:"Only connections of this library, such as redis-py."`
 	Addr    string        `help:"Only connections from this address, with or without a port."`
 	User    string        `help:"Only connections of this user."`
 	Cmd     string        `help:"Only connections whose last command is this one, such as blpop or client|list."`
-	Idle    time.Duration `help:"Only connections that were idle for so long, blocked and subscribed ones left out."`
-	Age     time.Duration `help:"Only connections that are open for so long."`
+	Idle    time.Duration `help:"Only connections that have been idle for this time. Excludes blocked and subscribed connections."`
+	Age     time.Duration `help:"Only connections that have been open for this time."`
 }
 
 // Validate checks the flags. kong calls it.

@@ -10,23 +10,23 @@ import (
 type killCmd struct {
 	credentialsFlag
 
-	URL string `arg:"" help:"The server, or the service whose primary is meant: a URL with the keys of docs/options.md."`
+	URL string `arg:"" help:"URL of the server, or of the service whose primary to use. docs/options.md lists the keys."`
 	filterFlags
-	Yes  bool    `help:"Close them. Without it they are only shown."`
-	Rate float64 `default:"50" help:"How many are closed a second."`
-	Max  int     `default:"1000" help:"How many are closed at most."`
+	Yes  bool    `help:"Close the connections. Without this flag, kill only lists them."`
+	Rate float64 `default:"50" help:"Connections to close per second."`
+	Max  int     `default:"1000" help:"Maximum number of connections to close."`
 	JSON bool    `help:"Print one JSON object."`
 }
 
 func (killCmd) Help() string {
-	return `Shows the connections that match all filters, and with --yes closes them, one after
-the other: each is looked at once more right before, and closed by its id only if it still
-matches. Connections of replicas, of the primary and of MONITOR are left alone, and its own.
+	return `Lists the connections that match all filters. With --yes, it closes them one after the other.
+It checks each connection again immediately before, and closes it by its id only if it still
+matches. It never closes connections of replicas, of the primary, of MONITOR, or its own.
 
-A client that reconnects at once comes back: stop what leaks, or bound its pool, first.
-It needs +client|kill beside what respool who needs.
+Clients may reconnect at once. First stop the leak, or limit the pool of the client.
+It needs the right +client|kill in addition to those of respool who.
 
-Exits with 0 if all was done, 2 if something failed.
+Exit codes: 0 on success, 2 on a failure.
 
 Examples:
   respool kill redis://localhost:6379 --service cart --idle 10m

@@ -24,20 +24,20 @@ import (
 )
 
 type cli struct {
-	Demo    demoCmd          `cmd:"" help:"Drive thousands of callers without a limit and through respool, and compare."`
-	Ping    pingCmd          `cmd:"" help:"Ask a server whether it is there, what it is, and how far away."`
-	Drill   drillCmd         `cmd:"" help:"Have a Sentinel service fail over under load, and report what callers saw of it."`
-	Plan    planCmd          `cmd:"" help:"Size a service's connection pools, and see whether its fleet fits."`
-	Check   checkCmd         `cmd:"" help:"Add up the services' planned connections, and see whether they fit."`
-	Who     whoCmd           `cmd:"" help:"Tell who holds a server's connections."`
+	Demo    demoCmd          `cmd:"" help:"Compare thousands of callers without a connection limit and through respool."`
+	Ping    pingCmd          `cmd:"" help:"Measure round trips to a server, and report its version and role."`
+	Drill   drillCmd         `cmd:"" help:"Fail over a Sentinel service under load, and report the effects on callers."`
+	Plan    planCmd          `cmd:"" help:"Size the connection pools of a service, and check whether they fit the server."`
+	Check   checkCmd         `cmd:"" help:"Add up the planned connections of all services, and check whether they fit the server."`
+	Who     whoCmd           `cmd:"" help:"List who holds the connections of a server."`
 	Serve   serveCmd         `cmd:"" help:"Serve clients in any language over a few connections to Redis."`
 	Pass    passwordCmd      `cmd:"" name:"password" help:"Print a password's SHA-256, for the configuration of serve."`
-	Watch   watchCmd         `cmd:"" help:"Watch a server's connections, and tell when something is wrong."`
-	Kill    killCmd          `cmd:"" help:"Close connections that match, one after the other."`
-	Rules   rulesCmd         `cmd:"" help:"Print alert rules for Prometheus."`
+	Watch   watchCmd         `cmd:"" help:"Watch the connections of a server, and send alerts."`
+	Kill    killCmd          `cmd:"" help:"Close the connections that match filters."`
+	Rules   rulesCmd         `cmd:"" help:"Print alerting rules for Prometheus."`
 	Board   dashboardCmd     `cmd:"" name:"dashboard" help:"Print a dashboard for Grafana."`
-	Top     topCmd           `cmd:"" help:"Show a server's connections live."`
-	Doctor  doctorCmd        `cmd:"" help:"Look at a server's connections, and tell what is wrong with them."`
+	Top     topCmd           `cmd:"" help:"Show the connections of a server live."`
+	Doctor  doctorCmd        `cmd:"" help:"Diagnose the connections of a server."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 

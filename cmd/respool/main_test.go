@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// asTool is the variable that has the test's own program be the tool.
+// asTool is the environment variable that makes the test's binary run as the tool.
 const asTool = "RESPOOL_TEST_AS_TOOL"
 
 func TestMain(m *testing.M) {
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// call runs the tool and gives its exit code and what it printed.
+// call runs the tool, and returns its exit code and output.
 func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	oldOut, oldErr := os.Stdout, os.Stderr

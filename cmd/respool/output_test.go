@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What a server writes does not steer the terminal.
+// Text of a server cannot control the terminal.
 func TestForeignTextIsHarmless(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,7 +32,7 @@ func TestForeignTextIsHarmless(t *testing.T) {
 	}
 }
 
-// refuse answers everything with an error that would name the window and color the text.
+// refuse answers every command with an error that would name the window and color the text.
 func refuse(c net.Conn) {
 	defer c.Close()
 	buf := make([]byte, 4096)

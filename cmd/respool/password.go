@@ -11,9 +11,9 @@ import (
 type passwordCmd struct{}
 
 func (passwordCmd) Help() string {
-	return `Reads a password, from the terminal without showing it or else one line of the standard input,
-and prints its SHA-256 in hex, as password_sha256 in the configuration of respool serve wants it.
-A hash is no secret to be careless with: short passwords can be found from it by trying.
+	return `Reads a password from the terminal, without echo, or one line of standard input. Prints its
+SHA-256 in hex, for password_sha256 in the configuration of respool serve. Keep the hash secret:
+short passwords can be found from it by trial.
 
 Examples:
   respool password

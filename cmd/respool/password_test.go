@@ -24,7 +24,7 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-// typed runs the tool with something on its standard input.
+// typed runs the tool with a text as its standard input.
 func typed(t *testing.T, in string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	f, err := os.Open(tooltest.File(t, "in", in))

@@ -10,8 +10,8 @@ import (
 type pingCmd struct {
 	credentialsFlag
 
-	URL   string `arg:"" help:"Where: redis://, rediss:// or unix://, with the keys of docs/options.md."`
-	Count int    `default:"5" help:"How many round trips to measure."`
+	URL   string `arg:"" help:"URL of the server. docs/options.md lists the keys."`
+	Count int    `default:"5" help:"Number of round trips."`
 	JSON  bool   `help:"Print one JSON object."`
 }
 

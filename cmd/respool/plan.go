@@ -14,41 +14,41 @@ import (
 type planCmd struct {
 	credentialsFlag
 
-	RPS      float64       `name:"rps" required:"" help:"Requests a second that one process serves, on average."`
-	Burst    float64       `default:"1" help:"The peak over the average."`
-	Mean     time.Duration `required:"" help:"How long a command holds a connection, on average."`
-	P99      time.Duration `name:"p99" help:"Within which 99% of the commands are done. Default: 4.6 times the mean."`
-	Parallel int           `default:"1" help:"Commands that a request sends at a time."`
-	Wait     time.Duration `help:"A command that waits longer for a connection is late. Default: the mean, 1ms at least."`
-	Target   share         `default:"0.1%" help:"The share of commands that may be late."`
+	RPS      float64       `name:"rps" required:"" help:"Average requests per second of one process."`
+	Burst    float64       `default:"1" help:"Peak rate divided by the average rate."`
+	Mean     time.Duration `required:"" help:"Average time that a command holds a connection."`
+	P99      time.Duration `name:"p99" help:"99th percentile of the time that a command holds a connection. Default: 4.6 times the mean."`
+	Parallel int           `default:"1" help:"Commands that a request sends concurrently."`
+	Wait     time.Duration `help:"Longest wait for a connection before a command counts as late. Default: the mean, but at least 1ms."`
+	Target   share         `default:"0.1%" help:"Share of commands that may be late."`
 
 	Pods        int   `default:"1" help:"Pods of the service."`
-	Surge       share `default:"25%" help:"How many more run during a deployment."`
+	Surge       share `default:"25%" help:"Share of additional pods during a deployment."`
 	Workers     int   `default:"1" help:"Processes in a pod."`
-	Blocking    int   `default:"0" help:"Consumers in a process that block, as in BLPOP."`
+	Blocking    int   `default:"0" help:"Blocking consumers in a process, such as BLPOP."`
 	Subscribers int   `default:"0" help:"Subscriptions in a process."`
-	Maxclients  int   `default:"0" help:"The server's limit. Default: ${plan_maxclients}, or what --from shows."`
-	Others      int   `default:"-1" help:"Connections of others. Default: 0, or those that --from shows."`
-	Reserve     int   `default:"-1" help:"Connections kept free. Default: 5% of the limit."`
+	Maxclients  int   `default:"0" help:"Connection limit of the server. Default: ${plan_maxclients}, or the limit of the server in --from."`
+	Others      int   `default:"-1" help:"Connections of other clients. Default: 0, or those of the server in --from."`
+	Reserve     int   `default:"-1" help:"Connections to keep free. Default: 5% of the limit."`
 
-	From       string        `help:"A server to take its limit and the connections of others from: a URL."`
-	Simulate   bool          `help:"Play the load event by event as well."`
-	Seed       uint64        `default:"1" help:"The simulation's randomness."`
-	Commands   int           `default:"2000000" help:"How many commands to simulate."`
-	Trace      string        `help:"A file with times, one a line such as 1.2ms, to draw from in the simulation."`
-	StallEvery time.Duration `help:"In the simulation the server stands still so often."`
-	StallFor   time.Duration `help:"And for so long each time."`
+	From       string        `help:"URL of a server to read the limit and the connections of other clients from."`
+	Simulate   bool          `help:"Simulate the load too."`
+	Seed       uint64        `default:"1" help:"Random seed of the simulation."`
+	Commands   int           `default:"2000000" help:"Number of commands to simulate."`
+	Trace      string        `help:"File of durations for the simulation, one on each line, such as 1.2ms."`
+	StallEvery time.Duration `help:"In the simulation, time between stalls of the server."`
+	StallFor   time.Duration `help:"In the simulation, duration of each stall."`
 	deployFlags
 	JSON bool `help:"Print one JSON object."`
 }
 
 func (planCmd) Help() string {
-	return `Sizes the connection pools of a service: how many connections each process needs, so
-that hardly any command waits for one, and whether all processes fit into what the
-server takes. Side by side: pools with a connection for each command in flight (redis-py,
-go-redis, lettuce), and respool. docs/sizing.md explains the model.
+	return `Computes how many connections each process of a service needs so that few commands wait for one,
+and whether all processes together fit the limit of the server. Compares pools with one
+connection for each command in flight (redis-py, go-redis, lettuce) with respool.
+docs/sizing.md explains the model.
 
-Exits with 0 if the pools fit, 1 if only respool does or a deployment does not, 2 if nothing fits.
+Exit codes: 0 if the pools fit, 1 if only respool fits or a deployment does not, 2 if nothing fits.
 
 Examples:
   respool plan --rps 900 --burst 2 --mean 1.2ms --p99 8ms --pods 40
@@ -75,11 +75,11 @@ func (s *share) UnmarshalText(text []byte) error {
 
 // deployFlags say how a rolling deployment goes.
 type deployFlags struct {
-	Deploy bool          `help:"Play a rolling deployment as well: old pods drain while new ones start cold. Simulates too."`
-	Start  time.Duration `default:"10s" help:"In the deployment, from the start of a pod until it serves."`
-	Drain  time.Duration `default:"30s" help:"From the last request of an old pod until it ends; it keeps its connections."`
-	Dial   time.Duration `default:"1ms" help:"What opening a connection takes."`
-	Warm   int           `default:"-1" help:"Connections that a process opens as it starts. Default: min_idle."`
+	Deploy bool          `help:"Simulate a rolling deployment: old pods drain while new pods start cold. Implies --simulate."`
+	Start  time.Duration `default:"10s" help:"In the deployment, time from the start of a pod until it serves."`
+	Drain  time.Duration `default:"30s" help:"In the deployment, time from the last request of an old pod until it ends. It keeps its connections."`
+	Dial   time.Duration `default:"1ms" help:"In the deployment, time to open a connection."`
+	Warm   int           `default:"-1" help:"In the deployment, connections that a process opens when it starts. Default: min_idle."`
 }
 
 func (p *planCmd) Run(ctx context.Context) error {

@@ -49,7 +49,7 @@ func TestPlan(t *testing.T) {
 func TestPlanPlaysADeployment(t *testing.T) {
 	args := []string{"--rps", "900", "--burst", "2", "--mean", "1.2ms", "--p99", "8ms", "--pods", "40", "--deploy", "--drain", "30s", "--dial", "1ms", "--commands", "200000"}
 	r := planJSON(t, 0, args...)
-	// Waves of ten: with a drain of three starts all old pods are there with all new ones.
+	// Waves of ten pods: with a drain of three starts, all old pods run beside all new ones.
 	d := r.Deployed
 	if d == nil || d.Processes != 80 || d.Before != 40*7 || d.Peak <= 50*7 || d.Peak > 80*7 || d.Over != 0 || d.Seconds != 70 || r.Simulated == nil {
 		t.Errorf("%+v", d)

@@ -9,17 +9,17 @@ import (
 )
 
 type rulesCmd struct {
-	Job string `help:"Only what is scraped by this job counts as the monitor's; without it every monitor counts."`
+	Job string `help:"Use only the monitors that this Prometheus job scrapes. Default: all monitors."`
 }
 
 // Help is the long help of the command.
 func (rulesCmd) Help() string {
-	return `Prints alerting rules for Prometheus 2.42 or later, in YAML: of the servers, as a monitor shows
-them, and of the pools, as services show them. docs/metrics.md lists the metrics.
+	return `Prints alerting rules in YAML for Prometheus 2.42 or later. They cover servers, which a monitor
+exports, and pools, which services export. docs/metrics.md lists the metrics.
 
-Each rule has a label severity: page (somebody should see to it now), ticket (in working hours)
-or warn (will hurt). An alert tells what is wrong and which command to run next. Pods that
-show the same count as one; a pool's alert keeps the pool's name, to find its owner by.
+Each rule has the label severity: page (act now), ticket (act in working hours) or warn (a future
+problem). An alert states the problem and the command to run next. Several monitors of one
+server raise one alert. The alert of a pool carries the name of the pool.
 
 Examples:
   respool rules > respool.rules.yaml && promtool check rules respool.rules.yaml

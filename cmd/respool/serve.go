@@ -13,38 +13,38 @@ import (
 type serveCmd struct {
 	credentialsFlag
 
-	URL         string         `arg:"" optional:"" help:"The server, or the service with its sentinels. Without one and without a configuration: an embedded server."`
-	Config      string         `short:"c" type:"path" help:"The configuration, in YAML. What flags say wins."`
-	Profile     string         `help:"The profile of the configuration to use, such as production."`
-	URLFile     string         `name:"url-file" type:"path" help:"A file that holds the URL: a password on a command line can be seen by others."`
-	Listen      []string       `sep:"none" help:"Where to listen: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: ${serve_listen}."`
-	HTTP        string         `name:"http" help:"Where the pages are served; off: nowhere. Default: ${serve_pages}."`
-	Insecure    bool           `help:"Listen where everybody gets in who reaches the address."`
-	Admin       bool           `help:"Let clients run what belongs to the server's operator, such as CONFIG SET."`
-	PassThrough bool           `name:"pass-through" help:"Let the server verify AUTH, and each user's commands go out as his."`
-	TLSCert     string         `name:"tls-cert" type:"path" help:"The certificate of all TCP listeners, in PEM."`
-	TLSKey      string         `name:"tls-key" type:"path" help:"Its key, in PEM."`
-	TLSCA       string         `name:"tls-ca" type:"path" help:"Who signs clients' certificates, in PEM: clients have to have one then."`
-	MaxClients  *int           `help:"How many clients are let in. Default: ${serve_max_clients}."`
-	Drain       *time.Duration `help:"How long clients may finish when this one ends. Default: ${serve_drain}."`
-	Check       bool           `help:"Read all of it, say what would be served, and end."`
+	URL         string         `arg:"" optional:"" help:"URL of the server, or of the service with its sentinels. Without a URL and a configuration, an embedded server."`
+	Config      string         `short:"c" type:"path" help:"Configuration file in YAML. Flags override it."`
+	Profile     string         `help:"Profile of the configuration, such as production."`
+	URLFile     string         `name:"url-file" type:"path" help:"File that holds the URL. Other users of the machine can see passwords on a command line."`
+	Listen      []string       `sep:"none" help:"Address to listen at: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: ${serve_listen}."`
+	HTTP        string         `name:"http" help:"Address of the HTTP pages, or off. Default: ${serve_pages}."`
+	Insecure    bool           `help:"Allow listeners without authentication at addresses that other machines reach."`
+	Admin       bool           `help:"Allow operator's commands such as CONFIG SET."`
+	PassThrough bool           `name:"pass-through" help:"Have the server verify AUTH, and send the commands of each user as that user."`
+	TLSCert     string         `name:"tls-cert" type:"path" help:"Certificate of all TCP listeners, in PEM."`
+	TLSKey      string         `name:"tls-key" type:"path" help:"Key of the certificate, in PEM."`
+	TLSCA       string         `name:"tls-ca" type:"path" help:"Certificate authority of clients, in PEM. Clients then need a certificate."`
+	MaxClients  *int           `help:"Maximum number of clients. Default: ${serve_max_clients}."`
+	Drain       *time.Duration `help:"Time for clients to finish at shutdown. Default: ${serve_drain}."`
+	Check       bool           `help:"Check the configuration and the flags, print them, and exit."`
 	JSON        bool           `help:"Write the log as JSON."`
 }
 
 func (serveCmd) Help() string {
-	return `Speaks Redis' protocol to clients in any language: thousands of them share the few connections
-that the URL allows with max_connections. Without a URL it brings a server of its own, to try it.
-It watches the server as respool watch does, by the same sections of the configuration, and serves
-/metrics, /readyz (200 while it accepts clients and Redis answers), /healthz, /api/snapshot and
-/api/alerts.
+	return `Serves the Redis protocol to clients in any language. Thousands of clients share the few
+connections that max_connections in the URL allows. Without a URL it runs an embedded server, for
+trials. It also watches the server, like respool watch and with the same configuration, and serves
+the pages /metrics, /readyz (200 while it accepts clients and Redis answers), /healthz,
+/api/snapshot and /api/alerts.
 
-Whoever reaches a listener may use the server. So it listens beyond this machine only with users
-that have passwords, with pass_through and need_auth, or with client certificates, or with --insecure.
+Anybody who reaches a listener may use the server. Addresses that other machines reach therefore
+need users with passwords, pass_through with need_auth, client certificates, or --insecure.
 
-SIGHUP reads the configuration and certificates again, and no client loses its connection; a bad
-configuration is refused, and the old one kept. SIGTERM lets clients finish, a second one does not.
-It tells systemd what it does, and takes its sockets. examples/serve has a commented configuration,
-units for systemd, and a sidecar for Kubernetes.
+SIGHUP reloads the configuration and the certificates, and keeps all clients connected. If the new
+configuration is wrong, the old one stays. SIGTERM lets clients finish; a second SIGTERM cuts them.
+It notifies systemd and takes over sockets of systemd. examples/serve has a commented
+configuration, units for systemd, and a sidecar for Kubernetes.
 
 Examples:
   respool serve

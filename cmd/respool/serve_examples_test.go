@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 )
 
-// parsed has the tool's own parser take arguments.
+// parsed parses arguments with the tool's parser.
 func parsed(t *testing.T, args []string) *serve.Flags {
 	t.Helper()
 	var c cli
@@ -56,7 +56,7 @@ func TestTheUnitOfSystemdIsRight(t *testing.T) {
 	}
 }
 
-// manifest is what the test wants to know of a Kubernetes object.
+// manifest is the part of a Kubernetes object that the test reads.
 type manifest struct {
 	Kind string
 	Data map[string]string

@@ -16,8 +16,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// TestSignalsUnderLoadLoseNothing sends SIGHUP again and again and then SIGTERM to a gateway under load: no client is
-// dropped by the first, and every command that the server has done was answered before the end.
+// TestSignalsUnderLoadLoseNothing sends SIGHUP several times and then SIGTERM to a gateway under
+// load. SIGHUP disconnects no client, and the gateway answers every executed command before it
+// ends.
 func TestSignalsUnderLoadLoseNothing(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	file := tooltest.File(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nlisten: 'off'\nserve: {listen: ['127.0.0.1:0'], pipeline: 100}\n")

@@ -21,14 +21,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// process is the tool in a process of its own.
+// process is the tool in another process.
 type process struct {
 	cmd   *exec.Cmd
 	log   *tooltest.Log
 	ended func() error
 }
 
-// startProcess runs the tool through a shell, which alone can tell LISTEN_PID before the tool begins.
+// startProcess runs the tool through a shell, because only the parent of the tool knows LISTEN_PID
+// before the tool starts.
 func startProcess(t *testing.T, files []*os.File, env []string, args ...string) *process {
 	t.Helper()
 	shell := `LISTEN_PID=$$ exec "$0" "$@"`
@@ -54,7 +55,7 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 	}
 }
 
-// end wants the process to end with 0 on SIGTERM.
+// end sends SIGTERM. The process has to exit with 0.
 func (p *process) end(t *testing.T) {
 	t.Helper()
 	p.signal(t, syscall.SIGTERM)
@@ -101,7 +102,7 @@ func TestTheProcessEndsOnInterruptToo(t *testing.T) {
 	}
 }
 
-// notified is where systemd would listen.
+// notified is a socket at which systemd would receive notifications.
 func notified(t *testing.T) (path string, next func() string) {
 	t.Helper()
 	path = filepath.Join(tooltest.ShortDir(t), "n")

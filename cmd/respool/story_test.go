@@ -54,7 +54,7 @@ func storm(addr, name string) (stop func()) {
 	return func() { close(end); wg.Wait() }
 }
 
-// The whole story on one server: a leak, a storm and a fixed pool.
+// A leak, a storm and a fixed pool on one server.
 func TestALeakAStormAndAFixedPool(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 500})
 	fixed := &tooltest.Crowd{T: t, Addr: s.PlainAddr(), Name: "fixed:pod-1:main"}
@@ -101,7 +101,7 @@ tell: [{webhook: {url: %q}}]
 	}
 	hook.Until(t, "firing rejected")
 
-	// The server is full, and the watch goes on.
+	// The server is full, and the watch continues.
 	if r := pageOf[report.State](t, w, "/api/snapshot"); len(r.Nodes) != 1 || !r.Nodes[0].Up || r.Nodes[0].Connections < 490 || time.Since(r.At) > 30*time.Second {
 		t.Errorf("%+v", r)
 	}
@@ -123,7 +123,8 @@ tell: [{webhook: {url: %q}}]
 	checkStory(t, hook)
 }
 
-// checkStory wants each alert told once when it fired and once when it was over, in order.
+// checkStory checks that each alert was sent once when it fired and once when it was resolved, in
+// order.
 func checkStory(t *testing.T, hook *tooltest.Receiver) {
 	t.Helper()
 	told := hook.Told()
@@ -144,7 +145,7 @@ func checkStory(t *testing.T, hook *tooltest.Receiver) {
 	}
 }
 
-// checkDoctor wants all three services named rightly, while the leak goes on.
+// checkDoctor checks that doctor names all three services rightly while the leak grows.
 func checkDoctor(t *testing.T, url string, leak *tooltest.Crowd) {
 	t.Helper()
 	end := make(chan struct{})
@@ -183,7 +184,7 @@ func checkDoctor(t *testing.T, url string, leak *tooltest.Crowd) {
 	}
 }
 
-// checkWho wants the sums of who and of CLIENT LIST to agree.
+// checkWho checks that the sums of who and of CLIENT LIST agree.
 func checkWho(t *testing.T, s *redistest.Server, leak *tooltest.Crowd) {
 	t.Helper()
 	code, out, errs := call(t, "who", s.URL(), "--json")

@@ -11,29 +11,29 @@ import (
 type topCmd struct {
 	credentialsFlag
 
-	URL        string        `arg:"" help:"The server, or the service whose nodes are looked at: a URL with the keys of docs/options.md."`
-	Every      time.Duration `default:"2s" help:"The time between two looks at INFO."`
-	ListEvery  time.Duration `default:"5s" help:"The time between two looks at CLIENT LIST; never shorter than --every."`
-	Large      bool          `help:"Ask for CLIENT LIST above 5,000 connections too: 10 ms of the server's time at 10,000."`
-	Maxclients int64         `help:"The server's limit, where it does not tell."`
-	For        time.Duration `help:"End after this time; 0: not by itself."`
-	JSON       bool          `help:"Print one JSON object a look, on a line each."`
+	URL        string        `arg:"" help:"URL of the server, or of the service whose nodes to show. docs/options.md lists the keys."`
+	Every      time.Duration `default:"2s" help:"Time between two reads of INFO."`
+	ListEvery  time.Duration `default:"5s" help:"Time between two reads of CLIENT LIST, at least --every."`
+	Large      bool          `help:"Read CLIENT LIST above 5,000 connections too. It takes 10 ms of the server's time at 10,000 connections."`
+	Maxclients int64         `help:"The connection limit of the server, if the server does not report it."`
+	For        time.Duration `help:"Exit after this time; 0: never."`
+	JSON       bool          `help:"Print one JSON object for each look, one on a line."`
 }
 
 func (topCmd) Help() string {
-	return `Shows a server's connections while they change: how full it is and when it will be full,
-new and rejected connections and commands a second, and who holds the connections. Of a
-service all nodes are looked at, and one is shown: tab goes to the next.
+	return `Shows the connections of a server live: occupancy and forecast, new and rejected connections and
+commands per second, and the holders of the connections. It reads all nodes of a service and
+shows one; tab selects the next.
 
-It holds one connection to each node, and keeps it: so it goes on when the server is full.
-A look costs the server 0.1 ms; one at CLIENT LIST 2 ms at 1,000 connections.
+It keeps one connection to each node, so it continues when the server is full. A read of INFO
+takes 0.1 ms of the server's time, a read of CLIENT LIST 2 ms at 1,000 connections.
 
-Keys: s and the left and right arrows choose what the table is sorted by, r turns the order
-around, up and down move in it, / filters by a part of the service's name, esc shows all
-again, p or space stands still, tab is the next node, ? lists the keys, q ends.
+Keys: s, left and right select the sort column; r reverses the order; up and down scroll;
+/ filters by a part of the service's name; esc clears the filter; p or space pauses; tab selects
+the next node; ? lists the keys; q quits.
 
-Where standard output is no terminal, it prints a line a look instead. Exits with 2 if no
-node could be reached at first.
+If standard output is not a terminal, it prints one line for each look. It exits with 2 if it
+reaches no node at the start.
 
 Examples:
   respool top redis://localhost:6379

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// printTop runs the command on a pipe, and gives what it printed.
+// printTop runs the command on a pipe, and returns its output.
 func printTop(t *testing.T, ctx context.Context, args ...string) (string, error) {
 	t.Helper()
 	var c struct {

@@ -11,20 +11,20 @@ import (
 type whoCmd struct {
 	credentialsFlag
 
-	URL string   `arg:"" help:"The server, or the service whose primary is asked: a URL with the keys of docs/options.md."`
-	By  []string `default:"service" help:"What to group by: service, name, lib, addr, user, cmd, db; several with commas."`
+	URL string   `arg:"" help:"URL of the server, or of the service whose primary to read. docs/options.md lists the keys."`
+	By  []string `default:"service" help:"Fields to group by, separated by commas: service, name, lib, addr, user, cmd, db."`
 	filterFlags
-	Top  int  `default:"20" help:"How many groups to show; 0: all."`
+	Top  int  `default:"20" help:"Number of groups to show; 0: all."`
 	JSON bool `help:"Print one JSON object."`
 }
 
 func (whoCmd) Help() string {
-	return `Tells who holds a server's connections, by one look at CLIENT LIST, on one connection.
-That costs the server some 2 ms at 1,000 connections and 10 ms at 10,000.
+	return `Lists who holds the connections of a server. It reads CLIENT LIST once, over one connection,
+which takes about 2 ms of the server's time at 1,000 connections and 10 ms at 10,000.
 
-A service is the first part of a connection's name (service:instance:pool), else its
-library, else its host, in brackets. Active is what ran a command within a second, idle what ran none for
-a minute.
+The service of a connection is the first part of its name (service:instance:pool), otherwise its
+library, otherwise its host, in brackets. A connection is active if it ran a command within the
+last second, and idle if it ran none for a minute.
 
 Examples:
   respool who redis://localhost:6379

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// What matched when it was listed and does not any more is left alone.
+// A connection that no longer matches when it is its turn stays open.
 func TestKillLooksAgainBeforeItCloses(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	opt, err := respool.ParseURL(s.URL())

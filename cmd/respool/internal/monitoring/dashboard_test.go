@@ -20,7 +20,7 @@ func TestRulesAskForWhatIsShown(t *testing.T) {
 	}
 }
 
-// printed is the dashboard as Grafana would read it.
+// printed is the dashboard as Grafana reads it.
 func printed(t *testing.T) dashboard {
 	t.Helper()
 	var text bytes.Buffer
@@ -62,7 +62,7 @@ func TestDashboardAsksForWhatIsShown(t *testing.T) {
 	}
 }
 
-// Prometheus itself reads the queries, as rules.
+// promtool parses the queries as rules.
 func TestDashboardAsksInPromQL(t *testing.T) {
 	type recording struct {
 		Record string `yaml:"record"`

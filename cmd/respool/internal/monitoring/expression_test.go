@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// shownMetrics are the names that the collectors show, each with its labels.
+// shownMetrics are the exported metrics and their labels.
 func shownMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	pool := respoolprom.NewPool("orders", nil)
@@ -57,7 +57,7 @@ func shownMetrics(t *testing.T) map[string][]string {
 	return found
 }
 
-// parts are what an expression asks for.
+// parts are the names in an expression.
 type parts struct {
 	metrics, labels []string
 	left            []string // labels that it leaves out, where they are
@@ -70,11 +70,11 @@ var (
 	durations = regexp.MustCompile(`\[[^\]]*\]`)
 	numbers   = regexp.MustCompile(`\b[0-9][\w.]*`)
 	words     = regexp.MustCompile(`[a-zA-Z_:][\w:]*(\s*\()?`)
-	// What respool's own labels are read beside: those of the target.
+	// Prometheus adds the labels of the target.
 	ofTarget = []string{"job", "instance", "pod"}
 )
 
-// expressionParts takes PromQL apart far enough to see its names.
+// expressionParts extracts the names from PromQL.
 func expressionParts(expr string) (p parts) {
 	for _, braces := range inBraces.FindAllStringSubmatch(expr, -1) {
 		for _, m := range matchers.FindAllStringSubmatch(braces[1], -1) {
@@ -108,7 +108,7 @@ func TestExpressionsAreTakenApart(t *testing.T) {
 	}
 }
 
-// checkNames reports what an expression asks for that nobody shows.
+// checkNames checks that all names of an expression are exported.
 func checkNames(t *testing.T, where, expr string, legend ...string) {
 	t.Helper()
 	shown, p := shownMetrics(t), expressionParts(expr)

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// promtool runs Prometheus' own judge of rules in a directory.
+// promtool runs Prometheus' promtool in a directory.
 func promtool(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -27,7 +27,7 @@ func promtool(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// ruleDir is a directory with what respool rules prints.
+// ruleDir is a directory with the printed rules.
 func ruleDir(t *testing.T, job string) string {
 	t.Helper()
 	var text bytes.Buffer
@@ -53,7 +53,7 @@ func TestRulesAreRulesOfPrometheus(t *testing.T) {
 	promtool(t, ruleDir(t, "redis monitor's"), "check", "rules", "rules.yaml")
 }
 
-// With the series of testdata/rules_test.yaml.
+// testdata/rules_test.yaml has the series.
 func TestRulesFireAndResolve(t *testing.T) {
 	cases, err := os.ReadFile("testdata/rules_test.yaml")
 	if err != nil {
@@ -112,7 +112,7 @@ func TestRulesSayWhatToDo(t *testing.T) {
 	}
 }
 
-// expanded fills in a text as Prometheus does.
+// expanded expands a template as Prometheus does.
 func expanded(t *testing.T, text string, labels map[string]string) string {
 	t.Helper()
 	same := func(v float64) float64 { return v }

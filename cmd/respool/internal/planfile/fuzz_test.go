@@ -9,7 +9,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// Whatever the text, there is a plan or an error, and no panic.
+// Any text results in a plan or an error, never in a panic.
 func FuzzPlanFile(f *testing.F) {
 	files, _ := filepath.Glob("../../testdata/check/*.yaml")
 	for _, file := range files {

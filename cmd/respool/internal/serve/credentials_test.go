@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// The gateway authenticates its connections again with what the file holds by then.
+// The gateway reads the file again and authenticates its open connections again.
 func TestTheGatewayRenewsCredentials(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Password: "other", Users: []string{"app on >one >two ~* &* +@all"}})
 	file := tooltest.File(t, "credentials.json", tooltest.CredentialsJSON("one", time.Now().Add(4*time.Second)))
@@ -33,7 +33,7 @@ func TestTheGatewayRenewsCredentials(t *testing.T) {
 	c.Do("v", "GET", "k")
 }
 
-// calls is how often the server executed a command, given in lower case.
+// calls is how often the server executed a command, in lower case.
 func calls(s *redistest.Server, command string) int {
 	var n int
 	stat, _, _ := strings.Cut(s.Info("commandstats")["cmdstat_"+command], ",")

@@ -45,7 +45,7 @@ func TestServeConfig(t *testing.T) {
 	if err != nil || s.Gateway.MaxClients != 5 || s.Gateway.IdleTimeout != 0 || !reflect.DeepEqual(s.Gateway.Users["app"].Commands, []string{"read"}) || len(s.Gateway.Users["app"].Passwords) != 2 {
 		t.Errorf("%+v, %v", s.Gateway, err)
 	}
-	// The same file is a watch's too.
+	// respool watch can use the same file.
 	if w, err := config.ReadWatch(file, "small"); err != nil || w.Sampler.Options.Addr != "10.0.0.1:6379" {
 		t.Errorf("%+v, %v", w.Sampler.Options, err)
 	}
@@ -77,7 +77,7 @@ func TestTheExampleOfServeIsRight(t *testing.T) {
 	}
 }
 
-// Each line that is commented out in the example is right, too.
+// Each commented line of the example is right too.
 func TestTheExamplesOtherListenersAreRight(t *testing.T) {
 	for _, line := range []string{
 		`{address: "unix:///run/respool/redis.sock", mode: 0660}`,
@@ -96,7 +96,7 @@ func TestTheExamplesOtherListenersAreRight(t *testing.T) {
 	}
 }
 
-// Nobody gets in from outside unless somebody said who.
+// Without authentication, the gateway does not listen at addresses that other machines reach.
 func TestServeRefusesToListenForEverybody(t *testing.T) {
 	cert, key, ca := tooltest.CertificateFiles(t)
 	const hint = "want users with passwords, pass_through with need_auth, client certificates (tls with client_ca, or --tls-ca), a loopback address, or --insecure"

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// docs/metrics.md lists what a gateway shows, all of it and nothing else.
+// docs/metrics.md lists exactly the metrics of the gateway.
 func TestDocsListTheGatewaysMetrics(t *testing.T) {
 	text, err := os.ReadFile("../../../../docs/metrics.md")
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 )
 
-// inServe is where most mistakes below are.
+// inServe is the place of most mistakes.
 const inServe = "FILE:2: serve."
 
-// serveMistakes are configurations, and the exact error of each.
+// serveMistakes maps configurations to their exact errors.
 var serveMistakes = map[string]string{
 	"":                                       "FILE is empty: want the keys url, every, rules, tell and others (see docs/operate.md)",
 	"every: 5s":                              "FILE: url is missing: want the server, or the service with its sentinels (an embedded server, which forgets all, takes no configuration)",

@@ -21,7 +21,7 @@ func TestAReloadKeepsClients(t *testing.T) {
 	old.Do("+OK", "AUTH", "app", "secret")
 	old.Do("+OK", "SET", "k", "v")
 
-	// Another password, while both are needed no more.
+	// The password changes.
 	tooltest.Rewrite(t, file, tooltest.HashOfSecret, tooltest.HashOfPassword)
 	r.reload(t, "in force")
 	fresh := tooltest.Dial(t, "tcp", r.at(t, 1))
@@ -37,7 +37,7 @@ func TestAReloadKeepsClients(t *testing.T) {
 	fresh.Do("v", "GET", "k")
 	tooltest.Rewrite(t, file, "  usres:", "  users:")
 
-	// The URL stays, and that is said.
+	// The URL does not change, and the log says so.
 	tooltest.Rewrite(t, file, "url: "+s.URL(), "url: redis://127.0.0.1:1")
 	r.reload(t, "the URL is not changed while clients are served")
 	r.log.Until(t, "in force", 2)
@@ -66,7 +66,7 @@ func TestAReloadOpensAndClosesListeners(t *testing.T) {
 	r.reload(t, "in force")
 	wantPermissions(t, path, 0o660)
 
-	// One that can't be opened changes nothing, not even the rest.
+	// A listener that cannot be opened prevents the whole change.
 	tooltest.Rewrite(t, file, "'127.0.0.1:0', ", "'"+s.PlainAddr()+"', ")
 	r.reload(t, "address already in use")
 	tooltest.Dial(t, "tcp", r.at(t, 1)).Do("+PONG", "PING")

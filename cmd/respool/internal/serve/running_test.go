@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 )
 
-// running is a gateway that serves.
+// running is a running gateway.
 type running struct {
 	*Server
 	log, out  *tooltest.Log
@@ -25,7 +25,7 @@ type running struct {
 	fails     bool         // it is to end with an error
 }
 
-// served starts a gateway, whose pages are at a free port.
+// served starts a gateway with its pages at a free port.
 func served(t *testing.T, flags *Flags) *running {
 	t.Helper()
 	if flags.HTTP == "" {
@@ -55,7 +55,7 @@ func served(t *testing.T, flags *Flags) *running {
 	return r
 }
 
-// notServed starts a gateway that is to fail, and returns its error.
+// notServed starts a gateway that has to fail, and returns its error.
 func notServed(t *testing.T, flags *Flags) error {
 	t.Helper()
 	passed := &systemd.Sockets{}
@@ -66,13 +66,13 @@ func notServed(t *testing.T, flags *Flags) error {
 	return New(*flags, slog.New(slog.DiscardHandler), io.Discard, passed).Run(s, nil, nil)
 }
 
-// at is where the n-th listener that was opened listens.
+// at is the address of the n-th listener.
 func (r *running) at(t *testing.T, n int) string {
 	t.Helper()
 	return r.log.Until(t, `msg=serving at=(\S+)`, n)
 }
 
-// page asks a page, and waits for a code if that is not 0.
+// page reads a page until it has this status code.
 func (r *running) page(t *testing.T, path string, code int) string {
 	t.Helper()
 	base := r.log.Until(t, `msg=pages at=(\S+)/`, 1)
@@ -95,7 +95,7 @@ func (r *running) page(t *testing.T, path string, code int) string {
 	}
 }
 
-// reload has the configuration read again, and waits for what is said of it.
+// reload reloads the configuration, and waits for a log line.
 func (r *running) reload(t *testing.T, want string) {
 	t.Helper()
 	n := strings.Count(r.log.String(), want)
@@ -103,7 +103,7 @@ func (r *running) reload(t *testing.T, want string) {
 	r.log.Until(t, regexp.QuoteMeta(want), n+1)
 }
 
-// hello is the reply to HELLO of a client that says nothing more.
+// hello is the reply to HELLO without arguments.
 func (r *running) hello(t *testing.T) string {
 	t.Helper()
 	c := tooltest.Dial(t, "tcp", r.at(t, 1))

@@ -70,7 +70,7 @@ func TestServeARealServer(t *testing.T) {
 	s.WaitClients(t, 0, tooltest.Patience)
 }
 
-// redis-cli asks for COMMAND DOCS at its start, and ends where the reply is another one.
+// redis-cli sends COMMAND DOCS first, and exits on an unexpected reply.
 func TestTheEmbeddedServerIsOneForRedisCLI(t *testing.T) {
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
 	c := tooltest.Dial(t, "tcp", r.at(t, 1))
@@ -83,7 +83,7 @@ func TestTheEmbeddedServerIsOneForRedisCLI(t *testing.T) {
 	}
 }
 
-// It is ready while Redis answers, and alive all the time.
+// /readyz follows the server, /healthz does not.
 func TestReadyFollowsTheServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, URL: s.URL()})
@@ -99,7 +99,7 @@ func TestReadyFollowsTheServer(t *testing.T) {
 	r.log.Until(t, "the server answers", 2)
 }
 
-// What a client waits for may last; it does not hold up an end for longer than it may.
+// A blocked client does not delay the end beyond the configured drain.
 func TestAnEndWaitsForClientsWithinBounds(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for name, twice := range map[string]bool{"a short drain": false, "a second signal": true} {
@@ -129,7 +129,7 @@ func TestAnEndWaitsForClientsWithinBounds(t *testing.T) {
 	}
 }
 
-// A gateway that nobody can reach is no gateway: whoever started it has to know.
+// A gateway without a working listener ends with an error.
 func TestServeEndsWhenAListenerFails(t *testing.T) {
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
 	r.fails = true

@@ -19,7 +19,7 @@ func dialTLS(t *testing.T, addr string, cfg *tls.Config) (*tooltest.Client, *tls
 	return tooltest.NewClient(t, conn), conn
 }
 
-// refusedTLS wants a client not to get in: with TLS 1.3 it learns that from its first read.
+// refusedTLS checks that a client is refused. With TLS 1.3 the first read fails.
 func refusedTLS(t *testing.T, addr string, cfg *tls.Config) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", addr, cfg)
@@ -41,7 +41,7 @@ func TestServeWithTLS(t *testing.T) {
 	c, _ := dialTLS(t, r.at(t, 1), a.ClientTLS(t, "", ""))
 	c.Do("+PONG", "PING")
 	c.Do("+OK", "SET", "k", "v")
-	// Who speaks no TLS gets nowhere, and takes nobody's place.
+	// A client without TLS is refused, and takes no place.
 	plain := tooltest.Dial(t, "tcp", r.at(t, 1))
 	plain.Send("PING")
 	if line, err := plain.Reader.ReadString('\n'); err == nil || strings.Contains(line, "PONG") {
@@ -63,7 +63,7 @@ func TestServeForClientsWithACertificate(t *testing.T) {
 	c.Do("+PONG", "PING")
 }
 
-// A handshake that does not go on holds up nobody, and ends with the gateway.
+// A stalled handshake delays nobody, and ends with the gateway.
 func TestAHandshakeThatHangsHoldsUpNobody(t *testing.T) {
 	a := tooltest.NewAuthority(t)
 	cert, key, _ := a.Issue(t, t.TempDir(), 2)
@@ -119,14 +119,14 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 		t.Error(serial(conn))
 	}
 	before.Do("+PONG", "PING")
-	// Half a file is refused, and what there was goes on.
+	// Half a file is refused, and the old certificate stays.
 	if err := os.WriteFile(cert, []byte("-----BEGIN"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.reload(t, "the configuration is refused, the old one kept")
 	after, _ = dialTLS(t, r.at(t, 1), a.ClientTLS(t, "", ""))
 	after.Do("+PONG", "PING")
-	// From now on clients need one, too.
+	// Clients now need a certificate too.
 	a.Issue(t, dir, 8)
 	tooltest.Rewrite(t, file, "key: "+key, "key: "+key+", client_ca: "+ca)
 	r.reload(t, "in force")
@@ -134,7 +134,7 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 	before.Do("+PONG", "PING")
 }
 
-// Handshakes follow the files without a reload, and half a file is told and not used.
+// Handshakes use replaced files without a reload. Half a file is logged and not used.
 func TestHandshakesUseCertificatesThatWereReplaced(t *testing.T) {
 	a, dir := tooltest.NewAuthority(t), t.TempDir()
 	cert, key, ca := a.Issue(t, dir, 2)
@@ -166,7 +166,7 @@ func TestHandshakesUseCertificatesThatWereReplaced(t *testing.T) {
 	if text := r.log.String(); strings.Count(text, "of no use, the old ones stay in force") != 2 || !strings.Contains(text, "new handshakes use them") {
 		t.Errorf("the log tells of each bad file once: %s", text)
 	}
-	// Another authority signs the clients' certificates from now on.
+	// Another authority now signs the certificates of clients.
 	b := tooltest.NewAuthority(t)
 	other := t.TempDir()
 	_, _, otherCA := b.Issue(t, other, 11)

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// fakeTerminal keeps what is written to it, and has keys typed.
+// fakeTerminal records its output, and types keys.
 type fakeTerminal struct {
 	keys  *io.PipeReader
 	typed *io.PipeWriter
@@ -51,7 +51,7 @@ func (f *fakeTerminal) text() string {
 	return f.written.String()
 }
 
-// wait returns when that was written.
+// wait waits until the output contains a text.
 func (f *fakeTerminal) wait(t *testing.T, what string) {
 	t.Helper()
 	limit := time.After(30 * time.Second)
@@ -69,7 +69,7 @@ func (f *fakeTerminal) options() []tea.ProgramOption {
 		tea.WithEnvironment([]string{"TERM=xterm-256color", "TTY_FORCE=1"})}
 }
 
-// live shows a server's looks on a fake terminal; ended gives what came of it.
+// live shows a server on a fake terminal. ended receives the error of the screen.
 func live(t *testing.T, ctx context.Context, url string, more ...tea.ProgramOption) (f *fakeTerminal, ended chan error) {
 	t.Helper()
 	opt, err := respool.ParseURL(url)
@@ -90,7 +90,7 @@ func live(t *testing.T, ctx context.Context, url string, more ...tea.ProgramOpti
 	return f, ended
 }
 
-// checkRestored sees to it that a terminal is as it was.
+// checkRestored checks that the terminal is as it was before.
 func checkRestored(t *testing.T, f *fakeTerminal) {
 	t.Helper()
 	all := f.text()

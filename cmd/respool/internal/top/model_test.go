@@ -18,7 +18,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// names gives the services that a screen lists, from top to bottom.
+// names lists the services on a screen, from top to bottom.
 func names(m model) []string {
 	var list []string
 	for _, r := range m.rows() {
@@ -269,7 +269,7 @@ func madeUp(counts map[string]int) *monitor.Snapshot {
 
 var colors = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// harmless says what of a screen is neither text nor color.
+// harmless returns an error if a screen contains anything except text and colors.
 func harmless(content string) error {
 	for _, r := range colors.ReplaceAllString(content, "") {
 		if r != '\n' && !unicode.IsPrint(r) {

@@ -18,10 +18,10 @@ import (
 
 var update = flag.Bool("update", false, "write the expectations of testdata anew")
 
-// noon is when the made-up states are from.
+// noon is the time of the states.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// holder is a service, and how many connections of it do what.
+// holder is a service and its connections by state.
 type holder struct {
 	name                      string
 	active, idle, blocked, in int // in: in pub/sub
@@ -77,12 +77,12 @@ func busyNode(t testing.TB) monitor.NodeState {
 	return n
 }
 
-// oneServer is a state of a server by itself.
+// oneServer is the state of one server.
 func oneServer(t testing.TB) *monitor.State {
 	return &monitor.State{At: noon, Nodes: []monitor.NodeState{busyNode(t)}}
 }
 
-// oneService is a state of a service with three nodes, one of which is down.
+// oneService is the state of a service with three nodes, one of which is down.
 func oneService(t testing.TB) *monitor.State {
 	calm := monitor.NodeState{Addr: "10.0.0.2:6379", Role: "replica", Up: true, Since: noon.Add(-time.Hour)}
 	calm.List = seenAt(t, noon, 20, holder{"reports", 20, 0, 0, 0, 4000})
@@ -92,7 +92,7 @@ func oneService(t testing.TB) *monitor.State {
 	return &monitor.State{At: noon, Service: "mymaster", Nodes: []monitor.NodeState{busyNode(t), calm, down}}
 }
 
-// screen is a model of that size, after these keys.
+// screen is a model of this size, after these keys.
 func screen(st *monitor.State, width, height int, keys ...string) model {
 	return press(resized(newModel(st), width, height), keys...)
 }
@@ -102,7 +102,7 @@ func resized(m model, width, height int) model {
 	return next.(model)
 }
 
-// keyCodes are the keys that stand for no character.
+// keyCodes are the keys without a character.
 var keyCodes = map[string]tea.Key{
 	"tab": {Code: tea.KeyTab}, "shift+tab": {Code: tea.KeyTab, Mod: tea.ModShift}, "esc": {Code: tea.KeyEscape}, "enter": {Code: tea.KeyEnter},
 	"left": {Code: tea.KeyLeft}, "right": {Code: tea.KeyRight}, "up": {Code: tea.KeyUp}, "down": {Code: tea.KeyDown},
@@ -124,7 +124,7 @@ func pressOf(name string) tea.KeyPressMsg {
 	return tea.KeyPressMsg{Code: []rune(name)[0], Text: name}
 }
 
-// shows is what a screen shows, without colors.
+// shows is the text of a screen, without colors.
 func shows(m model) string {
 	lines := strings.Split(ansi.Strip(m.View().Content), "\n")
 	for i := range lines {
@@ -150,7 +150,7 @@ func TestTopScreens(t *testing.T) {
 	golden(t, "help-80x24", shows(screen(oneService(t), 80, 24, "?")))
 }
 
-// golden compares what is shown to a file.
+// golden compares a screen to a file.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", "top", name+".txt")

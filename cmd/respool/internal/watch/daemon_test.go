@@ -21,7 +21,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// watching is a daemon that runs.
+// watching is a running daemon.
 type watching struct {
 	*Daemon
 	file string
@@ -48,7 +48,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// watch starts a daemon with a configuration, to which its address is added.
+// watch starts a daemon with a configuration and a free port.
 func watch(t *testing.T, config string) *watching {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -77,7 +77,7 @@ func watch(t *testing.T, config string) *watching {
 	return w
 }
 
-// get asks a page.
+// get reads a page.
 func (w *watching) get(t *testing.T, path string) (code int, body string) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; {
@@ -129,22 +129,22 @@ func TestReload(t *testing.T) {
 			}
 		}
 	}
-	// A bad one is refused, and the old one kept.
+	// A wrong configuration is refused, and the old one stays.
 	change("url: redis://x\nevry: 1s\n", "refused, the old one kept")
 	change(fmt.Sprintf(text, s.URL(), "20ms", "off", "ftp://x"), "refused, the old one kept")
 	if r := w.snapshot(t); !r.Nodes[0].Up {
 		t.Errorf("%+v", r)
 	}
-	// Other rules: who was told is not told again.
+	// The rules change: the sink receives no alert again.
 	change(fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL)+listen, "in force")
 	hook.Until(t, "firing occupancy-high")
-	// A sink beside it hears of what there is, and the one that stays nothing.
+	// A new sink receives the firing alerts. The sink that stays receives none.
 	third := tooltest.NewReceiver(t)
 	both := fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL) + listen
 	change(strings.Replace(both, "tell: [", fmt.Sprintf("tell: [{webhook: {url: %q}}, ", third.URL), 1), "in force")
 	third.Until(t, "firing occupancy-critical")
 	third.Until(t, "firing occupancy-high")
-	// Another sink hears of what there is. Another period begins anew to look.
+	// A sink that replaces another receives the firing alerts. Another period restarts the sampler.
 	change(fmt.Sprintf(text, s.URL(), "30ms", "{for: 10ms, keep: 10ms}", second.URL)+listen, "in force")
 	second.Until(t, "firing occupancy-critical")
 	second.Until(t, "firing occupancy-high")

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
 
-// serviceWatch watches a service, and tells when all its nodes are as they should be.
+// serviceWatch is a watch of a service.
 type serviceWatch struct {
 	*watching
 	set  *redistest.SentinelSet
@@ -24,7 +24,8 @@ func watchService(t *testing.T, rules string) *serviceWatch {
 	return &serviceWatch{watch(t, fmt.Sprintf("url: %q\nevery: 50ms\nlist_every: 50ms\nrules: %s\ntell: [{webhook: {url: %q}}]\n", set.URL(), rules, hook.URL)), set, hook}
 }
 
-// primary waits until a primary and so many replicas are up, and gives the primary's address.
+// primary waits until a primary and this many replicas are up, and returns the address of the
+// primary.
 func (w *serviceWatch) primary(t *testing.T, replicas int) string {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
@@ -44,7 +45,7 @@ func (w *serviceWatch) primary(t *testing.T, replicas int) string {
 	}
 }
 
-// A failover is no trouble of anybody's.
+// A failover raises no alert.
 func TestWatchThroughAFailover(t *testing.T) {
 	w := watchService(t, "{}")
 	before := w.primary(t, 2)
@@ -62,7 +63,7 @@ func TestWatchThroughAFailover(t *testing.T) {
 	}
 }
 
-// A primary that is killed is down, and the others are not.
+// A killed primary is down, and the other nodes are not.
 func TestWatchThroughAKilledPrimary(t *testing.T) {
 	w := watchService(t, "{down: {for: 100ms, keep: 100ms}}")
 	before := w.primary(t, 2)
