@@ -57,7 +57,20 @@ var narrow = map[string][]string{
 
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},
+
+	tool + "embedded":   {},
+	tool + "input":      {},
+	tool + "output":     {},
+	tool + "pause":      {},
+	tool + "progress":   {},
+	tool + "monitoring": {"monitor"},
+	tool + "report":     {"monitor"},
+	tool + "yamlnode":   {tool + "input"},
+	tool + "page":       {"monitor/...", "metrics/prometheus", tool + "report"},
 }
+
+// tool is where the packages of the tool are.
+const tool = "cmd/respool/internal/"
 
 // tests are packages for tests alone: no other package may import them. They
 // judge the others from outside, so they import nothing of ours either.
@@ -317,6 +330,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{module + "/monitor", []string{module + "/metrics/prometheus"}},
 		{module + "/metrics/otel", []string{module + "/metrics/prometheus"}},
 		{module + "/cmd/respool/internal/top", []string{module + "/bench"}},
+		{module + "/cmd/respool/internal/page", []string{module + "/cmd/respool/internal/serve"}},
 		{module + "/plan", []string{module + "/resp"}},
 		{module + "/nowhere", nil},
 		{module + "/internal/redistest", []string{module + "/resp"}},
