@@ -34,7 +34,7 @@ func Cell(s string) string {
 	for s != "" {
 		cluster, width := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
 		s = s[len(cluster):]
-		beside := " " + cluster + " " // marks at the begin of a text join what stands before it
+		beside := " " + cluster + " " // marks at the beginning of a text combine with the character before it
 		if width <= 0 || width+2 != ansi.StringWidth(beside) || width+2 != ansi.StringWidthWc(beside) || len(cluster) > maxCluster {
 			cluster = "?"
 		}

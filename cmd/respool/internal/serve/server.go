@@ -77,8 +77,8 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	srv.warnFileLimit()
 	srv.settings.Banner(srv.out, srv.addresses())
 	systemd.Notify(srv.log, systemd.Ready)
-	tick, untick := systemd.Watchdog(srv.log)
-	defer untick()
+	tick, stopTicks := systemd.Watchdog(srv.log)
+	defer stopTicks()
 	for {
 		select {
 		case <-stop:

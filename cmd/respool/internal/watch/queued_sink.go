@@ -22,12 +22,12 @@ type queuedSink struct {
 }
 
 // openSinks opens the sinks. It reuses those whose configuration has not changed.
-func (w *Watcher) openSinks(list []config.Sink) (tellers []*queuedSink, err error) {
+func (w *Watcher) openSinks(list []config.Sink) (sinks []*queuedSink, err error) {
 	var made []*queuedSink
 	for _, s := range list {
-		at := slices.IndexFunc(w.sinks, func(t *queuedSink) bool { return reflect.DeepEqual(t.settings, s) && !slices.Contains(tellers, t) })
+		at := slices.IndexFunc(w.sinks, func(q *queuedSink) bool { return reflect.DeepEqual(q.settings, s) && !slices.Contains(sinks, q) })
 		if at >= 0 {
-			tellers = append(tellers, w.sinks[at])
+			sinks = append(sinks, w.sinks[at])
 			continue
 		}
 		sink, err := s.Open(w.log)
@@ -35,24 +35,24 @@ func (w *Watcher) openSinks(list []config.Sink) (tellers []*queuedSink, err erro
 			closeSinks(made)
 			return nil, err
 		}
-		t := &queuedSink{settings: s, queue: notify.NewQueue(sink, notify.QueueConfig{}), close: func() {}}
+		q := &queuedSink{settings: s, queue: notify.NewQueue(sink, notify.QueueConfig{}), close: func() {}}
 		if c, ok := sink.(interface{ Close() }); ok {
-			t.close = c.Close
+			q.close = c.Close
 		}
-		made, tellers = append(made, t), append(tellers, t)
+		made, sinks = append(made, q), append(sinks, q)
 	}
-	return tellers, nil
+	return sinks, nil
 }
 
 // closeSinks sends the pending alerts of all queues at the same time, and closes them.
-func closeSinks(tellers []*queuedSink) {
+func closeSinks(sinks []*queuedSink) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, t := range tellers {
+	for _, q := range sinks {
 		wg.Go(func() {
-			_ = t.queue.Close(ctx)
-			t.close()
+			_ = q.queue.Close(ctx)
+			q.close()
 		})
 	}
 	wg.Wait()

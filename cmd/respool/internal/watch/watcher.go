@@ -44,43 +44,43 @@ func (w *Watcher) Apply(s config.Watch) error {
 		return err
 	}
 	first := w.judge == nil // only the goroutine that calls Apply sets it
-	again := first || !sameSampler(&w.settings.Sampler, &s.Sampler)
+	restart := first || !sameSampler(&w.settings.Sampler, &s.Sampler)
 	sampler := w.sampler
-	if again {
+	if restart {
 		cfg := s.Sampler
-		cfg.OnState = w.judgeState
+		cfg.OnState = w.evaluate
 		connect.LogTLSFiles(&cfg.Options, w.log)
 		if sampler, err = monitor.NewSampler(cfg); err != nil {
 			return err
 		}
 	}
-	tellers, err := w.openSinks(s.Sinks)
+	sinks, err := w.openSinks(s.Sinks)
 	if err != nil {
 		return err
 	}
-	if again && !first {
+	if restart && !first {
 		w.stop() // before locking, because the last look may need the lock
 	}
 	w.mu.Lock()
 	old := w.sinks
-	w.settings, w.sinks = s, tellers
+	w.settings, w.sinks = s, sinks
 	if !first {
-		over := judge.Adopt(w.judge, time.Now())
-		for _, t := range old {
-			t.queue.Tell(w.withInstance(over)...)
+		resolved := judge.Adopt(w.judge, time.Now())
+		for _, q := range old {
+			q.queue.Tell(w.withInstance(resolved)...)
 		}
-		for _, t := range tellers {
-			if !slices.Contains(old, t) {
-				t.queue.Tell(w.withInstance(firingAlerts(judge))...) // a new sink receives the firing alerts
+		for _, q := range sinks {
+			if !slices.Contains(old, q) {
+				q.queue.Tell(w.withInstance(firingAlerts(judge))...) // a new sink receives the firing alerts
 			}
 		}
 	}
 	w.judge = judge
-	if again {
+	if restart {
 		w.sampler, w.stop = sampler, startSampler(sampler)
 	}
 	w.mu.Unlock()
-	closeSinks(slices.DeleteFunc(old, func(t *queuedSink) bool { return slices.Contains(tellers, t) }))
+	closeSinks(slices.DeleteFunc(old, func(q *queuedSink) bool { return slices.Contains(sinks, q) }))
 	return nil
 }
 
@@ -111,8 +111,8 @@ func sameSampler(a, b *monitor.SamplerConfig) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// judgeState evaluates the rules for a new state.
-func (w *Watcher) judgeState(st *monitor.State) {
+// evaluate evaluates the rules for a new state.
+func (w *Watcher) evaluate(st *monitor.State) {
 	v := &monitor.View{State: st}
 	if w.pools != nil {
 		v.Pools = w.pools()
@@ -121,8 +121,8 @@ func (w *Watcher) judgeState(st *monitor.State) {
 	defer w.mu.Unlock()
 	v.Ceilings, v.Reserve = w.settings.Ceilings, w.settings.Reserve
 	changed := w.withInstance(w.judge.Look(v))
-	for _, t := range w.sinks {
-		t.queue.Tell(changed...)
+	for _, q := range w.sinks {
+		q.queue.Tell(changed...)
 	}
 }
 
@@ -152,8 +152,8 @@ func (w *Watcher) Alerts() []monitor.Alert {
 func (w *Watcher) QueueStats() (list []notify.Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, t := range w.sinks {
-		list = append(list, t.queue.Stats())
+	for _, q := range w.sinks {
+		list = append(list, q.queue.Stats())
 	}
 	return list
 }
