@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
@@ -71,34 +72,62 @@ func (g *Group) Growing() bool {
 }
 
 // AwaitMoving waits while nothing moves on the lane that Pick gives, and another conn is dialed: a server may
-// do nothing else for long, and answer newcomers all the same. It ends with ctx.
-func (g *Group) AwaitMoving(ctx context.Context, w Weight) {
+// do nothing else for long, and answer newcomers all the same. It ends with ctx. Its waits count as those for a conn do, and
+// where MaxWaiters wait already it returns ErrExhausted at once.
+func (g *Group) AwaitMoving(ctx context.Context, w Weight) error {
+	var waits *waiter
 	for l := g.Pick(w); l != nil && l.Silent() && ctx.Err() == nil; l = g.Pick(w) {
-		changed := g.nextConn()
+		changed, err := g.nextConn(&waits)
+		if err != nil {
+			return err
+		}
 		if changed == nil {
-			return
+			break
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 		}
 	}
-}
-
-// nextConn returns a channel that closes when the next dial ends, or nil if the group has no dial in progress.
-func (g *Group) nextConn() <-chan struct{} {
-	if heir := g.heir.Load(); heir != nil {
-		return heir.nextConn()
+	if waits == nil {
+		return nil
 	}
 	p := g.pool
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
+	p.awaiting--
+	var err error
+	if ctx.Err() != nil {
+		err = p.ctxError(ctx)
+	}
+	p.waitEndedLocked(waits, err)
+	return err
+}
+
+// nextConn returns a channel that closes when the next dial ends, or nil if the group has no dial in progress. The first one
+// that a caller gets begins its wait.
+func (g *Group) nextConn(waits **waiter) (<-chan struct{}, error) {
+	if heir := g.heir.Load(); heir != nil {
+		return heir.nextConn(waits)
+	}
+	p := g.pool
+	p.mu.Lock()
+	defer p.unlock()
 	if g.dialing == 0 {
-		return nil
+		return nil, nil
+	}
+	if *waits == nil {
+		if err := p.tooManyLocked(); err != nil {
+			return nil, err
+		}
+		*waits = &waiter{want: shared, began: time.Now()}
+		p.awaiting++
+		p.statistic.waits++
+		p.emitLocked(Event{Kind: WaitBegan, Class: shared.String()})
 	}
 	changed := make(chan struct{})
 	p.watchers = append(p.watchers, changed)
-	return changed
+	return changed, nil
 }
 
 // grow asks for another lane: because those that there are have enough to do,

@@ -115,6 +115,7 @@ type Pool struct {
 	laneLine    []*Group        // those with lane waiters, in the order of their first ones
 	waitConn    waitQueue       // of all groups
 	waiting     int             // for lanes and conns, of all groups
+	awaiting    int             // in AwaitMoving, of all groups
 	needs       []*waiter       // room for needsLocked
 	pass        uint64          // tells one look at all groups from the next
 	waiters     sync.Pool       // of *waiter
@@ -227,7 +228,7 @@ func (p *Pool) Stats() Stats {
 	return Stats{
 		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.waiting, RepliesDue: due, Groups: groups,
+		Waiting: p.waiting + p.awaiting, RepliesDue: due, Groups: groups,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
 		Waits: s.waits, WaitsInVain: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
 		Refused: s.refused, Leaks: s.leaks, Recasts: s.recasts,
@@ -239,7 +240,7 @@ func (p *Pool) Stats() Stats {
 func (p *Pool) stateLocked() string {
 	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
 		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle]+p.count[doubted], p.dialing+p.count[preparing],
-		p.count[closing], p.waiting)
+		p.count[closing], p.waiting+p.awaiting)
 	if p.dialing > 0 {
 		s += fmt.Sprintf("; dialing for %v", time.Since(p.dialsSince).Round(time.Millisecond))
 	}

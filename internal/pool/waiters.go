@@ -235,7 +235,12 @@ func (p *Pool) notNowLocked() error {
 	if p.liveLocked() == 0 && p.backoff.waits() {
 		return p.backoff.last
 	}
-	if p.cfg.MaxWaiters > 0 && p.waiting >= p.cfg.MaxWaiters {
+	return p.tooManyLocked()
+}
+
+// tooManyLocked says why a caller may not wait beside those that do.
+func (p *Pool) tooManyLocked() error {
+	if p.cfg.MaxWaiters > 0 && p.waiting+p.awaiting >= p.cfg.MaxWaiters {
 		return fmt.Errorf("%w: %d callers wait already (%s)", ErrExhausted, p.cfg.MaxWaiters, p.stateLocked())
 	}
 	return nil
