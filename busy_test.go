@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 // While a script runs too long, the server answers no SELECT. Callers that need
@@ -16,7 +16,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "20"}})
 	for _, most := range []int{1, 2, 8} {
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
-		up := upstream.Of(c)
+		up := c.Engine()
 		mustDo(t, c, "PING")
 		runs := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
 		script := make(chan error, 1)
@@ -27,7 +27,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		})
 		lanes, began, asked := c.Stats().Lanes, time.Now(), 0
 		for range 40 {
-			_, err := up.Exchange(bounded(t), upstream.Key{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
+			_, err := up.Exchange(bounded(t), engine.Identity{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
 			wantServerError(t, err, "BUSY")
 			wantServerError(t, c.Do(bounded(t), "GET", "k").Err(), "BUSY") // the server's own answer, on a connection that stood
 			asked++
@@ -44,7 +44,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		s.Do("SCRIPT", "KILL")
 		wantServerError(t, <-script, "ERR")
 		eventually(t, func() bool {
-			_, err := up.Exchange(bounded(t), upstream.Key{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
+			_, err := up.Exchange(bounded(t), engine.Identity{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
 			return err == nil && other.Do(bounded(t), "GET", "k").Err() == nil
 		})
 	}

@@ -141,7 +141,7 @@ func TestServerErrorsAreTyped(t *testing.T) {
 		s.Do("REPLICAOF", "NO", "ONE")
 		wantServerError(t, err, "READONLY")
 		wantText(t, mustDo(t, c, "PING"), "PONG")
-		if st := c.Stats(); st.Condemned != 0 {
+		if st := c.Stats(); st.FailedLanes != 0 {
 			t.Errorf("error replies cost connections: %v", st)
 		}
 	})

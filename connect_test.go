@@ -234,8 +234,12 @@ func TestServerAtMaxclients(t *testing.T) {
 
 // While a server loads its data, callers get LOADING after the wait timeout. Once it has loaded, the client uses it.
 func TestServerThatLoads(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{Args: []string{"--key-load-delay", "1000", "--rdbcompression", "no"}})
-	s.Do("DEBUG", "POPULATE", "3000", "key", "4000") // it answers between every 2 MiB that it loads
+	args := []string{"--key-load-delay", "1000", "--rdbcompression", "no"}
+	if redistest.ServerVersion(t).Since(7, 0) { // others answer between every 2 MiB that they load
+		args = append(args, "--loading-process-events-interval-bytes", "65536")
+	}
+	s := redistest.Start(t, redistest.Config{Args: args})
+	s.Do("DEBUG", "POPULATE", "3000", "key", "4000")
 	s.Do("SAVE")
 	c := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = 50 * time.Millisecond })
 	patient := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = patience })

@@ -1,8 +1,6 @@
 package respool
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,33 +38,3 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 
 // MarshalText is String, so that no encoder shows the password.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// auth is the command that authenticates with them.
-func (c Credentials) auth() []any {
-	if c.Username == "" {
-		return []any{"AUTH", c.Password}
-	}
-	return []any{"AUTH", c.Username, c.Password}
-}
-
-// login asks for the credentials of a dial, in the form that package wire wants. nil without a provider.
-func (r *renewer) login() func(ctx context.Context) (user, password string, expires time.Time, err error) {
-	if r == nil {
-		return nil
-	}
-	return func(ctx context.Context) (string, string, time.Time, error) {
-		c, err := r.ask(ctx)
-		return c.Username, c.Password, c.Expires, err
-	}
-}
-
-// ownCredentials are those of the client's own user.
-func (g *guests) ownCredentials(ctx context.Context) (Credentials, error) {
-	own := Credentials{Username: g.c.opt.Username, Password: g.c.opt.Password}
-	var err error
-	if g.c.renewer != nil {
-		own, err = g.c.renewer.ask(ctx)
-	}
-	own.Username = cmp.Or(own.Username, defaultUser) // AUTH with a password alone may mean another one
-	return own, err
-}

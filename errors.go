@@ -1,13 +1,10 @@
 package respool
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
-	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/pool"
-	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -19,20 +16,25 @@ var (
 
 	// ErrClosed is given to every call on a closed Client, and to those that
 	// waited when it was closed.
-	ErrClosed = errors.New("respool: the client is closed")
+	ErrClosed = engine.ErrClosed
 
 	// ErrPoolExhausted is given when no connection was free within the wait
 	// timeout, or too many callers wait already. The error's text holds the
 	// pool's state. Nothing was sent.
-	ErrPoolExhausted = errors.New("respool: no connection was free")
+	ErrPoolExhausted = engine.ErrPoolExhausted
 
 	// ErrStateful refuses a command that would change or depend on the state
 	// of a shared connection. The error's text says what to use instead.
 	// Nothing was sent.
-	ErrStateful = errors.New("respool: command needs a connection of its own")
+	ErrStateful = engine.ErrStateful
 
 	// ErrReleased is given by a Conn that was released already.
-	ErrReleased = errors.New("respool: the connection was released")
+	ErrReleased = engine.ErrReleased
+
+	// ErrNoPrimary is given when no primary, or no replica where one is wanted, was
+	// found in time. The error's text tells what each sentinel said. Nothing was
+	// sent.
+	ErrNoPrimary = engine.ErrNoPrimary
 
 	// ErrConflict is given by Watch when a watched key was changed meanwhile:
 	// the transaction was not executed.
@@ -57,11 +59,7 @@ type ConnError struct {
 
 // Error names the operation, the node, whether the command was sent, and the cause.
 func (e *ConnError) Error() string {
-	sent := "the command was not sent"
-	if e.Sent {
-		sent = "the command was sent and may have been executed"
-	}
-	return fmt.Sprintf("respool: %s %s: %v (%s)", e.Op, e.Addr, e.Err, sent)
+	return "respool: " + (&wire.Error{Op: e.Op, Addr: e.Addr, Sent: e.Sent, Err: e.Err}).Explain()
 }
 
 // Unwrap gives the cause.
@@ -73,45 +71,51 @@ func (e *ConnError) Timeout() bool {
 	return errors.As(e.Err, &t) && t.Timeout()
 }
 
-// public turns the engine's errors into those of the package.
-func (c *Client) public(err error) error {
+// wrapError turns failures of the engine's connections into a *ConnError.
+func wrapError(err error) error {
 	if err == nil {
 		return nil
 	}
-	var we *wire.Error
-	var ae *resp.ArgumentError
-	switch {
-	case errors.As(err, &we):
-		return &ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: c.publicCause(we.Err)}
-	case errors.As(err, &ae):
-		return fmt.Errorf("respool: %w", err)
-	default:
-		return c.publicCause(err)
+	if e, ok := err.(*engine.NotExecuted); ok {
+		return notExecuted(wrapError(e.Err))
 	}
-}
-
-func (c *Client) publicCause(err error) error {
-	switch {
-	case errors.Is(err, pool.ErrClosed), errors.Is(err, wire.ErrClosed):
-		return ErrClosed
-	case errors.Is(err, pool.ErrExhausted):
-		return &exhausted{err}
-	case errors.Is(err, pubsub.ErrClosed):
-		return ErrSubscriptionClosed
-	case errors.Is(err, lane.ErrDraining):
-		return fmt.Errorf("respool: every lane drained before the command could be sent: %w", err)
+	if we, ok := errors.AsType[*wire.Error](err); ok {
+		return &ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: we.Err}
 	}
 	return err
 }
 
-// exhausted keeps the text with the pool's state and is an ErrPoolExhausted.
-type exhausted struct{ err error }
+// optionError names a field, its value and what it should be.
+type optionError struct {
+	field, want string
+	value       any
+}
 
-func (e *exhausted) Error() string        { return "respool: " + e.err.Error() }
-func (e *exhausted) Is(target error) bool { return target == ErrPoolExhausted }
-func (e *exhausted) Timeout() bool        { return true }
+func (e *optionError) Error() string {
+	return fmt.Sprintf("respool: option %s is %v: want %s", e.field, e.value, e.want)
+}
 
-// ctxEnded reports whether err tells of the end of a ctx.
-func ctxEnded(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+// number is the kinds of bounded options.
+type number interface {
+	~int | ~int64 | ~float64
+}
+
+// checker gathers the first problem among the options.
+type checker struct{ err error }
+
+func (c *checker) fail(field string, value any, want string) {
+	if c.err == nil {
+		c.err = &optionError{field, want, value}
+	}
+}
+
+// bounded puts the default in the place of 0 and holds a value against its
+// least one.
+func bounded[T number](c *checker, field string, p *T, standard, least T) {
+	switch {
+	case *p == 0:
+		*p = standard
+	case *p < least, float64(*p) != float64(*p):
+		c.fail(field, *p, fmt.Sprintf("%v or more", least))
+	}
 }

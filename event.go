@@ -1,12 +1,9 @@
 package respool
 
 import (
-	"context"
-	"reflect"
-	"runtime"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
 // EventKind says what an Event tells of.
@@ -14,24 +11,24 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	EventDialed        EventKind = EventKind(pool.Dialed)        // a connection was opened; Duration is of dial and handshake
-	EventDialFailed    EventKind = EventKind(pool.DialFailed)    // a dial failed; Err tells why
-	EventClosed        EventKind = EventKind(pool.Closed)        // a connection is closed on both sides; Reason tells why, Duration its life
-	EventWaitBegan     EventKind = EventKind(pool.WaitBegan)     // a caller waits for a connection
-	EventWaitEnded     EventKind = EventKind(pool.WaitEnded)     // it got one, or Err tells why not; Duration is the wait
-	EventLaneCondemned EventKind = EventKind(pool.LaneCondemned) // a shared connection broke; Err tells why
-	EventLeakSuspected EventKind = EventKind(pool.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
-	EventReleased      EventKind = EventKind(pool.Released)      // a lent connection was given back; Duration is how long it was held
+	EventDialed        EventKind = EventKind(engine.Dialed)        // a connection was opened; Duration is of dial and handshake
+	EventDialFailed    EventKind = EventKind(engine.DialFailed)    // a dial failed; Err tells why
+	EventClosed        EventKind = EventKind(engine.Closed)        // a connection is closed on both sides; Reason tells why, Duration its life
+	EventWaitBegan     EventKind = EventKind(engine.WaitBegan)     // a caller waits for a connection
+	EventWaitEnded     EventKind = EventKind(engine.WaitEnded)     // it got one, or Err tells why not; Duration is the wait
+	EventLaneFailed    EventKind = EventKind(engine.LaneFailed)    // a shared connection broke; Err tells why
+	EventLeakSuspected EventKind = EventKind(engine.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
+	EventReleased      EventKind = EventKind(engine.Released)      // a lent connection was given back; Duration is how long it was held
 
-	EventPrimaryFound EventKind = iota + 100 // sentinels told of a new primary, at Addr; Reason tells how it was found
-	EventWritesHeld                          // sentinels promote a replica: writes wait for the switch; Addr is the primary, Reason tells who promotes whom
-	EventPrimaryLost                         // no primary is known any more; Addr is the last one, Reason tells why it was given up
+	EventPrimaryFound EventKind = EventKind(engine.PrimaryFound) // sentinels told of a new primary, at Addr; Reason tells how it was found
+	EventWritesHeld   EventKind = EventKind(engine.WritesHeld)   // sentinels promote a replica: writes wait for the switch; Addr is the primary, Reason tells who promotes whom
+	EventPrimaryLost  EventKind = EventKind(engine.PrimaryLost)  // no primary is known any more; Addr is the last one, Reason tells why it was given up
 
-	EventCredentialsRenewed // connections authenticated again before their credentials expire; Reason tells how many, Duration how long it took
-	EventRenewalFailed      // credentials could not be had, or a connection could not authenticate again; Err tells why. It is tried again
+	EventCredentialsRenewed EventKind = EventKind(engine.CredentialsRenewed) // connections authenticated again before their credentials expire; Reason tells how many, Duration how long it took
+	EventRenewalFailed      EventKind = EventKind(engine.RenewalFailed)      // credentials could not be had, or a connection could not authenticate again; Err tells why. It is tried again
 
-	EventTLSFilesChanged // a file of TLSFiles has changed and is used from the dial of Addr on
-	EventTLSFilesRefused // a file of TLSFiles has changed and is of no use, as Err tells: the old content stays in force
+	EventTLSFilesChanged EventKind = EventKind(engine.TLSFilesChanged) // a file of TLSFiles has changed and is used from the dial of Addr on
+	EventTLSFilesRefused EventKind = EventKind(engine.TLSFilesRefused) // a file of TLSFiles has changed and is of no use, as Err tells: the old content stays in force
 )
 
 // String gives the kind in words.
@@ -47,8 +44,8 @@ func (k EventKind) String() string {
 		return "wait began"
 	case EventWaitEnded:
 		return "wait ended"
-	case EventLaneCondemned:
-		return "lane condemned"
+	case EventLaneFailed:
+		return "lane failed"
 	case EventLeakSuspected:
 		return "leak suspected"
 	case EventReleased:
@@ -83,64 +80,13 @@ type Event struct {
 	Stack    string        // where a suspected leak was acquired
 }
 
-func (c *Client) emit(e Event) {
-	if fn := c.opt.OnEvent; fn != nil {
-		fn(e)
-	}
-}
-
-func (c *Client) eventHook(fn func(Event)) func(pool.Event) {
+// eventHook is Options.OnEvent for the engine.
+func eventHook(fn func(Event)) func(engine.Event) {
 	if fn == nil {
 		return nil
 	}
-	return func(e pool.Event) {
-		c.tell(Event{Kind: EventKind(e.Kind), Addr: e.Addr, Class: e.Class, Duration: e.Duration,
-			Reason: e.Reason, Err: c.public(e.Err), Stack: e.Stack})
+	return func(e engine.Event) {
+		fn(Event{Kind: EventKind(e.Kind), Addr: e.Addr, Class: e.Class, Duration: e.Duration,
+			Reason: e.Reason, Err: wrapError(e.Err), Stack: e.Stack})
 	}
-}
-
-// tell calls OnEvent. Its name on a stack is how onEvent knows that it is called from there.
-//
-//go:noinline
-func (c *Client) tell(e Event) {
-	c.telling.Add(1)
-	defer c.telling.Add(-1)
-	c.opt.OnEvent(e)
-}
-
-// tellName is how stacks call tell.
-var tellName = runtime.FuncForPC(reflect.ValueOf((*Client).tell).Pointer()).Name()
-
-// onEvent reports whether its caller runs within OnEvent. The goroutine is one of the client's then, and
-// cannot wait for its own end.
-func (c *Client) onEvent() bool {
-	if c.telling.Load() == 0 {
-		return false
-	}
-	pcs := make([]uintptr, 64)
-	n := runtime.Callers(2, pcs)
-	for n == len(pcs) {
-		pcs = make([]uintptr, 2*len(pcs))
-		n = runtime.Callers(2, pcs)
-	}
-	for frames := runtime.CallersFrames(pcs[:n]); ; {
-		f, more := frames.Next()
-		if f.Function == tellName {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
-}
-
-// detached is ctx for what goes on after its caller has returned: it keeps the deadline alone.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() != nil {
-		return context.WithCancel(ctx)
-	}
-	if end, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(context.WithoutCancel(ctx), end)
-	}
-	return context.WithCancel(context.WithoutCancel(ctx))
 }

@@ -89,8 +89,8 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 				t.Errorf("a release of what: %+v", e)
 			}
 		}
-		if n := len(r.of(respool.EventLaneCondemned)); uint64(n) != st.Condemned || n == 0 {
-			t.Errorf("%d lanes condemned, counted %d", n, st.Condemned)
+		if n := len(r.of(respool.EventLaneFailed)); uint64(n) != st.FailedLanes || n == 0 {
+			t.Errorf("%d lanes condemned, counted %d", n, st.FailedLanes)
 		}
 		for _, e := range closed {
 			if e.Reason == "" || e.Duration <= 0 || e.Addr != s.Addr() {
@@ -224,8 +224,8 @@ func TestStatsCount(t *testing.T) {
 	if st.String() != want {
 		t.Errorf("%v: want %s", st, want)
 	}
-	if st.Waits < 4 || st.Waited <= 0 || st.LongestWait <= 0 || st.LongestWait > st.Waited || st.WaitsInVain != 0 {
-		t.Errorf("%d waits, together %v, the longest %v, %d in vain", st.Waits, st.Waited, st.LongestWait, st.WaitsInVain)
+	if st.Waits < 4 || st.Waited <= 0 || st.LongestWait <= 0 || st.LongestWait > st.Waited || st.FailedWaits != 0 {
+		t.Errorf("%d waits, together %v, the longest %v, %d in vain", st.Waits, st.Waited, st.LongestWait, st.FailedWaits)
 	}
 	s.Pause()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)

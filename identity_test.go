@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
 )
@@ -21,7 +22,7 @@ func TestWhatIsKeptOfLoginsIsBounded(t *testing.T) {
 	const clients, logins = 10, 10_000
 	s := redistest.Start(t, redistest.Config{Users: []string{"user guest on nopass ~* &* +@all", "user alice on >a >b >c >d >e >f ~* &* +@all"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4})
-	g, err := gateway.New(c, gateway.Config{PassThrough: true})
+	g, err := gateway.New(c.Engine(), gateway.Config{PassThrough: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,15 +58,14 @@ func TestWhatIsKeptOfLoginsIsBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if users, passwords, hubs := respool.Identities(c); users > 2 || passwords > 8 || hubs > 2 || users == 0 {
-		t.Errorf("after %d logins %d users, %d passwords and %d hubs are kept: want 2, 4 of each and 2 at most", logins, users, passwords, hubs)
+	if kept := c.Engine().Stats().Users; kept.Users > 2 || kept.Passwords > 8 || kept.Hubs > 2 || kept.Users == 0 {
+		t.Errorf("after %d logins %+v are kept: want 2 users, 4 passwords and 1 hub each at most", logins, kept)
 	}
 	for _, conn := range conns {
 		conn.Close()
 	}
 	eventually(t, func() bool {
-		users, passwords, hubs := respool.Identities(c)
-		return users+passwords+hubs == 0
+		return c.Engine().Stats().Users == engine.UserStats{}
 	})
 	if st := c.Stats(); st.Sockets() > 4 || st.Dials > 100 {
 		t.Errorf("%d connections, %d dials: want 4 connections at most, and few dials", st.Sockets(), st.Dials)

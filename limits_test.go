@@ -137,8 +137,8 @@ func TestPoolExhaustedTellsThePoolsState(t *testing.T) {
 	})
 	leave()
 	wg.Wait()
-	if st := c.Stats(); st.WaitsInVain < 3 || st.LongestWait < 50*time.Millisecond || st.Waiting != 0 {
-		t.Errorf("%d waits in vain, the longest %v, %d waiting", st.WaitsInVain, st.LongestWait, st.Waiting)
+	if st := c.Stats(); st.FailedWaits < 3 || st.LongestWait < 50*time.Millisecond || st.Waiting != 0 {
+		t.Errorf("%d waits in vain, the longest %v, %d waiting", st.FailedWaits, st.LongestWait, st.Waiting)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestReplyOverTheLimit(t *testing.T) {
 			}
 			wantConnError(t, err, true)
 			mustDo(t, c, "GET", "small")
-			if n := c.Stats().Condemned; n != uint64(i+1) {
+			if n := c.Stats().FailedLanes; n != uint64(i+1) {
 				t.Errorf("%d connections were condemned by %d replies", n, i+1)
 			}
 		}
@@ -227,7 +227,7 @@ func TestReplyThatNobodyAskedForEndsTheConnection(t *testing.T) {
 	c := newFakeClient(t, f, func(o *respool.Options) { o.MaxConnections = 1 })
 	for i := range 5 {
 		wantText(t, mustDo(t, c, "GET", i), "mine")
-		eventually(t, func() bool { return c.Stats().Condemned == uint64(i+1) })
+		eventually(t, func() bool { return c.Stats().FailedLanes == uint64(i+1) })
 	}
 }
 

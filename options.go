@@ -198,41 +198,6 @@ const (
 // longestBackoff bounds BackoffCap: a server that is back must be found.
 const longestBackoff = time.Hour
 
-// optionError names a field, its value and what it should be.
-type optionError struct {
-	field, want string
-	value       any
-}
-
-func (e *optionError) Error() string {
-	return fmt.Sprintf("respool: option %s is %v: want %s", e.field, e.value, e.want)
-}
-
-// number is the kinds of bounded options.
-type number interface {
-	~int | ~int64 | ~float64
-}
-
-// checker gathers the first problem among the options.
-type checker struct{ err error }
-
-func (c *checker) fail(field string, value any, want string) {
-	if c.err == nil {
-		c.err = &optionError{field, want, value}
-	}
-}
-
-// bounded puts the default in the place of 0 and holds a value against its
-// least one.
-func bounded[T number](c *checker, field string, p *T, standard, least T) {
-	switch {
-	case *p == 0:
-		*p = standard
-	case *p < least, float64(*p) != float64(*p):
-		c.fail(field, *p, fmt.Sprintf("%v or more", least))
-	}
-}
-
 // withDefaults checks the options and fills in the defaults. The first
 // problem is returned.
 func (o Options) withDefaults() (Options, error) {
@@ -316,14 +281,6 @@ func (o *Options) checkService(c *checker) {
 	if _, err := o.Sentinel.withDefaults(); err != nil && c.err == nil {
 		c.err = err
 	}
-}
-
-// place is where the options lead, for errors.
-func (o *Options) place() string {
-	if o.Sentinel != nil {
-		return o.Service
-	}
-	return o.Addr
 }
 
 func checkAddr(network, addr string) error {

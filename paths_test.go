@@ -40,7 +40,7 @@ type condemned struct {
 }
 
 func (l *condemned) event(e respool.Event) {
-	if e.Kind != respool.EventLaneCondemned {
+	if e.Kind != respool.EventLaneFailed {
 		return
 	}
 	l.mu.Lock()

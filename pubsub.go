@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 )
 
 // ErrSubscriptionClosed is given by a Subscription that was closed.
-var ErrSubscriptionClosed = errors.New("respool: the subscription is closed")
+var ErrSubscriptionClosed = engine.ErrSubscriptionClosed
 
 // Message is what a channel carried or, where Gap is set, the place where
 // messages are missing.
@@ -45,7 +45,6 @@ type Gap struct {
 //
 // All methods are safe for concurrent use. It has to be closed.
 type Subscription struct {
-	c   *Client
 	sub *pubsub.Subscription
 }
 
@@ -73,48 +72,33 @@ func (c *Client) SSubscribe(ctx context.Context, channels ...string) (*Subscript
 }
 
 func (c *Client) subscribe(ctx context.Context, kind pubsub.Kind, names []string) (*Subscription, error) {
-	sub, err := c.hub.Subscribe(ctx, kind, names)
+	sub, err := c.engine.Subscribe(ctx, kind, names)
 	if err != nil {
-		return nil, c.publicSubscription(err)
+		return nil, wrapSubscription(err)
 	}
-	return &Subscription{c, sub}, nil
+	return &Subscription{sub}, nil
 }
 
-// subscriberSource lends the hub a conn of the right node.
-type subscriberSource struct {
-	c   *Client
-	key pool.Key
-}
-
-// AcquireSubscriber waits for it, bounded by ctx and Options.WaitTimeout.
-func (s subscriberSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
-	conn, _, err := s.c.acquire(ctx, &tries{}, true, func(p *pool.Pool, ctx context.Context) (*pool.Conn, error) {
-		return p.Group(s.key).AcquireSubscriber(ctx)
-	})
-	return conn, err
-}
-
-// publicSubscription is public, and names the package in what only
-// subscriptions give.
-func (c *Client) publicSubscription(err error) error {
+// wrapSubscription is wrapError for what a hub returns. It names the package in what only subscriptions return.
+func wrapSubscription(err error) error {
 	if errors.Is(err, pubsub.ErrNoNames) || errors.Is(err, pubsub.ErrReceive) {
 		return fmt.Errorf("respool: %w", err)
 	}
-	return c.public(err)
+	return wrapError(engine.WrapError(err))
 }
 
 // Add subscribes to further channels, or patterns, as Subscribe does. On an
 // error those names that were not there before are not there afterwards.
 // Nothing arrives that was published before Add was called.
 func (s *Subscription) Add(ctx context.Context, names ...string) error {
-	return s.c.publicSubscription(s.sub.Add(ctx, names...))
+	return wrapSubscription(s.sub.Add(ctx, names...))
 }
 
 // Remove ends the subscription to some channels, or patterns. Nothing of them
 // arrives afterwards; what arrived before is still received. It does not
 // block, and ignores names that are not there.
 func (s *Subscription) Remove(names ...string) error {
-	return s.c.publicSubscription(s.sub.Remove(names...))
+	return wrapSubscription(s.sub.Remove(names...))
 }
 
 // Receive waits for the next message or gap until ctx ends. Several may wait
@@ -125,7 +109,7 @@ func (s *Subscription) Remove(names ...string) error {
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	m, err := s.sub.Receive(ctx)
 	if err != nil {
-		return Message{}, s.c.publicSubscription(err)
+		return Message{}, wrapSubscription(err)
 	}
 	message := Message{Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload}
 	if m.Gap != nil {

@@ -129,8 +129,8 @@ func TestLaggingReplicasAreLeftOut(t *testing.T) {
 		wantText(t, c.Do(bounded(t), "GET", "k"), "v")
 	}
 	st := c.Stats().Service
-	if len(st.LeftOut) != 1 || st.LeftOut[0].Addr != set.AddrOf(slow) || st.LeftOut[0].Reason == "" {
-		t.Errorf("left out: %+v", st.LeftOut)
+	if len(st.Excluded) != 1 || st.Excluded[0].Addr != set.AddrOf(slow) || st.Excluded[0].Reason == "" {
+		t.Errorf("left out: %+v", st.Excluded)
 	}
 	slow.Resume()
 	eventually(t, func() bool { return len(c.Stats().Service.Replicas) == 2 })

@@ -66,8 +66,8 @@ func TestKilledConnectionsFailNoReads(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	if st := c.Stats(); st.Condemned < 10 {
-		t.Errorf("20 connections killed, %d condemned", st.Condemned)
+	if st := c.Stats(); st.FailedLanes < 10 {
+		t.Errorf("20 connections killed, %d condemned", st.FailedLanes)
 	}
 }
 

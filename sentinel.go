@@ -13,8 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/topology/discovery"
-	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
 // Role says which nodes of a service a client uses.
@@ -149,15 +148,11 @@ func (o SentinelOptions) MarshalText() ([]byte, error) { return []byte(o.String(
 // there are: share one in a process. All methods are safe for concurrent use.
 // It has to be closed.
 type Sentinel struct {
-	opt     SentinelOptions
-	links   *discovery.Sentinels
-	tls     *liveTLS
-	peers   sync.Map // addresses of sentinels -> *wire.Peer
-	renewer *renewer // nil without SentinelOptions.Credentials
+	opt   SentinelOptions
+	links *engine.Sentinels
 
 	mu      sync.Mutex
 	clients []*Client
-	owner   *Client // whose own it is, or nil
 	closed  bool
 }
 
@@ -168,75 +163,11 @@ func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sentinel{opt: opt}
-	if s.tls, err = newLiveTLS(opt.TLS, opt.TLSFiles, s.emit); err != nil {
-		return nil, err
-	}
-	s.links = discovery.New(discovery.Config{Dial: s.dial, QueryTimeout: opt.Timeout, LingerLimit: defaultLingerLimit})
-	s.renewer = newRenewer(opt.Credentials, sentinelLinks{s}, opt.Timeout, s.renewed)
-	return s, nil
-}
-
-func (s *Sentinel) dial(ctx, cut context.Context, addr string) (discovery.Conn, error) {
-	conn, err := wire.Dial(ctx, cut, &wire.Config{
-		Network: "tcp", Addr: addr, TLS: s.tls.config(addr),
-		Username: s.opt.Username, Password: s.opt.Password, Credentials: s.renewer.login(), ClientName: s.opt.ClientName,
-		LibName: "respool", LibVersion: Version, Peer: s.peer(addr),
-		ConnectTimeout: s.opt.Timeout, KeepAlive: defaultKeepAlive, LingerLimit: defaultLingerLimit, DialFunc: s.opt.Dialer,
-	})
+	cfg, err := opt.engineConfig()
 	if err != nil {
 		return nil, err
 	}
-	return conn, nil
-}
-
-// emit tells all clients.
-func (s *Sentinel) emit(e Event) {
-	for _, c := range s.users() {
-		c.emit(e)
-	}
-}
-
-// users are the clients that find their nodes through s.
-func (s *Sentinel) users() []*Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clients := append([]*Client(nil), s.clients...)
-	if s.owner != nil {
-		clients = append(clients, s.owner)
-	}
-	return clients
-}
-
-// peer is what is known of the sentinel at addr.
-func (s *Sentinel) peer(addr string) *wire.Peer {
-	p, _ := s.peers.LoadOrStore(addr, &wire.Peer{})
-	return p.(*wire.Peer)
-}
-
-// holdFor is how long a client of this role holds writes.
-func (s *Sentinel) holdFor(r Role) time.Duration {
-	if r != RolePrimary {
-		return 0
-	}
-	return limit(s.opt.HoldLimit)
-}
-
-// forHost gives c with the name of addr's host, if it has none.
-func forHost(c *tls.Config, addr string) *tls.Config {
-	if c == nil || c.ServerName != "" {
-		return c
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return c
-	}
-	if strings.Contains(host, ":") {
-		host, _, _ = strings.Cut(host, "%") // certificates know no zones
-	}
-	c = c.Clone()
-	c.ServerName = host
-	return c
+	return &Sentinel{opt: opt, links: engine.NewSentinels(cfg)}, nil
 }
 
 // Primary gives the client for the primary of a service, wherever it is. The
@@ -277,14 +208,15 @@ func (s *Sentinel) client(name string, opt Options) (*Client, error) {
 		return nil, ErrClosed
 	}
 	for _, c := range s.clients {
-		if !c.closed.Load() && alike(&c.opt, &opt) {
+		if !c.engine.Closed() && alike(&c.opt, &opt) {
 			return c, nil
 		}
 	}
-	c, err := newClient(opt, s, false)
+	c, err := newClient(opt, s.links, false)
 	if err != nil {
 		return nil, err
 	}
+	c.sentinel = s
 	s.clients = append(s.clients, c)
 	return c, nil
 }
@@ -328,10 +260,10 @@ func (s *Sentinel) Close(ctx context.Context) error {
 	s.closed = true
 	clients := append([]*Client(nil), s.clients...)
 	s.mu.Unlock()
-	if !slices.ContainsFunc(clients, (*Client).onEvent) {
+	if !slices.ContainsFunc(clients, func(c *Client) bool { return c.engine.InCallback() }) {
 		return s.close(ctx, clients)
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := engine.Detached(ctx)
 	go func() {
 		defer cancel()
 		_ = s.close(ctx, clients)
@@ -346,17 +278,11 @@ func (s *Sentinel) close(ctx context.Context, clients []*Client) error {
 		wg.Go(func() { errs[i] = c.Close(ctx) })
 	}
 	wg.Wait()
-	err := s.closeLinks(ctx)
+	err := s.links.Close(ctx)
 	for _, e := range errs {
 		if e != nil {
 			err = e
 		}
 	}
 	return err
-}
-
-// closeLinks closes the connections to the sentinels.
-func (s *Sentinel) closeLinks(ctx context.Context) error {
-	s.renewer.stop()
-	return s.links.Close(ctx)
 }

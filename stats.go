@@ -2,12 +2,10 @@ package respool
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
@@ -32,11 +30,11 @@ type Stats struct {
 	Dials        uint64 // connections opened
 	DialFailures uint64
 	Closed       uint64 // connections closed
-	Condemned    uint64 // lanes that broke
+	FailedLanes  uint64 // lanes that broke
 	Leaks        uint64 // leaks suspected
 
 	Waits       uint64        // waits for a connection that did not end at once
-	WaitsInVain uint64        // those that ended without one, except where the caller canceled its ctx
+	FailedWaits uint64        // those that ended without one, except where the caller canceled its ctx
 	Waited      time.Duration // all waits together
 	LongestWait time.Duration
 
@@ -81,36 +79,27 @@ func (s Stats) String() string {
 // Stats takes a snapshot. It is cheap, and safe for concurrent use, after
 // Close too.
 func (c *Client) Stats() Stats {
-	list := c.nodes.list()
-	if c.finder == nil {
-		st := c.nodeStats(list[0])
-		c.renewer.addTo(&st)
-		return st
+	all := c.engine.Stats()
+	var st Stats
+	if all.Service == nil {
+		st = statsOf(&all.Nodes[0])
+	} else {
+		sum := all.Departed
+		sum.Max = all.MaxConnections
+		for i := range all.Nodes {
+			sum.Add(&all.Nodes[i])
+		}
+		st = statsOf(&sum)
+		st.Service, st.Nodes = serviceStats(all.Service), []Stats{}
+		if st.Service.Known {
+			st.Addr = st.Service.Primary
+		}
+		for i := range all.Nodes {
+			st.Nodes = append(st.Nodes, statsOf(&all.Nodes[i]))
+		}
 	}
-	total := Stats{MaxConnections: c.nodes.limit(c.opt.MaxConnections), Service: c.finder.stats(), Nodes: []Stats{}}
-	if total.Service.Known {
-		total.Addr = total.Service.Primary
-	}
-	departed := c.nodes.past()
-	total.add(&departed)
-	for _, n := range list {
-		s := c.nodeStats(n)
-		total.add(&s)
-		total.Nodes = append(total.Nodes, s)
-	}
-	c.renewer.addTo(&total)
-	c.finder.sentinels.renewer.addTo(&total)
-	slices.SortFunc(total.Nodes, func(a, b Stats) int { return strings.Compare(a.Addr, b.Addr) })
-	return total
-}
-
-func (c *Client) nodeStats(n *node) Stats {
-	s := n.pool.Stats()
-	st := statsOf(&s)
-	st.LastDialError = c.public(s.LastDialError)
-	if st.LastDialError == nil {
-		st.LastDialError = c.public(s.LastRefusal)
-	}
+	st.Renewals, st.RenewalFailures = all.Credentials.Renewals, all.Credentials.Failures
+	st.LastRenewalError = wrapError(all.Credentials.LastError)
 	return st
 }
 
@@ -119,29 +108,9 @@ func statsOf(s *pool.Stats) Stats {
 		Addr: s.Addr, MaxConnections: s.Max, Dialing: s.Dialing, Lanes: s.Lanes, Idle: s.Idle,
 		Dedicated: s.Dedicated, Subscribed: s.Subscribed, Closing: s.Closing,
 		Waiting: s.Waiting, RepliesDue: s.RepliesDue,
-		Dials: s.Dials, DialFailures: s.DialFailures, Closed: s.Closed, Condemned: s.Condemned, Leaks: s.Leaks,
-		Waits: s.Waits, WaitsInVain: s.WaitsInVain, Refused: s.Refused, Waited: s.Waited, LongestWait: s.LongestWait,
-	}
-}
-
-// add takes a node's numbers into the sum.
-func (s *Stats) add(n *Stats) {
-	for _, p := range []struct{ sum, one *int }{
-		{&s.Dialing, &n.Dialing}, {&s.Lanes, &n.Lanes}, {&s.Idle, &n.Idle}, {&s.Dedicated, &n.Dedicated},
-		{&s.Subscribed, &n.Subscribed}, {&s.Closing, &n.Closing}, {&s.Waiting, &n.Waiting}, {&s.RepliesDue, &n.RepliesDue},
-	} {
-		*p.sum += *p.one
-	}
-	for _, p := range []struct{ sum, one *uint64 }{
-		{&s.Dials, &n.Dials}, {&s.DialFailures, &n.DialFailures}, {&s.Closed, &n.Closed}, {&s.Condemned, &n.Condemned},
-		{&s.Leaks, &n.Leaks}, {&s.Waits, &n.Waits}, {&s.WaitsInVain, &n.WaitsInVain}, {&s.Refused, &n.Refused},
-	} {
-		*p.sum += *p.one
-	}
-	s.Waited += n.Waited
-	s.LongestWait = max(s.LongestWait, n.LongestWait)
-	if n.LastDialError != nil {
-		s.LastDialError = n.LastDialError
+		Dials: s.Dials, DialFailures: s.DialFailures, Closed: s.Closed, FailedLanes: s.FailedLanes, Leaks: s.Leaks,
+		Waits: s.Waits, FailedWaits: s.FailedWaits, Refused: s.Refused, Waited: s.Waited, LongestWait: s.LongestWait,
+		LastDialError: wrapError(s.LastDialError),
 	}
 }
 
@@ -155,67 +124,33 @@ type ServiceStats struct {
 	Cause   string // of the last change
 	Err     error  // why no primary is known; nil if one is
 
-	Replicas  []string         // to be used
-	LeftOut   []ReplicaLeftOut // not to be used
+	Replicas  []string          // to be used
+	Excluded  []ExcludedReplica // not to be used
 	Sentinels []SentinelStats
 }
 
-// ReplicaLeftOut is a replica that is not used, and why.
-type ReplicaLeftOut struct{ Addr, Reason string }
+// ExcludedReplica is a replica that is not used, and why.
+type ExcludedReplica struct{ Addr, Reason string }
 
 // SentinelStats is what is known of one sentinel.
 type SentinelStats struct {
 	Addr    string
 	ID      string // its own; empty where it is not known yet
 	Learnt  bool   // from another sentinel: it is not in SentinelOptions.Addrs
-	Sockets int    // the client's, and those of others that share its Sentinel: 2 at most
+	Sockets int    // the client's, and those of others that share its Sentinel: 2 at most, besides those that fell silent and are not closed yet
 	State   string // how it was found, in words
 	Said    string // what it said last
 }
 
-// stats is what the machine believes.
-func (f *finder) stats() *ServiceStats {
-	st := &ServiceStats{Name: f.c.opt.Service}
-	s := f.service.Load()
-	if s == nil {
-		return st
+// serviceStats converts what the engine knows.
+func serviceStats(s *engine.ServiceStats) *ServiceStats {
+	st := &ServiceStats{Name: s.Name, Epoch: s.Epoch, Primary: s.Primary, Known: s.Known, Changed: s.Changed, Cause: s.Cause,
+		Err: s.Err, Replicas: s.Replicas}
+	for _, l := range s.Excluded {
+		st.Excluded = append(st.Excluded, ExcludedReplica(l))
 	}
-	v, now := s.View()
-	st.Epoch, st.Primary, st.Known, st.Cause, st.Replicas = v.Epoch, v.Primary, v.Known, v.Cause, v.Replicas
-	if v.Changed > 0 {
-		st.Changed = time.Now().Add(v.Changed - now)
-	}
-	if v.Err != nil {
-		st.Err = v.Err
-	}
-	for _, l := range v.LeftOut {
-		st.LeftOut = append(st.LeftOut, ReplicaLeftOut(l))
-	}
-	sockets := f.sentinels.links.Sockets()
-	for _, p := range v.Sentinels {
-		st.Sentinels = append(st.Sentinels, SentinelStats{
-			Addr: p.Addr, ID: p.ID, Learnt: !p.Configured, Sockets: sockets[p.Addr], State: p.Finding.String(), Said: p.Said,
-		})
+	for _, one := range s.Sentinels {
+		st.Sentinels = append(st.Sentinels, SentinelStats(one))
 	}
 	return st
 }
-
-// Resize changes MaxConnections while the client runs. Downwards it closes
-// idle connections at once, drains lanes, and closes lent connections when
-// they come back: it does not wait for that. It returns an error if n is
-// less than 1.
-func (c *Client) Resize(n int) error {
-	if n < 1 {
-		return fmt.Errorf("respool: resize to %d connections: want 1 or more", n)
-	}
-	if c.closed.Load() {
-		return ErrClosed
-	}
-	c.nodes.resize(n)
-	return nil
-}
-
-var (
-	errNoArguments = errors.New("respool: empty command: want a name and its arguments")
-	errBadName     = errors.New("respool: argument 0 is no string: want the command's name")
-)

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/seed-2b0d76a6/respool/internal/command"
-	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -23,39 +20,12 @@ import (
 // ends the connection is closed: w is not written to any more when DoTo returns.
 // Once something was written nothing is sent again.
 func (c *Client) DoTo(ctx context.Context, w io.Writer, args ...any) (n int64, err error) {
-	if len(args) == 0 {
-		return 0, errNoArguments
-	}
-	info, class := command.Classify(args)
-	if class == command.Unknown {
-		var err error
-		if info, err = c.learned(ctx, args); err != nil {
-			return 0, err
-		}
-		if info != nil {
-			class = info.Class
-		}
-	}
-	if class != command.Multiplexed {
-		return 0, fmt.Errorf("respool: write the reply of %v: only commands that neither block nor change their connection can be used so", args[0])
-	}
-	raw, err := encode(args)
-	if err != nil {
-		return 0, c.public(err)
-	}
 	out := &stringWriter{w: w}
-	frames, err := c.onLent(ctx, pool.Key{}, raw, info.ReadOnly, func(_ *node, conn *pool.Conn) outcome {
-		frame, err := conn.Lane().DoParts(ctx, args, lane.Options{}, out.part)
-		got := outcome{frames: [][]byte{frame}, partial: out.begun, err: err}
-		if err != nil {
-			got.spoilt = "its reply was not read to the end"
-		}
-		return got
-	})
+	frame, err := c.engine.DoParts(ctx, args, out.part, func() bool { return out.begun })
 	if err != nil {
-		return out.n, c.public(err)
+		return out.n, wrapError(err)
 	}
-	return out.end(frames[0])
+	return out.end(frame)
 }
 
 // stringWriter writes the text of one frame, which comes in parts.

@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -21,9 +21,9 @@ var rawClientInfo = []byte("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n")
 
 // guest is somebody of the gateway's: a user, in a database, with a protocol.
 type guest struct {
-	up   upstream.Upstream
+	up   *engine.Engine
 	user string // as the server calls him
-	key  upstream.Key
+	key  engine.Identity
 }
 
 // recognize checks what the server says of the connection that a reply came on.
@@ -90,7 +90,7 @@ func (s answered) Fail(_ uint64, err error) { s.err <- err }
 
 // hold asks on a connection of its own.
 func (g *guest) hold(ctx context.Context, destroy bool) error {
-	held, err := g.up.Acquire(ctx, g.key)
+	held, err := g.up.Lease(ctx, g.key)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func TestGuestsShareTheBoundAndNobodysConnection(t *testing.T) {
 			s := redistest.Start(t, redistest.Config{Users: []string{"alice on >a ~* &* +@all", "bob on >b ~* &* +@all", "guest on nopass ~* &* +@all"}})
 			seed := seed(t)
 			c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = limit })
-			up := upstream.Of(c)
+			up := c.Engine()
 			var guests []guest
 			for user, password := range map[string]string{"default": "", "alice": "a", "bob": "b", "guest": ""} {
 				token := ""
@@ -140,7 +140,7 @@ func TestGuestsShareTheBoundAndNobodysConnection(t *testing.T) {
 				}
 				for db := range 2 {
 					for proto := 2; proto <= 3; proto++ {
-						guests = append(guests, guest{up, user, upstream.Key{User: token, DB: db, Proto: proto}})
+						guests = append(guests, guest{up, user, engine.Identity{User: token, DB: db, Proto: proto}})
 					}
 				}
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
 // Flags of the stress tests. The defaults suit a test run; a soak raises
@@ -69,7 +70,8 @@ func expected(err error) bool {
 	if errors.As(err, &se) {
 		return se.Code == "LOADING"
 	}
-	return err == nil || errors.As(err, &ce) || errors.Is(err, respool.ErrPoolExhausted) ||
+	var we *wire.Error // of the engine's users beside the client
+	return err == nil || errors.As(err, &ce) || errors.As(err, &we) || errors.Is(err, respool.ErrPoolExhausted) ||
 		errors.Is(err, respool.ErrConflict) || errors.Is(err, respool.ErrNil) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

@@ -3,9 +3,11 @@ package respool
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
 // tlsKeys are the URL's keys about TLS, as they were given.
@@ -75,7 +77,7 @@ func (t *tlsKeys) verification(c *tls.Config) error {
 		// A server always sends a certificate, so optional checks it as well.
 		if !checkName {
 			c.InsecureSkipVerify = true
-			c.VerifyConnection = chainVerifier(c.RootCAs)
+			c.VerifyConnection = engine.ChainVerifier(c.RootCAs)
 		}
 	default:
 		return keyError("ssl_cert_reqs", t.requirements, "none, optional or required")
@@ -83,17 +85,49 @@ func (t *tlsKeys) verification(c *tls.Config) error {
 	return nil
 }
 
-// chainVerifier checks the certificate's chain and not its name.
-func chainVerifier(roots *x509.CertPool) func(tls.ConnectionState) error {
-	return func(s tls.ConnectionState) error {
-		if len(s.PeerCertificates) == 0 {
-			return errors.New("the server sent no certificate")
-		}
-		opt := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
-		for _, cert := range s.PeerCertificates[1:] {
-			opt.Intermediates.AddCert(cert)
-		}
-		_, err := s.PeerCertificates[0].Verify(opt)
-		return err
+// TLSFiles are files in PEM whose content takes the place of RootCAs and
+// Certificates in a tls.Config. New reads them, and each dial reads those that
+// have changed since, so that certificates can be replaced while the client
+// runs. A new file that is of no use, such as one that is not there, does not
+// fit its key, or has expired, changes nothing: the old content stays in force,
+// and Options.OnEvent is told once for each reason.
+type TLSFiles struct {
+	CA        string // certificates of those who sign the server's; empty: those of the tls.Config
+	Cert, Key string // the client's certificate and its key; empty: those of the tls.Config
+
+	chainOnly bool // the server's certificate is checked, but for its name
+}
+
+// checkTLSFiles is what is wrong with the paths.
+func checkTLSFiles(c *checker, field string, base *tls.Config, f *TLSFiles) {
+	switch {
+	case f == nil:
+	case base == nil:
+		c.fail(field, "set", "TLS as well, such as &tls.Config{}")
+	case (f.Cert == "") != (f.Key == ""):
+		c.fail(field, fmt.Sprintf("Cert %q and Key %q", f.Cert, f.Key), "both, or neither")
 	}
+}
+
+func tlsKey(field func(*tlsKeys) *string) setter {
+	return func(_ *Options, t *tlsKeys, key, value string) error {
+		if !t.enabled {
+			return urlError("key "+key+" goes with TLS", "the scheme rediss")
+		}
+		if value == "" {
+			return keyError(key, value, "a value, or the key left out")
+		}
+		*field(t) = value
+		return nil
+	}
+}
+
+func boolean(key, value string) (bool, error) {
+	switch strings.ToLower(value) {
+	case "true", "yes", "on", "1":
+		return true, nil
+	case "false", "no", "off", "0":
+		return false, nil
+	}
+	return false, keyError(key, value, "true or false")
 }

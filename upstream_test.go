@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/redistest"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 var rawWhoami = []byte("*2\r\n$3\r\nACL\r\n$6\r\nWHOAMI\r\n")
@@ -18,12 +18,12 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 	for _, most := range []int{1, 4} { // with one connection it is recast, else others are dialed
 		s.Do("ACL", "SETUSER", "alice", "reset", "on", ">old", "~a*", "+@all")
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
-		up := upstream.Of(c)
+		up := c.Engine()
 		token, err := up.Verify(bounded(t), "alice", "old")
 		if err != nil {
 			t.Fatal(err)
 		}
-		alice := upstream.Key{User: token, Proto: 2}
+		alice := engine.Identity{User: token, Proto: 2}
 		frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true, nil)
 		if err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
 			t.Fatalf("got %q, %v", frames, err)
@@ -55,12 +55,12 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"guest on nopass ~* +acl|whoami +select +client +ping"}})
 	for _, most := range []int{1, 4} {
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
-		up := upstream.Of(c)
+		up := c.Engine()
 		token, err := up.Verify(bounded(t), "guest", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range []upstream.Key{{User: token, Proto: 2}, {User: token, DB: 1, Proto: 3}} {
+		for _, key := range []engine.Identity{{User: token, Proto: 2}, {User: token, DB: 1, Proto: 3}} {
 			frames, err := up.Exchange(bounded(t), key, rawWhoami, 1, true, nil)
 			if err != nil || string(frames[0]) != "$5\r\nguest\r\n" {
 				t.Errorf("%d connections: got %q, %v; want guest", most, frames, err)
@@ -73,8 +73,8 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"bob on >secret ~* +acl|whoami"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
-	up := upstream.Of(c)
-	if _, err := up.Exchange(bounded(t), upstream.Key{DB: 1, Proto: 2}, rawWhoami, 1, true, nil); err != nil {
+	up := c.Engine()
+	if _, err := up.Exchange(bounded(t), engine.Identity{DB: 1, Proto: 2}, rawWhoami, 1, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	token, err := up.Verify(bounded(t), "bob", "secret")
@@ -82,7 +82,7 @@ func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, db := range []int{0, 1, 0} {
-		frames, err := up.Exchange(bounded(t), upstream.Key{User: token, DB: db, Proto: 2}, rawWhoami, 1, true, nil)
+		frames, err := up.Exchange(bounded(t), engine.Identity{User: token, DB: db, Proto: 2}, rawWhoami, 1, true, nil)
 		if err != nil || string(frames[0]) != "$3\r\nbob\r\n" {
 			t.Errorf("database %d: got %q, %v; want bob", db, frames, err)
 		}
@@ -93,8 +93,8 @@ func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
 func TestALoginNeedsNoConnectionOfItsOwn(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >a ~* &* +@all", "bob on >b ~* &* +@all"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 2})
-	up := upstream.Of(c)
-	held, err := up.Acquire(bounded(t), upstream.Key{Proto: 2})
+	up := c.Engine()
+	held, err := up.Lease(bounded(t), engine.Identity{Proto: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

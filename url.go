@@ -377,26 +377,3 @@ func sizeKey(set func(*Options, int64)) setter {
 		return nil
 	}
 }
-
-func tlsKey(field func(*tlsKeys) *string) setter {
-	return func(_ *Options, t *tlsKeys, key, value string) error {
-		if !t.enabled {
-			return urlError("key "+key+" goes with TLS", "the scheme rediss")
-		}
-		if value == "" {
-			return keyError(key, value, "a value, or the key left out")
-		}
-		*field(t) = value
-		return nil
-	}
-}
-
-func boolean(key, value string) (bool, error) {
-	switch strings.ToLower(value) {
-	case "true", "yes", "on", "1":
-		return true, nil
-	case "false", "no", "off", "0":
-		return false, nil
-	}
-	return false, keyError(key, value, "true or false")
-}

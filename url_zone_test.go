@@ -1,7 +1,6 @@
 package respool
 
 import (
-	"crypto/tls"
 	"slices"
 	"testing"
 )
@@ -19,9 +18,5 @@ func TestAddressesInURLsMayHaveZones(t *testing.T) {
 		if o, err := ParseURL("redis+sentinel://" + bad + "/mymaster"); err == nil {
 			t.Errorf("%s became %v", bad, o.Sentinel.Addrs)
 		}
-	}
-	// A zone is this machine's affair, not the certificate's.
-	if name := forHost(&tls.Config{}, "[fe80::1%eth0]:6379").ServerName; name != "fe80::1" {
-		t.Errorf("the server is called %s", name)
 	}
 }

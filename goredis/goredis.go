@@ -34,7 +34,7 @@ type Dialer struct{ g *gateway.Gateway }
 // HELLO, and the following commands are sent as that user, within the same limit
 // of connections.
 func New(client *respool.Client) (*Dialer, error) {
-	g, err := gateway.New(client, gateway.Config{MaxClients: math.MaxInt32, Admin: true, PassThrough: true})
+	g, err := gateway.New(client.Engine(), gateway.Config{MaxClients: math.MaxInt32, Admin: true, PassThrough: true})
 	if err != nil {
 		return nil, fmt.Errorf("goredis: %w", err)
 	}

@@ -283,7 +283,7 @@ func findBudget(v *View, limit float64) []sighting {
 
 func findTimeouts(v *View, limit float64) []sighting {
 	return pools(v, func(p *PoolView) (Finding, bool) {
-		vain := p.Now.WaitsInVain - min(p.Before.WaitsInVain, p.Now.WaitsInVain)
+		vain := p.Now.FailedWaits - min(p.Before.FailedWaits, p.Now.FailedWaits)
 		refused := p.Now.Refused - min(p.Before.Refused, p.Now.Refused)
 		f := Finding{
 			What:     fmt.Sprintf("%d callers waited in vain for a connection", vain),

@@ -115,10 +115,10 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"abandoned":          {scene{list: oneByOne("cart:1", 12)}, time.Minute, time.Minute, "warn abandoned cart", "cart opens 12 connections a minute|12 of its 12"},
 		"ceiling":            {scene{list: lines("cart:1", 30, time.Hour, 0), planned: map[string]int64{"cart": 20, "orders": 5}}, time.Minute, time.Minute, "warn ceiling cart", "30 connections, 10 more than planned"},
 		"budget":             {scene{planned: map[string]int64{"cart": 900, "orders": 60}}, 0, time.Minute, "ticket budget", "960 connections, 10 more than there are|maxclients is 1000, of which 50"},
-		"pool timeouts":      {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited in vain"},
-		"pool unreachable": {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 8, DialFailures: 2, LastDialError: errors.New("respool: dial r:1: refused")})}, 0, time.Minute,
+		"pool timeouts":      {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited in vain"},
+		"pool unreachable": {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 8, DialFailures: 2, LastDialError: errors.New("respool: dial r:1: refused")})}, 0, time.Minute,
 			"page pool-timeouts main", "5 callers got no connection, since none can be opened|the last dial: dial r:1: refused"},
-		"pool refused": {scene{pools: pool(respool.Stats{WaitsInVain: 3}, respool.Stats{WaitsInVain: 4, Refused: 9, LastDialError: errors.New("respool: handshake with r:1: WRONGPASS no")})}, 0, time.Minute,
+		"pool refused": {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 4, Refused: 9, LastDialError: errors.New("respool: handshake with r:1: WRONGPASS no")})}, 0, time.Minute,
 			"page pool-timeouts main", "9 callers got no connection, since the server refuses their user|the last dial: handshake with r:1: WRONGPASS no"},
 		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers wait"},
 	} {

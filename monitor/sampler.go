@@ -194,7 +194,7 @@ func (r *sampling) discover(c *respool.Client) (changed bool) {
 	for _, addr := range service.Replicas {
 		there[addr] = true
 	}
-	for _, left := range service.LeftOut {
+	for _, left := range service.Excluded {
 		there[left.Addr] = true
 	}
 	for addr := range there {

@@ -35,3 +35,18 @@ func (e *ServerError) Is(target error) bool {
 	t, ok := target.(*ServerError)
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
+
+// ErrorIn returns the error that a frame is. It returns nil for other replies, and for a frame that is malformed.
+func ErrorIn(frame []byte) *ServerError {
+	if len(frame) == 0 {
+		return nil
+	}
+	if k := Kind(frame[0]); k != SimpleError && k != BulkError && k != Attribute {
+		return nil
+	}
+	h, err := ReadHead(frame)
+	if err != nil || h.Kind != SimpleError && h.Kind != BulkError {
+		return nil
+	}
+	return NewServerError(string(h.Str))
+}

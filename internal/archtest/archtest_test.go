@@ -33,7 +33,7 @@ var layers = [][]string{
 	{"internal/lane"},
 	{"internal/pool"},
 	{"internal/pubsub"},
-	{"internal/upstream"},
+	{"internal/engine"},
 	{""},
 	{"internal/poolmetrics"},
 	{"monitor/..."},
@@ -52,9 +52,11 @@ var narrow = map[string][]string{
 	"plan":                  {},
 	"internal/certfile":     {},
 	"internal/wire":         {"resp"},
-	"internal/lane":         {"resp", "internal/wire"},
+	"internal/lane":         {"resp", "internal/command", "internal/wire"},
 	"internal/pool":         {"resp", "internal/wire", "internal/lane"},
 
+	// The root and the gateway use the engine as equals.
+	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/engine", "internal/gateway/..."},
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},
 

@@ -16,38 +16,79 @@ const (
 	blockMillis
 )
 
-// BlockFor says for how long a command may block by its own timeout, as the server rounds
-// it. forever is the server's meaning of zero. Numbers may be of any integer or floating-point
-// type, or text. ok is false for a command that does not block, which includes one whose
-// timeout the server will refuse. info may be nil.
+// Block is how long a server may hold the reply to a command back: not at all, for a time, or forever.
+type Block time.Duration
+
+// The Blocks that are no time.
+const (
+	NoBlock      Block = 0
+	BlockForever Block = math.MaxInt64
+)
+
+// longestBlock is the longest time that differs from forever.
+const longestBlock = Block(100 * 365 * 24 * time.Hour)
+
+// Forever reports whether no time bounds b.
+func (b Block) Forever() bool { return b > longestBlock }
+
+// String is the time, "none" or "forever".
+func (b Block) String() string {
+	switch {
+	case b == NoBlock:
+		return "none"
+	case b.Forever():
+		return "forever"
+	}
+	return time.Duration(b).String()
+}
+
+// BlockFor is how long a command blocks by its own timeout, as the server rounds it. Numbers may be of any integer or
+// floating-point type, or text. It is BlockForever for a blocking command whose timeout can't be read here: the
+// server may read it, as it does 0x10. info may be nil.
 //
 // Inside a transaction nothing blocks, whatever BlockFor says.
-func BlockFor(info *Info, args []any) (d time.Duration, forever, ok bool) {
+func BlockFor(info *Info, args []any) Block {
 	return blockFor(info, arguments{values: args})
 }
 
 // BlockForBytes is [BlockFor] for arguments in bytes.
-func BlockForBytes(info *Info, args [][]byte) (d time.Duration, forever, ok bool) {
+func BlockForBytes(info *Info, args [][]byte) Block {
 	return blockFor(info, arguments{raw: args})
 }
 
-func blockFor(info *Info, args arguments) (d time.Duration, forever, ok bool) {
-	if info == nil || args.len() < 2 {
-		return 0, false, false
+func blockFor(info *Info, args arguments) Block {
+	if info == nil {
+		return NoBlock
 	}
-	switch info.timeout {
+	var d time.Duration
+	ok := false
+	switch last := args.len() - 1; info.timeout {
 	case firstSeconds:
-		d, ok = seconds(args.number(1))
-	case lastSeconds:
-		d, ok = seconds(args.number(args.len() - 1))
-	case lastMillis:
-		d, ok = millis(args.integer(args.len() - 1))
-	case blockMillis:
-		if i := blockOption(args); i > 0 {
-			d, ok = millis(args.integer(i))
+		if last >= 1 {
+			d, ok = seconds(args.number(1))
 		}
+	case lastSeconds:
+		if last >= 1 {
+			d, ok = seconds(args.number(last))
+		}
+	case lastMillis:
+		if last >= 1 {
+			d, ok = millis(args.integer(last))
+		}
+	case blockMillis:
+		i := blockOption(args)
+		if i <= 0 {
+			return NoBlock
+		}
+		d, ok = millis(args.integer(i))
 	}
-	return d, ok && d == 0, ok
+	switch {
+	case ok && d == 0, !ok && info.Class == Blocking:
+		return BlockForever
+	case ok:
+		return Block(d)
+	}
+	return NoBlock
 }
 
 // seconds is a timeout of s seconds. Servers round it up to milliseconds, so that only zero

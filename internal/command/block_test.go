@@ -12,9 +12,10 @@ type millis int
 
 func TestBlockFor(t *testing.T) {
 	const (
-		no      = time.Duration(-1)
-		forever = time.Duration(0)
-		longest = time.Duration(math.MaxInt64)
+		no      = time.Duration(command.NoBlock)
+		forever = time.Duration(command.BlockForever)
+		longest = forever // longer than anybody waits
+		unread  = forever // the server may read it
 	)
 	for _, c := range []struct {
 		args []any
@@ -36,16 +37,16 @@ func TestBlockFor(t *testing.T) {
 		{[]any{"BLPOP", "a", "1e-15"}, time.Millisecond},
 		{[]any{"BLPOP", "a", 1e15}, longest},
 		{[]any{"BLPOP", "a", uint64(math.MaxUint64)}, longest},
-		{[]any{"BLPOP", "a", math.NaN()}, no},
-		{[]any{"BLPOP", "a", math.Inf(1)}, no},
-		{[]any{"BLPOP", "a", "inf"}, no},
-		{[]any{"BLPOP", "a", -1}, no},
-		{[]any{"BLPOP", "a", "-0.5"}, no},
-		{[]any{"BLPOP", "a", "soon"}, no},
-		{[]any{"BLPOP", "a", ""}, no},
-		{[]any{"BLPOP", "a", nil}, no},
-		{[]any{"BLPOP", "a", true}, no},
-		{[]any{"BLPOP"}, no},
+		{[]any{"BLPOP", "a", math.NaN()}, unread},
+		{[]any{"BLPOP", "a", math.Inf(1)}, unread},
+		{[]any{"BLPOP", "a", "inf"}, unread},
+		{[]any{"BLPOP", "a", -1}, unread},
+		{[]any{"BLPOP", "a", "-0.5"}, unread},
+		{[]any{"BLPOP", "a", "soon"}, unread},
+		{[]any{"BLPOP", "a", ""}, unread},
+		{[]any{"BLPOP", "a", nil}, unread},
+		{[]any{"BLPOP", "a", true}, unread},
+		{[]any{"BLPOP"}, unread},
 
 		{[]any{"XREAD", "BLOCK", 1500, "STREAMS", "a", "$"}, 1500 * time.Millisecond},
 		{[]any{"XREAD", "BLOCK", millis(20), "STREAMS", "a", "$"}, 20 * time.Millisecond},
@@ -54,10 +55,10 @@ func TestBlockFor(t *testing.T) {
 		{[]any{"XREAD", "BLOCK", 1, "BLOCK", 2, "STREAMS", "a", "$"}, 2 * time.Millisecond},
 		{[]any{"XREAD", "BLOCK", math.MaxInt64, "STREAMS", "a", "$"}, longest},
 		{[]any{"XREAD", "BLOCK", uint64(math.MaxUint64), "STREAMS", "a", "$"}, longest},
-		{[]any{"XREAD", "BLOCK", 0.5, "STREAMS", "a", "$"}, no},
-		{[]any{"XREAD", "BLOCK", "1.5", "STREAMS", "a", "$"}, no},
-		{[]any{"XREAD", "BLOCK", -1, "STREAMS", "a", "$"}, no},
-		{[]any{"XREAD", "BLOCK", nil, "STREAMS", "a", "$"}, no},
+		{[]any{"XREAD", "BLOCK", 0.5, "STREAMS", "a", "$"}, unread},
+		{[]any{"XREAD", "BLOCK", "1.5", "STREAMS", "a", "$"}, unread},
+		{[]any{"XREAD", "BLOCK", -1, "STREAMS", "a", "$"}, unread},
+		{[]any{"XREAD", "BLOCK", nil, "STREAMS", "a", "$"}, unread},
 		{[]any{"XREAD", "STREAMS", "BLOCK", "5"}, no},
 		{[]any{"XREADGROUP", "GROUP", "g", "BLOCK", "BLOCK", []byte("7"), "STREAMS", "a", ">"}, 7 * time.Millisecond},
 
@@ -69,25 +70,13 @@ func TestBlockFor(t *testing.T) {
 		{[]any{"FROBNICATE", "5"}, no},
 	} {
 		info, _ := command.Classify(c.args)
-		d, isForever, ok := command.BlockFor(info, c.args)
-		if got := outcome(d, isForever, ok); got != c.want {
+		if got := command.BlockFor(info, c.args); got != command.Block(c.want) {
 			t.Errorf("%v: %v, want %v", c.args, got, c.want)
 		}
 		if raw, isRaw := toBytes(c.args); isRaw {
-			if got := outcome(command.BlockForBytes(info, raw)); got != c.want {
+			if got := command.BlockForBytes(info, raw); got != command.Block(c.want) {
 				t.Errorf("%q: %v, want %v", raw, got, c.want)
 			}
 		}
 	}
-}
-
-// outcome is -1 for a command that does not block and 0 for one that blocks forever.
-func outcome(d time.Duration, forever, ok bool) time.Duration {
-	switch {
-	case !ok:
-		return -1
-	case forever != (d == 0):
-		return -2
-	}
-	return d
 }

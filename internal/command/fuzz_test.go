@@ -38,15 +38,15 @@ func FuzzClassify(f *testing.F) {
 		if inBytes, same := command.FirstKeyBytes(info, raw); inBytes != index || same != ok {
 			t.Fatalf("%q: the first key is %d, %t, and %d, %t in bytes", raw, index, ok, inBytes, same)
 		}
-		d, forever, ok := command.BlockFor(info, args)
-		if got := outcome(d, forever, ok); got < -1 {
-			t.Fatalf("%q: blocks for %v, %t, %t", raw, d, forever, ok)
+		block := command.BlockFor(info, args)
+		if block < command.NoBlock {
+			t.Fatalf("%q: blocks for %v", raw, block)
 		}
-		if e, always, same := command.BlockForBytes(info, raw); e != d || always != forever || same != ok {
-			t.Fatalf("%q: blocks for %v, and for %v in bytes", raw, d, e)
+		if same := command.BlockForBytes(info, raw); same != block {
+			t.Fatalf("%q: blocks for %v, and for %v in bytes", raw, block, same)
 		}
-		if class == command.Multiplexed && ok {
-			t.Fatalf("%q: shares a connection and blocks for %v", raw, d)
+		if class == command.Multiplexed && block != command.NoBlock {
+			t.Fatalf("%q: shares a connection and blocks for %v", raw, block)
 		}
 	})
 }

@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -36,7 +37,7 @@ func (b *blocked) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
 	t := b.t
 	raw, opt := t.raw, t.options()
 	b.want = t.n
-	if opt.Block != 0 && !t.step.Destroy && !t.step.Restore {
+	if opt.Block != command.NoBlock && !t.step.Destroy && !t.step.Restore {
 		b.id = l.Conn().ID()
 		if b.id == 0 && t.key.User == "" {
 			b.asked = true
@@ -120,7 +121,7 @@ func (b *blocked) endLocked(err error) {
 }
 
 // unblock has the server end the command, and reports whether it did.
-func (b *blocked) unblock(ctx context.Context, up upstream.Upstream, fail bool) (bool, error) {
+func (b *blocked) unblock(ctx context.Context, e *engine.Engine, fail bool) (bool, error) {
 	b.mu.Lock()
 	id := b.id
 	if id == 0 || b.over {
@@ -134,7 +135,7 @@ func (b *blocked) unblock(ctx context.Context, up upstream.Upstream, fail bool) 
 		how = "ERROR"
 	}
 	raw, _ := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", id, how})
-	frames, err := up.Exchange(ctx, upstream.Key{Proto: 2}, raw, 1, false, nil)
+	frames, err := e.Exchange(ctx, engine.Identity{Proto: 2}, raw, 1, false, nil)
 	if err != nil {
 		return false, err // the server may do it yet
 	}

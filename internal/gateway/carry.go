@@ -3,9 +3,9 @@ package gateway
 import (
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 // carryLocked does what a step says.
@@ -19,7 +19,7 @@ func (c *client) carryLocked(step *session.Step, r *round) {
 		}
 		c.settleStepLocked(step)
 		c.answerLocked(step.Reply, r)
-		c.out.setProto(c.session.Key().Proto)
+		c.out.setProto(c.session.Identity().Proto)
 		if c.closing {
 			c.settleLocked()
 		}
@@ -71,8 +71,8 @@ func leaving(step *session.Step) []session.Topic {
 }
 
 // key says which connections the session's commands go out on.
-func (c *client) key(k session.Key) upstream.Key {
-	return upstream.Key{User: c.token, DB: k.DB, Proto: k.Proto}
+func (c *client) key(k session.Identity) engine.Identity {
+	return engine.Identity{User: c.token, DB: k.DB, Proto: k.Proto}
 }
 
 // postLocked puts a step on a lane, if one takes it now.
@@ -92,7 +92,7 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 
 // postRawLocked puts a request with so many replies on a lane, and gives its slot, if a lane takes it now.
 // No reply is looked at before the client is unlocked.
-func (c *client) postRawLocked(raw []byte, replies int, reads bool, key upstream.Key, r *round) *slot {
+func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, r *round) *slot {
 	l, opt := c.laneLocked(key, reads)
 	if l == nil {
 		return nil
@@ -118,9 +118,9 @@ const sampleEvery = 64
 
 // laneLocked picks the lane for a command: the one that carries what the client has
 // posted, while there is any.
-func (c *client) laneLocked(key upstream.Key, reads bool) (*lane.Lane, lane.Options) {
+func (c *client) laneLocked(key engine.Identity, reads bool) (*lane.Lane, lane.Options) {
 	if c.lanes == nil || key != c.lanesKey {
-		c.lanes, c.lanesKey = c.g.up.Lanes(key), key
+		c.lanes, c.lanesKey = c.g.engine.Lanes(key), key
 	}
 	l, opt := c.lanes.Lane(reads)
 	switch {
@@ -166,7 +166,7 @@ func (c *client) endBarrierLocked(step *session.Step) {
 }
 
 // pushLocked makes a slot. While there are any they have one key: steps that change it are barriers.
-func (c *client) pushLocked(key upstream.Key) (tag uint64, s *slot) {
+func (c *client) pushLocked(key engine.Identity) (tag uint64, s *slot) {
 	if c.slots.n == 0 {
 		c.slotKey = key
 	}
@@ -202,7 +202,7 @@ func (c *client) answerLocked(reply []byte, r *round) {
 		c.fillLocked(s, reply)
 		return
 	}
-	if c.out.answer(reply, c.session.Key().Proto) {
+	if c.out.answer(reply, c.session.Identity().Proto) {
 		if r == nil {
 			c.out.flush()
 		} else {

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 // client is one connection of a client. Its link gives it bytes, lanes give it replies,
@@ -35,12 +35,12 @@ type client struct {
 	set      *settings // as of its last request
 	scanner  request.Scanner
 	user     *user    // one of the gateway's own; nil: none
-	token    string   // of its user among upstream's
+	token    string   // of its user among the engine's
 	tokens   []string // that, and those under which it is subscribed, but for the empty one
 	slots    slots
-	slotKey  upstream.Key // of all slots
-	lanes    upstream.Lanes
-	lanesKey upstream.Key
+	slotKey  engine.Identity // of all slots
+	lanes    *engine.Lanes
+	lanesKey engine.Identity
 	log      log
 	lane     *lane.Lane // of what is posted
 	posted   int
@@ -52,9 +52,9 @@ type client struct {
 	rest     []byte        // input that is not taken yet
 	ctx      context.Context
 	cancel   context.CancelFunc
-	pin      upstream.Held // the session's own connection
+	pin      *engine.Lease // the session's own connection
 	unpinned chan struct{} // closed when pin is given up
-	monitor  upstream.Held
+	monitor  *engine.Lease
 	blocked  *blocked                     // the blocking command under way
 	topics   map[string]*pubsub.Listening // by the token under which they were subscribed to
 	ticket   *ticket                      // of the subscription that is not confirmed yet
@@ -175,7 +175,7 @@ func (c *client) leaveBlockedLocked() {
 // heldUpLocked reports whether a blocking command is pending on the client's own connection.
 func (c *client) heldUpLocked() bool {
 	s := c.slots.front()
-	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != 0
+	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != command.NoBlock
 }
 
 // abandonLocked ends the connection within a command that is over because nobody waits for its reply. Like a server, it
@@ -228,7 +228,7 @@ func (c *client) adoptLocked(s *settings) bool {
 	c.set = s
 	c.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
-	c.user = s.users[c.session.Key().User]
+	c.user = s.users[c.session.Identity().User]
 	return s.users == nil || !c.session.Authenticated() || c.user != nil && !c.user.disabled
 }
 
@@ -298,7 +298,7 @@ func (c *client) shareLocked(req request.Request, r *round) bool {
 		return false
 	}
 	info, ok := c.session.Shared(req.Args)
-	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Key()), r) != nil
+	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), r) != nil
 }
 
 // nextLocked asks the session, unless the user may not do such a thing.
@@ -342,7 +342,7 @@ func (c *client) settleLocked() {
 func (c *client) followLocked(out session.Outcome) {
 	c.releaseLocked(out.Release)
 	c.closing = c.closing || out.Close
-	c.out.setProto(c.session.Key().Proto)
+	c.out.setProto(c.session.Identity().Proto)
 }
 
 // releaseLocked gives up what the session does not need any more.
@@ -363,7 +363,7 @@ func (c *client) releaseLocked(rel session.Release) {
 	}
 }
 
-// left takes the end of the connection: everything that it held is given up.
+// left takes the end of the connection: everything that it held is given e.
 func (c *client) left() {
 	c.mu.Lock()
 	if c.gone {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -68,7 +67,7 @@ func (t *task) console(ctx context.Context) ([][]byte, error) {
 // logConsole tells who disturbs the others.
 func (t *task) logConsole(command []string) {
 	t.c.mu.Lock()
-	id, user := t.c.id, t.c.session.Key().User
+	id, user := t.c.id, t.c.session.Identity().User
 	t.c.mu.Unlock()
 	t.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", t.c.addr, "user", user)
 }
@@ -92,16 +91,16 @@ func linesReply(lines []string) []byte {
 
 func (t *task) consolePools([]string) []byte {
 	var lines []string
-	for _, n := range t.c.g.nodes() {
+	for _, n := range t.c.g.engine.Stats().Nodes {
 		lines = append(lines, fmt.Sprintf("server=%s sockets=%d limit=%d lanes=%d dedicated=%d subscribed=%d idle=%d dialing=%d closing=%d waiting=%d replies_due=%d",
-			n.Addr, n.Sockets(), n.MaxConnections, n.Lanes, n.Dedicated, n.Subscribed, n.Idle, n.Dialing, n.Closing, n.Waiting, n.RepliesDue))
+			n.Addr, n.Sockets(), n.Max, n.Lanes, n.Dedicated, n.Subscribed, n.Idle, n.Dialing, n.Closing, n.Waiting, n.RepliesDue))
 	}
 	return t.c.g.serversReply(lines)
 }
 
 // serversReply is of a line for each server, or of why there is none.
 func (g *Gateway) serversReply(lines []string) []byte {
-	if s := g.client.Stats().Service; len(lines) == 0 && s != nil {
+	if s := g.engine.Stats().Service; len(lines) == 0 && s != nil {
 		why := "the sentinels were not asked yet"
 		if s.Err != nil {
 			why = strings.TrimPrefix(s.Err.Error(), "respool: ")
@@ -111,22 +110,13 @@ func (g *Gateway) serversReply(lines []string) []byte {
 	return linesReply(lines)
 }
 
-// nodes are the servers one by one.
-func (g *Gateway) nodes() []respool.Stats {
-	s := g.client.Stats()
-	if s.Nodes == nil {
-		return []respool.Stats{s}
-	}
-	return s.Nodes
-}
-
 func (t *task) consoleServers([]string) []byte {
 	var lines []string
-	for _, n := range t.c.g.nodes() {
+	for _, n := range t.c.g.engine.Stats().Nodes {
 		line := fmt.Sprintf("server=%s dials=%d dial_failures=%d closed=%d condemned=%d waits=%d waits_in_vain=%d refused=%d longest_wait=%v",
-			n.Addr, n.Dials, n.DialFailures, n.Closed, n.Condemned, n.Waits, n.WaitsInVain, n.Refused, n.LongestWait.Round(time.Millisecond))
+			n.Addr, n.Dials, n.DialFailures, n.Closed, n.FailedLanes, n.Waits, n.FailedWaits, n.Refused, n.LongestWait.Round(time.Millisecond))
 		if n.LastDialError != nil {
-			line += " last_dial_error=" + strconv.QuoteToASCII(strings.TrimPrefix(n.LastDialError.Error(), "respool: "))
+			line += " last_dial_error=" + strconv.QuoteToASCII(explain(n.LastDialError))
 		}
 		lines = append(lines, line)
 	}
@@ -141,7 +131,7 @@ func (t *task) consoleClients([]string) []byte {
 		state := c.state()
 		waiting, _ := c.out.waiting()
 		c.mu.Lock()
-		key := c.session.Key()
+		key := c.session.Identity()
 		lines = append(lines, fmt.Sprintf("id=%d addr=%s user=%s db=%d resp=%d name=%s age=%d commands=%d output=%d state=%s",
 			c.id, c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.commands, waiting, state))
 		c.mu.Unlock()
@@ -192,6 +182,6 @@ func (t *task) consoleResume([]string) []byte {
 }
 
 func (t *task) consoleReconnect([]string) []byte {
-	t.c.g.up.Reconnect()
+	t.c.g.engine.Reconnect()
 	return replyOK
 }

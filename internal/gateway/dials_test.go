@@ -99,7 +99,9 @@ func TestRefusedClientsCostFewDials(t *testing.T) {
 					p.ends()
 				}
 				lines = slices.Repeat([]string{"AUTH alice alice"}, len(peers))
-				next = func(int) *peer { return h.dial() }
+				for i := range peers { // they keep their connections, and try again on them
+					peers[i] = h.dial()
+				}
 			}
 			refused := siege(t, lines, limit, c.want, next)
 			wg.Wait()

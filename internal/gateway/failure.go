@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -36,10 +36,7 @@ func (f *failure) Unwrap() error { return f.err }
 // again, whether it was or not, and waits that the server may hold its reply back: clients that wait so take an error
 // for an end of their work, and the connection's end for what it is.
 func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
-	if we, ok := errors.AsType[*wire.Error](err); ok {
-		err = &respool.ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: we.Err}
-	}
-	f := &failure{text: "-ERR respool: " + strings.TrimPrefix(err.Error(), "respool: "), err: err}
+	f := &failure{text: "-ERR respool: " + explain(err), err: err}
 	lost, sent := connectionLost(err)
 	var refusal *resp.ServerError
 	switch {
@@ -56,16 +53,21 @@ func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 	return f
 }
 
+// explain is an error in words for users.
+func explain(err error) string {
+	if we, ok := errors.AsType[*wire.Error](err); ok {
+		return we.Explain()
+	}
+	return strings.TrimPrefix(err.Error(), "respool: ")
+}
+
 // connectionLost reports whether a connection that ended, or was not to be had, is why a command has no
 // reply, and whether the command was, or may have been, sent.
 func connectionLost(err error) (lost, sent bool) {
-	if ce, ok := errors.AsType[*respool.ConnError](err); ok {
-		return true, ce.Sent
-	}
 	if we, ok := errors.AsType[*wire.Error](err); ok {
 		return true, we.Sent
 	}
-	for _, unsent := range []error{respool.ErrPoolExhausted, respool.ErrClosed, pool.ErrExhausted, pool.ErrSuspended,
+	for _, unsent := range []error{engine.ErrPoolExhausted, engine.ErrClosed, pool.ErrExhausted, pool.ErrSuspended,
 		lane.ErrDraining, lane.ErrFull, errPinLost, context.DeadlineExceeded} {
 		if errors.Is(err, unsent) {
 			return true, false

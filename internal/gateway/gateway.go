@@ -8,7 +8,7 @@
 // without epoll have goroutines of their own.
 //
 // A Gateway owns its listeners, loops and clients, and all their goroutines; they have ended
-// when Shutdown returns. It does not own the respool.Client.
+// when Shutdown returns. It does not own the engine.
 package gateway
 
 import (
@@ -24,9 +24,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -35,8 +34,7 @@ var ErrClosed = errors.New("gateway: it is shut down")
 
 // Gateway serves clients. All methods are safe for concurrent use.
 type Gateway struct {
-	client   *respool.Client
-	up       upstream.Upstream
+	engine   *engine.Engine
 	settings atomic.Pointer[settings]
 	ctx      context.Context // of everything; ends when the last clients are cut
 	cancel   context.CancelFunc
@@ -81,12 +79,12 @@ const (
 	helloEvery = time.Second
 )
 
-// New makes a gateway before c, which it does not own. It asks the server for its
+// New makes a gateway before an engine, which it does not own. It asks the server for its
 // version and how many databases there are. Where there is no answer within a second it goes on
 // without, and asks until there is one.
-func New(c *respool.Client, cfg Config) (*Gateway, error) {
+func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	g := &Gateway{
-		client: c, up: upstream.Of(c), clients: map[*client]struct{}{}, hosts: map[string]int{},
+		engine: e, clients: map[*client]struct{}{}, hosts: map[string]int{},
 		listeners: map[net.Listener]struct{}{}, empty: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
@@ -106,7 +104,7 @@ func New(c *respool.Client, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.servers.Go(g.sweep)
-	context.AfterFunc(g.ctx, g.up.OnDisowned(g.disowned))
+	context.AfterFunc(g.ctx, g.engine.OnDisowned(g.disowned))
 	return g, nil
 }
 
@@ -139,16 +137,18 @@ func (g *Gateway) learn(known chan<- struct{}) {
 func (g *Gateway) ask() (is *session.Greeting, databases int, ok bool) {
 	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
 	defer cancel()
-	info, err := g.client.Do(ctx, "INFO", "server").Text()
-	if refusal, refused := errors.AsType[*resp.ServerError](err); err != nil && (!refused || refusal.Code == "LOADING") {
+	info, err := g.engine.Do(ctx, []any{"INFO", "server"})
+	if refusal := resp.ErrorIn(info); err != nil || refusal != nil && refusal.Code == "LOADING" {
 		return nil, 0, false
 	}
-	pair, err := g.client.Do(ctx, "CONFIG", "GET", "databases").Map()
-	if err == nil {
-		text, _ := pair["databases"].Text()
-		databases, _ = strconv.Atoi(text)
+	about, _ := resp.StringOf(info)
+	if pair, err := g.engine.Do(ctx, []any{"CONFIG", "GET", "databases"}); err == nil {
+		if elements, err := resp.Elements(pair); err == nil && len(elements) == 2 {
+			text, _ := resp.StringOf(elements[1])
+			databases, _ = strconv.Atoi(string(text))
+		}
 	}
-	return greetingOf(info), databases, true
+	return greetingOf(string(about)), databases, true
 }
 
 // Reload makes another configuration hold. Clients stay, also those beyond a lower

@@ -17,7 +17,7 @@ type greeted struct {
 // tells it, so it is another one's as soon as commands have gone to another server.
 func (g *Gateway) greeting() *session.Greeting {
 	known := g.greeted.Load()
-	if hello := g.up.Greeting(); hello != nil && (known == nil || known.hello != hello) {
+	if hello := g.engine.Greeting(); hello != nil && (known == nil || known.hello != hello) {
 		if is := session.ReadGreeting(hello); is != nil {
 			known = &greeted{hello, is}
 			g.greeted.Store(known)

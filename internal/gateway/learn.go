@@ -6,10 +6,10 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -19,14 +19,14 @@ func (g *Gateway) classify(args [][]byte) (info *command.Info, class command.Cla
 	if info != nil || bytes.EqualFold(args[0], []byte("respool")) {
 		return info, class, command.Learned
 	}
-	if info, known = g.up.Lookup(args); known == command.Learned {
+	if info, known = g.engine.Lookup(args); known == command.Learned {
 		return info, info.Class, known
 	}
 	return nil, command.Unknown, known
 }
 
 // learn asks the server about the command of a request.
-func (t *task) learn(ctx context.Context, pin upstream.Held) error {
+func (t *task) learn(ctx context.Context, pin *engine.Lease) error {
 	if !t.step.OnPin || t.token != "" { // the gateway's own user asks
 		pin = nil
 	}
@@ -34,7 +34,7 @@ func (t *task) learn(ctx context.Context, pin upstream.Held) error {
 	if err != nil {
 		return err
 	}
-	return t.c.g.up.Learn(ctx, args, pin)
+	return t.c.g.engine.Learn(ctx, args, pin)
 }
 
 // arguments takes a request in canonical form apart.
@@ -86,8 +86,8 @@ func (c *client) decideLearntLocked(raw []byte, args [][]byte, failed *failure) 
 
 // learnFailure is what a client hears if the server could not be asked about its command, which was not sent.
 func (g *Gateway) learnFailure(err error) *failure {
-	if ce, ok := errors.AsType[*respool.ConnError](err); ok {
-		err = &respool.ConnError{Op: ce.Op, Addr: ce.Addr, Err: ce.Err}
+	if we, ok := errors.AsType[*wire.Error](err); ok {
+		err = &wire.Error{Op: we.Op, Addr: we.Addr, Err: we.Err}
 	}
 	f := g.failureOf(err, true, false)
 	if frame, ok := serverErrorFrame(err); ok {

@@ -108,7 +108,7 @@ func leavesADeadPath(t *testing.T, h *house, protocol int, relay *faultnet.Relay
 	if relay.Accepted() == before {
 		t.Error("there was an answer without a new connection")
 	}
-	waitFor(t, "the dead connections are given up", func() bool { return h.client.Stats().Condemned >= uint64(dead) })
+	waitFor(t, "the dead connections are given up", func() bool { return h.client.Stats().FailedLanes >= uint64(dead) })
 }
 
 // A script of one client lasts longer than the stall limit. Others are told BUSY as they would be

@@ -43,7 +43,7 @@ func open(t testing.TB, url string, cfg gateway.Config) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gateway.New(c, cfg)
+	g, err := gateway.New(c.Engine(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

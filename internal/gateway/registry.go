@@ -72,7 +72,7 @@ func (t *task) refusal(ctx context.Context, command []any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, true, nil)
+	frames, err := t.c.g.engine.Exchange(ctx, t.key, raw, 1, true, nil)
 	if err != nil || !bytes.HasPrefix(frames[0], []byte("-NOPERM")) {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (c *client) matches(q *session.Query) bool {
 	case c.gone, c.out.isClosed(), // it is about to be
 		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.id),
 		q.Type != "" && q.Type != c.session.Type(),
-		q.User != "" && (q.User != c.session.Key().User || !c.session.Authenticated()),
+		q.User != "" && (q.User != c.session.Identity().User || !c.session.Authenticated()),
 		q.Addr != "" && q.Addr != c.addr,
 		q.LocalAddr != "" && q.LocalAddr != c.laddr,
 		q.MinAge > 0 && time.Since(c.born) < q.MinAge:
@@ -120,7 +120,7 @@ func (t *task) knowsUser(ctx context.Context, name string) bool {
 	if err != nil {
 		return true
 	}
-	frames, err := t.c.g.up.Exchange(ctx, t.key, raw, 1, true, nil)
+	frames, err := t.c.g.engine.Exchange(ctx, t.key, raw, 1, true, nil)
 	return err != nil || !bytes.HasPrefix(frames[0], []byte("-ERR No such user"))
 }
 
@@ -154,7 +154,7 @@ func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) 
 		if b == nil {
 			break
 		}
-		ok, err := b.unblock(ctx, t.c.g.up, q.Fail)
+		ok, err := b.unblock(ctx, t.c.g.engine, q.Fail)
 		if err != nil {
 			return nil, err
 		}

@@ -37,7 +37,7 @@ func TestWhateverAScriptRepliesTheLaneStays(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if n := h.client.Stats().Condemned; n != 0 {
+	if n := h.client.Stats().FailedLanes; n != 0 {
 		t.Errorf("%d connections were condemned", n)
 	}
 }

@@ -76,7 +76,7 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	s := &settings{Config: cfg, users: users}
 	s.session = session.Config{
 		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Greeting: g.greeting, Databases: g.databases,
-		Password: cfg.PassThrough || users == nil && g.up.Password(), Lookup: g.up.Lookup, OwnUser: g.up.User(),
+		Password: cfg.PassThrough || users == nil && g.engine.HasPassword(), Lookup: g.engine.Lookup, OwnUser: g.engine.OwnUser(),
 	}
 	return s, nil
 }

@@ -3,8 +3,8 @@ package gateway
 import (
 	"bytes"
 
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 // fillLocked keeps a reply until its turn.
@@ -104,13 +104,13 @@ func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Ba
 
 // refusedLocked leaves a slot to the worker if the server seems to have refused all of it. frames are the replies.
 func (c *client) refusedLocked(s *slot, frames [][]byte) bool {
-	if !c.g.up.Refused(c.log.bytes(s.from, s.to), frames) {
+	if !c.g.engine.Refused(c.log.bytes(s.from, s.to), frames) {
 		return false
 	}
 	for i := range frames {
 		frames[i] = bytes.Clone(frames[i])
 	}
-	s.refusal = &upstream.Refusal{Lane: c.lane, Frames: frames}
+	s.refusal = &engine.Refusal{Lane: c.lane, Frames: frames}
 	c.requeueLocked(s)
 	return true
 }
@@ -128,7 +128,7 @@ func (c *client) Fail(tag uint64, err error) {
 		c.out.close() // there is no way to say so within a reply
 		return
 	}
-	if !(s.step != nil && s.step.OnPin) && c.g.up.Again(err, s.reads && !c.writesBehindLocked(tag)) {
+	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.writesBehindLocked(tag)) {
 		s.want = 1
 		if s.step != nil {
 			s.want, s.step.frames = s.step.Replies, nil

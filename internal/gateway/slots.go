@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 )
 
 // slotState is how far a request has come.
@@ -29,7 +29,7 @@ type slot struct {
 	at       int64   // when it was posted, of a sample, or left to the worker; unix nanoseconds
 	behind   *ticket // the subscription that it waits for before it is carried out, if it is queued
 	step     *stepSlot
-	refusal  *upstream.Refusal // that came already
+	refusal  *engine.Refusal // that came already
 	reply    []byte
 }
 

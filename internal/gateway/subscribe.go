@@ -23,7 +23,7 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 	}
 	topics := c.topics[c.token]
 	if topics == nil {
-		topics = c.g.up.Hub(c.token).Listen(c)
+		topics = c.g.engine.Hub(c.token).Listen(c)
 		if c.topics == nil {
 			c.topics = map[string]*pubsub.Listening{}
 		}

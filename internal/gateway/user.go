@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -134,13 +134,13 @@ func needs(info *command.Info, class command.Class) classes {
 
 // identify verifies a password: by the gateway's users, or by Redis. Where everybody is let in, clients that still
 // send what they needed before need not be changed.
-func (t *task) identify(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+func (t *task) identify(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	set, c := t.c.g.settings.Load(), t.step.Credentials
 	switch {
 	case set.PassThrough:
 		return t.identifyByRedis(ctx, pin)
 	case set.users == nil:
-		if up := t.c.g.up; !up.Own(c.User, c.Password) && (up.Password() || c.User != defaultUser) {
+		if e := t.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != defaultUser) {
 			t.c.g.count.denied.Add(1)
 			return nil, session.ErrWrongPassword
 		}
@@ -155,13 +155,13 @@ func (t *task) identify(ctx context.Context, pin upstream.Held) ([][]byte, error
 	return nil, nil
 }
 
-func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+func (t *task) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	c := t.step.Credentials
 	user := c.User
 	if c.Alone {
 		user = ""
 	}
-	token, err := t.c.g.up.Verify(ctx, user, c.Password)
+	token, err := t.c.g.engine.Verify(ctx, user, c.Password)
 	if err != nil {
 		t.c.g.count.denied.Add(1)
 		if frame, ok := serverErrorFrame(err); ok {
@@ -173,7 +173,7 @@ func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte
 		pin.Lane().Forbid() // a renewal of credentials would bring the user before back
 		frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, t.c.g.optionsOf(nil))
 		if err != nil || frame[0] == '-' {
-			t.c.g.up.Leave(token)
+			t.c.g.engine.Leave(token)
 			return [][]byte{frame}, err
 		}
 	}
@@ -181,16 +181,16 @@ func (t *task) identifyByRedis(ctx context.Context, pin upstream.Held) ([][]byte
 	return nil, nil
 }
 
-// becomeLocked makes the client another user's among upstream's. The user it was is kept while the client is
+// becomeLocked makes the client another user's among the engine's. The user it was is kept while the client is
 // subscribed as that one.
 func (c *client) becomeLocked(token string) {
-	up := c.g.up
+	e := c.g.engine
 	switch {
 	case c.gone:
-		up.Leave(token)
+		e.Leave(token)
 		return
 	case slices.Contains(c.tokens, token):
-		up.Leave(token) // once is enough
+		e.Leave(token) // once is enough
 	case token != "":
 		c.tokens = append(c.tokens, token)
 	}
@@ -206,7 +206,7 @@ func (c *client) becomeLocked(token string) {
 func (c *client) leaveLocked(token string) {
 	if i := slices.Index(c.tokens, token); i >= 0 {
 		c.tokens = slices.Delete(c.tokens, i, i+1)
-		c.g.up.Leave(token)
+		c.g.engine.Leave(token)
 	}
 }
 
@@ -231,7 +231,7 @@ func (t *task) disowned(ctx context.Context, err error) bool {
 	}
 	lost, sent := connectionLost(err)
 	if lost && sent {
-		_, err = t.c.g.up.Exchange(ctx, t.key, rawHello, 1, true, nil)
+		_, err = t.c.g.engine.Exchange(ctx, t.key, rawHello, 1, true, nil)
 		lost, sent = connectionLost(err)
 	}
 	var refusal *resp.ServerError

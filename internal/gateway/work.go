@@ -6,9 +6,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -41,15 +41,15 @@ func (c *client) work() {
 type task struct {
 	c     *client
 	step  *session.Step // nil: a shared command
-	key   upstream.Key
+	key   engine.Identity
 	raw   []byte
 	n     int
 	reads bool
 
-	at     time.Time         // when it was left to the worker
-	behind *ticket           // the subscription that it must not overtake
-	level  pauseMode         // the mildest pause that holds it back
-	before *upstream.Refusal // that came already
+	at     time.Time       // when it was left to the worker
+	behind *ticket         // the subscription that it must not overtake
+	level  pauseMode       // the mildest pause that holds it back
+	before *engine.Refusal // that came already
 
 	token string // of the user that a password has proven
 	user  *user
@@ -185,13 +185,13 @@ func (c *client) repostLocked() {
 }
 
 // run carries the task out, without the client's lock.
-func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+func (t *task) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	if err := t.awaitGate(ctx); err != nil {
 		return nil, err
 	}
-	up := t.c.g.up
+	e := t.c.g.engine
 	if t.step == nil {
-		return up.Exchange(ctx, t.key, t.raw, t.n, t.reads, t.before)
+		return e.Exchange(ctx, t.key, t.raw, t.n, t.reads, t.before)
 	}
 	switch t.step.Kind {
 	case session.Transaction:
@@ -199,7 +199,7 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 			return t.hold(ctx)
 		}
 		if !t.step.OnPin {
-			return up.Exchange(ctx, t.key, t.raw, t.n, false, t.before)
+			return e.Exchange(ctx, t.key, t.raw, t.n, false, t.before)
 		}
 		return t.onPin(ctx, pin)
 	case session.Pinned:
@@ -227,10 +227,10 @@ func (t *task) run(ctx context.Context, pin upstream.Held) ([][]byte, error) {
 }
 
 // acquire waits for a connection that the client has for itself.
-func (c *client) acquire(ctx context.Context, key upstream.Key) (upstream.Held, error) {
+func (c *client) acquire(ctx context.Context, key engine.Identity) (*engine.Lease, error) {
 	c.setWaits("waiting")
 	defer c.setWaits("")
-	return c.g.up.Acquire(ctx, key)
+	return c.g.engine.Lease(ctx, key)
 }
 
 func (c *client) setWaits(what string) {
@@ -244,18 +244,14 @@ func (t *task) options() lane.Options { return t.c.g.optionsOf(t.step) }
 
 // optionsOf a step, or of what nothing holds back where that is nil.
 func (g *Gateway) optionsOf(step *session.Step) lane.Options {
-	opt := lane.Options{NoTimeout: g.up.NoTimeout()}
-	switch {
-	case step == nil:
-	case step.Forever:
-		opt.Block = -1
-	default:
+	opt := lane.Options{NoTimeout: g.engine.NoReplyTimeout()}
+	if step != nil {
 		opt.Block = step.Block
 	}
 	return opt
 }
 
-func (t *task) onPin(ctx context.Context, pin upstream.Held) ([][]byte, error) {
+func (t *task) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	if pin == nil {
 		return nil, errPinLost
 	}
@@ -285,8 +281,8 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 }
 
 // watchPin sees that a connection on which pushes are expected has ended: no request
-// may follow that would notice. It is over when the connection is given up.
-func (c *client) watchPin(held upstream.Held, unpinned <-chan struct{}) {
+// may follow that would notice. It is over when the connection is given e.
+func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	select {
 	case <-held.Lane().Done():
 	case <-unpinned:
@@ -329,13 +325,13 @@ func isBusy(err error) bool {
 	return ok && refusal.Code == "BUSY"
 }
 
-func (t *task) onLent(ctx context.Context, key upstream.Key) ([][]byte, error) {
-	return t.c.g.up.OnLent(ctx, key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after upstream.After, err error) {
+func (t *task) onLent(ctx context.Context, key engine.Identity) ([][]byte, error) {
+	return t.c.g.engine.ExchangeLeased(ctx, key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
 		t.c.setWaits("")
 		b := &blocked{t: t, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
 		if err != nil {
-			return nil, upstream.After{Spoilt: "its client's command was not answered"}, err
+			return nil, engine.After{Spoilt: "its client's command was not answered"}, err
 		}
 		db, known := t.step.Database(frames)
 		if known {
@@ -387,7 +383,7 @@ func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 	return frames, nil
 }
 
-func (c *client) watchMonitor(held upstream.Held) {
+func (c *client) watchMonitor(held *engine.Lease) {
 	select {
 	case <-held.Lane().Done():
 	case <-c.g.ctx.Done():

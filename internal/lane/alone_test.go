@@ -145,7 +145,7 @@ func TestAnEndOfTheLaneEndsTheWaitToBeAlone(t *testing.T) {
 	}{
 		"drain":   {func(k *link) { k.Drain(func() {}) }, lane.ErrDraining},
 		"retire":  {func(k *link) { k.Retire(func() {}) }, lane.ErrDraining},
-		"condemn": {func(k *link) { k.Condemn(wire.ErrClosed) }, wire.ErrClosed},
+		"condemn": {func(k *link) { k.Fail(wire.ErrClosed) }, wire.ErrClosed},
 	}
 	for name, c := range ends {
 		t.Run(name, func(t *testing.T) {

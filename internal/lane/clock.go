@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -59,11 +60,12 @@ func (l *Lane) startClockLocked() {
 }
 
 // due is the tick at which a wait that begins now has lasted longer than timeout.
-func (c *clock) due(timeout, block time.Duration) int64 {
-	if timeout <= 0 || block < 0 {
+func (c *clock) due(timeout time.Duration, block command.Block) int64 {
+	if timeout <= 0 || block.Forever() {
 		return 0
 	}
-	return c.tick + int64((timeout+block+c.period-1)/c.period) + 1
+	timeout += time.Duration(block)
+	return c.tick + int64((timeout+c.period-1)/c.period) + 1
 }
 
 func (c *clock) stop() {
@@ -98,7 +100,7 @@ func (l *Lane) onTick() {
 	case stalled:
 		stall := &StallError{Silent: l.cfg.StallLimit}
 		l.mu.Unlock()
-		l.Condemn(stall)
+		l.Fail(stall)
 		return
 	case suspected:
 		ask = l.cfg.OnSuspect != nil

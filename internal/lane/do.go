@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -14,7 +15,7 @@ type Options struct {
 	// NoTimeout leaves Config.ReplyTimeout out: whoever asked has a limit of their own, or wants none.
 	NoTimeout bool
 
-	Block time.Duration // the server may hold the reply back for so long; <0: for ever
+	Block command.Block // the server may hold the reply back for so long; <0: for ever
 
 	// Owner, where set, is whom the lane has to serve: it may have been given to another
 	// one since it was chosen, and refuses with ErrDraining then.
@@ -27,10 +28,6 @@ type Options struct {
 }
 
 func (o *Options) replyWeight() int { return 2 * o.ReplyBytes }
-
-// longestBlock is the longest time for which the server may hold a reply back
-// that is told apart from for ever: sums with it must not overflow.
-const longestBlock = 100 * 365 * 24 * time.Hour
 
 // Do sends one command and waits for its reply, which belongs to the caller.
 // ctx and Config.ReplyTimeout bound the wait; args are not kept. An error is a
@@ -257,9 +254,7 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 	q.start = l.queued
 	l.queued += uint64(bytes)
 	l.dueBytes += p.bytes
-	if q.block = opt.Block; q.block > longestBlock {
-		q.block = -1
-	}
+	q.block = opt.Block
 	l.startClockLocked()
 	q.due = 0
 	if !opt.NoTimeout {

@@ -230,7 +230,7 @@ func TestEachPostEndsOnceAndWithItsOwnReplies(t *testing.T) {
 		drained := make(chan struct{})
 		switch how {
 		case "condemn":
-			k.Condemn(errors.New("no more"))
+			k.Fail(errors.New("no more"))
 		case "abort":
 			k.Abort()
 		case "retire":

@@ -250,7 +250,7 @@ func TestALaneDiesOnceWhateverGoesOn(t *testing.T) {
 						}
 						if replies.Add(1) > 60 && i%2 == 1 {
 							go k.Abort()
-							k.Condemn(cause)
+							k.Fail(cause)
 						}
 					}
 				})
@@ -274,7 +274,7 @@ func TestTheLaneIsClosedAfterTheServer(t *testing.T) {
 				close(saw)
 				<-proceed
 			})
-			k.Condemn(wire.ErrClosed)
+			k.Fail(wire.ErrClosed)
 			await(t, "the half-close", saw)
 			select {
 			case <-k.closed:
@@ -305,7 +305,7 @@ func TestALaneCutWhileItWritesIsClosedAfterTheServer(t *testing.T) {
 			})
 			ch := k.start(background, lane.Options{}, "SET", "k", make([]byte, 64<<20))
 			await(t, "the first bytes", begun)
-			k.Condemn(wire.ErrClosed)
+			k.Fail(wire.ErrClosed)
 			wantSent(t, await(t, "the caller", ch).err, true)
 			close(read)
 			await(t, "the half-close", saw)
@@ -327,7 +327,7 @@ func TestAbortCutsLingeringShort(t *testing.T) {
 			cfg := config()
 			cfg.LingerLimit = time.Hour
 			k := connect(t, over, cfg, func(*peer) { <-proceed })
-			k.Condemn(wire.ErrClosed)
+			k.Fail(wire.ErrClosed)
 			k.Abort()
 			k.Abort()
 			k.wait("the end", k.closed)
@@ -348,7 +348,7 @@ func TestLingeringHasALimit(t *testing.T) {
 		}()
 		<-proceed
 	})
-	k.Condemn(wire.ErrClosed)
+	k.Fail(wire.ErrClosed)
 	k.wait("the end", k.closed)
 	close(proceed)
 	k.close()
@@ -359,8 +359,8 @@ func TestTheCauseOfTheEndIsTold(t *testing.T) {
 	k := connect(t, overTCP, config(), (*peer).drop)
 	ch := k.start(background, lane.Options{}, "GET", "k")
 	k.waitDepth(1)
-	k.Condemn(cause)
-	k.Condemn(io.EOF)
+	k.Fail(cause)
+	k.Fail(io.EOF)
 	for _, err := range []error{(<-ch).err, k.Err()} {
 		if !errors.Is(err, cause) {
 			t.Errorf("got %v", err)

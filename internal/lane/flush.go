@@ -44,7 +44,7 @@ func (l *Lane) flush(company bool) {
 			return
 		case err != nil:
 			l.mu.Unlock()
-			l.Condemn(err)
+			l.Fail(err)
 			return
 		case n < len(out):
 			l.toWriterLocked(rest{out, n})
@@ -105,7 +105,7 @@ func (l *Lane) writeLoop() {
 				l.mu.Lock()
 				l.abandonLocked()
 			default:
-				l.Condemn(err)
+				l.Fail(err)
 				return
 			}
 		}

@@ -271,9 +271,9 @@ func (l *Lane) unlockDrained() {
 	}
 }
 
-// Condemn ends the lane: whoever waits gets cause, the connection is closed.
+// Fail ends the lane: whoever waits gets cause, the connection is closed.
 // It does not wait for that; OnClosed tells.
-func (l *Lane) Condemn(cause error) {
+func (l *Lane) Fail(cause error) {
 	l.mu.Lock()
 	if l.dead != nil {
 		l.mu.Unlock()
@@ -327,7 +327,7 @@ type orphan struct {
 
 // Abort cuts a dead lane's lingering short.
 func (l *Lane) Abort() {
-	l.Condemn(wire.ErrClosed)
+	l.Fail(wire.ErrClosed)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {

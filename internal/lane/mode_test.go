@@ -67,7 +67,7 @@ func TestTheReaderFollowsTheLoadBothWays(t *testing.T) {
 	closed := make(chan struct{})
 	l := New(conn, &Config{Window: 1024, WindowBytes: 1 << 20, LingerLimit: time.Second, OnClosed: func(*Lane) { close(closed) }})
 	defer func() {
-		l.Condemn(wire.ErrClosed)
+		l.Fail(wire.ErrClosed)
 		<-closed
 	}()
 

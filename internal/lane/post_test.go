@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
@@ -175,7 +176,7 @@ func TestNothingComesToAPostThatHasFailed(t *testing.T) {
 				<-s.got
 				s.send <- sent
 				<-taking
-				k.Condemn(errors.New("no more"))
+				k.Fail(errors.New("no more"))
 				synctest.Wait()
 				if p.over() != 0 {
 					t.Errorf("it has failed while its sink takes %s of it", what)
@@ -253,8 +254,8 @@ func TestAPostThatWaitsTooLongCostsNothingButItself(t *testing.T) {
 		k := connect(t, overPipe, cfg, s.serve)
 		p := newPosts()
 		p.send(t, k, 0, lane.Options{})
-		p.send(t, k, 1, lane.Options{Block: 3 * time.Second})
-		p.send(t, k, 2, lane.Options{Block: -1})
+		p.send(t, k, 1, lane.Options{Block: command.Block(3 * time.Second)})
+		p.send(t, k, 2, lane.Options{Block: command.BlockForever})
 		began := time.Now()
 		for i, want := range []time.Duration{time.Second, 4 * time.Second} {
 			for p.over() == i {

@@ -102,7 +102,7 @@ func (l *Lane) take(n int, err error) {
 	}
 	l.handPart()
 	if err != nil && !isTimeout(err) {
-		l.Condemn(readError(err))
+		l.Fail(readError(err))
 	}
 }
 
@@ -129,7 +129,7 @@ func (l *Lane) readForSelf(q *request) error {
 			continue
 		}
 		if !isTimeout(err) {
-			l.Condemn(readError(err))
+			l.Fail(readError(err))
 			break
 		}
 		// Interrupted, since q was decided, or the lane is dead: whoever

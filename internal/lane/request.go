@@ -3,7 +3,8 @@ package lane
 import (
 	"context"
 	"sync/atomic"
-	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
 )
 
 // The states of a request. Whoever moves it away from waiting decides its
@@ -35,7 +36,7 @@ type request struct {
 	unwatch func() bool     // ends the registration with ctx, of a command that may be held back for long
 	start   uint64          // where its bytes begin in the lane's stream
 	due     int64           // the tick at which it has waited too long; 0: never
-	block   time.Duration   // how long the server may hold the reply back; <0: for ever
+	block   command.Block   // how long the server may hold the reply back
 }
 
 // newRequest takes a request from the lane's own pool: a channel made inside a

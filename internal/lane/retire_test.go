@@ -48,7 +48,7 @@ func TestARetiredLaneLetsRepliesInAndTakesNothingMore(t *testing.T) {
 		if _, err := k.Do(background, []any{"GET", "k"}, lane.Options{}); err != lane.ErrDraining {
 			t.Fatalf("got %v after Undrain, want ErrDraining", err)
 		}
-		k.Condemn(errors.New("closed"))
+		k.Fail(errors.New("closed"))
 		<-k.closed
 	})
 }
@@ -101,7 +101,7 @@ func TestARetiredLaneWritesNothingMore(t *testing.T) {
 		drained := make(chan struct{})
 		k.Retire(func() { close(drained) })
 		close(goOn)
-		k.Condemn(errors.New("the node is not used any more"))
+		k.Fail(errors.New("the node is not used any more"))
 		wg.Wait()
 		<-k.closed
 		got := <-seen
@@ -151,7 +151,7 @@ func TestRetiringALaneUnderLoadLosesNobody(t *testing.T) {
 			if d := k.Depth(); d != 0 {
 				t.Errorf("%d replies are due", d)
 			}
-			k.Condemn(errors.New("closed"))
+			k.Fail(errors.New("closed"))
 			<-k.closed
 		}
 	})
@@ -192,7 +192,7 @@ func TestARetiredLaneTellsThoseWhoseRequestsItCutOff(t *testing.T) {
 				t.Fatal("nobody was told")
 			}
 		}
-		k.Condemn(errors.New("closed"))
+		k.Fail(errors.New("closed"))
 		<-k.closed
 	})
 }

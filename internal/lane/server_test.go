@@ -245,7 +245,7 @@ func within(t fataler, what string, ok func() bool) {
 // close ends the lane and checks that its end was told once.
 func (k *link) close() {
 	k.t.Helper()
-	k.Condemn(wire.ErrClosed)
+	k.Fail(wire.ErrClosed)
 	k.wait("the end of the socket", k.closed)
 	k.wait("the end of the server", k.served)
 	if n := k.dead.Load(); n != 1 {

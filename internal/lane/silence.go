@@ -60,19 +60,19 @@ func (l *Lane) silenceLocked(progress bool) silence {
 		return usual
 	}
 	c.quiet++
-	if head.q.block < 0 {
+	if head.q.block.Forever() {
 		return usual
 	}
-	silent := l.silentLocked()
-	if limit := l.cfg.StallLimit; limit > 0 && silent-time.Duration(c.excused)*c.period >= limit+head.q.block {
+	silent, block := l.silentLocked(), time.Duration(head.q.block)
+	if limit := l.cfg.StallLimit; limit > 0 && silent-time.Duration(c.excused)*c.period >= limit+block {
 		return stalled
 	}
 	after := l.cfg.SuspectAfter
-	if after <= 0 || silent < after/2+head.q.block {
+	if after <= 0 || silent < after/2+block {
 		return usual
 	}
 	found := slow
-	if silent >= after+head.q.block {
+	if silent >= after+block {
 		found = suspected
 	}
 	if l.silence != found {

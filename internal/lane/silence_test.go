@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
@@ -58,7 +59,7 @@ func TestAReplyThatTheServerMayHoldBackRaisesNoSuspicion(t *testing.T) {
 		cfg.StallLimit, cfg.SuspectAfter = 10*time.Second, time.Second
 		k := connect(t, overPipe, cfg, s.serve)
 		defer k.close()
-		ch := k.start(background, lane.Options{Block: time.Minute}, "BLPOP", "k", 60)
+		ch := k.start(background, lane.Options{Block: command.Block(time.Minute)}, "BLPOP", "k", 60)
 		time.Sleep(time.Minute)
 		if d, _ := k.Silence(); d != 0 || !k.Blocked() {
 			t.Errorf("silent for %v, blocked %v", d, k.Blocked())

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
@@ -95,7 +96,7 @@ func TestABlockingCommandWaitsForItsOwnTimeBesides(t *testing.T) {
 		defer k.close()
 
 		begin := time.Now()
-		ch := k.start(background, lane.Options{Block: 10 * time.Second}, "BLPOP", "k", 10)
+		ch := k.start(background, lane.Options{Block: command.Block(10 * time.Second)}, "BLPOP", "k", 10)
 		if err := (<-ch).err; !errors.Is(err, os.ErrDeadlineExceeded) || k.Err() != nil {
 			t.Errorf("got %v, the lane died of %v", err, k.Err())
 		}
@@ -166,7 +167,7 @@ func TestWhoBlocksForEverNeitherTimesOutNorStalls(t *testing.T) {
 		cfg.ReplyTimeout, cfg.StallLimit = time.Second, 2*time.Second
 		k := connect(t, overPipe, cfg, s.serve)
 		defer k.close()
-		ch := k.start(background, lane.Options{Block: -1}, "BLPOP", "k", 0)
+		ch := k.start(background, lane.Options{Block: command.BlockForever}, "BLPOP", "k", 0)
 		time.Sleep(time.Hour)
 		s.send <- "*-1\r\n"
 		if r := <-ch; r.err != nil || string(r.frame) != "*-1\r\n" {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -182,13 +183,13 @@ func TestAFullWindowTimesOut(t *testing.T) {
 		cfg.Window, cfg.ReplyTimeout = 1, time.Second
 		k := connect(t, overPipe, cfg, s.serve)
 		defer k.close()
-		first := k.start(background, lane.Options{Block: -1}, "BLPOP")
+		first := k.start(background, lane.Options{Block: command.BlockForever}, "BLPOP")
 		synctest.Wait()
 		begin := time.Now()
 		_, err := k.do("GET")
 		took(t, "the timeout", begin, time.Second)
 		wantSent(t, err, false)
-		k.Condemn(errors.New("enough"))
+		k.Fail(errors.New("enough"))
 		wantSent(t, (<-first).err, true)
 	})
 }

@@ -23,7 +23,7 @@ func silentPool(t *testing.T, dialTakes time.Duration, fail error, change func(*
 	cfg.Max, cfg.Lanes = 4, 2
 	change(&cfg)
 	late := false
-	cfg.Dial = func(ctx, cut context.Context, _ pool.Key) (*wire.Conn, error) {
+	cfg.Dial = func(ctx, cut context.Context, _ pool.Identity) (*wire.Conn, error) {
 		if late {
 			select {
 			case <-time.After(dialTakes):
@@ -149,7 +149,7 @@ func TestWaitsForALaneThatMovesAreCountedAndBounded(t *testing.T) {
 			}
 		}
 		st := p.Stats()
-		if failed != 1 || st.Waiting != 0 || st.Waits != before.Waits+most || st.WaitsInVain != before.WaitsInVain+1 || began.Load() != int64(st.Waits) || ended.Load() != int64(st.Waits) {
+		if failed != 1 || st.Waiting != 0 || st.Waits != before.Waits+most || st.FailedWaits != before.FailedWaits+1 || began.Load() != int64(st.Waits) || ended.Load() != int64(st.Waits) {
 			t.Errorf("%d failed, %d waits began, %d ended, and then: %+v", failed, began.Load(), ended.Load(), st)
 		}
 		if waited := st.Waited - before.Waited; waited < 2*dialTakes || st.LongestWait < dialTakes {

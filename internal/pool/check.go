@@ -12,7 +12,7 @@ import (
 
 // Ping is what asks for a sign of life. A user may be denied PING, and the server keeps
 // account of that; HELLO is open to all.
-func (k Key) Ping() []any {
+func (k Identity) Ping() []any {
 	if k.User == "" {
 		return []any{"PING"}
 	}
@@ -41,7 +41,7 @@ var errCut = errors.New("its check was cut short")
 
 // check pings the server over a lane that works for a key. Where nothing was heard in time
 // the error is a *lane.StallError.
-func (p *Pool) check(ctx context.Context, l *lane.Lane, k Key, opt lane.Options) error {
+func (p *Pool) check(ctx context.Context, l *lane.Lane, k Identity, opt lane.Options) error {
 	asking, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	began := time.Now()
@@ -75,7 +75,7 @@ func (p *Pool) Confirm(ctx context.Context, user string) {
 }
 
 // vetOwnLocked checks a stale conn of g for whoever is next in line.
-func (p *Pool) vetOwnLocked(g *Group) bool {
+func (p *Pool) vetOwnLocked(g *Subpool) bool {
 	if p.cfg.StaleAfter <= 0 || g.count[idle] == 0 {
 		return false
 	}
@@ -94,7 +94,7 @@ func (p *Pool) vetLocked(c *member, as class) {
 	p.moveLocked(c, as)
 	c.lane.Undrain(nil, lane.NoProof)
 	p.errands++
-	go func(ctx context.Context, k Key, since time.Time) {
+	go func(ctx context.Context, k Identity, since time.Time) {
 		err := p.check(ctx, c.lane, k, lane.Options{})
 		condemnSilent(c, err)
 		p.mu.Lock()
@@ -129,7 +129,7 @@ func (p *Pool) handBackLocked(c *member, err error, idleSince time.Time) {
 func condemnSilent(c *member, err error) {
 	var stall *lane.StallError
 	if errors.As(err, &stall) {
-		c.lane.Condemn(stall)
+		c.lane.Fail(stall)
 	}
 }
 
@@ -187,7 +187,7 @@ func (p *Pool) pingLaneLocked(c *member, mustAnswer bool) {
 	}
 	*underway = true
 	p.errands++
-	go func(ctx context.Context, g *Group) {
+	go func(ctx context.Context, g *Subpool) {
 		opt := lane.Options{Owner: g}
 		if mustAnswer {
 			condemnSilent(c, p.check(ctx, c.lane, g.key, opt))

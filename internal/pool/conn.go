@@ -15,7 +15,7 @@ type Conn struct {
 	member *member
 
 	// Guarded by Pool.mu.
-	group    *Group
+	group    *Subpool
 	released bool
 }
 
@@ -59,17 +59,17 @@ func stackText(pcs []uintptr) string {
 	}
 }
 
-// Key is the key of the conn.
-func (c *Conn) Key() Key {
+// Identity is the key of the conn.
+func (c *Conn) Identity() Identity {
 	p := c.member.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return c.group.key
 }
 
-// Rekey tells that the holder has turned the conn into one of another key, to
+// SetIdentity tells that the holder has turned the conn into one of another key, to
 // whose group it goes when it is released.
-func (c *Conn) Rekey(k Key) {
+func (c *Conn) SetIdentity(k Identity) {
 	p := c.member.pool
 	p.mu.Lock()
 	if !c.released {

@@ -18,7 +18,7 @@ func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context
 
 // wishedLocked is how many dials should be under way for g beside those that
 // are, with those that nobody waits for.
-func (p *Pool) wishedLocked(g *Group) int {
+func (p *Pool) wishedLocked(g *Subpool) int {
 	lanes := g.laneWanted
 	if g.waitLane.n > 0 && g.open == 0 {
 		lanes++
@@ -51,14 +51,14 @@ func (p *Pool) dialWishesLocked() {
 	}
 }
 
-func (p *Pool) dialWishLocked(g *Group) {
+func (p *Pool) dialWishLocked(g *Subpool) {
 	for n := p.wishedLocked(g); n > 0 && p.dialLocked(g); n-- {
 	}
 }
 
 // dialLocked begins a dial, if the bound, the number of parallel dials, the
 // rate and the backoff allow it.
-func (p *Pool) dialLocked(g *Group) bool {
+func (p *Pool) dialLocked(g *Subpool) bool {
 	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
@@ -112,7 +112,7 @@ func (p *Pool) serveAgainLocked(after time.Duration) {
 
 // dial makes one conn for a group. It belongs to no caller: whoever of the
 // group waits longest when it is there gets it.
-func (p *Pool) dial(ctx context.Context, g *Group, generation int, delay time.Duration) {
+func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.Duration) {
 	if delay > 0 {
 		select {
 		case <-time.After(delay):
@@ -147,7 +147,7 @@ func (p *Pool) notifyLocked() {
 	p.watchers = nil
 }
 
-func (p *Pool) dialFailedLocked(g *Group, err error, took time.Duration) {
+func (p *Pool) dialFailedLocked(g *Subpool, err error, took time.Duration) {
 	p.statistic.dialFailures++
 	p.emitLocked(Event{Kind: DialFailed, Duration: took, Err: err})
 	if p.refuseLocked(g, err) {
@@ -175,7 +175,7 @@ func (p *Pool) failFastLocked() {
 }
 
 // welcomeLocked takes a conn in; over says that it comes too late to be used: nil then.
-func (p *Pool) welcomeLocked(g *Group, conn *wire.Conn, took time.Duration, over bool) *member {
+func (p *Pool) welcomeLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) *member {
 	p.statistic.dials++
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
 	c := p.adoptLocked(g, conn)
@@ -193,7 +193,7 @@ func (p *Pool) welcomeLocked(g *Group, conn *wire.Conn, took time.Duration, over
 }
 
 // dialedLocked gives a new conn to whom it is for.
-func (p *Pool) dialedLocked(g *Group, conn *wire.Conn, took time.Duration, over bool) {
+func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) {
 	c := p.welcomeLocked(g, conn, took, over)
 	if c == nil {
 		return
@@ -210,7 +210,7 @@ func (p *Pool) dialedLocked(g *Group, conn *wire.Conn, took time.Duration, over 
 }
 
 // adoptLocked makes a conn a member of the ledger, idle.
-func (p *Pool) adoptLocked(g *Group, conn *wire.Conn) *member {
+func (p *Pool) adoptLocked(g *Subpool, conn *wire.Conn) *member {
 	now := time.Now()
 	c := &member{pool: p, group: g, class: idle, idleSince: now}
 	if life := p.cfg.MaxLifetime; life > 0 {

@@ -12,7 +12,7 @@ const (
 	Closed
 	WaitBegan
 	WaitEnded
-	LaneCondemned
+	LaneFailed
 	LeakSuspected
 	Released
 )

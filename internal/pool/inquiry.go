@@ -74,7 +74,7 @@ func (p *Pool) dialWitnessLocked() bool {
 	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
-	if _, refused := p.refusalLocked(Key{}); refused != nil {
+	if _, refused := p.refusalLocked(Identity{}); refused != nil {
 		return false
 	}
 	if _, ok := p.backoff.take(p.dialing, false); !ok {
@@ -85,7 +85,7 @@ func (p *Pool) dialWitnessLocked() bool {
 	}
 	p.dialing++
 	p.zero.dialing++
-	p.attemptLocked(Key{})
+	p.attemptLocked(Identity{})
 	return true
 }
 
@@ -111,7 +111,7 @@ func (p *Pool) inquire(ctx context.Context, c *member, generation int) {
 // dialFor makes a conn that is out of everybody's sight.
 func (p *Pool) dialFor(ctx context.Context, generation int) *member {
 	began := time.Now()
-	conn, err := p.cfg.Dial(ctx, p.cut, Key{})
+	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
 	took := time.Since(began)
 	p.mu.Lock()
 	defer p.unlock()
@@ -150,7 +150,7 @@ func (p *Pool) endInquiry(c *member, err error) {
 }
 
 // lacksLaneLocked reports whether newcomers of g find silent lanes alone, and may have another.
-func (p *Pool) lacksLaneLocked(g *Group) bool {
+func (p *Pool) lacksLaneLocked(g *Subpool) bool {
 	if p.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
 		return false
 	}
@@ -256,7 +256,7 @@ func (p *Pool) judgeLocked(suspects []silent, frames [][]byte) {
 // condemn ends a conn whose path is dead, unless it moves after all.
 func (s silent) condemn() {
 	if d, mark := s.c.lane.Silence(); d > 0 && mark == s.mark {
-		s.c.lane.Condemn(&lane.StallError{Silent: d, Reason: lane.DeadPath})
+		s.c.lane.Fail(&lane.StallError{Silent: d, Reason: lane.DeadPath})
 	}
 }
 

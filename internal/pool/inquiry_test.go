@@ -107,7 +107,7 @@ func TestTheServersWordDecidesAboutASilentConn(t *testing.T) {
 			dial := &wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: o.dial, ConnectTimeout: 5 * time.Second}
 			cfg := (&memory{}).config()
 			cfg.Lane.SuspectAfter, cfg.Lane.ReplyTimeout = time.Second, time.Hour
-			cfg.Dial = func(ctx, cut context.Context, _ pool.Key) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) }
+			cfg.Dial = func(ctx, cut context.Context, _ pool.Identity) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) }
 			p := pool.New(cfg)
 			l, err := p.Shared(context.Background())
 			if err != nil {

@@ -55,7 +55,7 @@ func (s *persona) answer(args []string) string {
 func (s *persona) String() string { return s.user + "/" + strconv.Itoa(s.db) }
 
 // nameOf is what WHOAMI answers on a conn of the key.
-func nameOf(k pool.Key) string { return (&persona{k.User, k.DB}).String() }
+func nameOf(k pool.Identity) string { return (&persona{k.User, k.DB}).String() }
 
 // readCommand reads one command, sent as an array of bulk strings.
 func readCommand(in *bufio.Reader) ([]string, error) {
@@ -115,7 +115,7 @@ func ask(ctx context.Context, l *lane.Lane, opt lane.Options, args ...any) (stri
 }
 
 // become is a Recast of personas.
-func become(ctx context.Context, l *lane.Lane, _, to pool.Key) error {
+func become(ctx context.Context, l *lane.Lane, _, to pool.Identity) error {
 	user := to.User
 	if user == "" {
 		user = "default"
@@ -128,8 +128,8 @@ func become(ctx context.Context, l *lane.Lane, _, to pool.Key) error {
 }
 
 // dialAs makes a Dial of personas.
-func dialAs(base *wire.Config) func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
-	return func(ctx, cut context.Context, key pool.Key) (*wire.Conn, error) {
+func dialAs(base *wire.Config) func(ctx, cut context.Context, key pool.Identity) (*wire.Conn, error) {
+	return func(ctx, cut context.Context, key pool.Identity) (*wire.Conn, error) {
 		cfg := *base
 		if cfg.DB = key.DB; key.User != "" {
 			cfg.Username, cfg.Password = key.User, "secret"
@@ -241,7 +241,7 @@ func (w *town) serve(conn net.Conn, full bool) {
 	conn.Close()
 }
 
-func (w *town) recast(ctx context.Context, l *lane.Lane, from, to pool.Key) error {
+func (w *town) recast(ctx context.Context, l *lane.Lane, from, to pool.Identity) error {
 	if err := w.pass(ctx); err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (w *town) kill() {
 func (w *town) config(limit int) pool.Config {
 	cfg := (&memory{}).config()
 	cfg.Dial = dialAs(&wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: w.dial, ConnectTimeout: 5 * time.Second})
-	cfg.Recast = w.recast
+	cfg.SwitchIdentity = w.recast
 	cfg.Max, cfg.WaitTimeout, cfg.DialRate = limit, 24*time.Hour, 100_000
 	cfg.OnTrouble = func(err error) { w.set(func(w *town) { w.trouble = append(w.trouble, err) }) }
 	return cfg

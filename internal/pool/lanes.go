@@ -8,7 +8,7 @@ import (
 )
 
 // openLaneLocked is the open lane of g with the fewest replies due.
-func (p *Pool) openLaneLocked(g *Group) *member {
+func (p *Pool) openLaneLocked(g *Subpool) *member {
 	if g.open == 0 {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (p *Pool) settleLocked(c *member) {
 }
 
 // popLocked takes the idle conn of g that was used last and is not stale. Dead ones stay for died.
-func (p *Pool) popLocked(g *Group) *member {
+func (p *Pool) popLocked(g *Subpool) *member {
 	for i := len(p.stack) - 1; i >= 0; i-- {
 		if c := p.stack[i]; c.group == g && c.lane.Depth() >= 0 && !p.stale(c) {
 			p.stack = slices.Delete(p.stack, i, i+1)
@@ -99,7 +99,7 @@ func (p *Pool) removeLaneLocked(c *member) {
 }
 
 // publishLocked shows the open lanes of g to the callers that take no lock.
-func (p *Pool) publishLocked(g *Group) {
+func (p *Pool) publishLocked(g *Subpool) {
 	open := make([]*lane.Lane, 0, g.count[shared])
 	for _, c := range p.lanes {
 		if c.group == g && !c.draining {
@@ -122,7 +122,7 @@ func (p *Pool) shrinkLocked() {
 		p.closeLocked(p.takeOldestLocked(), "over the limit after a resize")
 	}
 	for ; over > 0 && len(p.lanes) > p.minLanesLocked(); over-- {
-		c := p.dispensableLocked(nil, false)
+		c := p.victimLocked(nil, false)
 		if c == nil {
 			return
 		}

@@ -14,7 +14,7 @@ type member struct {
 	lane    *lane.Lane
 	laneCfg lane.Config
 
-	group      *Group
+	group      *Subpool
 	class      class
 	was        class  // what it was before it began to close
 	draining   bool   // closed for newcomers until nothing is due
@@ -105,7 +105,7 @@ func (p *Pool) closeLocked(c *member, reason string) {
 		c.reason = reason
 	}
 	p.moveLocked(c, closing)
-	p.later = append(p.later, func() { c.lane.Condemn(closeReason(reason)) })
+	p.later = append(p.later, func() { c.lane.Fail(closeReason(reason)) })
 }
 
 // closeReason is a close on purpose: no failure.
@@ -124,7 +124,7 @@ func (c *member) died(l *lane.Lane, cause error) {
 		}
 		if c.class == shared {
 			p.statistic.condemned++
-			p.emitLocked(Event{Kind: LaneCondemned, Class: c.class.String(), Err: cause})
+			p.emitLocked(Event{Kind: LaneFailed, Class: c.class.String(), Err: cause})
 		}
 		p.unstackLocked(c)
 		p.removeLaneLocked(c)
@@ -139,7 +139,7 @@ func (c *member) died(l *lane.Lane, cause error) {
 
 // askAfterLocked asks for a conn of a user who has just lost the last one, if somebody works as that user: the server
 // may have deleted the user, and then they are told.
-func (p *Pool) askAfterLocked(k Key) {
+func (p *Pool) askAfterLocked(k Identity) {
 	if k.User == "" || p.cfg.Wanted == nil || p.hasConnsLocked(k.User) {
 		return
 	}
@@ -156,7 +156,7 @@ func (p *Pool) askAfterLocked(k Key) {
 	})
 }
 
-func (p *Pool) askAfter(ctx context.Context, g *Group) {
+func (p *Pool) askAfter(ctx context.Context, g *Subpool) {
 	c, err := p.obtain(ctx, g, shared)
 	p.mu.Lock()
 	p.errands--

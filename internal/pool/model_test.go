@@ -102,7 +102,7 @@ func (j *judge) config(limit, lanes, minIdle int) pool.Config {
 	dial := &wire.Config{Network: "tcp", Addr: j.listener.Addr().String(), Protocol: 2, ConnectTimeout: 5 * time.Second, LingerLimit: 5 * time.Second}
 	return pool.Config{
 		Addr: dial.Addr,
-		Dial: dialAs(dial), Recast: become,
+		Dial: dialAs(dial), SwitchIdentity: become,
 		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: 5 * time.Second},
 		Max:  limit, Lanes: lanes, MinIdle: minIdle, WaitTimeout: 5 * time.Second, IdleTimeout: 20 * time.Millisecond,
 		MaxLifetime: 60 * time.Millisecond, DialParallel: 4, DialRate: 100_000, BackoffBase: time.Millisecond, BackoffCap: 4 * time.Millisecond,
@@ -110,13 +110,13 @@ func (j *judge) config(limit, lanes, minIdle int) pool.Config {
 }
 
 // keys are those of the model, the zero key among them, and one that the server refuses.
-var keys = []pool.Key{{}, {DB: 1}, {User: "alice"}, {User: "alice", DB: 2}, {User: "bob", Proto: 3}, {User: "mallory"}}
+var keys = []pool.Identity{{}, {DB: 1}, {User: "alice"}, {User: "alice", DB: 2}, {User: "bob", Proto: 3}, {User: "mallory"}}
 
 // errStranger tells of a conn that works as somebody else.
 var errStranger = errors.New("the conn works as somebody else")
 
 // works checks that a conn is what was asked for.
-func works(ctx context.Context, l *lane.Lane, opt lane.Options, k pool.Key) error {
+func works(ctx context.Context, l *lane.Lane, opt lane.Options, k pool.Identity) error {
 	name, err := ask(ctx, l, opt, "WHOAMI")
 	if err == nil && name != nameOf(k) {
 		err = fmt.Errorf("%w: %s, not %s", errStranger, name, nameOf(k))
@@ -153,7 +153,7 @@ func posts(l *lane.Lane, opt lane.Options, i int) error {
 }
 
 // use is one random use of a pool. Some groups are kept, others looked up anew.
-func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
+func use(p *pool.Pool, kept []*pool.Subpool, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(20_000))*time.Microsecond)
 	if r.IntN(2) == 0 {
 		cancel()
@@ -171,7 +171,7 @@ func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
 	i := r.IntN(len(keys))
 	k, g := keys[i], kept[i]
 	if r.IntN(2) == 0 {
-		g = p.Group(k)
+		g = p.Subpool(k)
 	}
 	if r.IntN(2) == 0 {
 		if l := g.Pick(pool.Any); l != nil {
@@ -201,7 +201,7 @@ func use(p *pool.Pool, kept []*pool.Group, r *rand.Rand) error {
 	}
 	if err == nil && r.IntN(8) == 0 {
 		if to := keys[r.IntN(len(keys))]; become(ctx, c.Lane(), k, to) == nil {
-			c.Rekey(to)
+			c.SetIdentity(to)
 		} else {
 			c.Destroy("nobody knows as whom it works")
 		}
@@ -235,12 +235,12 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		defer j.stop()
 		cfg := j.config(limit, lanes, minIdle)
 		if !rapid.Bool().Draw(t, "recast") {
-			cfg.Recast = nil
+			cfg.SwitchIdentity = nil
 		}
 		p := pool.New(cfg)
-		var kept []*pool.Group
+		var kept []*pool.Subpool
 		for _, k := range keys {
-			kept = append(kept, p.Group(k))
+			kept = append(kept, p.Subpool(k))
 		}
 		var wg sync.WaitGroup
 		var unexpected atomic.Value

@@ -30,7 +30,7 @@ func (p *Pool) Pick(w Weight) *lane.Lane { return p.zero.Pick(w) }
 // always that. It takes no lock; nil means that there is no open lane and that
 // Shared has to be asked. Requests on the lane have to name Owner in their options: it may be
 // another group's by then.
-func (g *Group) Pick(w Weight) *lane.Lane {
+func (g *Subpool) Pick(w Weight) *lane.Lane {
 	lanes := *g.view.Load()
 	most, apart := packed, false
 	if half := len(lanes) / 2; w == Large {
@@ -62,7 +62,7 @@ func (g *Group) Pick(w Weight) *lane.Lane {
 }
 
 // Growing reports whether another conn is dialed for the group.
-func (g *Group) Growing() bool {
+func (g *Subpool) Growing() bool {
 	if heir := g.heir.Load(); heir != nil {
 		return heir.Growing()
 	}
@@ -74,7 +74,7 @@ func (g *Group) Growing() bool {
 // AwaitMoving waits while nothing moves on the lane that Pick gives, and another conn is dialed: a server may
 // do nothing else for long, and answer newcomers all the same. It ends with ctx. Its waits count as those for a conn do, and
 // where MaxWaiters wait already it returns ErrExhausted at once.
-func (g *Group) AwaitMoving(ctx context.Context, w Weight) error {
+func (g *Subpool) AwaitMoving(ctx context.Context, w Weight) error {
 	var waits *waiter
 	for l := g.Pick(w); l != nil && l.Silent() && ctx.Err() == nil; l = g.Pick(w) {
 		changed, err := g.nextConn(&waits)
@@ -106,7 +106,7 @@ func (g *Group) AwaitMoving(ctx context.Context, w Weight) error {
 
 // nextConn returns a channel that closes when the next dial ends, or nil if the group has no dial in progress. The first one
 // that a caller gets begins its wait.
-func (g *Group) nextConn(waits **waiter) (<-chan struct{}, error) {
+func (g *Subpool) nextConn(waits **waiter) (<-chan struct{}, error) {
 	if heir := g.heir.Load(); heir != nil {
 		return heir.nextConn(waits)
 	}
@@ -133,7 +133,7 @@ func (g *Group) nextConn(waits **waiter) (<-chan struct{}, error) {
 // grow asks for another lane: because those that there are have enough to do,
 // or because there is but one, and large replies want one apart. That lane may
 // be on its way.
-func (g *Group) grow(busy bool) {
+func (g *Subpool) grow(busy bool) {
 	p := g.pool
 	p.mu.Lock()
 	if g.mayGrow.Load() && !p.closed && (busy || g.count[shared]+g.laneWanted < 2) {

@@ -32,16 +32,16 @@ type Config struct {
 	Addr string
 	// Dial makes a connection of a key under ctx; the end of cut cuts short
 	// what it still does to leave nothing behind after it failed.
-	Dial func(ctx, cut context.Context, key Key) (*wire.Conn, error)
-	// Recast turns a clean conn, which nobody else uses and on which nothing is
+	Dial func(ctx, cut context.Context, key Identity) (*wire.Conn, error)
+	// SwitchIdentity turns a clean conn, which nobody else uses and on which nothing is
 	// due, into one of another key, and leaves nothing due. ctx ends with
 	// Suspend and Close. After an error the conn is closed. nil: conns are
 	// never recast, but closed, and others dialed in their place.
-	Recast func(ctx context.Context, l *lane.Lane, from, to Key) error
+	SwitchIdentity func(ctx context.Context, l *lane.Lane, from, to Identity) error
 	// Restore makes a conn in a state that nobody knows, on which nothing is due, one of its key again,
 	// and leaves nothing due. ctx ends with Suspend and Close. After an error the conn is closed. nil: such conns
 	// are always closed.
-	Restore func(ctx context.Context, l *lane.Lane, k Key) error
+	Restore func(ctx context.Context, l *lane.Lane, k Identity) error
 	Lane    lane.Config // OnDead and OnClosed are the pool's
 
 	Max         int // sockets
@@ -94,16 +94,16 @@ type Pool struct {
 	cut    context.Context // ends when lingering is no longer wanted
 	cutNow context.CancelFunc
 
-	zero Group // of the zero key
+	zero Subpool // of the zero key
 
 	mu          sync.Mutex
 	max         int
 	members     map[*lane.Lane]*member
-	count       [classes]int    // members by class
-	groups      map[Key]*Group  // those in use, and zero
-	lanes       []*member       // class shared, of all groups, those that drain included
-	stack       []*member       // class idle, of all groups, the last one used on top
-	dials       context.Context // of all dials and recasts since the last Suspend
+	count       [classes]int          // members by class
+	groups      map[Identity]*Subpool // those in use, and zero
+	lanes       []*member             // class shared, of all groups, those that drain included
+	stack       []*member             // class idle, of all groups, the last one used on top
+	dials       context.Context       // of all dials and recasts since the last Suspend
 	cancel      context.CancelFunc
 	dialing     int
 	errands     int             // goroutines that recast or check conns
@@ -112,7 +112,7 @@ type Pool struct {
 	probing     int             // sockets of Probe
 	dialsSince  time.Time       // when dialing was 0 last
 	watchers    []chan struct{} // closed at the next change
-	laneLine    []*Group        // those with lane waiters, in the order of their first ones
+	laneLine    []*Subpool      // those with lane waiters, in the order of their first ones
 	waitConn    waitQueue       // of all groups
 	waiting     int             // for lanes and conns, of all groups
 	awaiting    int             // in AwaitMoving, of all groups
@@ -151,8 +151,8 @@ type counters struct {
 // New makes a pool; it dials nothing.
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*member{}, empty: make(chan struct{})}
-	p.zero.init(p, Key{})
-	p.groups, p.refusals = map[Key]*Group{}, map[scope]*refusal{}
+	p.zero.init(p, Identity{})
+	p.groups, p.refusals = map[Identity]*Subpool{}, map[scope]*refusal{}
 	p.enlistLocked(&p.zero)
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
@@ -202,14 +202,44 @@ type Stats struct {
 	Addr                                     string
 	Max, Dialing, Lanes, Idle, Dedicated     int
 	Subscribed, Closing, Waiting, RepliesDue int
-	Dials, DialFailures, Closed, Condemned   uint64
-	Waits, WaitsInVain                       uint64
+	Dials, DialFailures, Closed, FailedLanes uint64
+	Waits, FailedWaits                       uint64
 	Refused                                  uint64 // callers that got the server's refusal of their identity
 	Waited, LongestWait                      time.Duration
 	Leaks, Recasts                           uint64
 	Groups                                   int   // keys with conns or waiters
 	LastDialError                            error // of the node
 	LastRefusal                              error // of an identity
+}
+
+// Sockets is how many of the bound are taken: what the server may count.
+func (s *Stats) Sockets() int {
+	return s.Dialing + s.Lanes + s.Idle + s.Dedicated + s.Subscribed + s.Closing
+}
+
+// Add takes the numbers of another pool into the sum.
+func (s *Stats) Add(o *Stats) {
+	for _, p := range []struct{ sum, one *int }{
+		{&s.Dialing, &o.Dialing}, {&s.Lanes, &o.Lanes}, {&s.Idle, &o.Idle}, {&s.Dedicated, &o.Dedicated},
+		{&s.Subscribed, &o.Subscribed}, {&s.Closing, &o.Closing}, {&s.Waiting, &o.Waiting}, {&s.RepliesDue, &o.RepliesDue},
+		{&s.Groups, &o.Groups},
+	} {
+		*p.sum += *p.one
+	}
+	for _, p := range []struct{ sum, one *uint64 }{
+		{&s.Dials, &o.Dials}, {&s.DialFailures, &o.DialFailures}, {&s.Closed, &o.Closed}, {&s.FailedLanes, &o.FailedLanes},
+		{&s.Leaks, &o.Leaks}, {&s.Recasts, &o.Recasts}, {&s.Waits, &o.Waits}, {&s.FailedWaits, &o.FailedWaits}, {&s.Refused, &o.Refused},
+	} {
+		*p.sum += *p.one
+	}
+	s.Waited += o.Waited
+	s.LongestWait = max(s.LongestWait, o.LongestWait)
+	if o.LastDialError != nil {
+		s.LastDialError = o.LastDialError
+	}
+	if o.LastRefusal != nil {
+		s.LastRefusal = o.LastRefusal
+	}
 }
 
 // Stats takes a snapshot. It does not block but for the pool's lock.
@@ -229,8 +259,8 @@ func (p *Pool) Stats() Stats {
 		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
 		Waiting: p.waiting + p.awaiting, RepliesDue: due, Groups: groups,
-		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, Condemned: s.condemned,
-		Waits: s.waits, WaitsInVain: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
+		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.condemned,
+		Waits: s.waits, FailedWaits: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
 		Refused: s.refused, Leaks: s.leaks, Recasts: s.recasts,
 		LastDialError: p.backoff.last, LastRefusal: p.lastRefusalLocked(),
 	}

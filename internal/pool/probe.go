@@ -25,7 +25,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		}
 		p.mu.Lock()
 	}
-	if err := p.refusedLocked(Key{}); err != nil {
+	if err := p.refusedLocked(Identity{}); err != nil {
 		p.mu.Unlock()
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		return nil, err
 	}
 	p.probing++
-	p.attemptLocked(Key{})
+	p.attemptLocked(Identity{})
 	p.mu.Unlock()
 	answer := make(chan probed, 1)
 	go func() { answer <- p.ask(ctx, args) }()
@@ -55,7 +55,7 @@ type probed struct {
 
 // ask runs a command on a socket of its own, whose slot is taken already.
 func (p *Pool) ask(ctx context.Context, args []any) probed {
-	conn, err := p.cfg.Dial(ctx, p.cut, Key{})
+	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
 	if err != nil {
 		p.mu.Lock()
 		p.refuseLocked(&p.zero, err)
@@ -71,7 +71,7 @@ func (p *Pool) ask(ctx context.Context, args []any) probed {
 	}
 	l := lane.New(conn, &cfg)
 	frame, err := l.Do(ctx, args, lane.Options{})
-	l.Condemn(wire.ErrClosed)
+	l.Fail(wire.ErrClosed)
 	return probed{frame, err}
 }
 

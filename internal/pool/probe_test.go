@@ -56,7 +56,7 @@ func TestNoProbeMeetsAHoldersCommands(t *testing.T) {
 		dial := &wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: n.dial, ConnectTimeout: 5 * time.Second}
 		cfg := (&memory{}).config()
 		cfg.Max = 1
-		cfg.Dial = func(ctx, cut context.Context, _ pool.Key) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) }
+		cfg.Dial = func(ctx, cut context.Context, _ pool.Identity) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) }
 		p := pool.New(cfg)
 		ctx := context.Background()
 		for range 1500 {

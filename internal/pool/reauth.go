@@ -81,7 +81,7 @@ func (p *Pool) dueFor(due func(*wire.Conn) bool) []*member {
 }
 
 // beginReauth tells how a conn can be had to authenticate. An idle one is taken out of sight.
-func (p *Pool) beginReauth(c *member, due func(*wire.Conn) bool) (class, *Group) {
+func (p *Pool) beginReauth(c *member, due func(*wire.Conn) bool) (class, *Subpool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -134,7 +134,7 @@ func (p *Pool) ReplaceExpired(now time.Time) {
 			p.closeIdleLocked(c, expiredReason)
 		case subscribed:
 			c.retire = expiredReason
-			p.later = append(p.later, func() { c.lane.Condemn(closeReason(expiredReason)) })
+			p.later = append(p.later, func() { c.lane.Fail(closeReason(expiredReason)) })
 		case dedicated, preparing, doubted:
 			c.retire = expiredReason
 		case shared:

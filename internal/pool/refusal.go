@@ -20,7 +20,7 @@ const maxRefusals = 1024
 
 // scope is what the server refuses: one key, or everything of a user.
 type scope struct {
-	key  Key
+	key  Identity
 	user bool
 }
 
@@ -56,25 +56,25 @@ func concernsKey(err error) bool {
 
 // scopeOf is what a refusal of a key is about: where the password is refused,
 // every database and protocol of the user.
-func scopeOf(k Key, err error) scope {
+func scopeOf(k Identity, err error) scope {
 	var se *resp.ServerError
 	if errors.As(err, &se) && (se.Code == "WRONGPASS" || se.Code == "NOAUTH") {
-		return scope{Key{User: k.User}, true}
+		return scope{Identity{User: k.User}, true}
 	}
 	return scope{key: k}
 }
 
 // scopesOf are those that cover a key.
-func scopesOf(k Key) [2]scope { return [...]scope{{key: k}, {Key{User: k.User}, true}} }
+func scopesOf(k Identity) [2]scope { return [...]scope{{key: k}, {Identity{User: k.User}, true}} }
 
 // holds reports whether the scope covers a key.
-func (s scope) holds(k Key) bool {
+func (s scope) holds(k Identity) bool {
 	return s.key == k || s.user && s.key.User == k.User
 }
 
 // refuseLocked reports whether err is the server's refusal of g's identity. If
 // so, the callers who wait for it fail, and it is left alone for a pause.
-func (p *Pool) refuseLocked(g *Group, err error) bool {
+func (p *Pool) refuseLocked(g *Subpool, err error) bool {
 	if !concernsKey(err) {
 		return false
 	}
@@ -145,7 +145,7 @@ func (p *Pool) makeRoomLocked() {
 
 // refusalLocked is why a key was refused, if it was not accepted since, and
 // for how long nobody is to be dialed or recast for it.
-func (p *Pool) refusalLocked(k Key) (pause time.Duration, err error) {
+func (p *Pool) refusalLocked(k Identity) (pause time.Duration, err error) {
 	if len(p.refusals) == 0 {
 		return 0, nil
 	}
@@ -158,7 +158,7 @@ func (p *Pool) refusalLocked(k Key) (pause time.Duration, err error) {
 }
 
 // refusedLocked is why a key was refused, while its pause lasts.
-func (p *Pool) refusedLocked(k Key) error {
+func (p *Pool) refusedLocked(k Identity) error {
 	if pause, err := p.refusalLocked(k); pause > 0 {
 		return err
 	}
@@ -166,7 +166,7 @@ func (p *Pool) refusedLocked(k Key) error {
 }
 
 // deniedLocked is why callers for a key fail at once: it is refused, and its user has no conns left to serve them.
-func (p *Pool) deniedLocked(k Key) error {
+func (p *Pool) deniedLocked(k Identity) error {
 	err := p.refusedLocked(k)
 	if err != nil && p.livesOnLocked(k) {
 		return nil
@@ -176,8 +176,8 @@ func (p *Pool) deniedLocked(k Key) error {
 
 // livesOnLocked reports whether the server lets a user in no more that has conns from before. As at a server
 // they work as ever, and serve whatever callers of the user want.
-func (p *Pool) livesOnLocked(k Key) bool {
-	return p.refusals[scope{Key{User: k.User}, true}] != nil && p.hasConnsLocked(k.User)
+func (p *Pool) livesOnLocked(k Identity) bool {
+	return p.refusals[scope{Identity{User: k.User}, true}] != nil && p.hasConnsLocked(k.User)
 }
 
 // hasConnsLocked reports whether one of the users who are not the zero key's has conns.
@@ -195,7 +195,7 @@ func (p *Pool) hasConnsLocked(user string) bool {
 
 // attemptLocked notes that a dial or a recast for a key begins. If the key was
 // refused before, it is the only one for a pause.
-func (p *Pool) attemptLocked(k Key) {
+func (p *Pool) attemptLocked(k Identity) {
 	for _, s := range scopesOf(k) {
 		if r := p.refusals[s]; r != nil {
 			r.pause(p.backoff.base, r.err)
@@ -205,7 +205,7 @@ func (p *Pool) attemptLocked(k Key) {
 
 // acceptedLocked forgets the refusals of a key: a conn of it stands. If it was of the same user before, this tells
 // nothing of the user.
-func (p *Pool) acceptedLocked(k Key, sameUser bool) {
+func (p *Pool) acceptedLocked(k Identity, sameUser bool) {
 	for _, s := range scopesOf(k) {
 		if !s.user || !sameUser {
 			delete(p.refusals, s)

@@ -20,11 +20,11 @@ type guard struct {
 	town *town
 
 	mu       sync.Mutex
-	refuse   func(k pool.Key) string // the server's error; empty: none
-	attempts map[pool.Key]int        // dials and recasts
+	refuse   func(k pool.Identity) string // the server's error; empty: none
+	attempts map[pool.Identity]int        // dials and recasts
 }
 
-func (g *guard) check(k pool.Key) error {
+func (g *guard) check(k pool.Identity) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.attempts[k]++
@@ -35,7 +35,7 @@ func (g *guard) check(k pool.Key) error {
 }
 
 // tried is how often the server was asked as k since the last call.
-func (g *guard) tried(k pool.Key) int {
+func (g *guard) tried(k pool.Identity) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := g.attempts[k]
@@ -43,27 +43,27 @@ func (g *guard) tried(k pool.Key) int {
 	return n
 }
 
-func (g *guard) change(refuse func(k pool.Key) string) {
+func (g *guard) change(refuse func(k pool.Identity) string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.refuse = refuse
 }
 
 // behindGuard runs fn with a pool of which refuse says who is refused.
-func behindGuard(t *testing.T, limit int, refuse func(k pool.Key) string, change func(*pool.Config), fn func(t *testing.T, g *guard, p *pool.Pool)) {
+func behindGuard(t *testing.T, limit int, refuse func(k pool.Identity) string, change func(*pool.Config), fn func(t *testing.T, g *guard, p *pool.Pool)) {
 	t.Helper()
-	g := &guard{refuse: refuse, attempts: map[pool.Key]int{}}
+	g := &guard{refuse: refuse, attempts: map[pool.Identity]int{}}
 	inTown(t, limit, func(c *pool.Config) {
-		dial, recast := c.Dial, c.Recast
-		c.Dial = func(ctx, cut context.Context, k pool.Key) (*wire.Conn, error) {
+		dial, recast := c.Dial, c.SwitchIdentity
+		c.Dial = func(ctx, cut context.Context, k pool.Identity) (*wire.Conn, error) {
 			if err := g.check(k); err != nil {
 				return nil, &wire.Error{Op: wire.OpHandshake, Addr: "memory", Err: err}
 			}
 			return dial(ctx, cut, k)
 		}
-		c.Recast = func(ctx context.Context, l *lane.Lane, from, to pool.Key) error {
+		c.SwitchIdentity = func(ctx context.Context, l *lane.Lane, from, to pool.Identity) error {
 			if err := g.check(to); err != nil && from.User != to.User {
-				return &pool.Remains{Key: from, Err: err}
+				return &pool.Remains{Identity: from, Err: err}
 			}
 			return recast(ctx, l, from, to)
 		}
@@ -77,8 +77,8 @@ func behindGuard(t *testing.T, limit int, refuse func(k pool.Key) string, change
 }
 
 // only refuses one key.
-func only(k pool.Key, text string) func(pool.Key) string {
-	return func(other pool.Key) string {
+func only(k pool.Identity, text string) func(pool.Identity) string {
+	return func(other pool.Identity) string {
 		if other == k {
 			return text
 		}
@@ -88,13 +88,13 @@ func only(k pool.Key, text string) func(pool.Key) string {
 
 // besiege asks for conns of a key every few milliseconds for a time, and wants
 // each caller to get the server's refusal at once.
-func besiege(t *testing.T, p *pool.Pool, k pool.Key, code string, limit time.Duration) {
+func besiege(t *testing.T, p *pool.Pool, k pool.Identity, code string, limit time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(25 * time.Millisecond) {
 		for _, ask := range []func() error{
-			func() error { _, err := p.Group(k).Shared(context.Background()); return err },
-			func() error { _, err := p.Group(k).Acquire(context.Background()); return err },
-			func() error { _, err := p.Group(k).AcquireSubscriber(context.Background()); return err },
+			func() error { _, err := p.Subpool(k).Shared(context.Background()); return err },
+			func() error { _, err := p.Subpool(k).Acquire(context.Background()); return err },
+			func() error { _, err := p.Subpool(k).AcquireSubscriber(context.Background()); return err },
 		} {
 			began := time.Now()
 			var se *resp.ServerError
@@ -109,7 +109,7 @@ func besiege(t *testing.T, p *pool.Pool, k pool.Key, code string, limit time.Dur
 }
 
 func TestARefusedIdentityIsTriedOnceOrTwiceASecond(t *testing.T) {
-	for _, k := range []pool.Key{{}, alice, bob} {
+	for _, k := range []pool.Identity{{}, alice, bob} {
 		for _, text := range []string{"WRONGPASS invalid", "NOAUTH Authentication required.", "NOPERM no select", "ERR DB index is out of range"} {
 			for _, limit := range []int{1, 8} {
 				behindGuard(t, limit, only(k, text), nil, func(t *testing.T, g *guard, p *pool.Pool) {
@@ -136,7 +136,7 @@ func TestARefusedIdentityIsTriedOnceOrTwiceASecond(t *testing.T) {
 }
 
 func TestOthersAreNotDelayedByARefusedIdentity(t *testing.T) {
-	for _, k := range []pool.Key{{}, alice} {
+	for _, k := range []pool.Identity{{}, alice} {
 		behindGuard(t, 4, only(k, "WRONGPASS invalid"), nil, func(t *testing.T, g *guard, p *pool.Pool) {
 			var wg sync.WaitGroup
 			wg.Go(func() { besiege(t, p, k, "WRONGPASS", 10*time.Second) })
@@ -157,7 +157,7 @@ func TestOthersAreNotDelayedByARefusedIdentity(t *testing.T) {
 // The dials of a node have a common rate. Users that are refused must not use
 // it up: there may be many.
 func TestManyRefusedIdentitiesLeaveTheDialsToOthers(t *testing.T) {
-	refuse := func(k pool.Key) string {
+	refuse := func(k pool.Identity) string {
 		if k != carol {
 			return "WRONGPASS invalid"
 		}
@@ -169,7 +169,7 @@ func TestManyRefusedIdentitiesLeaveTheDialsToOthers(t *testing.T) {
 		for i := range 200 {
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					_, _ = p.Group(pool.Key{User: strconv.Itoa(i)}).Acquire(ctx)
+					_, _ = p.Subpool(pool.Identity{User: strconv.Itoa(i)}).Acquire(ctx)
 					time.Sleep(50 * time.Millisecond)
 				}
 			})
@@ -189,7 +189,7 @@ func TestManyRefusedIdentitiesLeaveTheDialsToOthers(t *testing.T) {
 }
 
 func TestARefusedPasswordConcernsAllDatabasesOfItsUser(t *testing.T) {
-	refuse := func(k pool.Key) string {
+	refuse := func(k pool.Identity) string {
 		if k.User == "alice" {
 			return "WRONGPASS invalid"
 		}
@@ -198,8 +198,8 @@ func TestARefusedPasswordConcernsAllDatabasesOfItsUser(t *testing.T) {
 	behindGuard(t, 8, refuse, nil, func(t *testing.T, g *guard, p *pool.Pool) {
 		all := 0
 		for i := range 1000 {
-			k := pool.Key{User: "alice", DB: i % 16, Proto: 2 + i%2}
-			if _, err := p.Group(k).Shared(context.Background()); !pool.Refused(err) {
+			k := pool.Identity{User: "alice", DB: i % 16, Proto: 2 + i%2}
+			if _, err := p.Subpool(k).Shared(context.Background()); !pool.Refused(err) {
 				t.Fatalf("got %v", err)
 			}
 			all += g.tried(k)
@@ -233,7 +233,7 @@ func TestABusyServerIsTriedAgainSoonAndKeepsItsConns(t *testing.T) {
 }
 
 func TestWhatNobodyWaitsForIsDialedOnceOrTwiceASecondToo(t *testing.T) {
-	refuse := only(pool.Key{}, "NOAUTH Authentication required.")
+	refuse := only(pool.Identity{}, "NOAUTH Authentication required.")
 	behindGuard(t, 8, refuse, func(c *pool.Config) { c.MinIdle = 2 }, func(t *testing.T, g *guard, p *pool.Pool) {
 		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			if err := p.Warm(context.Background()); !pool.Refused(err) {
@@ -243,14 +243,14 @@ func TestWhatNobodyWaitsForIsDialedOnceOrTwiceASecondToo(t *testing.T) {
 				t.Fatalf("probe: %v", err)
 			}
 		}
-		if n := g.tried(pool.Key{}); n < 15 || n > 45 {
+		if n := g.tried(pool.Identity{}); n < 15 || n > 45 {
 			t.Errorf("%d attempts in 20 s", n)
 		}
 		time.Sleep(20 * time.Second) // MinIdle is wanted all the time
-		if n := g.tried(pool.Key{}); n < 15 || n > 45 {
+		if n := g.tried(pool.Identity{}); n < 15 || n > 45 {
 			t.Errorf("%d attempts in 20 s in which nobody asked", n)
 		}
-		g.change(only(pool.Key{}, ""))
+		g.change(only(pool.Identity{}, ""))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if st := p.Stats(); st.Idle != 2 || st.LastRefusal != nil {
@@ -263,23 +263,23 @@ func TestWhatNobodyWaitsForIsDialedOnceOrTwiceASecondToo(t *testing.T) {
 func TestAUserWhoIsLetInNoMoreWorksOnTheConnsThatThereAre(t *testing.T) {
 	for _, limit := range []int{1, 2, 8} {
 		var disowned []string
-		behindGuard(t, limit, func(pool.Key) string { return "" }, func(c *pool.Config) {
+		behindGuard(t, limit, func(pool.Identity) string { return "" }, func(c *pool.Config) {
 			c.OnDisowned = func(user string) { disowned = append(disowned, user) }
 		}, func(t *testing.T, g *guard, p *pool.Pool) {
 			shareAs(t, p, alice)
-			g.change(func(k pool.Key) string {
+			g.change(func(k pool.Identity) string {
 				if k.User == alice.User {
 					return "WRONGPASS invalid"
 				}
 				return ""
 			})
 			for range 20 {
-				for _, k := range []pool.Key{alice, {User: "alice", Proto: 3}, {User: "alice", DB: 3, Proto: 2}} {
+				for _, k := range []pool.Identity{alice, {User: "alice", Proto: 3}, {User: "alice", DB: 3, Proto: 2}} {
 					held := acquireAs(t, p, k)
 					wantKey(t, held.Lane(), lane.Options{}, k)
 					held.Release()
 					shareAs(t, p, k)
-					sub, err := p.Group(k).AcquireSubscriber(context.Background())
+					sub, err := p.Subpool(k).AcquireSubscriber(context.Background())
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -304,10 +304,10 @@ func TestAUserWhoIsLetInNoMoreWorksOnTheConnsThatThereAre(t *testing.T) {
 }
 
 func TestRefusalsOfEverNewUsersAreForgotten(t *testing.T) {
-	refuse := func(pool.Key) string { return "WRONGPASS invalid" }
+	refuse := func(pool.Identity) string { return "WRONGPASS invalid" }
 	behindGuard(t, 4, refuse, func(c *pool.Config) { c.DialRate = 1e6 }, func(t *testing.T, g *guard, p *pool.Pool) {
 		for i := range 5000 {
-			if _, err := p.Group(pool.Key{User: strconv.Itoa(i)}).Acquire(context.Background()); !pool.Refused(err) {
+			if _, err := p.Subpool(pool.Identity{User: strconv.Itoa(i)}).Acquire(context.Background()); !pool.Refused(err) {
 				t.Fatalf("got %v", err)
 			}
 		}

@@ -27,7 +27,7 @@ func (c *Conn) ReleaseDirty(reason string) {
 	p.serveLocked()
 }
 
-func (p *Pool) restore(ctx context.Context, c *member, k Key, reason string) {
+func (p *Pool) restore(ctx context.Context, c *member, k Identity, reason string) {
 	err := p.cfg.Restore(ctx, c.lane, k)
 	p.mu.Lock()
 	defer p.unlock()

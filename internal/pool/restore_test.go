@@ -14,12 +14,12 @@ import (
 // restoring gives a pool a Restore that works unless it is told to fail, and counts its calls.
 func restoring(fails *error, calls *int) func(*pool.Config) {
 	return func(cfg *pool.Config) {
-		cfg.Restore = func(ctx context.Context, l *lane.Lane, k pool.Key) error {
+		cfg.Restore = func(ctx context.Context, l *lane.Lane, k pool.Identity) error {
 			*calls++
 			if *fails != nil {
 				return *fails
 			}
-			return become(ctx, l, pool.Key{}, k)
+			return become(ctx, l, pool.Identity{}, k)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestADirtyConnIsClosedWhereItCannotBeRestored(t *testing.T) {
 // A conn that is to be replaced, or whose pool closes meanwhile, does not come back.
 func TestARestoredConnDoesNotOutliveItsPool(t *testing.T) {
 	inTown(t, 2, func(cfg *pool.Config) {
-		cfg.Restore = func(ctx context.Context, l *lane.Lane, k pool.Key) error {
+		cfg.Restore = func(ctx context.Context, l *lane.Lane, k pool.Identity) error {
 			_, err := ask(ctx, l, lane.Options{}, "HOLD")
 			return err
 		}

@@ -127,7 +127,7 @@ func (m *memory) config() pool.Config {
 	dial := &wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: m.dial, ConnectTimeout: 5 * time.Second}
 	return pool.Config{
 		Addr: "memory",
-		Dial: func(ctx, cut context.Context, _ pool.Key) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Dial: func(ctx, cut context.Context, _ pool.Identity) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
 		Lane: lane.Config{ReplyTimeout: 5 * time.Second, StallLimit: 10 * time.Second, Window: 100, WindowBytes: 1 << 20, LingerLimit: time.Second},
 		Max:  4, Lanes: 1, WaitTimeout: 5 * time.Second, DialParallel: 4, DialRate: 100,
 		BackoffBase: 10 * time.Millisecond, BackoffCap: time.Second,
@@ -237,7 +237,7 @@ func TestConnsAreReplacedAtTheEndOfTheirLife(t *testing.T) {
 		}
 		// Ten minutes, each conn living 54 to 60 s plus the reaper's round. The end
 		// may fall where an old lane still stands beside its successor.
-		if st := p.Stats(); st.Closed < 7 || st.Lanes < 1 || st.Lanes > 2 || st.Condemned != 0 {
+		if st := p.Stats(); st.Closed < 7 || st.Lanes < 1 || st.Lanes > 2 || st.FailedLanes != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

@@ -21,7 +21,7 @@ func (p *Pool) serveLocked() {
 	p.serveLanesLocked()
 	left, spare := p.serveNeedsLocked(p.needsLocked())
 	p.shrinkLocked()
-	p.takeAwayLocked(left, spare)
+	p.preemptLocked(left, spare)
 	p.dialWishesLocked()
 	p.allowGrowthLocked()
 }
@@ -57,7 +57,7 @@ func (p *Pool) serveLanesLocked() {
 }
 
 // serveLaneLocked lets the lane waiters of a group in.
-func (p *Pool) serveLaneLocked(g *Group) {
+func (p *Pool) serveLaneLocked(g *Subpool) {
 	c := p.openLaneLocked(g)
 	if c == nil {
 		return
@@ -166,7 +166,7 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 			left = append(left, w)
 		case c == nil || free < 0:
 			left = append(left, w)
-		case p.cfg.Recast != nil:
+		case p.cfg.SwitchIdentity != nil:
 			p.recastLocked(c, g)
 		default:
 			if free == 0 && ending <= 0 {
@@ -202,7 +202,7 @@ func (p *Pool) takeOwnLocked(w *waiter) bool {
 // own waiters, though others may wait longer. Those for whom it was made may
 // have left: if it went from group to group after the longest wait each time,
 // and all left early, nobody would ever be served.
-func (p *Pool) serveGroupLocked(g *Group) {
+func (p *Pool) serveGroupLocked(g *Subpool) {
 	if p.closed || p.suspended || g.waiting == 0 {
 		return
 	}

@@ -52,7 +52,7 @@ func (s *stage) ask(key int, conn bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &asked{key: key, conn: conn, cancel: cancel, done: make(chan struct{})}
 	s.asked = append(s.asked, a)
-	g := s.p.Group(keys[key])
+	g := s.p.Subpool(keys[key])
 	go func() {
 		if conn {
 			a.lent, a.err = g.Acquire(ctx)
@@ -99,7 +99,7 @@ func (s *stage) end(a *asked, rekey, destroy bool) {
 	l, opt := a.lane, lane.Options{Reserved: true}
 	if a.lent != nil {
 		l, opt = a.lent.Lane(), lane.Options{}
-		if k := a.lent.Key(); k != keys[a.key] {
+		if k := a.lent.Identity(); k != keys[a.key] {
 			s.errorf("a conn of %v says %v", keys[a.key], k)
 		}
 	}
@@ -112,8 +112,8 @@ func (s *stage) end(a *asked, rekey, destroy bool) {
 		c.Destroy("by chance")
 	case rekey:
 		to := keys[(a.key+1)%(len(keys)-1)]
-		if become(ctx, l, pool.Key{}, to) == nil {
-			c.Rekey(to)
+		if become(ctx, l, pool.Identity{}, to) == nil {
+			c.SetIdentity(to)
 		}
 		c.Release()
 	default:
@@ -236,7 +236,7 @@ func TestStepByStepEverybodyIsServedInTurn(t *testing.T) {
 			s = &stage{w: newTown(), most: limit}
 			cfg := s.w.config(limit)
 			if cfg.Lanes, cfg.IdleTimeout = lanes, time.Second; !recasts {
-				cfg.Recast = nil
+				cfg.SwitchIdentity = nil
 			}
 			s.p = pool.New(cfg)
 			for _, st := range steps {

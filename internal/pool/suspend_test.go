@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -157,7 +158,7 @@ func TestWhatASuspendedPoolStillWaitsForIsCutAfterItsTime(t *testing.T) {
 	}
 	got := make(chan error, 2)
 	go func() {
-		_, err := held.Lane().Do(context.Background(), []any{"HOLD"}, lane.Options{Block: -1})
+		_, err := held.Lane().Do(context.Background(), []any{"HOLD"}, lane.Options{Block: command.BlockForever})
 		got <- err
 	}()
 	<-n.held
@@ -200,7 +201,7 @@ func TestAResumedPoolCountsItsOldConns(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancels = append(cancels, cancel)
 		go func() {
-			_, _ = c.Lane().Do(ctx, []any{"HOLD"}, lane.Options{Block: -1})
+			_, _ = c.Lane().Do(ctx, []any{"HOLD"}, lane.Options{Block: command.BlockForever})
 			c.Release()
 		}()
 		<-n.held
@@ -229,7 +230,7 @@ func TestAResumedPoolCountsItsOldConns(t *testing.T) {
 func TestDialsUnderWayAreGivenUp(t *testing.T) {
 	dialing := make(chan struct{}, 10)
 	cfg := (&judge{listener: deaf{}}).config(2, 1, 0)
-	cfg.Dial = func(ctx, _ context.Context, _ pool.Key) (*wire.Conn, error) {
+	cfg.Dial = func(ctx, _ context.Context, _ pool.Identity) (*wire.Conn, error) {
 		dialing <- struct{}{}
 		<-ctx.Done()
 		return nil, &wire.Error{Op: "dial", Addr: "deaf", Err: ctx.Err()}

@@ -15,9 +15,9 @@ import (
 )
 
 // shareAs has one command run on a lane that works as k.
-func shareAs(t *testing.T, p *pool.Pool, k pool.Key) {
+func shareAs(t *testing.T, p *pool.Pool, k pool.Identity) {
 	t.Helper()
-	l, err := p.Group(k).Shared(context.Background())
+	l, err := p.Subpool(k).Shared(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func (r *record) line(t *testing.T, p *pool.Pool, names ...string) {
 		k, conn := keyOf(name[0])
 		r.wg.Go(func() {
 			if !conn {
-				l, err := p.Group(k).Shared(context.Background())
+				l, err := p.Subpool(k).Shared(context.Background())
 				if err != nil {
 					t.Error(err)
 					return
@@ -62,8 +62,8 @@ func (r *record) line(t *testing.T, p *pool.Pool, names ...string) {
 	}
 }
 
-func keyOf(letter byte) (k pool.Key, conn bool) {
-	keys := map[byte]pool.Key{'a': alice, 'b': bob, 'c': carol, 'z': {}}
+func keyOf(letter byte) (k pool.Identity, conn bool) {
+	keys := map[byte]pool.Identity{'a': alice, 'b': bob, 'c': carol, 'z': {}}
 	return keys[letter|0x20], letter < 'a'
 }
 
@@ -125,7 +125,7 @@ func TestALaneIsNeverStarvedByLentConns(t *testing.T) {
 		var waiters record
 		waiters.line(t, p, "A", "B", "C")
 		for range 3 {
-			for _, k := range []pool.Key{carol, alice, {}, bob} {
+			for _, k := range []pool.Identity{carol, alice, {}, bob} {
 				shareAs(t, p, k)
 			}
 		}
@@ -161,20 +161,20 @@ func TestWhatIsTakenForAGroupWithoutAConn(t *testing.T) {
 		shareAs(t, p, bob)
 		state("its own, as the other one was idle longer", 4, 1, 4, 0)
 		time.Sleep(time.Second)
-		shareAs(t, p, pool.Key{})
+		shareAs(t, p, pool.Identity{})
 		shareAs(t, p, bob)
 		time.Sleep(time.Second)
 		shareAs(t, p, alice)
 		state("one lane of two", 4, 2, 4, 0)
-		if p.Group(bob).Pick(pool.Any) == nil || p.Group(carol).Pick(pool.Any) == nil || p.Pick(pool.Any) == nil {
+		if p.Subpool(bob).Pick(pool.Any) == nil || p.Subpool(carol).Pick(pool.Any) == nil || p.Pick(pool.Any) == nil {
 			t.Error("a group lost its only lane though another had two")
 		}
 		time.Sleep(time.Second)
-		shareAs(t, p, pool.Key{})
+		shareAs(t, p, pool.Identity{})
 		time.Sleep(time.Second)
-		shareAs(t, p, pool.Key{DB: 7})
+		shareAs(t, p, pool.Identity{DB: 7})
 		state("the lane used longest ago", 4, 3, 4, 0)
-		if p.Group(carol).Pick(pool.Any) != nil || p.Group(bob).Pick(pool.Any) == nil {
+		if p.Subpool(carol).Pick(pool.Any) != nil || p.Subpool(bob).Pick(pool.Any) == nil {
 			t.Error("the lane taken was not the one used longest ago")
 		}
 	})
@@ -185,7 +185,7 @@ func TestNoMoreIsTakenAwayThanIsNeeded(t *testing.T) {
 	for _, recasts := range []bool{true, false} {
 		inTown(t, 4, func(c *pool.Config) {
 			if c.Lanes = 4; !recasts {
-				c.Recast = nil
+				c.SwitchIdentity = nil
 			}
 		}, func(t *testing.T, w *town, p *pool.Pool) {
 			if err := p.Warm(context.Background()); err != nil {
@@ -214,7 +214,7 @@ func TestWhatComesAnywayCounts(t *testing.T) {
 		}
 		synctest.Wait()
 	}
-	acquire := func(t *testing.T, p *pool.Pool, k pool.Key) chan struct{} {
+	acquire := func(t *testing.T, p *pool.Pool, k pool.Identity) chan struct{} {
 		served := make(chan struct{})
 		go func() {
 			acquireAs(t, p, k).Release()
@@ -239,8 +239,8 @@ func TestWhatComesAnywayCounts(t *testing.T) {
 		l.Unreserve()
 		<-served
 	})
-	inTown(t, 3, func(c *pool.Config) { c.Recast = nil }, func(t *testing.T, w *town, p *pool.Pool) {
-		shareAs(t, p, pool.Key{})
+	inTown(t, 3, func(c *pool.Config) { c.SwitchIdentity = nil }, func(t *testing.T, w *town, p *pool.Pool) {
+		shareAs(t, p, pool.Identity{})
 		one, two := acquireAs(t, p, alice), acquireAs(t, p, alice)
 		one.Release()
 		two.Release()
@@ -259,15 +259,15 @@ func TestWhatComesAnywayCounts(t *testing.T) {
 func TestTheLaneThatIsMissedLeastIsLent(t *testing.T) {
 	inTown(t, 3, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		var busy sync.WaitGroup
-		for _, k := range []pool.Key{alice, bob, carol} {
+		for _, k := range []pool.Identity{alice, bob, carol} {
 			shareAs(t, p, k)
 			if k == bob {
-				busy.Go(func() { _, _ = p.Group(k).Pick(pool.Any).Do(context.Background(), []any{"HOLD"}, lane.Options{}) })
+				busy.Go(func() { _, _ = p.Subpool(k).Pick(pool.Any).Do(context.Background(), []any{"HOLD"}, lane.Options{}) })
 			}
 			time.Sleep(time.Second)
 		}
 		acquireAs(t, p, alice).Release()
-		if p.Group(alice).Pick(pool.Any) == nil || p.Group(bob).Pick(pool.Any) == nil || p.Group(carol).Pick(pool.Any) != nil {
+		if p.Subpool(alice).Pick(pool.Any) == nil || p.Subpool(bob).Pick(pool.Any) == nil || p.Subpool(carol).Pick(pool.Any) != nil {
 			t.Error("it was not the lane on which nothing is due")
 		}
 		busy.Wait()
@@ -297,7 +297,7 @@ func TestARecastConnServesItsGroupFirst(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		left := make(chan error)
 		go func() {
-			_, err := p.Group(bob).Acquire(ctx)
+			_, err := p.Subpool(bob).Acquire(ctx)
 			left <- err
 		}()
 		synctest.Wait()
@@ -334,7 +334,7 @@ func TestTheTurnsOfOneGroup(t *testing.T) {
 
 // Without a Recast the conn of another key is closed, and the turns are the same.
 func TestWithoutRecastsConnsAreDialedAnew(t *testing.T) {
-	inTown(t, 1, func(c *pool.Config) { c.Recast = nil }, func(t *testing.T, w *town, p *pool.Pool) {
+	inTown(t, 1, func(c *pool.Config) { c.SwitchIdentity = nil }, func(t *testing.T, w *town, p *pool.Pool) {
 		held := acquireAs(t, p, alice)
 		var r record
 		r.line(t, p, "B1", "A1", "b1", "a1", "Z1")
@@ -353,7 +353,7 @@ func TestAFullServersConnsGoRound(t *testing.T) {
 		shareAs(t, p, alice)
 		shareAs(t, p, bob)
 		w.set(func(w *town) { w.full = true })
-		for _, k := range []pool.Key{carol, alice, {}, bob} {
+		for _, k := range []pool.Identity{carol, alice, {}, bob} {
 			shareAs(t, p, k)
 			acquireAs(t, p, k).Release()
 		}
@@ -370,10 +370,10 @@ func TestAFullServersLastLaneStays(t *testing.T) {
 		w.set(func(w *town) { w.full = true })
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if _, err := p.Group(bob).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.Subpool(bob).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		if p.Group(alice).Pick(pool.Any) == nil {
+		if p.Subpool(alice).Pick(pool.Any) == nil {
 			t.Error("the last lane was lent")
 		}
 	})
@@ -383,7 +383,7 @@ func TestManyKeysShareFewSlots(t *testing.T) {
 	inTown(t, 4, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		var wg sync.WaitGroup
 		for i := range 200 {
-			k := pool.Key{User: fmt.Sprint("u", i%40), DB: i % 2}
+			k := pool.Identity{User: fmt.Sprint("u", i%40), DB: i % 2}
 			wg.Go(func() {
 				for n := range 10 {
 					if (i+n)%3 == 0 {
@@ -395,7 +395,7 @@ func TestManyKeysShareFewSlots(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if st := p.Stats(); st.Waiting != 0 || st.WaitsInVain != 0 || st.Groups > 4 {
+		if st := p.Stats(); st.Waiting != 0 || st.FailedWaits != 0 || st.Groups > 4 {
 			t.Errorf("%+v", st)
 		}
 	})

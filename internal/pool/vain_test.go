@@ -19,7 +19,7 @@ func TestAWaitThatItsCallerCancelsIsNotInVain(t *testing.T) {
 		ended := make(chan error, 2)
 		for _, ctx := range []context.Context{canceled, late} {
 			go func() {
-				_, err := p.Group(bob).Acquire(ctx)
+				_, err := p.Subpool(bob).Acquire(ctx)
 				ended <- err
 			}()
 		}
@@ -30,8 +30,8 @@ func TestAWaitThatItsCallerCancelsIsNotInVain(t *testing.T) {
 				t.Error("the connection was lent twice")
 			}
 		}
-		if st := p.Stats(); st.Waits != 3 || st.WaitsInVain != 1 { // one was for the dial
-			t.Errorf("%d waits, %d in vain: want 3 and 1", st.Waits, st.WaitsInVain)
+		if st := p.Stats(); st.Waits != 3 || st.FailedWaits != 1 { // one was for the dial
+			t.Errorf("%d waits, %d in vain: want 3 and 1", st.Waits, st.FailedWaits)
 		}
 		held.Release()
 	})

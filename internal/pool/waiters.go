@@ -13,7 +13,7 @@ import (
 
 // waiter is a caller that waits for a conn.
 type waiter struct {
-	group *Group
+	group *Subpool
 	want  class // shared, dedicated or subscribed
 	seq   uint64
 	began time.Time  // zero for one that was served at once
@@ -118,7 +118,7 @@ func (p *Pool) moveBackLocked(i int) {
 
 // laneTurn is where a group whose first lane waiter has seq stands in the line.
 func (p *Pool) laneTurn(seq uint64) int {
-	i, _ := slices.BinarySearchFunc(p.laneLine, seq, func(g *Group, seq uint64) int {
+	i, _ := slices.BinarySearchFunc(p.laneLine, seq, func(g *Subpool, seq uint64) int {
 		return cmp.Compare(g.waitLane.first.seq, seq)
 	})
 	return i
@@ -165,7 +165,7 @@ func (p *Pool) failWaitersLocked(err error) {
 }
 
 // failGroupLocked fails the waiters of one group.
-func (p *Pool) failGroupLocked(g *Group, err error) {
+func (p *Pool) failGroupLocked(g *Subpool, err error) {
 	for g.waitLane.n > 0 {
 		p.grantLocked(g.waitLane.first, grant{err: err})
 	}
@@ -179,7 +179,7 @@ func (p *Pool) failGroupLocked(g *Group, err error) {
 }
 
 // obtain waits for a conn of the class wanted, bounded by ctx and WaitTimeout.
-func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error) {
+func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr, Err: err}
 	}
@@ -217,7 +217,7 @@ func (p *Pool) obtain(ctx context.Context, g *Group, want class) (*member, error
 }
 
 // turnedAwayLocked says why a conn of g's key can't be made now.
-func (p *Pool) turnedAwayLocked(g *Group) error {
+func (p *Pool) turnedAwayLocked(g *Subpool) error {
 	if err := p.notNowLocked(); err != nil {
 		return err
 	}

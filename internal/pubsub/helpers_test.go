@@ -42,7 +42,7 @@ func newHubAt(t testing.TB, dial *wire.Config, c setup) *Hub {
 	t.Helper()
 	cfg := pool.Config{
 		Addr: dial.Addr,
-		Dial: func(ctx, cut context.Context, _ pool.Key) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
+		Dial: func(ctx, cut context.Context, _ pool.Identity) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
 		Lane: lane.Config{
 			ReplyTimeout: 10 * time.Second, StallLimit: 20 * time.Second, Window: 1024, WindowBytes: 4 << 20,
 			ReplyLimit: 64 << 20, LingerLimit: 5 * time.Second,

@@ -151,7 +151,7 @@ func (h *Hub) cut() {
 	s := h.session
 	h.mu.Unlock()
 	if s != nil {
-		s.lane.Condemn(pool.ErrClosed)
+		s.lane.Fail(pool.ErrClosed)
 	}
 }
 

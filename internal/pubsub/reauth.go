@@ -48,7 +48,7 @@ func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, arg
 	was = conn.Expires()
 	if conn.Protocol() == 2 {
 		h.mu.Unlock()
-		s.lane.Condemn(renewing{})
+		s.lane.Fail(renewing{})
 		return was, nil, nil
 	}
 	if s.reauth != nil {

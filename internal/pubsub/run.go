@@ -134,7 +134,7 @@ func (h *Hub) serve(conn *pool.Conn) ending {
 			raw, err := h.checkLocked(s, now, period)
 			h.mu.Unlock()
 			if err != nil {
-				s.lane.Condemn(err)
+				s.lane.Fail(err)
 			}
 			s.send(raw)
 		case <-conn.Suspicion():
@@ -167,7 +167,7 @@ func (s *session) send(raw []byte) {
 		return
 	}
 	if err := s.lane.Send(raw); err != nil {
-		s.lane.Condemn(err)
+		s.lane.Fail(err)
 	}
 }
 

@@ -150,7 +150,7 @@ func (h *Hub) judge(s *session, patience time.Duration) {
 	silent := s.heard == s.doubtedAt
 	h.mu.Unlock()
 	if silent {
-		s.lane.Condemn(&lane.StallError{Silent: patience, Reason: lane.NoPong})
+		s.lane.Fail(&lane.StallError{Silent: patience, Reason: lane.NoPong})
 	}
 }
 
@@ -189,7 +189,7 @@ func (h *Hub) receive(s *session, frame []byte) {
 	}
 	h.mu.Unlock()
 	if err != nil {
-		s.lane.Condemn(err)
+		s.lane.Fail(err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 )
 
 // Version is the program that the tests start, and its version.
@@ -94,6 +95,16 @@ var version = sync.OnceValues(func() (Version, error) {
 	}
 	return parseVersion(string(out))
 })
+
+// ServerVersion is the version of the servers that Start starts.
+func ServerVersion(t testing.TB) Version {
+	t.Helper()
+	v, err := version()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
 
 var versionLine = regexp.MustCompile(`^(?i:(redis|valkey)) server v=(\d+)\.(\d+)\.(\d+) `)
 

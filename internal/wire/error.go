@@ -26,6 +26,15 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %s: %v", e.Op, e.Addr, e.Err)
 }
 
+// Explain is Error in words for users, who have to know whether the command may have been executed.
+func (e *Error) Explain() string {
+	sent := "the command was not sent"
+	if e.Sent {
+		sent = "the command was sent and may have been executed"
+	}
+	return fmt.Sprintf("%s %s: %v (%s)", e.Op, e.Addr, e.Err, sent)
+}
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -26,7 +26,7 @@ func somePool(name string, s respool.Stats) *respoolprom.Pool {
 func TestPoolShowsStats(t *testing.T) {
 	p := somePool("orders", respool.Stats{
 		Addr: "redis-1:6379", MaxConnections: 16, Dialing: 1, Lanes: 4, Idle: 3, Dedicated: 2, Subscribed: 1, Closing: 5, Waiting: 7,
-		RepliesDue: 9, Dials: 21, DialFailures: 22, Closed: 23, Condemned: 24, Leaks: 25, Waits: 26, WaitsInVain: 27, Refused: 28,
+		RepliesDue: 9, Dials: 21, DialFailures: 22, Closed: 23, FailedLanes: 24, Leaks: 25, Waits: 26, FailedWaits: 27, Refused: 28,
 	})
 	found := gather(t, p)
 	node := map[string]string{"db_client_connection_pool_name": "orders", "db_system_name": "redis", "server_address": "redis-1", "server_port": "6379"}

@@ -262,7 +262,7 @@ func TestAWatchedKeyThatAnotherClientChangesFailsExec(t *testing.T) {
 		}
 	}
 	talk("$6\r\ntheirs", "GET", "key")
-	if n := len(exec.idle[s.Key()]); n != 1 || exec.pin != nil {
+	if n := len(exec.idle[s.Identity()]); n != 1 || exec.pin != nil {
 		t.Errorf("%d conns are idle and %v is pinned", n, exec.pin)
 	}
 }

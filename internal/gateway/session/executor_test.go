@@ -65,15 +65,15 @@ func (w *wire) more() error {
 type executor struct {
 	server   *redistest.Server
 	password string
-	lanes    map[session.Key]*wire
-	idle     map[session.Key][]*wire
+	lanes    map[session.Identity]*wire
+	idle     map[session.Identity][]*wire
 	pin      *wire
-	pinKey   session.Key
+	pinKey   session.Identity
 	topics   map[session.Topic]bool
 }
 
 func newExecutor(t testing.TB, server *redistest.Server, password string) *executor {
-	e := &executor{server: server, password: password, lanes: map[session.Key]*wire{}, idle: map[session.Key][]*wire{}}
+	e := &executor{server: server, password: password, lanes: map[session.Identity]*wire{}, idle: map[session.Identity][]*wire{}}
 	t.Cleanup(func() {
 		for _, w := range e.lanes {
 			_ = w.Close()
@@ -87,7 +87,7 @@ func newExecutor(t testing.TB, server *redistest.Server, password string) *execu
 	return e
 }
 
-func (e *executor) open(key session.Key) (*wire, error) {
+func (e *executor) open(key session.Identity) (*wire, error) {
 	w, err := dialServer(e.server)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (e *executor) open(key session.Key) (*wire, error) {
 	return w, nil
 }
 
-func (e *executor) lane(key session.Key) (*wire, error) {
+func (e *executor) lane(key session.Identity) (*wire, error) {
 	if w := e.lanes[key]; w != nil {
 		return w, w.SetDeadline(time.Now().Add(10 * time.Second))
 	}
@@ -116,7 +116,7 @@ func (e *executor) lane(key session.Key) (*wire, error) {
 	return w, err
 }
 
-func (e *executor) dedicated(key session.Key) (*wire, error) {
+func (e *executor) dedicated(key session.Identity) (*wire, error) {
 	if all := e.idle[key]; len(all) > 0 {
 		w := all[len(all)-1]
 		e.idle[key] = all[:len(all)-1]
@@ -128,8 +128,8 @@ func (e *executor) dedicated(key session.Key) (*wire, error) {
 // do carries out a request of a session and gives what its client reads.
 func (e *executor) do(s *session.Session, raw []byte, args [][]byte) (reply []byte, closed bool, err error) {
 	step := s.Next(raw, args)
-	if step.Key != s.Key() {
-		return nil, false, fmt.Errorf("%v has the key %v, the session %v", &step, step.Key, s.Key())
+	if step.Key != s.Identity() {
+		return nil, false, fmt.Errorf("%v has the key %v, the session %v", &step, step.Key, s.Identity())
 	}
 	e.subscriptions(&step)
 	if !step.NeedsDone() && step.Kind != session.Share {

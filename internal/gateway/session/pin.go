@@ -200,7 +200,7 @@ func (s *Session) monitorStarted(_ *Step, frames [][]byte) Outcome {
 func (s *Session) wait(r request) Step {
 	step := s.hold(r)
 	step.Kind, step.Barrier = Wait, true
-	step.Block, step.Forever, _ = command.BlockForBytes(r.info, r.args)
+	step.Block = command.BlockForBytes(r.info, r.args)
 	if s.cfg.Cluster {
 		return step
 	}

@@ -68,7 +68,7 @@ type Session struct {
 
 	authed bool
 	asks   bool // the server decides what the user may, also of what is answered here
-	key    Key
+	key    Identity
 	name   string
 	lib    library
 	last   *command.Info
@@ -106,7 +106,7 @@ func (s *Session) clear() {
 	*s = Session{
 		cfg: s.cfg, id: s.id, addr: s.addr, lib: s.lib, last: s.last,
 		skipping: s.skipping,
-		authed:   !s.cfg.NeedAuth, key: Key{User: defaultUser, Proto: 2},
+		authed:   !s.cfg.NeedAuth, key: Identity{User: defaultUser, Proto: 2},
 	}
 	s.settle()
 }
@@ -149,8 +149,8 @@ func (s *Session) ID() int64 { return s.id }
 // Addr is the client's address.
 func (s *Session) Addr() string { return s.addr }
 
-// Key says which lanes and dedicated conns are the session's now.
-func (s *Session) Key() Key { return s.key }
+// Identity says which lanes and dedicated conns are the session's now.
+func (s *Session) Identity() Identity { return s.key }
 
 // Name is what CLIENT SETNAME set.
 func (s *Session) Name() string { return s.name }
@@ -337,12 +337,9 @@ func (s *Session) holdInAnyDB(r request) Step {
 
 // block sends a command that the server may hold back.
 func (s *Session) block(r request) Step {
-	d, forever, ok := command.BlockForBytes(r.info, r.args)
-	// A timeout that can't be read here may be one for the server, which takes 0x10, and -0.0001 for none: no lane
-	// may come to wait for it.
 	step := s.hold(r)
 	step.Barrier = true
-	step.Block, step.Forever = d, forever || !ok
+	step.Block = command.BlockForBytes(r.info, r.args)
 	return step
 }
 
@@ -350,7 +347,7 @@ func (s *Session) block(r request) Step {
 func (s *Session) onceDestroyed(r request) Step {
 	step := s.hold(r)
 	step.Barrier, step.Destroy = true, !step.OnPin
-	step.Forever = true
+	step.Block = command.BlockForever
 	s.tainted = s.tainted || step.OnPin
 	return step
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 )
@@ -62,9 +61,9 @@ func (k Kind) String() string { return kindNames[k] }
 // Upstream is whether Raw goes to a server.
 func (k Kind) Upstream() bool { return k >= Share && k <= Monitor }
 
-// Key says which conns may carry a session's commands: all on them have the same user,
+// Identity says which conns may carry a session's commands: all on them have the same user,
 // database and protocol. The user's password is the gateway's to know.
-type Key struct {
+type Identity struct {
 	User  string
 	DB    int
 	Proto int // 2 or 3
@@ -89,12 +88,10 @@ type Step struct {
 	Restore bool
 	// AnyDB, of Hold, is whether a conn with another database will do.
 	AnyDB bool
-	// Forever is whether no time bounds how long the server may hold the reply back.
-	Forever bool
-	// Block is how long the server may hold the reply back by the command's own timeout.
-	Block time.Duration
+	// Block is how long the server may hold the reply back.
+	Block command.Block
 	// Key is the session's when the step was made.
-	Key Key
+	Key Identity
 	// Replies is how many frames answer Raw.
 	Replies int
 	// Raw is what is sent. It is the request itself where that can be, and valid as long as that is.
@@ -140,7 +137,7 @@ func (st *Step) NeedsDone() bool {
 }
 
 // Waits is whether the server may hold the reply back.
-func (st *Step) Waits() bool { return !st.Destroy && !st.Restore && (st.Forever || st.Block > 0) }
+func (st *Step) Waits() bool { return !st.Destroy && !st.Restore && st.Block != command.NoBlock }
 
 // Writes is whether what goes to a server may change data or publish: what CLIENT PAUSE WRITE holds back.
 func (st *Step) Writes() bool {
@@ -178,12 +175,12 @@ func (st *Step) String() string {
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Restore, "restore"}, {st.Forever, "forever"}, {st.Reset, "reset"}} {
+	}{{st.Barrier, "barrier"}, {st.OnPin, "pin"}, {st.Silent, "silent"}, {st.Destroy, "destroy"}, {st.Restore, "restore"}, {st.Block.Forever(), "forever"}, {st.Reset, "reset"}} {
 		if f.set {
 			b.WriteString(" " + f.name)
 		}
 	}
-	if st.Block > 0 {
+	if st.Block != command.NoBlock && !st.Block.Forever() {
 		fmt.Fprintf(&b, " block=%v", st.Block)
 	}
 	if st.Reason != "" {

@@ -24,7 +24,7 @@ type Pool struct {
 // Pools are the pools: one of a server and one of a service.
 func Pools() []Pool {
 	return []Pool{
-		{"orders", 2, respool.Stats{Addr: "redis:6379", MaxConnections: 16, Lanes: 4, Dedicated: 2, Idle: 1, Waiting: 3, Dials: 9, WaitsInVain: 5}},
+		{"orders", 2, respool.Stats{Addr: "redis:6379", MaxConnections: 16, Lanes: 4, Dedicated: 2, Idle: 1, Waiting: 3, Dials: 9, FailedWaits: 5}},
 		{"cache", 2, respool.Stats{Service: &respool.ServiceStats{}, Nodes: []respool.Stats{
 			{Addr: "10.0.0.1:6379", MaxConnections: 8, Lanes: 1}, {Addr: "/run/redis.sock", MaxConnections: 8, Subscribed: 2},
 		}}},

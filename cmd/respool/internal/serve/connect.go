@@ -39,7 +39,7 @@ func (srv *Server) connect(s *config.Serve) error {
 	srv.client = client
 	srv.pool.Watch(client.Stats)
 	s.Gateway.Log = srv.log
-	g, err := gateway.New(client, s.Gateway)
+	g, err := gateway.New(client.Engine(), s.Gateway)
 	srv.gateway = g
 	return err
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // strangerLocked is the conn of another group than g that was idle longest.
-func (p *Pool) strangerLocked(g *Group) *member {
+func (p *Pool) strangerLocked(g *Subpool) *member {
 	for _, c := range p.stack {
 		if c.group != g && c.lane.Depth() >= 0 {
 			return c
@@ -30,7 +30,7 @@ func (p *Pool) serveFromKinLocked(w *waiter) {
 		switch {
 		case c.class == preparing || c.draining:
 			return // it is about to be free
-		case c.class == idle && c.lane.Depth() >= 0 && p.cfg.Recast != nil:
+		case c.class == idle && c.lane.Depth() >= 0 && p.cfg.SwitchIdentity != nil:
 			p.recastLocked(c, w.group)
 			return
 		case c.class == shared && c.lane.Depth() >= 0:
@@ -45,7 +45,7 @@ func (p *Pool) serveFromKinLocked(w *waiter) {
 }
 
 // recastLocked begins to turn an idle conn into one of another group.
-func (p *Pool) recastLocked(c *member, to *Group) {
+func (p *Pool) recastLocked(c *member, to *Subpool) {
 	from := c.group.key
 	p.unstackLocked(c)
 	p.moveLocked(c, preparing)
@@ -59,14 +59,14 @@ func (p *Pool) recastLocked(c *member, to *Group) {
 	go p.recast(p.dials, c, from, to)
 }
 
-func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
+func (p *Pool) recast(ctx context.Context, c *member, from Identity, to *Subpool) {
 	var err error
 	if p.stale(c) {
 		err = p.check(ctx, c.lane, from, lane.Options{})
 		condemnSilent(c, err)
 	}
 	if err == nil {
-		err = p.cfg.Recast(ctx, c.lane, from, to.key)
+		err = p.cfg.SwitchIdentity(ctx, c.lane, from, to.key)
 	}
 	p.mu.Lock()
 	p.errands--
@@ -78,7 +78,7 @@ func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
 		p.statistic.recasts++
 		p.acceptedLocked(to.key, from.User == to.key.User)
 	case p.refuseLocked(to, err) && errors.As(err, &is):
-		p.regroupLocked(c, p.enlistLocked(p.groupLocked(is.Key)))
+		p.regroupLocked(c, p.enlistLocked(p.groupLocked(is.Identity)))
 	default:
 		reason = "it could not be turned into one of another key"
 	}
@@ -95,8 +95,8 @@ func (p *Pool) recast(ctx context.Context, c *member, from Key, to *Group) {
 
 // Remains is the error of a Recast after which the conn is well, and one of Key.
 type Remains struct {
-	Key Key
-	Err error
+	Identity Identity
+	Err      error
 }
 
 func (e *Remains) Error() string { return e.Err.Error() }

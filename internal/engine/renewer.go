@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // renewer asks for credentials: for each dial, and once before those of the standing connections
@@ -30,13 +32,7 @@ type renewer struct {
 	failures int       // attempts in a row that were not whole
 	running  bool
 	stopped  bool
-	count    renewals
-}
-
-// renewals counts for Stats.
-type renewals struct {
-	renewed, failures uint64
-	last              error // of the last attempt, if it failed
+	count    RenewalStats
 }
 
 // standing are the connections that one provider's credentials authenticate.
@@ -189,7 +185,7 @@ func (r *renewer) renew() (whole bool) {
 
 // refusedAny reports whether a server has refused the credentials.
 func refusedAny(failed []error) bool {
-	var se *ServerError
+	var se *resp.ServerError
 	return slices.ContainsFunc(failed, func(err error) bool { return errors.As(err, &se) })
 }
 
@@ -212,7 +208,7 @@ func (r *renewer) pauses(c *Credentials) func(ctx context.Context) {
 	}
 	return func(ctx context.Context) {
 		if longest > 0 {
-			_ = sleep(ctx, rand.N(longest))
+			sleep(ctx, rand.N(longest))
 		}
 	}
 }
@@ -223,33 +219,39 @@ func (r *renewer) outcome(began time.Time, done int, failed []error) bool {
 		return true
 	}
 	r.mu.Lock()
-	r.count.renewed += uint64(done)
-	r.count.failures += uint64(len(failed))
-	r.count.last = nil
+	r.count.Renewals += uint64(done)
+	r.count.Failures += uint64(len(failed))
+	r.count.LastError = nil
 	if len(failed) > 0 {
-		r.count.last = failed[0]
+		r.count.LastError = failed[0]
 	}
 	r.mu.Unlock()
 	if done > 0 {
-		r.report(Event{Kind: EventCredentialsRenewed, Duration: time.Since(began), Reason: fmt.Sprintf("%d connections", done)})
+		r.report(Event{Kind: CredentialsRenewed, Duration: time.Since(began), Reason: fmt.Sprintf("%d connections", done)})
 	}
 	for _, err := range failed {
-		r.report(Event{Kind: EventRenewalFailed, Duration: time.Since(began), Err: err})
+		r.report(Event{Kind: RenewalFailed, Duration: time.Since(began), Err: err})
 	}
 	return len(failed) == 0
 }
 
+// RenewalStats say how often connections authenticated again before their credentials expired.
+type RenewalStats struct {
+	Renewals, Failures uint64
+	LastError          error // of the last attempt, if it failed
+}
+
 // addTo adds what was counted.
-func (r *renewer) addTo(st *Stats) {
+func (r *renewer) addTo(st *RenewalStats) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	st.Renewals += r.count.renewed
-	st.RenewalFailures += r.count.failures
-	if r.count.last != nil {
-		st.LastRenewalError = r.count.last
+	st.Renewals += r.count.Renewals
+	st.Failures += r.count.Failures
+	if r.count.LastError != nil {
+		st.LastError = r.count.LastError
 	}
 }
 
@@ -263,4 +265,14 @@ func (r *renewer) stop() {
 	r.mu.Unlock()
 	r.cancel()
 	r.wg.Wait()
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }

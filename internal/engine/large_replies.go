@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"hash/maphash"
@@ -11,9 +11,9 @@ import (
 // way of small ones, on other lanes.
 const large = 16 << 10
 
-// sizes remembers which commands had large replies the last time, so that small
+// largeReplies remembers which commands had large replies the last time, so that small
 // ones need not wait behind them. It costs nothing until there is one.
-type sizes struct {
+type largeReplies struct {
 	known atomic.Int32 // slots that are not 0
 	table atomic.Pointer[sizeTable]
 }
@@ -28,7 +28,7 @@ type sizeTable struct {
 
 // slot is where the size of the reply to args stands, or nil where nothing
 // large is known.
-func (s *sizes) slot(args []any) *atomic.Int64 {
+func (s *largeReplies) slot(args []any) *atomic.Int64 {
 	if s.known.Load() == 0 {
 		return nil
 	}
@@ -54,7 +54,7 @@ func (t *sizeTable) hash(arg any) uint64 {
 }
 
 // learn takes note of a reply's size.
-func (s *sizes) learn(args []any, slot *atomic.Int64, size int) {
+func (s *largeReplies) learn(args []any, slot *atomic.Int64, size int) {
 	if size < large {
 		if slot != nil && slot.Swap(0) != 0 {
 			s.known.Add(-1)
@@ -74,7 +74,7 @@ func (s *sizes) learn(args []any, slot *atomic.Int64, size int) {
 
 // weight tells what a command puts on a lane: its class for the pool, and how
 // many bytes its reply is going to have, where that is known to be many.
-func (s *sizes) weight(args []any, slot *atomic.Int64) (w pool.Weight, reply int) {
+func (s *largeReplies) weight(args []any, slot *atomic.Int64) (w pool.Weight, reply int) {
 	if slot != nil {
 		w, reply = pool.Small, int(slot.Load())
 	}

@@ -1,10 +1,10 @@
 package pool
 
-// takeAwayLocked makes room for those who wait and for whom there is nothing:
+// preemptLocked makes room for those who wait and for whom there is nothing:
 // lanes drain, as many as are needed beside the conns that come anyway, spare
 // ones on their way among them. A slot that is free but can't be dialed into
 // now is waited for, unless the node takes no more conns.
-func (p *Pool) takeAwayLocked(left []*waiter, spare int) {
+func (p *Pool) preemptLocked(left []*waiter, spare int) {
 	if len(left) == 0 {
 		return
 	}
@@ -17,7 +17,7 @@ func (p *Pool) takeAwayLocked(left []*waiter, spare int) {
 		}
 	}
 	free := max(0, p.max-p.usedLocked())
-	refused := free > 0 && p.backoff.failures > 0 && p.cfg.Recast != nil
+	refused := free > 0 && p.backoff.failures > 0 && p.cfg.SwitchIdentity != nil
 	if !refused {
 		coming += free
 	}
@@ -29,16 +29,16 @@ func (p *Pool) takeAwayLocked(left []*waiter, spare int) {
 		if w.want != shared && open <= p.minLanesLocked() {
 			continue
 		}
-		if c := p.dispensableLocked(w.group, refused); c != nil {
+		if c := p.victimLocked(w.group, refused); c != nil {
 			p.drainLocked(c, "")
 			open--
 		}
 	}
 }
 
-// dispensableLocked is the open lane that a waiter of g costs the others
+// victimLocked is the open lane that a waiter of g costs the others
 // least, or nil. With strangers, lanes of g are not looked at.
-func (p *Pool) dispensableLocked(g *Group, strangers bool) *member {
+func (p *Pool) victimLocked(g *Subpool, strangers bool) *member {
 	var best *member
 	for _, c := range p.lanes {
 		if c.draining || c.lane.Depth() < 0 || strangers && c.group == g {
@@ -55,7 +55,7 @@ func (p *Pool) dispensableLocked(g *Group, strangers bool) *member {
 // own, for a waiter of g: first where there is another lane, of those lanes the
 // one with the fewest replies due; then where nothing is due, then any, each
 // time the one that was used longest ago. The only lane of g comes last.
-func (g *Group) parts(a, b *member) bool {
+func (g *Subpool) parts(a, b *member) bool {
 	x, y := g.cost(a), g.cost(b)
 	switch {
 	case x != y:
@@ -66,7 +66,7 @@ func (g *Group) parts(a, b *member) bool {
 	return a.usedAt().Before(b.usedAt())
 }
 
-func (g *Group) cost(c *member) int {
+func (g *Subpool) cost(c *member) int {
 	switch {
 	case c.group.open > 1:
 		return 0

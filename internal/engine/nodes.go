@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"context"
@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
-	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// node is one server of a client, with the bound on its sockets.
+// node is one server of an engine, with the bound on its sockets.
 type node struct {
 	addr    string
 	pool    *pool.Pool
@@ -22,53 +21,7 @@ type node struct {
 	renewal renewal      // of its connections, where no sentinels tell the node
 }
 
-// route says where commands go at one moment. It is not changed.
-type route struct {
-	epoch   uint64
-	only    *node   // where all go; nil if there are several or none
-	several []*node // among which each command takes its turn
-	nearest bool    // the nearest of them take turns alone
-	turn    *atomic.Uint32
-	held    string          // why writes wait; empty: they don't
-	report  *sentinel.Error // why no primary is known, where sentinels have told
-	closed  bool            // the client is
-	changed chan struct{}   // closed when another route has taken its place
-}
-
-// node picks the node for one command; nil if none is known.
-func (r *route) node() *node {
-	if r.only != nil || len(r.several) == 0 {
-		return r.only
-	}
-	among := r.several
-	if r.nearest {
-		among = near(among)
-	}
-	return among[int(r.turn.Add(1))%len(among)]
-}
-
-// nearMargin is by how much, beside a fifth, a node may be farther away than the
-// nearest one and still have its turn: networks are no more even than that.
-const nearMargin = 100 * time.Microsecond
-
-// near gives the nodes that are as good as the nearest, and those not measured yet.
-func near(all []*node) []*node {
-	least := int64(0)
-	for _, n := range all {
-		if l := n.latency.Load(); l > 0 && (least == 0 || l < least) {
-			least = l
-		}
-	}
-	var among []*node
-	for _, n := range all {
-		if n.latency.Load() <= least+least/5+int64(nearMargin) {
-			among = append(among, n)
-		}
-	}
-	return among
-}
-
-// nodes are the servers that a client has sockets to. A pool stays as long as
+// nodes are the servers that an engine has sockets to. A pool stays as long as
 // it has any, so that the bound holds for a node that left and came back.
 type nodes struct {
 	open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
@@ -77,8 +30,8 @@ type nodes struct {
 
 	mu     sync.Mutex
 	all    map[string]*node
-	max    int   // of Resize; 0: not used
-	left   Stats // what those counted that are not in all any more
+	max    int        // of Resize; 0: not used
+	left   pool.Stats // what those counted that are not in all any more
 	closed bool
 }
 
@@ -88,8 +41,8 @@ func newNodes(open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
 	return s
 }
 
-// settle makes addr the only node, for ever.
-func (s *nodes) settle(addr string) {
+// use makes addr the only node, for ever.
+func (s *nodes) use(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.newNode(addr, false)
@@ -115,12 +68,12 @@ func (s *nodes) atLocked(addr string) *node {
 	return n
 }
 
-// change sends commands to the nodes at addrs from now on, and suspends the
+// applyRoute sends commands to the nodes at addrs from now on, and suspends the
 // others: what is due there is let in for at most drain. Whoever finds his
 // node suspended finds the new route. It is called by one goroutine at a time.
 //
 // Pools are called without the lock: what they tell of may lead here again.
-func (s *nodes) change(next route, addrs []string, drain time.Duration) {
+func (s *nodes) applyRoute(next route, addrs []string, drain time.Duration) {
 	used := s.at(addrs)
 	for _, n := range used {
 		n.pool.Resume()
@@ -167,8 +120,7 @@ func (s *nodes) forget(n *node) {
 	}
 	delete(s.all, n.addr)
 	last := n.pool.Stats()
-	counted := statsOf(&last)
-	s.left.add(&counted)
+	s.left.Add(&last)
 	s.mu.Unlock()
 	_ = n.pool.Close(context.Background()) // it has nothing to wait for
 }
@@ -218,7 +170,7 @@ func (s *nodes) list() []*node {
 }
 
 // past is what was counted by nodes that are gone.
-func (s *nodes) past() Stats {
+func (s *nodes) past() pool.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.left
@@ -266,12 +218,4 @@ func (s *nodes) close(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// nodes are all to which commands go.
-func (r *route) nodes() []*node {
-	if r.only != nil {
-		return []*node{r.only}
-	}
-	return r.several
 }

@@ -7,33 +7,33 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// Key says as whom, and with which database and protocol, a conn works. The
-// zero Key is what the client was configured with.
-type Key struct {
+// Identity says as whom, and with which database and protocol, a conn works. The
+// zero Identity is what the client was configured with.
+type Identity struct {
 	User      string
 	DB, Proto int
 }
 
 // proof is how lanes of the key prove that they are in step. Users other than the client's own may
 // not be allowed ECHO, and refusals would fill their server's ACL LOG.
-func (k Key) proof() lane.Proof {
+func (k Identity) proof() lane.Proof {
 	if k.User != "" {
 		return lane.HelloProof
 	}
 	return lane.EchoProof
 }
 
-// Group is what a pool has for one key: its lanes, and those who wait for a
-// conn of it. The bound, the dials and the turns are the pool's. A Group may be
+// Subpool is what a pool has for one key: its lanes, and those who wait for a
+// conn of it. The bound, the dials and the turns are the pool's. A Subpool may be
 // used for ever: the pool forgets those that have neither conns nor waiters and
 // takes them in again with their next use.
-type Group struct {
+type Subpool struct {
 	view    atomic.Pointer[[]*lane.Lane] // open lanes, for callers without the lock
 	mayGrow atomic.Bool                  // another lane could be opened
-	heir    atomic.Pointer[Group]        // the one that the pool knows under the key, where that is not this one
+	heir    atomic.Pointer[Subpool]      // the one that the pool knows under the key, where that is not this one
 
 	pool *Pool
-	key  Key
+	key  Identity
 
 	// Guarded by Pool.mu.
 	listed     bool         // the pool knows it
@@ -48,23 +48,23 @@ type Group struct {
 	covered    int // in that pass: of its waiters, those for whom a conn is on its way
 }
 
-func (g *Group) init(p *Pool, k Key) {
+func (g *Subpool) init(p *Pool, k Identity) {
 	g.pool, g.key = p, k
 	g.view.Store(new([]*lane.Lane))
 }
 
-// Group gives the group of a key, the same one as long as it has conns or
+// Subpool gives the group of a key, the same one as long as it has conns or
 // waiters.
-func (p *Pool) Group(k Key) *Group {
+func (p *Pool) Subpool(k Identity) *Subpool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.groupLocked(k)
 }
 
-func (p *Pool) groupLocked(k Key) *Group {
+func (p *Pool) groupLocked(k Identity) *Subpool {
 	g := p.groups[k]
 	if g == nil {
-		g = &Group{}
+		g = &Subpool{}
 		g.init(p, k)
 	}
 	return g
@@ -72,7 +72,7 @@ func (p *Pool) groupLocked(k Key) *Group {
 
 // enlistLocked gives the group that stands for g's key, which is g itself if
 // the pool knows none.
-func (p *Pool) enlistLocked(g *Group) *Group {
+func (p *Pool) enlistLocked(g *Subpool) *Subpool {
 	if g.listed {
 		return g
 	}
@@ -86,7 +86,7 @@ func (p *Pool) enlistLocked(g *Group) *Group {
 }
 
 // forgetLocked drops a group that is not in use. The zero key's stays.
-func (p *Pool) forgetLocked(g *Group) {
+func (p *Pool) forgetLocked(g *Subpool) {
 	if g != &p.zero && g.listed && !g.usedLocked() {
 		g.listed, g.laneWanted = false, 0
 		g.mayGrow.Store(false)
@@ -95,10 +95,10 @@ func (p *Pool) forgetLocked(g *Group) {
 }
 
 // usedLocked reports whether there are conns, dials or waiters.
-func (g *Group) usedLocked() bool { return g.waiting+g.dialing > 0 || g.connsLocked() > 0 }
+func (g *Subpool) usedLocked() bool { return g.waiting+g.dialing > 0 || g.connsLocked() > 0 }
 
 // connsLocked is how many of the key's conns work.
-func (g *Group) connsLocked() int {
+func (g *Subpool) connsLocked() int {
 	n := -g.count[closing]
 	for _, members := range g.count {
 		n += members
@@ -107,10 +107,10 @@ func (g *Group) connsLocked() int {
 }
 
 // comingLocked is how many conns are on their way to the group.
-func (g *Group) comingLocked() int { return g.dialing + g.count[preparing] }
+func (g *Subpool) comingLocked() int { return g.dialing + g.count[preparing] }
 
 // Owner is what lanes of the group serve, for lane.Options.
-func (g *Group) Owner() any {
+func (g *Subpool) Owner() any {
 	if heir := g.heir.Load(); heir != nil {
 		return heir.Owner()
 	}
@@ -118,11 +118,11 @@ func (g *Group) Owner() any {
 }
 
 // Zero is the group of the zero key.
-func (p *Pool) Zero() *Group { return &p.zero }
+func (p *Pool) Zero() *Subpool { return &p.zero }
 
 // Shared waits for a lane where none is open. The lane carries a reservation
 // for one request.
-func (g *Group) Shared(ctx context.Context) (*lane.Lane, error) {
+func (g *Subpool) Shared(ctx context.Context) (*lane.Lane, error) {
 	c, err := g.pool.obtain(ctx, g, shared)
 	if err != nil {
 		return nil, err
@@ -131,14 +131,14 @@ func (g *Group) Shared(ctx context.Context) (*lane.Lane, error) {
 }
 
 // Acquire lends a conn. It waits in line, bounded by ctx and the wait timeout.
-func (g *Group) Acquire(ctx context.Context) (*Conn, error) { return g.borrow(ctx, dedicated) }
+func (g *Subpool) Acquire(ctx context.Context) (*Conn, error) { return g.borrow(ctx, dedicated) }
 
 // AcquireSubscriber lends a conn that the ledger counts as subscribed.
-func (g *Group) AcquireSubscriber(ctx context.Context) (*Conn, error) {
+func (g *Subpool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
 	return g.borrow(ctx, subscribed)
 }
 
-func (g *Group) borrow(ctx context.Context, as class) (*Conn, error) {
+func (g *Subpool) borrow(ctx context.Context, as class) (*Conn, error) {
 	c, err := g.pool.obtain(ctx, g, as)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (g *Group) borrow(ctx context.Context, as class) (*Conn, error) {
 }
 
 // regroupLocked moves a member to another group, which is enlisted.
-func (p *Pool) regroupLocked(c *member, to *Group) {
+func (p *Pool) regroupLocked(c *member, to *Subpool) {
 	from := c.group
 	from.count[c.class]--
 	to.count[c.class]++

@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"strconv"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestALargeReplyIsRemembered(t *testing.T) {
-	var s sizes
+	var s largeReplies
 	get := func(key any) []any { return []any{"GET", key} }
 	weigh := func(args []any) (pool.Weight, int) { return s.weight(args, s.slot(args)) }
 
@@ -42,7 +42,7 @@ func TestALargeReplyIsRemembered(t *testing.T) {
 // The count of what is known comes back to nothing, whoever learns what at the
 // same time.
 func TestWhatIsKnownIsCountedRight(t *testing.T) {
-	var s sizes
+	var s largeReplies
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"testing"

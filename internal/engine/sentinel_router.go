@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"context"
@@ -11,20 +11,15 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/topology/discovery"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// ErrNoPrimary is given when no primary, or no replica where one is wanted, was
-// found in time. The error's text tells what each sentinel said. Nothing was
-// sent.
-var ErrNoPrimary = errors.New("respool: no primary is known")
-
-// finder finds a client's nodes through sentinels. Its work begins with the
-// first use of the client and ends with stop.
-type finder struct {
-	c         *Client
-	sentinels *Sentinel
-	owned     bool // the client's own: closed with it
+// sentinelRouter finds an engine's nodes through sentinels. Its work begins with the
+// first use of the engine and ends with stop.
+type sentinelRouter struct {
+	e         *Engine
+	sentinels *Sentinels
 	ctx       context.Context
 	cancel    context.CancelFunc
 	warming   sync.WaitGroup
@@ -43,34 +38,34 @@ type finder struct {
 	report   *sentinel.Error
 }
 
-func newFinder(c *Client, s *Sentinel, owned bool) *finder {
-	f := &finder{c: c, sentinels: s, owned: owned}
+func newSentinelRouter(e *Engine) *sentinelRouter {
+	f := &sentinelRouter{e: e, sentinels: e.cfg.Sentinels}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
 
 // start begins the search, once.
-func (f *finder) start() {
+func (f *sentinelRouter) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.started || f.stopped {
 		return
 	}
 	f.started = true
-	opt := &f.c.opt
+	cfg, sentinels := &f.e.cfg.Service, &f.sentinels.cfg
 	f.service.Store(f.sentinels.links.Watch(sentinel.Config{
-		Name: opt.Service, Sentinels: f.sentinels.opt.Addrs, MinOther: f.sentinels.opt.MinOtherSentinels,
-		Replicas: true, MaxReplicaLag: opt.MaxReplicaLag,
-		Poll: f.sentinels.opt.PollInterval, QueryTimeout: f.sentinels.opt.Timeout,
-		BackoffCap: f.sentinels.opt.Timeout, HoldFor: f.sentinels.holdFor(f.c.opt.Role), MapAddr: f.sentinels.opt.MapAddr,
+		Name: cfg.Name, Sentinels: sentinels.Addrs, MinOther: sentinels.MinOther,
+		Replicas: true, MaxReplicaLag: cfg.MaxReplicaLag,
+		Poll: sentinels.PollInterval, QueryTimeout: sentinels.Timeout,
+		BackoffCap: sentinels.Timeout, HoldFor: cfg.holdFor(sentinels), MapAddr: sentinels.MapAddr,
 	}, f))
-	if opt.Role != RolePrimary && opt.Nearest {
+	if cfg.Role != Primary && cfg.Nearest {
 		f.warming.Go(f.measure)
 	}
 }
 
 // stop ends the search: nothing changes any more when it returns.
-func (f *finder) stop() {
+func (f *sentinelRouter) stop() {
 	f.mu.Lock()
 	f.stopped = true
 	f.mu.Unlock()
@@ -81,16 +76,25 @@ func (f *finder) stop() {
 	f.warming.Wait()
 }
 
-// evidence tells what a connection to the node at addr found.
-func (f *finder) evidence(kind sentinel.EvidenceKind, addr string) {
+// finds is true: a failover brings another node.
+func (f *sentinelRouter) finds() bool { return true }
+
+// refused is evidence for the machine.
+func (f *sentinelRouter) refused(n *node, kind sentinel.EvidenceKind) { f.evidence(kind, n.addr) }
+
+// lost is evidence for the machine.
+func (f *sentinelRouter) lost(addr string) { f.evidence(sentinel.NodeLost, addr) }
+
+// evidence tells the machine what a connection to the node at addr found.
+func (f *sentinelRouter) evidence(kind sentinel.EvidenceKind, addr string) {
 	if s := f.service.Load(); s != nil {
-		s.Evidence(kind, addr, f.c.nodes.now.Load().epoch)
+		s.Evidence(kind, addr, f.e.nodes.now.Load().epoch)
 	}
 }
 
 // Role asks a node for its role, for the machine.
-func (f *finder) Role(ctx context.Context, addr string) (resp.Value, error) {
-	frame, err := f.c.nodes.probe(ctx, addr, "ROLE")
+func (f *sentinelRouter) Role(ctx context.Context, addr string) (resp.Value, error) {
+	frame, err := f.e.nodes.probe(ctx, addr, "ROLE")
 	if err != nil {
 		return resp.Value{}, err
 	}
@@ -99,71 +103,65 @@ func (f *finder) Role(ctx context.Context, addr string) (resp.Value, error) {
 }
 
 // NewEpoch takes a new primary.
-func (f *finder) NewEpoch(e sentinel.NewEpoch) {
+func (f *sentinelRouter) NewEpoch(e sentinel.NewEpoch) {
 	f.epoch, f.primary, f.known, f.replicas, f.report = e.Epoch, e.Primary, true, e.Replicas, nil
 	f.held = ""
-	f.apply()
-	f.emit(Event{Kind: EventPrimaryFound, Addr: e.Primary, Reason: e.Cause})
+	f.applyRoute()
+	f.e.emit(Event{Kind: PrimaryFound, Addr: e.Primary, Reason: e.Cause})
 	if e.Epoch > 1 {
 		f.warm()
 	}
 }
 
 // Hold has writes wait while a replica is promoted.
-func (f *finder) Hold(e sentinel.Hold) {
+func (f *sentinelRouter) Hold(e sentinel.Hold) {
 	f.held = e.Reason
-	f.apply()
-	f.emit(Event{Kind: EventWritesHeld, Addr: f.primary, Reason: e.Reason})
+	f.applyRoute()
+	f.e.emit(Event{Kind: WritesHeld, Addr: f.primary, Reason: e.Reason})
 }
 
 // Unhold lets writes go on, since nothing came of the promotion.
-func (f *finder) Unhold(sentinel.Unhold) {
+func (f *sentinelRouter) Unhold(sentinel.Unhold) {
 	f.held = ""
-	f.apply()
-	f.emit(Event{Kind: EventPrimaryFound, Addr: f.primary, Reason: "no failover came of the promotion"})
+	f.applyRoute()
+	f.e.emit(Event{Kind: PrimaryFound, Addr: f.primary, Reason: "no failover came of the promotion"})
 }
 
 // ReplicasChanged takes other replicas.
-func (f *finder) ReplicasChanged(e sentinel.ReplicasChanged) {
+func (f *sentinelRouter) ReplicasChanged(e sentinel.ReplicasChanged) {
 	f.replicas = e.Replicas
-	if f.c.opt.Role != RolePrimary {
-		f.apply()
+	if f.e.cfg.Service.Role != Primary {
+		f.applyRoute()
 	}
 }
 
 // Lost takes in that no primary is known.
-func (f *finder) Lost(e sentinel.Lost) {
+func (f *sentinelRouter) Lost(e sentinel.Lost) {
 	lost := f.known
 	addr := f.primary
 	f.known, f.report, f.held = false, e.Err, ""
-	f.apply()
+	f.applyRoute()
 	if lost {
-		f.emit(Event{Kind: EventPrimaryLost, Addr: addr, Reason: e.Err.Reason, Err: e.Err})
+		f.e.emit(Event{Kind: PrimaryLost, Addr: addr, Reason: e.Err.Reason, Err: e.Err})
 	}
 }
 
-func (f *finder) emit(e Event) {
-	if f.c.opt.OnEvent != nil {
-		f.c.tell(e)
-	}
-}
-
-// apply sends commands where the last decision wants them.
-func (f *finder) apply() {
+// applyRoute sends commands where the last decision wants them.
+func (f *sentinelRouter) applyRoute() {
 	var addrs []string
-	if f.c.opt.Role != RolePrimary {
+	if f.e.cfg.Service.Role != Primary {
 		addrs = f.replicas
 	}
-	if f.known && (f.c.opt.Role == RolePrimary || f.c.opt.Role == RolePreferReplica && len(addrs) == 0) {
+	if f.known && (f.e.cfg.Service.Role == Primary || f.e.cfg.Service.Role == PreferReplica && len(addrs) == 0) {
 		addrs = []string{f.primary}
 	}
-	f.c.nodes.change(route{epoch: f.epoch, nearest: f.c.opt.Nearest, report: f.report, held: f.held}, addrs, f.sentinels.opt.DrainLimit)
+	f.e.nodes.applyRoute(route{epoch: f.epoch, nearest: f.e.cfg.Service.Nearest, report: f.report, held: f.held}, addrs, f.sentinels.cfg.DrainLimit)
 }
 
 // warm opens the lanes and the idle connections to the nodes in use ahead of
 // their use.
-func (f *finder) warm() {
-	r := f.c.nodes.now.Load()
+func (f *sentinelRouter) warm() {
+	r := f.e.nodes.now.Load()
 	for _, n := range r.nodes() {
 		f.warming.Go(func() { _ = n.pool.Warm(f.ctx) }) // what fails is dialed when it is needed
 	}
@@ -173,14 +171,14 @@ func (f *finder) warm() {
 const measureEvery = time.Second
 
 // measure keeps the nodes' latencies, smoothed.
-func (f *finder) measure() {
+func (f *sentinelRouter) measure() {
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
 	for {
-		for _, n := range f.c.nodes.now.Load().nodes() {
+		for _, n := range f.e.nodes.now.Load().nodes() {
 			ctx, cancel := context.WithTimeout(f.ctx, measureEvery)
 			began := time.Now()
-			_, err := f.c.nodes.probe(ctx, n.addr, "PING")
+			_, err := f.e.nodes.probe(ctx, n.addr, "PING")
 			cancel()
 			took := int64(time.Since(began))
 			if before := n.latency.Load(); before > 0 {
@@ -198,26 +196,12 @@ func (f *finder) measure() {
 	}
 }
 
-// awaitFirst waits for the first node, and gives up before ctx ends where the
-// sentinels' answers leave no hope.
-func (f *finder) awaitFirst(ctx context.Context) ([]*node, error) {
-	f.start()
-	for {
-		r := f.c.nodes.now.Load()
-		switch list := r.nodes(); {
-		case len(list) > 0:
-			return list, nil
-		case r.closed:
-			return nil, ErrClosed
-		case r.report != nil && hopeless(r.report):
-			return nil, f.unknown(errHopeless)
-		}
-		select {
-		case <-r.changed:
-		case <-ctx.Done():
-			return nil, f.unknown(context.Cause(ctx))
-		}
+// hopeless is an error where no sentinel is in a state that time alone mends.
+func (f *sentinelRouter) hopeless(r *route) error {
+	if r.report != nil && hopeless(r.report) {
+		return f.explain(errHopeless)
 	}
+	return nil
 }
 
 var errHopeless = errors.New("no sentinel can tell")
@@ -233,8 +217,8 @@ func hopeless(e *sentinel.Error) bool {
 	return true
 }
 
-// unknown is the error of those who waited for a node in vain.
-func (f *finder) unknown(cause error) error {
+// explain is the error of those who waited for a node in vain: an ErrNoPrimary that says what the sentinels said.
+func (f *sentinelRouter) explain(cause error) error {
 	e := &noNode{cause: cause}
 	what := "find the primary of"
 	if s := f.service.Load(); s != nil {
@@ -245,17 +229,17 @@ func (f *finder) unknown(cause error) error {
 				e.report = fmt.Errorf("%w (credentials for sentinels stand apart: SentinelOptions.Username and Password, sentinel_username and sentinel_password in a URL)", view.Err)
 			}
 		}
-		if held := f.c.nodes.now.Load().held; held != "" {
+		if held := f.e.nodes.now.Load().held; held != "" {
 			e.report = errors.New("writes wait while " + held)
 		}
-		if f.c.opt.Role == RoleReplica && view.Known {
+		if f.e.cfg.Service.Role == Replica && view.Known {
 			e.report = errors.New(replicaReport(&view))
 		}
 	}
-	if f.c.opt.Role != RolePrimary {
+	if f.e.cfg.Service.Role != Primary {
 		what = "find a replica of"
 	}
-	return &ConnError{Op: what, Addr: f.c.opt.Service, Err: e}
+	return &wire.Error{Op: what, Addr: f.e.cfg.Service.Name, Err: e}
 }
 
 // replicaReport tells why there is no replica to use.

@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // Pauses between two renewals of a node's connections, while its server refuses commands: they double
@@ -90,9 +91,9 @@ func (r *renewal) provedSince(born time.Time) bool {
 }
 
 func verdictOf(frame []byte, kind sentinel.EvidenceKind) verdict {
-	r := Reply{frame: frame}
+	err := errorOf(frame)
 	if kind == sentinel.NodeLoading {
-		switch err := r.Err(); {
+		switch {
 		case err == nil:
 			return denied
 		case refusedDial(err):
@@ -100,11 +101,11 @@ func verdictOf(frame []byte, kind sentinel.EvidenceKind) verdict {
 		}
 		return unsure
 	}
-	fields, err := r.Array()
-	if err != nil || len(fields) == 0 {
+	fields, malformed := resp.Elements(frame)
+	if err != nil || malformed != nil || len(fields) == 0 {
 		return unsure
 	}
-	switch role, _ := fields[0].Text(); role {
+	switch role, _ := resp.StringOf(fields[0]); string(role) {
 	case "slave", "replica":
 		return confirmed
 	case "master", "primary":

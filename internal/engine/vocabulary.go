@@ -1,15 +1,13 @@
-package respool
+package engine
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -31,11 +29,11 @@ const (
 	askLimit = 5 * time.Second
 )
 
-// lexicon knows the commands that the table lacks: the server is asked by COMMAND when the first of them is used, once for
+// vocabulary knows the commands that the table lacks: the server is asked by COMMAND when the first of them is used, once for
 // each version, and by COMMAND INFO for names that it did not tell of then. It asks as the client's own user, and tells
 // everybody: what commands are is no secret. It owns the goroutines of its questions.
-type lexicon struct {
-	c      *Client
+type vocabulary struct {
+	e      *Engine
 	now    atomic.Pointer[command.Vocabulary] // nil: not asked yet, or not since the server changed
 	ctx    context.Context                    // of all questions
 	cancel context.CancelFunc
@@ -60,105 +58,105 @@ type question struct {
 	err  error
 }
 
-func (x *lexicon) init(c *Client) {
-	x.c = c
-	x.ctx, x.cancel = context.WithCancel(context.Background())
-	x.absent, x.asking = map[string]time.Time{}, map[string]*question{}
-	x.tokens, x.filledAt = namesRate, time.Now()
+func (v *vocabulary) init(e *Engine) {
+	v.e = e
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	v.absent, v.asking = map[string]time.Time{}, map[string]*question{}
+	v.tokens, v.filledAt = namesRate, time.Now()
 }
 
 // close ends the questions.
-func (x *lexicon) close() {
-	x.mu.Lock()
-	x.closed = true
-	x.mu.Unlock()
-	x.cancel()
-	x.wg.Wait()
+func (v *vocabulary) close() {
+	v.mu.Lock()
+	v.closed = true
+	v.mu.Unlock()
+	v.cancel()
+	v.wg.Wait()
 }
 
 // dialed takes note of a new connection. What another version told does not hold, nor, where servers do not tell
 // their version, what another server did.
-func (x *lexicon) dialed(addr, version string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	known := x.addr != ""
-	same := version != "" && version == x.version || addr == x.addr && (version == "" || x.version == "")
+func (v *vocabulary) dialed(addr, version string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.addr != ""
+	same := version != "" && version == v.version || addr == v.addr && (version == "" || v.version == "")
 	if version != "" || !same {
-		x.version = version
+		v.version = version
 	}
-	if x.addr = addr; same || !known {
+	if v.addr = addr; same || !known {
 		return
 	}
-	x.generation++
-	x.now.Store(nil)
-	x.named, x.hidden = false, time.Time{}
-	clear(x.absent)
+	v.generation++
+	v.now.Store(nil)
+	v.named, v.hidden = false, time.Time{}
+	clear(v.absent)
 }
 
 // find looks up a command that the table lacks, without waiting.
-func (x *lexicon) find(args []any) (*command.Info, command.Known) {
-	if info := x.now.Load().Find(args); info != nil {
+func (v *vocabulary) find(args []any) (*command.Info, command.Known) {
+	if info := v.now.Load().Find(args); info != nil {
 		return info, command.Learned
 	}
 	name, ok := command.QueryName(args)
-	return nil, x.standing(name, ok)
+	return nil, v.standing(name, ok)
 }
 
 // findBytes is find for arguments in bytes.
-func (x *lexicon) findBytes(args [][]byte) (*command.Info, command.Known) {
-	if info := x.now.Load().FindBytes(args); info != nil {
+func (v *vocabulary) findBytes(args [][]byte) (*command.Info, command.Known) {
+	if info := v.now.Load().FindBytes(args); info != nil {
 		return info, command.Learned
 	}
 	name, ok := command.QueryNameBytes(args)
-	return nil, x.standing(name, ok)
+	return nil, v.standing(name, ok)
 }
 
 // standing is what is known of a name of which the vocabulary tells nothing.
-func (x *lexicon) standing(name string, ok bool) command.Known {
+func (v *vocabulary) standing(name string, ok bool) command.Known {
 	if !ok {
 		return command.Absent
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	now := time.Now()
 	switch {
-	case !x.hidden.IsZero() && now.Sub(x.hidden) < hiddenFor:
+	case !v.hidden.IsZero() && now.Sub(v.hidden) < hiddenFor:
 		return command.Hidden
-	case x.asking[name] != nil || x.now.Load() == nil:
+	case v.asking[name] != nil || v.now.Load() == nil:
 		return command.NotAsked
-	case now.Sub(x.absent[name]) < absentFor:
+	case now.Sub(v.absent[name]) < absentFor:
 		return command.Absent
-	case x.leftLocked(now) >= 1:
+	case v.leftLocked(now) >= 1:
 		return command.NotAsked
-	case x.named:
+	case v.named:
 		return command.Hidden
 	}
 	return command.Absent
 }
 
 // leftLocked is how many names may be asked about now.
-func (x *lexicon) leftLocked(now time.Time) float64 {
-	x.tokens = min(namesRate, x.tokens+namesRate*now.Sub(x.filledAt).Seconds())
-	x.filledAt = now
-	return x.tokens
+func (v *vocabulary) leftLocked(now time.Time) float64 {
+	v.tokens = min(namesRate, v.tokens+namesRate*now.Sub(v.filledAt).Seconds())
+	v.filledAt = now
+	return v.tokens
 }
 
 // learn asks the server about a command by the name that command.QueryName gives, if find says that this is to be done, and waits
 // for the answer. Its error is that of the connection, or the server's if that answers nothing just now. A server that refuses
 // to tell is no error.
-func (x *lexicon) learn(ctx context.Context, name string) error {
+func (v *vocabulary) learn(ctx context.Context, name string) error {
 	for range 2 { // the first question may be about all commands
 		if err := ctx.Err(); err != nil {
-			return x.c.public(&wire.Error{Op: "ask about commands", Addr: x.c.opt.place(), Err: err})
+			return WrapError(&wire.Error{Op: "ask about commands", Addr: v.e.cfg.place(), Err: err})
 		}
-		q := x.ask(name)
+		q := v.ask(name)
 		if q == nil {
 			return nil
 		}
 		select {
 		case <-q.done:
 		case <-ctx.Done():
-			return x.c.public(&wire.Error{Op: "ask about commands", Addr: x.c.opt.place(), Err: ctx.Err()})
+			return WrapError(&wire.Error{Op: "ask about commands", Addr: v.e.cfg.place(), Err: ctx.Err()})
 		}
 		if q.err != nil {
 			return q.err
@@ -168,25 +166,25 @@ func (x *lexicon) learn(ctx context.Context, name string) error {
 }
 
 // learnOn is learn by way of a connection that the caller holds, which may be the only one.
-func (x *lexicon) learnOn(ctx context.Context, l *lane.Lane, name string) error {
+func (v *vocabulary) learnOn(ctx context.Context, l *lane.Lane, name string) error {
 	for range 2 {
-		if !x.asks(name) {
+		if !v.asks(name) {
 			return nil
 		}
-		x.mu.Lock()
-		about, generation := x.aboutLocked(name), x.generation
-		x.mu.Unlock()
+		v.mu.Lock()
+		about, generation := v.aboutLocked(name), v.generation
+		v.mu.Unlock()
 		args, size := commandQuery(about)
 		reply, err := l.Do(ctx, args, lane.Options{ReplyBytes: size})
 		if err != nil {
-			return x.c.public(err)
+			return WrapError(err)
 		}
 		told := readTelling(about, reply)
-		x.mu.Lock()
-		if generation == x.generation {
-			err = x.takeLocked(about, told)
+		v.mu.Lock()
+		if generation == v.generation {
+			err = v.takeLocked(about, told)
 		}
-		x.mu.Unlock()
+		v.mu.Unlock()
 		if err != nil {
 			return err
 		}
@@ -195,61 +193,61 @@ func (x *lexicon) learnOn(ctx context.Context, l *lane.Lane, name string) error 
 }
 
 // asks is whether there is something to ask about a name.
-func (x *lexicon) asks(name string) bool {
-	return x.standing(name, true) == command.NotAsked && !x.now.Load().Has(name)
+func (v *vocabulary) asks(name string) bool {
+	return v.standing(name, true) == command.NotAsked && !v.now.Load().Has(name)
 }
 
 // aboutLocked is what a question because of a name is about: empty for all commands.
-func (x *lexicon) aboutLocked(name string) string {
-	if x.now.Load() == nil && !x.named && x.c.opt.ReplyLimit >= wholeReply {
+func (v *vocabulary) aboutLocked(name string) string {
+	if v.now.Load() == nil && !v.named && v.e.cfg.Pool.Lane.ReplyLimit >= wholeReply {
 		return ""
 	}
 	return name
 }
 
 // ask begins a question, or joins one. It is nil if there is nothing to ask.
-func (x *lexicon) ask(name string) *question {
-	if !x.asks(name) {
+func (v *vocabulary) ask(name string) *question {
+	if !v.asks(name) {
 		return nil
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	name = x.aboutLocked(name)
-	q := x.asking[name]
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	name = v.aboutLocked(name)
+	q := v.asking[name]
 	if q != nil {
 		return q
 	}
 	q = &question{done: make(chan struct{})}
-	if x.closed {
+	if v.closed {
 		q.err = ErrClosed
 		close(q.done)
 		return q
 	}
 	if name != "" {
-		x.tokens--
+		v.tokens--
 	}
-	x.asking[name] = q
-	generation := x.generation
-	x.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(x.ctx, x.c.opt.WaitTimeout+askLimit)
+	v.asking[name] = q
+	generation := v.generation
+	v.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(v.ctx, v.e.cfg.Pool.WaitTimeout+askLimit)
 		defer cancel()
-		reply, err := x.c.askAbout(ctx, name)
-		x.answered(q, name, generation, reply, err)
+		reply, err := v.e.askAbout(ctx, name)
+		v.answered(q, name, generation, reply, err)
 	})
 	return q
 }
 
 // answered takes the answer to a question.
-func (x *lexicon) answered(q *question, name string, generation int, reply []byte, err error) {
+func (v *vocabulary) answered(q *question, name string, generation int, reply []byte, err error) {
 	var told telling
 	if err == nil {
 		told = readTelling(name, reply)
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.asking, name)
-	if err == nil && generation == x.generation {
-		err = x.takeLocked(name, told)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.asking, name)
+	if err == nil && generation == v.generation {
+		err = v.takeLocked(name, told)
 	}
 	q.err = err
 	close(q.done)
@@ -257,16 +255,16 @@ func (x *lexicon) answered(q *question, name string, generation int, reply []byt
 
 // telling is what the server said.
 type telling struct {
-	refusal *ServerError
+	refusal *resp.ServerError
 	all     *command.Vocabulary // nil if that could not be read, or was not asked
 	info    *command.Info       // the same of one name; nil also if the server lacks it
 }
 
 // readTelling reads a reply to COMMAND, or to COMMAND INFO with a name.
 func readTelling(name string, reply []byte) (told telling) {
-	refusal, refused := errors.AsType[*ServerError](Reply{frame: reply}.Err())
+	refusal := resp.ErrorIn(reply)
 	switch {
-	case refused:
+	case refusal != nil:
 		told.refusal = refusal
 	case name == "":
 		told.all, _ = command.ReadVocabulary(reply)
@@ -277,40 +275,40 @@ func readTelling(name string, reply []byte) (told telling) {
 }
 
 // takeLocked takes in what the server said about a name, or about all commands.
-func (x *lexicon) takeLocked(name string, told telling) error {
+func (v *vocabulary) takeLocked(name string, told telling) error {
 	switch {
 	case told.refusal != nil && told.refusal.Code != "NOPERM" && told.refusal.Code != "ERR":
 		return told.refusal // of its state, which passes
 	case told.refusal != nil && name != "":
-		x.hidden = time.Now()
+		v.hidden = time.Now()
 	case told.all != nil:
-		x.now.Store(told.all)
+		v.now.Store(told.all)
 	case name == "":
-		x.nameLocked()
+		v.nameLocked()
 	default:
-		x.nameLocked()
-		x.takeInfoLocked(name, told.info)
+		v.nameLocked()
+		v.takeInfoLocked(name, told.info)
 	}
 	return nil
 }
 
 // nameLocked has single names asked about where nothing is known of all.
-func (x *lexicon) nameLocked() {
-	if x.now.Load() == nil {
-		x.named = true
-		x.now.Store(&command.Vocabulary{})
+func (v *vocabulary) nameLocked() {
+	if v.now.Load() == nil {
+		v.named = true
+		v.now.Store(&command.Vocabulary{})
 	}
 }
 
-func (x *lexicon) takeInfoLocked(name string, info *command.Info) {
+func (v *vocabulary) takeInfoLocked(name string, info *command.Info) {
 	if info != nil {
-		x.now.Store(x.now.Load().With(info))
+		v.now.Store(v.now.Load().With(info))
 		return
 	}
-	if len(x.absent) >= mostAbsent {
-		clear(x.absent)
+	if len(v.absent) >= mostAbsent {
+		clear(v.absent)
 	}
-	x.absent[name] = time.Now()
+	v.absent[name] = time.Now()
 }
 
 // commandQuery asks about a name, or about all commands if it is empty. size is that of a reply that is large.
@@ -323,19 +321,37 @@ func commandQuery(name string) (args []any, size int) {
 
 // askAbout sends COMMAND, or COMMAND INFO with a name. It does not learn the size of the reply, which would cost every later
 // command a look.
-func (c *Client) askAbout(ctx context.Context, name string) ([]byte, error) {
+func (e *Engine) askAbout(ctx context.Context, name string) ([]byte, error) {
 	args, size := commandQuery(name)
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {
 		return nil, err
 	}
-	frames, _, err := c.onLane(ctx, pool.Key{}, raw, true, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+	got := e.exchange(ctx, Identity{}, request{raw: raw, reads: true}, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		opt.ReplyBytes = size
 		frame, err := l.Do(ctx, args, opt)
 		return [][]byte{frame}, err
 	})
-	if err != nil {
-		return nil, err
+	if got.err != nil {
+		return nil, WrapError(got.err)
 	}
-	return frames[0], nil
+	return got.frames[0], nil
+}
+
+// Lookup tells what is known of a command that the table lacks, without waiting.
+func (e *Engine) Lookup(args [][]byte) (*command.Info, command.Known) {
+	return e.vocabulary.findBytes(args)
+}
+
+// Learn asks the server about a command if Lookup says that this is to be done, on a connection that is leased if
+// there is one: it may be the only one. A server that does not tell is no error.
+func (e *Engine) Learn(ctx context.Context, args [][]byte, on *Lease) error {
+	name, ok := command.QueryNameBytes(args)
+	switch {
+	case !ok:
+		return nil
+	case on != nil && on.conn.Identity().User == "":
+		return e.vocabulary.learnOn(ctx, on.Lane(), name)
+	}
+	return e.vocabulary.learn(ctx, name)
 }

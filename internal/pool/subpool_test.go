@@ -15,11 +15,11 @@ import (
 )
 
 var (
-	alice = pool.Key{User: "alice", Proto: 2}
-	bob   = pool.Key{User: "bob", DB: 3, Proto: 2}
-	carol = pool.Key{User: "carol", Proto: 3}
+	alice = pool.Identity{User: "alice", Proto: 2}
+	bob   = pool.Identity{User: "bob", DB: 3, Proto: 2}
+	carol = pool.Identity{User: "carol", Proto: 3}
 	// mallory has the wrong password.
-	mallory = pool.Key{User: "mallory"}
+	mallory = pool.Identity{User: "mallory"}
 )
 
 // inTown runs fn under a fake clock with a pool that is closed afterwards.
@@ -50,7 +50,7 @@ func inTown(t *testing.T, limit int, change func(*pool.Config), fn func(t *testi
 }
 
 // wantKey asks the server as whom a conn works.
-func wantKey(t *testing.T, l *lane.Lane, opt lane.Options, k pool.Key) {
+func wantKey(t *testing.T, l *lane.Lane, opt lane.Options, k pool.Identity) {
 	t.Helper()
 	if name, err := ask(context.Background(), l, opt, "WHOAMI"); err != nil || name != nameOf(k) {
 		t.Errorf("the conn works as %q, %v: want %q", name, err, nameOf(k))
@@ -58,15 +58,15 @@ func wantKey(t *testing.T, l *lane.Lane, opt lane.Options, k pool.Key) {
 }
 
 // acquireAs lends a conn that works as k.
-func acquireAs(t *testing.T, p *pool.Pool, k pool.Key) *pool.Conn {
+func acquireAs(t *testing.T, p *pool.Pool, k pool.Identity) *pool.Conn {
 	t.Helper()
-	c, err := p.Group(k).Acquire(context.Background())
+	c, err := p.Subpool(k).Acquire(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantKey(t, c.Lane(), lane.Options{}, k)
-	if c.Key() != k {
-		t.Errorf("the conn says %v: want %v", c.Key(), k)
+	if c.Identity() != k {
+		t.Errorf("the conn says %v: want %v", c.Identity(), k)
 	}
 	return c
 }
@@ -86,15 +86,15 @@ func TestAWrongPasswordFailsAlone(t *testing.T) {
 	for limit := 1; limit <= 3; limit++ { // with few slots conns are recast, with more they are dialed
 		inTown(t, limit, nil, func(t *testing.T, w *town, p *pool.Pool) {
 			shareAs(t, p, alice)
-			for _, k := range []pool.Key{mallory, {User: "alice", DB: 99}} {
+			for _, k := range []pool.Identity{mallory, {User: "alice", DB: 99}} {
 				var wg sync.WaitGroup
 				for range 5 {
 					wg.Go(func() {
 						var se *resp.ServerError
-						if _, err := p.Group(k).Acquire(context.Background()); !errors.As(err, &se) {
+						if _, err := p.Subpool(k).Acquire(context.Background()); !errors.As(err, &se) {
 							t.Errorf("got %v, want what the server said", err)
 						}
-						if _, err := p.Group(k).Shared(context.Background()); !errors.As(err, &se) {
+						if _, err := p.Subpool(k).Shared(context.Background()); !errors.As(err, &se) {
 							t.Errorf("got %v, want what the server said", err)
 						}
 					})
@@ -116,7 +116,7 @@ func TestAnswersToARecastAreBelieved(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		acquireAs(t, p, alice).Release()
 		var se *resp.ServerError
-		if _, err := p.Group(mallory).Acquire(context.Background()); !errors.As(err, &se) {
+		if _, err := p.Subpool(mallory).Acquire(context.Background()); !errors.As(err, &se) {
 			t.Errorf("got %v, want what the server said", err)
 		}
 		if st := p.Stats(); st.Dials != 1 || st.DialFailures != 0 {
@@ -127,9 +127,9 @@ func TestAnswersToARecastAreBelieved(t *testing.T) {
 
 func TestGroupsThatAreNotInUseAreForgotten(t *testing.T) {
 	inTown(t, 3, func(c *pool.Config) { c.IdleTimeout = time.Minute }, func(t *testing.T, w *town, p *pool.Pool) {
-		shareAs(t, p, pool.Key{})
+		shareAs(t, p, pool.Identity{})
 		for i := range 1000 {
-			k := pool.Key{User: "u" + strconv.Itoa(i)}
+			k := pool.Identity{User: "u" + strconv.Itoa(i)}
 			shareAs(t, p, k)
 			acquireAs(t, p, k).Release()
 			if n := p.Stats().Groups; n > 3 {
@@ -145,9 +145,9 @@ func TestGroupsThatAreNotInUseAreForgotten(t *testing.T) {
 
 func TestAGroupCanBeUsedForEver(t *testing.T) {
 	inTown(t, 2, nil, func(t *testing.T, w *town, p *pool.Pool) {
-		first := p.Group(alice)
-		twin := p.Group(alice) // no conn yet, so the pool knows neither
-		share := func(g *pool.Group) {
+		first := p.Subpool(alice)
+		twin := p.Subpool(alice) // no conn yet, so the pool knows neither
+		share := func(g *pool.Subpool) {
 			t.Helper()
 			l, err := g.Shared(context.Background())
 			if err != nil {
@@ -157,7 +157,7 @@ func TestAGroupCanBeUsedForEver(t *testing.T) {
 		}
 		for range 3 {
 			share(first)
-			if p.Group(alice) != first {
+			if p.Subpool(alice) != first {
 				t.Error("a key in use got another group")
 			}
 			share(twin)
@@ -199,7 +199,7 @@ func TestARecastThatHangsEndsWithThePoolsUse(t *testing.T) {
 			w.late = time.Second
 			got := make(chan error, 1)
 			go func() {
-				_, err := p.Group(bob).Acquire(context.Background())
+				_, err := p.Subpool(bob).Acquire(context.Background())
 				got <- err
 			}()
 			synctest.Wait()
@@ -229,9 +229,9 @@ func TestARekeyedConnGoesToItsNewGroup(t *testing.T) {
 		if err := become(context.Background(), c.Lane(), alice, bob); err != nil {
 			t.Fatal(err)
 		}
-		c.Rekey(bob)
-		if c.Key() != bob {
-			t.Errorf("the conn says %v", c.Key())
+		c.SetIdentity(bob)
+		if c.Identity() != bob {
+			t.Errorf("the conn says %v", c.Identity())
 		}
 		var r record
 		r.line(t, p, "A1", "B1")
@@ -241,7 +241,7 @@ func TestARekeyedConnGoesToItsNewGroup(t *testing.T) {
 		if st := p.Stats(); st.Recasts != 2 || st.Dials != 1 || st.Groups != 1 {
 			t.Errorf("%+v", st)
 		}
-		c.Rekey(carol) // it is not held any more
+		c.SetIdentity(carol) // it is not held any more
 		acquireAs(t, p, bob).Release()
 		if st := p.Stats(); st.Recasts != 2 {
 			t.Errorf("%+v", st)
@@ -279,7 +279,7 @@ func TestPushesReachTheHolderAloneWhileHeHolds(t *testing.T) {
 		c.Lane().OnPush(func([]byte) { pushes++ }, false)
 		shout(c.Lane())
 		c.Release()
-		for _, k := range []pool.Key{alice, bob} {
+		for _, k := range []pool.Identity{alice, bob} {
 			c := acquireAs(t, p, k)
 			shout(c.Lane())
 			c.Release()

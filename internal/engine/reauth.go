@@ -1,4 +1,4 @@
-package respool
+package engine
 
 import (
 	"cmp"
@@ -11,15 +11,12 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// reauthLimit bounds the wait for one connection: for its turn, and for the answer.
-const reauthLimit = defaultTimeout
-
-// ownConnections are a client's connections to its nodes, as its own user. Those of the users whom
+// ownConnections are an engine's connections to its nodes, as its own user. Those of the users whom
 // the gateway passes through have credentials that do not expire.
-type ownConnections struct{ c *Client }
+type ownConnections struct{ e *Engine }
 
 func (o ownConnections) earliest() (first time.Time) {
-	for _, n := range o.c.nodes.list() {
+	for _, n := range o.e.nodes.list() {
 		if at := n.pool.Earliest(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
 			first = at
 		}
@@ -32,19 +29,19 @@ func (o ownConnections) reauthenticate(ctx context.Context, as Credentials, paus
 	how := pool.Reauth{Due: due, Pause: pause, Auth: func(ctx context.Context, l *lane.Lane, opt lane.Options) error {
 		return reauthenticateLane(ctx, l, opt, args, as.Expires)
 	}}
-	for _, n := range o.c.nodes.list() {
+	for _, n := range o.e.nodes.list() {
 		d, errs := n.pool.Reauthenticate(ctx, how)
 		done += d
 		for _, err := range errs {
-			failed = append(failed, o.c.public(err))
+			failed = append(failed, WrapError(err))
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, reauthLimit)
 	defer cancel()
-	was, conn, err := o.c.hub.Reauthenticate(ctx, due, args)
+	was, conn, err := o.e.hub.Reauthenticate(ctx, due, args)
 	switch {
 	case err != nil:
-		failed = append(failed, o.c.public(err))
+		failed = append(failed, WrapError(err))
 	case conn != nil:
 		conn.Renewed(was, as.Expires)
 		done++
@@ -60,8 +57,7 @@ func reauthenticateLane(ctx context.Context, l *lane.Lane, opt lane.Options, arg
 	was := conn.Expires()
 	frame, err := l.DoAloneIf(ctx, args, opt, func() bool { return conn.Expires().Equal(was) })
 	if err == nil {
-		err = Reply{frame: frame}.Err()
-		if err != nil {
+		if err = errorOf(frame); err != nil {
 			return &wire.Error{Op: "authenticate again at", Addr: conn.Addr(), Sent: true, Err: err}
 		}
 		conn.Renewed(was, until)
@@ -78,7 +74,7 @@ func (r *renewer) catchUp(ctx context.Context, l *lane.Lane) {
 	if as := r.offered.Load(); as != nil && endsBefore(as.Expires)(l.Conn()) {
 		if reauthenticateLane(ctx, l, lane.Options{}, as.auth(), as.Expires) == nil {
 			r.mu.Lock()
-			r.count.renewed++
+			r.count.Renewals++
 			r.mu.Unlock()
 		}
 	}
@@ -93,21 +89,19 @@ func endsBefore(until time.Time) func(*wire.Conn) bool {
 }
 
 func (o ownConnections) replaceExpired() {
-	for _, n := range o.c.nodes.list() {
+	for _, n := range o.e.nodes.list() {
 		n.pool.ReplaceExpired(time.Now())
 	}
 }
 
 // renewed reports what came of a renewal.
-func (c *Client) renewed(e Event) {
-	if c.opt.OnEvent != nil {
-		e.Addr = cmp.Or(e.Addr, c.opt.place())
-		c.tell(e)
-	}
+func (e *Engine) renewed(event Event) {
+	event.Addr = cmp.Or(event.Addr, e.cfg.place())
+	e.emit(event)
 }
 
 // sentinelLinks are the connections to a set of sentinels.
-type sentinelLinks struct{ s *Sentinel }
+type sentinelLinks struct{ s *Sentinels }
 
 func (l sentinelLinks) earliest() (first time.Time) {
 	l.s.links.Each(func(conn discovery.Conn) {
@@ -126,10 +120,10 @@ func (l sentinelLinks) reauthenticate(ctx context.Context, as Credentials, pause
 		if !due(c) {
 			return
 		}
-		turn, cancel := context.WithTimeout(ctx, l.s.opt.Timeout)
+		turn, cancel := context.WithTimeout(ctx, l.s.cfg.Timeout)
 		defer cancel()
 		if err := l.s.links.Reauthenticate(turn, conn, as.auth()); err != nil {
-			failed = append(failed, &ConnError{Op: "authenticate again at sentinel", Addr: c.Addr(), Err: err})
+			failed = append(failed, &wire.Error{Op: "authenticate again at sentinel", Addr: c.Addr(), Err: err})
 			return
 		}
 		c.Renewed(was, as.Expires)
@@ -148,9 +142,46 @@ func (l sentinelLinks) replaceExpired() {
 	})
 }
 
-// renewed reports to the clients.
-func (s *Sentinel) renewed(e Event) {
-	for _, c := range s.users() {
-		c.renewed(e)
+// renewed reports to the engines.
+func (s *Sentinels) renewed(e Event) {
+	for _, user := range s.engines() {
+		user.renewed(e)
 	}
+}
+
+// Credentials are a user and a password, or token. They are not to be printed.
+type Credentials struct {
+	Username string // empty: the user default
+	Password string
+	Expires  time.Time // zero: never
+}
+
+// auth is the command that authenticates with them.
+func (c Credentials) auth() []any {
+	if c.Username == "" {
+		return []any{"AUTH", c.Password}
+	}
+	return []any{"AUTH", c.Username, c.Password}
+}
+
+// login asks for the credentials of a dial, in the form that package wire wants. nil without a provider.
+func (r *renewer) login() func(ctx context.Context) (user, password string, expires time.Time, err error) {
+	if r == nil {
+		return nil
+	}
+	return func(ctx context.Context) (string, string, time.Time, error) {
+		c, err := r.ask(ctx)
+		return c.Username, c.Password, c.Expires, err
+	}
+}
+
+// ownCredentials are those of the engine's own user.
+func (e *Engine) ownCredentials(ctx context.Context) (Credentials, error) {
+	own := Credentials{Username: e.cfg.Dial.Username, Password: e.cfg.Dial.Password}
+	var err error
+	if e.renewer != nil {
+		own, err = e.renewer.ask(ctx)
+	}
+	own.Username = cmp.Or(own.Username, defaultUser) // AUTH with a password alone may mean another one
+	return own, err
 }

@@ -1,46 +1,41 @@
-package respool
+package engine
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
-	"github.com/seed-2b0d76a6/respool/internal/upstream"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// refusedCommand is refused for one command that is not encoded.
-func (c *Client) refusedCommand(ctx context.Context, n *node, l *lane.Lane, args []any, frame []byte, t *tries) bool {
-	if _, ok := c.refusalIn(frame); !ok {
-		return false
+// judge decides whether the server refused all of the commands in raw because of its role or its state, so that
+// nothing was executed. Where that is in doubt the answer is no. The router learns of it. It does not block, except for
+// requests with scripts.
+func (e *Engine) judge(ctx context.Context, n *node, raw []byte, got *attempt) {
+	if !got.judged && got.err == nil && !got.partial {
+		got.refused = e.refusedBy(ctx, n, got.lane, raw, got.frames)
 	}
-	raw, err := resp.AppendCommand(nil, args)
-	return err == nil && c.refused(ctx, n, l, raw, [][]byte{frame}, t)
+	got.judged = true
 }
 
-// refused decides whether the server refused all of the commands in raw because of its role or its state, so that
-// nothing was executed, and waits until there is a use in sending it again. Where that is in
-// doubt the answer is no. l is the lane on which frames, the replies, came.
-func (c *Client) refused(ctx context.Context, n *node, l *lane.Lane, raw []byte, frames [][]byte, t *tries) bool {
-	return c.refusedBy(ctx, n, l, raw, frames) && c.pause(ctx, n, t)
+// judgeOne is judge for one command that is not encoded. args do not escape.
+func (e *Engine) judgeOne(ctx context.Context, n *node, args []any, got *attempt) {
+	got.judged = true
+	if _, ok := e.refusalIn(got.frame); !ok {
+		return
+	}
+	if raw, err := resp.AppendCommand(nil, args); err == nil {
+		got.refused = e.refusedBy(ctx, n, got.lane, raw, [][]byte{got.frame})
+	}
 }
 
-// refusedBefore is refused for a first attempt that others made. There is nothing to wait for if its lane is gone: others
-// have come in its place.
-func (c *Client) refusedBefore(ctx context.Context, raw []byte, before *upstream.Refusal, t *tries) bool {
-	l := before.Lane
-	n := c.nodes.byAddr(l.Conn().Addr())
-	return n != nil && c.refusedBy(ctx, n, l, raw, before.Frames) && (l.Depth() < 0 || c.pause(ctx, n, t))
-}
-
-// refusedBy is refused without the wait. It does not block, except for requests with scripts.
-func (c *Client) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byte, frames [][]byte) bool {
-	kind, how := c.refusal(raw, frames)
+// refusedBy is judge for replies that came on a lane of a node.
+func (e *Engine) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byte, frames [][]byte) bool {
+	kind, how := e.refusal(raw, frames)
 	switch {
 	case how == notRefused:
 		return false
@@ -49,36 +44,35 @@ func (c *Client) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byt
 		case denied:
 			return false // a script made the error by itself
 		case unsure:
-			c.suspect(n, kind)
+			e.router.refused(n, kind)
 			return false
 		}
 	default:
 		n.renewal.proved()
 	}
-	c.suspect(n, kind)
+	e.router.refused(n, kind)
 	return true
 }
 
-// notice takes replies as evidence of what n is, for commands that are not sent again.
-func (c *Client) notice(n *node, frames ...[]byte) {
-	for _, f := range frames {
-		if kind, ok := c.refusalIn(f); ok {
-			c.suspect(n, kind)
-			return
-		}
-	}
+// Refusal is what came of a first attempt that others made, where the replies seem to be refusals.
+type Refusal struct {
+	Lane   *lane.Lane // on which they came
+	Frames [][]byte
 }
 
-// suspect has the right node looked for: by the sentinels, or by new dials, since the name may lead
-// to another server by now.
-func (c *Client) suspect(n *node, kind sentinel.EvidenceKind) {
-	if c.finder != nil {
-		c.finder.evidence(kind, n.addr)
-		return
-	}
-	if n.renewal.due(time.Now()) {
-		n.pool.Renew("its server refused a command: " + kind.String())
-	}
+// Refused reports whether replies to raw seem to say that nothing was executed because of the server's role
+// or state. It does not block: Exchange takes them, to decide.
+func (e *Engine) Refused(raw []byte, frames [][]byte) bool {
+	_, how := e.refusal(raw, frames)
+	return how != notRefused
+}
+
+// refusedBefore is judge for a first attempt that others made, and waits until there is a use in another. There is nothing
+// to wait for if its lane is gone: others have come in its place.
+func (e *Engine) refusedBefore(ctx context.Context, raw []byte, before *Refusal, so *attempts) bool {
+	l := before.Lane
+	n := e.nodes.byAddr(l.Conn().Addr())
+	return n != nil && e.refusedBy(ctx, n, l, raw, before.Frames) && (l.Depth() < 0 || e.pause(ctx, n, so))
 }
 
 // Replies of a node that has lost its role or its data. Nothing was done.
@@ -113,16 +107,16 @@ const (
 
 // refusal tells whether replies to the commands in raw are refusals for which
 // another node is to be asked.
-func (c *Client) refusal(raw []byte, frames [][]byte) (kind sentinel.EvidenceKind, h how) {
+func (e *Engine) refusal(raw []byte, frames [][]byte) (kind sentinel.EvidenceKind, h how) {
 	if len(frames) == 0 {
 		return 0, notRefused
 	}
 	last := frames[len(frames)-1]
 	if len(frames) > 1 && bytes.HasPrefix(raw, rawMulti) {
-		return c.execRefusal(frames, last)
+		return e.execRefusal(frames, last)
 	}
 	for _, f := range frames {
-		k, ok := c.refusalIn(f)
+		k, ok := e.refusalIn(f)
 		if !ok {
 			return 0, notRefused
 		}
@@ -132,13 +126,13 @@ func (c *Client) refusal(raw []byte, frames [][]byte) (kind sentinel.EvidenceKin
 }
 
 // execRefusal is refusal for MULTI, commands and EXEC.
-func (c *Client) execRefusal(frames [][]byte, last []byte) (kind sentinel.EvidenceKind, h how) {
-	if kind, ok := c.refusalIn(last); ok {
+func (e *Engine) execRefusal(frames [][]byte, last []byte) (kind sentinel.EvidenceKind, h how) {
+	if kind, ok := e.refusalIn(last); ok {
 		return kind, abortRefused
 	}
 	if bytes.HasPrefix(last, replyExecAbort) {
 		for _, f := range frames {
-			if kind, ok := c.refusalIn(f); ok {
+			if kind, ok := e.refusalIn(f); ok {
 				return kind, abortRefused
 			}
 		}
@@ -151,8 +145,8 @@ func (c *Client) execRefusal(frames [][]byte, last []byte) (kind sentinel.Eviden
 	if err != nil {
 		return 0, notRefused
 	}
-	for _, e := range elements {
-		if kind, ok := c.refusalIn(e); ok {
+	for _, element := range elements {
+		if kind, ok := e.refusalIn(element); ok {
 			return kind, perhapsRefused
 		}
 	}
@@ -160,14 +154,14 @@ func (c *Client) execRefusal(frames [][]byte, last []byte) (kind sentinel.Eviden
 }
 
 // refusalIn is refusal for one reply.
-func (c *Client) refusalIn(frame []byte) (kind sentinel.EvidenceKind, ok bool) {
+func (e *Engine) refusalIn(frame []byte) (kind sentinel.EvidenceKind, ok bool) {
 	if len(frame) == 0 || frame[0] != '-' {
 		return 0, false
 	}
 	text, _ := bytes.CutPrefix(frame[1:], abortedBy)
 	switch {
 	case bytes.HasPrefix(text, readOnlyCode), bytes.HasPrefix(text, oldScript) && bytes.Contains(text, oldReadOnly):
-		return sentinel.NodeReadOnly, c.opt.Role == RolePrimary // on a replica that is the right answer
+		return sentinel.NodeReadOnly, e.cfg.Service.Role == Primary // on a replica that is the right answer
 	case bytes.HasPrefix(text, unblockedCode):
 		return sentinel.NodeReadOnly, bytes.Contains(text, unblockedByRole)
 	case bytes.HasPrefix(text, masterDownCode):
@@ -210,6 +204,6 @@ func isScript(info *command.Info, _ command.Class) bool {
 
 // refusedDial reports whether a dial failed since its server has no data yet, or none that it would show.
 func refusedDial(err error) bool {
-	se, ok := errors.AsType[*ServerError](err)
+	se, ok := errors.AsType[*resp.ServerError](err)
 	return ok && (se.Code == "LOADING" || se.Code == "MASTERDOWN")
 }

@@ -1,0 +1,108 @@
+package respool
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/certfile"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+)
+
+// libName is told to servers as lib-name.
+const libName = "respool"
+
+// limit turns Never into the engine's 0.
+func limit(d time.Duration) time.Duration {
+	if d == Never {
+		return 0
+	}
+	return d
+}
+
+// staleAfter is how long an idle connection may be quiet before it is pinged ahead of its use. Balancers
+// and firewalls drop connections that were quiet for minutes; a ping costs a round trip.
+const staleAfter = 3 * time.Second
+
+// suspectAfter is how long a connection may be silent with replies due before the server is asked
+// on another one whether it works: longer than most commands take, and short beside the stall limit.
+func suspectAfter(stall time.Duration) time.Duration {
+	return min(stall, time.Second, max(stall/8, 50*time.Millisecond))
+}
+
+// engineConfig is what complete options mean for the engine. It reads the TLS files.
+func (o *Options) engineConfig() (engine.Config, error) {
+	encryption, err := liveTLS(o.TLS, o.TLSFiles)
+	return engine.Config{
+		Addr:    o.Addr,
+		Service: engine.Service{Name: o.Service, Role: engine.Role(o.Role), Nearest: o.Nearest, MaxReplicaLag: o.MaxReplicaLag},
+		Dial: wire.Config{
+			Network: o.Network, Username: o.Username, Password: o.Password, DB: o.DB, Protocol: o.Protocol,
+			ClientName: o.ClientName, LibName: libName, LibVersion: Version,
+			ConnectTimeout: limit(o.ConnectTimeout), KeepAlive: limit(o.KeepAlive), LingerLimit: o.LingerLimit, DialFunc: o.Dialer,
+		},
+		TLS: encryption, Credentials: provider(o.Credentials),
+		Pool: pool.Config{
+			Lane: lane.Config{
+				ReplyTimeout: limit(o.SocketTimeout), StallLimit: limit(o.StallLimit),
+				SuspectAfter: suspectAfter(o.StallLimit), Window: o.WindowCommands, WindowBytes: o.WindowBytes,
+				ReplyLimit: o.ReplyLimit, LingerLimit: o.LingerLimit,
+			},
+			Max: o.MaxConnections, Lanes: o.Lanes, MinIdle: o.MinIdle, MaxWaiters: o.MaxWaiters,
+			WaitTimeout: o.WaitTimeout, IdleTimeout: limit(o.IdleTimeout), MaxLifetime: limit(o.MaxLifetime),
+			HealthCheck: limit(o.HealthCheckInterval), StaleAfter: staleAfter, DialParallel: o.DialParallel, DialRate: o.DialRate,
+			BackoffBase: o.BackoffBase, BackoffCap: o.BackoffCap, LeakThreshold: limit(o.LeakThreshold),
+		},
+		Subscriptions: pubsub.Config{
+			Buffer: o.SubscriptionBuffer, HealthCheck: limit(o.HealthCheckInterval),
+			ReconnectBase: o.BackoffBase, ReconnectCap: o.BackoffCap,
+			ReplyTimeout: limit(o.SocketTimeout), StallLimit: limit(o.StallLimit),
+		},
+		Retries: o.Retries, NoReplyTimeout: o.untimed, OnEvent: eventHook(o.OnEvent),
+	}, err
+}
+
+// engineConfig is what complete options mean for the engine. It reads the TLS files.
+func (o *SentinelOptions) engineConfig() (engine.SentinelsConfig, error) {
+	encryption, err := liveTLS(o.TLS, o.TLSFiles)
+	return engine.SentinelsConfig{
+		Addrs: o.Addrs, Username: o.Username, Password: o.Password, Credentials: provider(o.Credentials), TLS: encryption,
+		ClientName: o.ClientName, LibName: libName, LibVersion: Version, MinOther: o.MinOtherSentinels,
+		Timeout: o.Timeout, PollInterval: o.PollInterval, DrainLimit: o.DrainLimit, HoldLimit: limit(o.HoldLimit),
+		KeepAlive: defaultKeepAlive, LingerLimit: defaultLingerLimit, MapAddr: o.MapAddr, Dialer: o.Dialer,
+	}, err
+}
+
+// provider is Options.Credentials for the engine.
+func provider(fn func(ctx context.Context) (Credentials, error)) func(ctx context.Context) (engine.Credentials, error) {
+	if fn == nil {
+		return nil
+	}
+	return func(ctx context.Context) (engine.Credentials, error) {
+		c, err := fn(ctx)
+		return engine.Credentials(c), err
+	}
+}
+
+// liveTLS reads the files of a TLS configuration; nil without one.
+func liveTLS(base *tls.Config, files *TLSFiles) (*engine.TLS, error) {
+	if base == nil {
+		return nil, nil
+	}
+	var from *certfile.Files
+	chainOnly := false
+	if files != nil {
+		from = &certfile.Files{CA: files.CA, Cert: files.Cert, Key: files.Key}
+		chainOnly = files.chainOnly
+	}
+	t, err := engine.NewTLS(base, from, chainOnly)
+	if err != nil {
+		return nil, fmt.Errorf("respool: option TLSFiles: %w", err)
+	}
+	return t, nil
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// Conn is a dedicated connection of the engine's own identity that keeps account of the state that commands leave
+// on it, so that Release can tell whether another caller may use it. It is not safe for concurrent use. It has to be released.
+type Conn struct {
+	e        *Engine
+	lease    *Lease
+	released bool
+
+	watching bool
+	multi    bool
+	db       int
+	tainted  string // why it can't be used by another any more
+	unsure   bool   // it ran commands of which nothing is known: it has to be restored
+
+	forbidden bool // no AUTH of a renewal may come between now
+}
+
+// Acquire leases a connection. It waits in line behind those who came first, bounded by ctx and the wait timeout.
+func (e *Engine) Acquire(ctx context.Context) (*Conn, error) {
+	l, err := e.lease(ctx, false, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Acquire(ctx) })
+	if err != nil {
+		return nil, WrapError(err)
+	}
+	l.conn.NoteHolder(2)
+	return e.connOf(l), nil
+}
+
+func (e *Engine) connOf(l *Lease) *Conn { return &Conn{e: e, lease: l, db: e.cfg.Dial.DB} }
+
+// Release gives the connection back. Calling it again does nothing.
+func (conn *Conn) Release() {
+	if conn.released {
+		return
+	}
+	conn.released = true
+	reason := conn.dirt()
+	switch {
+	case conn.unsure && conn.tainted == "":
+		conn.lease.ReleaseDirty(unsureReason)
+	case reason != "":
+		conn.lease.Destroy(reason)
+	default:
+		conn.lease.Release()
+	}
+}
+
+// Destroy closes the connection instead of giving it back.
+func (conn *Conn) Destroy() {
+	if !conn.released {
+		conn.released = true
+		conn.lease.Destroy("destroyed by its holder")
+	}
+}
+
+// dirt says what keeps the connection from being used by another.
+func (conn *Conn) dirt() string {
+	switch {
+	case conn.tainted != "":
+		return conn.tainted
+	case conn.multi:
+		return "returned inside MULTI"
+	case conn.watching:
+		return "returned with WATCH"
+	case conn.db != conn.e.cfg.Dial.DB:
+		return "returned with another db"
+	}
+	return ""
+}
+
+// Do sends one command on this connection and waits for its reply. Nothing is ever sent again.
+func (conn *Conn) Do(ctx context.Context, args []any) ([]byte, error) {
+	if conn.released {
+		return nil, ErrReleased
+	}
+	if len(args) == 0 {
+		return nil, errNoArguments
+	}
+	info, class := command.Classify(args)
+	switch class {
+	case command.Refused:
+		return nil, refusal(info)
+	case command.Unknown:
+		var err error
+		if info, err = conn.learned(ctx, args); err != nil {
+			return nil, err
+		}
+		if info != nil {
+			class = info.Class
+		}
+	}
+	if err := conn.mayAnswerOtherwise(info); err != nil {
+		return nil, err
+	}
+	opt := lane.Options{}
+	if (class == command.Blocking || class == command.Stateful) && !conn.multi {
+		opt.Block = command.BlockFor(info, args)
+	}
+	conn.catchUp(ctx)
+	conn.forbid(info)
+	defer conn.permit()
+	frame, err := conn.lease.Lane().Do(ctx, args, opt)
+	err = conn.failure(err)
+	conn.lease.Notice(frame)
+	if err != nil && sent(err) && opt.Block != command.NoBlock {
+		conn.tainted = "its caller left a " + info.Name
+	}
+	if info == nil || info.Effect != command.EffectNone {
+		if err == nil || sent(err) {
+			conn.apply(info, selected(info, args), frame, err)
+		}
+	}
+	return frame, WrapError(err)
+}
+
+// mayAnswerOtherwise refuses a command that a server may answer with no reply, or with several, at this place.
+func (conn *Conn) mayAnswerOtherwise(info *command.Info) error {
+	switch {
+	case info == nil || info.Answers() == command.Once:
+	case conn.multi:
+		return fmt.Errorf("%w: %s inside MULTI: EXEC may be answered with too few replies", ErrStateful, info.Name)
+	case info.Answers() == command.OnceAlone && conn.lease.Lane().Depth() > 0:
+		return fmt.Errorf("%w: %s while replies are due to commands whose callers have left: a server may leave it unanswered: "+
+			"use another connection", ErrStateful, info.Name)
+	}
+	return nil
+}
+
+// learned is what the server tells of a command that the table lacks. Inside MULTI it can't be asked.
+func (conn *Conn) learned(ctx context.Context, args []any) (*command.Info, error) {
+	info, known := conn.e.vocabulary.find(args)
+	if known == command.Learned {
+		return info, nil
+	}
+	if _, err := commandName(args); err != nil {
+		return nil, WrapError(err)
+	}
+	if err := checkArgs(args); err != nil {
+		return nil, WrapError(err)
+	}
+	name, _ := command.QueryName(args)
+	if known != command.NotAsked || conn.multi {
+		return info, nil
+	}
+	if err := conn.ask(ctx, name); err != nil {
+		return nil, err
+	}
+	info, _ = conn.e.vocabulary.find(args)
+	return info, nil
+}
+
+// ask asks the server about a command on this connection, since it may be the only one.
+func (conn *Conn) ask(ctx context.Context, name string) error {
+	if conn.tainted != "" || conn.unsure { // it may be another user's by now
+		return nil
+	}
+	return conn.e.vocabulary.learnOn(ctx, conn.lease.Lane(), name)
+}
+
+// failure tells of a connection that takes no more commands although replies
+// are still due on it.
+func (conn *Conn) failure(err error) error {
+	if errors.Is(err, lane.ErrDraining) {
+		return &wire.Error{Op: "write", Addr: conn.lease.node.addr, Err: pool.ErrSuspended}
+	}
+	return err
+}
+
+// forbid keeps a renewal of credentials off before a command of which it may not come behind: one that begins a
+// transaction, or changes the user.
+func (conn *Conn) forbid(info *command.Info) {
+	if info != nil && info.Effect != command.EffectMulti && info.Effect != command.EffectTaint || conn.forbidden {
+		return
+	}
+	conn.forbidden = true
+	conn.lease.Lane().Forbid()
+}
+
+// catchUp authenticates again where a renewal found the connection busy each time.
+func (conn *Conn) catchUp(ctx context.Context) {
+	if !conn.forbidden {
+		conn.e.renewer.catchUp(ctx, conn.lease.Lane())
+	}
+}
+
+// permit ends that, once the state is as it was.
+func (conn *Conn) permit() {
+	if conn.forbidden && !conn.multi && conn.tainted == "" && !conn.unsure {
+		conn.forbidden = false
+		conn.lease.Lane().Permit()
+	}
+}
+
+// selected is the db that a SELECT names.
+func selected(info *command.Info, args []any) string {
+	if info == nil || info.Effect != command.EffectSelect || len(args) < 2 {
+		return ""
+	}
+	b, err := resp.AppendCommand(nil, args[1:2])
+	if err != nil {
+		return ""
+	}
+	text, _ := resp.StringOf(b[len("*1\r\n"):])
+	return string(text)
+}
+
+// apply keeps account of what a command did to the connection's state. What
+// is not known for sure counts as done.
+func (conn *Conn) apply(info *command.Info, db string, frame []byte, failed error) {
+	se := resp.ErrorIn(frame)
+	refused := se != nil
+	fails := refused || failed != nil
+	if info == nil || info.Class == command.Unknown {
+		switch {
+		case frame == nil:
+			conn.tainted = "its caller left a command of which nothing is known"
+		case !lacksCommand(frame):
+			conn.unsure = true
+		}
+		return
+	}
+	switch info.Effect {
+	case command.EffectWatch:
+		conn.watching = conn.watching || !refused
+	case command.EffectMulti:
+		conn.multi = conn.multi || !refused
+	case command.EffectUnwatch:
+		conn.watching = conn.watching && (fails || conn.multi)
+	case command.EffectEndMulti:
+		if !fails || refused && se.Code == "EXECABORT" {
+			conn.multi, conn.watching = false, false
+		}
+	case command.EffectSelect:
+		n, err := strconv.Atoi(db)
+		switch {
+		case refused:
+		case err != nil || fails || conn.multi:
+			conn.tainted = "its db is not known"
+		default:
+			conn.db = n
+		}
+	case command.EffectTaint:
+		if !refused {
+			conn.tainted = "its state was changed by " + info.Name
+		}
+	}
+}
+
+// exchange sends a batch on the held connection.
+func (conn *Conn) exchange(ctx context.Context, p *Batch) ([][]byte, error) {
+	if conn.released {
+		return nil, ErrReleased
+	}
+	if err := p.learn(ctx); err != nil {
+		return nil, err
+	}
+	conn.catchUp(ctx)
+	for _, e := range p.effects {
+		conn.forbid(e.info)
+	}
+	defer conn.permit()
+	frames, err := conn.lease.Lane().DoRaw(ctx, p.raw, p.n, lane.Options{})
+	err = conn.failure(err)
+	if err != nil && !sent(err) {
+		return frames, WrapError(err)
+	}
+	conn.lease.Notice(frames...)
+	for _, e := range p.effects {
+		if e.index < len(frames) {
+			conn.apply(e.info, e.args, frames[e.index], nil)
+		} else {
+			conn.apply(e.info, e.args, nil, err)
+		}
+	}
+	return frames, WrapError(err)
+}
+
+// Unwatch makes the connection clean again, so that it need not be closed.
+func (conn *Conn) Unwatch(ctx context.Context) {
+	if conn.watching && !conn.multi && conn.tainted == "" {
+		_, _ = conn.Do(ctx, []any{"UNWATCH"})
+	}
+}

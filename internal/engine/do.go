@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// Do sends one command and waits for its reply, a whole frame that is the caller's. args do not escape. The wait is
+// bounded by ctx, by the wait timeout for a connection and by the reply timeout.
+func (e *Engine) Do(ctx context.Context, args []any) ([]byte, error) {
+	if len(args) == 0 {
+		return nil, errNoArguments
+	}
+	info, class := command.Classify(args)
+	switch class {
+	case command.Multiplexed:
+		return e.doShared(ctx, args, info.ReadOnly)
+	case command.Blocking:
+		return e.doBlocking(ctx, info, args)
+	case command.Unknown:
+		return e.doUnknown(ctx, args)
+	}
+	return nil, refusal(info)
+}
+
+// refusal says why a command may not share a connection and what to do.
+func refusal(info *command.Info) error {
+	return fmt.Errorf("%w: %s: %s", ErrStateful, info.Name, info.Use)
+}
+
+// doShared sends a command on a lane.
+func (e *Engine) doShared(ctx context.Context, args []any, reads bool) ([]byte, error) {
+	slot := e.largeReplies.slot(args)
+	weight, size := e.largeReplies.weight(args, slot)
+	req, so := request{reads: reads}, attempts{}
+	got := e.run(ctx, &req, &so, func(n *node) (got attempt) {
+		l, opt, err := laneOf(ctx, n.pool.Zero(), weight, func() error { return checkArgs(args) })
+		if err != nil {
+			return attempt{err: err}
+		}
+		opt.ReplyBytes = size
+		got.lane = l
+		if got.frame, got.err = l.Do(ctx, args, opt); got.err == nil {
+			e.judgeOne(ctx, n, args, &got)
+		}
+		return got
+	})
+	if got.err != nil {
+		return nil, WrapError(got.err)
+	}
+	if slot != nil || len(got.frame) >= large {
+		e.largeReplies.learn(args, slot, len(got.frame))
+	}
+	return got.frame, nil
+}
+
+// doBlocking sends a command that the server may hold back, on a dedicated connection.
+func (e *Engine) doBlocking(ctx context.Context, info *command.Info, args []any) ([]byte, error) {
+	raw, err := encode(args) // args may not escape: those of Do would
+	if err != nil {
+		return nil, WrapError(err)
+	}
+	block := command.BlockFor(info, args)
+	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly}, func(l *Lease) attempt {
+		frames, err := l.Lane().DoRaw(ctx, raw, 1, lane.Options{Block: block})
+		switch {
+		case sent(err):
+			// The server may still be about to answer: an element popped for
+			// nobody would be lost.
+			l.spoilt = "its caller left a " + info.Name
+		case err == nil && bytes.HasPrefix(frames[0], replyUnblocked):
+			l.spoilt = "its server ended a command that blocked" // and is about to close it
+		case err == nil && info.Effect == command.EffectTaint:
+			l.spoilt = "its state may have been changed by " + info.Name
+		}
+		return attempt{frames: frames, err: err}
+	})
+}
+
+// doLeased sends one command on a leased connection.
+func (e *Engine) doLeased(ctx context.Context, req request, try func(*Lease) attempt) ([]byte, error) {
+	got := e.runLeased(ctx, Identity{}, &req, try)
+	if got.err != nil {
+		return nil, WrapError(got.err)
+	}
+	return got.frames[0], nil
+}
+
+// Part takes the next bytes of a reply that comes in parts.
+type Part = func([]byte)
+
+// DoParts sends one command whose reply, if it is large, is passed to part as it comes, on a dedicated connection.
+// begun reports whether part was called: nothing is sent again then. A reply that did not come in parts is returned.
+func (e *Engine) DoParts(ctx context.Context, args []any, part Part, begun func() bool) ([]byte, error) {
+	if len(args) == 0 {
+		return nil, errNoArguments
+	}
+	info, class := command.Classify(args)
+	if class == command.Unknown {
+		var err error
+		if info, err = e.learned(ctx, args); err != nil {
+			return nil, err
+		}
+		if info != nil {
+			class = info.Class
+		}
+	}
+	if class != command.Multiplexed {
+		return nil, fmt.Errorf("respool: write the reply of %v: only commands that neither block nor change their connection can be used so", args[0])
+	}
+	raw, err := encode(args)
+	if err != nil {
+		return nil, WrapError(err)
+	}
+	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly}, func(l *Lease) attempt {
+		frame, err := l.Lane().DoParts(ctx, args, lane.Options{}, part)
+		if err != nil {
+			l.spoilt = "its reply was not read to the end"
+		}
+		return attempt{frames: [][]byte{frame}, partial: begun(), err: err}
+	})
+}
+
+// encode returns a command as it is sent. Where its arguments are strings, the first buffer is large enough.
+func encode(args []any) ([]byte, error) {
+	const format = len("$1000000\r\n\r\n")
+	return resp.AppendCommand(make([]byte, 0, (1+len(args))*format+textSize(args)), args)
+}
+
+// checkArgs finds arguments that can't be sent, before anything is waited for.
+func checkArgs(args []any) error {
+	usual := true
+	for _, a := range args {
+		switch a.(type) {
+		case string, []byte, int, int64, float64:
+		default:
+			usual = false
+		}
+	}
+	if usual && len(args) > 0 {
+		return nil
+	}
+	_, err := resp.AppendCommand(nil, args)
+	return err
+}
+
+// doUnknown runs a command that the table lacks, by what the server tells of it.
+func (e *Engine) doUnknown(ctx context.Context, args []any) ([]byte, error) {
+	info, err := e.learned(ctx, args)
+	switch {
+	case err != nil:
+		return nil, err
+	case info == nil || info.Class == command.Unknown:
+		return e.doUnsure(ctx, args)
+	case info.Class == command.Multiplexed:
+		return e.doShared(ctx, args, info.ReadOnly)
+	}
+	return e.doBlocking(ctx, info, args)
+}
+
+// learned is what the server tells of a command that the table lacks: nil if that is nothing.
+func (e *Engine) learned(ctx context.Context, args []any) (*command.Info, error) {
+	info, known := e.vocabulary.find(args)
+	if known == command.Learned {
+		return info, nil
+	}
+	if _, err := commandName(args); err != nil {
+		return nil, WrapError(err)
+	}
+	if err := checkArgs(args); err != nil {
+		return nil, WrapError(err)
+	}
+	if known == command.NotAsked {
+		name, _ := command.QueryName(args)
+		if err := e.vocabulary.learn(ctx, name); err != nil {
+			return nil, err
+		}
+		info, _ = e.vocabulary.find(args)
+	}
+	return info, nil
+}
+
+// commandName is the name of a command that the table lacks, in upper case.
+func commandName(args []any) (string, error) {
+	raw, err := resp.AppendCommand(nil, args[:1])
+	if err != nil {
+		return "", err
+	}
+	switch v := reflect.ValueOf(args[0]); {
+	case v.Kind() != reflect.String && v.Kind() != reflect.Slice:
+		return "", errBadName
+	case v.Len() == 0:
+		return "", errNoArguments
+	}
+	name, _ := resp.StringOf(raw[len("*1\r\n"):])
+	return strings.ToUpper(string(name)), nil
+}
+
+// unsureReason is why a connection has to be restored.
+const unsureReason = "it ran a command of which nothing is known"
+
+// doUnsure runs a command of which nothing is known on a connection that is restored afterwards, unless the server knows it
+// no better.
+func (e *Engine) doUnsure(ctx context.Context, args []any) ([]byte, error) {
+	raw, err := encode(args)
+	if err != nil {
+		return nil, WrapError(err)
+	}
+	return e.doLeased(ctx, request{raw: raw}, func(l *Lease) attempt {
+		frames, err := l.Lane().DoRaw(ctx, raw, 1, lane.Options{})
+		switch {
+		case sent(err):
+			l.spoilt = "its caller left a command of which nothing is known"
+		case err == nil && !lacksCommand(frames[0]):
+			l.unsure = unsureReason
+		}
+		return attempt{frames: frames, err: err}
+	})
+}
+
+// lacksCommand reports whether a reply says that the server lacks the command, so that it has done nothing.
+func lacksCommand(frame []byte) bool {
+	se := resp.ErrorIn(frame)
+	if se == nil {
+		return false
+	}
+	text := strings.ToLower(se.Message)
+	return strings.HasPrefix(text, "unknown command") || strings.HasPrefix(text, "unknown subcommand")
+}

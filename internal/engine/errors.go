@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// The errors of an engine, beside *wire.Error and *resp.ServerError. The public client documents them.
+var (
+	ErrClosed             = errors.New("respool: the client is closed")
+	ErrPoolExhausted      = errors.New("respool: no connection was free")
+	ErrNoPrimary          = errors.New("respool: no primary is known")
+	ErrStateful           = errors.New("respool: command needs a connection of its own")
+	ErrReleased           = errors.New("respool: the connection was released")
+	ErrSubscriptionClosed = errors.New("respool: the subscription is closed")
+
+	errNoArguments = errors.New("respool: empty command: want a name and its arguments")
+	errBadName     = errors.New("respool: argument 0 is no string: want the command's name")
+)
+
+// NotExecuted is the error of a transaction of which nothing was executed.
+type NotExecuted struct{ Err error }
+
+func (e *NotExecuted) Error() string {
+	return "respool: the transaction was not executed: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *NotExecuted) Unwrap() error { return e.Err }
+
+// WrapError turns errors of pools, lanes and hubs into those of the engine: failures of connections are
+// a *wire.Error, whose cause is one of the engine's where there is one.
+func WrapError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := err.(*NotExecuted); ok {
+		return err
+	}
+	if we, ok := errors.AsType[*wire.Error](err); ok {
+		return &wire.Error{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: publicCause(we.Err)}
+	}
+	if _, ok := errors.AsType[*resp.ArgumentError](err); ok {
+		return fmt.Errorf("respool: %w", err)
+	}
+	return publicCause(err)
+}
+
+func publicCause(err error) error {
+	switch {
+	case errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, pool.ErrClosed), errors.Is(err, wire.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, pool.ErrExhausted):
+		return &exhausted{err}
+	case errors.Is(err, pubsub.ErrClosed):
+		return ErrSubscriptionClosed
+	case errors.Is(err, lane.ErrDraining):
+		return fmt.Errorf("respool: every lane drained before the command could be sent: %w", err)
+	}
+	return err
+}
+
+// exhausted keeps the text with the pool's state and is an ErrPoolExhausted.
+type exhausted struct{ err error }
+
+func (e *exhausted) Error() string        { return "respool: " + e.err.Error() }
+func (e *exhausted) Is(target error) bool { return target == ErrPoolExhausted }
+func (e *exhausted) Timeout() bool        { return true }
+
+// errorOf is the error that a reply is; nil for other replies.
+func errorOf(frame []byte) error {
+	if se := resp.ErrorIn(frame); se != nil {
+		return se
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+)
+
+// fixedRouter sends all commands to one address. Its name may lead to another server one day: where the server
+// refuses commands for its role or its state, the connections are dialed anew.
+type fixedRouter struct{ e *Engine }
+
+func newFixedRouter(e *Engine) *fixedRouter {
+	e.nodes.use(e.cfg.Addr)
+	return &fixedRouter{e}
+}
+
+func (*fixedRouter) start()                    {}
+func (*fixedRouter) stop()                     {}
+func (*fixedRouter) finds() bool               { return false }
+func (*fixedRouter) lost(string)               {}
+func (*fixedRouter) explain(cause error) error { return cause }
+func (*fixedRouter) hopeless(*route) error     { return nil }
+func (*fixedRouter) stats() *ServiceStats      { return nil }
+
+// refused dials anew, at the pace of the node's renewal.
+func (*fixedRouter) refused(n *node, kind sentinel.EvidenceKind) {
+	if n.renewal.due(time.Now()) {
+		n.pool.Renew("its server refused a command: " + kind.String())
+	}
+}

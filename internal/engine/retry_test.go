@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// The causes of failures.
+var (
+	causeBroken  = error(io.ErrUnexpectedEOF)
+	causeTimeout = error(&wire.TimeoutError{Text: "no reply within 5s"})
+	causeStall   = error(&lane.StallError{Silent: time.Second})
+	causeCtx     = context.DeadlineExceeded
+	causeLoading = error(resp.NewServerError("LOADING Redis is loading the dataset in memory"))
+	causeLogin   = error(resp.NewServerError("WRONGPASS invalid username-password pair"))
+)
+
+func unsentError(op string, cause error) error {
+	return &wire.Error{Op: op, Addr: "localhost:6379", Err: cause}
+}
+
+func sentError(cause error) error {
+	return &wire.Error{Op: "wait for the reply of", Addr: "localhost:6379", Sent: true, Err: cause}
+}
+
+// Each row holds for a router that finds nodes, and for a fixed address.
+func TestDecide(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		f            failure
+		fixed, finds decision
+	}{
+		{"answered", failure{}, giveUp, giveUp},
+		{"answered, in part passed on, refused", failure{refused: true, partial: true}, giveUp, giveUp},
+		{"refused for the server's role or state", failure{refused: true}, retryLater, retryLater},
+
+		{"lane drains", failure{err: lane.ErrDraining}, retryNow, retryNow},
+		{"lane drains, engine closed", failure{err: lane.ErrDraining, closed: true}, retryNow, retryNow},
+		{"pool suspended", failure{err: pool.ErrSuspended}, retryNow, retryNow},
+		{"pool closed", failure{err: pool.ErrClosed}, giveUp, retryNow},
+		{"pool closed with the engine", failure{err: pool.ErrClosed, closed: true}, giveUp, giveUp},
+		{"pool exhausted", failure{err: fmt.Errorf("wait: %w", pool.ErrExhausted)}, giveUp, giveUp},
+		{"wrong argument", failure{err: &resp.ArgumentError{}}, giveUp, giveUp},
+
+		{"not sent: broken", failure{err: unsentError("write", causeBroken)}, retryNow, retryLater},
+		{"not sent: broken, for the 16th time", failure{err: unsentError("write", causeBroken), moves: maxMoves - 1}, retryNow, retryLater},
+		{"not sent: broken, too often", failure{err: unsentError("write", causeBroken), moves: maxMoves}, giveUp, retryLater},
+		{"not sent: waited in line", failure{err: unsentError("dial", causeBroken), waited: true}, giveUp, retryLater},
+		{"not sent: timeout", failure{err: unsentError("dial", causeTimeout)}, giveUp, retryLater},
+		{"not sent: stall", failure{err: unsentError("write", causeStall)}, retryNow, retryLater},
+		{"not sent: ctx ended", failure{err: unsentError("wait for a connection to", causeCtx)}, giveUp, giveUp},
+		{"not sent: engine closed", failure{err: unsentError("write", causeBroken), closed: true}, giveUp, giveUp},
+		{"not sent: server loads", failure{err: unsentError("handshake with", causeLoading)}, retryLater, retryLater},
+		{"not sent: server loads, waited in line", failure{err: unsentError("handshake with", causeLoading), waited: true}, retryLater, retryLater},
+		{"not sent: identity refused", failure{err: unsentError(wire.OpHandshake, causeLogin)}, giveUp, giveUp},
+
+		{"sent, writes: broken", failure{err: sentError(causeBroken), retries: 2}, giveUp, giveUp},
+		{"sent, writes: stall", failure{err: sentError(causeStall), retries: 2}, giveUp, giveUp},
+		{"sent, reads: broken", failure{err: sentError(causeBroken), reads: true, retries: 2}, retryNow, retryLater},
+		{"sent, reads: broken, the last retry", failure{err: sentError(causeBroken), reads: true, retries: 2, resends: 1}, retryNow, retryLater},
+		{"sent, reads: broken, no retry left", failure{err: sentError(causeBroken), reads: true, retries: 2, resends: 2}, giveUp, giveUp},
+		{"sent, reads: no retries", failure{err: sentError(causeBroken), reads: true}, giveUp, giveUp},
+		{"sent, reads: timeout", failure{err: sentError(causeTimeout), reads: true, retries: 2}, giveUp, giveUp},
+		{"sent, reads: stall", failure{err: sentError(causeStall), reads: true, retries: 2}, retryNow, retryLater},
+		{"sent, reads: malformed reply", failure{err: sentError(&resp.ProtocolError{}), reads: true, retries: 2}, giveUp, giveUp},
+		{"sent, reads: reply too large", failure{err: sentError(resp.ErrTooLarge), reads: true, retries: 2}, giveUp, giveUp},
+		{"sent, reads: ctx ended", failure{err: sentError(causeCtx), reads: true, retries: 2}, giveUp, giveUp},
+		{"sent, reads: engine closed", failure{err: sentError(causeBroken), reads: true, retries: 2, closed: true}, giveUp, giveUp},
+		{"sent, reads: a part was passed on", failure{err: sentError(causeBroken), reads: true, retries: 2, partial: true}, giveUp, giveUp},
+	} {
+		for _, finds := range []bool{false, true} {
+			f, want := c.f, c.fixed
+			if f.finds = finds; finds {
+				want = c.finds
+			}
+			if got := f.decide(); got != want {
+				t.Errorf("%s, router finds nodes: %v: got %v, want %v", c.name, finds, got, want)
+			}
+		}
+	}
+}
+
+// Whatever happened, a request that may have been executed and does more than read is never sent again.
+func TestNothingThatWasSentAndWritesIsSentAgain(t *testing.T) {
+	for _, cause := range []error{causeBroken, causeTimeout, causeStall, causeCtx, causeLoading, causeLogin, wire.ErrClosed, pool.ErrClosed, errors.New("any")} {
+		for _, finds := range []bool{false, true} {
+			f := failure{err: sentError(cause), retries: 9, finds: finds}
+			if got := f.decide(); got != giveUp {
+				t.Errorf("%v, router finds nodes: %v: %v", cause, finds, got)
+			}
+		}
+	}
+}
