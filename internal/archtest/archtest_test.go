@@ -27,7 +27,7 @@ type pkg struct {
 // layers stand from the bottom to the top: a package imports only from below
 // its own layer. A name with /... stands for everything under it too.
 var layers = [][]string{
-	{"resp", "plan", "internal/certfile"},
+	{"resp", "plan", "internal/certfile", "internal/fifo"},
 	{"internal/command", "internal/topology/..."},
 	{"internal/wire"},
 	{"internal/lane"},
@@ -52,8 +52,8 @@ var narrow = map[string][]string{
 	"plan":                  {},
 	"internal/certfile":     {},
 	"internal/wire":         {"resp"},
-	"internal/lane":         {"resp", "internal/command", "internal/wire"},
-	"internal/pool":         {"resp", "internal/wire", "internal/lane"},
+	"internal/lane":         {"resp", "internal/fifo", "internal/command", "internal/wire"},
+	"internal/pool":         {"resp", "internal/fifo", "internal/wire", "internal/lane"},
 
 	// The root and the gateway use the engine as equals.
 	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/engine", "internal/gateway/..."},

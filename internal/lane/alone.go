@@ -113,13 +113,13 @@ func (l *Lane) nextAloneLocked() {
 	}
 	switch {
 	case a.out:
-	case a.waiting.n == 0:
+	case a.waiting.Len() == 0:
 		a.held = false
 		l.publishDepthLocked()
 		l.grantLocked()
 	case !due:
 		a.out = true
-		l.granted.add(a.waiting.first.want)
+		l.granted.add(a.waiting.First().want)
 		a.waiting.grant()
 	}
 }
@@ -142,7 +142,7 @@ func (l *Lane) Permit() {
 
 func (l *Lane) permitLocked() {
 	l.alone.forbidden = false
-	if l.alone.waiting.n > 0 && l.dead == nil {
+	if l.alone.waiting.Len() > 0 && l.dead == nil {
 		l.alone.held = true
 		l.publishDepthLocked()
 	}

@@ -126,7 +126,7 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 			return l.failure("write", false, err)
 		case l.refusesLocked(opt):
 			return l.refuseLocked(opt)
-		case l.window.n == 0 && l.roomLocked():
+		case l.window.Len() == 0 && l.roomLocked():
 			l.keepPromiseLocked(opt)
 			return nil
 		}
@@ -182,8 +182,8 @@ func (l *Lane) grantLocked() {
 // admitLocked lets those in who wait in the window now, as far as there is room, and reports
 // whether there were any.
 func (l *Lane) admitLocked() (any bool) {
-	for l.window.n > 0 && l.fitsLocked() {
-		l.granted.add(l.window.first.want)
+	for l.window.Len() > 0 && l.fitsLocked() {
+		l.granted.add(l.window.First().want)
 		l.window.grant()
 		any = true
 	}
@@ -216,7 +216,7 @@ func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *w
 	}
 	l.mu.Lock()
 	l.keepPromiseLocked(opt)
-	if !list.remove(w) {
+	if !list.Remove(w) {
 		// Decided in the same moment: the room goes to the next one.
 		if err := <-w.ch; err == nil && l.dead == nil {
 			l.granted.sub(w.want)

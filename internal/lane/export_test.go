@@ -7,12 +7,12 @@ const ProofEvery = proofEvery
 func (l *Lane) LoneWaiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.alone.waiting.n
+	return l.alone.waiting.Len()
 }
 
 // WindowWaiting is how many callers wait for room in the window.
 func (l *Lane) WindowWaiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.window.n
+	return l.window.Len()
 }

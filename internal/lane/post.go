@@ -58,7 +58,7 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 	case l.refusesLocked(&opt):
 		l.mu.Unlock()
 		return ErrDraining
-	case l.window.n > 0 || !l.roomLocked():
+	case l.window.Len() > 0 || !l.roomLocked():
 		l.mu.Unlock()
 		return ErrFull
 	}

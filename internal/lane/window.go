@@ -3,6 +3,7 @@ package lane
 import (
 	"reflect"
 
+	"github.com/seed-2b0d76a6/respool/internal/fifo"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -36,68 +37,40 @@ func sizeOf(args []any) int {
 
 // windowWait is a caller that waits for room in a full window.
 type windowWait struct {
-	ch         chan error // capacity 1: nil for a place, or why there will be none
-	want       load
-	reserved   bool // holds a promise: draining does not refuse it
-	prev, next *windowWait
-	listed     bool
+	fifo.Links[windowWait]
+	ch       chan error // capacity 1: nil for a place, or why there will be none
+	want     load
+	reserved bool // holds a promise: draining does not refuse it
 }
 
 // waitList is the queue of those, first come first served.
 type waitList struct {
-	first, last *windowWait
-	n           int
+	fifo.List[windowWait, *windowWait]
 }
 
 func (w *waitList) add(want load, reserved bool) *windowWait {
-	x := &windowWait{ch: make(chan error, 1), want: want, reserved: reserved, prev: w.last, listed: true}
-	if w.last == nil {
-		w.first = x
-	} else {
-		w.last.next = x
-	}
-	w.last = x
-	w.n++
+	x := &windowWait{ch: make(chan error, 1), want: want, reserved: reserved}
+	w.Push(x)
 	return x
 }
 
-// remove reports whether x was still waiting.
-func (w *waitList) remove(x *windowWait) bool {
-	if !x.listed {
-		return false
-	}
-	if x.prev == nil {
-		w.first = x.next
-	} else {
-		x.prev.next = x.next
-	}
-	if x.next == nil {
-		w.last = x.prev
-	} else {
-		x.next.prev = x.prev
-	}
-	x.prev, x.next, x.listed = nil, nil, false
-	w.n--
-	return true
-}
-
-func (w *waitList) grant() { w.decide(w.first, nil) }
+func (w *waitList) grant() { w.decide(w.First(), nil) }
 
 func (w *waitList) decide(x *windowWait, err error) {
-	w.remove(x)
+	w.Remove(x)
 	x.ch <- err
 }
 
 func (w *waitList) failAll(err error) {
-	for w.n > 0 {
-		w.decide(w.first, err)
+	for w.Len() > 0 {
+		w.decide(w.First(), err)
 	}
 }
 
 // refuse fails those who hold no promise.
 func (w *waitList) refuse(err error) {
-	for x := w.first; x != nil; {
-		next := x.next
+	for x := w.First(); x != nil; {
+		next := x.Next()
 		if !x.reserved {
 			w.decide(x, err)
 		}

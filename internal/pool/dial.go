@@ -20,12 +20,12 @@ func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context
 // are, with those that nobody waits for.
 func (p *Pool) wishedLocked(g *Subpool) int {
 	lanes := g.laneWanted
-	if g.waitLane.n > 0 && g.open == 0 {
+	if g.waitLane.Len() > 0 && g.open == 0 {
 		lanes++
 	}
 	free := p.maxLentLocked() - p.lentLocked()
 	conns := 0
-	for w, n := p.waitConn.first, free; w != nil && n > 0; w, n = w.next, n-1 {
+	for w, n := p.waitConn.First(), free; w != nil && n > 0; w, n = w.Next(), n-1 {
 		if w.group == g {
 			conns++
 		}
@@ -199,7 +199,7 @@ func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, ove
 		return
 	}
 	p.stack = append(p.stack, c)
-	if g.laneWanted > 0 && p.waiting == g.waitLane.n {
+	if g.laneWanted > 0 && p.waiting == g.waitLane.Len() {
 		if c := p.popLocked(g); c != nil {
 			g.laneWanted--
 			p.shareLocked(c)

@@ -50,7 +50,7 @@ func (p *Pool) serveLanesLocked() {
 		return
 	}
 	for _, c := range p.lanes {
-		if !c.draining && c.group.waitLane.n > 0 {
+		if !c.draining && c.group.waitLane.Len() > 0 {
 			p.serveLaneLocked(c.group)
 		}
 	}
@@ -62,8 +62,8 @@ func (p *Pool) serveLaneLocked(g *Subpool) {
 	if c == nil {
 		return
 	}
-	for g.waitLane.n > 0 && p.turn(g.waitLane.first) && c.lane.Reserve() {
-		p.grantLocked(g.waitLane.first, grant{conn: c})
+	for g.waitLane.Len() > 0 && p.turn(g.waitLane.First()) && c.lane.Reserve() {
+		p.grantLocked(g.waitLane.First(), grant{conn: c})
 	}
 }
 
@@ -73,7 +73,7 @@ func (p *Pool) turn(w *waiter) bool {
 	if p.max > 1 {
 		return true
 	}
-	for x := p.waitConn.first; x != nil && x.seq < w.seq; x = x.next {
+	for x := p.waitConn.First(); x != nil && x.seq < w.seq; x = x.Next() {
 		if x.group == w.group {
 			return false
 		}
@@ -89,7 +89,7 @@ func (p *Pool) needsLocked() []*waiter {
 	if p.waiting == 0 {
 		return nil
 	}
-	line, conn, free := p.laneLine, p.waitConn.first, p.maxLentLocked()-p.lentLocked()
+	line, conn, free := p.laneLine, p.waitConn.First(), p.maxLentLocked()-p.lentLocked()
 	for len(p.needs) < 2*p.max { // one for each slot, and for each conn that is on its way
 		for len(line) > 0 && line[0].open > 0 {
 			line = line[1:]
@@ -98,12 +98,12 @@ func (p *Pool) needsLocked() []*waiter {
 			conn = nil
 		}
 		switch {
-		case len(line) > 0 && (conn == nil || p.before(line[0].waitLane.first, conn)):
-			p.needs = append(p.needs, line[0].waitLane.first)
+		case len(line) > 0 && (conn == nil || p.before(line[0].waitLane.First(), conn)):
+			p.needs = append(p.needs, line[0].waitLane.First())
 			line = line[1:]
 		case conn != nil:
 			p.needs = append(p.needs, conn)
-			conn = conn.next
+			conn = conn.Next()
 			free--
 		default:
 			return p.needs
@@ -206,14 +206,14 @@ func (p *Pool) serveGroupLocked(g *Subpool) {
 	if p.closed || p.suspended || g.waiting == 0 {
 		return
 	}
-	first := g.waitLane.first
+	first := g.waitLane.First()
 	if g.open > 0 {
 		first = nil
 	}
 	if p.lentLocked() < p.maxLentLocked() {
-		conn := p.waitConn.first
+		conn := p.waitConn.First()
 		for conn != nil && conn.group != g {
-			conn = conn.next
+			conn = conn.Next()
 		}
 		if first == nil || conn != nil && !p.before(first, conn) {
 			first = conn

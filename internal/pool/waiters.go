@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/fifo"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -19,8 +20,7 @@ type waiter struct {
 	began time.Time  // zero for one that was served at once
 	ch    chan grant // capacity 1
 
-	prev, next *waiter
-	listed     bool
+	fifo.Links[waiter]
 }
 
 // grant is a conn, handed over, or why there is none. A shared one carries a
@@ -31,40 +31,7 @@ type grant struct {
 }
 
 // waitQueue is first come, first served.
-type waitQueue struct {
-	first, last *waiter
-	n           int
-}
-
-func (q *waitQueue) push(w *waiter) {
-	w.prev, w.listed = q.last, true
-	if q.last == nil {
-		q.first = w
-	} else {
-		q.last.next = w
-	}
-	q.last = w
-	q.n++
-}
-
-func (q *waitQueue) remove(w *waiter) bool {
-	if !w.listed {
-		return false
-	}
-	if w.prev == nil {
-		q.first = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		q.last = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.prev, w.next, w.listed = nil, nil, false
-	q.n--
-	return true
-}
+type waitQueue = fifo.List[waiter, *waiter]
 
 // joinLocked puts w, the latest of all, at the end of its line.
 func (p *Pool) joinLocked(w *waiter) {
@@ -72,18 +39,18 @@ func (p *Pool) joinLocked(w *waiter) {
 	p.waiting++
 	g.waiting++
 	if w.want != shared {
-		p.waitConn.push(w)
+		p.waitConn.Push(w)
 		return
 	}
-	if g.waitLane.n == 0 {
+	if g.waitLane.Len() == 0 {
 		p.laneLine = append(p.laneLine, g)
 	}
-	g.waitLane.push(w)
+	g.waitLane.Push(w)
 }
 
 // leaveLocked takes w out of its line and reports whether it was still there.
 func (p *Pool) leaveLocked(w *waiter) bool {
-	if !w.listed {
+	if !w.Listed() {
 		return false
 	}
 	g := w.group
@@ -91,12 +58,12 @@ func (p *Pool) leaveLocked(w *waiter) bool {
 	g.waiting--
 	switch {
 	case w.want != shared:
-		p.waitConn.remove(w)
-	case w != g.waitLane.first:
-		g.waitLane.remove(w)
+		p.waitConn.Remove(w)
+	case w != g.waitLane.First():
+		g.waitLane.Remove(w)
 	default:
 		i := p.laneTurn(w.seq)
-		g.waitLane.remove(w)
+		g.waitLane.Remove(w)
 		p.moveBackLocked(i)
 	}
 	p.forgetLocked(g)
@@ -107,19 +74,19 @@ func (p *Pool) leaveLocked(w *waiter) bool {
 // lane waiter of now has.
 func (p *Pool) moveBackLocked(i int) {
 	g := p.laneLine[i]
-	if g.waitLane.n > 0 && (i+1 == len(p.laneLine) || g.waitLane.first.seq < p.laneLine[i+1].waitLane.first.seq) {
+	if g.waitLane.Len() > 0 && (i+1 == len(p.laneLine) || g.waitLane.First().seq < p.laneLine[i+1].waitLane.First().seq) {
 		return
 	}
 	p.laneLine = slices.Delete(p.laneLine, i, i+1)
-	if g.waitLane.n > 0 {
-		p.laneLine = slices.Insert(p.laneLine, p.laneTurn(g.waitLane.first.seq), g)
+	if g.waitLane.Len() > 0 {
+		p.laneLine = slices.Insert(p.laneLine, p.laneTurn(g.waitLane.First().seq), g)
 	}
 }
 
 // laneTurn is where a group whose first lane waiter has seq stands in the line.
 func (p *Pool) laneTurn(seq uint64) int {
 	i, _ := slices.BinarySearchFunc(p.laneLine, seq, func(g *Subpool, seq uint64) int {
-		return cmp.Compare(g.waitLane.first.seq, seq)
+		return cmp.Compare(g.waitLane.First().seq, seq)
 	})
 	return i
 }
@@ -157,20 +124,20 @@ func (p *Pool) countVainLocked(err error) {
 
 func (p *Pool) failWaitersLocked(err error) {
 	for len(p.laneLine) > 0 {
-		p.grantLocked(p.laneLine[0].waitLane.first, grant{err: err})
+		p.grantLocked(p.laneLine[0].waitLane.First(), grant{err: err})
 	}
-	for p.waitConn.n > 0 {
-		p.grantLocked(p.waitConn.first, grant{err: err})
+	for p.waitConn.Len() > 0 {
+		p.grantLocked(p.waitConn.First(), grant{err: err})
 	}
 }
 
 // failGroupLocked fails the waiters of one group.
 func (p *Pool) failGroupLocked(g *Subpool, err error) {
-	for g.waitLane.n > 0 {
-		p.grantLocked(g.waitLane.first, grant{err: err})
+	for g.waitLane.Len() > 0 {
+		p.grantLocked(g.waitLane.First(), grant{err: err})
 	}
-	for w := p.waitConn.first; w != nil && g.waiting > 0; {
-		next := w.next
+	for w := p.waitConn.First(); w != nil && g.waiting > 0; {
+		next := w.Next()
 		if w.group == g {
 			p.grantLocked(w, grant{err: err})
 		}
@@ -199,9 +166,9 @@ func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, err
 	p.joinLocked(w)
 	p.serveLocked()
 	switch {
-	case w.listed && refused != nil:
+	case w.Listed() && refused != nil:
 		p.grantLocked(w, grant{err: refused})
-	case w.listed:
+	case w.Listed():
 		w.began = time.Now()
 		p.statistic.waits++
 		p.emitLocked(Event{Kind: WaitBegan, Class: want.String()})
@@ -301,9 +268,9 @@ func (p *Pool) expire() {
 
 // oldestLocked is who waits longest, or nil.
 func (p *Pool) oldestLocked() *waiter {
-	w := p.waitConn.first
+	w := p.waitConn.First()
 	if len(p.laneLine) > 0 {
-		if first := p.laneLine[0].waitLane.first; w == nil || first.seq < w.seq {
+		if first := p.laneLine[0].waitLane.First(); w == nil || first.seq < w.seq {
 			w = first
 		}
 	}
