@@ -238,7 +238,7 @@ func (l *Lane) windowFailure(err error) error {
 // and whether others are about.
 func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt *Options) (flush, read, company bool) {
 	l.queueLocked(q, n, bytes, opt)
-	l.patrolLocked(ctx, q)
+	l.scanCtxLocked(ctx, q)
 	flush, l.flushing = !l.flushing, true
 	if l.reading == nobody {
 		l.reading, read, q.self = caller, true, true

@@ -94,7 +94,7 @@ type Lane struct {
 
 	// What changes more rarely, under mu.
 	clock    clock
-	patrol   patrol
+	scanner   ctxScanner
 	window   waitList
 	spare    []byte // the other buffer, while no flush is under way
 	offered  uint64 // bytes the socket was offered, or took where that is known
@@ -282,7 +282,7 @@ func (l *Lane) Fail(cause error) {
 	l.dead = cause
 	close(l.gone)
 	l.clock.stop()
-	l.patrol.stop()
+	l.scanner.stop()
 	offered := l.offered
 	orphans := make([]orphan, 0, l.queue.n)
 	var posted []failed
