@@ -4,6 +4,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -50,6 +51,21 @@ func AppendBulkString(dst []byte, s string) []byte {
 	dst = appendLength(dst, BulkString, len(s))
 	dst = append(dst, s...)
 	return append(dst, '\r', '\n')
+}
+
+// AppendError appends an error as servers write it: a text that begins with - holds its code, others get ERR, and
+// line breaks become spaces.
+func AppendError(dst []byte, text string) []byte {
+	if !strings.HasPrefix(text, "-") {
+		dst = append(dst, "-ERR "...)
+	}
+	dst = append(dst, strings.NewReplacer("\r", " ", "\n", " ").Replace(text)...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendInteger appends an integer.
+func AppendInteger(dst []byte, n int64) []byte {
+	return append(strconv.AppendInt(append(dst, byte(Integer)), n, 10), '\r', '\n')
 }
 
 func appendLength(dst []byte, k Kind, n int) []byte {

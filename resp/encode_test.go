@@ -128,3 +128,21 @@ func TestFloatsReadBackTheSame(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsAndIntegersAreWhatServersWrite(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"it failed", "-ERR it failed\r\n"},
+		{"-LOADING wait", "-LOADING wait\r\n"},
+		{"two\r\nlines", "-ERR two  lines\r\n"},
+		{"", "-ERR \r\n"},
+	} {
+		if got := string(resp.AppendError([]byte("+OK\r\n"), c.text)); got != "+OK\r\n"+c.want {
+			t.Errorf("%q: %q", c.text, got)
+		}
+	}
+	for n, want := range map[int64]string{0: ":0\r\n", -5: ":-5\r\n", math.MaxInt64: ":9223372036854775807\r\n"} {
+		if got := string(resp.AppendInteger(nil, n)); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}

@@ -15,6 +15,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // client is one connection of a client. Its link gives it bytes, lanes give it replies,
@@ -255,9 +257,9 @@ func (c *client) malformedLocked(err error, r *round) {
 	var reply []byte
 	switch {
 	case errors.As(err, &pe):
-		reply = errorReply("-" + pe.Reply())
+		reply = resp.AppendError(nil, "-"+pe.Reply())
 	case errors.Is(err, request.ErrTooLarge):
-		reply = errorReply(fmt.Sprintf("respool: the request is larger than %s (input_buffer)", sizeText(c.set.requestLimits().Total)))
+		reply = resp.AppendError(nil, fmt.Sprintf("respool: the request is larger than %s (input_buffer)", sizeText(c.set.requestLimits().Total)))
 	}
 	c.g.count.malformed.Add(1)
 	c.answerLocked(reply, r)

@@ -35,7 +35,7 @@ func (t *task) console(ctx context.Context) ([][]byte, error) {
 	case err != nil:
 		return nil, err
 	case refusal != nil:
-		return [][]byte{errorReply("-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis")}, nil
+		return [][]byte{resp.AppendError(nil, "-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis")}, nil
 	}
 	raw, err := resp.Elements(t.raw)
 	if err != nil {
@@ -54,14 +54,14 @@ func (t *task) console(ctx context.Context) ([][]byte, error) {
 			continue
 		}
 		if len(args)-2 > cmd.args {
-			return [][]byte{errorReply(fmt.Sprintf("respool: RESPOOL %s has %d arguments: want %d at most", cmd.name, len(args)-2, cmd.args))}, nil
+			return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: RESPOOL %s has %d arguments: want %d at most", cmd.name, len(args)-2, cmd.args))}, nil
 		}
 		if cmd.disturbs {
 			t.logConsole(append([]string{"RESPOOL", cmd.name}, args[2:]...))
 		}
 		return [][]byte{cmd.run(t, args[2:])}, nil
 	}
-	return [][]byte{errorReply(fmt.Sprintf("respool: unknown command %q: try RESPOOL HELP", printable([]byte(args[1]))))}, nil
+	return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: unknown command %q: try RESPOOL HELP", printable([]byte(args[1]))))}, nil
 }
 
 // logConsole tells who disturbs the others.
@@ -168,7 +168,7 @@ func (t *task) consolePause(args []string) []byte {
 	if len(args) > 0 {
 		seconds, err := strconv.ParseFloat(args[0], 64)
 		if err != nil || !(seconds > 0 && seconds <= longestPause.Seconds()) { // neither is true of NaN
-			return errorReply(fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0, %v at most", printable([]byte(args[0])), longestPause.Seconds()))
+			return resp.AppendError(nil, fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0, %v at most", printable([]byte(args[0])), longestPause.Seconds()))
 		}
 		d = time.Duration(seconds * float64(time.Second))
 	}

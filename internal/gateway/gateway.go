@@ -284,11 +284,11 @@ func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
 		return nil, nil
 	case len(g.clients) >= set.MaxClients+set.AdminClients:
 		g.count.refused.Add(1)
-		return nil, errorReply(maxClients)
+		return nil, resp.AppendError(nil, maxClients)
 	case set.MaxClientsPerAddress > 0 && g.hosts[host] >= set.MaxClientsPerAddress:
 		g.count.refused.Add(1)
 		set.Log.Info("client refused", "addr", addr, "reason", "max_clients_per_address", "limit", set.MaxClientsPerAddress)
-		return nil, errorReply(maxClients)
+		return nil, resp.AppendError(nil, maxClients)
 	}
 	g.count.accepted.Add(1)
 	g.lastID++

@@ -33,7 +33,7 @@ func (t *task) registry(ctx context.Context) ([][]byte, error) {
 		reply = t.c.text(lines)
 	case session.QueryKill:
 		if !t.knowsUser(ctx, q.User) {
-			return [][]byte{errorReply(fmt.Sprintf("No such user '%s'", printable([]byte(q.User))))}, nil
+			return [][]byte{resp.AppendError(nil, fmt.Sprintf("No such user '%s'", printable([]byte(q.User))))}, nil
 		}
 		reply = t.kill(q)
 	case session.QueryUnblock:
@@ -139,9 +139,9 @@ func (t *task) kill(q *session.Query) []byte {
 	}
 	switch {
 	case !q.One:
-		return integer(int64(len(killed)))
+		return resp.AppendInteger(nil, int64(len(killed)))
 	case len(killed) == 0:
-		return errorReply("No such client")
+		return resp.AppendError(nil, "No such client")
 	}
 	return replyOK
 }
@@ -159,10 +159,10 @@ func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) 
 			return nil, err
 		}
 		if ok {
-			return [][]byte{integer(1)}, nil
+			return [][]byte{resp.AppendInteger(nil, 1)}, nil
 		}
 	}
-	return [][]byte{integer(0)}, nil
+	return [][]byte{resp.AppendInteger(nil, 0)}, nil
 }
 
 // appendInfo appends the client's line of CLIENT LIST. The client that asks neither rests nor waits.

@@ -5,6 +5,8 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // fillLocked keeps a reply until its turn.
@@ -146,7 +148,7 @@ func (c *client) Fail(tag uint64, err error) {
 	case s.silent:
 		c.fillLocked(s, nil)
 	default:
-		c.fillLocked(s, errorReply(f.text))
+		c.fillLocked(s, resp.AppendError(nil, f.text))
 	}
 	if f.ends {
 		s.state = broken

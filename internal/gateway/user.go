@@ -247,5 +247,5 @@ func serverErrorFrame(err error) ([]byte, bool) {
 	if !errors.As(err, &se) {
 		return nil, false
 	}
-	return errorReply("-" + se.Error()), true
+	return resp.AppendError(nil, "-"+se.Error()), true
 }

@@ -125,7 +125,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *fail
 		}
 	} else if s != nil && !s.silent {
 		if err != nil {
-			s.reply = errorReply(failed.text)
+			s.reply = resp.AppendError(nil, failed.text)
 		} else {
 			s.reply = frames[0]
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-func (s *Session) clientID(request) Step { return answer(integer(s.id)) }
+func (s *Session) clientID(request) Step { return answer(resp.AppendInteger(nil, s.id)) }
 
 func (s *Session) clientSetName(r request) Step {
 	if !validName(r.args[2]) {
@@ -66,7 +66,7 @@ func (s *Session) clientGetRedir(r request) Step {
 	if s.pins&pinTracking != 0 {
 		return s.share(r)
 	}
-	return answer(integer(-1))
+	return answer(resp.AppendInteger(nil, -1))
 }
 
 func (s *Session) clientTrackingInfo(r request) Step {

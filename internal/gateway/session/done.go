@@ -3,6 +3,8 @@ package session
 import (
 	"errors"
 	"strings"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // ErrWrongPassword is what Done is given when the gateway's users know no such user with
@@ -56,7 +58,7 @@ func (s *Session) failed(step *Step, err error) Outcome {
 	var out Outcome
 	switch {
 	case step.Kind == Identify && errors.Is(err, ErrWrongPassword):
-		return Outcome{Reply: errorReply(wrongPassword)}
+		return Outcome{Reply: resp.AppendError(nil, wrongPassword)}
 	case step.Kind == Pin:
 		out.Release = Release{Conn: Destroy, Reason: step.Reason + " has failed"}
 	case step.Kind == Monitor:
@@ -75,7 +77,7 @@ func (s *Session) failed(step *Step, err error) Outcome {
 	if !strings.HasPrefix(text, "-") {
 		text = "respool: " + strings.TrimPrefix(text, "respool: ")
 	}
-	out.Reply = errorReply(text)
+	out.Reply = resp.AppendError(nil, text)
 	return out
 }
 

@@ -155,7 +155,7 @@ func (s *Session) exec(r request) Step {
 	case !s.multi.open:
 		return failure("EXEC without MULTI")
 	case s.multi.dirty:
-		return s.endMulti(errorReply("-EXECABORT Transaction discarded because of previous errors."))
+		return s.endMulti(resp.AppendError(nil, "-EXECABORT Transaction discarded because of previous errors."))
 	case s.watchLost:
 		return s.endMulti(s.nullArray())
 	case t.n == 0 && s.pins == 0:
@@ -190,12 +190,12 @@ func (s *Session) executed(step *Step, frames [][]byte) Outcome {
 func (s *Session) execReply(t *transaction, frames [][]byte) []byte {
 	last := frames[len(frames)-1]
 	if text, failed := errorText(frames[0]); failed {
-		return errorReply("respool: the server refused MULTI, so that each command ran by itself: " + text)
+		return resp.AppendError(nil, "respool: the server refused MULTI, so that each command ran by itself: "+text)
 	}
 	if isError(last) {
 		for _, frame := range frames[1 : len(frames)-1] {
 			if text, failed := errorText(frame); failed {
-				return errorReply("-EXECABORT Transaction discarded because of: " + text)
+				return resp.AppendError(nil, "-EXECABORT Transaction discarded because of: "+text)
 			}
 		}
 		return last

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // pins are the reasons why the session holds a dedicated conn.
@@ -216,7 +218,7 @@ func (s *Session) wait(r request) Step {
 
 func (s *Session) waited(_ *Step, frames [][]byte) Outcome {
 	if text, failed := errorText(frames[0]); failed {
-		return Outcome{Reply: errorReply("respool: WAIT needs a PUBLISH before it: " + text)}
+		return Outcome{Reply: resp.AppendError(nil, "respool: WAIT needs a PUBLISH before it: "+text)}
 	}
 	return Outcome{Reply: frames[1]}
 }

@@ -57,9 +57,6 @@ func (s *Session) clusterMode(r request) Step {
 	return answer(replyOK)
 }
 
-// ReadOnly is whether the client has sent READONLY: in a cluster its reads may go to replicas.
-func (s *Session) ReadOnly() bool { return s.readOnly }
-
 func (s *Session) selectDB(r request) Step {
 	db, text := parseDB(r.args[1])
 	switch {

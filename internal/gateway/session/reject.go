@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 const noAuth = "-NOAUTH Authentication required."
@@ -136,7 +138,7 @@ func asGiven(r request) string {
 // that is refused ends it.
 func (s *Session) reject(r request, text string) Step {
 	if r.info != nil && r.info == infoExec {
-		return s.endMulti(errorReply("-EXECABORT Transaction discarded because of: " + strings.TrimPrefix(text, "-")))
+		return s.endMulti(resp.AppendError(nil, "-EXECABORT Transaction discarded because of: "+strings.TrimPrefix(text, "-")))
 	}
 	s.spoil()
 	return failure(text)

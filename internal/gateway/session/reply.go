@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"strconv"
-	"strings"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -20,25 +19,11 @@ var (
 	replyNull      = []byte("_\r\n")
 )
 
-// errorReply makes an error of a text as servers do: a text that begins with - holds its
-// code, and line breaks become spaces.
-func errorReply(text string) []byte {
-	if !strings.HasPrefix(text, "-") {
-		text = "-ERR " + text
-	}
-	text = strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
-	return append([]byte(text), '\r', '\n')
-}
-
-func failure(text string) Step { return Step{Reply: errorReply(text)} }
+func failure(text string) Step { return Step{Reply: resp.AppendError(nil, text)} }
 
 func answer(reply []byte) Step { return Step{Reply: reply} }
 
 func bulk(b []byte) []byte { return resp.AppendBulk(nil, b) }
-
-func integer(n int64) []byte {
-	return append(strconv.AppendInt([]byte{':'}, n, 10), '\r', '\n')
-}
 
 // null is the null of a string reply.
 func (s *Session) null() []byte {

@@ -12,7 +12,7 @@ func TestASessionTellsWhoItIs(t *testing.T) {
 	for _, words := range [][]string{{"CLIENT", "SETNAME", "me"}, {"READONLY"}, {"HELLO", "3"}} {
 		s.Next(request(words...))
 	}
-	if s.ID() != 7 || s.Addr() != "10.0.0.1:5000" || s.Name() != "me" || !s.ReadOnly() || s.Type() != "normal" {
+	if s.ID() != 7 || s.Addr() != "10.0.0.1:5000" || s.Name() != "me" || s.Type() != "normal" {
 		t.Errorf("%v", s)
 	}
 	line := s.AppendInfo(nil, session.Facts{Blocked: true, Age: time.Minute})
