@@ -8,13 +8,15 @@ import (
 	"log"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// demo gives a client of a server inside the program.
+// demo returns a client of a server inside the program.
 func demo() (c *respool.Client, end func()) {
 	server, err := miniredis.Run()
 	if err != nil {
@@ -181,7 +183,7 @@ func ExampleClient_Acquire() {
 	conn.Do(ctx, "SELECT", 1)
 	conn.Do(ctx, "SET", "k", "of db 1")
 	fmt.Println(conn.Do(ctx, "GET", "k"))
-	fmt.Println(client.Do(ctx, "GET", "k")) // others are where they were
+	fmt.Println(client.Do(ctx, "GET", "k")) // other callers still use db 0
 	// Output:
 	// of db 1
 	// (nil)
@@ -240,7 +242,7 @@ func ExampleClient_Scan() {
 	// Output: [user:1 user:2]
 }
 
-// A large value goes to a file without being held whole.
+// DoTo writes a large value to a file, without the whole value in memory.
 func ExampleClient_DoTo() {
 	client, end := demo()
 	defer end()
@@ -264,4 +266,121 @@ func ExampleClient_Stats() {
 	fmt.Println(st.Lanes, "lanes,", st.Dedicated, "dedicated, of", st.MaxConnections)
 	conn.Release()
 	// Output: 4 lanes, 1 dedicated, of 8
+}
+
+// A hundred callers share at most 8 sockets.
+func Example_caller() {
+	client, end := demo()
+	defer end()
+	ctx := context.Background()
+
+	var callers sync.WaitGroup
+	for range 100 {
+		callers.Go(func() { client.Do(ctx, "INCR", "visits") })
+	}
+	callers.Wait()
+	fmt.Println(client.Do(ctx, "GET", "visits"), client.Stats().Sockets() <= 8)
+	// Output: 100 true
+}
+
+// The bound applies to each node. Stats reports the address of the node.
+func Example_node() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	ctx := context.Background()
+	client, err := respool.Open(ctx, "redis://"+server.Addr())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close(ctx)
+
+	st := client.Stats()
+	fmt.Println(st.Addr == server.Addr(), st.MaxConnections)
+	// Output: true 16
+}
+
+// Every socket is in exactly one state of the ledger.
+func Example_ledger() {
+	client, end := demo()
+	defer end()
+
+	st := client.Stats()
+	sum := st.Dialing + st.Lanes + st.Idle + st.Dedicated + st.Subscribed + st.Closing
+	fmt.Println(st.Sockets() == sum, sum <= st.MaxConnections)
+	// Output: true true
+}
+
+// One lane carries the commands of many callers.
+func Example_lane() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	ctx := context.Background()
+	client, err := respool.Open(ctx, "redis://"+server.Addr()+"?max_connections=2&lanes=1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close(ctx)
+
+	var callers sync.WaitGroup
+	for range 10 {
+		callers.Go(func() { client.Do(ctx, "PING") })
+	}
+	callers.Wait()
+	st := client.Stats()
+	fmt.Println(st.Lanes, "lane,", st.Dials, "dial")
+	// Output: 1 lane, 1 dial
+}
+
+// FrameLen finds the end of a frame, and Decode reads it.
+func Example_frame() {
+	received := []byte("$5\r\nhello\r\n:1")
+	n, err := resp.FrameLen(received)
+	if err != nil {
+		log.Fatal(err)
+	}
+	value, _, err := resp.Decode(received[:n])
+	fmt.Println(n, value.Kind == resp.BulkString, err)
+	// Output: 11 true <nil>
+}
+
+// A client has one identity: here the database is 1.
+func Example_identity() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	ctx := context.Background()
+	client, err := respool.Open(ctx, "redis://"+server.Addr()+"/1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close(ctx)
+
+	client.Do(ctx, "SET", "k", "of db 1")
+	_, err = server.DB(0).Get("k")
+	fmt.Println(client.Do(ctx, "GET", "k"), errors.Is(err, miniredis.ErrKeyNotFound))
+	// Output: of db 1 true
+}
+
+// The epoch of a service rises with each new primary.
+func Example_epoch() {
+	ctx := context.Background()
+	client, err := respool.Open(ctx, "redis+sentinel://s1:26379,s2:26379,s3:26379/mymaster")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close(ctx)
+
+	service := client.Stats().Service
+	fmt.Println(service.Epoch, service.Primary)
 }
