@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func benchClient(b *testing.B) *respool.Client {

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 )
 
 // runner measures each client of each case, in turn.

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 

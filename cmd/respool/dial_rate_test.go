@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/fakeserver"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
 // If a server refuses a command of the tool, the tool reports why and does not keep dialing.

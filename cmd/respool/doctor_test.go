@@ -11,7 +11,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/doctor"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func doctorJSON(t *testing.T, want int, args ...string) doctor.Report {

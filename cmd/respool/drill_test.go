@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/drill"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func drillJSON(t *testing.T, args ...string) drill.Report {

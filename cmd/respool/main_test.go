@@ -13,7 +13,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/demo"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/ping"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // asTool is the environment variable that makes the test's binary run as the tool.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/sizing"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func planJSON(t *testing.T, want int, args ...string) sizing.Report {

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // storm opens short connections until it is stopped: each lives for 20 ms, five at a time.

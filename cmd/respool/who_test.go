@@ -9,7 +9,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/clients"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func TestWhoAgreesWithTheServer(t *testing.T) {

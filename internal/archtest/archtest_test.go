@@ -76,7 +76,7 @@ const tool = "cmd/respool/internal/"
 
 // tests are packages for tests alone: no other package may import them. They
 // judge the others from outside, so they import nothing of ours either.
-var tests = []string{"internal/redistest", "internal/faultnet", "internal/fakeserver", "internal/archtest"}
+var tests = []string{"internal/testkit/redistest", "internal/testkit/faultnet", "internal/testkit/fakeserver", "internal/archtest"}
 
 // helpers are packages for the tests of a few packages. No program may import
 // them, and they may import what they help to test.
@@ -326,8 +326,8 @@ func TestViolationsAreFound(t *testing.T) {
 		{module + "/internal/pool", []string{module}},
 		{module, []string{module + "/internal/gateway"}},
 		{module, []string{"github.com/alecthomas/kong"}},
-		{module, []string{module + "/internal/redistest"}},
-		{module + "/cmd/respool", []string{module + "/internal/faultnet"}},
+		{module, []string{module + "/internal/testkit/redistest"}},
+		{module + "/cmd/respool", []string{module + "/internal/testkit/faultnet"}},
 		{module + "/cmd/respool/internal/serve", []string{module + "/cmd/respool/internal/tooltest"}},
 		{module + "/monitor", []string{module + "/metrics/prometheus"}},
 		{module + "/metrics/otel", []string{module + "/metrics/prometheus"}},
@@ -335,8 +335,8 @@ func TestViolationsAreFound(t *testing.T) {
 		{module + "/cmd/respool/internal/page", []string{module + "/cmd/respool/internal/serve"}},
 		{module + "/plan", []string{module + "/resp"}},
 		{module + "/nowhere", nil},
-		{module + "/internal/redistest", []string{module + "/resp"}},
-		{module + "/internal/faultnet", []string{"golang.org/x/sys/unix"}},
+		{module + "/internal/testkit/redistest", []string{module + "/resp"}},
+		{module + "/internal/testkit/faultnet", []string{"golang.org/x/sys/unix"}},
 	} {
 		if len(violations([]pkg{bad})) != 1 {
 			t.Errorf("%s importing %v is not found", bad.ImportPath, bad.Imports)
@@ -345,10 +345,10 @@ func TestViolationsAreFound(t *testing.T) {
 	for _, good := range []pkg{
 		{module, []string{"net", "golang.org/x/sys/unix", module + "/internal/pool", module + "/resp"}},
 		{module + "/cmd/respool", []string{"github.com/alecthomas/kong", module}},
-		{module + "/cmd/respool/internal/tooltest", []string{module + "/internal/redistest"}},
-		{module + "/bench", []string{module + "/internal/faultnet"}},
+		{module + "/cmd/respool/internal/tooltest", []string{module + "/internal/testkit/redistest"}},
+		{module + "/bench", []string{module + "/internal/testkit/faultnet"}},
 		{module + "/internal/topology/sentinel", []string{module + "/resp"}},
-		{module + "/internal/redistest", []string{"testing", "crypto/tls"}},
+		{module + "/internal/testkit/redistest", []string{"testing", "crypto/tls"}},
 	} {
 		if v := violations([]pkg{good}); len(v) != 0 {
 			t.Errorf("%v", v)

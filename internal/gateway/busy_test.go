@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 const endless = "#!lua name=endless\nredis.register_function{function_name='endless',callback=function() while true do end end,flags={'no-writes'}}"

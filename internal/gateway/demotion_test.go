@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // TestADemotedPrimaryIsADelay has clients write to a primary behind a name that becomes a replica: they wait until

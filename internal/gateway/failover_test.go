@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // TestAFailoverIsADelay fails a Sentinel service over twice under load: readers see no error, a writer none but

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func TestCommandsAreAnsweredInTheirOrder(t *testing.T) {

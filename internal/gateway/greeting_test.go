@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 var clientNumber = regexp.MustCompile(`\$2(\||\r\n)id(\||\r\n):[0-9]+(\||\r\n)`)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // users are those of the server beside default. Each has keys of its own.

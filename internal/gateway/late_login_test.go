@@ -5,8 +5,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
 // A server from 7.2 on leaves a refused login unanswered among other replies. After a password has changed, logins with

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // renamed are commands under names that no table has.

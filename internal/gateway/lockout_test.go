@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // A client with the right to CONFIG SET can't take the gateway's own login away, in MULTI or outside.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // TestANameWithAZeroByteIsNoOtherName sends names that a server takes for a command where they meet in its hash table,

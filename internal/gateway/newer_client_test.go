@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // newerClients send these when they connect, or when they look around. Servers that lack a command refuse it.

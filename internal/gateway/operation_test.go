@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // counting is load whose losses show: each client counts a key of its own up, in pipelines, and every reply has

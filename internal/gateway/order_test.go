@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // onEachFar is onEach before a server to which the way takes some time.

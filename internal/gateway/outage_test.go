@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool/internal/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // outage opens a gateway before a server whose connections can be cut.

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // busy keeps n clients of the gateway busy until the returned function is called.

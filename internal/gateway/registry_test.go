@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // The gateway looks at its clients twice a second: what came since then counts.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // longer than the time for which a respool.Client waits for a reply where nothing is said.

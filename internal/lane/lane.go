@@ -94,7 +94,7 @@ type Lane struct {
 
 	// What changes more rarely, under mu.
 	clock    clock
-	scanner   ctxScanner
+	scanner  ctxScanner
 	window   waitList
 	spare    []byte // the other buffer, while no flush is under way
 	offered  uint64 // bytes the socket was offered, or took where that is known

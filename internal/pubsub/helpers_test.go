@@ -11,7 +11,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 

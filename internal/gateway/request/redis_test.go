@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // replies sends in on a connection of its own, says that this is all, and gives

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/resp"
 	"pgregory.net/rapid"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 func TestAReloadKeepsClients(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // watching is a running daemon.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
-	"github.com/seed-2b0d76a6/respool/internal/redistest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // serviceWatch is a watch of a service.

@@ -1,0 +1,68 @@
+//go:build unix
+
+package fakeserver
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
+)
+
+// like is the version that is played for a real server's, the latest of its name if none is the same.
+func like(real redistest.Version) (found Version) {
+	for _, v := range Versions {
+		if strings.EqualFold(v.Name, real.Name) && (v.major < real.Major || v.major == real.Major && v.minor <= real.Minor) {
+			found = v
+		}
+	}
+	return found
+}
+
+// fieldNames are the names in a line of CLIENT INFO.
+var fieldNames = regexp.MustCompile(`([a-z-]+)=`)
+
+var connectionNumber = regexp.MustCompile(`\$2\r\nid\r\n:[0-9]+\r\n`)
+
+// The server of the tests and the one that plays its version say the same.
+func TestItSpeaksAsTheRealServerDoes(t *testing.T) {
+	users := []string{"alice on >secret ~* +@all"}
+	real := redistest.Start(t, redistest.Config{Users: users})
+	v := like(real.Version())
+	s := Start(t, Config{Version: v, Users: map[string]string{"alice": "secret"}})
+	for _, commands := range [][]string{
+		{"PING", "PING x", "ECHO", "SET k v", "GET k", "GET none", "INCR k", "INCR n", "DEL k", "DEL none", "SELECT 16", "SELECT 1"},
+		{"nosuch a b", "CLIENT NOSUCH", "CLIENT SETINFO LIB-NAME x"},
+		{"PING", "AUTH alice wrong", "PING", "AUTH alice secret"},
+		{"AUTH alice wrong", "AUTH x"},
+		{"HELLO 4", "HELLO x", "HELLO 3 WHAT"},
+		{"SUBSCRIBE a b", "UNSUBSCRIBE a b"},
+		{"READONLY", "READWRITE", "ASKING"},
+		{"RESET", "QUIT"},
+	} {
+		want(t, strings.Join(commands, ", "), talk(t, s.Addr(), commands...), talk(t, real.PlainAddr(), commands...))
+	}
+	names := func(addr string) string {
+		var names []string
+		for _, m := range fieldNames.FindAllStringSubmatch(talk(t, addr, "CLIENT INFO"), -1) {
+			names = append(names, m[1])
+		}
+		return strings.Join(names, " ")
+	}
+	// Of a later version than the latest that is played, or a development build, the words and the fields may be others.
+	if real.Version().Major == v.major && real.Version().Minor == v.minor {
+		want(t, "an unknown command", talk(t, s.Addr(), "NOSUCH"), talk(t, real.PlainAddr(), "NOSUCH"))
+		want(t, "the fields of CLIENT INFO", names(s.Addr()), names(real.PlainAddr()))
+		hello := func(addr, number string) string {
+			text := connectionNumber.ReplaceAllString(talk(t, addr, "HELLO 2", "HELLO 3"), "")
+			return strings.ReplaceAll(text, "\r\n"+number+"\r\n", "\r\nits number\r\n")
+		}
+		want(t, "HELLO", hello(s.Addr(), v.Number), hello(real.PlainAddr(), real.Version().Number()))
+		if real.Version().Number() == v.Number {
+			want(t, "UNSUBSCRIBE", talk(t, s.Addr(), "UNSUBSCRIBE a"), talk(t, real.PlainAddr(), "UNSUBSCRIBE a"))
+		}
+	}
+	real.Do("ACL", "SETUSER", "bob", "on", "nopass", "+ping")
+	want(t, "NOPERM", "+OK\r\n"+v.NoPermission("bob", "GET"), talk(t, real.PlainAddr(), "AUTH bob x", "GET k"))
+}

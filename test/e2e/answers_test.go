@@ -1,0 +1,124 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
+)
+
+// newStrict makes a client of a server that drops a refused login among others.
+func newStrict(t *testing.T, change func(*respool.Options)) (*fakeserver.Server, *respool.Client) {
+	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80, Users: map[string]string{"alice": "secret"}})
+	opt := respool.Options{Addr: s.Addr(), MaxConnections: 3}
+	if change != nil {
+		change(&opt)
+	}
+	return s, openClient(t, opt)
+}
+
+// sends says in how many ways a command may be sent that is not on a held connection.
+func sends(ctx context.Context, c *respool.Client, args []any) map[string]error {
+	_, piped := c.Pipeline().Do("PING").Do(args...).Exec(ctx)
+	_, transacted := c.Transaction().Do("PING").Do(args...).Exec(ctx)
+	return map[string]error{"Do": c.Do(ctx, args...).Err(), "Pipeline": piped, "Transaction": transacted}
+}
+
+// Whatever the table says that a server may leave unanswered, or answer more than once,
+// never reaches a connection that callers share: it is refused, or it has a connection that is
+// closed after it.
+func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
+	s, c := newStrict(t, nil)
+	ctx := bounded(t)
+	for info := range command.All() {
+		if info.Answers() == command.Once {
+			continue
+		}
+		args := []any{}
+		for _, word := range strings.Fields(info.Name + " x y") {
+			args = append(args, word)
+		}
+		for way, err := range sends(ctx, c, args) {
+			if !errors.Is(err, respool.ErrStateful) && (way != "Do" || info.Class != command.Blocking) {
+				t.Errorf("%s by %s: %v", info.Name, way, err)
+			}
+		}
+	}
+	for _, came := range s.Commands() {
+		switch name, _, _ := strings.Cut(came, " "); name {
+		case "HELLO", "CLIENT", "PING", "DEBUG", "SHUTDOWN", "ECHO":
+		default:
+			t.Errorf("the server got %s", came)
+		}
+	}
+}
+
+// A command of which nothing is known may be AUTH under another name.
+func TestATransactionWithAnUnknownCommandHasAConnectionThatIsReset(t *testing.T) {
+	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80, Users: map[string]string{"alice": "secret"},
+		Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
+			if args[0] == "COMMAND" {
+				return "-NOPERM no\r\n", true
+			}
+			return "", false
+		}})
+	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 3})
+	ctx := bounded(t)
+	if err := c.Do(ctx, "SET", "k", "v").Err(); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Accepted()
+	for n := range 3 {
+		if _, err := c.Transaction().Do("SET", "k", "w").Do("OPENSESAME", "alice", "wrong").Exec(ctx); err == nil {
+			t.Error("the fake server knows no MULTI")
+		}
+		eventually(t, func() bool { return s.Count("RESET") == n+1 })
+	}
+	if n := s.Accepted(); n != before+1 {
+		t.Errorf("%d connections, %d before: want one more", n, before)
+	}
+}
+
+// A held connection sends no login while a reply is pending, even if the caller of that command has left.
+func TestAHeldConnectionSendsNoLoginAmongOthers(t *testing.T) {
+	came := make(chan struct{}, 1)
+	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Redis72, Users: map[string]string{"alice": "secret"},
+		Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
+			if args[0] == "INCR" { // answered by the test
+				came <- struct{}{}
+				return "", true
+			}
+			return "", false
+		}})
+	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 3})
+	conn := acquire(t, c)
+	defer conn.Release()
+	ctx, cancel := context.WithCancel(bounded(t))
+	left := make(chan error, 1)
+	go func() { left <- conn.Do(ctx, "INCR", "n").Err() }()
+	<-came
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	login := func() error { return conn.Do(bounded(t), "AUTH", "alice", "wrong").Err() }
+	if err := login(); !errors.Is(err, respool.ErrStateful) || s.Count("AUTH") != 0 {
+		t.Errorf("a login among others: %v", err)
+	}
+	s.Send(":1\r\n")
+	var err error
+	eventually(t, func() bool { err = login(); return !errors.Is(err, respool.ErrStateful) })
+	wantServerError(t, err, "WRONGPASS")
+	for _, text := range []string{"1", "2"} {
+		if got, err := conn.Do(bounded(t), "ECHO", text).Text(); got != text {
+			t.Errorf("got %q, %v: want %q", got, err, text)
+		}
+	}
+	if _, err := conn.Pipeline().Do("PING").Do("AUTH", "alice", "wrong").Exec(bounded(t)); !errors.Is(err, respool.ErrStateful) {
+		t.Errorf("a login in a pipeline: %v", err)
+	}
+}

@@ -1,0 +1,168 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
+)
+
+// expiring gives password until switched is called, as one that ends soon.
+type expiring struct {
+	user     string
+	password atomic.Pointer[string]
+	life     time.Duration
+	asked    atomic.Int64
+}
+
+func (e *expiring) credentials(context.Context) (respool.Credentials, error) {
+	e.asked.Add(1)
+	c := respool.Credentials{Username: e.user, Password: "one", Expires: time.Now().Add(e.life)}
+	if p := e.password.Load(); p != nil {
+		c.Password, c.Expires = *p, time.Now().Add(time.Hour)
+	}
+	return c, nil
+}
+
+func (e *expiring) change(password string) { e.password.Store(&password) }
+
+// ids are those that the server has given to the client's connections.
+func ids(s *redistest.Server) []string {
+	var all []string
+	for _, fields := range clients(s, "stress") {
+		all = append(all, fields["id"])
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Every connection that stands authenticates again and stays: lanes, idle ones, one that is held with WATCH, and that
+// of the subscriptions. In RESP2 a subscriber can't: it gets another connection, and a gap.
+func TestStandingConnectionsAuthenticateAgain(t *testing.T) {
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			t.Parallel()
+			renewStanding(t, protocol)
+		})
+	}
+}
+
+func renewStanding(t *testing.T, protocol int) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >one >two ~* &* +@all"}})
+	e := &expiring{user: "alice", life: 6 * time.Second}
+	c := newClient(t, s, func(o *respool.Options) {
+		o.Protocol, o.MaxConnections, o.Lanes, o.MinIdle, o.Credentials = protocol, 6, 2, 2, e.credentials
+	})
+	ctx := bounded(t)
+	if err := c.Warm(ctx); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := c.Subscribe(ctx, "news")
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := acquire(t, c)
+	if err := held.Do(ctx, "WATCH", "key").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return len(ids(s)) == 6 }) // MinIdle is there again
+	before, dials := ids(s), c.Stats().Dials
+	e.change("two")
+	want := uint64(len(before))
+	if protocol == 2 {
+		want-- // the subscriber's
+	}
+	eventually(t, func() bool { return c.Stats().Renewals >= want })
+	s.Do("ACL", "SETUSER", "alice", "<one")
+	if protocol == 2 {
+		if m, err := sub.Receive(ctx); err != nil || m.Gap == nil {
+			t.Errorf("got %v, %v: want a gap", m, err)
+		}
+	} else if after := ids(s); !slices.Equal(before, after) || c.Stats().Dials != dials {
+		t.Errorf("the connections were %v and are %v", before, after)
+	}
+	s.Do("PUBLISH", "news", "flash")
+	if m, err := sub.Receive(ctx); err != nil || m.Payload != "flash" {
+		t.Errorf("got %v, %v: want the message", m, err)
+	}
+	s.Do("SET", "key", "changed")
+	if err := held.Do(ctx, "MULTI").Err(); err != nil {
+		t.Error(err)
+	}
+	if r := held.Do(ctx, "EXEC"); !r.IsNil() {
+		t.Errorf("EXEC gave %v: AUTH has ended WATCH", r.Err())
+	}
+	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
+	if st := c.Stats(); st.RenewalFailures != 0 || st.LastRenewalError != nil {
+		t.Errorf("%d failures, last %v", st.RenewalFailures, st.LastRenewalError)
+	}
+	if err := sub.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a holder has authenticated as somebody else stays so.
+func TestARenewalLeavesOtherUsersAlone(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >one >two ~* &* +@all", "bob on >bobs ~* &* +@all"}})
+	e := &expiring{user: "alice", life: 4 * time.Second}
+	c := newClient(t, s, func(o *respool.Options) { o.Credentials = e.credentials })
+	held := acquire(t, c)
+	if err := held.Do(bounded(t), "AUTH", "bob", "bobs").Err(); err != nil {
+		t.Fatal(err)
+	}
+	mustDo(t, c, "PING") // on another one
+	e.change("two")
+	eventually(t, func() bool { return c.Stats().Renewals == 1 && c.Stats().RenewalFailures > 0 })
+	wantText(t, held.Do(bounded(t), "ACL", "WHOAMI"), "bob")
+	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
+}
+
+// Where the server takes no AUTH on a standing connection, that is replaced once its credentials have expired.
+func TestExpiredConnectionsAreReplaced(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >one ~* &* +@all -auth"}})
+	e := &expiring{user: "alice", life: 2 * time.Second}
+	c := newClient(t, s, func(o *respool.Options) { o.Credentials = e.credentials })
+	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
+	before := ids(s)
+	e.change("wrong") // so that AUTH is refused
+	eventually(t, func() bool { return c.Stats().RenewalFailures > 0 })
+	wantServerError(t, c.Stats().LastRenewalError, "WRONGPASS")
+	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
+	if after := ids(s); !slices.Equal(before, after) {
+		t.Errorf("the connections were %v and are %v", before, after)
+	}
+	s.Do("ACL", "SETUSER", "alice", ">wrong")
+	s.Do("CONFIG", "RESETSTAT")
+	eventually(t, func() bool {
+		after := ids(s)
+		return c.Stats().LastRenewalError == nil && len(after) == 1
+	})
+	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
+}
+
+// The connections to sentinels have credentials of their own.
+func TestConnectionsToSentinelsAuthenticateAgain(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: -1, Sentinels: 1, SentinelPassword: "one"})
+	e := &expiring{life: 2 * time.Second}
+	var seen reports
+	c := openClient(t, respool.Options{
+		Service: set.Name(), OnEvent: seen.take,
+		Sentinel: &respool.SentinelOptions{Addrs: set.SentinelAddrs(), Credentials: e.credentials},
+	})
+	mustDo(t, c, "PING")
+	sockets := func() int { return c.Stats().Service.Sentinels[0].Sockets }
+	eventually(t, func() bool { return sockets() == 2 })
+	e.change("one")
+	eventually(t, func() bool { return c.Stats().Renewals >= 2 && sockets() == 2 })
+	if n := seen.count(respool.EventCredentialsRenewed); n == 0 {
+		t.Error("no event tells of it")
+	}
+	if st := c.Stats(); st.RenewalFailures != 0 || !st.Service.Known {
+		t.Errorf("%d failures, last %v; the primary is known: %v", st.RenewalFailures, st.LastRenewalError, st.Service.Known)
+	}
+}
