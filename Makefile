@@ -20,7 +20,7 @@ ifneq ($(findstring /,$(REDIS_SERVER)),)
 override export REDIS_SERVER := $(abspath $(REDIS_SERVER))
 endif
 
-.PHONY: test test-clients bench bench-gateway microbench lint fuzz soak generate
+.PHONY: test test-clients bench bench-gateway microbench lint release fuzz soak generate
 
 # Installs redis-server and what else is missing, then runs every test.
 test:
@@ -62,6 +62,13 @@ lint:
 	GOOS=linux $(GO) build $(PORTABLE)
 	GOOS=darwin $(GO) build $(PORTABLE)
 	GOOS=windows $(GO) build $(PORTABLE)
+
+# Builds the tool for each system into dist/.
+release:
+	for system in linux darwin windows; do for arch in amd64 arm64; do \
+		ext=; [ $$system = windows ] && ext=.exe; \
+		CGO_ENABLED=0 GOOS=$$system GOARCH=$$arch $(GO) build -trimpath -o dist/respool-$$system-$$arch$$ext ./cmd/respool || exit 1; \
+	done; done
 
 # Runs each fuzz target for FUZZTIME.
 fuzz:

@@ -17,7 +17,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/plan"
@@ -106,7 +105,7 @@ func run(args []string) int {
 // it.
 func defaults() kong.Vars {
 	return kong.Vars{
-		"version":           respool.Version,
+		"version":           version(),
 		"serve_listen":      config.DefaultListen,
 		"serve_pages":       config.DefaultServePages,
 		"serve_max_clients": strconv.Itoa(config.DefaultMaxClients),

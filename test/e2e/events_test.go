@@ -190,11 +190,11 @@ func TestLeakIsReportedOnce(t *testing.T) {
 		t.Fatalf("%d leaks told, %d counted: want 1", len(found), c.Stats().Leaks)
 	}
 	e := found[0]
-	if e.Duration < 200*time.Millisecond || !strings.Contains(e.Stack, "respool_test.holdForLong") ||
+	if e.Duration < 200*time.Millisecond || !strings.Contains(e.Stack, "e2e_test.holdForLong") ||
 		!strings.Contains(e.Stack, "TestLeakIsReportedOnce") || !strings.Contains(e.Stack, "events_test.go:") {
 		t.Errorf("the leak: %+v", e)
 	}
-	if first, _, _ := strings.Cut(e.Stack, "\n"); !strings.Contains(first, "respool_test.") {
+	if first, _, _ := strings.Cut(e.Stack, "\n"); !strings.Contains(first, "e2e_test.") {
 		t.Errorf("the stack begins inside the package: %s", first)
 	}
 	leaked.Release()
