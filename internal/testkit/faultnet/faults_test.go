@@ -1,0 +1,158 @@
+package faultnet
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
+	_, r := start(t)
+	const oneWay = 20 * time.Millisecond
+	r.Delay(oneWay, 5*time.Millisecond)
+	conn := dial(t, r)
+	begin := time.Now()
+	exchange(t, conn, "alone")
+	if took := time.Since(begin); took < 2*oneWay {
+		t.Errorf("a round trip took %v: want %v at least", took, 2*oneWay)
+	}
+
+	// 200 chunks sent one by one are under way together: were each delayed
+	// after the one before it, they would take four seconds each way.
+	const chunks = 200
+	begin = time.Now()
+	pace := time.NewTicker(time.Millisecond) // so that they stay apart
+	defer pace.Stop()
+	for range chunks {
+		<-pace.C
+		send(t, conn, "chunk")
+	}
+	receive(t, conn, strings.Repeat("chunk", chunks))
+	if took := time.Since(begin); took > chunks*oneWay {
+		t.Errorf("%d chunks took %v: they queue", chunks, took)
+	}
+	r.Delay(0, 0)
+	exchange(t, conn, "prompt")
+}
+
+func TestAStallLosesNothing(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "before")
+	r.Stall()
+	send(t, conn, "during")
+	nothing(t, conn)
+	if got := e.received(); got != "before" {
+		t.Errorf("the server received %q: want nothing new", got)
+	}
+	second := dial(t, r) // still accepted
+	send(t, second, "second")
+	nothing(t, second)
+	r.Resume()
+	receive(t, conn, "during")
+	receive(t, second, "second")
+}
+
+func TestStalledRepliesLetCommandsPass(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	r.StallReplies()
+	send(t, conn, "command")
+	until(t, "the server has the command", func() bool { return e.received() == "command" })
+	nothing(t, conn)
+	r.Resume()
+	receive(t, conn, "command")
+}
+
+// A cut loses what a stall holds back: it never lets it pass first.
+func TestACutLosesWhatIsStalled(t *testing.T) {
+	for name, stall := range map[string]func(*Relay){
+		"replies":   (*Relay).StallReplies,
+		"both":      (*Relay).Stall,
+		"after two": func(r *Relay) { r.StallAfter(2) },
+		"a delay":   func(r *Relay) { r.Delay(time.Hour, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, end := range []func(*Relay){(*Relay).CutAll, (*Relay).Close} {
+				for range 50 {
+					e, r := start(t)
+					conn := dial(t, r)
+					exchange(t, conn, "before")
+					stall(r)
+					send(t, conn, "lost")
+					if name != "both" && name != "a delay" {
+						until(t, "the server has it", func() bool { return e.received() == "beforelost" })
+					}
+					end(r)
+					if got, err := io.ReadAll(conn); len(got) > 2 || err == nil {
+						t.Fatalf("%q came, and %v: want the reset of a cut", got, err)
+					}
+					r.Close()
+				}
+			}
+		})
+	}
+}
+
+func TestStallAfterStallsInTheMiddle(t *testing.T) {
+	for _, n := range []int64{0, 1, 4, 10} {
+		_, r := start(t)
+		conn := dial(t, r)
+		exchange(t, conn, "whole")
+		r.StallAfter(n)
+		exchange(t, dial(t, r), "a new connection is not stalled")
+		send(t, conn, "01234567890123456789")
+		receive(t, conn, "01234567890123456789"[:n])
+		nothing(t, conn)
+		r.Resume()
+		receive(t, conn, "01234567890123456789"[n:])
+		exchange(t, conn, "whole again")
+	}
+}
+
+func TestSwallowedConnectionsStayOpenAndNewOnesWork(t *testing.T) {
+	e, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "one")
+	r.Swallow()
+	send(t, conn, "lost")
+	nothing(t, conn)
+	other := dial(t, r)
+	exchange(t, other, "two")
+	if got := e.received(); got != "onetwo" {
+		t.Errorf("the server received %q", got)
+	}
+	conn.Close()
+	other.Close()
+	until(t, "the end of the connection that works", func() bool { return e.count() > 0 })
+	if n := e.count(); n != 1 {
+		t.Errorf("the server heard of %d ends: want one", n)
+	}
+}
+
+func TestCutAfterCutsInTheMiddle(t *testing.T) {
+	for _, n := range []int64{0, 1, 4, 10} {
+		e, r := start(t)
+		first, second := dial(t, r), dial(t, r)
+		exchange(t, first, "whole")
+		exchange(t, second, "whole")
+		r.CutAfter(n)
+		send(t, first, "0123456789")
+		wantReset(t, first, "0123456789"[:n])
+		send(t, second, "abcdefghij")
+		wantReset(t, second, "abcdefghij"[:n])
+		until(t, "the server sees both ends", func() bool { return e.count() == 2 })
+		exchange(t, dial(t, r), "a new connection is whole again")
+	}
+}
+
+func TestCutAfterCountsAcrossChunks(t *testing.T) {
+	_, r := start(t)
+	conn := dial(t, r)
+	exchange(t, conn, "before")
+	r.CutAfter(5)
+	exchange(t, conn, "abc")
+	send(t, conn, "defg")
+	wantReset(t, conn, "de")
+}
