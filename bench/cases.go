@@ -15,7 +15,7 @@ const (
 	pipeline load = "pipeline" // the same in pipelines of 100
 	beside   load = "beside"   // one caller on small values, the others on values of the case's size
 	pop      load = "pop"      // BLPOP on a list that is fed
-	hold     load = "hold"     // a connection of one's own for three commands
+	hold     load = "hold"     // a dedicated connection for three commands
 	memory   load = "memory"   // callers whose server stands still
 )
 

@@ -14,7 +14,7 @@ type client interface {
 	set(caller int, key, value string) error
 	pipeline(caller int, cmds []command) error
 	pop(caller int, key string) error         // BLPOP of an element that is popValue
-	hold(caller int, key, value string) error // SET, GET and STRLEN on a connection of one's own
+	hold(caller int, key, value string) error // SET, GET and STRLEN on a dedicated connection
 	close()
 }
 

@@ -243,7 +243,7 @@ func TestAProcessThatEndsIsTold(t *testing.T) {
 }
 
 // TestStraightAgainstStraight runs the comparison for a moment with straight
-// Redis in the gateway's place: the ratio is one but for noise, which is not judged.
+// Redis in the gateway's place: the ratio is one except for noise, which is not judged.
 func TestStraightAgainstStraight(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "gateway")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {

@@ -71,7 +71,7 @@ func TestPlanPlaysADeployment(t *testing.T) {
 func TestPlanTakesWhatAServerShows(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 400})
 	r := planJSON(t, 0, "--rps", "10", "--mean", "1ms", "--reserve", "0", "--from", s.URL())
-	if r.Pooled.Budget != 399 { // but for the connection of the test itself
+	if r.Pooled.Budget != 399 { // except for the connection of the test itself
 		t.Errorf("budget %d: want 399", r.Pooled.Budget)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// shownDifferences is how many differing lines are told.
+// shownDifferences is how many differing lines the report shows.
 const shownDifferences = 5
 
 // differences tells the first lines that are not alike.

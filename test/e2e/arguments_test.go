@@ -118,7 +118,7 @@ func TestArgumentsThatCannotBeSentSendNothing(t *testing.T) {
 	wantKept(t, c, conn)
 }
 
-// A mistake of the program's is told at once, not after a wait for a connection.
+// A mistake of the program is reported at once, not after a wait for a connection.
 func TestMistakesAreToldWithoutWaiting(t *testing.T) {
 	c := openClient(t, respool.Options{Addr: "127.0.0.1:1"})
 	ctx := bounded(t)

@@ -200,7 +200,7 @@ func TestASubscriptionThatIsCutAgainAndAgainReconnectsSeldom(t *testing.T) {
 	}
 }
 
-// Secrets stay out of what callers are told.
+// Errors contain no secrets.
 func TestRefusalsShowNoPassword(t *testing.T) {
 	s := startFake(t, func([]string) string { return "-WRONGPASS invalid\r\n" })
 	c := newFakeClient(t, s, func(o *respool.Options) { o.Protocol, o.Password = 0, "hunter2" })

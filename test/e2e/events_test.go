@@ -70,7 +70,7 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 		if err := c.Close(ctx); err != nil {
 			t.Error(err)
 		}
-		// All events are told when Close returns.
+		// All events are reported when Close returns.
 		st := c.Stats()
 		dialed, closed := r.of(respool.EventDialed), r.of(respool.EventClosed)
 		if len(dialed) != len(closed) || uint64(len(dialed)) != st.Dials || st.Dials != st.Closed {

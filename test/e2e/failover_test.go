@@ -24,7 +24,7 @@ const failoverLimit = 3 * patience
 
 // trial is a service under load while it fails over. It holds the client to
 // what is promised: the bounds as the servers count, no error of a reader, no
-// error of a writer but for a command that was sent, and no write twice.
+// error of a writer except for a command that was sent, and no write twice.
 type trial struct {
 	t      *testing.T
 	set    *redistest.SentinelSet

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// underLoad keeps commands under way until the returned function is called.
+// underLoad keeps commands in flight until the returned function is called.
 func underLoad(t *testing.T, c *respool.Client) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(bounded(t))
@@ -204,7 +204,7 @@ func TestAScriptOfMinutesCostsNoConnection(t *testing.T) {
 	}
 }
 
-// A proxy that keeps TCP alive swallows what is published: the subscriber is told of a gap.
+// A proxy that keeps TCP alive swallows what is published: the subscriber receives a gap.
 func TestASubscriberBehindADeadPathIsTold(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, protocol := range []int{2, 3} {

@@ -217,7 +217,7 @@ func TestTransactionErrors(t *testing.T) {
 	})
 }
 
-// A server that refuses MULTI runs the commands one by one: nobody is told
+// A server that refuses MULTI runs the commands one by one: no error says
 // that they were not executed.
 func TestTransactionWhereMultiIsNotAllowed(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >secret ~* &* +@all -multi", "bob on >secret ~* &* +@all -exec"}})

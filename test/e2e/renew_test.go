@@ -30,7 +30,7 @@ type issuer struct {
 	failing  error
 	expired  int // connections that were closed for that
 	open     int
-	log      map[int][]string // commands by connection, but for GET and PING
+	log      map[int][]string // commands by connection, except GET and PING
 	last     int
 }
 

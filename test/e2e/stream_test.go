@@ -189,7 +189,7 @@ func TestStreamsUnderFaults(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	// Until a dial succeeds callers are told of the last one, which may have been cut.
+	// Until a dial succeeds, callers get the error of the last one, which may have been cut.
 	eventually(t, func() bool { return c.Do(bounded(t), "PING").Err() == nil })
 	var all bytes.Buffer
 	if _, err := c.DoTo(bounded(t), &all, "GET", "large"); err != nil || !bytes.Equal(all.Bytes(), value) {

@@ -80,7 +80,7 @@ func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
 			t.Errorf("events %v: want that the files were taken", list)
 		}
 
-		// A bad file, and one that is gone, change nothing and are told once each.
+		// A bad file, and one that is gone, change nothing and are reported once each.
 		for _, spoil := range []func() error{
 			func() error { return os.WriteFile(ca, []byte("-----BEGIN"), 0o600) },
 			func() error { return os.Remove(cert) },

@@ -260,7 +260,7 @@ func TestAConnectionThatCannotBeRestoredIsClosed(t *testing.T) {
 	}
 }
 
-// A state of the server that passes is told, and it is asked again.
+// A temporary state of the server is reported, and the server is asked again.
 func TestAServerThatIsBusyIsAskedAgain(t *testing.T) {
 	s := startNewer(t)
 	all := *s.command.Load()

@@ -18,7 +18,7 @@ func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
 		t.Errorf("a round trip took %v: want %v at least", took, 2*oneWay)
 	}
 
-	// 200 chunks sent one by one are under way together: were each delayed
+	// 200 chunks sent one by one are in flight together: were each delayed
 	// after the one before it, they would take four seconds each way.
 	const chunks = 200
 	begin = time.Now()

@@ -10,7 +10,7 @@ import (
 
 // outsiders is one look at the connections that belong neither to this
 // package, nor to replication, nor to a sentinel. Those have a name or a flag
-// that tells, but for a moment after they were accepted: then it is looked up
+// that tells, except for a moment after they were accepted: then it is looked up
 // whose socket it is. Where that can't be told, since the other side has closed
 // it or this package was just dialing, a connection without a name counts when it stays: a
 // server that was paused finds what sentinels gave up meanwhile.

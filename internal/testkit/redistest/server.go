@@ -56,7 +56,7 @@ type Server struct {
 	sentinel  string       // the configuration file of a sentinel; empty: a data node
 	configure func()       // writes it, once the ports are chosen
 	started   func()       // called when the process answers, each time
-	announced int          // the port that others are told; 0: its own
+	announced int          // the port that the server announces; 0: its own
 	set       *SentinelSet // that it belongs to; nil: none
 }
 

@@ -18,7 +18,7 @@ type ClientWatch struct {
 
 	mu      sync.Mutex
 	peak    int
-	atPeak  string // what was seen then, where that is told
+	atPeak  string // the report of that moment, if there is one
 	samples int
 }
 

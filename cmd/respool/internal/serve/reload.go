@@ -23,7 +23,7 @@ func (srv *Server) reload() {
 	}
 	text := "the configuration is in force"
 	if srv.urlKept {
-		text += ", but for the URL"
+		text += ", except for the URL"
 	}
 	srv.log.Info(text, "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
 }
