@@ -9,28 +9,28 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Batch gathers encoded commands that are sent in one piece. It may be used again after Exec, which saves its
-// memory. It is not safe for concurrent use.
+// Batch collects encoded commands and sends them in one write. Exec empties it, and reuse saves its memory. It is not
+// safe for concurrent use.
 type Batch struct {
 	e       *Engine
-	conn    *Conn // on which it is sent; nil: on any lane
+	conn    *Conn // the held connection that sends it; nil: any lane
 	raw     []byte
 	n       int
-	writes  bool // one of the commands does more than read
+	writes  bool // at least one command is not read-only
 	err     error
 	effects []effect
 	unknown []unknown // commands that the table lacks
-	queued  bool      // they run inside MULTI
-	unsure  bool      // and nothing is known of one of them
+	queued  bool      // the commands run inside MULTI
+	unsure  bool      // the effect of at least one queued command is unknown
 }
 
-// Batch makes an empty batch.
+// Batch returns an empty batch. Its commands are sent on a lane.
 func (e *Engine) Batch() Batch { return Batch{e: e} }
 
-// Batch makes an empty batch whose commands go out on this connection.
+// Batch returns an empty batch. Its commands are sent on this connection.
 func (conn *Conn) Batch() Batch { return Batch{e: conn.e, conn: conn} }
 
-// unknown is a command that the table lacks. The server is asked what it is before anything is sent.
+// unknown is a command that the table lacks. The engine queries the server about it before it sends the batch.
 type unknown struct{ index, from, to int } // its bytes are raw[from:to]
 
 // effect is what a queued command does to a held connection.
@@ -40,7 +40,7 @@ type effect struct {
 	args  string // SELECT's argument
 }
 
-// Add adds a command. An error, of an argument or a command that may not stand here, is returned by Exec.
+// Add adds a command. Exec returns the error of a bad argument or of a command that a batch may not contain.
 func (p *Batch) Add(args []any) {
 	if p.err != nil {
 		return
@@ -61,7 +61,7 @@ func (p *Batch) add(args []any) error {
 		}
 	}
 	switch {
-	case class == command.Unknown && p.conn == nil: // see learn
+	case class == command.Unknown && p.conn == nil: // learn decides
 	case class == command.Refused:
 		return refusal(info)
 	case p.conn != nil && info != nil && info.Answers() == command.OnceAlone:
@@ -84,7 +84,7 @@ func (p *Batch) add(args []any) error {
 	return nil
 }
 
-// append takes a command that was appended to raw.
+// append records a command that is already encoded at the end of raw.
 func (p *Batch) append(raw []byte, class command.Class) {
 	if class == command.Unknown {
 		p.unknown = append(p.unknown, unknown{p.n, len(p.raw), len(raw)})
@@ -93,7 +93,8 @@ func (p *Batch) append(raw []byte, class command.Class) {
 	p.n++
 }
 
-// learn has the server tell what the commands are that the table lacks. Its error is of one that may not be pipelined here.
+// learn queries the server about the commands that the table lacks. It returns an error for a command that this batch
+// may not contain.
 func (p *Batch) learn(ctx context.Context) error {
 	for _, u := range p.unknown {
 		info, err := p.ask(ctx, u)
@@ -116,7 +117,7 @@ func (p *Batch) learn(ctx context.Context) error {
 	return nil
 }
 
-// ask finds out what a command is: on the held connection, if there is one.
+// ask queries the server about a command: on the held connection, if there is one.
 func (p *Batch) ask(ctx context.Context, u unknown) (*command.Info, error) {
 	args, err := resp.Elements(p.raw[u.from:u.to])
 	if err != nil {
@@ -141,7 +142,7 @@ func (p *Batch) ask(ctx context.Context, u unknown) (*command.Info, error) {
 	return info, err
 }
 
-// took takes in what was learned of a command on the held connection.
+// took records the effect of a command on the held connection.
 func (p *Batch) took(u unknown, info *command.Info) {
 	for i := range p.effects {
 		if p.effects[i].index == u.index {
@@ -150,11 +151,11 @@ func (p *Batch) took(u unknown, info *command.Info) {
 	}
 }
 
-// Len is the number of commands gathered. Those of a transaction include MULTI.
+// Len returns the number of commands. In a transaction it includes MULTI.
 func (p *Batch) Len() int { return p.n }
 
-// Exec sends the commands, waits for their replies, and empties the batch. want is the number of commands. On an error
-// there may be fewer replies. What was sent is sent again only if all of it reads.
+// Exec sends the commands, waits for their replies, and empties the batch. want is the number of commands. After an
+// error there may be fewer replies. Sent commands are resent only if all of them are read-only.
 func (p *Batch) Exec(ctx context.Context) (frames [][]byte, want int, err error) {
 	defer p.reset()
 	if p.err != nil || p.n == 0 {
@@ -171,7 +172,7 @@ func (p *Batch) Exec(ctx context.Context) (frames [][]byte, want int, err error)
 	return got.frames, p.n, WrapError(got.err)
 }
 
-// exchangeRaw sends the n commands of a request on a lane of the engine's own.
+// exchangeRaw sends the n commands of a request on a lane of the engine's own identity.
 func (e *Engine) exchangeRaw(ctx context.Context, req request, n int) attempt {
 	return e.exchange(ctx, Identity{}, req, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		return l.DoRaw(ctx, req.raw, n, opt)

@@ -13,8 +13,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Conn is a dedicated connection of the engine's own identity that keeps account of the state that commands leave
-// on it, so that Release can tell whether another caller may use it. It is not safe for concurrent use. It has to be released.
+// Conn is a dedicated connection of the engine's own identity. It tracks the state that commands leave on the
+// connection, so that Release knows whether another caller may use it. It is not safe for concurrent use. The caller
+// must release it.
 type Conn struct {
 	e        *Engine
 	lease    *Lease
@@ -23,13 +24,13 @@ type Conn struct {
 	watching bool
 	multi    bool
 	db       int
-	tainted  string // why it can't be used by another any more
-	unsure   bool   // it ran commands of which nothing is known: it has to be restored
+	tainted  string // why no other caller may use it
+	unsure   bool   // it ran commands with an unknown effect: it must be restored
 
-	forbidden bool // no AUTH of a renewal may come between now
+	forbidden bool // renewals of credentials may not send AUTH now
 }
 
-// Acquire leases a connection. It waits in line behind those who came first, bounded by ctx and the wait timeout.
+// Acquire leases a connection. Callers wait in order of arrival. ctx and the wait timeout limit the wait.
 func (e *Engine) Acquire(ctx context.Context) (*Conn, error) {
 	l, err := e.lease(ctx, false, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Acquire(ctx) })
 	if err != nil {
@@ -41,7 +42,7 @@ func (e *Engine) Acquire(ctx context.Context) (*Conn, error) {
 
 func (e *Engine) connOf(l *Lease) *Conn { return &Conn{e: e, lease: l, db: e.cfg.Dial.DB} }
 
-// Release gives the connection back. Calling it again does nothing.
+// Release returns the connection to its pool. Further calls do nothing.
 func (conn *Conn) Release() {
 	if conn.released {
 		return
@@ -58,7 +59,7 @@ func (conn *Conn) Release() {
 	}
 }
 
-// Destroy closes the connection instead of giving it back.
+// Destroy closes the connection instead of returning it to its pool.
 func (conn *Conn) Destroy() {
 	if !conn.released {
 		conn.released = true
@@ -66,7 +67,7 @@ func (conn *Conn) Destroy() {
 	}
 }
 
-// dirt says what keeps the connection from being used by another.
+// dirt returns the reason why no other caller may use the connection; empty if there is none.
 func (conn *Conn) dirt() string {
 	switch {
 	case conn.tainted != "":
@@ -81,7 +82,7 @@ func (conn *Conn) dirt() string {
 	return ""
 }
 
-// Do sends one command on this connection and waits for its reply. Nothing is ever sent again.
+// Do sends one command on this connection and waits for its reply. It never resends a command.
 func (conn *Conn) Do(ctx context.Context, args []any) ([]byte, error) {
 	if conn.released {
 		return nil, ErrReleased
@@ -126,7 +127,7 @@ func (conn *Conn) Do(ctx context.Context, args []any) ([]byte, error) {
 	return frame, WrapError(err)
 }
 
-// mayAnswerOtherwise refuses a command that a server may answer with no reply, or with several, at this place.
+// mayAnswerOtherwise refuses a command to which a server may send no reply, or several, in the current state.
 func (conn *Conn) mayAnswerOtherwise(info *command.Info) error {
 	switch {
 	case info == nil || info.Answers() == command.Once:
@@ -139,7 +140,8 @@ func (conn *Conn) mayAnswerOtherwise(info *command.Info) error {
 	return nil
 }
 
-// learned is what the server tells of a command that the table lacks. Inside MULTI it can't be asked.
+// learned returns the server's description of a command that the table lacks. It does not query the server inside
+// MULTI.
 func (conn *Conn) learned(ctx context.Context, args []any) (*command.Info, error) {
 	info, known := conn.e.vocabulary.find(args)
 	if known == command.Learned {
@@ -162,16 +164,15 @@ func (conn *Conn) learned(ctx context.Context, args []any) (*command.Info, error
 	return info, nil
 }
 
-// ask asks the server about a command on this connection, since it may be the only one.
+// ask queries the server about a command on this connection, because it may be the only one.
 func (conn *Conn) ask(ctx context.Context, name string) error {
-	if conn.tainted != "" || conn.unsure { // it may be another user's by now
+	if conn.tainted != "" || conn.unsure { // it may have another user by now
 		return nil
 	}
 	return conn.e.vocabulary.learnOn(ctx, conn.lease.Lane(), name)
 }
 
-// failure tells of a connection that takes no more commands although replies
-// are still due on it.
+// failure converts the error of a connection that takes no more commands and still has pending replies.
 func (conn *Conn) failure(err error) error {
 	if errors.Is(err, lane.ErrDraining) {
 		return &wire.Error{Op: "write", Addr: conn.lease.node.addr, Err: pool.ErrSuspended}
@@ -179,8 +180,8 @@ func (conn *Conn) failure(err error) error {
 	return err
 }
 
-// forbid keeps a renewal of credentials off before a command of which it may not come behind: one that begins a
-// transaction, or changes the user.
+// forbid prevents renewals of credentials until permit. A command that begins a transaction or changes the user needs
+// that: AUTH must not follow it.
 func (conn *Conn) forbid(info *command.Info) {
 	if info != nil && info.Effect != command.EffectMulti && info.Effect != command.EffectTaint || conn.forbidden {
 		return
@@ -189,14 +190,14 @@ func (conn *Conn) forbid(info *command.Info) {
 	conn.lease.Lane().Forbid()
 }
 
-// catchUp authenticates again where a renewal found the connection busy each time.
+// catchUp sends AUTH if the last renewal did not reach this connection.
 func (conn *Conn) catchUp(ctx context.Context) {
 	if !conn.forbidden {
 		conn.e.renewer.catchUp(ctx, conn.lease.Lane())
 	}
 }
 
-// permit ends that, once the state is as it was.
+// permit allows renewals again, after the state is restored.
 func (conn *Conn) permit() {
 	if conn.forbidden && !conn.multi && conn.tainted == "" && !conn.unsure {
 		conn.forbidden = false
@@ -204,7 +205,7 @@ func (conn *Conn) permit() {
 	}
 }
 
-// selected is the db that a SELECT names.
+// selected returns the database argument of a SELECT, else "".
 func selected(info *command.Info, args []any) string {
 	if info == nil || info.Effect != command.EffectSelect || len(args) < 2 {
 		return ""
@@ -217,8 +218,8 @@ func selected(info *command.Info, args []any) string {
 	return string(text)
 }
 
-// apply keeps account of what a command did to the connection's state. What
-// is not known for sure counts as done.
+// apply records the effect of a command on the connection's state. If the effect is uncertain, it assumes that it
+// happened.
 func (conn *Conn) apply(info *command.Info, db string, frame []byte, failed error) {
 	se := resp.ErrorIn(frame)
 	refused := se != nil
@@ -259,7 +260,7 @@ func (conn *Conn) apply(info *command.Info, db string, frame []byte, failed erro
 	}
 }
 
-// exchange sends a batch on the held connection.
+// exchange sends a batch on this connection.
 func (conn *Conn) exchange(ctx context.Context, p *Batch) ([][]byte, error) {
 	if conn.released {
 		return nil, ErrReleased
@@ -288,7 +289,7 @@ func (conn *Conn) exchange(ctx context.Context, p *Batch) ([][]byte, error) {
 	return frames, WrapError(err)
 }
 
-// Unwatch makes the connection clean again, so that it need not be closed.
+// Unwatch sends UNWATCH, so that the connection need not be closed.
 func (conn *Conn) Unwatch(ctx context.Context) {
 	if conn.watching && !conn.multi && conn.tainted == "" {
 		_, _ = conn.Do(ctx, []any{"UNWATCH"})

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Do sends one command and waits for its reply, a whole frame that is the caller's. args do not escape. The wait is
-// bounded by ctx, by the wait timeout for a connection and by the reply timeout.
+// Do sends one command and waits for its reply. The caller owns the returned frame. args do not escape. ctx, the wait
+// timeout for a connection, and the reply timeout limit the wait.
 func (e *Engine) Do(ctx context.Context, args []any) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, errNoArguments
@@ -30,7 +30,7 @@ func (e *Engine) Do(ctx context.Context, args []any) ([]byte, error) {
 	return nil, refusal(info)
 }
 
-// refusal says why a command may not share a connection and what to do.
+// refusal returns the error for a command that may not share a connection. The error names the method to use instead.
 func refusal(info *command.Info) error {
 	return fmt.Errorf("%w: %s: %s", ErrStateful, info.Name, info.Use)
 }
@@ -61,9 +61,9 @@ func (e *Engine) doShared(ctx context.Context, args []any, reads bool) ([]byte, 
 	return got.frame, nil
 }
 
-// doBlocking sends a command that the server may hold back, on a dedicated connection.
+// doBlocking sends a command that may block on a dedicated connection.
 func (e *Engine) doBlocking(ctx context.Context, info *command.Info, args []any) ([]byte, error) {
-	raw, err := encode(args) // args may not escape: those of Do would
+	raw, err := encode(args) // a copy: args must not escape
 	if err != nil {
 		return nil, WrapError(err)
 	}
@@ -72,11 +72,10 @@ func (e *Engine) doBlocking(ctx context.Context, info *command.Info, args []any)
 		frames, err := l.Lane().DoRaw(ctx, raw, 1, lane.Options{Block: block})
 		switch {
 		case sent(err):
-			// The server may still be about to answer: an element popped for
-			// nobody would be lost.
+			// The server may still execute the command: it would pop an element for a caller that has left.
 			l.spoilt = "its caller left a " + info.Name
 		case err == nil && bytes.HasPrefix(frames[0], replyUnblocked):
-			l.spoilt = "its server ended a command that blocked" // and is about to close it
+			l.spoilt = "its server ended a command that blocked" // and the server is about to close it
 		case err == nil && info.Effect == command.EffectTaint:
 			l.spoilt = "its state may have been changed by " + info.Name
 		}
@@ -93,11 +92,12 @@ func (e *Engine) doLeased(ctx context.Context, req request, try func(*Lease) att
 	return got.frames[0], nil
 }
 
-// Part takes the next bytes of a reply that comes in parts.
+// Part receives the next bytes of a reply that is read in parts.
 type Part = func([]byte)
 
-// DoParts sends one command whose reply, if it is large, is passed to part as it comes, on a dedicated connection.
-// begun reports whether part was called: nothing is sent again then. A reply that did not come in parts is returned.
+// DoParts sends one command on a dedicated connection, and passes the bytes of a large reply to part as they arrive.
+// begun reports whether part was called: after that the command is not resent. A reply that did not arrive in parts
+// is returned.
 func (e *Engine) DoParts(ctx context.Context, args []any, part Part, begun func() bool) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, errNoArguments
@@ -128,13 +128,13 @@ func (e *Engine) DoParts(ctx context.Context, args []any, part Part, begun func(
 	})
 }
 
-// encode returns a command as it is sent. Where its arguments are strings, the first buffer is large enough.
+// encode returns an encoded command. For string and []byte arguments it allocates once.
 func encode(args []any) ([]byte, error) {
 	const format = len("$1000000\r\n\r\n")
 	return resp.AppendCommand(make([]byte, 0, (1+len(args))*format+textSize(args)), args)
 }
 
-// checkArgs finds arguments that can't be sent, before anything is waited for.
+// checkArgs returns an error for arguments that cannot be encoded, before the caller waits for a lane.
 func checkArgs(args []any) error {
 	usual := true
 	for _, a := range args {
@@ -151,7 +151,7 @@ func checkArgs(args []any) error {
 	return err
 }
 
-// doUnknown runs a command that the table lacks, by what the server tells of it.
+// doUnknown runs a command that the table lacks, as the server describes it.
 func (e *Engine) doUnknown(ctx context.Context, args []any) ([]byte, error) {
 	info, err := e.learned(ctx, args)
 	switch {
@@ -165,7 +165,7 @@ func (e *Engine) doUnknown(ctx context.Context, args []any) ([]byte, error) {
 	return e.doBlocking(ctx, info, args)
 }
 
-// learned is what the server tells of a command that the table lacks: nil if that is nothing.
+// learned returns the server's description of a command that the table lacks; nil if the server describes nothing.
 func (e *Engine) learned(ctx context.Context, args []any) (*command.Info, error) {
 	info, known := e.vocabulary.find(args)
 	if known == command.Learned {
@@ -187,7 +187,7 @@ func (e *Engine) learned(ctx context.Context, args []any) (*command.Info, error)
 	return info, nil
 }
 
-// commandName is the name of a command that the table lacks, in upper case.
+// commandName returns the name of a command that the table lacks, in upper case.
 func commandName(args []any) (string, error) {
 	raw, err := resp.AppendCommand(nil, args[:1])
 	if err != nil {
@@ -203,11 +203,11 @@ func commandName(args []any) (string, error) {
 	return strings.ToUpper(string(name)), nil
 }
 
-// unsureReason is why a connection has to be restored.
+// unsureReason is the reason for restoring a connection.
 const unsureReason = "it ran a command of which nothing is known"
 
-// doUnsure runs a command of which nothing is known on a connection that is restored afterwards, unless the server knows it
-// no better.
+// doUnsure runs a command with an unknown effect. Its connection is restored afterwards, unless the server lacks the
+// command too.
 func (e *Engine) doUnsure(ctx context.Context, args []any) ([]byte, error) {
 	raw, err := encode(args)
 	if err != nil {
@@ -225,7 +225,7 @@ func (e *Engine) doUnsure(ctx context.Context, args []any) ([]byte, error) {
 	})
 }
 
-// lacksCommand reports whether a reply says that the server lacks the command, so that it has done nothing.
+// lacksCommand reports whether a reply states that the server lacks the command, and therefore did nothing.
 func lacksCommand(frame []byte) bool {
 	se := resp.ErrorIn(frame)
 	if se == nil {

@@ -1,11 +1,10 @@
-// Package engine sends commands to the nodes of one server or service. It picks the node, waits for it
-// where none is known, and decides whether a command that failed is sent again. The public client and
-// the gateway are two users of it with equal rights.
+// Package engine sends commands to the nodes of one server or service. It picks a node, waits until one is known,
+// retries failed commands, leases connections, and subscribes. Its two users are the public client and the gateway.
 //
-// An engine does not parse URLs, convert replies or speak to clients of the gateway.
+// An engine does not parse URLs, convert replies, or serve clients of the gateway.
 //
-// An Engine owns the pools of its nodes, its router, its subscriptions, its renewals of credentials and its
-// questions about commands. Their goroutines have ended when Close returns.
+// An Engine owns the pools of its nodes, its router, its subscriptions, its renewals of credentials, and its queries
+// about commands. Their goroutines have ended when Close returns.
 package engine
 
 import (
@@ -21,42 +20,41 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// Identity is the user, the database and the protocol of a connection. Its user is one that Verify returned, or
-// empty for the engine's own. The zero Identity is what the engine is configured with.
+// Identity is the user, the database and the protocol of a connection. User is a name that Verify returned, or empty
+// for the engine's own user. The zero Identity is the engine's own identity.
 type Identity = pool.Identity
 
-// Config is what an engine works with. Every field is set: defaults are the caller's. Durations of 0 switch a
-// limit off.
+// Config configures an engine. The caller sets every field, including the defaults. A duration of 0 disables its
+// limit.
 type Config struct {
-	// Addr is the address of the one server. Empty where Sentinels find the nodes of Service.
+	// Addr is the address of a single server. It is empty if Sentinels find the nodes of Service.
 	Addr      string
 	Sentinels *Sentinels
-	// OwnSentinels has Close close Sentinels as well.
+	// OwnSentinels: Close closes Sentinels as well.
 	OwnSentinels bool
 	Service      Service
 
-	// Dial is what all connections have in common. Addr, TLS, Peer and Credentials are the engine's.
+	// Dial configures all connections. The engine sets Addr, TLS, Peer and Credentials.
 	Dial wire.Config
-	// TLS encrypts connections; nil: none.
+	// TLS configures encryption; nil: no TLS.
 	TLS *TLS
-	// Credentials are asked for at each dial and before they expire; nil: those of Dial hold.
+	// Credentials provides the credentials for each dial, and new ones before they expire; nil: those in Dial apply.
 	Credentials func(ctx context.Context) (Credentials, error)
-	// Pool is what the pools of all nodes have in common. What a pool calls back is the engine's.
+	// Pool configures the pools of all nodes. The engine sets its callbacks.
 	Pool pool.Config
-	// Subscriptions is what all subscriptions have in common. Addr and Ping are the engine's.
+	// Subscriptions configures all subscriptions. The engine sets Addr and Ping.
 	Subscriptions pubsub.Config
 
-	// Retries is how often a command that only reads is sent again after it was sent.
+	// Retries is how often a sent read-only command is resent.
 	Retries int
-	// NoReplyTimeout says that nobody has set a timeout for replies: a command of a gateway's client waits as
-	// long as its client does.
+	// NoReplyTimeout: no reply timeout is configured. A command of a gateway client waits as long as its client.
 	NoReplyTimeout bool
-	// OnEvent hears of what happens; nil: nobody does. It is called concurrently and must not block. It may call
-	// any method of the engine; Close does not wait there.
+	// OnEvent receives events; nil: none. Several goroutines may call it at once. It must not block. It may call any
+	// method of the engine; Close does not wait there.
 	OnEvent func(Event)
 }
 
-// place is where the engine leads, for errors.
+// place returns the name of the service, or the address, for errors.
 func (c *Config) place() string {
 	if c.Sentinels != nil {
 		return c.Service.Name
@@ -64,24 +62,24 @@ func (c *Config) place() string {
 	return c.Addr
 }
 
-// Engine sends commands. All its methods are safe for concurrent use. It has to be closed.
+// Engine sends commands. All methods are safe for concurrent use. The caller must close it.
 type Engine struct {
 	cfg          Config
 	nodes        *nodes
 	router       router
 	hub          *pubsub.Hub
 	closed       atomic.Bool
-	callbacks    atomic.Int32 // calls of OnEvent that run now
-	multi        atomic.Bool  // the server lets the engine's user run transactions
+	callbacks    atomic.Int32 // running calls of OnEvent
+	multi        atomic.Bool  // the server accepted MULTI from the engine's user
 	largeReplies largeReplies
 	vocabulary   vocabulary
 	users        users
-	renewer      *renewer // nil without Config.Credentials
+	renewer      *renewer // nil if Config.Credentials is nil
 
-	ownRefused atomic.Int64 // when the server last refused the engine's own user, in Unix nanoseconds; 0: never
+	ownRefused atomic.Int64 // Unix nanoseconds of the last refusal of the engine's own user; 0: none
 }
 
-// New makes an engine. It opens no connection: that happens at the first use, or in Warm.
+// New returns an engine. It opens no connection: the first use, or Warm, does.
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg}
 	if cfg.TLS != nil {
@@ -101,14 +99,14 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// newHub makes the hub of the subscriptions on connections of an identity.
+// newHub returns a hub for the subscriptions of an identity.
 func (e *Engine) newHub(id Identity) *pubsub.Hub {
 	cfg := e.cfg.Subscriptions
 	cfg.Addr, cfg.Ping = e.cfg.place(), id.Ping()
 	return pubsub.New(subscriberSource{e, id}, cfg)
 }
 
-// newPool makes the pool of the node at addr. peer keeps what its handshakes learn.
+// newPool returns the pool of the node at addr. peer stores the answers of its handshakes.
 func (e *Engine) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Pool {
 	dial := e.cfg.Dial
 	dial.Addr, dial.Peer, dial.Credentials = addr, peer, e.renewer.login()
@@ -135,9 +133,9 @@ func (e *Engine) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Poo
 	return pool.New(cfg)
 }
 
-// Warm opens the lanes and the idle connections that are kept ready, a few at a time. It blocks until they
-// stand, ctx ends, or a dial fails, whose error it returns. Where nodes have to be found it waits for that as well,
-// for at most the connect timeout.
+// Warm opens the lanes and the idle connections that the configuration keeps ready, a few at a time. It blocks until
+// they are open, ctx ends, or a dial fails, and returns that error. It also waits for a router to find nodes, for at
+// most the connect timeout.
 func (e *Engine) Warm(ctx context.Context) error {
 	for {
 		list, err := e.awaitFirst(ctx)
@@ -145,7 +143,7 @@ func (e *Engine) Warm(ctx context.Context) error {
 			return WrapError(err)
 		}
 		err = warmAll(ctx, list)
-		if !errors.Is(err, pool.ErrSuspended) { // else there is another node by now
+		if !errors.Is(err, pool.ErrSuspended) { // else the route has changed
 			return WrapError(err)
 		}
 	}
@@ -160,7 +158,7 @@ func warmAll(ctx context.Context, list []*node) error {
 	return nil
 }
 
-// awaitFirst waits for the first route, and gives up before ctx ends where the router has no hope.
+// awaitFirst waits for the first route. It returns early if the router reports that waiting does not help.
 func (e *Engine) awaitFirst(ctx context.Context) ([]*node, error) {
 	if d := e.cfg.Dial.ConnectTimeout; d > 0 {
 		var cancel context.CancelFunc
@@ -188,12 +186,12 @@ func (e *Engine) awaitFirst(ctx context.Context) ([]*node, error) {
 	}
 }
 
-// Close stops admission, wakes everyone who waits with ErrClosed, lets what is in flight or leased come to
-// its end until ctx ends, and then cuts it. It returns the error of ctx if something had to be cut. Closing again
-// waits for the same end.
+// Close stops admission, wakes all waiters with ErrClosed, lets commands in flight and leased connections finish
+// until ctx ends, and cuts the rest. It returns the error of ctx if it had to cut something. Further calls wait for
+// the same end.
 //
-// Within OnEvent it does not wait, since the goroutine there is one of those that have to end: it
-// returns nil at once, and closing goes on in the background, bounded by ctx's deadline.
+// Within OnEvent it does not wait, because the goroutine that runs OnEvent must end as well. It returns nil at once,
+// and closing continues in the background until ctx's deadline.
 func (e *Engine) Close(ctx context.Context) error {
 	e.closed.Store(true)
 	if !e.InCallback() {
@@ -229,9 +227,8 @@ func (e *Engine) close(ctx context.Context) error {
 	return err
 }
 
-// Resize changes the bound of each node while the engine runs. n is 1 or more. Downwards it closes
-// idle connections at once, drains lanes, and closes leased connections when they come back. It does not wait for
-// that.
+// Resize changes the bound of each node. n is 1 or more. If n is lower, it closes idle connections at once, drains
+// lanes, and closes leased connections when they are returned. It does not wait for that.
 func (e *Engine) Resize(n int) error {
 	if e.closed.Load() {
 		return ErrClosed
@@ -240,25 +237,26 @@ func (e *Engine) Resize(n int) error {
 	return nil
 }
 
-// Reconnect replaces the connections to all nodes, each once no reply is pending on it.
+// Reconnect replaces the connections to all nodes. Each one closes when it has no pending reply. It does not wait.
 func (e *Engine) Reconnect() {
 	for _, n := range e.nodes.list() {
 		n.pool.Renew("renewed")
 	}
 }
 
-// NoReplyTimeout reports whether nobody has set a timeout for replies.
+// NoReplyTimeout reports whether no reply timeout is configured.
 func (e *Engine) NoReplyTimeout() bool { return e.cfg.NoReplyTimeout }
 
-// group is the part of the node's pool for an identity.
-func (n *node) group(id Identity) *pool.Subpool {
+// subpool returns the node's subpool for an identity.
+func (n *node) subpool(id Identity) *pool.Subpool {
 	if id == (Identity{}) {
 		return n.pool.Zero()
 	}
 	return n.pool.Subpool(id)
 }
 
-// laneOf picks a lane of a group, or waits for one. check, if given, finds arguments that can't be sent before that wait.
+// laneOf picks a lane of a subpool, or waits for one. check, if not nil, runs before that wait and returns an error
+// for arguments that cannot be encoded.
 func laneOf(ctx context.Context, g *pool.Subpool, w pool.Weight, check func() error) (*lane.Lane, lane.Options, error) {
 	if l := g.Pick(w); l != nil {
 		return l, lane.Options{Owner: g.Owner()}, nil
@@ -272,5 +270,5 @@ func laneOf(ctx context.Context, g *pool.Subpool, w pool.Weight, check func() er
 	return l, lane.Options{Reserved: true}, err
 }
 
-// reauthLimit bounds the wait for one connection to authenticate again: for its turn, and for the answer.
+// reauthLimit limits the time for one connection to authenticate again: the wait for its turn, and for the reply.
 const reauthLimit = 5 * time.Second

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// The errors of an engine, beside *wire.Error and *resp.ServerError. The public client documents them.
+// The errors of an engine, in addition to *wire.Error and *resp.ServerError. The public client documents them.
 var (
 	ErrClosed             = errors.New("respool: the client is closed")
 	ErrPoolExhausted      = errors.New("respool: no connection was free")
@@ -24,7 +24,7 @@ var (
 	errBadName     = errors.New("respool: argument 0 is no string: want the command's name")
 )
 
-// NotExecuted is the error of a transaction of which nothing was executed.
+// NotExecuted is the error of a transaction whose commands were not executed.
 type NotExecuted struct{ Err error }
 
 func (e *NotExecuted) Error() string {
@@ -34,8 +34,8 @@ func (e *NotExecuted) Error() string {
 // Unwrap returns the cause.
 func (e *NotExecuted) Unwrap() error { return e.Err }
 
-// WrapError turns errors of pools, lanes and hubs into those of the engine: failures of connections are
-// a *wire.Error, whose cause is one of the engine's where there is one.
+// WrapError converts errors of pools, lanes and hubs to errors of the engine. A failed connection is a *wire.Error.
+// Its cause is one of the engine's errors if one applies.
 func WrapError(err error) error {
 	if err == nil {
 		return nil
@@ -68,14 +68,14 @@ func publicCause(err error) error {
 	return err
 }
 
-// exhausted keeps the text with the pool's state and is an ErrPoolExhausted.
+// exhausted matches ErrPoolExhausted. Its text includes the state of the pool.
 type exhausted struct{ err error }
 
 func (e *exhausted) Error() string        { return "respool: " + e.err.Error() }
 func (e *exhausted) Is(target error) bool { return target == ErrPoolExhausted }
 func (e *exhausted) Timeout() bool        { return true }
 
-// errorOf is the error that a reply is; nil for other replies.
+// errorOf returns the error in a reply; nil for other replies.
 func errorOf(frame []byte) error {
 	if se := resp.ErrorIn(frame); se != nil {
 		return se

@@ -9,10 +9,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// EventKind says what an Event reports.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
-// The kinds of events: those of pools, and the engine's own.
+// The kinds of events: those of pools, and those of the engine itself.
 const (
 	Dialed        = EventKind(pool.Dialed)
 	DialFailed    = EventKind(pool.DialFailed)
@@ -32,7 +32,7 @@ const (
 	TLSFilesRefused    EventKind = 122
 )
 
-// Event is something that happened to connections. Fields that do not belong to its kind are zero.
+// Event reports a change of connections. Fields that do not belong to its kind are zero.
 type Event struct {
 	Kind     EventKind
 	Addr     string
@@ -43,7 +43,7 @@ type Event struct {
 	Stack    string
 }
 
-// emit calls OnEvent. Its name on a stack is how InCallback knows that it is called from there.
+// emit calls OnEvent. InCallback searches the stack for the name of this function, so it must not be inlined.
 //
 //go:noinline
 func (e *Engine) emit(event Event) {
@@ -55,11 +55,11 @@ func (e *Engine) emit(event Event) {
 	e.cfg.OnEvent(event)
 }
 
-// emitName is how stacks call emit.
+// emitName is the name of emit in stack traces.
 var emitName = runtime.FuncForPC(reflect.ValueOf((*Engine).emit).Pointer()).Name()
 
-// InCallback reports whether its caller runs within OnEvent. The goroutine is one of the engine's then, and
-// cannot wait for its own end.
+// InCallback reports whether its caller runs within OnEvent. That goroutine belongs to the engine and cannot wait for
+// its own end.
 func (e *Engine) InCallback() bool {
 	if e.callbacks.Load() == 0 {
 		return false
@@ -81,7 +81,7 @@ func (e *Engine) InCallback() bool {
 	}
 }
 
-// Detached is ctx for work that goes on after its caller has returned: it keeps the deadline alone.
+// Detached returns a ctx for work that continues after its caller has returned. It keeps only the deadline of ctx.
 func Detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	if ctx.Err() != nil {
 		return context.WithCancel(ctx)

@@ -8,8 +8,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// Exchange sends raw, which holds n commands, on a lane of an identity, in one piece, and waits for the replies. reads says that
-// all of them only read. before is a refusal that came already, or nil: it may be the answer.
+// Exchange sends raw, which contains n commands, in one write on a lane of an identity, and waits for the replies.
+// reads: all commands are read-only. before is an earlier refusal, or nil. If it is no reason for a retry, its frames
+// are the reply.
 func (e *Engine) Exchange(ctx context.Context, id Identity, raw []byte, n int, reads bool, before *Refusal) ([][]byte, error) {
 	got := e.exchange(ctx, id, request{raw: raw, reads: reads}, before, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		opt.NoTimeout = e.cfg.NoReplyTimeout
@@ -18,8 +19,8 @@ func (e *Engine) Exchange(ctx context.Context, id Identity, raw []byte, n int, r
 	return got.frames, WrapError(got.err)
 }
 
-// exchange has send carry out a request on a lane of an identity. before is what came of a first attempt that others made, or
-// nil.
+// exchange calls send with a lane of an identity, and retries. before is the outcome of a first attempt outside the
+// engine, or nil.
 func (e *Engine) exchange(ctx context.Context, id Identity, req request, before *Refusal,
 	send func(*lane.Lane, lane.Options) ([][]byte, error),
 ) attempt {
@@ -33,7 +34,7 @@ func (e *Engine) exchange(ctx context.Context, id Identity, req request, before 
 		return attempt{frames: before.Frames, lane: before.Lane}
 	}
 	return e.run(ctx, &req, &so, func(n *node) (got attempt) {
-		g := n.group(id)
+		g := n.subpool(id)
 		if e.cfg.NoReplyTimeout {
 			if err := g.AwaitMoving(ctx, weight); err != nil {
 				return attempt{err: err}
@@ -49,24 +50,24 @@ func (e *Engine) exchange(ctx context.Context, id Identity, req request, before 
 	})
 }
 
-// Lanes returns those of an identity, whichever server they lead to.
+// Lanes returns the lanes of an identity, on all nodes.
 func (e *Engine) Lanes(id Identity) *Lanes { return &Lanes{e: e, id: e.own(id)} }
 
-// Lanes are those of one identity. They remember where the last one was. They are safe for concurrent use.
+// Lanes picks lanes of one identity. It remembers the last subpool. It is safe for concurrent use.
 type Lanes struct {
 	e    *Engine
 	id   Identity
 	last atomic.Pointer[place]
 }
 
-// place is an identity's group at a node.
+// place is an identity's subpool at a node.
 type place struct {
-	n     *node
-	group *pool.Subpool
+	n       *node
+	subpool *pool.Subpool
 }
 
-// Lane picks a lane that takes commands now, without waiting for anything: nil if
-// there is none, or if such commands have to wait. What is posted there takes the options.
+// Lane returns a lane that accepts commands now, without waiting. It returns nil if there is no lane, or if such
+// commands must wait. Commands posted to the lane use the returned options.
 func (l *Lanes) Lane(reads bool) (*lane.Lane, lane.Options) {
 	n := l.e.nodes.now.Load().pick(reads)
 	if n == nil {
@@ -74,20 +75,20 @@ func (l *Lanes) Lane(reads bool) (*lane.Lane, lane.Options) {
 	}
 	p := l.last.Load()
 	if p == nil || p.n != n {
-		p = &place{n, n.group(l.id)}
+		p = &place{n, n.subpool(l.id)}
 		l.last.Store(p)
 	}
-	picked := p.group.Pick(pool.Any)
+	picked := p.subpool.Pick(pool.Any)
 	switch {
 	case picked == nil:
-		l.last.Store(nil) // the identity's lanes may come up in another group
-	case l.e.cfg.NoReplyTimeout && picked.Silent() && p.group.Growing():
-		picked = nil // Exchange waits for the other one
+		l.last.Store(nil) // the identity's lanes may be in another subpool by now
+	case l.e.cfg.NoReplyTimeout && picked.Silent() && p.subpool.Growing():
+		picked = nil // Exchange waits for the other lane
 	}
-	return picked, lane.Options{Owner: p.group.Owner(), NoTimeout: l.e.cfg.NoReplyTimeout}
+	return picked, lane.Options{Owner: p.subpool.Owner(), NoTimeout: l.e.cfg.NoReplyTimeout}
 }
 
-// own turns the identity of the engine's own connections into the zero one.
+// own returns the zero Identity for the identity of the engine's own connections.
 func (e *Engine) own(id Identity) Identity {
 	if id.User == "" && id.DB == e.cfg.Dial.DB && id.Proto == e.cfg.Dial.Protocol {
 		return Identity{}
@@ -95,14 +96,15 @@ func (e *Engine) own(id Identity) Identity {
 	return id
 }
 
-// After says what becomes of a connection that was leased. The zero After leases it again as it is.
+// After states how a leased connection is released. The zero After returns it unchanged.
 type After struct {
-	Spoilt string // why it is closed, if it is
-	Unsure string // why nobody knows its state, if nobody does: it is restored
-	DB     *int   // the database in which the commands have left it; nil: its own
+	Spoilt string // the reason for closing it; empty: it stays open
+	Unsure string // the reason for restoring it; empty: its state is known
+	DB     *int   // the database after the commands; nil: unchanged
 }
 
-// ExchangeLeased leases a connection for each attempt at the commands in raw, and makes another attempt where Exchange would.
+// ExchangeLeased calls try with a leased connection for each attempt at the commands in raw. It retries as Exchange
+// does.
 func (e *Engine) ExchangeLeased(ctx context.Context, id Identity, raw []byte, reads bool,
 	try func(*lane.Lane) (frames [][]byte, after After, err error),
 ) ([][]byte, error) {

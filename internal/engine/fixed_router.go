@@ -6,8 +6,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 )
 
-// fixedRouter sends all commands to one address. Its name may lead to another server one day: where the server
-// refuses commands for its role or its state, the connections are dialed anew.
+// fixedRouter sends all commands to one address. The name may resolve to another server later. If the server refuses
+// commands because of its role or state, the router replaces the connections by new dials.
 type fixedRouter struct{ e *Engine }
 
 func newFixedRouter(e *Engine) *fixedRouter {
@@ -23,7 +23,7 @@ func (*fixedRouter) explain(cause error) error { return cause }
 func (*fixedRouter) hopeless(*route) error     { return nil }
 func (*fixedRouter) stats() *ServiceStats      { return nil }
 
-// refused dials anew, at the pace of the node's renewal.
+// refused replaces the connections at the pace of the node's renewal.
 func (*fixedRouter) refused(n *node, kind sentinel.EvidenceKind) {
 	if n.renewal.due(time.Now()) {
 		n.pool.Renew("its server refused a command: " + kind.String())

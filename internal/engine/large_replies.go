@@ -7,27 +7,24 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// large is the size in bytes from which a command or a reply keeps out of the
-// way of small ones, on other lanes.
+// large is the size in bytes from which commands and replies use other lanes than small ones.
 const large = 16 << 10
 
-// largeReplies remembers which commands had large replies the last time, so that small
-// ones need not wait behind them. It costs nothing until there is one.
+// largeReplies remembers which commands had large replies the last time, so that small commands need not wait behind
+// them. It costs nothing before the first large reply.
 type largeReplies struct {
 	known atomic.Int32 // slots that are not 0
 	table atomic.Pointer[sizeTable]
 }
 
-// sizeTable holds sizes in bytes by the hash of a command's name and first
-// argument. Two that share a slot may mislead each other, to no harm but a
-// wait.
+// sizeTable maps the hash of a command's name and first argument to a size in bytes. After a collision a command may
+// use the wrong lanes and wait longer. It has no other effect.
 type sizeTable struct {
 	seed  maphash.Seed
 	slots [4096]atomic.Int64
 }
 
-// slot is where the size of the reply to args stands, or nil where nothing
-// large is known.
+// slot returns the slot for the reply size of args. It returns nil if no large reply is known.
 func (s *largeReplies) slot(args []any) *atomic.Int64 {
 	if s.known.Load() == 0 {
 		return nil
@@ -53,7 +50,7 @@ func (t *sizeTable) hash(arg any) uint64 {
 	return 0
 }
 
-// learn takes note of a reply's size.
+// learn records the size of a reply.
 func (s *largeReplies) learn(args []any, slot *atomic.Int64, size int) {
 	if size < large {
 		if slot != nil && slot.Swap(0) != 0 {
@@ -72,8 +69,8 @@ func (s *largeReplies) learn(args []any, slot *atomic.Int64, size int) {
 	}
 }
 
-// weight tells what a command puts on a lane: its class for the pool, and how
-// many bytes its reply is going to have, where that is known to be many.
+// weight returns a command's class for the pool, and the expected size of its reply in bytes if that is known to be
+// large.
 func (s *largeReplies) weight(args []any, slot *atomic.Int64) (w pool.Weight, reply int) {
 	if slot != nil {
 		w, reply = pool.Small, int(slot.Load())
@@ -84,7 +81,7 @@ func (s *largeReplies) weight(args []any, slot *atomic.Int64) (w pool.Weight, re
 	return w, reply
 }
 
-// textSize is how many bytes strings among args have.
+// textSize returns the total length of the strings and byte slices in args.
 func textSize(args []any) (n int) {
 	for _, a := range args {
 		switch v := a.(type) {

@@ -9,29 +9,29 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 )
 
-// Lease is a dedicated connection that is leased to one caller. Release and Destroy end the lease; the first
-// call counts. Its other methods are not safe for concurrent use.
+// Lease is a dedicated connection that is leased to one caller. Release, ReleaseDirty and Destroy end the lease; only
+// the first call has an effect. The other methods are not safe for concurrent use.
 type Lease struct {
 	e    *Engine
 	node *node
 	conn *pool.Conn
 	over atomic.Bool
 
-	spoilt string // why the connection is closed at the end of an attempt
-	unsure string // why it is restored then: nobody knows its state
+	spoilt string // the reason for closing the connection after an attempt
+	unsure string // the reason for restoring it: its state is unknown
 }
 
-// Lane is the connection's.
+// Lane returns the connection's lane.
 func (l *Lease) Lane() *lane.Lane { return l.conn.Lane() }
 
-// Release returns the connection as it was.
+// Release returns the connection unchanged.
 func (l *Lease) Release() {
 	if !l.over.Swap(true) {
 		l.conn.Release()
 	}
 }
 
-// ReleaseDirty returns a connection in a state that nobody knows: it is restored before anybody uses it.
+// ReleaseDirty returns a connection whose state is unknown. The pool restores it before another caller uses it.
 func (l *Lease) ReleaseDirty(reason string) {
 	if !l.over.Swap(true) {
 		l.conn.ReleaseDirty(reason)
@@ -45,7 +45,7 @@ func (l *Lease) Destroy(reason string) {
 	}
 }
 
-// Notice takes replies as evidence of the server's role and state, for commands that are not sent again.
+// Notice reports refusals in replies to the router, for commands that are not retried.
 func (l *Lease) Notice(frames ...[]byte) {
 	for _, f := range frames {
 		if kind, ok := l.e.refusalIn(f); ok {
@@ -55,23 +55,23 @@ func (l *Lease) Notice(frames ...[]byte) {
 	}
 }
 
-// Lease leases a connection of an identity. It waits in line behind those who came first, bounded by ctx and the
-// wait timeout.
+// Lease leases a connection of an identity. Callers wait in order of arrival. ctx and the wait timeout limit the
+// wait.
 func (e *Engine) Lease(ctx context.Context, id Identity) (*Lease, error) {
 	l, err := e.lease(ctx, false, e.leaseAs(id))
 	return l, WrapError(err)
 }
 
-// obtain has a pool lease a connection.
+// obtain leases a connection from a pool.
 type obtain = func(context.Context, *pool.Pool) (*pool.Conn, error)
 
-// leaseAs leases connections of an identity.
+// leaseAs returns an obtain for connections of an identity.
 func (e *Engine) leaseAs(id Identity) obtain {
 	id = e.own(id)
 	return func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Subpool(id).Acquire(ctx) }
 }
 
-// lease leases a connection of the right node. reads says that nothing will be written on it.
+// lease leases a connection of the node that the route names. reads: the caller writes no data on it.
 func (e *Engine) lease(ctx context.Context, reads bool, from obtain) (*Lease, error) {
 	var l *Lease
 	req, so := request{reads: reads}, attempts{}
@@ -92,7 +92,7 @@ func (e *Engine) leaseAt(ctx context.Context, n *node, from obtain) (*Lease, err
 	return &Lease{e: e, node: n, conn: conn}, nil
 }
 
-// runLeased is run with a connection of an identity that is leased for each attempt.
+// runLeased is run with a leased connection of an identity for each attempt.
 func (e *Engine) runLeased(ctx context.Context, id Identity, req *request, try func(*Lease) attempt) attempt {
 	from, so := e.leaseAs(id), attempts{}
 	return e.run(ctx, req, &so, func(n *node) attempt {
@@ -102,13 +102,13 @@ func (e *Engine) runLeased(ctx context.Context, id Identity, req *request, try f
 		}
 		got := try(l)
 		got.lane = l.Lane()
-		e.judge(ctx, n, req.raw, &got) // the question about a script's error goes out on this connection
+		e.judge(ctx, n, req.raw, &got) // a query about a script's error uses this connection
 		l.end()
 		return got
 	})
 }
 
-// end ends the lease as the attempt left the connection.
+// end ends the lease according to the state that the attempt left.
 func (l *Lease) end() {
 	switch {
 	case l.spoilt != "":
@@ -120,18 +120,18 @@ func (l *Lease) end() {
 	}
 }
 
-// Subscribe subscribes to names of a kind, as the engine's own user.
+// Subscribe subscribes to names of a kind as the engine's own user. See pubsub.Hub.Subscribe.
 func (e *Engine) Subscribe(ctx context.Context, kind pubsub.Kind, names []string) (*pubsub.Subscription, error) {
 	return e.hub.Subscribe(ctx, kind, names)
 }
 
-// subscriberSource leases connections of the right node to a hub.
+// subscriberSource leases connections of the routed node to a hub.
 type subscriberSource struct {
 	e  *Engine
 	id Identity
 }
 
-// AcquireSubscriber waits for one, bounded by ctx and the wait timeout.
+// AcquireSubscriber blocks until a connection is free. ctx and the wait timeout limit the wait.
 func (s subscriberSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
 	l, err := s.e.lease(ctx, true, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) {
 		return p.Subpool(s.id).AcquireSubscriber(ctx)

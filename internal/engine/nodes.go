@@ -11,18 +11,18 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// node is one server of an engine, with the bound on its sockets.
+// node is one server of an engine, with its own pool and bound.
 type node struct {
 	addr    string
 	pool    *pool.Pool
-	peer    *wire.Peer   // what the server said in handshakes
-	probes  int          // under way; guarded by nodes.mu
+	peer    *wire.Peer   // answers of the server in handshakes
+	probes  int          // in flight; guarded by nodes.mu
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
-	renewal renewal      // of its connections, where no sentinels tell the node
+	renewal renewal      // paces the renewals of its connections by fixedRouter
 }
 
-// nodes are the servers that an engine has sockets to. A pool stays as long as
-// it has any, so that the bound holds for a node that left and came back.
+// nodes holds the servers to which an engine has sockets. A pool stays as long as it has sockets, so that the bound
+// also holds for a node that leaves and returns.
 type nodes struct {
 	open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
 	now  atomic.Pointer[route]
@@ -30,8 +30,8 @@ type nodes struct {
 
 	mu     sync.Mutex
 	all    map[string]*node
-	max    int        // of Resize; 0: not used
-	left   pool.Stats // what those counted that are not in all any more
+	max    int        // set by Resize; 0: not set
+	left   pool.Stats // counters of the nodes that are not in all any more
 	closed bool
 }
 
@@ -41,7 +41,7 @@ func newNodes(open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
 	return s
 }
 
-// use makes addr the only node, for ever.
+// use makes addr the only node. It is called once, without sentinels.
 func (s *nodes) use(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *nodes) newNode(addr string, suspended bool) *node {
 	return &node{addr: addr, pool: s.open(addr, peer, suspended), peer: peer}
 }
 
-// atLocked gives the node at addr, with a pool that is suspended if it is new.
+// atLocked returns the node at addr. A new node's pool is suspended.
 func (s *nodes) atLocked(addr string) *node {
 	n := s.all[addr]
 	if n == nil {
@@ -68,11 +68,11 @@ func (s *nodes) atLocked(addr string) *node {
 	return n
 }
 
-// applyRoute sends commands to the nodes at addrs from now on, and suspends the
-// others: what is due there is let in for at most drain. Whoever finds his
-// node suspended finds the new route. It is called by one goroutine at a time.
+// applyRoute routes commands to the nodes at addrs and suspends the other nodes. Pending replies of suspended nodes
+// may arrive for at most drain. It publishes the route before it suspends a node, so that a caller whose node is
+// suspended finds the new route. One goroutine at a time calls it.
 //
-// Pools are called without the lock: what they tell of may lead here again.
+// It calls pools without holding mu, because their callbacks may call nodes.
 func (s *nodes) applyRoute(next route, addrs []string, drain time.Duration) {
 	used := s.at(addrs)
 	for _, n := range used {
@@ -97,7 +97,7 @@ func (s *nodes) applyRoute(next route, addrs []string, drain time.Duration) {
 	}
 }
 
-// at gives the nodes at addrs.
+// at returns the nodes at addrs.
 func (s *nodes) at(addrs []string) []*node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,7 @@ func (s *nodes) at(addrs []string) []*node {
 	return list
 }
 
-// forget drops a node to which there are no sockets, and keeps what it counted.
+// forget drops a node without sockets and keeps its counters.
 func (s *nodes) forget(n *node) {
 	s.mu.Lock()
 	if s.closed || n.probes > 0 || !n.pool.Empty() {
@@ -122,7 +122,7 @@ func (s *nodes) forget(n *node) {
 	last := n.pool.Stats()
 	s.left.Add(&last)
 	s.mu.Unlock()
-	_ = n.pool.Close(context.Background()) // it has nothing to wait for
+	_ = n.pool.Close(context.Background()) // it has no sockets, so this does not block
 }
 
 func (s *nodes) publishLocked(next *route) {
@@ -130,7 +130,7 @@ func (s *nodes) publishLocked(next *route) {
 	close(s.now.Swap(next).changed)
 }
 
-// probe asks one command of a node, in use or not.
+// probe sends one command to a node, whether it is in use or suspended.
 func (s *nodes) probe(ctx context.Context, addr string, args ...any) ([]byte, error) {
 	s.mu.Lock()
 	if s.closed {
@@ -147,7 +147,7 @@ func (s *nodes) probe(ctx context.Context, addr string, args ...any) ([]byte, er
 	return frame, err
 }
 
-// byAddr is the node at addr, or the one in use if it is gone. It is nil if there is none.
+// byAddr returns the node at addr, else the node in use; nil if there is neither.
 func (s *nodes) byAddr(addr string) *node {
 	s.mu.Lock()
 	n := s.all[addr]
@@ -158,7 +158,7 @@ func (s *nodes) byAddr(addr string) *node {
 	return n
 }
 
-// list gives the nodes there are sockets to.
+// list returns the nodes that may have sockets.
 func (s *nodes) list() []*node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,14 +169,14 @@ func (s *nodes) list() []*node {
 	return list
 }
 
-// past is what was counted by nodes that are gone.
+// past returns the counters of departed nodes.
 func (s *nodes) past() pool.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.left
 }
 
-// limit is the bound in force: initial, or what resize made of it.
+// limit returns the current bound: the last one of resize, else initial.
 func (s *nodes) limit(initial int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +195,7 @@ func (s *nodes) resize(n int) {
 	}
 }
 
-// close ends all pools and wakes those who wait for a route.
+// close closes all pools and wakes the callers that wait for a route.
 func (s *nodes) close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// ownConnections are an engine's connections to its nodes, as its own user. Those of the users whom
-// the gateway passes through have credentials that do not expire.
+// ownConnections are an engine's connections to its nodes as its own user. Connections of the gateway's pass-through
+// users are not included: their credentials do not expire.
 type ownConnections struct{ e *Engine }
 
 func (o ownConnections) earliest() (first time.Time) {
@@ -49,7 +49,8 @@ func (o ownConnections) reauthenticate(ctx context.Context, as Credentials, paus
 	return done, failed
 }
 
-// reauthenticateLane sends AUTH in a turn of its own, unless the connection has become another's by then.
+// reauthenticateLane sends AUTH while the lane has no other command. It sends nothing if the connection's credentials
+// have changed by then.
 func reauthenticateLane(ctx context.Context, l *lane.Lane, opt lane.Options, args []any, until time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, reauthLimit)
 	defer cancel()
@@ -65,8 +66,8 @@ func reauthenticateLane(ctx context.Context, l *lane.Lane, opt lane.Options, arg
 	return err
 }
 
-// catchUp authenticates a lent connection again that the last renewal found busy. Its holder is
-// about to use it. A failure is left to the next renewal, which reports it.
+// catchUp sends AUTH on a leased connection that the last renewal found busy, before its holder uses it. After a
+// failure the next renewal tries again and reports.
 func (r *renewer) catchUp(ctx context.Context, l *lane.Lane) {
 	if r == nil {
 		return
@@ -80,7 +81,7 @@ func (r *renewer) catchUp(ctx context.Context, l *lane.Lane) {
 	}
 }
 
-// endsBefore tells the connections whose credentials end before until; zero: never.
+// endsBefore selects the connections whose credentials expire before until; a zero until: never expires.
 func endsBefore(until time.Time) func(*wire.Conn) bool {
 	return func(conn *wire.Conn) bool {
 		at := conn.Expires()
@@ -94,7 +95,7 @@ func (o ownConnections) replaceExpired() {
 	}
 }
 
-// renewed reports what came of a renewal.
+// renewed emits the event of a renewal.
 func (e *Engine) renewed(event Event) {
 	event.Addr = cmp.Or(event.Addr, e.cfg.place())
 	e.emit(event)
@@ -133,7 +134,7 @@ func (l sentinelLinks) reauthenticate(ctx context.Context, as Credentials, pause
 	return done, failed
 }
 
-// replaceExpired closes links: the machine that uses them has them dialed again.
+// replaceExpired closes expired connections. The sentinel machine dials new ones.
 func (l sentinelLinks) replaceExpired() {
 	l.s.links.Each(func(conn discovery.Conn) {
 		if at := conn.(*wire.Conn).Expires(); !at.IsZero() && !at.After(time.Now()) {
@@ -142,21 +143,21 @@ func (l sentinelLinks) replaceExpired() {
 	})
 }
 
-// renewed reports to the engines.
+// renewed emits an event to all engines.
 func (s *Sentinels) renewed(e Event) {
 	for _, user := range s.engines() {
 		user.renewed(e)
 	}
 }
 
-// Credentials are a user and a password, or token. They are not to be printed.
+// Credentials are a user and a password or token. They must not be logged.
 type Credentials struct {
-	Username string // empty: the user default
+	Username string // empty: the default user
 	Password string
 	Expires  time.Time // zero: never
 }
 
-// auth is the command that authenticates with them.
+// auth returns the AUTH command for the credentials.
 func (c Credentials) auth() []any {
 	if c.Username == "" {
 		return []any{"AUTH", c.Password}
@@ -164,7 +165,8 @@ func (c Credentials) auth() []any {
 	return []any{"AUTH", c.Username, c.Password}
 }
 
-// login asks for the credentials of a dial, in the form that package wire wants. nil without a provider.
+// login returns a function that obtains the credentials of a dial, in the form that package wire needs. It returns
+// nil without a provider.
 func (r *renewer) login() func(ctx context.Context) (user, password string, expires time.Time, err error) {
 	if r == nil {
 		return nil
@@ -175,13 +177,13 @@ func (r *renewer) login() func(ctx context.Context) (user, password string, expi
 	}
 }
 
-// ownCredentials are those of the engine's own user.
+// ownCredentials returns the credentials of the engine's own user.
 func (e *Engine) ownCredentials(ctx context.Context) (Credentials, error) {
 	own := Credentials{Username: e.cfg.Dial.Username, Password: e.cfg.Dial.Password}
 	var err error
 	if e.renewer != nil {
 		own, err = e.renewer.ask(ctx)
 	}
-	own.Username = cmp.Or(own.Username, defaultUser) // AUTH with a password alone may mean another one
+	own.Username = cmp.Or(own.Username, defaultUser) // AUTH without a user name may refer to another user
 	return own, err
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// judge decides whether the server refused all of the commands in raw because of its role or its state, so that
-// nothing was executed. Where that is in doubt the answer is no. The router learns of it. It does not block, except for
-// requests with scripts.
+// judge decides whether the server refused all commands in raw because of its role or state, and executed none of
+// them. If that is uncertain, the result is no. It reports refusals to the router. It blocks only for requests with
+// scripts or unknown commands.
 func (e *Engine) judge(ctx context.Context, n *node, raw []byte, got *attempt) {
 	if !got.judged && got.err == nil && !got.partial {
 		got.refused = e.refusedBy(ctx, n, got.lane, raw, got.frames)
@@ -33,7 +33,7 @@ func (e *Engine) judgeOne(ctx context.Context, n *node, args []any, got *attempt
 	}
 }
 
-// refusedBy is judge for replies that came on a lane of a node.
+// refusedBy is judge for replies that arrived on a lane of a node.
 func (e *Engine) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byte, frames [][]byte) bool {
 	kind, how := e.refusal(raw, frames)
 	switch {
@@ -42,7 +42,7 @@ func (e *Engine) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byt
 	case how == perhapsRefused || how == repliesRefused && runsScripts(raw):
 		switch n.verify(ctx, l, kind) {
 		case denied:
-			return false // a script made the error by itself
+			return false // a script returned the error itself
 		case unsure:
 			e.router.refused(n, kind)
 			return false
@@ -54,28 +54,28 @@ func (e *Engine) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byt
 	return true
 }
 
-// Refusal is what came of a first attempt that others made, where the replies seem to be refusals.
+// Refusal is the outcome of a first attempt outside the engine whose replies look like refusals.
 type Refusal struct {
-	Lane   *lane.Lane // on which they came
+	Lane   *lane.Lane // the lane on which the frames arrived
 	Frames [][]byte
 }
 
-// Refused reports whether replies to raw seem to say that nothing was executed because of the server's role
-// or state. It does not block: Exchange takes them, to decide.
+// Refused reports whether the replies to raw may state that the server executed nothing because of its role or state.
+// It does not block. Exchange takes such replies and decides.
 func (e *Engine) Refused(raw []byte, frames [][]byte) bool {
 	_, how := e.refusal(raw, frames)
 	return how != notRefused
 }
 
-// refusedBefore is judge for a first attempt that others made, and waits until there is a use in another. There is nothing
-// to wait for if its lane is gone: others have come in its place.
+// refusedBefore is judge for a first attempt outside the engine. It pauses before the next attempt, unless the lane
+// of the first one is closed: then newer lanes exist.
 func (e *Engine) refusedBefore(ctx context.Context, raw []byte, before *Refusal, so *attempts) bool {
 	l := before.Lane
 	n := e.nodes.byAddr(l.Conn().Addr())
 	return n != nil && e.refusedBy(ctx, n, l, raw, before.Frames) && (l.Depth() < 0 || e.pause(ctx, n, so))
 }
 
-// Replies of a node that has lost its role or its data. Nothing was done.
+// Error codes of a node that lost its role or its data. It executed nothing.
 var (
 	readOnlyCode   = []byte("READONLY")
 	masterDownCode = []byte("MASTERDOWN")
@@ -85,28 +85,27 @@ var (
 	replyUnblocked = []byte("-UNBLOCKED")
 	replyExecAbort = []byte("-EXECABORT")
 
-	// unblockedByRole is why a command that blocked ended when its server became a replica; CLIENT UNBLOCK brings
-	// another text.
+	// unblockedByRole is in the error that ends a blocked command when its server becomes a replica. CLIENT UNBLOCK
+	// has another text.
 	unblockedByRole = []byte("instance state changed")
-	// abortedBy stands before the refusal of an EXEC itself.
+	// abortedBy precedes the refusal of EXEC itself.
 	abortedBy = []byte("EXECABORT Transaction discarded because of: ")
-	// oldScript begins the errors of scripts before Redis 7, and oldReadOnly is in them.
+	// oldScript begins the errors of scripts before Redis 7. They contain oldReadOnly.
 	oldScript   = []byte("ERR Error running script")
 	oldReadOnly = []byte(" -READONLY You can't write against a read only")
 )
 
-// how says how sure it is, by replies alone, that nothing of a request was executed.
+// how states how certain it is, from the replies alone, that the server executed nothing.
 type how uint8
 
 const (
 	notRefused     how = iota
-	abortRefused       // a transaction was aborted
-	repliesRefused     // each reply is a refusal: scripts can make such a reply by themselves
-	perhapsRefused     // there is a refusal in EXEC's reply, which only scripts make
+	abortRefused       // EXEC aborted the transaction
+	repliesRefused     // each reply is a refusal; a script can return one itself
+	perhapsRefused     // EXEC's reply contains a refusal, which only a script causes
 )
 
-// refusal tells whether replies to the commands in raw are refusals for which
-// another node is to be asked.
+// refusal reports whether the replies to the commands in raw are refusals that justify a retry on another node.
 func (e *Engine) refusal(raw []byte, frames [][]byte) (kind sentinel.EvidenceKind, h how) {
 	if len(frames) == 0 {
 		return 0, notRefused
@@ -161,7 +160,7 @@ func (e *Engine) refusalIn(frame []byte) (kind sentinel.EvidenceKind, ok bool) {
 	text, _ := bytes.CutPrefix(frame[1:], abortedBy)
 	switch {
 	case bytes.HasPrefix(text, readOnlyCode), bytes.HasPrefix(text, oldScript) && bytes.Contains(text, oldReadOnly):
-		return sentinel.NodeReadOnly, e.cfg.Service.Role == Primary // on a replica that is the right answer
+		return sentinel.NodeReadOnly, e.cfg.Service.Role == Primary // a replica is expected to refuse writes
 	case bytes.HasPrefix(text, unblockedCode):
 		return sentinel.NodeReadOnly, bytes.Contains(text, unblockedByRole)
 	case bytes.HasPrefix(text, masterDownCode):
@@ -172,12 +171,12 @@ func (e *Engine) refusalIn(frame []byte) (kind sentinel.EvidenceKind, ok bool) {
 	return 0, false
 }
 
-// runsScripts reports whether one of the commands in raw runs a script that may write.
+// runsScripts reports whether a command in raw may run a script that writes.
 func runsScripts(raw []byte) bool {
 	for len(raw) > 0 {
 		n, err := resp.FrameLen(raw)
 		if err != nil {
-			return true // it was sent: whatever it is, be careful
+			return true // it was sent: assume the worst case
 		}
 		args, err := resp.Elements(raw[:n])
 		if err != nil {
@@ -194,15 +193,15 @@ func runsScripts(raw []byte) bool {
 	return false
 }
 
-// scripts are the commands whose reply is what a script makes of it.
+// scripts are the commands whose reply a script determines.
 var scripts = []*command.Info{command.Lookup("EVAL"), command.Lookup("EVALSHA"), command.Lookup("FCALL")}
 
-// isScript is also true of a command that the table lacks: a module's command may run others.
+// isScript is also true for a command that the table lacks: a module's command may run others.
 func isScript(info *command.Info, _ command.Class) bool {
 	return info == nil || slices.Contains(scripts, info)
 }
 
-// refusedDial reports whether a dial failed since its server has no data yet, or none that it would show.
+// refusedDial reports whether a dial failed because the server is loading, or is a replica without a primary.
 func refusedDial(err error) bool {
 	se, ok := errors.AsType[*resp.ServerError](err)
 	return ok && (se.Code == "LOADING" || se.Code == "MASTERDOWN")

@@ -13,45 +13,45 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// renewer asks for credentials: for each dial, and once before those of the standing connections
-// end, which it has authenticate again with the new ones. It owns one goroutine from the first
-// credentials that expire until stop.
+// renewer obtains credentials from the provider: for each dial, and once before those of open connections expire.
+// Open connections then authenticate again with the new ones. It owns one goroutine, from the first credentials that
+// expire until stop.
 type renewer struct {
 	provider func(ctx context.Context) (Credentials, error)
 	standing standing
-	timeout  time.Duration // of one question to the provider; 0: none
+	timeout  time.Duration // of one call of the provider; 0: none
 	report   func(Event)
 	ctx      context.Context
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
-	changed  chan struct{}               // capacity 1: due is earlier than it was
-	offered  atomic.Pointer[Credentials] // of the last renewal, unless they were refused
+	changed  chan struct{}               // capacity 1: due has become earlier
+	offered  atomic.Pointer[Credentials] // of the last renewal; unchanged if a server refused them
 
 	mu       sync.Mutex
-	due      time.Time // when to renew; zero: there is nothing to renew
-	failures int       // attempts in a row that were not whole
+	due      time.Time // zero: nothing to renew
+	failures int       // consecutive attempts that did not renew everything
 	running  bool
 	stopped  bool
 	count    RenewalStats
 }
 
-// standing are the connections that one provider's credentials authenticate.
+// standing are the open connections that one provider's credentials authenticate.
 type standing interface {
-	// earliest is when the first credentials among the connections end; zero: never.
+	// earliest returns the first time at which credentials of a connection expire; zero: never.
 	earliest() time.Time
-	// reauthenticate sends AUTH on those whose credentials end before c's do, one at a time. It returns
-	// how many were done, and why the others failed.
+	// reauthenticate sends AUTH, one connection at a time, where the credentials expire before those of c. It returns
+	// the number of renewed connections and the errors of the others.
 	reauthenticate(ctx context.Context, c Credentials, pause func(context.Context)) (done int, failed []error)
-	// replaceExpired closes those whose credentials have ended, as far as that costs no command.
+	// replaceExpired closes connections whose credentials have expired, without failing commands.
 	replaceExpired()
 }
 
-// The times of a renewal.
+// Times of a renewal.
 const (
-	renewAfter   = 0.75                   // of the life that is left, and up to renewSpread more
-	renewSpread  = 0.05                   // so that the connections of many programs do not come at once
-	leastAhead   = 5 * time.Second        // before the end at least, where half of the life is longer
-	leastRetry   = 100 * time.Millisecond // between two attempts
+	renewAfter   = 0.75                   // fraction of the remaining lifetime, plus up to renewSpread
+	renewSpread  = 0.05                   // random, so that many programs do not renew at once
+	leastAhead   = 5 * time.Second        // minimum time before expiry, unless that exceeds half of the remaining lifetime
+	leastRetry   = 100 * time.Millisecond // minimum pause between two attempts
 	firstRetry   = time.Second            // after a failure; it doubles
 	longestRetry = time.Minute
 	longestStep  = 20 * time.Millisecond // between two connections
@@ -67,7 +67,7 @@ func newRenewer(provider func(ctx context.Context) (Credentials, error), on stan
 	return r
 }
 
-// ask gives the provider's credentials, and sees that they are renewed if they end.
+// ask returns the provider's credentials, and schedules their renewal if they expire.
 func (r *renewer) ask(ctx context.Context) (Credentials, error) {
 	c, err := r.provider(ctx)
 	if err != nil || c.Expires.IsZero() {
@@ -92,7 +92,7 @@ func (r *renewer) ask(ctx context.Context) (Credentials, error) {
 	return c, nil
 }
 
-// renewalTime is when credentials are renewed that end at expires.
+// renewalTime returns the time to renew credentials that expire at expires.
 func renewalTime(now, expires time.Time) time.Time {
 	left := expires.Sub(now)
 	after := time.Duration(float64(left) * (renewAfter + renewSpread*rand.Float64()))
@@ -102,7 +102,7 @@ func renewalTime(now, expires time.Time) time.Time {
 	return now.Add(max(after, 0))
 }
 
-// run renews when that is due, until stop.
+// run renews at each due time until stop.
 func (r *renewer) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -125,8 +125,8 @@ func (r *renewer) run() {
 	}
 }
 
-// next sets when the next renewal is due: before the first of the standing connections' credentials end,
-// or after a pause where the last one was not whole.
+// next sets the time of the next renewal: before the first credentials of open connections expire, or after a pause
+// if the last renewal was not complete.
 func (r *renewer) next(whole bool) {
 	first := r.standing.earliest()
 	r.mu.Lock()
@@ -147,7 +147,7 @@ func (r *renewer) next(whole bool) {
 	}
 }
 
-// retryPause doubles, but leaves time for further attempts before the end.
+// retryPause doubles, but leaves time for further attempts before expiry.
 func retryPause(failures int, left time.Duration) time.Duration {
 	pause := longestRetry
 	if failures < 7 {
@@ -159,8 +159,8 @@ func retryPause(failures int, left time.Duration) time.Duration {
 	return pause - rand.N(pause/4+1)
 }
 
-// renew has all connections authenticate again whose credentials end before the provider's do. It
-// reports whether that brought it further, and nothing failed.
+// renew sends AUTH on all connections whose credentials expire before the provider's. It reports whether nothing
+// failed and the earliest expiry moved, or the provider has nothing newer.
 func (r *renewer) renew() (whole bool) {
 	began, before := time.Now(), r.standing.earliest()
 	c, err := r.current()
@@ -178,18 +178,18 @@ func (r *renewer) renew() (whole bool) {
 		failed = []error{fmt.Errorf("the provider returned credentials that end at %s, as those in use do", c.Expires.Format(time.RFC3339))}
 	}
 	if !first.IsZero() && !first.After(now) && (c.Expires.IsZero() || c.Expires.After(now)) {
-		r.standing.replaceExpired() // a new connection may do better
+		r.standing.replaceExpired() // a new dial obtains the new credentials
 	}
 	return r.outcome(began, done, failed) && (!stands || nothingNew)
 }
 
-// refusedAny reports whether a server has refused the credentials.
+// refusedAny reports whether a server refused the credentials.
 func refusedAny(failed []error) bool {
 	var se *resp.ServerError
 	return slices.ContainsFunc(failed, func(err error) bool { return errors.As(err, &se) })
 }
 
-// current asks the provider.
+// current calls the provider, within timeout.
 func (r *renewer) current() (Credentials, error) {
 	ctx := r.ctx
 	if r.timeout > 0 {
@@ -200,7 +200,7 @@ func (r *renewer) current() (Credentials, error) {
 	return r.provider(ctx)
 }
 
-// pauses gives the pause between two connections: short beside the life of c.
+// pauses returns the pause between two connections: random, and short relative to the lifetime of c.
 func (r *renewer) pauses(c *Credentials) func(ctx context.Context) {
 	longest := longestStep
 	if !c.Expires.IsZero() {
@@ -213,7 +213,7 @@ func (r *renewer) pauses(c *Credentials) func(ctx context.Context) {
 	}
 }
 
-// outcome counts and reports, and tells whether all is well.
+// outcome counts and reports a renewal. It returns whether nothing failed.
 func (r *renewer) outcome(began time.Time, done int, failed []error) bool {
 	if r.ctx.Err() != nil {
 		return true
@@ -235,13 +235,13 @@ func (r *renewer) outcome(began time.Time, done int, failed []error) bool {
 	return len(failed) == 0
 }
 
-// RenewalStats say how often connections authenticated again before their credentials expired.
+// RenewalStats count the connections that authenticated again before their credentials expired.
 type RenewalStats struct {
 	Renewals, Failures uint64
 	LastError          error // of the last attempt, if it failed
 }
 
-// addTo adds what was counted.
+// addTo adds the counters to st. A nil renewer adds nothing.
 func (r *renewer) addTo(st *RenewalStats) {
 	if r == nil {
 		return
@@ -255,7 +255,7 @@ func (r *renewer) addTo(st *RenewalStats) {
 	}
 }
 
-// stop ends it. No connection authenticates again after that.
+// stop ends the goroutine and waits for it. Afterwards no connection authenticates again.
 func (r *renewer) stop() {
 	if r == nil {
 		return

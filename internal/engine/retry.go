@@ -12,36 +12,35 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// maxMoves bounds how often a command that was never sent moves to another
-// connection of the same server.
+// maxMoves limits how often a command that was not sent moves to another connection of the same server.
 const maxMoves = 16
 
-// request is what run sends.
+// request is one request of run.
 type request struct {
-	raw   []byte // encoded commands; nil where try has them
-	reads bool   // all of them only read
+	raw   []byte // encoded commands; nil if try has its own
+	reads bool   // all commands are read-only
 }
 
-// attempt is what came of sending a request once.
+// attempt is the outcome of sending a request once.
 type attempt struct {
-	frame   []byte   // the reply to one command
-	frames  [][]byte // the replies to several
+	frame   []byte   // the reply of one command
+	frames  [][]byte // the replies of several commands
 	lane    *lane.Lane
-	partial bool // a part of the reply was passed on: nothing is sent again
+	partial bool // the caller received a part of the reply: no retry
 	waited  bool // err ended the wait for a leased connection
 	err     error
 
 	judged, refused bool // see judge
 }
 
-// attempts counts what became of a request so far.
+// attempts counts the attempts of a request so far.
 type attempts struct {
 	moves, resends, pauses int
-	until                  time.Time // when to give up the search for a node; zero: not set yet
+	until                  time.Time // end of the wait for a node; zero: not set yet
 }
 
-// run sends a request until it is answered or must not be sent again. try sends it once, to the node that
-// the route names for it.
+// run sends a request until there is a reply, or a retry is not allowed. try sends it once, to the node that the
+// route names.
 func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(*node) attempt) attempt {
 	for {
 		n, err := e.node(ctx, so, req.reads)
@@ -49,7 +48,7 @@ func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(*
 			return attempt{err: err}
 		}
 		got := try(n)
-		if got.judged && got.err == nil && !got.refused { // most replies
+		if got.judged && got.err == nil && !got.refused { // the usual case
 			return got
 		}
 		if !e.again(ctx, n, req, &got, so) {
@@ -58,7 +57,7 @@ func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(*
 	}
 }
 
-// again decides whether a request is sent once more, and waits where that has no use at once.
+// again decides whether to retry, and pauses if an immediate retry would not help.
 func (e *Engine) again(ctx context.Context, n *node, req *request, got *attempt, so *attempts) bool {
 	e.judge(ctx, n, req.raw, got)
 	f := failure{
@@ -86,34 +85,34 @@ func (so *attempts) count(err error) {
 	}
 }
 
-// decision says what becomes of a request.
+// decision is the next step after a failure.
 type decision uint8
 
 const (
 	giveUp     decision = iota
 	retryNow            // on another connection
-	retryLater          // after a pause, or once there is another route
+	retryLater          // after a pause, or after a change of the route
 )
 
 func (d decision) String() string { return [...]string{"give up", "retry now", "retry later"}[d] }
 
-// failure holds all on which it depends whether a request is sent again.
+// failure holds all inputs of the decision whether to retry.
 type failure struct {
-	err     error // why there is no reply; nil: there is one
-	refused bool  // the reply says that nothing was executed, for the server's role or state
+	err     error // nil: there is a reply
+	refused bool  // the reply states that the server executed nothing because of its role or state
 	partial bool  // a part of the reply was passed on
 	waited  bool  // err ended the wait for a leased connection
-	reads   bool  // the request only reads
+	reads   bool  // the request is read-only
 
-	moves, resends int // of earlier attempts: those that were not sent, and those that were
-	retries        int // how often a request that reads is sent again
+	moves, resends int // of earlier attempts: unsent and sent ones
+	retries        int // how often a sent read-only request is resent
 
 	finds  bool // the router may find another node
 	closed bool // the engine is
 }
 
-// decide is the one place where it is decided whether a request is sent again. Whatever may have been executed is sent
-// again only if it reads.
+// decide is the only function that decides whether to retry. A request that may have been executed is retried only if
+// it is read-only.
 func (f *failure) decide() decision {
 	we, broke := errors.AsType[*wire.Error](f.err)
 	switch {
@@ -124,13 +123,13 @@ func (f *failure) decide() decision {
 	case broke && we.Sent:
 		return f.decideSent(we)
 	case errors.Is(f.err, lane.ErrDraining), errors.Is(f.err, pool.ErrSuspended):
-		return retryNow // its lane, or its node, is out of sight already
+		return retryNow // the lane or the node is out of use already
 	case f.finds && !f.closed && errors.Is(f.err, pool.ErrClosed):
-		return retryNow // its node has left
+		return retryNow // the node has left
 	case !broke, f.closed, ctxEnded(f.err), pool.Refused(f.err):
 		return giveUp
 	case refusedDial(f.err), f.finds:
-		return retryLater // each dial resolves the name again, or there is another node
+		return retryLater // a dial resolves the name again, and a router may find another node
 	case f.waited, f.moves >= maxMoves, we.Timeout() && !stalled(f.err):
 		return giveUp
 	}
@@ -148,14 +147,13 @@ func (f *failure) decideSent(we *wire.Error) decision {
 	return retryNow
 }
 
-// MayRetry reports whether a request that a gateway's client sent, and that failed with err, may be sent again: Exchange does
-// that.
+// MayRetry reports whether Exchange may retry a gateway client's request that failed with err.
 func (e *Engine) MayRetry(err error, reads bool) bool {
 	f := failure{err: err, reads: reads, retries: e.cfg.Retries, finds: e.router.finds(), closed: e.closed.Load()}
 	return f.decide() != giveUp
 }
 
-// stalled reports whether the connection was given up because nothing moved.
+// stalled reports whether a stall failed the connection.
 func stalled(err error) bool {
 	_, ok := errors.AsType[*lane.StallError](err)
 	return ok
@@ -163,7 +161,7 @@ func stalled(err error) bool {
 
 // sent reports whether a failed command may have been executed.
 func sent(err error) bool {
-	we, ok := errors.AsType[*wire.Error](err) // allocates nothing, as errors.As would
+	we, ok := errors.AsType[*wire.Error](err) // errors.As would allocate
 	return ok && we.Sent
 }
 
@@ -172,8 +170,8 @@ func ctxEnded(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// node is where a request goes. Where no node is known, or writes are held for a failover, it waits, bounded by ctx
-// and the wait timeout.
+// node returns the node for a request. If no node is known, or a failover holds writes back, it waits. ctx and the
+// wait timeout limit the wait.
 func (e *Engine) node(ctx context.Context, so *attempts, reads bool) (*node, error) {
 	if n := e.nodes.now.Load().pick(reads); n != nil {
 		return n, nil
@@ -207,7 +205,7 @@ func (e *Engine) awaitNode(ctx context.Context, so *attempts, reads bool) (*node
 	}
 }
 
-// timeLeft is for how long a request may still wait for the right node.
+// timeLeft returns how long a request may still wait for a node.
 func (e *Engine) timeLeft(so *attempts) time.Duration {
 	if so.until.IsZero() {
 		so.until = time.Now().Add(e.cfg.Pool.WaitTimeout)
@@ -215,15 +213,14 @@ func (e *Engine) timeLeft(so *attempts) time.Duration {
 	return time.Until(so.until)
 }
 
-// Pauses before a request that its node did not take is sent again, if no
-// other node is found before: they double, and are drawn from their upper half.
+// Pauses before a retry of a request that its node refused, if the route does not change earlier. They double, and
+// each is drawn from the upper half of its value.
 const (
 	firstPause = 4 * time.Millisecond
 	lastPause  = 128 * time.Millisecond
 )
 
-// pause waits until another node is to be used, or a little, and reports
-// whether to send again.
+// pause waits for another route, or for a short time. It reports whether to retry.
 func (e *Engine) pause(ctx context.Context, n *node, so *attempts) bool {
 	r := e.nodes.now.Load()
 	if now := r.node(); now != nil && now != n && r.only != nil {

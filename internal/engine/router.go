@@ -7,41 +7,41 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 )
 
-// router decides which nodes take commands: it publishes a route in the engine's nodes whenever that
-// changes. It learns from replies and failures. What it is told of must not block.
+// router decides which nodes take commands. It publishes a route in the engine's nodes at each change. The engine
+// reports replies and failures to it. refused and lost must not block.
 type router interface {
 	// start begins the search for nodes, once. It does not wait.
 	start()
-	// stop ends it: no route changes any more when it returns.
+	// stop ends the search. After it returns, the route does not change.
 	stop()
-	// finds reports whether another node may take the place of one that does not answer.
+	// finds reports whether another node may replace one that does not answer.
 	finds() bool
-	// refused takes in that a node replied that it has another role, or no data.
+	// refused reports that a node replied that it has another role, or no data.
 	refused(n *node, kind sentinel.EvidenceKind)
-	// lost takes in that a connection to the node at addr broke, or could not be made.
+	// lost reports that a connection to the node at addr failed, or could not be dialed.
 	lost(addr string)
-	// explain is the error of a caller that waited in vain for a route. cause is why the wait ended.
+	// explain returns the error of a caller whose wait for a route failed. cause ended the wait.
 	explain(cause error) error
-	// hopeless is the error of callers that wait for the first route where nothing but time can't help; else nil.
+	// hopeless returns an error for callers that wait for the first route if waiting cannot help; else nil.
 	hopeless(r *route) error
-	// stats are what is known of the service; nil where there is one address.
+	// stats returns the state of the service; nil for a single address.
 	stats() *ServiceStats
 }
 
-// route says where commands go at one moment. It is not changed.
+// route states where commands go at one moment. It is immutable.
 type route struct {
 	epoch   uint64
-	only    *node   // where all go; nil if there are several or none
-	several []*node // among which each command takes its turn
-	nearest bool    // the nearest of them take turns alone
+	only    *node   // the only node; nil if there are several or none
+	several []*node // the nodes that take turns
+	nearest bool    // only the nearest of them take turns
 	turn    *atomic.Uint32
-	held    string          // why writes wait; empty: they don't
-	report  *sentinel.Error // why no primary is known, where sentinels have told
-	closed  bool            // the engine is
-	changed chan struct{}   // closed when another route has taken its place
+	held    string          // why writes are held back; empty: they are not
+	report  *sentinel.Error // why no primary is known, according to the sentinels
+	closed  bool            // the engine is closed
+	changed chan struct{}   // closed when another route replaces this one
 }
 
-// node picks the node for one command; nil if none is known.
+// node returns the node for one command; nil if none is known.
 func (r *route) node() *node {
 	if r.only != nil || len(r.several) == 0 {
 		return r.only
@@ -53,8 +53,7 @@ func (r *route) node() *node {
 	return among[int(r.turn.Add(1))%len(among)]
 }
 
-// pick is the node for a command now; nil if it has to wait. A cluster's route will need the slot of its keys
-// here as well.
+// pick returns the node for a command; nil if the command must wait.
 func (r *route) pick(reads bool) *node {
 	if r.held != "" && !reads {
 		return nil
@@ -62,11 +61,11 @@ func (r *route) pick(reads bool) *node {
 	return r.node()
 }
 
-// nearMargin is by how much, beside a fifth, a node may be farther away than the
-// nearest one and still have its turn: networks are no more even than that.
+// nearMargin is the tolerance, in addition to a fifth, within which a node counts as near as the nearest one.
+// Latencies in a network vary by that much.
 const nearMargin = 100 * time.Microsecond
 
-// near gives the nodes that are as good as the nearest, and those not measured yet.
+// near returns the nodes within the tolerance of the nearest, and those without a measurement.
 func near(all []*node) []*node {
 	least := int64(0)
 	for _, n := range all {
@@ -83,7 +82,7 @@ func near(all []*node) []*node {
 	return among
 }
 
-// nodes are all to which commands go.
+// nodes returns all nodes that take commands.
 func (r *route) nodes() []*node {
 	if r.only != nil {
 		return []*node{r.only}

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// sentinelRouter finds an engine's nodes through sentinels. Its work begins with the
-// first use of the engine and ends with stop.
+// sentinelRouter finds an engine's nodes through sentinels. It starts with the first use of the engine and ends with
+// stop, which waits for its goroutines.
 type sentinelRouter struct {
 	e         *Engine
 	sentinels *Sentinels
@@ -29,7 +29,7 @@ type sentinelRouter struct {
 	started bool
 	stopped bool
 
-	// What the machine decided last; only the driver's goroutine touches it.
+	// The last decision of the machine. Only the goroutine of the driver uses these fields.
 	epoch    uint64
 	primary  string
 	known    bool
@@ -44,7 +44,7 @@ func newSentinelRouter(e *Engine) *sentinelRouter {
 	return f
 }
 
-// start begins the search, once.
+// start registers the service with the sentinels, once.
 func (f *sentinelRouter) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,7 +64,7 @@ func (f *sentinelRouter) start() {
 	}
 }
 
-// stop ends the search: nothing changes any more when it returns.
+// stop ends the search. After it returns, the route does not change.
 func (f *sentinelRouter) stop() {
 	f.mu.Lock()
 	f.stopped = true
@@ -76,23 +76,23 @@ func (f *sentinelRouter) stop() {
 	f.warming.Wait()
 }
 
-// finds is true: a failover brings another node.
+// finds is true: a failover provides another node.
 func (f *sentinelRouter) finds() bool { return true }
 
-// refused is evidence for the machine.
+// refused passes evidence to the machine.
 func (f *sentinelRouter) refused(n *node, kind sentinel.EvidenceKind) { f.evidence(kind, n.addr) }
 
-// lost is evidence for the machine.
+// lost passes evidence to the machine.
 func (f *sentinelRouter) lost(addr string) { f.evidence(sentinel.NodeLost, addr) }
 
-// evidence tells the machine what a connection to the node at addr found.
+// evidence reports an observation on a connection to the node at addr to the machine.
 func (f *sentinelRouter) evidence(kind sentinel.EvidenceKind, addr string) {
 	if s := f.service.Load(); s != nil {
 		s.Evidence(kind, addr, f.e.nodes.now.Load().epoch)
 	}
 }
 
-// Role asks a node for its role, for the machine.
+// Role sends ROLE to a node, for the machine.
 func (f *sentinelRouter) Role(ctx context.Context, addr string) (resp.Value, error) {
 	frame, err := f.e.nodes.probe(ctx, addr, "ROLE")
 	if err != nil {
@@ -102,7 +102,7 @@ func (f *sentinelRouter) Role(ctx context.Context, addr string) (resp.Value, err
 	return v, err
 }
 
-// NewEpoch takes a new primary.
+// NewEpoch routes to a new primary.
 func (f *sentinelRouter) NewEpoch(e sentinel.NewEpoch) {
 	f.epoch, f.primary, f.known, f.replicas, f.report = e.Epoch, e.Primary, true, e.Replicas, nil
 	f.held = ""
@@ -113,21 +113,21 @@ func (f *sentinelRouter) NewEpoch(e sentinel.NewEpoch) {
 	}
 }
 
-// Hold has writes wait while a replica is promoted.
+// Hold makes writes wait while a replica is promoted.
 func (f *sentinelRouter) Hold(e sentinel.Hold) {
 	f.held = e.Reason
 	f.applyRoute()
 	f.e.emit(Event{Kind: WritesHeld, Addr: f.primary, Reason: e.Reason})
 }
 
-// Unhold lets writes go on, since nothing came of the promotion.
+// Unhold releases the writes: the promotion did not happen.
 func (f *sentinelRouter) Unhold(sentinel.Unhold) {
 	f.held = ""
 	f.applyRoute()
 	f.e.emit(Event{Kind: PrimaryFound, Addr: f.primary, Reason: "no failover came of the promotion"})
 }
 
-// ReplicasChanged takes other replicas.
+// ReplicasChanged routes to a new set of replicas.
 func (f *sentinelRouter) ReplicasChanged(e sentinel.ReplicasChanged) {
 	f.replicas = e.Replicas
 	if f.e.cfg.Service.Role != Primary {
@@ -135,7 +135,7 @@ func (f *sentinelRouter) ReplicasChanged(e sentinel.ReplicasChanged) {
 	}
 }
 
-// Lost takes in that no primary is known.
+// Lost records that no primary is known.
 func (f *sentinelRouter) Lost(e sentinel.Lost) {
 	lost := f.known
 	addr := f.primary
@@ -146,7 +146,7 @@ func (f *sentinelRouter) Lost(e sentinel.Lost) {
 	}
 }
 
-// applyRoute sends commands where the last decision wants them.
+// applyRoute publishes the route of the last decision.
 func (f *sentinelRouter) applyRoute() {
 	var addrs []string
 	if f.e.cfg.Service.Role != Primary {
@@ -158,19 +158,18 @@ func (f *sentinelRouter) applyRoute() {
 	f.e.nodes.applyRoute(route{epoch: f.epoch, nearest: f.e.cfg.Service.Nearest, report: f.report, held: f.held}, addrs, f.sentinels.cfg.DrainLimit)
 }
 
-// warm opens the lanes and the idle connections to the nodes in use ahead of
-// their use.
+// warm opens the lanes and idle connections of the nodes in use, before callers need them.
 func (f *sentinelRouter) warm() {
 	r := f.e.nodes.now.Load()
 	for _, n := range r.nodes() {
-		f.warming.Go(func() { _ = n.pool.Warm(f.ctx) }) // what fails is dialed when it is needed
+		f.warming.Go(func() { _ = n.pool.Warm(f.ctx) }) // after a failure, callers dial when they need a connection
 	}
 }
 
-// measureEvery is the time between two measurements of the replicas' latency.
+// measureEvery is the interval between measurements of latency.
 const measureEvery = time.Second
 
-// measure keeps the nodes' latencies, smoothed.
+// measure updates the smoothed latency of each node until stop.
 func (f *sentinelRouter) measure() {
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
@@ -196,7 +195,7 @@ func (f *sentinelRouter) measure() {
 	}
 }
 
-// hopeless is an error where no sentinel is in a state that time alone mends.
+// hopeless returns an error if every sentinel is in a state that waiting does not change.
 func (f *sentinelRouter) hopeless(r *route) error {
 	if r.report != nil && hopeless(r.report) {
 		return f.explain(errHopeless)
@@ -206,7 +205,7 @@ func (f *sentinelRouter) hopeless(r *route) error {
 
 var errHopeless = errors.New("no sentinel can tell")
 
-// hopeless reports whether all sentinels were found in a state that time alone does not mend.
+// hopeless reports whether all sentinels are in a state that waiting does not change.
 func hopeless(e *sentinel.Error) bool {
 	for _, c := range e.Causes {
 		switch c.Finding {
@@ -217,7 +216,7 @@ func hopeless(e *sentinel.Error) bool {
 	return true
 }
 
-// explain is the error of those who waited for a node in vain: an ErrNoPrimary that says what the sentinels said.
+// explain returns an error that matches ErrNoPrimary and includes the report of the sentinels.
 func (f *sentinelRouter) explain(cause error) error {
 	e := &noNode{cause: cause}
 	what := "find the primary of"
@@ -242,7 +241,7 @@ func (f *sentinelRouter) explain(cause error) error {
 	return &wire.Error{Op: what, Addr: f.e.cfg.Service.Name, Err: e}
 }
 
-// replicaReport tells why there is no replica to use.
+// replicaReport states why no replica is usable.
 func replicaReport(v *sentinel.View) string {
 	if len(v.LeftOut) == 0 {
 		return fmt.Sprintf("the sentinels know no replica of %s", v.Primary)
@@ -254,10 +253,10 @@ func replicaReport(v *sentinel.View) string {
 	return "no replica is usable: " + strings.Join(reasons, "; ")
 }
 
-// noNode is an ErrNoPrimary.
+// noNode matches ErrNoPrimary.
 type noNode struct {
-	cause  error // why the wait ended
-	report error // what the sentinels said; nil if there is nothing yet
+	cause  error // the reason for the end of the wait
+	report error // the report of the sentinels; nil if there is none yet
 }
 
 func (e *noNode) Error() string {

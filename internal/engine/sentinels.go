@@ -11,25 +11,25 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// Role says which nodes of a service an engine uses.
+// Role selects the nodes of a service that an engine uses.
 type Role uint8
 
 // The roles.
 const (
 	Primary Role = iota
 	Replica
-	PreferReplica // the replicas, and the primary while none is usable
+	PreferReplica // the replicas; the primary while no replica is usable
 )
 
-// Service is what sentinels watch over, and how its nodes are used.
+// Service is a service that sentinels monitor, and how an engine uses its nodes.
 type Service struct {
 	Name          string
 	Role          Role
-	Nearest       bool          // the replicas with the lowest latency alone
+	Nearest       bool          // only the replicas with the lowest latency
 	MaxReplicaLag time.Duration // 0: no limit
 }
 
-// holdFor is how long an engine of this role holds writes during a promotion.
+// holdFor returns how long an engine of this role holds writes back during a promotion.
 func (s *Service) holdFor(cfg *SentinelsConfig) time.Duration {
 	if s.Role != Primary {
 		return 0
@@ -37,22 +37,23 @@ func (s *Service) holdFor(cfg *SentinelsConfig) time.Duration {
 	return cfg.HoldLimit
 }
 
-// SentinelsConfig is what the connections to a set of sentinels are made of. Every field is set.
+// SentinelsConfig configures the connections to a set of sentinels. The caller sets every field.
 type SentinelsConfig struct {
 	Addrs              []string
 	Username, Password string
-	// Credentials are asked for at each dial and before they expire; nil: Username and Password hold.
+	// Credentials provides the credentials for each dial, and new ones before they expire; nil: Username and Password
+	// apply.
 	Credentials func(ctx context.Context) (Credentials, error)
 	TLS         *TLS // nil: none
 	ClientName  string
 	LibName     string
 	LibVersion  string
-	MinOther    int // how many other sentinels one has to know for its word to count
+	MinOther    int // minimum number of other sentinels that a sentinel must know before its answers count
 
-	Timeout      time.Duration // of each dial and each question
+	Timeout      time.Duration // of each dial and each query
 	PollInterval time.Duration
 	DrainLimit   time.Duration
-	HoldLimit    time.Duration // 0: writes are not held
+	HoldLimit    time.Duration // 0: writes are not held back
 	KeepAlive    time.Duration
 	LingerLimit  time.Duration
 
@@ -60,19 +61,19 @@ type SentinelsConfig struct {
 	Dialer  func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Sentinels are the connections to a set of sentinels, which any number of engines share. All methods are safe for
-// concurrent use. They have to be closed.
+// Sentinels are the connections to a set of sentinels. Any number of engines share them. All methods are safe for
+// concurrent use. The caller must close them.
 type Sentinels struct {
 	cfg     SentinelsConfig
 	links   *discovery.Sentinels
-	peers   sync.Map // addresses of sentinels -> *wire.Peer
-	renewer *renewer // nil without SentinelsConfig.Credentials
+	peers   sync.Map // sentinel address -> *wire.Peer
+	renewer *renewer // nil if SentinelsConfig.Credentials is nil
 
 	mu    sync.Mutex
 	users []*Engine
 }
 
-// NewSentinels opens no connection: that happens at the first use of an engine.
+// NewSentinels opens no connection: the first use of an engine does.
 func NewSentinels(cfg SentinelsConfig) *Sentinels {
 	s := &Sentinels{cfg: cfg}
 	if cfg.TLS != nil {
@@ -96,7 +97,7 @@ func (s *Sentinels) dial(ctx, cut context.Context, addr string) (discovery.Conn,
 	return conn, nil
 }
 
-// peer is what is known of the sentinel at addr.
+// peer returns the known properties of the sentinel at addr.
 func (s *Sentinels) peer(addr string) *wire.Peer {
 	p, _ := s.peers.LoadOrStore(addr, &wire.Peer{})
 	return p.(*wire.Peer)
@@ -121,14 +122,14 @@ func (s *Sentinels) engines() []*Engine {
 	return slices.Clone(s.users)
 }
 
-// emit reports to all engines.
+// emit passes an event to all engines.
 func (s *Sentinels) emit(event Event) {
 	for _, e := range s.engines() {
 		e.emit(event)
 	}
 }
 
-// Close closes the connections to the sentinels. It returns the error of ctx if something had to be cut.
+// Close closes the connections to the sentinels. It returns the error of ctx if it had to cut something.
 func (s *Sentinels) Close(ctx context.Context) error {
 	s.renewer.stop()
 	return s.links.Close(ctx)

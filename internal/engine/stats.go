@@ -9,17 +9,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// Stats is the state of an engine's connections at one moment, and what it counted since it was made.
+// Stats is a snapshot of an engine's connections and counters.
 type Stats struct {
-	MaxConnections int          // the bound in force, for each node
-	Nodes          []pool.Stats // by address: those in use and those that still have sockets
-	Departed       pool.Stats   // what was counted at nodes that are gone
+	MaxConnections int          // the current bound, for each node
+	Nodes          []pool.Stats // sorted by address: nodes in use, and nodes that still have sockets
+	Departed       pool.Stats   // counters of departed nodes
 	Credentials    RenewalStats // of nodes and sentinels
 	Users          UserStats
-	Service        *ServiceStats // nil where there is one address
+	Service        *ServiceStats // nil for a single address
 }
 
-// Stats takes a snapshot. It is cheap, and works after Close too.
+// Stats returns a snapshot. It is cheap, and works after Close too.
 func (e *Engine) Stats() Stats {
 	st := Stats{MaxConnections: e.nodes.limit(e.cfg.Pool.Max), Departed: e.nodes.past(), Users: e.users.stats(), Service: e.router.stats()}
 	for _, n := range e.nodes.list() {
@@ -35,35 +35,35 @@ func (e *Engine) Stats() Stats {
 	return st
 }
 
-// ServiceStats is what is known of a service by its sentinels.
+// ServiceStats is the state of a service according to its sentinels.
 type ServiceStats struct {
 	Name    string
-	Epoch   uint64 // rises with each new primary; 0 before the first one
-	Primary string // the last one, if none is known now
-	Known   bool   // whether Primary is believed to be primary
+	Epoch   uint64 // rises with each new primary; 0 before the first
+	Primary string // the last known primary
+	Known   bool   // Primary is the current primary
 	Changed time.Time
-	Cause   string // of the last change
-	Err     error  // why no primary is known; nil if one is
+	Cause   string // cause of the last change
+	Err     error  // why no primary is known; nil if one is known
 
-	Replicas  []string          // to be used
-	Excluded  []ExcludedReplica // not to be used
+	Replicas  []string          // usable replicas
+	Excluded  []ExcludedReplica // unusable replicas
 	Sentinels []SentinelStats
 }
 
-// ExcludedReplica is a replica that is not used, and why.
+// ExcludedReplica is an unusable replica and the reason.
 type ExcludedReplica struct{ Addr, Reason string }
 
-// SentinelStats is what is known of one sentinel.
+// SentinelStats is the state of one sentinel.
 type SentinelStats struct {
 	Addr    string
-	ID      string // its own; empty where it is not known yet
-	Learnt  bool   // from another sentinel: it is not in SentinelOptions.Addrs
-	Sockets int    // the client's, and those of others that share its Sentinel: 2 at most
-	State   string // how it was found, in words
-	Said    string // what it said last
+	ID      string // its run ID; empty if unknown
+	Learnt  bool   // reported by another sentinel, not in SentinelOptions.Addrs
+	Sockets int    // sockets of all clients that share the Sentinels: 2 at most
+	State   string // its state in words
+	Said    string // its last answer
 }
 
-// stats is what the machine believes.
+// stats returns the current belief of the machine.
 func (f *sentinelRouter) stats() *ServiceStats {
 	st := &ServiceStats{Name: f.e.cfg.Service.Name}
 	s := f.service.Load()

@@ -13,9 +13,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// dial makes a connection of an identity. One of another user is introduced by the engine's own: the user may lack the
-// right to what that takes, and the server would keep account of it. Where the engine's own user is refused,
-// the user's does it.
+// dial opens a connection of an identity. For another user, the engine's own user runs HELLO and SELECT first: the
+// other user may lack those permissions, and the server would log its refusals. If the server refuses the engine's
+// own user, the other user runs them.
 func (e *Engine) dial(ctx, cut context.Context, cfg wire.Config, id Identity) (*wire.Conn, error) {
 	switch {
 	case id.User == nobody:
@@ -56,7 +56,7 @@ func (e *Engine) dialUser(ctx, cut context.Context, cfg wire.Config, id Identity
 	return wire.Dial(ctx, cut, &cfg)
 }
 
-// introduce makes a connection that was just dialed, as its user is by now, one of an identity.
+// introduce switches a newly dialed connection from the user is to an identity.
 func (e *Engine) introduce(ctx context.Context, c *wire.Conn, is string, id Identity) error {
 	r := &switching{e: e, conn: c, ask: c.Ask, is: Identity{User: is, Proto: c.Protocol()}, anew: c.Server() == "" && is == nobody}
 	refusal, err := r.to(ctx, id)
@@ -66,11 +66,10 @@ func (e *Engine) introduce(ctx context.Context, c *wire.Conn, is string, id Iden
 	return err
 }
 
-// ownRefusedFor is for how long the engine's own user is not tried again to introduce others, after the server
-// has refused it.
+// ownRefusedFor is how long dials for other users skip the engine's own user after the server refused it.
 const ownRefusedFor = 10 * time.Second
 
-// noteOwn takes note of what the server made of the engine's own user.
+// noteOwn records whether the server accepted the engine's own user.
 func (e *Engine) noteOwn(err error) {
 	var se *resp.ServerError
 	switch {
@@ -88,7 +87,7 @@ func (e *Engine) ownIsRefused() bool {
 	return at != 0 && time.Since(time.Unix(0, at)) < ownRefusedFor
 }
 
-// switchIdentity makes a connection on which no reply is pending one of another identityentity.
+// switchIdentity switches a connection without pending replies to another identity.
 func (e *Engine) switchIdentity(ctx context.Context, l *lane.Lane, from, to Identity) error {
 	conn := l.Conn()
 	r := &switching{e: e, conn: conn, is: e.spelt(from, conn), ask: func(commands [][]any) ([]error, error) {
@@ -96,7 +95,7 @@ func (e *Engine) switchIdentity(ctx context.Context, l *lane.Lane, from, to Iden
 	}}
 	was, expires := r.is, conn.Expires()
 	if from.User != to.User {
-		conn.SetExpires(time.Time{}) // a renewal would bring the user before back
+		conn.SetExpires(time.Time{}) // a renewal would switch back to the previous user
 	}
 	refusal, err := r.to(ctx, to)
 	if from.User == "" && r.is.User == "" {
@@ -106,7 +105,7 @@ func (e *Engine) switchIdentity(ctx context.Context, l *lane.Lane, from, to Iden
 	case err != nil || refusal == nil:
 		return err
 	case r.refused == "SELECT" && e.db(to) == 0:
-		// A dial selects no database 0: this tells nothing of the identity.
+		// A dial does not send SELECT for database 0. The refusal therefore does not concern the identity.
 		return fmt.Errorf("select database 0: %v", refusal)
 	case r.is == was:
 		return &pool.Remains{Identity: from, Err: refusal}
@@ -116,7 +115,7 @@ func (e *Engine) switchIdentity(ctx context.Context, l *lane.Lane, from, to Iden
 	return &pool.Remains{Identity: e.own(r.is), Err: refusal}
 }
 
-// askLane sends commands in one write, and returns what the server refused of each.
+// askLane sends commands in one write. It returns the server's refusal of each, or nil.
 func askLane(ctx context.Context, l *lane.Lane, commands [][]any) ([]error, error) {
 	var raw []byte
 	for _, args := range commands {
@@ -136,13 +135,14 @@ func askLane(ctx context.Context, l *lane.Lane, commands [][]any) ([]error, erro
 	return refusals, nil
 }
 
-// errAnotherDB ends a connection in the database of others. A new one is in database 0, whatever its user may select.
+// errAnotherDB closes a connection that must return to database 0. A new connection starts in database 0, whatever
+// permissions its user has.
 var errAnotherDB = errors.New("the engine's own user may not select database 0")
 
-// anyDB is the database of a connection of which it is not known.
+// anyDB is the database of a connection if it is unknown.
 const anyDB = -1
 
-// spelt is an identity with the database and protocol of its connection.
+// spelt returns an identity with the actual database and protocol of its connection.
 func (e *Engine) spelt(id Identity, conn *wire.Conn) Identity {
 	db := e.db(id)
 	if id.User == nobody {
@@ -151,30 +151,30 @@ func (e *Engine) spelt(id Identity, conn *wire.Conn) Identity {
 	return Identity{User: id.User, DB: db, Proto: conn.Protocol()}
 }
 
-// switching is a connection on its way to another identity.
+// switching is the state of a connection that switches to another identity.
 type switching struct {
 	e       *Engine
 	conn    *wire.Conn
 	ask     func(commands [][]any) (refusals []error, err error)
-	is      Identity // by now, spelt out
-	anew    bool     // HELLO has not introduced it
-	refused string   // the last command that was refused
+	is      Identity // the current identity, without defaults
+	anew    bool     // HELLO has not set the connection's name yet
+	refused string   // the last refused command
 }
 
 // switchStep is one command of a switch.
 type switchStep struct {
 	args []any
-	done func() // takes in that it was accepted
+	done func() // records that the server accepted the command
 }
 
-// to makes the connection one of an identity. refusal is the server's; after an error the connection is of no use.
+// to switches the connection to an identity. refusal is the server's. After an error the connection is unusable.
 //
-// AUTH is sent alone or as the first of several: a server may leave it unanswered behind other replies.
+// AUTH is sent alone or first: a server may not reply to it behind other commands.
 func (r *switching) to(ctx context.Context, id Identity) (refusal, err error) {
 	want := Identity{User: id.User, DB: r.e.db(id), Proto: r.e.protocol(id)}
 	switch want.User {
 	case nobody:
-		return nil, nil // no login asks for more
+		return nil, nil // logins need nothing else
 	case "":
 		steps, err := r.own(ctx)
 		if err != nil {
@@ -184,7 +184,8 @@ func (r *switching) to(ctx context.Context, id Identity) (refusal, err error) {
 	}
 	moves := r.is.DB != want.DB
 	if r.is.User == want.User && moves {
-		// Another user can't be sure to come back if the server takes the password no more.
+		// Verify the user first: if the server refuses the password by now, the user could not log in again after
+		// SELECT ran as the engine's own user.
 		refusal, err := r.login(want.User)
 		if err != nil {
 			return nil, err
@@ -207,21 +208,21 @@ func (r *switching) to(ctx context.Context, id Identity) (refusal, err error) {
 	return r.do(r.rest(want))
 }
 
-// prepare does as the engine's own user what is to be done before the connection is another's. What is
-// refused is left to that user.
+// prepare runs HELLO and SELECT as the engine's own user before the switch to another user. The other user runs what
+// the server refuses.
 func (r *switching) prepare(ctx context.Context, want Identity) error {
 	if r.is.User != "" && r.e.ownIsRefused() {
 		return nil
 	}
 	steps, err := r.own(ctx)
 	if err != nil {
-		return nil // the credentials are not to be had
+		return nil // no credentials are available
 	}
 	_, err = r.do(append(steps, r.rest(want)...))
 	return err
 }
 
-// own is what makes the connection the engine's own user's.
+// own returns the steps that switch the connection to the engine's own user.
 func (r *switching) own(ctx context.Context) ([]switchStep, error) {
 	if r.is.User == "" {
 		return nil, nil
@@ -236,7 +237,7 @@ func (r *switching) own(ctx context.Context) ([]switchStep, error) {
 	}}}, nil
 }
 
-// rest is what is missing of an identity beside its user.
+// rest returns the steps for the protocol and the database of an identity.
 func (r *switching) rest(want Identity) (steps []switchStep) {
 	if want.Proto != r.conn.Protocol() || r.anew {
 		hello := []any{"HELLO", want.Proto}
@@ -254,7 +255,7 @@ func (r *switching) rest(want Identity) (steps []switchStep) {
 	return steps
 }
 
-// do sends steps in one write. refusal is the first one.
+// do sends steps in one write. It returns the first refusal.
 func (r *switching) do(steps []switchStep) (refusal, err error) {
 	if len(steps) == 0 {
 		return nil, nil
@@ -278,7 +279,8 @@ func (r *switching) do(steps []switchStep) (refusal, err error) {
 	return refusal, nil
 }
 
-// login makes the connection a user's, by the first password that the server takes. A refusal leaves it as it was.
+// login switches the connection to a user, with the first password that the server accepts. After a refusal the
+// connection is unchanged.
 func (r *switching) login(user string) (refusal, err error) {
 	refusal = errForgotten
 	for _, l := range r.e.users.loginsOf(user) {
@@ -299,10 +301,10 @@ func (r *switching) login(user string) (refusal, err error) {
 	return refusal, nil
 }
 
-// protocol is the one of an identity, where the engine leaves the choice to the server the newer one.
+// protocol returns the protocol of an identity; 3 if neither the identity nor the configuration sets one.
 func (e *Engine) protocol(id Identity) int { return cmp.Or(id.Proto, e.cfg.Dial.Protocol, 3) }
 
-// db is the database of an identity.
+// db returns the database of an identity.
 func (e *Engine) db(id Identity) int {
 	if id == (Identity{}) {
 		return e.cfg.Dial.DB
@@ -310,15 +312,15 @@ func (e *Engine) db(id Identity) int {
 	return id.DB
 }
 
-// What makes a connection a new one, and the answer. Servers before 6.2 do not know it.
+// RESET and its reply. Servers before 6.2 lack RESET.
 var (
 	rawReset   = []byte("*1\r\n$5\r\nRESET\r\n")
 	replyReset = "+RESET\r\n"
 )
 
-// restore makes a connection in a state that nobody knows one of its identity again, in two round trips or three: RESET ends transactions,
-// subscriptions, MONITOR and tracking, and then the connection logs in as a new one does. RESET goes alone, since
-// AUTH must not be sent behind other commands.
+// restore returns a connection in an unknown state to its identity, in two or three round trips. RESET ends
+// transactions, subscriptions, MONITOR and tracking. Then the connection logs in like a new one. RESET is sent alone,
+// because AUTH must not follow other commands.
 func (e *Engine) restore(ctx context.Context, l *lane.Lane, id Identity) error {
 	frames, err := l.DoRaw(ctx, rawReset, 1, lane.Options{})
 	switch {

@@ -11,16 +11,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/certfile"
 )
 
-// TLS is a TLS configuration that follows its files. A nil TLS encrypts nothing.
+// TLS is a TLS configuration that reloads changed files. A nil TLS means no encryption.
 type TLS struct {
 	base      *tls.Config
-	chainOnly bool             // the server's certificate is checked, except for its name
-	source    *certfile.Source // nil: base does not change
+	chainOnly bool             // the server's certificate is verified, except for its name
+	source    *certfile.Source // nil: no files
 	report    func(Event)
 }
 
-// NewTLS reads the files; nil: base does not change. With chainOnly the server's certificate is checked, except for its
-// name.
+// NewTLS reads the files; files may be nil. With chainOnly it verifies the server's certificate except for its name.
 func NewTLS(base *tls.Config, files *certfile.Files, chainOnly bool) (*TLS, error) {
 	t := &TLS{base: base, chainOnly: chainOnly, report: func(Event) {}}
 	if files == nil {
@@ -31,14 +30,14 @@ func NewTLS(base *tls.Config, files *certfile.Files, chainOnly bool) (*TLS, erro
 	return t, err
 }
 
-// reportTo is t for one user, who hears of changed files.
+// reportTo returns a copy of t that reports changed files to report.
 func (t *TLS) reportTo(report func(Event)) *TLS {
 	mine := *t
 	mine.report = report
 	return &mine
 }
 
-// config is the configuration for one dial of addr; nil without TLS.
+// config returns the configuration for one dial of addr; nil without TLS.
 func (t *TLS) config(addr string) *tls.Config {
 	if t == nil {
 		return nil
@@ -66,7 +65,7 @@ func (t *TLS) config(addr string) *tls.Config {
 	return forHost(c, addr)
 }
 
-// forHost gives c with the name of addr's host, if it has none.
+// forHost returns c with the host of addr as the server name, if c has none.
 func forHost(c *tls.Config, addr string) *tls.Config {
 	if c == nil || c.ServerName != "" {
 		return c
@@ -76,14 +75,14 @@ func forHost(c *tls.Config, addr string) *tls.Config {
 		return c
 	}
 	if strings.Contains(host, ":") {
-		host, _, _ = strings.Cut(host, "%") // certificates know no zones
+		host, _, _ = strings.Cut(host, "%") // certificates contain no zones
 	}
 	c = c.Clone()
 	c.ServerName = host
 	return c
 }
 
-// ChainVerifier checks the certificate's chain and not its name.
+// ChainVerifier returns a function that verifies the certificate chain but not the name.
 func ChainVerifier(roots *x509.CertPool) func(tls.ConnectionState) error {
 	return func(s tls.ConnectionState) error {
 		if len(s.PeerCertificates) == 0 {

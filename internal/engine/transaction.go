@@ -10,7 +10,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// AddQueued adds a command that runs inside MULTI. Blocking commands are let in, since they do not block there.
+// AddQueued adds a command that runs inside MULTI. It accepts blocking commands, because they do not block inside
+// MULTI.
 func (p *Batch) AddQueued(args []any) {
 	if p.err != nil {
 		return
@@ -49,11 +50,12 @@ func (p *Batch) addInMulti(args []any) error {
 	return nil
 }
 
-// ExecTransaction sends MULTI, the commands and EXEC, waits for the replies to all of them, and empties the batch. Nothing is sent
-// again once it was sent. Without commands there are no replies.
+// ExecTransaction sends MULTI, the commands and EXEC, waits for all replies, and empties the batch. It never resends
+// a sent transaction. Without commands there are no replies.
 //
-// An engine's first transaction runs on a dedicated connection, in two steps: a server that refuses MULTI would run the commands
-// one by one otherwise. So does one with a command of which the server tells nothing.
+// An engine's first transaction runs on a dedicated connection, in two steps: a server that refuses MULTI would run
+// the commands one by one. A transaction with a command that the server does not describe also runs on a dedicated
+// connection.
 func (p *Batch) ExecTransaction(ctx context.Context) ([][]byte, error) {
 	defer p.reset()
 	if p.err != nil || p.n == 0 {
@@ -82,14 +84,14 @@ func (p *Batch) closeTransaction() {
 	p.n++
 }
 
-// ExecWatched is ExecTransaction on a connection that watches keys.
+// ExecWatched is ExecTransaction on a connection with WATCH.
 func (p *Batch) ExecWatched(ctx context.Context, conn *Conn) ([][]byte, error) {
 	defer p.reset()
 	if p.err != nil || p.n == 0 {
 		conn.Unwatch(ctx)
 		return nil, p.err
 	}
-	p.conn = conn // it may be the only one: it is asked about commands that the table lacks
+	p.conn = conn // queries about commands use this connection, because it may be the only one
 	err := p.learn(ctx)
 	p.conn = nil
 	if err != nil {
@@ -107,7 +109,7 @@ func (p *Batch) ExecWatched(ctx context.Context, conn *Conn) ([][]byte, error) {
 
 var errUnended = errors.New("a transaction on the connection did not end")
 
-// What stands around a transaction's commands.
+// The frame of a transaction.
 var (
 	rawMulti = []byte("*1\r\n$5\r\nMULTI\r\n")
 	rawExec  = []byte("*1\r\n$4\r\nEXEC\r\n")
@@ -126,9 +128,8 @@ func (e *Engine) leasedTransaction(ctx context.Context, p *Batch) ([][]byte, err
 	return got.frames, WrapError(got.err)
 }
 
-// transact runs a whole transaction on a held connection. Where it is not known yet
-// that the server lets transactions run, it asks for MULTI's reply first, and sends no more
-// if that is an error.
+// transact runs a whole transaction on a held connection. If the server has not accepted MULTI from this engine yet,
+// it waits for the reply to MULTI first, and sends nothing else after an error.
 func (conn *Conn) transact(ctx context.Context, p *Batch) (frames [][]byte, err error) {
 	raw, n := p.raw, p.n
 	conn.unsure = conn.unsure || p.unsure
@@ -161,7 +162,7 @@ func (conn *Conn) transact(ctx context.Context, p *Batch) (frames [][]byte, err 
 	return frames, nil
 }
 
-// transactionEnded reports whether EXEC did its work, in vain or not.
+// transactionEnded reports whether EXEC ended the transaction, executed or aborted.
 func transactionEnded(frames [][]byte) bool {
 	se := resp.ErrorIn(frames[len(frames)-1])
 	return se == nil || se.Code == "EXECABORT"

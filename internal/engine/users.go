@@ -14,13 +14,13 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// users are the server's users, other than the engine's own, as whom clients of the gateway work.
+// users holds the server's users, other than the engine's own, that clients of the gateway log in as.
 type users struct {
-	wg sync.WaitGroup // of closing hubs, and of calls of watchers
+	wg sync.WaitGroup // for closing hubs and calls of watchers
 
 	mu       sync.Mutex
 	list     map[string]*user
-	watchers map[uint64]func(name string) // called with users whom the server lets in no more
+	watchers map[uint64]func(name string) // called with users that the server refuses
 	serial   uint64
 	closed   bool
 }
@@ -29,36 +29,36 @@ func (u *users) init() {
 	u.list, u.watchers = map[string]*user{}, map[uint64]func(string){}
 }
 
-// nobody is the user of connections that verify logins. Each login that is right changes the
-// connection's user, so nothing else is ever sent there. No server has a user of this name.
+// nobody is the user of connections that verify logins. A successful login changes the connection's user, so nothing
+// else is sent on these connections. No server has a user of this name.
 const nobody = "\x00nobody"
 
-// mostLogins bounds the passwords of a user that are kept: a user without a password is let in with any.
+// mostLogins limits the stored passwords of a user. A user with nopass accepts any password.
 const mostLogins = 4
 
-// longestLogin is the longest name or password that a server takes from somebody whom it does not know
-// yet: it closes the connection at a longer one.
+// longestLogin is the longest name or password that a server accepts before authentication: it closes the connection
+// at a longer one.
 const longestLogin = 16 << 10
 
-// user is one of them. It is kept while it has clients. Its fields are guarded by users.mu.
+// user is one user. It exists while it has clients. users.mu guards its fields.
 type user struct {
 	clients int
-	logins  []login     // the newest first
+	logins  []login     // newest first
 	hub     *pubsub.Hub // nil before the first use
 }
 
-// login is a password that the server took.
+// login is a password that the server accepted.
 type login struct {
 	password string
-	serial   uint64 // tells two logins with one password apart
+	serial   uint64 // distinguishes logins with the same password
 }
 
-// errForgotten refuses a connection to a user of whom no password is known that the server takes.
+// errForgotten is the error for a user without a stored password that the server accepts.
 var errForgotten = resp.NewServerError("WRONGPASS the server does not take the user's password any more")
 
 var errWrongPassword = resp.NewServerError("WRONGPASS invalid username-password pair or user is disabled.")
 
-// enter counts another client as a user, and keeps the password.
+// enter adds a client of a user and stores the password.
 func (u *users) enter(name, password string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -74,7 +74,7 @@ func (u *users) enter(name, password string) {
 	who.logins = who.logins[:min(len(who.logins), mostLogins)]
 }
 
-// UserStats say how much is kept of the users of a gateway's clients.
+// UserStats count the users, passwords and hubs of the gateway's clients.
 type UserStats struct{ Users, Passwords, Hubs int }
 
 func (u *users) stats() (st UserStats) {
@@ -90,14 +90,14 @@ func (u *users) stats() (st UserStats) {
 	return st
 }
 
-// known reports whether there are clients of a user.
+// known reports whether a user has clients.
 func (u *users) known(name string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.list[name] != nil
 }
 
-// loginsOf are the passwords to try for a user, the newest first.
+// loginsOf returns the passwords to try for a user, newest first.
 func (u *users) loginsOf(name string) []login {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -107,8 +107,8 @@ func (u *users) loginsOf(name string) []login {
 	return nil
 }
 
-// spend drops a password that the server has refused, unless it took it since. It is not tried again before
-// somebody logs in with it: each attempt is an entry in the server's ACL LOG.
+// spend drops a password that the server refused, unless the server accepted it again since. It is not tried again
+// before a client logs in with it, because each attempt adds an entry to the server's ACL LOG.
 func (u *users) spend(name string, refused login) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -119,14 +119,14 @@ func (u *users) spend(name string, refused login) {
 	}
 }
 
-// now is the serial of the last login.
+// now returns the serial of the last login.
 func (u *users) now() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.serial
 }
 
-// disowned tells those who want to know, on a goroutine of its own: whoever found out may hold locks.
+// disowned calls the watchers, each on a new goroutine, because the caller may hold locks.
 func (u *users) disowned(name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -138,7 +138,7 @@ func (u *users) disowned(name string) {
 	}
 }
 
-// leave takes a client off a user, and forgets the user with the last one.
+// leave removes a client of a user. The last client removes the user.
 func (u *users) leave(name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -159,10 +159,10 @@ func (u *users) leave(name string) {
 	}
 }
 
-// hubLimit bounds the end of a user's subscriptions.
+// hubLimit limits the time to close a user's subscriptions.
 const hubLimit = 5 * time.Second
 
-// watch has fn called with each user whom the server has taken its connections and lets in no more.
+// watch registers fn for users that have no connection left and that the server refuses.
 func (u *users) watch(fn func(name string)) (cancel func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -176,7 +176,8 @@ func (u *users) watch(fn func(name string)) (cancel func()) {
 	}
 }
 
-// hub is the one of a user, made by open at its first use. Of a user who has left it is one that is closed.
+// hub returns the hub of a user. open creates it at the first use. For a user without clients it returns a closed
+// hub.
 func (u *users) hub(name string, open func() *pubsub.Hub) *pubsub.Hub {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -192,7 +193,7 @@ func (u *users) hub(name string, open func() *pubsub.Hub) *pubsub.Hub {
 	return who.hub
 }
 
-// close ends the hubs of users.
+// close closes the hubs of all users.
 func (u *users) close(ctx context.Context) {
 	u.mu.Lock()
 	u.closed = true
@@ -209,7 +210,7 @@ func (u *users) close(ctx context.Context) {
 	}
 }
 
-// wrongPassword reports whether err is a server's refusal of a user or a password.
+// wrongPassword reports whether err is a server's refusal of a user or password.
 func wrongPassword(err error) bool {
 	se, ok := errors.AsType[*resp.ServerError](err)
 	return ok && se.Code == "WRONGPASS"
@@ -218,12 +219,12 @@ func wrongPassword(err error) bool {
 // defaultUser is the user of a client that names none.
 const defaultUser = "default"
 
-// Verify has the server verify a password, and returns the user of the Identity of those who know it: the empty
-// one if these are the engine's own, else the user's name. Without a user the password is the
-// default user's. The user is kept until Leave was called as often. An error is a
-// *resp.ServerError if the server refuses.
+// Verify verifies a password with the server and returns the user for an Identity: empty for the engine's own user,
+// else the user's name. Without a user the password belongs to the default user. The engine keeps the user until
+// Leave was called once for each successful Verify. If the server refuses, the error is a *resp.ServerError. It
+// blocks for the server's reply.
 //
-// It sends AUTH on a connection that serves nothing but logins.
+// It sends AUTH on a connection that serves only logins.
 func (e *Engine) Verify(ctx context.Context, user, password string) (string, error) {
 	if len(user) > longestLogin || len(password) > longestLogin {
 		return "", errWrongPassword
@@ -244,13 +245,13 @@ func (e *Engine) Verify(ctx context.Context, user, password string) (string, err
 	}
 	e.users.enter(user, password)
 	for _, n := range e.nodes.list() {
-		n.pool.Forgive(user) // what was refused before holds no more
+		n.pool.Forgive(user) // earlier refusals do not apply any more
 		n.pool.Confirm(ctx, user)
 	}
 	return user, nil
 }
 
-// verifyLogin sends AUTH alone: a server may leave it unanswered behind other replies.
+// verifyLogin sends AUTH alone: a server may not reply to it behind other commands.
 func (e *Engine) verifyLogin(ctx context.Context, auth []any) error {
 	got := e.exchange(ctx, Identity{User: nobody}, request{reads: true}, nil, func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
 		opt.NoTimeout = e.cfg.NoReplyTimeout
@@ -266,14 +267,14 @@ func (e *Engine) verifyLogin(ctx context.Context, auth []any) error {
 	return WrapError(got.err)
 }
 
-// Leave takes note that a client does not work as the user any more. It does not block.
+// Leave removes a client of the user. It does not block.
 func (e *Engine) Leave(user string) { e.users.leave(user) }
 
-// OnDisowned has fn called with users who have clients, but no connections and get none, since the server
-// does not let them in: they were deleted or switched off, or their password has changed. cancel ends that.
+// OnDisowned registers fn for users that have clients but no connections, because the server refuses them: they were
+// deleted or disabled, or their password changed. cancel removes fn.
 func (e *Engine) OnDisowned(fn func(user string)) (cancel func()) { return e.users.watch(fn) }
 
-// Hub is the one of the engine's own user, or of another.
+// Hub returns the hub of the engine's own user, or of another user.
 func (e *Engine) Hub(user string) *pubsub.Hub {
 	if user == "" {
 		return e.hub
@@ -281,18 +282,18 @@ func (e *Engine) Hub(user string) *pubsub.Hub {
 	return e.users.hub(user, func() *pubsub.Hub { return e.newHub(Identity{User: user, Proto: 3}) })
 }
 
-// IsOwn reports whether these are the engine's own user and password, as far as those are known. It compares in
-// a time that tells nothing of the password.
+// IsOwn reports whether these are the engine's own user and password, if those are known. It compares in constant
+// time.
 func (e *Engine) IsOwn(user, password string) bool {
 	own := &e.cfg.Dial
 	return e.HasPassword() && user == cmp.Or(own.Username, defaultUser) &&
 		subtle.ConstantTimeCompare([]byte(password), []byte(own.Password)) == 1
 }
 
-// HasPassword reports whether the engine has a password of its own that does not change.
+// HasPassword reports whether the engine has a fixed password.
 func (e *Engine) HasPassword() bool { return e.cfg.Dial.Password != "" && e.cfg.Credentials == nil }
 
-// OwnUser is the engine's own user, and empty where each dial asks for the credentials.
+// OwnUser returns the engine's own user; empty if a provider returns the credentials.
 func (e *Engine) OwnUser() string {
 	if e.cfg.Credentials != nil {
 		return ""
@@ -300,8 +301,8 @@ func (e *Engine) OwnUser() string {
 	return cmp.Or(e.cfg.Dial.Username, defaultUser)
 }
 
-// Greeting is what the server that commands go to last answered to HELLO, in a handshake: nil while there was none. It
-// is another pointer after each handshake, and what it points to is not to be changed.
+// Greeting returns the server's last reply to HELLO in a handshake; nil before the first. The pointer changes with
+// each handshake. The caller must not modify the value.
 func (e *Engine) Greeting() *resp.Value {
 	for _, n := range e.nodes.now.Load().nodes() {
 		if v := n.peer.Greeting(); v != nil {

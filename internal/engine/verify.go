@@ -11,8 +11,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Pauses between two renewals of a node's connections, while its server refuses commands: they double
-// as long as that does not help, and a quarter of each is added at random.
+// Pauses between two renewals of a node's connections while its server refuses commands. They double while refusals
+// continue. Each is extended by a random time of up to a quarter.
 const (
 	firstRenewalPause = time.Second
 	lastRenewalPause  = 8 * time.Second
@@ -21,13 +21,13 @@ const (
 // renewal paces the renewals of a node's connections.
 type renewal struct {
 	mu     sync.Mutex
-	next   time.Time // no renewal before
+	next   time.Time // time before which there is no renewal
 	pause  time.Duration
-	seen   time.Time // the last refusal
-	proven time.Time // when the node was last found in the state that made it refuse
+	seen   time.Time // time of the last refusal
+	proven time.Time // when the node was last confirmed to refuse commands
 }
 
-// due takes note of a refusal, and reports whether the connections are to be renewed.
+// due records a refusal and reports whether to renew the connections now.
 func (r *renewal) due(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,7 +43,7 @@ func (r *renewal) due(now time.Time) bool {
 	return true
 }
 
-// verdict is what a server says of its state when it is asked after a script's error.
+// verdict is the server's answer about its state after a script's error.
 type verdict uint8
 
 const (
@@ -52,13 +52,13 @@ const (
 	unsure
 )
 
-// verify asks the server behind l whether it is in the state that a refusal tells of: a script may make such
-// an error by itself, after it wrote. It is asked on the connection on which the reply came: the
-// node's name may lead another one elsewhere.
+// verify queries the server behind l whether it is in the state that a refusal indicates: a script may return such an
+// error itself, after it wrote. It uses the connection of the reply, because the node's name may resolve to another
+// server by now.
 func (n *node) verify(ctx context.Context, l *lane.Lane, kind sentinel.EvidenceKind) verdict {
 	question := "ROLE"
 	if kind == sentinel.NodeLoading {
-		question = "PING" // a server that loads does not answer it, but tells its role
+		question = "PING" // a loading server refuses PING but answers ROLE
 	}
 	frame, err := l.Do(ctx, []any{question}, lane.Options{})
 	found := unsure
@@ -68,22 +68,22 @@ func (n *node) verify(ctx context.Context, l *lane.Lane, kind sentinel.EvidenceK
 			n.renewal.proved()
 		}
 	case !sent(err) && !ctxEnded(err) && n.renewal.provedSince(l.Born):
-		found = confirmed // the lane is closed since others found it out about the same server
+		found = confirmed // others confirmed it on the same server, and the lane is closed since
 	}
 	return found
 }
 
-// provenFor is for how long what was found holds for a lane that can't be asked any more.
+// provenFor is how long a confirmation applies to a lane that cannot be queried any more.
 const provenFor = 5 * time.Second
 
-// proved takes note that the node's server is in a state that makes it refuse.
+// proved records that the node's server is in a state in which it refuses commands.
 func (r *renewal) proved() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.proven = time.Now()
 }
 
-// provedSince reports whether it was found so just now, on a connection made at born or a later one.
+// provedSince reports whether that was confirmed within provenFor, after born.
 func (r *renewal) provedSince(born time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

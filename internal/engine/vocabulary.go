@@ -12,49 +12,49 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Limits of what the server is asked about its commands.
+// Limits of queries about commands.
 const (
-	// absentFor is for how long a name that the server lacks is not asked about again: a module may bring it.
+	// absentFor is how long a name that the server lacks is not queried again. A module may add it.
 	absentFor = time.Second
-	// hiddenFor is for how long a server that refused to tell is not asked again.
+	// hiddenFor is how long a server that refused a query is not queried again.
 	hiddenFor = 30 * time.Second
-	// namesRate is how many single names the server is asked about in a second, at most.
+	// namesRate is the maximum number of single names per second.
 	namesRate = 20
-	// mostAbsent bounds the names that are remembered as absent.
+	// mostAbsent limits the names that are remembered as absent.
 	mostAbsent = 256
-	// wholeReply is how large the reply to COMMAND may be, for the lane that carries it. Where ReplyLimit is
-	// below the server is asked about one name at a time.
+	// wholeReply is the maximum size of a reply to COMMAND, in bytes. If ReplyLimit is lower, the engine queries
+	// single names.
 	wholeReply = 1 << 20
-	// askLimit bounds a question beyond the wait for a connection.
+	// askLimit limits a query, in addition to the wait for a connection.
 	askLimit = 5 * time.Second
 )
 
-// vocabulary knows the commands that the table lacks: the server is asked by COMMAND when the first of them is used, once for
-// each version, and by COMMAND INFO for names that it did not tell of then. It asks as the client's own user, and tells
-// everybody: what commands are is no secret. It owns the goroutines of its questions.
+// vocabulary knows the commands that the table lacks. It sends COMMAND at the first such command, once for each
+// version of the server, and COMMAND INFO for names that the reply lacked. The engine's own user sends the queries,
+// and all users share the answers. It owns the goroutines of its queries; close waits for them.
 type vocabulary struct {
 	e      *Engine
-	now    atomic.Pointer[command.Vocabulary] // nil: not asked yet, or not since the server changed
-	ctx    context.Context                    // of all questions
+	now    atomic.Pointer[command.Vocabulary] // nil: no reply yet, or the server has changed
+	ctx    context.Context                    // of all queries
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu         sync.Mutex
 	closed     bool
 	generation int                  // counts changes of the server
-	addr       string               // of the server that has told, and its version: empty if it did not say
+	addr       string               // address of the server that answered, and its version; empty if unknown
 	version    string               //
-	named      bool                 // COMMAND is refused: only names can be asked about
-	hidden     time.Time            // when the server refused to tell anything; zero: not
-	absent     map[string]time.Time // names that the server lacks, and since when that is known
+	named      bool                 // COMMAND is refused: only single names can be queried
+	hidden     time.Time            // when the server refused COMMAND INFO; zero: never
+	absent     map[string]time.Time // names that the server lacks, and the time of that answer
 	asking     map[string]*question // by name; "" is COMMAND
-	tokens     float64              // questions about names that are left
+	tokens     float64              // remaining queries of single names
 	filledAt   time.Time
 }
 
-// question is one that is under way.
+// question is a query in flight.
 type question struct {
-	done chan struct{} // closed when err is there
+	done chan struct{} // closed when err is set
 	err  error
 }
 
@@ -65,7 +65,7 @@ func (v *vocabulary) init(e *Engine) {
 	v.tokens, v.filledAt = namesRate, time.Now()
 }
 
-// close ends the questions.
+// close cancels the queries and waits for them.
 func (v *vocabulary) close() {
 	v.mu.Lock()
 	v.closed = true
@@ -74,8 +74,8 @@ func (v *vocabulary) close() {
 	v.wg.Wait()
 }
 
-// dialed takes note of a new connection. What another version told does not hold, nor, where servers do not tell
-// their version, what another server did.
+// dialed records a new connection. It discards the answers of another version, and, if servers do not report their
+// version, of another server.
 func (v *vocabulary) dialed(addr, version string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -93,7 +93,7 @@ func (v *vocabulary) dialed(addr, version string) {
 	clear(v.absent)
 }
 
-// find looks up a command that the table lacks, without waiting.
+// find looks up a command that the table lacks. It does not block.
 func (v *vocabulary) find(args []any) (*command.Info, command.Known) {
 	if info := v.now.Load().Find(args); info != nil {
 		return info, command.Learned
@@ -111,7 +111,7 @@ func (v *vocabulary) findBytes(args [][]byte) (*command.Info, command.Known) {
 	return nil, v.standing(name, ok)
 }
 
-// standing is what is known of a name of which the vocabulary tells nothing.
+// standing returns the state of a name that the vocabulary does not contain.
 func (v *vocabulary) standing(name string, ok bool) command.Known {
 	if !ok {
 		return command.Absent
@@ -134,18 +134,18 @@ func (v *vocabulary) standing(name string, ok bool) command.Known {
 	return command.Absent
 }
 
-// leftLocked is how many names may be asked about now.
+// leftLocked returns how many names may be queried now.
 func (v *vocabulary) leftLocked(now time.Time) float64 {
 	v.tokens = min(namesRate, v.tokens+namesRate*now.Sub(v.filledAt).Seconds())
 	v.filledAt = now
 	return v.tokens
 }
 
-// learn asks the server about a command by the name that command.QueryName gives, if find says that this is to be done, and waits
-// for the answer. Its error is that of the connection, or the server's if that answers nothing just now. A server that refuses
-// to tell is no error.
+// learn queries the server about a command and waits for the answer, if find returned NotAsked. name is the one of
+// command.QueryName. It returns the error of the connection, or of the server's temporary state. If the server
+// refuses to answer, there is no error.
 func (v *vocabulary) learn(ctx context.Context, name string) error {
-	for range 2 { // the first question may be about all commands
+	for range 2 { // the first query may be about all commands
 		if err := ctx.Err(); err != nil {
 			return WrapError(&wire.Error{Op: "ask about commands", Addr: v.e.cfg.place(), Err: err})
 		}
@@ -165,7 +165,7 @@ func (v *vocabulary) learn(ctx context.Context, name string) error {
 	return nil
 }
 
-// learnOn is learn by way of a connection that the caller holds, which may be the only one.
+// learnOn is learn on a connection that the caller holds, which may be the only one.
 func (v *vocabulary) learnOn(ctx context.Context, l *lane.Lane, name string) error {
 	for range 2 {
 		if !v.asks(name) {
@@ -192,12 +192,12 @@ func (v *vocabulary) learnOn(ctx context.Context, l *lane.Lane, name string) err
 	return nil
 }
 
-// asks is whether there is something to ask about a name.
+// asks reports whether a query about the name is useful.
 func (v *vocabulary) asks(name string) bool {
 	return v.standing(name, true) == command.NotAsked && !v.now.Load().Has(name)
 }
 
-// aboutLocked is what a question because of a name is about: empty for all commands.
+// aboutLocked returns the subject of a query for a name; empty for all commands.
 func (v *vocabulary) aboutLocked(name string) string {
 	if v.now.Load() == nil && !v.named && v.e.cfg.Pool.Lane.ReplyLimit >= wholeReply {
 		return ""
@@ -205,7 +205,7 @@ func (v *vocabulary) aboutLocked(name string) string {
 	return name
 }
 
-// ask begins a question, or joins one. It is nil if there is nothing to ask.
+// ask starts a query, or joins one in flight. It returns nil if no query is needed.
 func (v *vocabulary) ask(name string) *question {
 	if !v.asks(name) {
 		return nil
@@ -237,7 +237,7 @@ func (v *vocabulary) ask(name string) *question {
 	return q
 }
 
-// answered takes the answer to a question.
+// answered records the answer to a query.
 func (v *vocabulary) answered(q *question, name string, generation int, reply []byte, err error) {
 	var told telling
 	if err == nil {
@@ -253,14 +253,14 @@ func (v *vocabulary) answered(q *question, name string, generation int, reply []
 	close(q.done)
 }
 
-// telling is what the server said.
+// telling is the server's answer.
 type telling struct {
 	refusal *resp.ServerError
-	all     *command.Vocabulary // nil if that could not be read, or was not asked
-	info    *command.Info       // the same of one name; nil also if the server lacks it
+	all     *command.Vocabulary // nil if it was unreadable or not queried
+	info    *command.Info       // for one name; nil also if the server lacks it
 }
 
-// readTelling reads a reply to COMMAND, or to COMMAND INFO with a name.
+// readTelling decodes a reply to COMMAND, or to COMMAND INFO with a name.
 func readTelling(name string, reply []byte) (told telling) {
 	refusal := resp.ErrorIn(reply)
 	switch {
@@ -274,11 +274,11 @@ func readTelling(name string, reply []byte) (told telling) {
 	return told
 }
 
-// takeLocked takes in what the server said about a name, or about all commands.
+// takeLocked records an answer about a name, or about all commands.
 func (v *vocabulary) takeLocked(name string, told telling) error {
 	switch {
 	case told.refusal != nil && told.refusal.Code != "NOPERM" && told.refusal.Code != "ERR":
-		return told.refusal // of its state, which passes
+		return told.refusal // a temporary state of the server
 	case told.refusal != nil && name != "":
 		v.hidden = time.Now()
 	case told.all != nil:
@@ -292,7 +292,7 @@ func (v *vocabulary) takeLocked(name string, told telling) error {
 	return nil
 }
 
-// nameLocked has single names asked about where nothing is known of all.
+// nameLocked switches to queries of single names if there is no answer to COMMAND.
 func (v *vocabulary) nameLocked() {
 	if v.now.Load() == nil {
 		v.named = true
@@ -311,7 +311,8 @@ func (v *vocabulary) takeInfoLocked(name string, info *command.Info) {
 	v.absent[name] = time.Now()
 }
 
-// commandQuery asks about a name, or about all commands if it is empty. size is that of a reply that is large.
+// commandQuery returns the query for a name, or for all commands if name is empty. size is the expected size of a
+// large reply.
 func commandQuery(name string) (args []any, size int) {
 	if name == "" {
 		return []any{"COMMAND"}, wholeReply / 4
@@ -319,8 +320,8 @@ func commandQuery(name string) (args []any, size int) {
 	return []any{"COMMAND", "INFO", name}, 0
 }
 
-// askAbout sends COMMAND, or COMMAND INFO with a name. It does not learn the size of the reply, which would cost every later
-// command a look.
+// askAbout sends COMMAND, or COMMAND INFO with a name. It does not record the size of the reply in largeReplies,
+// because every later command would then look up its size.
 func (e *Engine) askAbout(ctx context.Context, name string) ([]byte, error) {
 	args, size := commandQuery(name)
 	raw, err := resp.AppendCommand(nil, args)
@@ -338,13 +339,13 @@ func (e *Engine) askAbout(ctx context.Context, name string) ([]byte, error) {
 	return got.frames[0], nil
 }
 
-// Lookup tells what is known of a command that the table lacks, without waiting.
+// Lookup returns the description of a command that the table lacks. It does not block.
 func (e *Engine) Lookup(args [][]byte) (*command.Info, command.Known) {
 	return e.vocabulary.findBytes(args)
 }
 
-// Learn asks the server about a command if Lookup says that this is to be done, on a connection that is leased if
-// there is one: it may be the only one. A server that does not tell is no error.
+// Learn queries the server about a command if Lookup returned NotAsked. It uses the leased connection on, if not nil,
+// because that may be the only one. If the server refuses to answer, there is no error.
 func (e *Engine) Learn(ctx context.Context, args [][]byte, on *Lease) error {
 	name, ok := command.QueryNameBytes(args)
 	switch {
