@@ -7,20 +7,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// Version is told to servers as lib-ver.
+// Version is the version of respool. The handshake sends it to servers as lib-ver.
 const Version = "0.1.0"
 
-// Client carries the commands of any number of goroutines to one server. All
-// its methods are safe for concurrent use. Make it with New or Open, and
-// close it.
+// Client sends the commands of any number of goroutines to one server, or to the nodes of one
+// service. All its methods are safe for concurrent use. Create it with New or Open, and close it.
 type Client struct {
 	opt      Options
 	engine   *engine.Engine
-	sentinel *Sentinel // that made the client; nil: none
+	sentinel *Sentinel // created the client; nil if none did
 }
 
-// New makes a client. It checks all options and opens no connection: that
-// happens at the first use, or in Warm.
+// New returns a client. It validates all options and reads the TLS files. It opens no connection
+// and does not block on the network: the first use, or Warm, opens connections. The caller owns the
+// client and must close it.
 func New(opt Options) (*Client, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -36,8 +36,8 @@ func New(opt Options) (*Client, error) {
 	return newClient(opt, s.links, true)
 }
 
-// newClient makes a client of options that are complete. Where it finds its nodes through sentinels,
-// owned says that nobody else does.
+// newClient returns a client for validated options. owned states that only this client uses
+// sentinels, and closes them.
 func newClient(opt Options, sentinels *engine.Sentinels, owned bool) (*Client, error) {
 	cfg, err := opt.engineConfig()
 	if err != nil {
@@ -47,8 +47,8 @@ func newClient(opt Options, sentinels *engine.Sentinels, owned bool) (*Client, e
 	return &Client{opt: opt, engine: engine.New(cfg)}, nil
 }
 
-// Open is ParseURL, New and Warm: it returns when the lanes and MinIdle
-// connections stand, or with the first failure.
+// Open calls ParseURL, New and Warm. It blocks until the lanes and the MinIdle connections are
+// open, or until the first failure. If it returns an error, it has closed the client.
 func Open(ctx context.Context, url string) (*Client, error) {
 	opt, err := ParseURL(url)
 	if err != nil {
@@ -65,50 +65,48 @@ func Open(ctx context.Context, url string) (*Client, error) {
 	return c, nil
 }
 
-// String tells where the client leads, without a password.
+// String returns the address and the state of the connections, without a password.
 func (c *Client) String() string { return "respool.Client{" + c.Stats().String() + "}" }
 
-// GoString is String, so that %#v shows no password.
+// GoString returns String, so that %#v shows no password.
 func (c *Client) GoString() string { return c.String() }
 
-// Engine returns the engine of the client, for the gateway and the other packages of this module: its type is
-// internal. It is closed with the client.
+// Engine returns the engine of the client, for the gateway and the other packages of this module.
+// Its type is internal. Close of the client closes it.
 func (c *Client) Engine() *engine.Engine { return c.engine }
 
-// Warm opens the lanes and the MinIdle connections ahead of their use, a few
-// at a time and spread a little. It blocks until they stand, ctx ends, or a
-// dial fails, whose error it returns. Where sentinels tell the node it waits
-// for that as well, for at most Options.ConnectTimeout.
+// Warm opens the lanes and the MinIdle connections before their first use, a few at a time, with
+// short random pauses. It blocks until they are open, ctx ends, or a dial fails. It returns the
+// error of that dial. If sentinels report the node, it also waits for their report, for at most
+// Options.ConnectTimeout.
 func (c *Client) Warm(ctx context.Context) error { return wrapError(c.engine.Warm(ctx)) }
 
-// Close stops admission, wakes everyone who waits with ErrClosed, lets what is
-// in flight or lent come to its end until ctx ends, and then cuts it. When it
-// returns, the server counts none of the client's connections and none of its
-// goroutines is left. It returns the error of ctx if something had to be cut.
-// Closing again waits for the same end.
+// Close stops admission and wakes all waiters with ErrClosed. It lets commands in flight and
+// dedicated connections finish until ctx ends, and then cuts them. When it returns, the server
+// counts none of the client's connections, and no goroutine of the client is left. It returns the
+// error of ctx if it cut anything. Another call waits for the same end.
 //
-// Within Options.OnEvent it does not wait, since the goroutine there is one of those that have to end: it
-// returns nil at once, and closing goes on in the background, bounded by ctx's deadline.
+// Inside Options.OnEvent it does not wait, because its own goroutine must end first. It returns nil
+// at once, and the close continues in the background until the deadline of ctx.
 func (c *Client) Close(ctx context.Context) error {
 	if c.sentinel != nil {
-		c.sentinel.forget(c)
+		c.sentinel.removeClient(c)
 	}
 	return c.engine.Close(ctx)
 }
 
-// Do sends one command and waits for its reply. The arguments are strings,
-// byte slices, numbers and booleans (1 and 0); they are not kept. The wait is
-// bounded by ctx, by Options.WaitTimeout for a connection and by
-// Options.SocketTimeout for the reply. It blocks no other caller.
+// Do sends one command and waits for its reply. The arguments are strings, byte slices, numbers and
+// booleans (1 and 0); Do does not keep them. Options.WaitTimeout limits the wait for a connection,
+// Options.SocketTimeout limits the wait for the reply, and ctx limits both. Do blocks no other
+// caller.
 //
-// Of a command that the client does not know, the server is asked first what it does.
+// If the client does not know the command, it queries the server about it first.
 //
-// Blocking commands such as BLPOP hold a connection of their own meanwhile,
-// and their own timeout is added to the limit. Commands that change the state
-// of a connection are refused with ErrStateful.
+// Blocking commands such as BLPOP hold a dedicated connection, and their own timeout is added to
+// the limit. Do refuses commands that change the state of a connection with ErrStateful.
 //
-// A command that was not sent when a connection broke goes to another one;
-// one that was sent is sent again only if it reads, Options.Retries times.
+// If a connection breaks before the command was sent, the client sends it on another one. It
+// resends a command only if the command is read-only, Options.Retries times at most.
 func (c *Client) Do(ctx context.Context, args ...any) Reply {
 	frame, err := c.engine.Do(ctx, args)
 	if err != nil {
@@ -117,10 +115,9 @@ func (c *Client) Do(ctx context.Context, args ...any) Reply {
 	return Reply{frame: frame}
 }
 
-// Resize changes MaxConnections while the client runs. Downwards it closes
-// idle connections at once, drains lanes, and closes lent connections when
-// they come back: it does not wait for that. It returns an error if n is
-// less than 1.
+// Resize changes MaxConnections while the client runs. If n is lower than before, it closes idle
+// connections at once, drains lanes, and closes dedicated connections when their holders release
+// them. It does not wait for that. It returns an error if n is less than 1.
 func (c *Client) Resize(n int) error {
 	if n < 1 {
 		return fmt.Errorf("respool: resize to %d connections: want 1 or more", n)

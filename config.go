@@ -14,10 +14,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// libName is told to servers as lib-name.
+// libName is the lib-name of the handshake.
 const libName = "respool"
 
-// limit turns Never into the engine's 0.
+// limit converts Never to 0, which is the engine's value for no limit.
 func limit(d time.Duration) time.Duration {
 	if d == Never {
 		return 0
@@ -25,17 +25,19 @@ func limit(d time.Duration) time.Duration {
 	return d
 }
 
-// staleAfter is how long an idle connection may be quiet before it is pinged ahead of its use. Balancers
-// and firewalls drop connections that were quiet for minutes; a ping costs a round trip.
+// staleAfter is the time of silence after which the pool pings an idle connection before it leases
+// it. Balancers and firewalls drop connections that were quiet for minutes. A ping costs one round
+// trip.
 const staleAfter = 3 * time.Second
 
-// suspectAfter is how long a connection may be silent with replies due before the server is asked
-// on another one whether it works: longer than most commands take, and short beside the stall limit.
-func suspectAfter(stall time.Duration) time.Duration {
+// inquiryAfter is the time of silence with pending replies after which the engine queries the
+// server on another connection. It is longer than most commands take, and short compared with the
+// stall limit.
+func inquiryAfter(stall time.Duration) time.Duration {
 	return min(stall, time.Second, max(stall/8, 50*time.Millisecond))
 }
 
-// engineConfig is what complete options mean for the engine. It reads the TLS files.
+// engineConfig converts validated options. It reads the TLS files.
 func (o *Options) engineConfig() (engine.Config, error) {
 	encryption, err := liveTLS(o.TLS, o.TLSFiles)
 	return engine.Config{
@@ -46,11 +48,11 @@ func (o *Options) engineConfig() (engine.Config, error) {
 			ClientName: o.ClientName, LibName: libName, LibVersion: Version,
 			ConnectTimeout: limit(o.ConnectTimeout), KeepAlive: limit(o.KeepAlive), LingerLimit: o.LingerLimit, DialFunc: o.Dialer,
 		},
-		TLS: encryption, Credentials: provider(o.Credentials),
+		TLS: encryption, Credentials: engineCredentials(o.Credentials),
 		Pool: pool.Config{
 			Lane: lane.Config{
 				ReplyTimeout: limit(o.SocketTimeout), StallLimit: limit(o.StallLimit),
-				SuspectAfter: suspectAfter(o.StallLimit), Window: o.WindowCommands, WindowBytes: o.WindowBytes,
+				SuspectAfter: inquiryAfter(o.StallLimit), Window: o.WindowCommands, WindowBytes: o.WindowBytes,
 				ReplyLimit: o.ReplyLimit, LingerLimit: o.LingerLimit,
 			},
 			Max: o.MaxConnections, Lanes: o.Lanes, MinIdle: o.MinIdle, MaxWaiters: o.MaxWaiters,
@@ -63,23 +65,23 @@ func (o *Options) engineConfig() (engine.Config, error) {
 			ReconnectBase: o.BackoffBase, ReconnectCap: o.BackoffCap,
 			ReplyTimeout: limit(o.SocketTimeout), StallLimit: limit(o.StallLimit),
 		},
-		Retries: o.Retries, NoReplyTimeout: o.untimed, OnEvent: eventHook(o.OnEvent),
+		Retries: o.Retries, NoReplyTimeout: o.socketTimeoutUnset, OnEvent: eventHook(o.OnEvent),
 	}, err
 }
 
-// engineConfig is what complete options mean for the engine. It reads the TLS files.
+// engineConfig converts validated options. It reads the TLS files.
 func (o *SentinelOptions) engineConfig() (engine.SentinelsConfig, error) {
 	encryption, err := liveTLS(o.TLS, o.TLSFiles)
 	return engine.SentinelsConfig{
-		Addrs: o.Addrs, Username: o.Username, Password: o.Password, Credentials: provider(o.Credentials), TLS: encryption,
+		Addrs: o.Addrs, Username: o.Username, Password: o.Password, Credentials: engineCredentials(o.Credentials), TLS: encryption,
 		ClientName: o.ClientName, LibName: libName, LibVersion: Version, MinOther: o.MinOtherSentinels,
 		Timeout: o.Timeout, PollInterval: o.PollInterval, DrainLimit: o.DrainLimit, HoldLimit: limit(o.HoldLimit),
 		KeepAlive: defaultKeepAlive, LingerLimit: defaultLingerLimit, MapAddr: o.MapAddr, Dialer: o.Dialer,
 	}, err
 }
 
-// provider is Options.Credentials for the engine.
-func provider(fn func(ctx context.Context) (Credentials, error)) func(ctx context.Context) (engine.Credentials, error) {
+// engineCredentials converts Options.Credentials.
+func engineCredentials(fn func(ctx context.Context) (Credentials, error)) func(ctx context.Context) (engine.Credentials, error) {
 	if fn == nil {
 		return nil
 	}
@@ -89,7 +91,7 @@ func provider(fn func(ctx context.Context) (Credentials, error)) func(ctx contex
 	}
 }
 
-// liveTLS reads the files of a TLS configuration; nil without one.
+// liveTLS reads the files of a TLS configuration. It returns nil if base is nil.
 func liveTLS(base *tls.Config, files *TLSFiles) (*engine.TLS, error) {
 	if base == nil {
 		return nil, nil

@@ -6,18 +6,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// Conn is a connection lent to one caller, for what needs state on it: WATCH,
-// MULTI, SELECT, CLIENT settings, WAIT. It is not safe for concurrent use, and
-// has to be given back with Release.
+// Conn is a dedicated connection, leased to one caller, for commands that need state on it: WATCH,
+// MULTI, SELECT, CLIENT settings, WAIT. It is not safe for concurrent use. The holder must call
+// Release or Destroy.
 //
-// Release keeps the connection if its state is as it was, and closes it if
-// not. After a command of which nothing is known it is reset and logged in anew, if the server knows RESET. A connection that broke stays broken: its holder gets the errors.
+// Release keeps the connection if its state is unchanged. After a command with an unknown effect,
+// Release resets the connection and authenticates it again, if the server knows RESET. Otherwise it
+// closes the connection. The client does not replace a broken connection of a Conn: its holder gets
+// the errors.
 type Conn struct{ conn *engine.Conn }
 
-// Acquire lends a connection. It waits in line behind those who came first,
-// bounded by ctx and Options.WaitTimeout. At most MaxConnections-1 are lent at
-// a time, since one is kept for shared use, but with MaxConnections 1 the only
-// one is lent in turn.
+// Acquire leases a connection. It waits in the order of the callers; ctx and Options.WaitTimeout
+// limit the wait. At most MaxConnections-1 connections are leased at a time, because the pool keeps
+// one place for a lane. With MaxConnections 1, the only connection is a lane and leased in turn.
 func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
 	conn, err := c.engine.Acquire(ctx)
 	if err != nil {
@@ -26,22 +27,21 @@ func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
 	return &Conn{conn}, nil
 }
 
-// Release gives the connection back. Calling it again does nothing.
+// Release returns the connection to the pool. Another call does nothing.
 func (conn *Conn) Release() { conn.conn.Release() }
 
-// Destroy closes the connection instead of giving it back.
+// Destroy closes the connection instead of returning it to the pool.
 func (conn *Conn) Destroy() { conn.conn.Destroy() }
 
-// Do sends one command on this connection and waits for its reply, as
-// Client.Do does. Stateful commands are allowed; those of subscriptions, MONITOR
-// and others that a server does not answer with one reply are not, and AUTH and
-// HELLO not inside MULTI, nor while replies are due. Nothing is ever sent again.
+// Do sends one command on this connection and waits for its reply, with the limits of Client.Do.
+// Stateful commands are allowed. It refuses SUBSCRIBE, MONITOR and other commands that a server
+// does not answer with exactly one reply. It refuses AUTH and HELLO inside MULTI and while replies
+// are pending. It never resends a command.
 func (conn *Conn) Do(ctx context.Context, args ...any) Reply {
 	frame, err := conn.conn.Do(ctx, args)
 	return Reply{frame: frame, err: wrapError(err)}
 }
 
-// Pipeline makes an empty pipeline whose commands go out on this connection.
-// Stateful commands are allowed in it, except for AUTH and HELLO: among others
-// a server may leave them unanswered.
+// Pipeline returns an empty pipeline that uses this connection. It accepts stateful commands,
+// except AUTH and HELLO: a server may leave these unanswered among other commands.
 func (conn *Conn) Pipeline() *Pipeline { return &Pipeline{conn.conn.Batch()} }

@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// Credentials are a user and a password, or token, as Options.Credentials and
+// Credentials are a user and a password or token, as Options.Credentials and
 // SentinelOptions.Credentials return them. They print without the password, with any verb.
 type Credentials struct {
-	// Username is empty for the user default.
+	// Username is the ACL user. Empty: the user default.
 	Username string
 	Password string
-	// Expires is when the server stops accepting the password, or closes connections that
-	// authenticated with it. Zero: never. Connections are authenticated again before that.
+	// Expires is the time when the server stops accepting the password, or closes connections that
+	// authenticated with it. The client authenticates its connections again before that. Zero:
+	// never.
 	Expires time.Time
 }
 
-// String names the user and the expiry.
+// String returns the user and the expiry.
 func (c Credentials) String() string {
 	s := fmt.Sprintf("respool.Credentials{user %q", c.Username)
 	if !c.Expires.IsZero() {
@@ -27,14 +28,14 @@ func (c Credentials) String() string {
 	return s + "}"
 }
 
-// GoString is String.
+// GoString returns String.
 func (c Credentials) GoString() string { return c.String() }
 
-// Format is String, whatever the verb.
+// Format writes String for every verb.
 func (c Credentials) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue is String, for slog.
+// LogValue returns String, for slog.
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// MarshalText is String, so that no encoder shows the password.
+// MarshalText returns String, so that no encoder shows the password.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

@@ -10,68 +10,65 @@ import (
 )
 
 var (
-	// ErrNil is what a conversion of a Reply gives when the server answered
-	// with a null: the key, the field or the element is not there.
+	// ErrNil means that the server answered with a null: the key, the field or the element does not
+	// exist. The conversions of a Reply return it.
 	ErrNil = errors.New("respool: nil reply")
 
-	// ErrClosed is given to every call on a closed Client, and to those that
-	// waited when it was closed.
+	// ErrClosed means that the client is closed. Calls on a closed client return it, and so do
+	// calls that waited when it was closed.
 	ErrClosed = engine.ErrClosed
 
-	// ErrPoolExhausted is given when no connection was free within the wait
-	// timeout, or too many callers wait already. The error's text holds the
-	// pool's state. Nothing was sent.
+	// ErrPoolExhausted means that no connection was free within the wait timeout, or that
+	// MaxWaiters callers wait already. The text of the error contains the state of the pool.
+	// Nothing was sent.
 	ErrPoolExhausted = engine.ErrPoolExhausted
 
-	// ErrStateful refuses a command that would change or depend on the state
-	// of a shared connection. The error's text says what to use instead.
-	// Nothing was sent.
+	// ErrStateful means that the command would change, or depend on, the state of a shared
+	// connection. The text of the error names the method to use instead. Nothing was sent.
 	ErrStateful = engine.ErrStateful
 
-	// ErrReleased is given by a Conn that was released already.
+	// ErrReleased means that the Conn was released already.
 	ErrReleased = engine.ErrReleased
 
-	// ErrNoPrimary is given when no primary, or no replica where one is wanted, was
-	// found in time. The error's text tells what each sentinel said. Nothing was
-	// sent.
+	// ErrNoPrimary means that the client found no primary, or no replica if the role needs one, in
+	// time. The text of the error contains the answer of each sentinel. Nothing was sent.
 	ErrNoPrimary = engine.ErrNoPrimary
 
-	// ErrConflict is given by Watch when a watched key was changed meanwhile:
-	// the transaction was not executed.
+	// ErrConflict means that a watched key changed before EXEC. The server did not execute the
+	// transaction.
 	ErrConflict = errors.New("respool: a watched key changed")
 )
 
-// ServerError is an error reply: the command came through and was refused.
-// Code is its first word, such as WRONGTYPE, NOAUTH or OOM.
+// ServerError is an error reply: the server received the command and refused it. Code is its first
+// word, such as WRONGTYPE, NOAUTH or OOM.
 type ServerError = resp.ServerError
 
-// ConnError is a failure of a connection, or of the wait for one.
+// ConnError reports a failure of a connection, or of the wait for one.
 //
-// errors.Is sees its cause: context.DeadlineExceeded and context.Canceled
-// where the ctx ended, os.ErrDeadlineExceeded where a timeout of the Options
-// passed, ErrClosed where the client was closed.
+// errors.Is finds its cause: context.DeadlineExceeded or context.Canceled if ctx ended,
+// os.ErrDeadlineExceeded if a timeout of the Options passed, ErrClosed if the client was closed.
 type ConnError struct {
-	Op   string // what was being done, such as "dial" or "wait for the reply of"
+	Op   string // the operation, such as "dial" or "wait for the reply of"
 	Addr string // the node
-	Sent bool   // whether the command was, or may have been, sent: it may have been executed
+	Sent bool   // the command was, or may have been, sent: the server may have executed it
 	Err  error  // the cause
 }
 
-// Error names the operation, the node, whether the command was sent, and the cause.
+// Error returns the operation, the node, whether the command was sent, and the cause.
 func (e *ConnError) Error() string {
 	return "respool: " + (&wire.Error{Op: e.Op, Addr: e.Addr, Sent: e.Sent, Err: e.Err}).Explain()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *ConnError) Unwrap() error { return e.Err }
 
-// Timeout reports whether a limit in time was the cause.
+// Timeout reports whether a timeout or a deadline was the cause.
 func (e *ConnError) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.Err, &t) && t.Timeout()
 }
 
-// wrapError turns failures of the engine's connections into a *ConnError.
+// wrapError converts connection failures of the engine to *ConnError.
 func wrapError(err error) error {
 	if err == nil {
 		return nil
@@ -85,7 +82,7 @@ func wrapError(err error) error {
 	return err
 }
 
-// optionError names a field, its value and what it should be.
+// optionError reports a field, its value, and the values that it accepts.
 type optionError struct {
 	field, want string
 	value       any
@@ -95,12 +92,12 @@ func (e *optionError) Error() string {
 	return fmt.Sprintf("respool: option %s is %v: want %s", e.field, e.value, e.want)
 }
 
-// number is the kinds of bounded options.
+// number contains the types of options with a minimum.
 type number interface {
 	~int | ~int64 | ~float64
 }
 
-// checker gathers the first problem among the options.
+// checker keeps the first problem of the options.
 type checker struct{ err error }
 
 func (c *checker) fail(field string, value any, want string) {
@@ -109,8 +106,7 @@ func (c *checker) fail(field string, value any, want string) {
 	}
 }
 
-// bounded puts the default in the place of 0 and holds a value against its
-// least one.
+// bounded replaces 0 by the default and checks the minimum.
 func bounded[T number](c *checker, field string, p *T, standard, least T) {
 	switch {
 	case *p == 0:

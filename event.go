@@ -6,32 +6,32 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// EventKind says what an Event tells of.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of events.
 const (
-	EventDialed        EventKind = EventKind(engine.Dialed)        // a connection was opened; Duration is of dial and handshake
-	EventDialFailed    EventKind = EventKind(engine.DialFailed)    // a dial failed; Err tells why
-	EventClosed        EventKind = EventKind(engine.Closed)        // a connection is closed on both sides; Reason tells why, Duration its life
+	EventDialed        EventKind = EventKind(engine.Dialed)        // a connection was opened; Duration covers dial and handshake
+	EventDialFailed    EventKind = EventKind(engine.DialFailed)    // a dial failed; Err is the cause
+	EventClosed        EventKind = EventKind(engine.Closed)        // a connection is closed on both sides; Reason is the cause, Duration its lifetime
 	EventWaitBegan     EventKind = EventKind(engine.WaitBegan)     // a caller waits for a connection
-	EventWaitEnded     EventKind = EventKind(engine.WaitEnded)     // it got one, or Err tells why not; Duration is the wait
-	EventLaneFailed    EventKind = EventKind(engine.LaneFailed)    // a shared connection broke; Err tells why
-	EventLeakSuspected EventKind = EventKind(engine.LeakSuspected) // a Conn is held longer than LeakThreshold; Stack tells by whom
-	EventReleased      EventKind = EventKind(engine.Released)      // a lent connection was given back; Duration is how long it was held
+	EventWaitEnded     EventKind = EventKind(engine.WaitEnded)     // the wait ended; Err is nil if the caller got a connection; Duration is the wait
+	EventLaneFailed    EventKind = EventKind(engine.LaneFailed)    // a lane failed; Err is the cause
+	EventLeakSuspected EventKind = EventKind(engine.LeakSuspected) // a caller holds a Conn for longer than LeakThreshold; Stack is the stack that acquired it
+	EventReleased      EventKind = EventKind(engine.Released)      // a dedicated connection was released; Duration is the time for which it was held
 
-	EventPrimaryFound EventKind = EventKind(engine.PrimaryFound) // sentinels told of a new primary, at Addr; Reason tells how it was found
-	EventWritesHeld   EventKind = EventKind(engine.WritesHeld)   // sentinels promote a replica: writes wait for the switch; Addr is the primary, Reason tells who promotes whom
-	EventPrimaryLost  EventKind = EventKind(engine.PrimaryLost)  // no primary is known any more; Addr is the last one, Reason tells why it was given up
+	EventPrimaryFound EventKind = EventKind(engine.PrimaryFound) // sentinels reported a new primary, at Addr; Reason is how it was found
+	EventWritesHeld   EventKind = EventKind(engine.WritesHeld)   // sentinels promote a replica, and writes wait for the switch; Addr is the primary, Reason names the sentinel and the replica
+	EventPrimaryLost  EventKind = EventKind(engine.PrimaryLost)  // no primary is known any more; Addr is the last one, Reason is why it was given up
 
-	EventCredentialsRenewed EventKind = EventKind(engine.CredentialsRenewed) // connections authenticated again before their credentials expire; Reason tells how many, Duration how long it took
-	EventRenewalFailed      EventKind = EventKind(engine.RenewalFailed)      // credentials could not be had, or a connection could not authenticate again; Err tells why. It is tried again
+	EventCredentialsRenewed EventKind = EventKind(engine.CredentialsRenewed) // connections authenticated again before their credentials expired; Reason is their number, Duration the time it took
+	EventRenewalFailed      EventKind = EventKind(engine.RenewalFailed)      // the provider returned no credentials, or a connection failed to authenticate again; Err is the cause; the client retries
 
-	EventTLSFilesChanged EventKind = EventKind(engine.TLSFilesChanged) // a file of TLSFiles has changed and is used from the dial of Addr on
-	EventTLSFilesRefused EventKind = EventKind(engine.TLSFilesRefused) // a file of TLSFiles has changed and is of no use, as Err tells: the old content stays in force
+	EventTLSFilesChanged EventKind = EventKind(engine.TLSFilesChanged) // a file of TLSFiles changed; the dial of Addr is the first to use it
+	EventTLSFilesRefused EventKind = EventKind(engine.TLSFilesRefused) // a file of TLSFiles changed and is not usable; Err is the cause; the old content stays in use
 )
 
-// String gives the kind in words.
+// String returns the kind in words.
 func (k EventKind) String() string {
 	switch k {
 	case EventDialed:
@@ -68,19 +68,19 @@ func (k EventKind) String() string {
 	return "unknown event"
 }
 
-// Event tells Options.OnEvent what happened to a connection. Fields that do
-// not belong to its kind are zero.
+// Event reports a change of a connection to Options.OnEvent. Fields that do not belong to its kind
+// are zero.
 type Event struct {
 	Kind     EventKind
 	Addr     string        // the node
 	Class    string        // lane, dedicated, subscription or idle
-	Duration time.Duration // of the dial, the wait, the connection's life, or the time it is held
-	Reason   string        // why a connection was closed, a primary found or lost
-	Err      error         // what failed
-	Stack    string        // where a suspected leak was acquired
+	Duration time.Duration // of the dial, the wait, the connection's lifetime, or the lease
+	Reason   string        // the cause of a close, or of a found or lost primary
+	Err      error         // the cause of a failure
+	Stack    string        // the stack that acquired a suspected leak
 }
 
-// eventHook is Options.OnEvent for the engine.
+// eventHook converts Options.OnEvent.
 func eventHook(fn func(Event)) func(engine.Event) {
 	if fn == nil {
 		return nil

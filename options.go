@@ -13,164 +13,162 @@ import (
 	"time"
 )
 
-// Never switches a limit in time off.
+// Never disables a timeout or an interval.
 const Never time.Duration = math.MaxInt64
 
-// NoRetries as Options.Retries sends nothing twice.
+// NoRetries, as Options.Retries, disables retries: the client sends each command once.
 const NoRetries = -1
 
-// Options say which server a client works with, as whom, and within which
-// bounds. The zero value of a field stands for its default; negative values
-// and values out of range are errors of New. Options print without their
-// password.
+// Options select the server, the user and the limits of a client. The zero value of a field stands
+// for its default. Negative values and values out of range are errors of New. Options print without
+// their password.
 type Options struct {
 	// Network is "tcp" or "unix". Default: tcp.
 	Network string
-	// Addr is host:port, or the path of a unix socket. Default: localhost:6379.
+	// Addr is host:port, or the path of a Unix socket. Default: localhost:6379.
 	Addr string
-	// Sentinel, when set, finds the nodes of Service through sentinels, wherever
-	// they are, instead of Addr. The client's connections to them are its own: use
-	// NewSentinel to share them among clients. Default: none.
+	// Sentinel, if set, replaces Addr: sentinels report the nodes of Service. The client then has
+	// its own connections to the sentinels. Use NewSentinel to share these among clients. Default:
+	// none.
 	Sentinel *SentinelOptions
-	// Service is the name under which the sentinels know it. Default: none.
+	// Service is the name of the service that the sentinels monitor. Required with Sentinel.
+	// Default: none.
 	Service string
-	// Role says which nodes of the service are used. Default: RolePrimary.
+	// Role selects the nodes of the service. Default: RolePrimary.
 	Role Role
-	// MaxReplicaLag leaves replicas out that lack what the primary wrote so long
-	// ago; every half of it all nodes are asked. At least 100 ms. Default: 0, no limit.
+	// MaxReplicaLag excludes replicas that lack writes of the primary older than this. The client
+	// queries all nodes at half this interval. At least 100 ms. Default: 0, no limit.
 	MaxReplicaLag time.Duration
-	// Nearest uses the replicas with the lowest latency, measured every second,
-	// instead of all in turn. Default: false.
+	// Nearest selects the replicas with the lowest latency, which the client measures every second.
+	// Otherwise commands go to all replicas in turn. Default: false.
 	Nearest bool
 
-	// TLS, when set, encrypts connections. Its ServerName defaults to Addr's
-	// host, or the node's. Default: none.
+	// TLS, if set, encrypts connections. Its ServerName defaults to the host of Addr, or of the
+	// node. Default: none.
 	TLS *tls.Config
-	// TLSFiles, when set, are files with certificates for TLS, which are read
-	// again when they have changed. Default: none, or those that the URL names.
+	// TLSFiles, if set, names files with certificates for TLS. The client reads them again after
+	// they change. Default: none, or the files that the URL names.
 	TLSFiles *TLSFiles
 
-	// Username and Password authenticate every connection. A password alone is
-	// that of the user default. Default: none.
+	// Username and Password authenticate every connection. A password without a username
+	// authenticates the user default. Default: none.
 	Username, Password string
-	// Credentials, when set, is asked for them at each dial, so that they may
-	// change while the client runs, and once more before they expire: standing connections
-	// authenticate again then, without a break. It is bounded by ctx, which ends after
-	// ConnectTimeout, and must be safe for concurrent use. It may return what it
-	// returned before as long as that is valid. Default: none.
+	// Credentials, if set, returns the user and the password for each dial, so they may change
+	// while the client runs. The client calls it again before they expire, and then authenticates
+	// open connections without an interruption. ctx ends after ConnectTimeout. The function must be
+	// safe for concurrent use. It may return the same credentials while they are valid. Default:
+	// none.
 	Credentials func(ctx context.Context) (Credentials, error)
 	// DB is the database of every connection. Default: 0.
 	DB int
-	// Protocol is the RESP version, 2 or 3. With 3 a server that refuses HELLO is
-	// an error. Default: 3 where the server knows
-	// it, else 2, since 3 tells maps, sets and pushes apart.
+	// Protocol is the RESP version, 2 or 3. With 3, a server that refuses HELLO is an error.
+	// Default: 3 if the server supports it, else 2. Version 3 distinguishes maps, sets and pushes.
 	Protocol int
-	// ClientName names the connections in CLIENT LIST, best as
-	// service:instance:pool. It is of printable ASCII without spaces. Default: none.
+	// ClientName is the name of the connections in CLIENT LIST; service:instance:pool is
+	// recommended. It consists of printable ASCII without spaces. Default: none.
 	ClientName string
 
-	// MaxConnections bounds the sockets to a node, of every kind: dialing,
-	// shared, lent, idle, subscribed and closing. Default: 16, which carries
-	// any number of callers on the lanes and leaves a dozen for blocking
-	// commands and held connections.
+	// MaxConnections limits the sockets to each node, in every state: dialing, shared, dedicated,
+	// idle, subscribed and closing. Default: 16. The lanes carry any number of callers, and a dozen
+	// connections remain for blocking commands and leases.
 	MaxConnections int
-	// Lanes is how many of them are shared at most. Default: 4, or
-	// MaxConnections if that is less. Callers fill one after the other, 1,024 each,
-	// so further ones cost nothing until they are needed; with two or more,
-	// large replies keep out of the way of small ones.
+	// Lanes is the maximum number of shared connections. Default: 4, or MaxConnections if that is
+	// less. Callers fill one lane up to 1,024 pending replies before they use the next, so unused
+	// lanes cost nothing. With two or more, large replies do not delay small ones.
 	Lanes int
-	// MinIdle is how many connections for dedicated use are kept ready. At most
-	// MaxConnections-1, and 0 with MaxConnections 1. Default: 0: most programs
-	// need none.
+	// MinIdle is the number of idle connections that the pool keeps for dedicated use. At most
+	// MaxConnections-1, so 0 with MaxConnections 1. Default: 0, because most programs need none.
 	MinIdle int
-	// MaxWaiters bounds the callers that wait for a connection; further ones get
-	// ErrPoolExhausted at once. Default: 0, no limit, since WaitTimeout bounds
-	// the wait and a waiter costs some 200 bytes beside its goroutine.
+	// MaxWaiters limits the callers that wait for a connection. Further callers get
+	// ErrPoolExhausted at once. Default: 0, no limit: WaitTimeout limits the wait, and a waiter
+	// costs about 200 bytes in addition to its goroutine.
 	MaxWaiters int
 
-	// ConnectTimeout bounds a dial, with TLS and handshake. Default: 5 s: longer
-	// than the retransmission of a lost SYN takes, twice.
+	// ConnectTimeout limits a dial, including TLS and handshake. Default: 5 s, which allows two
+	// retransmissions of a lost SYN.
 	ConnectTimeout time.Duration
-	// SocketTimeout bounds the wait for a reply; a blocking command's own timeout
-	// is added to it. It never costs a shared connection. Default: 5 s: a caller
-	// that waited so long is better served by an error. Clients of a gateway, and of
-	// package goredis, have timeouts of their own: for their commands there is no default.
+	// SocketTimeout limits the wait for a reply. A blocking command's own timeout is added to it.
+	// It never closes a shared connection. Default: 5 s, after which an error helps a caller more
+	// than a longer wait. Clients of a gateway, and of package goredis, have their own timeouts:
+	// their commands have no default.
 	SocketTimeout time.Duration
-	// WaitTimeout bounds the wait for a connection, and for a server that takes a
-	// command which one refused as a replica or while it loads. Default: 5 s, as SocketTimeout.
+	// WaitTimeout limits the wait for a connection. It also limits the wait for a server that
+	// accepts a command after another one refused it because it is a replica or still loads.
+	// Default: 5 s, like SocketTimeout.
 	WaitTimeout time.Duration
-	// StallLimit condemns a connection on which nothing moved for so long while
-	// replies were due: no byte came, and the socket took none of a command that is still being written.
-	// It begins anew while the server says on another connection that it runs a script (BUSY), or that
-	// it holds these replies back (CLIENT PAUSE). A connection whose path is dead is found sooner:
-	// after an eighth of the limit, a second at most, the server is asked about it on another one.
-	// Default: twice SocketTimeout and 10 s at least, so that a slow command or a fork costs no connection.
+	// StallLimit closes a connection without progress for this time while replies are pending.
+	// Progress is a received byte, or a byte of the first pending command that the socket accepts.
+	// The limit restarts while the server reports on another connection that it runs a script
+	// (BUSY), or that it holds these replies back (CLIENT PAUSE). The client detects a dead path
+	// earlier: after an eighth of the limit, 1 s at most, it queries the server on another
+	// connection. Default: twice SocketTimeout, at least 10 s, so that a slow command or a fork
+	// closes no connection.
 	StallLimit time.Duration
-	// IdleTimeout closes dedicated connections idle for so long, down to MinIdle.
-	// Default: 5 m, to give back what a burst opened.
+	// IdleTimeout closes dedicated connections that were idle for this time, down to MinIdle.
+	// Default: 5 m, which releases the connections of a burst.
 	IdleTimeout time.Duration
-	// MaxLifetime replaces connections of that age, less a random tenth. Default:
-	// Never: a connection that works is worth keeping.
+	// MaxLifetime replaces connections of this age, less a random tenth. Default: Never, because
+	// there is no reason to close a working connection.
 	MaxLifetime time.Duration
-	// HealthCheckInterval pings connections that were quiet for so long, and the one with
-	// subscriptions at this interval. Default: 10 s: a firewall or a proxy may drop a connection without
-	// a word, or keep TCP alive while nobody is behind it. Connections in use cost nothing. Never switches
-	// it off; idle connections are pinged before they are lent all the same.
+	// HealthCheckInterval is the time of silence after which the client pings a connection. It
+	// pings the connection with subscriptions at this interval. Connections in use need no ping.
+	// Default: 10 s, because a firewall or a proxy may drop a connection without notice, or keep
+	// TCP alive without a server behind it. Never disables these pings; the pool still pings idle
+	// connections before it leases them.
 	HealthCheckInterval time.Duration
-	// KeepAlive is TCP's: probes begin after so long, at that interval, and three
-	// lost ones end the connection. Never switches it off. Default: 15 s.
+	// KeepAlive is the TCP keep-alive: probes begin after this time of silence and repeat at this
+	// interval. Three lost probes end the connection. Never disables it. Default: 15 s.
 	KeepAlive time.Duration
-	// LingerLimit is how long a close waits for the server to close its side
-	// before the slot counts as free all the same. Default: 5 s, as long as a
-	// server may well stand still.
+	// LingerLimit limits the wait of a close for the server to close its side. After that, the
+	// place counts as free. Never is not allowed. Default: 5 s, the longest usual pause of a
+	// server.
 	LingerLimit time.Duration
 
-	// ReplyLimit is the largest reply taken, in bytes; a larger one condemns its
-	// connection. Default: 512 MiB, the largest string that Redis stores.
+	// ReplyLimit is the maximum size of a reply, in bytes. A larger reply fails its connection.
+	// Default: 512 MiB, the largest string that Redis stores.
 	ReplyLimit int64
-	// Retries is how often a command that only reads is sent again when its
-	// connection broke. NoRetries for none. Default: 2: one for a connection that
-	// broke and one for its successor.
+	// Retries is how often the client resends a read-only command after its connection broke.
+	// NoRetries disables retries. Default: 2, one for a broken connection and one for its
+	// successor.
 	Retries int
-	// WindowCommands is how many replies may be due on one lane before callers
-	// wait. Default: 16384, which ten thousand callers do not fill.
+	// WindowCommands limits the pending replies of one lane; further callers wait. Default: 16384,
+	// more than ten thousand callers need.
 	WindowCommands int
-	// WindowBytes is how many bytes of commands whose replies are due one lane
-	// may hold before callers wait, with twice the bytes of replies that are known
-	// to be large; one more command may go over it. Default: 4 MiB, so that 4 lanes to a server that stands still hold 16 MiB.
+	// WindowBytes limits the bytes of the commands with pending replies on one lane, plus twice the
+	// bytes of replies that are known to be large. Further callers wait. One more command may
+	// exceed the limit. Default: 4 MiB, so that 4 lanes to a stalled server hold 16 MiB.
 	WindowBytes int
 
-	// DialParallel is how many dials run at a time. Default: 4, so that a cold
-	// start does not storm the server.
+	// DialParallel limits the dials that run at a time. Default: 4, so that a cold start does not
+	// overload the server.
 	DialParallel int
-	// DialRate is how many dials begin a second at most, beyond a burst of
-	// MaxConnections. Default: 100, so that connections which break as soon as
-	// they are made do not storm the server.
+	// DialRate limits the dials per second beyond a burst of MaxConnections. Default: 100, so that
+	// connections that break immediately do not overload the server.
 	DialRate float64
-	// BackoffBase and BackoffCap are the first and the longest pause after failed
-	// dials; pauses double and are drawn from their upper half. While they last
-	// there is one dial at a time. Default: 10 ms, so that a short outage
-	// stays short, and 1 s, so that a server that is back is found within a second.
+	// BackoffBase and BackoffCap are the first and the longest pause after failed dials. Pauses
+	// double, and each is random within its upper half. One dial runs at a time meanwhile.
+	// Defaults: 10 ms, so that the client notices a short outage's end quickly, and 1 s, so that it
+	// finds a recovered server within a second. BackoffCap is at most 1 h.
 	BackoffBase, BackoffCap time.Duration
 
-	// SubscriptionBuffer is how many messages a Subscription holds for a slow
-	// receiver before it drops and counts newer ones. Default: 1024: room for a
-	// burst while the receiver is busy.
+	// SubscriptionBuffer is the number of messages that a Subscription buffers for a slow receiver.
+	// When the buffer is full, the client drops and counts newer messages. Default: 1024, enough
+	// for a burst while the receiver is busy.
 	SubscriptionBuffer int
-	// LeakThreshold reports a Conn held for longer, once, as an event with the
-	// stack that acquired it. Default: 0, off: keeping stacks costs a microsecond
-	// for each Acquire.
+	// LeakThreshold reports a Conn that is held for longer, once, as an event with the stack that
+	// acquired it. Default: 0, disabled, because recording a stack costs a microsecond for each
+	// Acquire.
 	LeakThreshold time.Duration
-	// OnEvent is told what happens to connections. It is called from the client's
-	// goroutines, concurrently, and must not block: what waits for it includes callers. It may call
-	// any method of the client; Close does not wait there. Default: none, at no cost.
+	// OnEvent receives the events of connections. Goroutines of the client call it concurrently. It
+	// must not block, because callers may wait for it. It may call any method of the client; Close
+	// does not wait there. Default: none, at no cost.
 	OnEvent func(Event)
 
-	// Dialer opens the sockets instead of net.Dialer; TLS and the handshake come
-	// on top. KeepAlive is its own affair then.
+	// Dialer replaces net.Dialer. TLS and the handshake run on the connections that it returns.
+	// KeepAlive has no effect on them. Default: none.
 	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	untimed bool // SocketTimeout was left out, or is Never: the gateway's clients have their own
+	socketTimeoutUnset bool // SocketTimeout was unset or Never: the gateway's clients have their own timeouts
 }
 
 // Defaults of Options.
@@ -195,11 +193,10 @@ const (
 	defaultSubscriptionBuffer = 1024
 )
 
-// longestBackoff bounds BackoffCap: a server that is back must be found.
+// longestBackoff is the maximum BackoffCap: the client must find a recovered server.
 const longestBackoff = time.Hour
 
-// withDefaults checks the options and fills in the defaults. The first
-// problem is returned.
+// withDefaults validates the options and sets the defaults. It returns the first problem.
 func (o Options) withDefaults() (Options, error) {
 	var c checker
 	o.checkServer(&c)
@@ -260,7 +257,7 @@ func (o *Options) checkOneServer(c *checker) {
 
 func (o *Options) checkService(c *checker) {
 	if o.Addr != "" || o.Network != "tcp" {
-		c.fail("Addr", strconv.Quote(o.Addr), "none, and no unix socket, where sentinels tell the address")
+		c.fail("Addr", strconv.Quote(o.Addr), "empty, and no Unix socket, because sentinels report the address")
 	}
 	if o.Service == "" {
 		c.fail("Service", "empty", "the name under which the sentinels know the service, such as mymaster")
@@ -308,7 +305,7 @@ func (o *Options) checkBounds(c *checker) {
 	}
 	bounded(c, "MinIdle", &o.MinIdle, 0, 0)
 	if o.MinIdle > o.MaxConnections-1 {
-		c.fail("MinIdle", o.MinIdle, fmt.Sprintf("at most MaxConnections-1, which is %d: one is kept for a lane", o.MaxConnections-1))
+		c.fail("MinIdle", o.MinIdle, fmt.Sprintf("at most MaxConnections-1, which is %d: the pool keeps one place for a lane", o.MaxConnections-1))
 	}
 	bounded(c, "MaxWaiters", &o.MaxWaiters, 0, 0)
 	bounded(c, "ReplyLimit", &o.ReplyLimit, defaultReplyLimit, 64)
@@ -330,7 +327,7 @@ func (o *Options) checkBounds(c *checker) {
 func (o *Options) checkTimes(c *checker) {
 	const least = time.Millisecond
 	bounded(c, "ConnectTimeout", &o.ConnectTimeout, defaultTimeout, least)
-	o.untimed = o.SocketTimeout == 0 || o.SocketTimeout == Never
+	o.socketTimeoutUnset = o.SocketTimeout == 0 || o.SocketTimeout == Never
 	bounded(c, "SocketTimeout", &o.SocketTimeout, defaultTimeout, least)
 	bounded(c, "WaitTimeout", &o.WaitTimeout, defaultTimeout, least)
 	stall := defaultStallLimit
@@ -344,7 +341,7 @@ func (o *Options) checkTimes(c *checker) {
 	bounded(c, "KeepAlive", &o.KeepAlive, defaultKeepAlive, least)
 	bounded(c, "LingerLimit", &o.LingerLimit, defaultLingerLimit, least)
 	if o.LingerLimit == Never {
-		c.fail("LingerLimit", "Never", "a limit: a server that stands still would hold its slots for ever")
+		c.fail("LingerLimit", "Never", "a limit: a stalled server would keep its places for ever")
 	}
 	bounded(c, "BackoffBase", &o.BackoffBase, defaultBackoffBase, least)
 	bounded(c, "BackoffCap", &o.BackoffCap, max(defaultBackoffCap, o.BackoffBase), least)
@@ -354,7 +351,7 @@ func (o *Options) checkTimes(c *checker) {
 	bounded(c, "LeakThreshold", &o.LeakThreshold, 0, least)
 }
 
-// String tells where the options lead, without a password.
+// String returns the server, the database, the user and the bound, without a password.
 func (o Options) String() string {
 	if o.Sentinel != nil {
 		return fmt.Sprintf("respool.Options{%s of service %q by sentinels %s, db %d, user %q, at most %d connections a node}",
@@ -364,11 +361,11 @@ func (o Options) String() string {
 		o.Network, o.Addr, o.DB, o.Username, o.MaxConnections)
 }
 
-// GoString is String, so that %#v shows no password.
+// GoString returns String, so that %#v shows no password.
 func (o Options) GoString() string { return o.String() }
 
-// LogValue is String, for slog.
+// LogValue returns String, for slog.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// MarshalText is String, so that no encoder shows a password.
+// MarshalText returns String, so that no encoder shows a password.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }

@@ -6,34 +6,32 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// Pipeline gathers commands and sends them in one piece on one connection:
-// they run in order, but others' commands may run in between. It may be used
-// again after Exec, which saves its memory. It is not safe for concurrent use.
+// Pipeline collects commands and sends them in one write on one connection. They run in order, but
+// commands of other callers may run in between. After Exec it can be used again, and keeps its
+// memory. It is not safe for concurrent use.
 type Pipeline struct{ batch engine.Batch }
 
-// Pipeline makes an empty pipeline.
+// Pipeline returns an empty pipeline. It sends nothing before Exec.
 func (c *Client) Pipeline() *Pipeline { return &Pipeline{c.engine.Batch()} }
 
-// Do adds a command. Its arguments are those of Client.Do, and are encoded at
-// once. An error, of an argument or a command that may not be pipelined here,
-// is returned by Exec, which then sends nothing. Of a command that the client does not
-// know Exec asks the server first.
+// Do adds a command and encodes its arguments, which are those of Client.Do, at once. If an
+// argument or the command is not allowed here, Exec returns that error and sends nothing. If the
+// client does not know the command, Exec queries the server about it first.
 func (p *Pipeline) Do(args ...any) *Pipeline {
 	p.batch.Add(args)
 	return p
 }
 
-// Len is the number of commands gathered.
+// Len returns the number of commands in the pipeline.
 func (p *Pipeline) Len() int { return p.batch.Len() }
 
-// Exec sends the commands and waits for all replies, bounded as in Client.Do.
-// There is a Reply for each command, whose Err tells of its own failure; the
-// error is that of the connection, if it broke, and then the replies that came
-// are there all the same. The pipeline is empty afterwards. An empty one gives
-// no replies and no error.
+// Exec sends the commands and waits for all replies, with the limits of Client.Do. It returns one
+// Reply for each command; Err of a Reply is the error of its command. The error of Exec is the
+// failure of the connection: the replies that arrived before it are valid, and the others return it
+// too. Afterwards the pipeline is empty. An empty pipeline returns no replies and no error.
 //
-// Commands that were not sent go to another connection. Those that were sent
-// are sent again only if all of them read.
+// If a connection breaks before the commands were sent, the client sends them on another one. It
+// resends them only if all of them are read-only.
 func (p *Pipeline) Exec(ctx context.Context) ([]Reply, error) {
 	frames, want, err := p.batch.Exec(ctx)
 	err = wrapError(err)

@@ -10,63 +10,61 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 )
 
-// ErrSubscriptionClosed is given by a Subscription that was closed.
+// ErrSubscriptionClosed means that the Subscription is closed.
 var ErrSubscriptionClosed = engine.ErrSubscriptionClosed
 
-// Message is what a channel carried or, where Gap is set, the place where
-// messages are missing.
+// Message is one message of a channel. If Gap is set, messages are missing at this position.
 type Message struct {
 	Channel string
-	Pattern string // the pattern that matched, of PSubscribe
+	Pattern string // the matching pattern of PSubscribe
 	Payload string
 	Gap     *Gap // nil for a message
 }
 
 // The causes of gaps.
 const (
-	GapReconnected    = pubsub.Reconnected    // the connection was lost and made again
+	GapReconnected    = pubsub.Reconnected    // the connection broke, and the client opened another one
 	GapSlowSubscriber = pubsub.SlowSubscriber // the buffer was full
 )
 
-// Gap stands in the place of messages that were lost to a subscription: what
-// is received before it was sent before them, what comes after it was sent after.
+// Gap takes the place of messages that a subscription lost. Messages received before it were sent
+// before the lost ones, and messages received after it were sent after them.
 type Gap struct {
-	Lost  int    // how many; -1 if nobody can tell
+	Lost  int    // the number of lost messages; -1 if it is unknown
 	Cause string // GapReconnected or GapSlowSubscriber
 }
 
-// Subscription receives what its channels carry. All subscriptions of a client
-// share one connection. It survives the loss of that connection: everything is
-// subscribed again, and a Gap tells that messages may be missing.
+// Subscription receives the messages of its channels. All subscriptions of a client share one
+// connection. If that connection breaks, the client opens another one and subscribes again, and
+// each Subscription receives a Gap.
 //
-// It holds up to Options.SubscriptionBuffer messages for a slow receiver. When
-// they are that many, newer ones are dropped, and a Gap with their exact number
-// stands in their place; the connection and other subscriptions go on.
+// It buffers up to Options.SubscriptionBuffer messages for a slow receiver. When the buffer is
+// full, the client drops newer messages and replaces them by a Gap with their exact number. That
+// delays neither the connection nor other subscriptions.
 //
-// All methods are safe for concurrent use. It has to be closed.
+// All methods are safe for concurrent use. The caller must close it.
 type Subscription struct {
 	sub *pubsub.Subscription
 }
 
-// Subscribe subscribes to channels and waits until the server has confirmed
-// each, bounded by ctx and Options.SocketTimeout. If one is refused none is
-// subscribed, and the error is a *ServerError. While the node is down it
-// returns the dial's error at once.
+// Subscribe subscribes to channels and waits until the server has confirmed each; ctx and
+// Options.SocketTimeout limit the wait. If the server refuses one channel, none is subscribed, and
+// the error is a *ServerError. While the node is down, it returns the error of the dial at once.
 //
-// The one connection of all subscriptions is taken with the first of them and
-// given back with the last. It counts against MaxConnections, and with
-// MaxConnections 1 it leaves none for commands.
+// The first subscription opens the connection of all subscriptions, and the last one closes it.
+// That connection counts against MaxConnections. With MaxConnections 1, it leaves none for
+// commands.
 func (c *Client) Subscribe(ctx context.Context, channels ...string) (*Subscription, error) {
 	return c.subscribe(ctx, pubsub.Channel, channels)
 }
 
-// PSubscribe subscribes to the channels that match glob patterns, as Subscribe
-// does. A message comes once for each pattern that matches.
+// PSubscribe subscribes to the channels that match glob patterns, with the rules of Subscribe. A
+// message arrives once for each matching pattern.
 func (c *Client) PSubscribe(ctx context.Context, patterns ...string) (*Subscription, error) {
 	return c.subscribe(ctx, pubsub.Pattern, patterns)
 }
 
-// SSubscribe subscribes to shard channels (Redis 7 and later), as Subscribe does.
+// SSubscribe subscribes to shard channels (Redis 7 and later), with the rules of Subscribe.
 func (c *Client) SSubscribe(ctx context.Context, channels ...string) (*Subscription, error) {
 	return c.subscribe(ctx, pubsub.Shard, channels)
 }
@@ -79,7 +77,8 @@ func (c *Client) subscribe(ctx context.Context, kind pubsub.Kind, names []string
 	return &Subscription{sub}, nil
 }
 
-// wrapSubscription is wrapError for what a hub returns. It names the package in what only subscriptions return.
+// wrapSubscription is wrapError for errors of a hub. It adds the package name to errors that only
+// subscriptions return.
 func wrapSubscription(err error) error {
 	if errors.Is(err, pubsub.ErrNoNames) || errors.Is(err, pubsub.ErrReceive) {
 		return fmt.Errorf("respool: %w", err)
@@ -87,25 +86,24 @@ func wrapSubscription(err error) error {
 	return wrapError(engine.WrapError(err))
 }
 
-// Add subscribes to further channels, or patterns, as Subscribe does. On an
-// error those names that were not there before are not there afterwards.
-// Nothing arrives that was published before Add was called.
+// Add subscribes to more channels, or patterns, with the rules of Subscribe. After an error, the
+// names that Add would have added are not subscribed. The subscription receives no message of these
+// names that was published before the call.
 func (s *Subscription) Add(ctx context.Context, names ...string) error {
 	return wrapSubscription(s.sub.Add(ctx, names...))
 }
 
-// Remove ends the subscription to some channels, or patterns. Nothing of them
-// arrives afterwards; what arrived before is still received. It does not
-// block, and ignores names that are not there.
+// Remove unsubscribes from channels, or patterns. None of their messages arrives afterwards;
+// messages that arrived before remain to be received. It does not block, and ignores names that are
+// not subscribed.
 func (s *Subscription) Remove(names ...string) error {
 	return wrapSubscription(s.sub.Remove(names...))
 }
 
-// Receive waits for the next message or gap until ctx ends. Several may wait
-// at once: each message goes to one of them. After Close it returns
-// ErrSubscriptionClosed, and ErrClosed once the client is closed. Where the
-// server refused to subscribe again after a lost connection, the
-// *ServerError comes behind what had arrived.
+// Receive waits for the next message or gap until ctx ends. Several goroutines may wait: each
+// message goes to one of them. After Close it returns ErrSubscriptionClosed, and after Close of the
+// client ErrClosed. If the server refuses to subscribe again after a lost connection, Receive
+// returns that *ServerError after the messages that had arrived.
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	m, err := s.sub.Receive(ctx)
 	if err != nil {
@@ -118,8 +116,8 @@ func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	return message, nil
 }
 
-// Messages ranges over what Receive gives until ctx ends or the subscription is
-// closed, whose error is the last element.
+// Messages ranges over the messages that Receive returns, until ctx ends or the subscription is
+// closed. The error is the last element.
 func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
@@ -131,6 +129,6 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	}
 }
 
-// Close ends the subscription and drops what was not received. A waiting
-// Receive returns. It does not block, and closing again is fine.
+// Close ends the subscription and drops messages that were not received. A waiting Receive returns.
+// It does not block. Another call does nothing.
 func (s *Subscription) Close() error { return s.sub.Close() }

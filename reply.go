@@ -9,20 +9,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Reply is what the server answered to one command, or why there is no
-// answer. It is a value, decoded when it is asked for, and may be kept and
-// shared; its memory is never used again by the client.
+// Reply is the reply to one command, or the error that replaces it. It is a value. Each conversion
+// decodes it again. The caller owns its memory, which the client never reuses. A Reply may be kept
+// and shared; concurrent use is safe.
 //
-// Each conversion returns the error of Err first; ErrNil if the reply is a
-// null; and an error that names both kinds if the reply is of a kind that does
-// not convert.
+// Each conversion first returns the error of Err. It returns ErrNil for a null, and an error that
+// names both kinds if the reply has a kind that does not convert.
 type Reply struct {
-	frame []byte // one whole frame
+	frame []byte // one complete frame
 	err   error
 }
 
-// Err is why there is no reply: a *ConnError, a usage error, or the
-// *ServerError that the server answered with. A null is no error here.
+// Err returns the error if there is no reply: a *ConnError, a usage error, or the *ServerError that
+// the server sent. A null is not an error here.
 func (r Reply) Err() error {
 	if r.err != nil {
 		return r.err
@@ -43,11 +42,11 @@ func (r Reply) Err() error {
 	return nil
 }
 
-var errNoReply = errors.New("respool: this Reply is empty: it comes from no command")
+var errNoReply = errors.New("respool: this Reply is empty: no command returned it")
 
 func malformed(err error) error { return fmt.Errorf("respool: malformed reply: %w", err) }
 
-// head decodes the frame's first line; it fails on errors and nulls.
+// head decodes the first line of the frame. It fails on errors and nulls.
 func (r Reply) head() (resp.Head, error) {
 	if err := r.Err(); err != nil {
 		return resp.Head{}, err
@@ -72,7 +71,7 @@ func (r Reply) IsNil() bool {
 	return errors.Is(err, ErrNil)
 }
 
-// Kind is the kind of the reply on the wire, or 0 if there is none.
+// Kind returns the kind of the reply on the wire, or 0 if there is no reply.
 func (r Reply) Kind() resp.Kind {
 	if r.err != nil || len(r.frame) == 0 {
 		return 0
@@ -84,7 +83,7 @@ func (r Reply) Kind() resp.Kind {
 	return h.Kind
 }
 
-// scalar gives the text of anything that is not an aggregate.
+// scalar returns the text of any value except an aggregate.
 func (r Reply) scalar() ([]byte, error) {
 	if r.err == nil {
 		if b, ok := resp.StringOf(r.frame); ok {
@@ -104,17 +103,18 @@ func (r Reply) scalar() ([]byte, error) {
 	return nil, mismatch(h.Kind, "a string or a number")
 }
 
-// Text gives a string, or a number or boolean in text form.
+// Text returns a string, or a number or boolean in text form. The string shares the memory of the
+// Reply.
 func (r Reply) Text() (string, error) {
 	b, err := r.scalar()
 	if err != nil || len(b) == 0 {
 		return "", err
 	}
-	// The frame is the reply's own and Bytes copies, so nothing changes it.
+	// Nothing changes the frame: it belongs to the Reply, and Bytes copies it.
 	return unsafe.String(&b[0], len(b)), nil
 }
 
-// Bytes gives what Text does, as a slice that the caller owns.
+// Bytes returns a copy of Text. The caller owns it.
 func (r Reply) Bytes() ([]byte, error) {
 	b, err := r.scalar()
 	if err != nil {
@@ -123,7 +123,7 @@ func (r Reply) Bytes() ([]byte, error) {
 	return append(make([]byte, 0, len(b)), b...), nil
 }
 
-// Int64 gives an integer, or a string or big number that holds one.
+// Int64 returns an integer, a boolean as 1 or 0, or the integer in a string or big number.
 func (r Reply) Int64() (int64, error) {
 	h, err := r.head()
 	if err != nil {
@@ -142,7 +142,7 @@ func (r Reply) Int64() (int64, error) {
 	return 0, mismatch(h.Kind, "an integer")
 }
 
-// Float64 gives a double or an integer, or a string that holds one.
+// Float64 returns a double, an integer, or the number in a string or big number.
 func (r Reply) Float64() (float64, error) {
 	h, err := r.head()
 	if err != nil {
@@ -163,7 +163,7 @@ func (r Reply) Float64() (float64, error) {
 	return 0, mismatch(h.Kind, "a number")
 }
 
-// Bool gives a boolean, or an integer or string that is 1 or 0.
+// Bool returns a boolean, or an integer or string that is 1 or 0.
 func (r Reply) Bool() (bool, error) {
 	h, err := r.head()
 	if err != nil {
@@ -180,8 +180,8 @@ func (r Reply) Bool() (bool, error) {
 	return false, mismatch(h.Kind, "a boolean, 0 or 1")
 }
 
-// Array gives the elements of an array, set or push, and the keys and values
-// of a map in turn. Each is a Reply of its own; those may be nulls or errors.
+// Array returns the elements of an array, set or push. For a map it returns keys and values in
+// turn. Each element is a Reply, which may be a null or an error.
 func (r Reply) Array() ([]Reply, error) {
 	h, err := r.head()
 	if err != nil {
@@ -203,7 +203,7 @@ func (r Reply) Array() ([]Reply, error) {
 	return replies, nil
 }
 
-// Texts gives the elements of Array as strings; a null among them is empty.
+// Texts returns the elements of Array as strings. A null element becomes an empty string.
 func (r Reply) Texts() ([]string, error) {
 	elems, err := r.Array()
 	if err != nil {
@@ -218,8 +218,8 @@ func (r Reply) Texts() ([]string, error) {
 	return texts, nil
 }
 
-// Map gives a map, or an array of keys and values in turn as RESP2 has it.
-// The keys are strings or numbers.
+// Map returns a map, or converts an array of alternating keys and values, as RESP2 sends it. Keys
+// are strings or numbers.
 func (r Reply) Map() (map[string]Reply, error) {
 	elems, err := r.Array()
 	if err != nil {
@@ -239,7 +239,7 @@ func (r Reply) Map() (map[string]Reply, error) {
 	return m, nil
 }
 
-// String describes the reply for people. It is no conversion: use Text.
+// String formats the reply for display. It is not a conversion: use Text.
 func (r Reply) String() string {
 	if err := r.Err(); err != nil {
 		return err.Error()

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// ScanOptions narrow a scan. The zero value scans all.
+// ScanOptions restrict a scan. The zero value scans everything.
 type ScanOptions struct {
-	Match string // glob pattern of keys, fields or members; empty: all
-	Count int    // how much work the server does for each step; 0: its default of 10
-	Type  string // Scan alone: only keys of this type, such as "hash"
+	Match string // glob pattern for keys, fields or members; empty: all
+	Count int    // the work of the server for each step; 0: its default of 10
+	Type  string // Scan only: keys of this type, such as "hash"; empty: all
 }
 
-// Scan ranges over the keys of the db. Keys that are there from beginning to
-// end come at least once; others may or may not come, and some may come twice,
-// as SCAN itself has it. An error ends the range as its last element.
+// Scan ranges over the keys of the database. It returns a key that exists during the whole scan at
+// least once. Other keys may be missing, and a key may appear twice, as with SCAN itself. An error
+// is the last element.
 //
-// Each step is one command on a shared connection: no connection is held
-// between them, and leaving the loop costs nothing.
+// Each step is one command on a lane. No connection is held between steps, so the caller may leave
+// the loop at any time.
 func (c *Client) Scan(ctx context.Context, opt ScanOptions) iter.Seq2[string, error] {
 	return singles(c.steps(ctx, "SCAN", "", opt))
 }
 
-// SScan ranges over the members of a set, as Scan does over keys.
+// SScan ranges over the members of a set, with the rules of Scan.
 func (c *Client) SScan(ctx context.Context, key string, opt ScanOptions) iter.Seq2[string, error] {
 	return singles(c.steps(ctx, "SSCAN", key, opt))
 }
@@ -33,7 +33,7 @@ func (c *Client) SScan(ctx context.Context, key string, opt ScanOptions) iter.Se
 // Field is a field of a hash with its value.
 type Field struct{ Name, Value string }
 
-// HScan ranges over the fields of a hash, as Scan does over keys.
+// HScan ranges over the fields of a hash, with the rules of Scan.
 func (c *Client) HScan(ctx context.Context, key string, opt ScanOptions) iter.Seq2[Field, error] {
 	return func(yield func(Field, error) bool) {
 		for pair, err := range pairs(c.steps(ctx, "HSCAN", key, opt)) {
@@ -59,7 +59,7 @@ type Scored struct {
 	Score  float64
 }
 
-// ZScan ranges over the members of a sorted set, as Scan does over keys.
+// ZScan ranges over the members of a sorted set, with the rules of Scan.
 func (c *Client) ZScan(ctx context.Context, key string, opt ScanOptions) iter.Seq2[Scored, error] {
 	return func(yield func(Scored, error) bool) {
 		for pair, err := range pairs(c.steps(ctx, "ZSCAN", key, opt)) {
@@ -124,7 +124,7 @@ func (c *Client) step(ctx context.Context, name, key, cursor string, opt ScanOpt
 		return "", nil, err
 	}
 	if len(parts) != 2 {
-		return "", nil, fmt.Errorf("respool: %s gave %d parts: want a cursor and elements", name, len(parts))
+		return "", nil, fmt.Errorf("respool: %s returned %d parts: want a cursor and elements", name, len(parts))
 	}
 	if next, err = parts[0].Text(); err != nil {
 		return "", nil, err
@@ -166,7 +166,7 @@ func pairs(steps iter.Seq2[[]Reply, error]) iter.Seq2[[2]Reply, error] {
 	}
 }
 
-// sleep waits for a random part of d, or until ctx ends.
+// sleep waits for a random time of at most d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(rand.N(d) + 1)
 	defer timer.Stop()

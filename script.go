@@ -8,32 +8,31 @@ import (
 	"fmt"
 )
 
-// Script is a Lua script that is sent once and named by its digest from then
-// on. It is safe for concurrent use, with any client.
+// Script is a Lua script. The client sends its source once and then refers to it by its digest. A
+// Script is safe for concurrent use, with any client.
 type Script struct {
 	source   string
 	digest   string
 	readOnly bool
 }
 
-// NewScript makes a script of its source.
+// NewScript returns a script with the given source. It contacts no server.
 func NewScript(source string) *Script {
 	sum := sha1.Sum([]byte(source))
 	return &Script{source: source, digest: hex.EncodeToString(sum[:])}
 }
 
-// ReadOnly gives the same script for EVAL_RO (Redis 7 and later): the server
-// refuses its writes, replicas run it, and it is sent again when a connection
-// breaks.
+// ReadOnly returns the same script for EVAL_RO (Redis 7 and later). The server refuses its writes,
+// replicas run it, and the client resends it when a connection breaks.
 func (s *Script) ReadOnly() *Script {
 	return &Script{source: s.source, digest: s.digest, readOnly: true}
 }
 
-// Digest is the SHA-1 by which the server knows the script, in hexadecimal.
+// Digest returns the SHA-1 that identifies the script on the server, in hexadecimal.
 func (s *Script) Digest() string { return s.digest }
 
-// Run runs the script with its keys and further arguments. It tries EVALSHA,
-// and sends the source with EVAL when the server does not know the script.
+// Run runs the script with keys and further arguments, and waits for the reply as Client.Do does.
+// It sends EVALSHA, and sends the source with EVAL if the server does not know the script.
 func (s *Script) Run(ctx context.Context, c *Client, keys []string, args ...any) Reply {
 	eval, evalsha := "EVAL", "EVALSHA"
 	if s.readOnly {
@@ -54,11 +53,12 @@ func (s *Script) Run(ctx context.Context, c *Client, keys []string, args ...any)
 	return r
 }
 
-// Load sends the script to the server ahead of its first run.
+// Load sends the script to the server before its first run. It waits as Client.Do does, and returns
+// an error if the server reports another digest.
 func (s *Script) Load(ctx context.Context, c *Client) error {
 	digest, err := c.Do(ctx, "SCRIPT", "LOAD", s.source).Text()
 	if err == nil && digest != s.digest {
-		return fmt.Errorf("respool: load script: the server gives digest %s: want %s", digest, s.digest)
+		return fmt.Errorf("respool: load script: the server returned digest %s: want %s", digest, s.digest)
 	}
 	return err
 }

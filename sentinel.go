@@ -16,17 +16,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// Role says which nodes of a service a client uses.
+// Role selects the nodes of a service.
 type Role uint8
 
 // The roles.
 const (
 	RolePrimary       Role = iota // the primary
 	RoleReplica                   // the replicas, in turn
-	RolePreferReplica             // the replicas, and the primary while none is usable
+	RolePreferReplica             // the replicas, or the primary while no replica is usable
 )
 
-// String gives the role as URLs have it.
+// String returns the role as URLs name it.
 func (r Role) String() string {
 	switch r {
 	case RolePrimary:
@@ -39,52 +39,51 @@ func (r Role) String() string {
 	return fmt.Sprintf("role %d", uint8(r))
 }
 
-// SentinelOptions say how to reach the Sentinels that tell where a service's
-// nodes are. What is here is for the connections to the sentinels alone; those
-// to data nodes follow Options. The zero value of a field stands for its
-// default. The options print without their password.
+// SentinelOptions describe the connections to the Sentinels that report the nodes of a service.
+// Connections to data nodes use Options instead. The zero value of a field stands for its default.
+// The options print without their password.
 type SentinelOptions struct {
-	// Addrs are the sentinels to begin with, host:port each. Others are learnt
-	// from them. There is no default: one at least is needed.
+	// Addrs are the first sentinels to contact, each as host:port. They report further sentinels.
+	// Required: at least one.
 	Addrs []string
-	// TLS, when set, encrypts the connections. Its ServerName defaults to the
-	// sentinel's host. Default: none, whatever Options.TLS says.
+	// TLS, if set, encrypts the connections. Its ServerName defaults to the host of the sentinel.
+	// Default: none, independent of Options.TLS.
 	TLS *tls.Config
-	// TLSFiles is as Options.TLSFiles, for the connections to the sentinels. Those
-	// who hear of changes are the clients. Default: none, or those that the URL names.
+	// TLSFiles are like Options.TLSFiles, for the connections to the sentinels. The events of the
+	// clients report changes of the files. Default: none, or the files that the URL names.
 	TLSFiles *TLSFiles
-	// Username and Password authenticate at the sentinels. Default: none,
-	// whatever Options say.
+	// Username and Password authenticate with the sentinels. Default: none, independent of Options.
 	Username, Password string
-	// Credentials, when set, is asked for them, as Options.Credentials is. ctx ends after
-	// Timeout. Default: none, whatever Options say.
+	// Credentials, if set, returns the user and the password, like Options.Credentials. ctx ends
+	// after Timeout. Default: none, independent of Options.
 	Credentials func(ctx context.Context) (Credentials, error)
-	// ClientName names the connections to the sentinels. Default: none.
+	// ClientName is the name of the connections to the sentinels. Default: none.
 	ClientName string
 
-	// MinOtherSentinels is how many other sentinels one has to know for its word
-	// to count: one that is cut off from the rest may be wrong. Default: 0.
+	// MinOtherSentinels is the number of other sentinels that a sentinel must know before the
+	// client trusts it. A sentinel that is cut off from the others may be wrong. Default: 0.
 	MinOtherSentinels int
-	// Timeout bounds each dial of a sentinel, with its handshake, each question
-	// to one, and each ROLE that a data node is asked. Default: 1 s.
+	// Timeout limits each dial of a sentinel with its handshake, each query of a sentinel, and each
+	// ROLE query of a data node. At most 1 h. Default: 1 s.
 	Timeout time.Duration
-	// PollInterval is about how often a sentinel is asked though nothing was
-	// published. Default: 10 s: changes are published, so this finds what was
-	// missed.
+	// PollInterval is the approximate interval of the queries of a sentinel that publishes nothing.
+	// It is 10 ms to 1 h. Default: 10 s. Sentinels publish changes, so polling only finds missed
+	// ones.
 	PollInterval time.Duration
-	// DrainLimit bounds how long replies of a node that is not used any more are
-	// let in. Default: 1 s: what a node that lost its role does is thrown away.
+	// DrainLimit limits the time for which the client still accepts replies of a node that it no
+	// longer uses. At most 1 h. Default: 1 s, because the writes of a node that lost its role are
+	// discarded.
 	DrainLimit time.Duration
-	// HoldLimit bounds how long commands that do more than read wait while a
-	// sentinel promotes a replica. The replica has stopped to follow, and what the old primary
-	// acknowledges then is lost; a commanded failover takes a second of that. Never lets
-	// them go on. Default: 3 s.
+	// HoldLimit limits the wait of commands that may write while a sentinel promotes a replica. The
+	// replica no longer follows the old primary, so the writes that the old primary acknowledges
+	// are lost. A commanded failover spends a second of its time in this state. At most 1 m. Never
+	// disables the wait. Default: 3 s.
 	HoldLimit time.Duration
-	// MapAddr gives the address to dial for one that a sentinel tells, of data
-	// nodes and of other sentinels, for networks behind NAT. It must always give
-	// the same for the same. Default: none.
+	// MapAddr returns the address to dial for an address that a sentinel reports, for data nodes
+	// and for other sentinels. It is for networks behind NAT. It must always return the same
+	// address for the same argument. Default: none.
 	MapAddr func(addr string) string
-	// Dialer opens the sockets to the sentinels instead of net.Dialer.
+	// Dialer replaces net.Dialer for the connections to the sentinels. Default: none.
 	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -97,7 +96,7 @@ const (
 	defaultHoldLimit       = 3 * time.Second
 )
 
-// withDefaults checks the options and fills in the defaults.
+// withDefaults validates the options and sets the defaults.
 func (o SentinelOptions) withDefaults() (SentinelOptions, error) {
 	var c checker
 	if len(o.Addrs) == 0 {
@@ -129,24 +128,23 @@ func (o SentinelOptions) withDefaults() (SentinelOptions, error) {
 	return o, c.err
 }
 
-// String tells which sentinels these are, without a password.
+// String returns the addresses of the sentinels and the user, without a password.
 func (o SentinelOptions) String() string {
 	return fmt.Sprintf("respool.SentinelOptions{%s, user %q}", strings.Join(o.Addrs, ","), o.Username)
 }
 
-// GoString is String, so that %#v shows no password.
+// GoString returns String, so that %#v shows no password.
 func (o SentinelOptions) GoString() string { return o.String() }
 
-// LogValue is String, for slog.
+// LogValue returns String, for slog.
 func (o SentinelOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// MarshalText is String, so that no encoder shows a password.
+// MarshalText returns String, so that no encoder shows a password.
 func (o SentinelOptions) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// Sentinel makes clients of the services that a set of Sentinels watches over.
-// It holds two connections at most to each sentinel, however many clients
-// there are: share one in a process. All methods are safe for concurrent use.
-// It has to be closed.
+// Sentinel creates clients of the services that a set of Sentinels monitors. It opens at most two
+// connections to each sentinel, independent of the number of clients, so share one Sentinel in a
+// process. All methods are safe for concurrent use. The caller must close it.
 type Sentinel struct {
 	opt   SentinelOptions
 	links *engine.Sentinels
@@ -156,8 +154,8 @@ type Sentinel struct {
 	closed  bool
 }
 
-// NewSentinel checks the options and opens no connection: that happens at the
-// first use of a client, or in its Warm.
+// NewSentinel validates the options and reads the TLS files. It opens no connection: the first use
+// of a client, or its Warm, does that.
 func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -170,22 +168,21 @@ func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 	return &Sentinel{opt: opt, links: engine.NewSentinels(cfg)}, nil
 }
 
-// Primary gives the client for the primary of a service, wherever it is. The
-// same name and options give the same client: closing it closes it for all,
-// and the next call makes another one. Fields of opt that name a server, a
-// service or sentinels have to be empty, its Role is not looked at. It opens
-// no connection.
+// Primary returns the client for the current primary of a service. The same name and options return
+// the same client, so closing it closes it for all its users. The next call then returns a new one.
+// Fields of opt that name a server, a service or sentinels must be empty, and Role has no effect.
+// Primary opens no connection.
 func (s *Sentinel) Primary(name string, opt Options) (*Client, error) {
 	opt.Role = RolePrimary
 	return s.client(name, opt)
 }
 
-// Replicas gives the client for the replicas of a service, as Primary does.
-// Commands take them in turn, or the nearest if opt.Nearest is set; those that
-// are down, or lag more than opt.MaxReplicaLag behind, are left out. With
-// opt.Role RolePreferReplica the primary serves while no replica can.
+// Replicas returns the client for the replicas of a service, with the rules of Primary. Commands
+// use the replicas in turn, or the nearest ones if opt.Nearest is set. The client excludes replicas
+// that are down, or whose lag exceeds opt.MaxReplicaLag. With opt.Role RolePreferReplica, the
+// primary serves commands while no replica can.
 //
-// It is for commands that read: others get the server's READONLY error.
+// The client is for read-only commands: a replica answers others with READONLY.
 func (s *Sentinel) Replicas(name string, opt Options) (*Client, error) {
 	if opt.Role != RolePreferReplica {
 		opt.Role = RoleReplica
@@ -208,7 +205,7 @@ func (s *Sentinel) client(name string, opt Options) (*Client, error) {
 		return nil, ErrClosed
 	}
 	for _, c := range s.clients {
-		if !c.engine.Closed() && alike(&c.opt, &opt) {
+		if !c.engine.Closed() && identicalOptions(&c.opt, &opt) {
 			return c, nil
 		}
 	}
@@ -221,8 +218,8 @@ func (s *Sentinel) client(name string, opt Options) (*Client, error) {
 	return c, nil
 }
 
-// forget takes a client out that is closed.
-func (s *Sentinel) forget(c *Client) {
+// removeClient removes a closed client.
+func (s *Sentinel) removeClient(c *Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, x := range s.clients {
@@ -233,14 +230,13 @@ func (s *Sentinel) forget(c *Client) {
 	}
 }
 
-// alike compares all fields; functions and TLS configurations are the
-// same if they are one.
-func alike(a, b *Options) bool {
+// identicalOptions compares all fields. Functions and TLS configurations are equal only if they are identical.
+func identicalOptions(a, b *Options) bool {
 	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
 	for i := range va.NumField() {
 		fa, fb := va.Field(i), vb.Field(i)
 		if fa.Kind() == reflect.Func {
-			// A func value is a pointer to its closure, which is what tells two apart.
+			// A func value is a pointer to its closure, which identifies it.
 			if *(*uintptr)(fa.Addr().UnsafePointer()) != *(*uintptr)(fb.Addr().UnsafePointer()) {
 				return false
 			}
@@ -251,10 +247,9 @@ func alike(a, b *Options) bool {
 	return true
 }
 
-// Close closes all clients that it made, and then the connections to the
-// sentinels, as Client.Close does: when it returns, no server counts any of
-// them. It returns the error of ctx if something had to be cut. Within the OnEvent of one of the
-// clients it does not wait, as Client.Close.
+// Close closes all clients that it created, and then the connections to the sentinels, with the
+// rules of Client.Close: when it returns, no server counts any of them. It returns the error of ctx
+// if it cut anything. Inside the OnEvent of one of the clients it does not wait, like Client.Close.
 func (s *Sentinel) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

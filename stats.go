@@ -9,64 +9,64 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// Stats is the state of a client's connections at one moment, and what it
-// counted since it was made. It is a value: nothing in it changes any more.
-// Where sentinels tell the nodes the numbers are those of all nodes together,
-// and Nodes has them apart.
+// Stats is the state of a client's connections at one moment, with counters since the client was
+// created. It is an independent value that does not change. With sentinels, the numbers are sums
+// over all nodes, and Nodes contains the numbers of each node.
 type Stats struct {
-	Addr string // the node; the primary where sentinels tell it, empty while none is known
+	Addr string // the node; with sentinels the primary, empty while none is known
 
-	MaxConnections int // the bound in force, for each node
-	Dialing        int // sockets being dialed or handshaken
+	MaxConnections int // the current bound, for each node
+	Dialing        int // sockets during dial or handshake
 	Lanes          int // shared sockets
-	Idle           int // sockets kept ready for dedicated use
-	Dedicated      int // sockets lent to one caller each
+	Idle           int // sockets without a holder, ready for dedicated use
+	Dedicated      int // sockets leased to one caller each
 	Subscribed     int // sockets with subscriptions
-	Closing        int // sockets whose other side is not closed yet
+	Closing        int // sockets whose other side has not closed yet
 
 	Waiting    int // callers waiting for a connection
-	RepliesDue int // commands on the lanes whose reply has not come
+	RepliesDue int // commands on the lanes with a pending reply
 
 	Dials        uint64 // connections opened
 	DialFailures uint64
 	Closed       uint64 // connections closed
-	FailedLanes  uint64 // lanes that broke
-	Leaks        uint64 // leaks suspected
+	FailedLanes  uint64 // lanes that failed
+	Leaks        uint64 // suspected leaks
 
-	Waits       uint64        // waits for a connection that did not end at once
-	FailedWaits uint64        // those that ended without one, except where the caller canceled its ctx
-	Waited      time.Duration // all waits together
+	Waits       uint64        // waits for a connection, without calls that got one at once
+	FailedWaits uint64        // waits that ended without a connection, except if the caller canceled its ctx
+	Waited      time.Duration // the sum of all waits
 	LongestWait time.Duration
 
-	// Refused counts the callers that got no connection because the server
-	// refused their user, their database or their protocol.
+	// Refused counts the callers that got no connection because the server refused their user,
+	// database or protocol.
 	Refused uint64
 
-	// LastDialError is the error of the last dial, if it failed. Where connections
-	// are made for several users or databases, it is that of the last one that
-	// the server refused, as long as it was not accepted since.
+	// LastDialError is the error of the last dial, or nil if it succeeded. If the client dials for
+	// several users or databases, it is the error of the last refused one until the server accepts
+	// that one.
 	LastDialError error
 
-	// Of Options.Credentials: how often connections authenticated again before their credentials
-	// expired, how often that failed, and why the last attempt did, if so. Connections to
-	// sentinels count as well, by SentinelOptions.Credentials. They are not in Nodes.
+	// Renewals counts how often connections authenticated again before their credentials expired.
+	// RenewalFailures counts the failed attempts. LastRenewalError is the error of the last
+	// attempt, or nil if it succeeded. Connections to sentinels, with SentinelOptions.Credentials,
+	// count as well. Nodes does not contain these numbers.
 	Renewals         uint64
 	RenewalFailures  uint64
 	LastRenewalError error
 
-	// Nodes has a client's nodes one by one, by address: those in use and those
-	// that still have sockets. nil where sentinels do not tell them.
+	// Nodes contains the numbers of each node, by address: the nodes in use and those that still
+	// have sockets. nil without sentinels.
 	Nodes []Stats
-	// Service is what the sentinels told. nil where there are none.
+	// Service is the state that the sentinels reported. nil without sentinels.
 	Service *ServiceStats
 }
 
-// Sockets is how many of the bound are taken: what the server may count.
+// Sockets returns the number of places in use: the connections that the server may count.
 func (s Stats) Sockets() int {
 	return s.Dialing + s.Lanes + s.Idle + s.Dedicated + s.Subscribed + s.Closing
 }
 
-// String sums the state up in a line.
+// String returns a summary in one line.
 func (s Stats) String() string {
 	where := s.Addr
 	if s.Service != nil {
@@ -76,8 +76,8 @@ func (s Stats) String() string {
 		where, s.Sockets(), s.MaxConnections, s.Lanes, s.Idle, s.Dedicated, s.Subscribed, s.Dialing, s.Closing, s.Waiting, s.RepliesDue)
 }
 
-// Stats takes a snapshot. It is cheap, and safe for concurrent use, after
-// Close too.
+// Stats returns a snapshot. It is cheap and does not wait for the network. It is safe for
+// concurrent use, and works after Close too.
 func (c *Client) Stats() Stats {
 	all := c.engine.Stats()
 	var st Stats
@@ -114,35 +114,35 @@ func statsOf(s *pool.Stats) Stats {
 	}
 }
 
-// ServiceStats is what is known of a service by its sentinels.
+// ServiceStats is the state of a service as its sentinels report it.
 type ServiceStats struct {
 	Name    string
-	Epoch   uint64 // rises with each new primary; 0 before the first one
-	Primary string // the last one, if none is known now
-	Known   bool   // whether Primary is believed to be primary
+	Epoch   uint64 // increases with each new primary; 0 before the first one
+	Primary string // the address; the last known one if Known is false
+	Known   bool   // Primary is known to be the primary now
 	Changed time.Time
-	Cause   string // of the last change
-	Err     error  // why no primary is known; nil if one is
+	Cause   string // the cause of the last change
+	Err     error  // the reason why no primary is known; nil if one is
 
-	Replicas  []string          // to be used
-	Excluded  []ExcludedReplica // not to be used
+	Replicas  []string          // in use
+	Excluded  []ExcludedReplica // not in use, with the reasons
 	Sentinels []SentinelStats
 }
 
-// ExcludedReplica is a replica that is not used, and why.
+// ExcludedReplica is a replica that the client does not use, with the reason.
 type ExcludedReplica struct{ Addr, Reason string }
 
-// SentinelStats is what is known of one sentinel.
+// SentinelStats is the state of one sentinel.
 type SentinelStats struct {
 	Addr    string
-	ID      string // its own; empty where it is not known yet
-	Learnt  bool   // from another sentinel: it is not in SentinelOptions.Addrs
-	Sockets int    // the client's, and those of others that share its Sentinel: 2 at most, besides those that fell silent and are not closed yet
-	State   string // how it was found, in words
-	Said    string // what it said last
+	ID      string // the sentinel's own id; empty until it is known
+	Learnt  bool   // another sentinel reported it: it is not in SentinelOptions.Addrs
+	Sockets int    // connections of all clients of the Sentinel: 2 at most, plus silent ones that are not closed yet
+	State   string // the state in words
+	Said    string // its last answer
 }
 
-// serviceStats converts what the engine knows.
+// serviceStats converts the state that the engine reports.
 func serviceStats(s *engine.ServiceStats) *ServiceStats {
 	st := &ServiceStats{Name: s.Name, Epoch: s.Epoch, Primary: s.Primary, Known: s.Known, Changed: s.Changed, Cause: s.Cause,
 		Err: s.Err, Replicas: s.Replicas}

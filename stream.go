@@ -10,15 +10,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// DoTo sends one command and writes its reply, a string, to w as it comes: a
-// large one, such as a value of many megabytes or CLIENT LIST, is never held
-// whole. It gives the number of bytes written. Errors are those of Do, of w,
-// and one that names the kind of a reply that is no string; ErrNil if it is null.
+// DoTo sends one command and writes its reply, a string, to w as it arrives. It never holds a large
+// reply, such as a value of many megabytes or CLIENT LIST, in memory. It returns the number of
+// bytes written. Its errors are those of Do, those of w, and ErrNil for a null. If the reply is not
+// a string, the error names its kind.
 //
-// It holds a connection of its own meanwhile, and waits in line for it, as
-// Acquire does. A w that blocks keeps that connection alone waiting. When ctx
-// ends the connection is closed: w is not written to any more when DoTo returns.
-// Once something was written nothing is sent again.
+// It holds a dedicated connection, and waits for it in order, as Acquire does. A w that blocks
+// delays only that connection. If ctx ends, the connection closes. DoTo does not write to w after
+// it returns. It resends nothing after the first byte was written.
 func (c *Client) DoTo(ctx context.Context, w io.Writer, args ...any) (n int64, err error) {
 	out := &stringWriter{w: w}
 	frame, err := c.engine.DoParts(ctx, args, out.part, func() bool { return out.begun })
@@ -28,17 +27,17 @@ func (c *Client) DoTo(ctx context.Context, w io.Writer, args ...any) (n int64, e
 	return out.end(frame)
 }
 
-// stringWriter writes the text of one frame, which comes in parts.
+// stringWriter writes the text of one frame, which arrives in parts.
 type stringWriter struct {
 	w     io.Writer
 	begun bool
-	skip  int   // bytes of the format before the text that are still to come
-	left  int64 // bytes of the text that are still to come
+	skip  int   // bytes of the format, before the text, that have not arrived
+	left  int64 // bytes of the text that have not arrived
 	n     int64 // written
 	err   error
 }
 
-// part takes the next bytes of a large frame. The first ones hold its first line.
+// part consumes the next bytes of a large frame. The first call contains its first line.
 func (s *stringWriter) part(b []byte) {
 	if !s.begun {
 		s.begun = true
@@ -57,7 +56,7 @@ func (s *stringWriter) part(b []byte) {
 	}
 }
 
-// begin reads the first line, and gives what stands behind it.
+// begin reads the first line and returns the bytes after it.
 func (s *stringWriter) begin(b []byte) []byte {
 	line, rest, found := bytes.Cut(b, []byte("\r\n"))
 	if !found || len(line) < 2 {
@@ -67,7 +66,7 @@ func (s *stringWriter) begin(b []byte) []byte {
 	size := int64(0)
 	for _, digit := range line[1:] {
 		if digit < '0' || digit > '9' {
-			size = -1 // a streamed string, of no size
+			size = -1 // a streamed string, of unknown size
 			break
 		}
 		size = 10*size + int64(digit-'0')
@@ -86,7 +85,7 @@ func (s *stringWriter) begin(b []byte) []byte {
 	return rest
 }
 
-// end tells how it went. A frame that did not come in parts is written now.
+// end returns the count and the error. It writes a frame that did not arrive in parts.
 func (s *stringWriter) end(frame []byte) (int64, error) {
 	if !s.begun {
 		text, err := (Reply{frame: frame}).Bytes()

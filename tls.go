@@ -10,15 +10,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// tlsKeys are the URL's keys about TLS, as they were given.
+// tlsKeys are the TLS keys of a URL, unparsed.
 type tlsKeys struct {
 	enabled                                            bool
-	sentinels                                          bool // those speak TLS as well
+	sentinels                                          bool // the sentinels use TLS too
 	requirements, ca, cert, key, checkName, minVersion string
 }
 
-// config makes a TLS configuration of the keys, with the files that they name;
-// nil where TLS is off.
+// config returns a TLS configuration and the files that the keys name; nil if TLS is disabled.
 func (t *tlsKeys) config() (*tls.Config, *TLSFiles, error) {
 	if !t.enabled {
 		return nil, nil, nil
@@ -58,7 +57,7 @@ func (t *tlsKeys) config() (*tls.Config, *TLSFiles, error) {
 	return c, &TLSFiles{CA: t.ca, Cert: t.cert, Key: t.key, chainOnly: c.VerifyConnection != nil}, err
 }
 
-// verification says how far the server's certificate is checked.
+// verification sets how c verifies the server's certificate.
 func (t *tlsKeys) verification(c *tls.Config) error {
 	checkName := true
 	if t.checkName != "" {
@@ -70,11 +69,11 @@ func (t *tlsKeys) verification(c *tls.Config) error {
 	switch t.requirements {
 	case "none":
 		if t.checkName != "" && checkName {
-			return urlError("ssl_check_hostname=true goes against ssl_cert_reqs=none", "ssl_cert_reqs=required")
+			return urlError("ssl_check_hostname=true contradicts ssl_cert_reqs=none", "ssl_cert_reqs=required")
 		}
 		c.InsecureSkipVerify = true
 	case "", "required", "optional":
-		// A server always sends a certificate, so optional checks it as well.
+		// A server always sends a certificate, so optional verifies it too.
 		if !checkName {
 			c.InsecureSkipVerify = true
 			c.VerifyConnection = engine.ChainVerifier(c.RootCAs)
@@ -85,20 +84,19 @@ func (t *tlsKeys) verification(c *tls.Config) error {
 	return nil
 }
 
-// TLSFiles are files in PEM whose content takes the place of RootCAs and
-// Certificates in a tls.Config. New reads them, and each dial reads those that
-// have changed since, so that certificates can be replaced while the client
-// runs. A new file that is of no use, such as one that is not there, does not
-// fit its key, or has expired, changes nothing: the old content stays in force,
-// and Options.OnEvent is told once for each reason.
+// TLSFiles are PEM files whose content replaces RootCAs and Certificates of a tls.Config. New reads
+// them. Each dial reads the files that changed since, so certificates can be replaced while the
+// client runs. An unusable new file, such as one that is missing, does not match its key, or has
+// expired, changes nothing: the client keeps the old content, and reports each reason once to
+// Options.OnEvent.
 type TLSFiles struct {
-	CA        string // certificates of those who sign the server's; empty: those of the tls.Config
-	Cert, Key string // the client's certificate and its key; empty: those of the tls.Config
+	CA        string // CA certificates that verify the server's certificate; empty: RootCAs of the tls.Config
+	Cert, Key string // the client's certificate and its key; empty: Certificates of the tls.Config
 
-	chainOnly bool // the server's certificate is checked, but for its name
+	chainOnly bool // verify the server's certificate, except its name
 }
 
-// checkTLSFiles is what is wrong with the paths.
+// checkTLSFiles validates the paths.
 func checkTLSFiles(c *checker, field string, base *tls.Config, f *TLSFiles) {
 	switch {
 	case f == nil:
@@ -112,7 +110,7 @@ func checkTLSFiles(c *checker, field string, base *tls.Config, f *TLSFiles) {
 func tlsKey(field func(*tlsKeys) *string) setter {
 	return func(_ *Options, t *tlsKeys, key, value string) error {
 		if !t.enabled {
-			return urlError("key "+key+" goes with TLS", "the scheme rediss")
+			return urlError("key "+key+" requires TLS", "the scheme rediss")
 		}
 		if value == "" {
 			return keyError(key, value, "a value, or the key left out")

@@ -9,33 +9,32 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 )
 
-// Transaction gathers commands that run as one, with nobody's commands in
-// between: MULTI, the commands and EXEC go out in one piece on a shared
-// connection. To decide on values that were read first, use Client.Watch.
-// It may be used again after Exec and is not safe for concurrent use.
+// Transaction collects commands that run as one unit, without commands of other clients in between:
+// MULTI, the commands and EXEC are one write on a lane. To decide on values that were read before,
+// use Client.Watch. After Exec it can be used again. It is not safe for concurrent use.
 type Transaction struct{ batch engine.Batch }
 
-// Transaction makes an empty transaction.
+// Transaction returns an empty transaction. It sends nothing before Exec.
 func (c *Client) Transaction() *Transaction { return &Transaction{c.engine.Batch()} }
 
-// Do adds a command, as Pipeline.Do does. Blocking commands are let in, since
-// they do not block inside a transaction.
+// Do adds a command, with the rules of Pipeline.Do. It also accepts blocking commands, because they
+// do not block inside a transaction.
 func (t *Transaction) Do(args ...any) *Transaction {
 	t.batch.AddQueued(args)
 	return t
 }
 
-// Len is the number of commands gathered.
+// Len returns the number of commands in the transaction.
 func (t *Transaction) Len() int { return max(0, t.batch.Len()-1) }
 
-// Exec runs the transaction and gives a Reply for each command. A command that
-// the server refuses to queue makes the whole transaction fail with its
-// *ServerError: nothing was executed. A command that fails while it runs does
-// not: its Reply tells. Exec is never repeated once it was sent.
+// Exec runs the transaction and returns one Reply for each command. It waits with the limits of
+// Client.Do. If the server refuses to queue a command, the whole transaction fails with that
+// *ServerError, and nothing was executed. If a command fails while it runs, only its Reply has an
+// error. The client never resends a transaction.
 //
-// A client's first transaction runs on a connection of its own, in two steps:
-// a server that refuses MULTI would run the commands one by one otherwise. So does one
-// with a command of which the server tells nothing; that connection is reset afterwards.
+// The first transaction of a client runs on a dedicated connection, in two steps, because a server
+// that refuses MULTI would run the commands one by one. A transaction with a command whose effect
+// the server does not report runs there too; Exec resets that connection afterwards.
 func (t *Transaction) Exec(ctx context.Context) ([]Reply, error) {
 	return execReplies(t.batch.ExecTransaction(ctx))
 }
@@ -44,7 +43,7 @@ func notExecuted(err error) error {
 	return fmt.Errorf("respool: the transaction was not executed: %w", err)
 }
 
-// execReplies reads the replies to MULTI, the commands and EXEC.
+// execReplies converts the replies to MULTI, the commands and EXEC.
 func execReplies(frames [][]byte, err error) ([]Reply, error) {
 	if err != nil || len(frames) == 0 {
 		return nil, wrapError(err)
@@ -68,35 +67,36 @@ func execReplies(frames [][]byte, err error) ([]Reply, error) {
 		return nil, notExecuted(err)
 	}
 	if len(replies) != len(frames)-2 {
-		return nil, fmt.Errorf("respool: EXEC gave %d replies to %d commands", len(replies), len(frames)-2)
+		return nil, fmt.Errorf("respool: EXEC returned %d replies to %d commands", len(replies), len(frames)-2)
 	}
 	return replies, nil
 }
 
-// Watched is what the function given to Client.Watch works with: Do reads at
-// once, Queue gathers what runs as one transaction if no watched key changed.
+// Watched is the argument of the function of Client.Watch. Do reads at once. Queue collects the
+// commands of the transaction, which runs if no watched key changed. It is not safe for concurrent
+// use, and valid only until the function returns.
 type Watched struct {
 	conn  *Conn
 	queue engine.Batch
 }
 
-// Do runs a command at once, on the connection that watches.
+// Do runs a command at once, on the connection that watches, with the rules of Conn.Do.
 func (w *Watched) Do(ctx context.Context, args ...any) Reply { return w.conn.Do(ctx, args...) }
 
-// Queue adds a command to the transaction that runs when the function returns
-// nil. Errors of arguments are returned by Watch.
+// Queue adds a command to the transaction that runs after the function returns nil. Watch returns
+// errors of its arguments.
 func (w *Watched) Queue(args ...any) *Watched {
 	w.queue.AddQueued(args)
 	return w
 }
 
-// Watch runs fn while keys are watched and then, if fn returned nil, executes
-// what it queued, as one transaction. If a key was changed meanwhile nothing
-// is executed and the error is ErrConflict. An error of fn is returned as it
-// is, and nothing is executed. The replies are those of the queued commands.
+// Watch watches keys, runs fn and then, if fn returned nil, executes the queued commands as one
+// transaction. It returns their replies. If a watched key changed before that, it executes nothing
+// and returns ErrConflict. If fn returns an error, it executes nothing and returns that error
+// unchanged.
 //
-// It holds a connection of its own meanwhile, so fn should be quick, and must
-// not call Watch or Acquire itself. See WatchRetry.
+// It holds a dedicated connection while fn runs, so fn should be quick, and must not call Watch or
+// Acquire itself. See WatchRetry.
 func (c *Client) Watch(ctx context.Context, keys []string, fn func(*Watched) error) ([]Reply, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("respool: watch: want one key or more")
@@ -122,15 +122,15 @@ func (c *Client) Watch(ctx context.Context, keys []string, fn func(*Watched) err
 	return execReplies(w.queue.ExecWatched(ctx, conn.conn))
 }
 
-// Pauses between the attempts of WatchRetry, in time: the first is at most
-// this long and each next one at most twice as long, up to the limit.
+// Limits of the random pauses between the attempts of WatchRetry. The first pause is at most
+// firstConflictPause; the limit doubles for each further pause, up to lastConflictPause.
 const (
 	firstConflictPause = time.Millisecond
 	lastConflictPause  = 100 * time.Millisecond
 )
 
-// WatchRetry is Watch, repeated on ErrConflict after a short random pause, up
-// to attempts times in all. fn has to start afresh each time.
+// WatchRetry calls Watch, and repeats it on ErrConflict after a short random pause, for at most
+// attempts calls in all. fn must start from the beginning in each call.
 func (c *Client) WatchRetry(ctx context.Context, attempts int, keys []string, fn func(*Watched) error) ([]Reply, error) {
 	if attempts < 1 {
 		return nil, fmt.Errorf("respool: watch: %d attempts: want 1 or more", attempts)

@@ -12,20 +12,19 @@ import (
 	"time"
 )
 
-// ParseURL reads options from a URL such as
+// ParseURL returns the options of a URL such as
 //
 //	redis://user:password@host:6379/0?max_connections=16&socket_timeout=2
 //
-// The schemes are redis, rediss (TLS) and unix (unix:///path?db=0), and where
-// sentinels tell the server redis+sentinel and rediss+sentinel:
+// The schemes are redis, rediss (TLS) and unix (unix:///path?db=0). With sentinels they are
+// redis+sentinel and rediss+sentinel:
 //
 //	redis+sentinel://user:password@s1:26379,s2:26379/service/0?sentinel_password=...
 //
-// User and password are those of the data nodes. The keys
-// are those of redis-py and some of our own; docs/options.md lists them all.
-// Times are seconds (2 or 2.5) or Go durations (2s). Files that the URL names
-// are read at once. An unknown key, a key given twice or a bad value is an
-// error that names it; errors never show a password.
+// User and password belong to the data nodes. The keys are those of redis-py and some additional
+// ones; docs/options.md lists them all. Times are seconds (2 or 2.5) or Go durations (2s). ParseURL
+// reads the files that the URL names. An unknown key, a repeated key or an invalid value is an
+// error that names it. Errors never show a password.
 func ParseURL(rawURL string) (Options, error) {
 	o, err := parseURL(rawURL)
 	if err != nil {
@@ -47,20 +46,20 @@ func parseURL(rawURL string) (Options, error) {
 	case "redis+sentinel", "rediss+sentinel":
 		return parseSentinelURL(rawURL)
 	default:
-		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", shown(scheme)), "redis, rediss, unix, redis+sentinel or rediss+sentinel")
+		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", quoted(scheme)), "redis, rediss, unix, redis+sentinel or rediss+sentinel")
 	}
-	u, err := parsed(rawURL)
+	u, err := parsePlain(rawURL)
 	if err != nil {
 		return Options{}, err
 	}
 	o, err := fromURL(u)
-	return o, hidden(err, u)
+	return o, hidePassword(err, u)
 }
 
-func parsed(rawURL string) (*url.URL, error) {
+func parsePlain(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The error of url.Parse shows the whole URL, with its password.
+		// The error of url.Parse contains the whole URL, with its password.
 		return nil, urlError("it can't be parsed", "special characters in user, password and values as %XX, and a port in digits")
 	}
 	if u.Fragment != "" || strings.HasSuffix(rawURL, "#") {
@@ -69,9 +68,9 @@ func parsed(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// hidden replaces an error that may show a part of a password: one with a bare
-// / or ? in it ends up in port, path and keys.
-func hidden(err error, u *url.URL) error {
+// hidePassword replaces an error that may contain a part of a password. If a password has an unescaped /
+// or ?, a part of it becomes port, path or keys.
+func hidePassword(err error, u *url.URL) error {
 	if err != nil && strings.Contains(u.EscapedPath()+u.RawQuery, "@") {
 		return urlError("a part of it is not valid, and not shown since an @ after the host may end a password",
 			"/ as %2F, ? as %3F, # as %23 and @ as %40 in user, password and values")
@@ -103,12 +102,12 @@ func urlError(found, want string) error {
 }
 
 func keyError(key, value, want string) error {
-	return fmt.Errorf("respool: URL key %s is %s: want %s", key, shown(value), want)
+	return fmt.Errorf("respool: URL key %s is %s: want %s", key, quoted(value), want)
 }
 
-// shown quotes a part of the URL. One with an @ may be the rest of a password
-// whose special characters were not escaped, and is not shown.
-func shown(part string) string {
+// quoted quotes a part of the URL. It hides a part with an @, which may be the rest of an unescaped
+// password.
+func quoted(part string) string {
 	if strings.Contains(part, "@") {
 		return "not shown, since it holds an @ (in user and password write / as %2F, ? as %3F, # as %23 and @ as %40)"
 	}
@@ -141,14 +140,13 @@ func (o *Options) fromHost(u *url.URL) error {
 	}
 	db, err := strconv.Atoi(path)
 	if err != nil || db < 0 {
-		return urlError("path "+shown(u.Path)+" is no database", "/N with the number of the database, such as /0")
+		return urlError("path "+quoted(u.Path)+" is no database", "/N with the number of the database, such as /0")
 	}
 	o.DB = db
 	return nil
 }
 
-// fromQuery sets what the query's keys say. dbInPath tells that the path names
-// the database already.
+// fromQuery sets the options of the query's keys. dbInPath states that the path names the database.
 func (o *Options) fromQuery(u *url.URL, tls *tlsKeys, dbInPath bool) error {
 	seen, pathDB := map[string]bool{}, o.DB
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
@@ -159,7 +157,7 @@ func (o *Options) fromQuery(u *url.URL, tls *tlsKeys, dbInPath bool) error {
 		key, kerr := url.QueryUnescape(rawKey)
 		value, verr := url.QueryUnescape(rawValue)
 		if kerr != nil || verr != nil {
-			return urlError("the query's key "+shown(rawKey)+" can't be decoded", "special characters as %XX")
+			return urlError("the query's key "+quoted(rawKey)+" can't be decoded", "special characters as %XX")
 		}
 		set, ok := urlKeys[key]
 		if !ok {
@@ -167,7 +165,7 @@ func (o *Options) fromQuery(u *url.URL, tls *tlsKeys, dbInPath bool) error {
 				return unknownKey(key)
 			}
 			if o.Sentinel == nil {
-				return withSentinels(key)
+				return sentinelsRequired(key)
 			}
 		}
 		if seen[key] {
@@ -194,12 +192,12 @@ func unknownKey(key string) error {
 		}
 	}
 	if best != "" {
-		return fmt.Errorf("respool: URL key %s is unknown: did you mean %s?", shown(key), best)
+		return fmt.Errorf("respool: URL key %s is unknown: did you mean %s?", quoted(key), best)
 	}
-	return fmt.Errorf("respool: URL key %s is unknown: want one of %s", shown(key), strings.Join(known, ", "))
+	return fmt.Errorf("respool: URL key %s is unknown: want one of %s", quoted(key), strings.Join(known, ", "))
 }
 
-// editDistance counts the letters to change, add or drop from a to b.
+// editDistance returns the number of letters to change, add or drop between a and b.
 func editDistance(a, b string) int {
 	if len(a) > 60 {
 		return len(a)
@@ -225,7 +223,7 @@ func editDistance(a, b string) int {
 // setter applies one key of the URL.
 type setter func(o *Options, tls *tlsKeys, key, value string) error
 
-// urlKeys are all keys of a URL's query.
+// urlKeys are the keys of a URL's query.
 var urlKeys = map[string]setter{
 	"db":       integer(0, func(o *Options) *int { return &o.DB }),
 	"username": text(func(o *Options) *string { return &o.Username }),
@@ -323,7 +321,7 @@ func integer(least int, field func(*Options) *int) setter {
 	}
 }
 
-// limitKey is a time that may be switched off with none or 0.
+// limitKey reads a time, or none or 0 to disable the limit.
 func limitKey(field func(*Options) *time.Duration) setter {
 	return func(o *Options, _ *tlsKeys, key, value string) error {
 		if d, err := duration(value); value == "none" || err == nil && d == 0 {

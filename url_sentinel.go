@@ -13,7 +13,7 @@ import (
 //
 //	redis+sentinel://user:password@host:26379,host:26379/service/db?keys
 //
-// Its authority has several hosts, which net/url does not read.
+// Its authority has several hosts, which net/url does not support.
 func parseSentinelURL(rawURL string) (Options, error) {
 	scheme, rest, _ := strings.Cut(rawURL, "://")
 	authority, tail := rest, ""
@@ -24,13 +24,13 @@ func parseSentinelURL(rawURL string) (Options, error) {
 	if i := strings.LastIndex(authority, "@"); i >= 0 {
 		user, hosts = authority[:i+1], authority[i+1:]
 	}
-	u, err := parsed(scheme + "://" + user + "sentinels" + tail)
+	u, err := parsePlain(scheme + "://" + user + "sentinels" + tail)
 	if err != nil {
 		return Options{}, err
 	}
 	o := Options{Sentinel: &SentinelOptions{}}
 	err = o.fromSentinelURL(u, hosts)
-	return o, hidden(err, u)
+	return o, hidePassword(err, u)
 }
 
 func (o *Options) fromSentinelURL(u *url.URL, hosts string) error {
@@ -42,11 +42,11 @@ func (o *Options) fromSentinelURL(u *url.URL, hosts string) error {
 	o.Password, _ = u.User.Password()
 	name, db, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 	if o.Service, err = url.PathUnescape(name); err != nil || name == "" {
-		return urlError("path "+shown(u.Path)+" names no service", "/name or /name/db, such as /mymaster/0")
+		return urlError("path "+quoted(u.Path)+" names no service", "/name or /name/db, such as /mymaster/0")
 	}
 	if db != "" {
 		if o.DB, err = strconv.Atoi(db); err != nil || o.DB < 0 {
-			return urlError(shown(db)+" in the path is no database", "/name/N with the number of the database")
+			return urlError(quoted(db)+" in the path is no database", "/name/N with the number of the database")
 		}
 	}
 	t := &tlsKeys{enabled: u.Scheme == "rediss+sentinel"}
@@ -63,7 +63,7 @@ func (o *Options) fromSentinelURL(u *url.URL, hosts string) error {
 	return err
 }
 
-// sentinelAddrs reads host:port,host:port; the port may be left out.
+// sentinelAddrs reads host:port,host:port. The port is optional.
 func sentinelAddrs(hosts string) ([]string, error) {
 	const want = "host:port of each sentinel, with commas between, such as s1:26379,s2:26379"
 	var addrs []string
@@ -77,7 +77,7 @@ func sentinelAddrs(hosts string) ([]string, error) {
 		}
 		addr, zone, ok := withZone(addr)
 		if !ok || checkAddr("tcp", addr) != nil || strings.ContainsAny(strings.Replace(addr, zone, "", 1), " %\"'@") {
-			return nil, urlError("sentinel "+shown(one)+" is no address", want)
+			return nil, urlError("sentinel "+quoted(one)+" is no address", want)
 		}
 		addrs = append(addrs, addr)
 	}
@@ -98,7 +98,7 @@ func withZone(addr string) (decoded, zone string, ok bool) {
 	return net.JoinHostPort(ip+"%"+zone, port), "%" + zone, true
 }
 
-// sentinelKeys are the keys of URLs that name sentinels.
+// sentinelKeys are the additional keys of URLs with sentinels.
 var sentinelKeys = map[string]setter{
 	"sentinel_username":    sentinelText(func(s *SentinelOptions) *string { return &s.Username }),
 	"sentinel_password":    sentinelText(func(s *SentinelOptions) *string { return &s.Password }),
@@ -111,7 +111,7 @@ var sentinelKeys = map[string]setter{
 	"max_replica_lag":      timeKey(func(o *Options) *time.Duration { return &o.MaxReplicaLag }),
 	"sentinel_ssl": func(_ *Options, t *tlsKeys, key, value string) (err error) {
 		if t.sentinels, err = boolean(key, value); err == nil && t.sentinels && !t.enabled {
-			return urlError("sentinel_ssl=true goes with TLS", "the scheme rediss+sentinel")
+			return urlError("sentinel_ssl=true requires TLS", "the scheme rediss+sentinel")
 		}
 		return err
 	},
@@ -140,7 +140,7 @@ func sentinelText(field func(*SentinelOptions) *string) setter {
 	}
 }
 
-// withSentinels refuses a key that needs sentinels.
-func withSentinels(key string) error {
+// sentinelsRequired returns the error for a key that requires sentinels.
+func sentinelsRequired(key string) error {
 	return urlError(fmt.Sprintf("key %s goes with sentinels", key), "the scheme redis+sentinel or rediss+sentinel")
 }
