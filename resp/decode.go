@@ -2,23 +2,22 @@ package resp
 
 import "io"
 
-// Value is a decoded frame. Its byte slices alias the frame, except for those
-// of streamed strings.
+// Value is a decoded frame. Its byte slices alias the frame, except those of streamed strings.
 type Value struct {
 	Kind Kind
 	Null bool // a null of any protocol: kind Null, or a BulkString or Array of length -1
 
-	Str    []byte  // strings, errors, big numbers: digits, but for those that scripts make up
+	Str    []byte  // strings, errors, big numbers: digits, except in replies of scripts
 	Format string  // of a verbatim string, such as "txt"; Str is without it
 	Int    int64   // integers; booleans as 0 or 1
-	Float  float64 // doubles; infinite where the text exceeds a float64
+	Float  float64 // doubles; infinite if the text exceeds a float64
 	Elems  []Value // of aggregates; those of maps alternate between key and value
 	Attrs  []Value // keys and values of the attributes before the value
 }
 
-// Decode decodes the frame at the start of b, and gives its length. The error
-// is io.ErrUnexpectedEOF if b ends before the frame does, or else a
-// *ProtocolError. Memory is taken for elements that are there, not for claims.
+// Decode decodes the frame at the start of b and returns its length. If b ends before the frame
+// does, the error is io.ErrUnexpectedEOF. Otherwise it is a *ProtocolError. Decode allocates memory
+// for elements that b contains, never for a claimed length.
 func Decode(b []byte) (v Value, n int, err error) {
 	if n, err = FrameLen(b); err != nil {
 		return Value{}, 0, err
@@ -27,8 +26,8 @@ func Decode(b []byte) (v Value, n int, err error) {
 	return r.value(), n, nil
 }
 
-// FrameLen is the length of the frame at the start of b. The error is
-// io.ErrUnexpectedEOF if b ends before the frame does, or else a *ProtocolError.
+// FrameLen returns the length of the frame at the start of b. If b ends before the frame does, the
+// error is io.ErrUnexpectedEOF. Otherwise it is a *ProtocolError.
 func FrameLen(b []byte) (int, error) {
 	if n := scalarLen(b); n > 0 {
 		return n, nil
@@ -44,8 +43,8 @@ func FrameLen(b []byte) (int, error) {
 	return n, nil
 }
 
-// value reads a value with its attributes. It calls itself no deeper than
-// MaxDepth, which the scanner has checked.
+// value reads a value with its attributes. Its recursion is at most MaxDepth deep, which the
+// scanner has checked.
 func (r *reader) value() Value {
 	var v Value
 	for Kind(r.b[r.at]) == Attribute {
@@ -67,7 +66,7 @@ func (r *reader) value() Value {
 	return v
 }
 
-// values appends the elements of the aggregate that h is the head of.
+// values appends the elements of the aggregate with head h.
 func (r *reader) values(dst []Value, h Head) []Value {
 	if h.Stream {
 		for Kind(r.b[r.at]) != streamEnd {

@@ -1,8 +1,13 @@
 package resp
 
 // double is the state of a machine that reads the text of a double:
-// [+-] digits [. digits] [e [+-] digits], with digits on one side of the point at least,
-// or [+-] inf, or [+-] nan, as the C library of the server may print it.
+//
+//	[+-] digits [. digits] [e [+-] digits]
+//	[+-] inf
+//	[+-] nan
+//
+// Digits are required on at least one side of the point. The C library of the server may print inf
+// and nan with a sign.
 type double uint8
 
 const (
@@ -32,7 +37,7 @@ func (d double) whole() bool {
 	return false
 }
 
-// next is the state after one more byte; doubleBad if no double goes on with it.
+// next returns the state after one more byte, or doubleBad if no double continues with it.
 func (d double) next(c byte) double {
 	switch {
 	case c-'0' <= 9:

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// AppendCommand appends the command args[0] with its arguments as an array of
-// bulk strings. Arguments may be strings, byte slices, integers, floats and booleans, which are
-// sent as 1 and 0, and named types made of those. Floats are sent in the shortest
-// form that reads back the same.
+// AppendCommand appends the command args[0] with its arguments as an array of bulk strings.
+// Arguments may be strings, byte slices, integers, floats, booleans, and named types of these
+// kinds. Booleans are encoded as 1 and 0, floats in the shortest form that parses to the same
+// value.
 //
-// Everything else is an *ArgumentError, nil and no arguments at all
-// included, and so are time.Duration and time.Time, since commands differ in their
-// units. dst then comes back at its original length.
+// Any other argument is an *ArgumentError, and so are nil and an empty args. time.Duration and
+// time.Time are errors too, because commands differ in their units. On an error, dst keeps its
+// original length.
 //
-// args does not escape, so that a caller who builds it in place allocates
-// nothing; what it refers to is copied.
+// args does not escape, so a caller that builds it in place allocates nothing. AppendCommand copies
+// the arguments.
 func AppendCommand(dst []byte, args []any) ([]byte, error) {
 	if len(args) == 0 {
 		return dst, &ArgumentError{}
@@ -39,7 +39,7 @@ func AppendArrayHeader(dst []byte, n int) []byte {
 	return appendLength(dst, Array, n)
 }
 
-// AppendBulk appends b as a bulk string; nil is an empty one.
+// AppendBulk appends b as a bulk string. A nil b is an empty string.
 func AppendBulk(dst, b []byte) []byte {
 	dst = appendLength(dst, BulkString, len(b))
 	dst = append(dst, b...)
@@ -53,8 +53,8 @@ func AppendBulkString(dst []byte, s string) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// AppendError appends an error as servers write it: a text that begins with - holds its code, others get ERR, and
-// line breaks become spaces.
+// AppendError appends a simple error. A text that begins with - contains its code; otherwise the
+// code is ERR. Line breaks become spaces.
 func AppendError(dst []byte, text string) []byte {
 	if !strings.HasPrefix(text, "-") {
 		dst = append(dst, "-ERR "...)
@@ -69,7 +69,7 @@ func AppendInteger(dst []byte, n int64) []byte {
 }
 
 func appendLength(dst []byte, k Kind, n int) []byte {
-	switch { // most lengths are short, and one append is quicker than three
+	switch { // most lengths are short, and one append is faster than three
 	case n < 10:
 		return append(dst, byte(k), '0'+byte(n), '\r', '\n')
 	case n < 100:
@@ -80,8 +80,8 @@ func appendLength(dst []byte, k Kind, n int) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// appendArgument looks at concrete types only: a call through an interface
-// would make every argument escape.
+// appendArgument checks concrete types only: a call through an interface would make every argument
+// escape.
 func appendArgument(dst []byte, arg any) ([]byte, bool) {
 	switch v := arg.(type) {
 	case string:
@@ -120,7 +120,7 @@ func appendArgument(dst []byte, arg any) ([]byte, bool) {
 	return appendNamed(dst, arg)
 }
 
-// appendNamed appends an argument whose named type is made of a basic type.
+// appendNamed appends an argument with a named type whose underlying type is basic.
 func appendNamed(dst []byte, arg any) ([]byte, bool) {
 	v := reflect.ValueOf(arg)
 	switch v.Kind() {
@@ -154,8 +154,8 @@ func appendUint(dst []byte, n uint64) []byte {
 	return AppendBulk(dst, strconv.AppendUint(text[:0], n, 10))
 }
 
-// appendFloat avoids exponents in the common range, since some commands
-// take a number such as 1000000 for an integer but not 1e+06.
+// appendFloat avoids exponents in the common range, because some commands accept 1000000 as an
+// integer, but not 1e+06.
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	switch {
 	case math.IsNaN(f):

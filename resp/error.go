@@ -5,41 +5,40 @@ import (
 	"fmt"
 )
 
-// ErrTooLarge is what errors.Is finds when a frame is, or claims to be,
-// larger than the limit. The error itself is a *TooLargeError.
+// ErrTooLarge means that a frame exceeds the limit, by its bytes or by its claimed length. Match it
+// with errors.Is. The error itself is a *TooLargeError.
 var ErrTooLarge = errors.New("resp: frame too large")
 
-// TooLargeError says that a frame passes Scanner.Limit. Nothing was
-// allocated for it.
+// TooLargeError reports a frame that exceeds Scanner.Limit. Nothing was allocated for it.
 type TooLargeError struct {
-	Claimed int64 // bytes that the frame has at least, by what it claims
-	Limit   int64 // bytes allowed
+	Claimed int64 // minimum size of the frame in bytes, by its claimed lengths
+	Limit   int64 // maximum size in bytes
 }
 
-// Error gives both sizes.
+// Error returns both sizes.
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("resp: frame too large: at least %d bytes, limit %d", e.Claimed, e.Limit)
 }
 
-// Unwrap gives ErrTooLarge.
+// Unwrap returns ErrTooLarge.
 func (e *TooLargeError) Unwrap() error { return ErrTooLarge }
 
-// ProtocolError says that bytes are no RESP. Where the next frame starts
-// is unknown, so that nothing more can be read from the stream.
+// ProtocolError reports bytes that are not RESP. The start of the next frame is unknown, so nothing
+// more can be read from the stream.
 type ProtocolError struct {
-	Reason string // what was found and what was expected, with few bytes of the input
+	Reason string // the found and the expected bytes, with a few bytes of the input
 }
 
-// Error gives the reason.
+// Error returns the reason.
 func (e *ProtocolError) Error() string { return "resp: protocol error: " + e.Reason }
 
-// ArgumentError says that an argument of a command cannot be sent as it is.
+// ArgumentError reports an argument of a command that has no encoding.
 type ArgumentError struct {
-	Index int    // place in args, from 0; 0 when there are none
-	Type  string // the argument's Go type; "nil" for nil, empty when there are no arguments
+	Index int    // index in args, from 0; 0 without arguments
+	Type  string // the argument's Go type; "nil" for nil, empty without arguments
 }
 
-// Error says what to pass instead.
+// Error returns the argument's index and type, and the accepted types.
 func (e *ArgumentError) Error() string {
 	switch e.Type {
 	case "":

@@ -2,12 +2,12 @@ package resp
 
 import "bytes"
 
-// fastDigits is how many digits are read without a check for overflow;
-// the int of every platform holds twice as large a number.
+// fastDigits is the number of digits that are read without a check for overflow. The int of every
+// platform holds numbers twice as large.
 const fastDigits = 9
 
-// scalarLen is the length of the scalar frame at the start of b if it is
-// whole, valid and of a common form; otherwise it is 0, and says nothing.
+// scalarLen returns the length of the scalar frame at the start of b if that frame is complete,
+// valid and of a common form. Otherwise it returns 0, which means nothing about the frame.
 func scalarLen(b []byte) int {
 	if len(b) < minValue {
 		return 0
@@ -33,8 +33,8 @@ func scalarLen(b []byte) int {
 	return 0
 }
 
-// countLine reads the line of a short count: n is its value, and size the length of
-// the line from the kind to LF. size is 0 if the line is anything else.
+// countLine reads the line of a short count. n is its value, and size is the length of the line
+// from the kind to LF. size is 0 for any other line.
 func countLine(b []byte) (n, size int) {
 	for i := 1; i < len(b) && i <= fastDigits+1; i++ {
 		if digit := b[i] - '0'; digit <= 9 {
@@ -91,7 +91,7 @@ func integerLen(b []byte) int {
 	if b[1] == '-' || b[1] == '+' {
 		i = 2
 	}
-	const certain = 18 // digits that int64 always holds
+	const certain = 18 // an int64 holds every number of 18 digits
 	for first := i; i < len(b) && i-first <= certain; i++ {
 		if b[i]-'0' <= 9 {
 			continue

@@ -5,22 +5,21 @@ import (
 	"io"
 )
 
-// Head is what a frame says before its elements: the whole of a scalar,
-// or the first line of an aggregate.
+// Head is a complete scalar, or the first line of an aggregate.
 type Head struct {
 	Kind   Kind
 	Null   bool    // a null of any protocol: kind Null, or a BulkString or Array of length -1
 	Stream bool    // a streamed string or aggregate
 	Int    int64   // integers; booleans as 0 or 1; the number of elements (of a map: pairs) unless streamed
-	Float  float64 // doubles; infinite where the text exceeds a float64
+	Float  float64 // doubles; infinite if the text exceeds a float64
 	Str    []byte  // a scalar's text; nil for nulls. It aliases the frame unless Stream is set
 	Format string  // of a verbatim string, such as "txt"; Str is without it
-	Size   int     // bytes of the scalar, or of the aggregate's line, with the attributes before it
+	Size   int     // bytes of the scalar, or of the aggregate's line, including the attributes before it
 }
 
-// ReadHead reads the start of a frame, skipping its attributes. A scalar must be
-// whole; of an aggregate the first line is enough, and nothing behind it is looked at.
-// The error is io.ErrUnexpectedEOF if b ends too early, or else a *ProtocolError.
+// ReadHead reads the start of a frame and skips its attributes. A scalar must be complete. For an
+// aggregate, the first line is enough; ReadHead does not read its elements. If b ends too early,
+// the error is io.ErrUnexpectedEOF. Otherwise it is a *ProtocolError.
 func ReadHead(b []byte) (Head, error) {
 	skipped := 0
 	for skipped < len(b) && Kind(b[skipped]) == Attribute {
@@ -51,9 +50,9 @@ func ReadHead(b []byte) (Head, error) {
 	return h, nil
 }
 
-// StringOf is the text of a frame that is just one simple or bulk string, as most
-// replies are, and false for all others. It is [ReadHead] for those, at a fraction of
-// the cost.
+// StringOf returns the text of a frame that is one simple or bulk string, as most replies are, and
+// false for all other frames. The text aliases the frame. For these frames it returns the Str of
+// [ReadHead] at a fraction of the cost. The frame must be complete and valid.
 func StringOf(frame []byte) ([]byte, bool) {
 	const end = len("\r\n")
 	if len(frame) <= 1+end {
@@ -72,7 +71,7 @@ func StringOf(frame []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// headerLen is the length of the first line of the aggregate at the start of b.
+// headerLen returns the length of the first line of the aggregate at the start of b.
 func headerLen(b []byte) (int, error) {
 	if _, size := countLine(b); size > 0 {
 		return size, nil
@@ -93,12 +92,12 @@ func headerLen(b []byte) (int, error) {
 	return len(line), nil
 }
 
-// Elements gives the frames of the elements of the aggregate frame, each with its
-// attributes; those of a map alternate between key and value. They alias frame. A null
-// array has none. What follows the aggregate is ignored.
+// Elements returns the frames of the elements of the aggregate frame, each with its attributes. The
+// elements of a map are keys and values in turn. They alias frame. A null array has none. Elements
+// ignores bytes after the aggregate.
 //
-// The error is io.ErrUnexpectedEOF if frame ends too early, or else a *ProtocolError, as
-// for a frame that is no aggregate.
+// If frame ends too early, the error is io.ErrUnexpectedEOF. Otherwise, or if frame is no
+// aggregate, it is a *ProtocolError.
 func Elements(frame []byte) ([][]byte, error) {
 	h, err := ReadHead(frame)
 	switch {
@@ -154,7 +153,7 @@ func elementLen(s *Scanner, b []byte) (int, error) {
 	return n, err
 }
 
-// elements is the number of values that follow the head; of a map that is two a pair.
+// elements returns the number of values that follow the head: two for each pair of a map.
 func (h *Head) elements() int64 {
 	if h.Kind == Map || h.Kind == Attribute {
 		return 2 * h.Int

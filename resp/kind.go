@@ -1,20 +1,19 @@
 // Package resp reads and writes RESP2 and RESP3, the protocol of Redis.
 //
-// It has three parts that can be used alone. [Scanner] finds where frames end
-// in a stream of bytes, and is the only judge of what is well formed. [Decode],
-// [ReadHead] and [Elements] read frames that are in memory.
-// [AppendCommand] writes commands.
+// It has three parts that can be used alone. [Scanner] finds the ends of frames in a stream of
+// bytes; only it decides which bytes are well formed. [Decode], [ReadHead] and [Elements] read
+// frames in memory. [AppendCommand] encodes commands.
 //
-// The package does no I/O, starts no goroutines and knows no commands: what a
-// reply means is its caller's business.
+// The package does no I/O, starts no goroutines and knows no commands. Its functions are safe for
+// concurrent use.
 package resp
 
 import "strconv"
 
-// Kind is the byte that a frame starts with, and says what the frame holds.
+// Kind is the first byte of a frame, which determines its type.
 type Kind byte
 
-// The kinds of RESP2 are the first five; the others came with RESP3.
+// The first five kinds are those of RESP2. RESP3 added the others.
 const (
 	SimpleString Kind = '+'
 	SimpleError  Kind = '-'
@@ -30,14 +29,14 @@ const (
 	Verbatim  Kind = '='
 	Map       Kind = '%'
 	Set       Kind = '~'
-	Attribute Kind = '|' // stands before a value, and belongs to its frame
-	Push      Kind = '>' // out of band, and at the top level only
+	Attribute Kind = '|' // precedes a value, and belongs to the value's frame
+	Push      Kind = '>' // out of band, at the top level only
 	chunk     Kind = ';' // a part of a streamed string
 	streamEnd Kind = '.' // the end of a streamed aggregate
 )
 
-// String gives the kind's name in words, such as "bulk string"; for a byte
-// that is no kind it gives the byte in quotes.
+// String returns the name of the kind, such as "bulk string". For any other byte it returns the
+// quoted byte.
 func (k Kind) String() string {
 	switch k {
 	case SimpleString:
@@ -78,7 +77,7 @@ func (k Kind) String() string {
 	return strconv.Quote(string([]byte{byte(k)}))
 }
 
-// withArticle gives the kind's name for the middle of a sentence.
+// withArticle returns the name of the kind with an indefinite article.
 func (k Kind) withArticle() string {
 	switch k {
 	case Integer, Array, Attribute, streamEnd:
@@ -92,7 +91,7 @@ func (k Kind) aggregate() bool {
 	return k == Array || k == Map || k == Set || k == Push
 }
 
-// streams reports whether a value of kind k may leave its length open.
+// streams reports whether a value of kind k may be streamed, with an unknown length.
 func (k Kind) streams() bool {
 	return k == BulkString || k == Array || k == Map || k == Set
 }

@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// reader reads bytes that a Scanner has passed, and so checks nothing.
+// reader reads bytes that a Scanner has accepted, so it checks nothing.
 type reader struct {
 	b  []byte
 	at int
 }
 
-// line gives the text of the line at hand, without its kind and CRLF.
+// line returns the text of the current line, without its kind and CRLF.
 func (r *reader) line() []byte {
 	first := r.at + 1
 	end := first
@@ -26,7 +26,7 @@ func (r *reader) line() []byte {
 	return r.b[first:end:end]
 }
 
-// head reads a scalar, or the line of an aggregate. Size stays 0.
+// head reads a scalar, or the first line of an aggregate. Size stays 0.
 func (r *reader) head() Head {
 	h := Head{Kind: Kind(r.b[r.at])}
 	text := r.line()
@@ -52,7 +52,7 @@ func (r *reader) head() Head {
 	return h
 }
 
-// length takes the text of a length into h.
+// length parses the text of a length.
 func (h *Head) length(text []byte) {
 	switch text[0] {
 	case '?':
@@ -100,7 +100,7 @@ func (r *reader) chunks() []byte {
 	}
 }
 
-// formatName gives the names that servers use without allocating.
+// formatName returns the format without an allocation for the common ones.
 func formatName(b []byte) string {
 	switch string(b) {
 	case "txt":
@@ -116,7 +116,7 @@ func parseInt(text []byte) int64 {
 	if neg || text[0] == '+' {
 		text = text[1:]
 	}
-	var n uint64 // wraps to math.MinInt64 as it should
+	var n uint64 // wraps to math.MinInt64 as intended
 	for _, c := range text {
 		n = n*10 + uint64(c-'0')
 	}
@@ -130,7 +130,7 @@ func parseFloat(text []byte) float64 {
 	if text[len(text)-1] == 'n' {
 		return math.NaN()
 	}
-	// Beyond the range the value is infinite, and that is the answer.
+	// ParseFloat returns an infinite value for a number out of range, as intended.
 	f, _ := strconv.ParseFloat(string(text), 64)
 	return f
 }

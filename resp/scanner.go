@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// MaxDepth is how deep aggregates may stand inside each other; attributes count. It is more
-// than the 8,000 that Lua allows to a script's reply.
+// MaxDepth is the maximum nesting of aggregates, including attributes. Lua allows 8,000 levels in
+// the reply of a script.
 const MaxDepth = 8192
 
 const (
@@ -16,51 +16,50 @@ const (
 	keepDepth = 16  // levels whose memory an idle scanner keeps
 )
 
-// Scanner finds where frames end in a stream of bytes. It resumes in the
-// middle of anything, copies nothing and retains nothing of its input, so its
-// memory does not depend on the size of frames. A frame that it passes always
-// decodes.
+// Scanner finds the ends of frames in a stream of bytes. It resumes at any byte, and neither copies
+// nor retains its input, so its memory does not depend on the size of frames. Every frame that it
+// accepts can be decoded.
 //
 // The zero Scanner is ready for use. A Scanner is not safe for concurrent use.
 type Scanner struct {
-	// Limit is the most bytes that a frame may have, attributes included;
-	// 0 means no limit. Set it between frames.
+	// Limit is the maximum size of a frame in bytes, including attributes. 0 means no limit. Set it
+	// only between frames.
 	Limit int64
 
 	err   error
 	size  int64 // bytes of the frame so far
-	kind  Kind  // of the frame's value, once known
+	kind  Kind  // of the frame's value; 0 until it is known
 	state state
 
-	tok token // what is being read
-	// cur is the innermost open aggregate (its kind is 0 when none is open);
-	// outer holds those around it, outermost first.
+	tok token // the token in progress
+	// cur is the innermost open aggregate; its kind is 0 if none is open. outer contains the
+	// enclosing aggregates, outermost first.
 	cur   level
 	outer []level
-	owed  bool // an attribute is complete, and a value must follow it
+	owed  bool // an attribute is complete, and its value must follow
 
-	inner    bool // what is scanned stands inside an aggregate
-	attrOnly bool // a frame ends with its first attribute
+	inner    bool // the input is inside an aggregate
+	attrOnly bool // a frame ends after its first attribute
 }
 
 // level is an open aggregate.
 type level struct {
-	left int64 // elements to come, the unfinished one included; streamed if the end is marked
+	left int64 // remaining elements, including the unfinished one, or streamed
 	kind Kind
-	odd  bool // streamed: an odd number of elements is complete
+	odd  bool // streamed: the number of complete elements is odd
 
-	around int64 // bytes still missing from the enclosing levels once this level is complete
+	around int64 // minimum bytes that the enclosing levels still need after this level
 }
 
 const streamed = -1
 
-// state says what the next byte is.
+// state is the expected next byte.
 type state uint8
 
 const (
-	atStart   state = iota // the first of a frame
-	atKind                 // a kind, in mid-frame
-	atChunk                // the start of a chunk, or of the end, of a streamed string
+	atStart   state = iota // first byte of a frame
+	atKind                 // a kind inside a frame
+	atChunk                // start of a chunk, or of the end, of a streamed string
 	inLength               // text of a length
 	inInteger              // text of an integer
 	inDouble               // text of a double
@@ -68,19 +67,18 @@ const (
 	inText                 // text of a simple string, simple error or big number
 	atCR                   // CR of a line without text
 	atLF                   // LF of a line
-	inBody                 // bytes whose number is known
-	atBodyCR               // CR behind a body
-	atBodyLF               // LF behind a body
-	failed                 // nothing: there was an error
+	inBody                 // body of known length
+	atBodyCR               // CR after a body
+	atBodyLF               // LF after a body
+	failed                 // after an error
 )
 
-// Scan reads the bytes that follow those of the last call. n is how many of b
-// belong to the frame, and done says whether the frame is whole: if not, n is
-// len(b). After done the next call starts a new frame.
+// Scan reads the bytes that follow those of the last call. n is the number of bytes of b that
+// belong to the frame. done reports that the frame is complete; otherwise n is len(b). After done,
+// the next call starts a new frame.
 //
-// The error is a *ProtocolError or a *TooLargeError; it is returned again until Reset.
-// How a stream is cut into calls changes neither where frames end nor which frame is
-// refused.
+// The error is a *ProtocolError or a *TooLargeError. Scan returns it again until Reset. The
+// division of a stream into calls changes neither the ends of frames nor which frames Scan refuses.
 func (s *Scanner) Scan(b []byte) (n int, done bool, err error) {
 	if s.state == atStart {
 		if n := scalarLen(b); n > 0 && (s.Limit <= 0 || int64(n) <= s.Limit) {
@@ -95,28 +93,28 @@ func (s *Scanner) Scan(b []byte) (n int, done bool, err error) {
 	return s.resume(b)
 }
 
-// Kind is the kind of the frame's value, which stands behind its attributes:
-// 0 until it is known. After done it stays valid until the next Scan.
+// Kind returns the kind of the frame's value, which follows its attributes, or 0 until it is known.
+// After done, it is valid until the next Scan.
 func (s *Scanner) Kind() Kind { return s.kind }
 
-// Size is how many bytes of the current frame have been seen. After done
-// it is the frame's size until the next Scan.
+// Size returns the number of bytes of the current frame that Scan has read. After done, it is the
+// size of the frame until the next Scan.
 func (s *Scanner) Size() int64 { return s.size }
 
-// Reset forgets an unfinished frame and an error; Limit stays.
+// Reset discards an unfinished frame and an error. It keeps Limit.
 func (s *Scanner) Reset() {
 	*s = Scanner{Limit: s.Limit, inner: s.inner, attrOnly: s.attrOnly}
 }
 
-// Need is how many bytes are certainly still missing from the frame: at least 1 in
-// mid-frame, 0 between frames and after an error. It grows with lengths that the
-// sender claims, up to math.MaxInt64: it is no number to allocate by.
+// Need returns the minimum number of bytes that the frame still needs: at least 1 inside a frame, 0
+// between frames and after an error. It follows lengths that the sender claims, up to
+// math.MaxInt64, so do not allocate by it.
 func (s *Scanner) Need() int64 {
 	if s.state == atStart || s.state == failed {
 		return 0
 	}
 	var need int64
-	var within Kind // what is unfinished inside the level at hand
+	var within Kind // the unfinished part of the current level
 	if s.state != atKind {
 		need, within = s.tok.need(s.state), s.tok.kind
 	}
@@ -132,9 +130,9 @@ func (s *Scanner) Need() int64 {
 	return need
 }
 
-// need is the least number of bytes that the level lacks besides those of within,
-// the unfinished value or attribute in it, if any. owed says that a value
-// must follow although none has begun.
+// need returns the minimum number of bytes that the level needs, without those of within, the
+// unfinished value or attribute in it. owed states that a value must follow although none has
+// begun.
 func (l *level) need(within Kind, owed bool) int64 {
 	begun := within != 0 && within != Attribute
 	if l.left != streamed {
@@ -156,7 +154,7 @@ func (l *level) need(within Kind, owed bool) int64 {
 	return need
 }
 
-// add is a+b for numbers that are not negative, or math.MaxInt64 where that is less.
+// add returns a+b, at most math.MaxInt64. a and b are not negative.
 func add(a, b int64) int64 {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64
@@ -164,7 +162,7 @@ func add(a, b int64) int64 {
 	return a + b
 }
 
-// mul is a*b for numbers that are not negative, or math.MaxInt64 where that is less.
+// mul returns a*b, at most math.MaxInt64. a and b are not negative.
 func mul(a, b int64) int64 {
 	if a > math.MaxInt64/b {
 		return math.MaxInt64
@@ -172,7 +170,7 @@ func mul(a, b int64) int64 {
 	return a * b
 }
 
-// fail ends scanning. What the input holds goes into reason as %q of a byte or two.
+// fail ends the scan. reason quotes one or two bytes of the input with %q.
 func (s *Scanner) fail(reason string, args ...any) {
 	s.err = &ProtocolError{Reason: fmt.Sprintf(reason, args...)}
 	s.state = failed

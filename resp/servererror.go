@@ -2,11 +2,10 @@ package resp
 
 import "strings"
 
-// ServerError is an error that the server sent as a reply: the command came
-// through and was refused.
+// ServerError is an error that the server sent as a reply: it received the command and refused it.
 type ServerError struct {
-	Code    string // first word in capitals: ERR, WRONGTYPE, NOAUTH, ...; ERR when there is none
-	Message string // what follows the code, or the whole text where there is no code
+	Code    string // first word in capitals: ERR, WRONGTYPE, NOAUTH, ...; ERR if there is none
+	Message string // the text after the code, or the whole text if there is no code
 }
 
 // NewServerError splits the text of an error reply into code and message.
@@ -21,7 +20,7 @@ func NewServerError(text string) *ServerError {
 	return &ServerError{Code: code, Message: message}
 }
 
-// Error gives the text as the server sent it.
+// Error returns the text as the server sent it.
 func (e *ServerError) Error() string {
 	if e.Message == "" {
 		return e.Code
@@ -36,7 +35,7 @@ func (e *ServerError) Is(target error) bool {
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
-// ErrorIn returns the error that a frame is. It returns nil for other replies, and for a frame that is malformed.
+// ErrorIn returns the error in a frame. It returns nil for other replies and for malformed frames.
 func ErrorIn(frame []byte) *ServerError {
 	if len(frame) == 0 {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// resume goes on with a frame whose first byte is in b or was before it.
+// resume continues a frame whose first byte is in b or came before it.
 func (s *Scanner) resume(b []byte) (n int, done bool, err error) {
 	if s.state == failed {
 		return 0, false, s.err
@@ -34,8 +34,7 @@ func (s *Scanner) resume(b []byte) (n int, done bool, err error) {
 	return n, false, nil
 }
 
-// step reads what the state expects and gives the number of bytes read, 1 at least.
-// b is not empty.
+// step reads the bytes that the state expects and returns their number, at least 1. b is not empty.
 func (s *Scanner) step(b []byte) int {
 	switch s.state {
 	case atKind:
@@ -69,7 +68,7 @@ func (s *Scanner) step(b []byte) int {
 	return 1
 }
 
-// expect checks one byte of a CRLF and goes on to state next.
+// expect checks one byte of a CRLF and continues with state next.
 func (s *Scanner) expect(want, c byte, next state) bool {
 	if c != want {
 		s.fail("found %q in %s: want %q", string([]byte{c}), s.tok.kind.withArticle(), string([]byte{want}))
@@ -79,7 +78,7 @@ func (s *Scanner) expect(want, c byte, next state) bool {
 	return true
 }
 
-// stepKind reads all scalars that are whole, or else the start of a value.
+// stepKind reads all complete scalars, or else the start of a value.
 func (s *Scanner) stepKind(b []byte) int {
 	if n := s.skipScalars(b); n > 0 {
 		return n
@@ -120,7 +119,7 @@ func (s *Scanner) stepKind(b []byte) int {
 	return 1
 }
 
-// skipScalars counts the whole scalars at the start of b and gives their length.
+// skipScalars consumes the complete scalars at the start of b and returns their length.
 func (s *Scanner) skipScalars(b []byte) (n int) {
 	for s.state == atKind && n < len(b) {
 		size := scalarLen(b[n:])
@@ -141,7 +140,7 @@ func (s *Scanner) skipScalars(b []byte) (n int) {
 	return n
 }
 
-// stepLine reads the text of a line that holds a number, a length or a boolean.
+// stepLine reads the text of a line that contains a number, a length or a boolean.
 func (s *Scanner) stepLine(b []byte) int {
 	for i, c := range b {
 		if c == '\r' {
@@ -176,7 +175,7 @@ func (s *Scanner) stepText(b []byte) int {
 func (s *Scanner) stepBody(b []byte) int {
 	used := int(min(int64(len(b)), s.tok.body))
 	if s.tok.kind == Verbatim {
-		const colon = 3 // its place in the body
+		const colon = 3 // its index in the body
 		at := colon - (int64(s.tok.number) - s.tok.body)
 		if at >= 0 && at < int64(used) && b[at] != ':' {
 			s.fail("found %q in %s: want \":\" behind its format", string(b[at:at+1]), s.tok.kind.withArticle())
@@ -189,7 +188,7 @@ func (s *Scanner) stepBody(b []byte) int {
 	return used
 }
 
-// endLine goes on behind the LF of a token's line.
+// endLine continues after the LF of a token's line.
 func (s *Scanner) endLine() {
 	t := &s.tok
 	switch t.kind {
@@ -224,7 +223,7 @@ func (s *Scanner) endLine() {
 	}
 }
 
-// body goes on with as many bytes as the token's line says.
+// body continues with the number of bytes in the token's line.
 func (s *Scanner) body() {
 	s.state, s.tok.body = inBody, int64(s.tok.number)
 	if s.tok.body == 0 {
@@ -232,7 +231,7 @@ func (s *Scanner) body() {
 	}
 }
 
-// open enters an aggregate of kind k that claims count elements (or pairs), or is streamed.
+// open enters an aggregate of kind k with count elements (or pairs), or a streamed one.
 func (s *Scanner) open(k Kind, count int64) {
 	depth := len(s.outer)
 	if s.cur.kind != 0 {
@@ -266,7 +265,7 @@ func (s *Scanner) open(k Kind, count int64) {
 	s.state = atKind
 }
 
-// pop leaves the innermost aggregate and gives its kind.
+// pop leaves the innermost aggregate and returns its kind.
 func (s *Scanner) pop() Kind {
 	k := s.cur.kind
 	s.cur = level{}
@@ -276,7 +275,7 @@ func (s *Scanner) pop() Kind {
 	return k
 }
 
-// endValue counts a value that is whole.
+// endValue counts a complete value.
 func (s *Scanner) endValue() {
 	for {
 		switch {
@@ -299,8 +298,8 @@ func (s *Scanner) endValue() {
 	}
 }
 
-// endAggregate goes on behind an aggregate of kind k that has been left. An
-// attribute is no value: it awaits one.
+// endAggregate continues after an aggregate of kind k. An attribute is not a value; its value must
+// follow.
 func (s *Scanner) endAggregate(k Kind) {
 	if k != Attribute {
 		s.endValue()

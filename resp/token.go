@@ -2,19 +2,19 @@ package resp
 
 import "math"
 
-// token is a line that is being read, with its body.
+// token is the line in progress, with its body.
 type token struct {
 	kind   Kind
 	text   int    // bytes of the line's text so far
 	digits int    // digits among them
 	number uint64 // their value: a length or an integer's magnitude
-	body   int64  // bytes of the body to come
+	body   int64  // remaining bytes of the body
 	neg    bool
 	open   bool // the length is "?"
 	double double
 }
 
-// need is the least number of bytes between state st and the token's end.
+// need returns the minimum number of bytes from state st to the end of the token.
 func (t *token) need(st state) int64 {
 	var need int64
 	switch st {
@@ -38,8 +38,8 @@ func (t *token) need(st state) int64 {
 	return need
 }
 
-// accept takes the next byte of the line's text. A reason says what
-// was expected instead.
+// accept consumes the next byte of the line's text. If the byte is invalid, reason names the
+// expected text.
 func (t *token) accept(st state, c byte) (reason string) {
 	switch st {
 	case inLength:
@@ -117,11 +117,10 @@ func (t *token) whole(st state) bool {
 	return t.digits > 0
 }
 
-// lineState is the state that follows the byte k where a value may begin,
-// or atStart if none begins with it.
+// lineState returns the state after the kind k, or atStart if k starts no value.
 func lineState(k Kind) state {
 	switch k {
-	case SimpleString, SimpleError, BigNumber: // a script makes each of any text
+	case SimpleString, SimpleError, BigNumber: // a script may set any text
 		return inText
 	case BulkString, BulkError, Verbatim, Array, Map, Set, Push, Attribute:
 		return inLength
