@@ -1,10 +1,9 @@
-// Package goredis connects other Go clients of Redis to a respool.Client: go-redis,
-// rueidis, redigo and all others with a configurable dial function. Each
-// connection that they open is a session of a gateway in the same process,
-// without a socket. Their commands share the few connections of the client, so
-// the limits of their own pools no longer matter. It is not for clients in other
-// processes, which use respool serve. A Dialer owns the goroutines of its
-// sessions; Close waits for them.
+// Package goredis connects other Go clients of Redis to a respool.Client: go-redis, rueidis, redigo
+// and all others with a configurable dial function. Each connection that they open is a session of
+// a gateway in the same process, without a socket. Their commands share the few connections of the
+// client, so the limits of their own pools no longer matter. The package is not for clients in
+// other processes, which use respool serve. A Dialer owns the goroutines of its sessions; Close
+// waits for them.
 //
 //	dialer, err := goredis.New(client)
 //	if err != nil { ... }
@@ -22,17 +21,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// Dialer makes connections in memory. It is safe for concurrent use, and has to be
-// closed.
+// Dialer opens connections in memory. It is safe for concurrent use. The caller must close it.
 type Dialer struct{ g *gateway.Gateway }
 
-// New returns a dialer on client, which it does not own. It asks the server for its
-// version. It waits a second for the reply, and then continues without it until
-// the server answers.
+// New returns a dialer on client. The caller still owns client and closes it after the dialer. New
+// queries the server's version. It waits for the reply for one second, and then continues without
+// it until the server answers.
 //
-// Connections without AUTH act as the user of client. The server verifies AUTH and
-// HELLO, and the following commands are sent as that user, within the same limit
-// of connections.
+// Connections without AUTH act as the user of client. The server verifies AUTH and HELLO. The
+// client sends the commands after them as that user, within the same limit of connections.
 func New(client *respool.Client) (*Dialer, error) {
 	g, err := gateway.New(client.Engine(), gateway.Config{MaxClients: math.MaxInt32, Admin: true, PassThrough: true})
 	if err != nil {
@@ -41,12 +38,12 @@ func New(client *respool.Client) (*Dialer, error) {
 	return &Dialer{g}, nil
 }
 
-// DialContext makes a connection. It ignores network and addr: the client decides
-// which server to use. It does not block.
+// DialContext opens a connection, which the caller must close. It ignores network and addr: the
+// client selects the server. It does not block.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.g.DialContext(ctx)
 }
 
-// Close waits for pending replies until ctx ends, and closes all connections. It
-// returns the error of ctx if replies were still pending.
+// Close waits for pending replies until ctx ends, and closes all connections. It returns the error
+// of ctx if replies were still pending.
 func (d *Dialer) Close(ctx context.Context) error { return d.g.Shutdown(ctx) }
