@@ -5,41 +5,40 @@ import (
 	"time"
 )
 
-// Alert is a finding that is told to somebody when it has lasted, and again
-// when it is over.
+// Alert is a finding that lasted. It is sent when it fires, and again when it is resolved.
 type Alert struct {
 	Finding
-	Node     string     `json:"node,omitempty"` // the server's address; empty: no single one
+	Node     string     `json:"node,omitempty"` // the server's address; empty: not about a single server
 	State    AlertState `json:"state"`
-	Began    time.Time  `json:"began"`              // when it was seen first
-	Fired    time.Time  `json:"fired,omitzero"`     // when it had lasted for long enough
-	Resolved time.Time  `json:"resolved,omitzero"`  // when it was over
-	Service  string     `json:"service,omitempty"`  // the name that sentinels know
-	Instance string     `json:"instance,omitempty"` // who watches
+	Began    time.Time  `json:"began"`              // first detection
+	Fired    time.Time  `json:"fired,omitzero"`     // when it had lasted for Rule.For
+	Resolved time.Time  `json:"resolved,omitzero"`  // when it was resolved
+	Service  string     `json:"service,omitempty"`  // the name of the service at the sentinels
+	Instance string     `json:"instance,omitempty"` // the monitor that sent the alert
 }
 
-// ID names an alert: no two that are open at a time have the same.
+// ID returns the identity of an alert. No two open alerts have the same.
 func (a *Alert) ID() string { return fmt.Sprintf("%s/%s/%s", a.Rule, a.Node, a.Subject) }
 
-// AlertState is where an alert stands.
+// AlertState is the state of an alert.
 type AlertState int
 
 // The states of an alert.
 const (
 	Pending  AlertState = iota // seen, but not for long enough
-	Firing                     // has to be told
-	Resolved                   // is over
+	Firing                     // lasted for long enough, and is not resolved
+	Resolved                   // no longer seen
 )
 
 var alertStates = []string{"pending", "firing", "resolved"}
 
-// String gives the state in a word.
+// String returns the state in one word.
 func (s AlertState) String() string { return alertStates[s] }
 
-// MarshalText makes it a word in JSON too.
+// MarshalText returns the word of String.
 func (s AlertState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads the word.
+// UnmarshalText reads the word of String.
 func (s *AlertState) UnmarshalText(text []byte) error {
 	for i, name := range alertStates {
 		if name == string(text) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// assumedLimit gives what a provider documents as the limit of connections, for
-// servers that do not tell theirs, and who says so.
+// assumedLimit returns the connection limit that the provider documents, and the source of that
+// number. It is for servers that do not report their limit.
 func assumedLimit(addr string, info Info) (limit int64, source string) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -30,8 +30,8 @@ func assumedLimit(addr string, info Info) (limit int64, source string) {
 	return 0, ""
 }
 
-// azureTiers are the standard tiers, C0 to C6. Premium ones take more, so that
-// these err on the safe side.
+// azureTiers are the standard tiers, C0 to C6. Premium tiers accept more, so these limits are
+// conservative.
 var azureTiers = []struct{ memory, limit int64 }{
 	{300 << 20, 256}, {1 << 30, 1000}, {5 << 29, 2000}, {6 << 30, 5000}, {13 << 30, 10_000}, {26 << 30, 15_000}, {53 << 30, 20_000},
 }

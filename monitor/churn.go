@@ -7,19 +7,18 @@ import (
 	"time"
 )
 
-// youngAge is up to which age a connection may turn out to be a short one.
+// youngAge is the maximum age of a connection that counts as new.
 const youngAge = 5 * time.Second
 
-// churn counts by service the connections that were seen young in one look and
-// were gone in the next one. That is how services are found that open one for
-// each request: at any moment they have hardly any.
+// churn counts, for each service, the connections that were new in one snapshot and gone in the
+// next. It finds services that open one connection for each request: they have hardly any at one
+// moment.
 type churn map[string]float64
 
-// churnKept is how much a look counts for at the next one.
+// churnKept is the weight of the previous counts after each snapshot.
 const churnKept = 0.9
 
-// between takes in two looks that follow one another. Nothing is changed:
-// what it was before stays as it is.
+// between returns the counts after two successive snapshots. It does not change c.
 func (c churn) between(before, after *Snapshot) churn {
 	next := churn{}
 	for service, n := range c {
@@ -35,7 +34,8 @@ func (c churn) between(before, after *Snapshot) churn {
 	return next
 }
 
-// most is the service with the most, and its share; empty if none was seen.
+// most returns the service with the highest count, and its share. It returns "" if nothing was
+// counted.
 func (c churn) most() (service string, share float64) {
 	sum, top := 0.0, 0.0
 	for _, name := range slices.SortedFunc(maps.Keys(c), cmp.Compare[string]) {
@@ -50,8 +50,7 @@ func (c churn) most() (service string, share float64) {
 	return service, share
 }
 
-// stormy reports whether so many connections are opened that it is worth to
-// see by whom.
+// stormy reports whether the rate of new connections is high enough to look for their owners.
 func (r Rates) stormy() bool {
 	return r.Known && r.Opened >= stormLeast && (r.Opened > stormRate || r.Opened > stormShare*r.Commands)
 }
@@ -59,5 +58,5 @@ func (r Rates) stormy() bool {
 const (
 	stormRate  = 50.0 // connections a second
 	stormShare = 0.01 // of the commands
-	stormLeast = 1.0  // connections a second: fewer nobody minds, however few commands there are
+	stormLeast = 1.0  // connections a second: lower rates do not matter, even with few commands
 )

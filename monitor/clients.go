@@ -10,38 +10,38 @@ import (
 	"time"
 )
 
-// Client is one line of CLIENT LIST. Fields that the server does not tell are zero.
+// Client is one line of CLIENT LIST. Fields that the server does not report are zero.
 type Client struct {
 	ID                int64
 	Addr, LocalAddr   string
 	Name              string
 	User              string
 	Lib, LibVersion   string
-	Command           string // the last one, with its subcommand after a |
-	Flags             string // as Redis writes them: N none, b blocked, P in pub/sub, S replica, M primary, x in MULTI, ...
+	Command           string // the last command, with its subcommand after a |
+	Flags             string // as in CLIENT LIST: N none, b blocked, P in pub/sub, S replica, M primary, x in MULTI, ...
 	Age, Idle         time.Duration
 	DB                int
 	Subscriptions     int // channels, patterns and shard channels
-	Queued            int // commands in MULTI; -1: not in one
+	Queued            int // commands in MULTI; -1: not in MULTI
 	Watched           int
-	Protocol          int // 0 where it is not told
+	Protocol          int // 0 if not reported
 	QueryBuffer       int64
 	OutputMemory      int64
 	TotalMemory       int64
-	Commands          int64 // run so far, where that is told
+	Commands          int64 // commands so far; 0 if not reported
 	BytesIn, BytesOut int64
 }
 
-// Blocked reports whether it waits in a command that blocks.
+// Blocked reports whether the client waits in a blocking command.
 func (c *Client) Blocked() bool { return strings.Contains(c.Flags, "b") }
 
-// Replication reports whether it is a replica or the primary of the server.
+// Replication reports whether the client is a replica of the server, or its primary.
 func (c *Client) Replication() bool { return strings.ContainsAny(c.Flags, "SM") }
 
-// Subscribed reports whether it receives messages.
+// Subscribed reports whether the client has subscriptions.
 func (c *Client) Subscribed() bool { return c.Subscriptions > 0 || strings.Contains(c.Flags, "P") }
 
-// Host is the address without its port.
+// Host returns the address without its port.
 func (c *Client) Host() string {
 	if host, _, err := net.SplitHostPort(c.Addr); err == nil {
 		return host
@@ -49,8 +49,8 @@ func (c *Client) Host() string {
 	return c.Addr
 }
 
-// Service tells whose connection it is: by the name's first part, where names
-// are service:instance:pool, else by the library, else by the host.
+// Service returns the owner of the connection: the first part of a name service:instance:pool, else
+// the library, else the host.
 func (c *Client) Service() string {
 	if c.Name != "" {
 		service, _, _ := strings.Cut(c.Name, ":")
@@ -62,24 +62,24 @@ func (c *Client) Service() string {
 	return "(" + c.Host() + ")"
 }
 
-// longestLine bounds a line of CLIENT LIST: names and users are limited by
-// memory alone, but nobody means them to be that long.
+// longestLine is the maximum length of a line of CLIENT LIST. Only memory limits names and users,
+// but legitimate ones are shorter.
 const longestLine = 64 << 10
 
-// ClientWriter takes the text of CLIENT LIST in pieces of any size and hands each
-// client to a function. It holds one line at a time. Lines that are too
-// long are cut; those without an id are passed over.
+// ClientWriter parses the text of CLIENT LIST, in pieces of any size, and passes each client to a
+// function. It buffers one line. It truncates longer lines than 64 KiB and skips lines without an
+// id. It is not safe for concurrent use.
 type ClientWriter struct {
 	fn   func(Client) error
-	line []byte // what has come of a line that is not whole
+	line []byte // the incomplete line
 	err  error  // of fn
 }
 
-// NewClientWriter makes one. Once fn has returned an error it is not called
-// any more, and Write returns that error.
+// NewClientWriter returns a writer that calls fn for each client. After an error of fn, it does not
+// call fn again, and Write returns that error.
 func NewClientWriter(fn func(Client) error) *ClientWriter { return &ClientWriter{fn: fn} }
 
-// Write takes the next piece.
+// Write parses the next piece.
 func (w *ClientWriter) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0 && w.err == nil; {
 		i := bytes.IndexByte(rest, '\n')
@@ -100,7 +100,7 @@ func (w *ClientWriter) Write(p []byte) (int, error) {
 	return len(p), w.err
 }
 
-// Close takes what came behind the last line's end.
+// Close parses a last line without a line end.
 func (w *ClientWriter) Close() error {
 	if len(w.line) > 0 && w.err == nil {
 		w.take(w.line)
@@ -115,8 +115,8 @@ func (w *ClientWriter) take(line []byte) {
 	}
 }
 
-// EachClient reads the text of CLIENT LIST and hands each client to fn, until
-// one returns an error, which is returned.
+// EachClient reads the text of CLIENT LIST and passes each client to fn. It stops at the first
+// error of fn or r, and returns it.
 func EachClient(r io.Reader, fn func(Client) error) error {
 	w := NewClientWriter(fn)
 	if _, err := io.Copy(w, r); err != nil {
@@ -125,8 +125,8 @@ func EachClient(r io.Reader, fn func(Client) error) error {
 	return w.Close()
 }
 
-// parseClient reads key=value pairs with spaces between them. A word without a =
-// belongs to the value before it: the path of a unix socket may hold spaces.
+// parseClient reads key=value pairs with spaces between them. A word without a = belongs to the
+// value before it, because the path of a Unix socket may contain spaces.
 func parseClient(line string) (c Client, ok bool) {
 	key, value := "", ""
 	for word := range strings.SplitSeq(strings.TrimRight(line, "\r\n"), " ") {
@@ -141,7 +141,7 @@ func parseClient(line string) (c Client, ok bool) {
 	return c, c.set(key, value) || ok
 }
 
-// set takes a field, and reports whether it was the id.
+// set stores a field, and reports whether it was the id.
 func (c *Client) set(key, value string) bool {
 	number := func() int64 {
 		n, _ := strconv.ParseInt(value, 10, 64)
@@ -198,7 +198,7 @@ func (c *Client) set(key, value string) bool {
 	return false
 }
 
-// seconds bounds what a server claims, so that sums of it do not overflow.
+// seconds limits a time that the server claims, so that sums do not overflow.
 func seconds(n int64) time.Duration {
 	const century = 100 * 365 * 24 * 3600
 	return time.Duration(min(max(n, 0), century)) * time.Second

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The conditions of the rules: each gives what is over a limit in a view. Of
-// servers that do not answer only what is said about that counts.
+// The conditions of the rules. Each returns the findings of a view that exceed a limit. A server
+// that does not answer has only findings about that.
 
 // answering calls find for each node that answers.
 func answering(v *View, find func(n *NodeState) (Finding, bool)) (list []sighting) {
@@ -129,7 +129,7 @@ func storm(n *NodeState) Finding {
 	return f
 }
 
-// grown is by how many connections a service has more than at the look before.
+// grown returns the growth of a service since the previous client list.
 func grown(n *NodeState, g *Group) int {
 	if n.Before == nil {
 		return 0
@@ -137,7 +137,7 @@ func grown(n *NodeState, g *Group) int {
 	return g.Clients - n.Before.Clients.Of(g.Key...)
 }
 
-// growing is the service that grew most between the last two looks at the clients.
+// growing returns the service that grew most between the last two client lists.
 func growing(n *NodeState) string {
 	if n.List == nil || n.Before == nil {
 		return ""
@@ -152,9 +152,9 @@ func growing(n *NodeState) string {
 }
 
 const (
-	baselineAfter = 5 * time.Minute // younger points are no baseline
+	baselineAfter = 5 * time.Minute // a baseline excludes younger points
 	baselineLeast = 12              // points
-	blockedLeast  = 5.0             // clients: fewer are nobody's concern
+	blockedLeast  = 5.0             // clients: smaller differences do not matter
 )
 
 // findBlocked compares with the median of the past, in units of its usual spread.
@@ -189,7 +189,7 @@ func findBlocked(v *View, limit float64) []sighting {
 	})
 }
 
-// leakLeast is below how many connections nobody minds.
+// leakLeast is the minimum number of connections of a leak.
 const leakLeast = 10
 
 func findLeaks(v *View, limit float64) (list []sighting) {
@@ -214,11 +214,11 @@ func findLeaks(v *View, limit float64) (list []sighting) {
 	return list
 }
 
-// abandonedSpread is over how long a time they have to be opened.
+// abandonedSpread is the minimum time between the first and the last opened connection of a leak.
 const abandonedSpread = 10 * time.Second
 
-// findAbandoned finds leaks long before their connections are idle for
-// suspiciously long: one after the other is opened, used once and never again.
+// findAbandoned finds leaks long before their connections are idle for LeakIdle: a service opens
+// connections one after the other, and uses each only once.
 func findAbandoned(v *View, limit float64) (list []sighting) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
@@ -327,7 +327,7 @@ func pools(v *View, find func(p *PoolView) (Finding, bool)) (list []sighting) {
 	return list
 }
 
-// filled tells how full a server is.
+// filled returns the number of connections and the limit in words.
 func filled(s *Snapshot) string {
 	if s.MaxClients == 0 {
 		return fmt.Sprintf("%d connections, maxclients is not known", s.Connections)
@@ -339,7 +339,7 @@ func filled(s *Snapshot) string {
 	return text
 }
 
-// holders names the three services with the most connections.
+// holders returns the three services with the most connections.
 func holders(n *NodeState) string {
 	if n.List == nil {
 		return ""
@@ -358,7 +358,7 @@ func holders(n *NodeState) string {
 	return cmp.Or("; held by "+strings.Join(parts, ", "), "")
 }
 
-// rateText gives a number with as many digits as matter.
+// rateText formats a number with its significant digits.
 func rateText(x float64) string {
 	if x < 10 {
 		return fmt.Sprintf("%.1f", x)
@@ -366,7 +366,7 @@ func rateText(x float64) string {
 	return fmt.Sprintf("%.0f", x)
 }
 
-// roughly gives a time with two units at most.
+// roughly formats a time with two units at most.
 func roughly(d time.Duration) string {
 	switch {
 	case d >= 100*time.Hour:

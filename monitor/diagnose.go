@@ -9,28 +9,28 @@ import (
 	"time"
 )
 
-// Finding is something about a server's connections that is not as it should be.
+// Finding is a problem of a server's connections.
 type Finding struct {
 	Rule     string   `json:"rule"`
 	Severity Severity `json:"severity"`
-	Subject  string   `json:"subject,omitempty"` // the service it is about; empty: the server
+	Subject  string   `json:"subject,omitempty"` // the service that it concerns; empty: the server
 	What     string   `json:"what"`
 	Evidence string   `json:"evidence"`
 	Remedy   string   `json:"remedy"`
 }
 
-// Thresholds of what is judged by two looks alone.
+// Thresholds of findings that need only two snapshots.
 const (
 	exhaustionSoon = 4 * time.Hour
-	growthLeast    = 10   // connections between two snapshots: fewer are chance
+	growthLeast    = 10   // connections between two snapshots: smaller growth is random
 	buffersShare   = 0.10 // of the memory in use
 	buffersLeast   = 64 << 20
 )
 
-// Diagnose judges two snapshots of a server, some seconds or more apart, by
-// the rules that a look is enough for and by what changed between them; those
-// between, in order, show who opens short connections. The worst findings come
-// first. It finds nothing where a server does not tell.
+// Diagnose returns the findings of two snapshots of a server, taken some seconds or more apart. It
+// applies the rules that need one snapshot, and compares the two. The snapshots between them, in
+// order, show the owners of short connections. The worst findings come first. It skips checks for
+// which the server does not report the data.
 func Diagnose(before, after *Snapshot, between ...*Snapshot) []Finding {
 	d := &diagnosis{before: before, after: after}
 	d.node = NodeState{Up: true, Last: after, Rates: RatesBetween(before, after)}
@@ -68,7 +68,7 @@ type diagnosis struct {
 
 func (d *diagnosis) add(f Finding) { d.found = append(d.found, f) }
 
-// first takes what the first of some rules finds that finds something.
+// first adds the finding of the first rule that has one.
 func (d *diagnosis) first(rules ...string) {
 	v := &View{State: &State{At: d.after.At, Nodes: []NodeState{d.node}}}
 	for _, name := range rules {
@@ -95,7 +95,7 @@ func (d *diagnosis) rejectedBefore() {
 		Remedy:   "the limit was reached before: watch occupancy"})
 }
 
-// growth finds services whose connections became more, and when that fills the server.
+// growth finds services whose connections increased, and when that fills the server.
 func (d *diagnosis) growth() {
 	took := d.after.At.Sub(d.before.At)
 	if d.node.Before == nil || took <= 0 {
@@ -103,7 +103,7 @@ func (d *diagnosis) growth() {
 	}
 	for _, g := range d.after.Clients.Sorted() {
 		more := grown(&d.node, &g)
-		// What came and went by chance is as much as the root of what there is.
+		// Random changes are about the square root of the number of connections.
 		if more < growthLeast || float64(more) < 2*math.Sqrt(float64(g.Clients)) && more < g.Clients/2 {
 			continue
 		}
@@ -138,7 +138,7 @@ func (d *diagnosis) settings() {
 	}
 }
 
-// buffers finds memory that waits for clients that read slowly.
+// buffers finds memory of output buffers for clients that read slowly.
 func (d *diagnosis) buffers() {
 	clients, okC := d.after.Info.Int("mem_clients_normal")
 	used, okU := d.after.Info.Int("used_memory")

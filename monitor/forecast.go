@@ -6,27 +6,26 @@ import (
 	"time"
 )
 
-// trendWindows are what a trend is sought in, the shortest first: the freshest
-// trend that can be trusted counts. Connections come and go in waves, so a short
-// window tells of the near future alone: reach is how many times as far as what
-// was seen.
+// trendWindows are the time spans in which forecast looks for a trend, the shortest first. The
+// shortest window with a reliable trend counts. The number of connections oscillates, so a short
+// window predicts only the near future: reach is the maximum ratio of the forecast to the observed
+// time.
 var trendWindows = []struct {
 	span  time.Duration
 	reach float64
 }{{2 * time.Minute, 5}, {10 * time.Minute, 8}, {40 * time.Minute, 12}, {historyKept, 24}}
 
 const (
-	trendPoints = 60  // a window is thinned out to so many
-	trendLeast  = 12  // fewer tell nothing
-	trendRise   = 5.0 // connections: a smaller rise is nobody's trend
-	trendNoise  = 3.0 // the rise has to be so many times the noise around the trend
-	trendSteady = 0.3 // each third of the window rises by so much of the whole trend
+	trendPoints = 60  // points of a window after thinning
+	trendLeast  = 12  // minimum number of points
+	trendRise   = 5.0 // connections: minimum rise
+	trendNoise  = 3.0 // minimum ratio of the rise to the noise around the trend
+	trendSteady = 0.3 // minimum share of the rise in each third of the window
 )
 
-// forecast tells when the connections of points reach the limit, if they rise
-// steadily: by the median of the slopes between any two points (Theil and Sen),
-// which a few odd points do not move. A step is no trend: each third of a
-// window has to rise by itself.
+// forecast returns when the connections of points reach the limit, if they rise steadily. It uses
+// the median of the slopes between any two points (Theil and Sen), which ignores a few outliers. A
+// step is not a trend: each third of a window must rise.
 func forecast(points []Point) Forecast {
 	if len(points) < trendLeast {
 		return Forecast{}
@@ -45,9 +44,9 @@ func forecast(points []Point) Forecast {
 	return Forecast{}
 }
 
-// unusual reports whether the rise of the points from some point on is
-// clearly more than the rises before it were, 19 times of 20. Where less was seen before
-// than since, the rise is not judged apart from that.
+// unusual reports whether the rise since point from is clearly larger than the earlier rises of the
+// same length, with 95% confidence. With fewer earlier rises than points since, it returns false,
+// and a longer window decides.
 func unusual(points []Point, from int) bool {
 	if from == 0 {
 		return true
@@ -90,7 +89,7 @@ func trendOf(points []Point, free float64) (Forecast, bool) {
 // xy is a point of a trend: seconds and connections.
 type xy struct{ x, y float64 }
 
-// sampled thins points out evenly.
+// sampled returns an evenly thinned list of points.
 func sampled(points []Point) []xy {
 	n := min(trendPoints, len(points))
 	list := make([]xy, n)
@@ -101,8 +100,8 @@ func sampled(points []Point) []xy {
 	return list
 }
 
-// theilSen gives the median of the slopes between all pairs, and the range in
-// which it lies 19 times of 20 (by the spread of Kendall's statistic).
+// theilSen returns the median of the slopes between all pairs, and its 95% confidence interval (by
+// the variance of Kendall's statistic).
 func theilSen(list []xy) (slope, low, high float64) {
 	slopes := make([]float64, 0, len(list)*(len(list)-1)/2)
 	for i, a := range list {
@@ -123,7 +122,7 @@ func theilSen(list []xy) (slope, low, high float64) {
 	return at(pairs / 2), at((pairs - half) / 2), at((pairs + half) / 2)
 }
 
-// noise is the median distance of the points from the trend.
+// noise returns the median distance of the points from the trend.
 func noise(list []xy, slope float64) float64 {
 	rest := make([]float64, len(list))
 	for i, p := range list {
@@ -136,7 +135,7 @@ func noise(list []xy, slope float64) float64 {
 	return median(rest)
 }
 
-// median sorts the list.
+// median returns the median. It sorts the list.
 func median(list []float64) float64 {
 	slices.Sort(list)
 	return list[len(list)/2]

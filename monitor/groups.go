@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// idleLong is from when on a connection that does nothing is called idle.
+// idleLong is the minimum time without a command of an idle connection.
 const idleLong = time.Minute
 
-// Group is the connections that have something in common.
+// Group counts the connections with the same key.
 type Group struct {
-	Key         []string // the values, in the order in which they were asked for
+	Key         []string // the values, in the order of the arguments of NewGroups
 	Clients     int
 	Blocked     int
 	Subscribed  int
@@ -21,21 +21,21 @@ type Group struct {
 	Idle        int           // idle for a minute or longer, and neither blocked nor subscribed
 	Oldest      time.Duration // the age of the oldest
 	LongestIdle time.Duration
-	Memory      int64 // of all of them at the server, in bytes, where that is told
+	Memory      int64 // server memory of all of them in bytes, if reported
 
 	unused unused
 }
 
-// unused are connections that were used when they were opened and never since.
+// unused counts connections that were used only when they were opened.
 type unused struct {
 	n                int
 	oldest, youngest time.Duration
-	ages             time.Duration // the sum
+	ages             time.Duration // sum of the ages
 }
 
 const (
-	unusedAge   = 5 * time.Second // younger ones may be used yet
-	unusedSlack = 2 * time.Second // a connection is used for so long when it is opened
+	unusedAge   = 5 * time.Second // younger connections may still be used
+	unusedSlack = 2 * time.Second // initial time of use of a connection
 )
 
 func (u *unused) add(age time.Duration) {
@@ -47,8 +47,9 @@ func (u *unused) add(age time.Duration) {
 	u.n++
 }
 
-// spread is between the first and the last one, if they were opened one after
-// the other; else 0: those of a pool that was filled at its start are of one age.
+// spread returns the time between the first and the last connection, if they were opened one after
+// the other. Otherwise it returns 0: a pool that was filled at its start has connections of one
+// age.
 func (u *unused) spread() time.Duration {
 	d := u.oldest - u.youngest
 	if u.n < 2 || d <= 0 {
@@ -61,7 +62,7 @@ func (u *unused) spread() time.Duration {
 	return d
 }
 
-// keys are what clients may be grouped by.
+// keys are the fields by which clients can be grouped.
 var keys = map[string]func(*Client) string{
 	"service": (*Client).Service,
 	"name":    func(c *Client) string { return cmp.Or(c.Name, "(no name)") },
@@ -72,7 +73,7 @@ var keys = map[string]func(*Client) string{
 	"db":      func(c *Client) string { return fmt.Sprint(c.DB) },
 }
 
-// Keys lists what clients may be grouped by.
+// Keys returns the names of the fields by which clients can be grouped, sorted.
 func Keys() []string {
 	var names []string
 	for k := range keys {
@@ -82,18 +83,17 @@ func Keys() []string {
 	return names
 }
 
-// Groups counts clients by what they have in common. It holds the groups, not
-// the clients. Those of a Snapshot may be read by many at a time; else it is not
-// safe for concurrent use.
+// Groups counts clients by key. It keeps the groups, not the clients. Concurrent use is safe only
+// for the Groups of a Snapshot, which no longer change.
 type Groups struct {
 	by    []string
 	of    []func(*Client) string
 	found map[string]*Group
 	total Group
-	list  []Group // what Sorted gave last; nil: something was added since
+	list  []Group // the last list of Sorted; nil: a client was added since
 }
 
-// NewGroups groups by the keys given, one at least.
+// NewGroups returns an empty count with the given keys, at least one. An unknown key is an error.
 func NewGroups(by ...string) (*Groups, error) {
 	for _, k := range by {
 		if keys[k] == nil {
@@ -106,7 +106,7 @@ func NewGroups(by ...string) (*Groups, error) {
 	return newGroups(by...), nil
 }
 
-// newGroups groups by keys that exist.
+// newGroups is NewGroups for valid keys.
 func newGroups(by ...string) *Groups {
 	g := &Groups{by: by, found: map[string]*Group{}}
 	for _, k := range by {
@@ -152,7 +152,7 @@ func (g *Group) add(c *Client) {
 	g.Memory += max(0, c.TotalMemory)
 }
 
-// Of is how many clients have this key.
+// Of returns the number of clients with this key.
 func (g *Groups) Of(key ...string) int {
 	if group := g.found[strings.Join(key, "\x00")]; group != nil {
 		return group.Clients
@@ -160,11 +160,10 @@ func (g *Groups) Of(key ...string) int {
 	return 0
 }
 
-// Total is all clients together.
+// Total returns the sum of all groups.
 func (g *Groups) Total() Group { return g.total }
 
-// Sorted gives the groups, the one with the most clients first. They are not to
-// be changed.
+// Sorted returns the groups, the largest first. The caller must not change them.
 func (g *Groups) Sorted() []Group {
 	if g.list != nil {
 		return g.list

@@ -7,11 +7,11 @@ const (
 	historyPoints = 720
 )
 
-// history is the recent past of one run of a server: a ring of points, evenly
-// spread, however often there are looks.
+// history contains the recent past of one run of a server: a ring of points at even intervals,
+// independent of the interval of the snapshots.
 type history struct {
 	points []Point
-	first  int // the oldest, once the ring is full
+	first  int // index of the oldest point, once the ring is full
 	spread time.Duration
 }
 
@@ -19,9 +19,8 @@ func newHistory(every time.Duration) *history {
 	return &history{spread: max(every, historyKept/historyPoints)}
 }
 
-// add takes a point in, and reports whether it stands by itself. Of points that
-// are closer together than what the ring holds, the one with the most
-// connections stays.
+// add stores a point, and reports whether it is a new one. Of several points within one interval,
+// the ring keeps the one with the most connections.
 func (h *history) add(p Point) bool {
 	if n := len(h.points); n > 0 {
 		last := &h.points[(h.first+n-1)%n]
@@ -41,7 +40,7 @@ func (h *history) add(p Point) bool {
 	return true
 }
 
-// list is a copy, oldest first.
+// list returns a copy, oldest first.
 func (h *history) list() []Point {
 	return append(append(make([]Point, 0, len(h.points)), h.points[h.first:]...), h.points[:h.first]...)
 }

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Info is what INFO told. It is not changed.
+// Info is a parsed reply to INFO. It does not change, so concurrent use is safe.
 type Info struct{ fields map[string]string }
 
-// ParseInfo reads the text of INFO, of any sections. Lines that are no fields
-// are passed over; of a field that is there twice the last one counts.
+// ParseInfo parses the text of INFO, of any sections. It skips lines that are not fields. The last
+// value of a repeated field counts.
 func ParseInfo(text string) Info {
 	i := Info{fields: map[string]string{}}
 	for line := range strings.Lines(text) {
@@ -24,22 +24,22 @@ func ParseInfo(text string) Info {
 	return i
 }
 
-// Text gives a field, or nothing where it is not there.
+// Text returns a field, or "" if it is missing.
 func (i Info) Text(name string) string { return i.fields[name] }
 
-// Int gives a whole number, and whether there is one.
+// Int returns a field as an integer. ok is false if it is missing or not an integer.
 func (i Info) Int(name string) (int64, bool) {
 	n, err := strconv.ParseInt(i.fields[name], 10, 64)
 	return n, err == nil
 }
 
-// Float gives a number, and whether there is one.
+// Float returns a field as a number. ok is false if it is missing or not a number.
 func (i Info) Float(name string) (float64, bool) {
 	f, err := strconv.ParseFloat(strings.TrimSuffix(i.fields[name], "%"), 64)
 	return f, err == nil
 }
 
-// Server names the server's kind and version, such as "Valkey 8.1.0".
+// Server returns the kind and version of the server, such as "Valkey 8.1.0".
 func (i Info) Server() string {
 	if v := i.fields["valkey_version"]; v != "" {
 		return "Valkey " + v
@@ -50,8 +50,8 @@ func (i Info) Server() string {
 	return "unknown server"
 }
 
-// Connections is what counts against maxclients: clients, replicas and the
-// other nodes of a cluster. ok is false where the server tells none of them.
+// Connections returns the number of connections that count against maxclients: clients, replicas
+// and the other nodes of a cluster. ok is false if the server reports none of them.
 func (i Info) Connections() (n int64, ok bool) {
 	for _, name := range []string{"connected_clients", "connected_slaves", "cluster_connections"} {
 		if one, there := i.Int(name); there {
@@ -61,7 +61,7 @@ func (i Info) Connections() (n int64, ok bool) {
 	return n, ok
 }
 
-// MaxClients is the server's limit, and whether it tells.
+// MaxClients returns the server's limit. ok is false if the server does not report it.
 func (i Info) MaxClients() (int64, bool) {
 	n, ok := i.Int("maxclients")
 	return n, ok && n > 0

@@ -8,12 +8,12 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// View is what rules judge.
+// View is the input of the rules.
 type View struct {
 	*State
-	Pools    map[string]PoolView // of this process, by name; nil: none
-	Ceilings map[string]int64    // how many connections each service is planned to have at most, by service; nil: no plan
-	Reserve  int64               // connections that the plan keeps free
+	Pools    map[string]PoolView // pools of this process, by name; nil: none
+	Ceilings map[string]int64    // planned maximum connections by service; nil: no plan
+	Reserve  int64               // connections that the plan reserves
 }
 
 // PoolView is a pool at two moments.
@@ -22,25 +22,26 @@ type PoolView struct {
 	Between     time.Duration
 }
 
-// Judge turns findings into alerts: those that last fire, those that are over
-// are resolved. Time is that of the views alone. It is not safe for concurrent use.
+// Judge converts findings to alerts. An alert fires after its finding has lasted, and is resolved
+// after the finding has ended. The only clock is the time of the views. A Judge is not safe for
+// concurrent use.
 type Judge struct {
 	rules    []Rule
 	open     map[string]*open
-	resolved []Alert // the last ones, oldest first
+	resolved []Alert // the last resolved alerts, oldest first
 }
 
-// open is an alert that is pending or firing.
+// open is a pending or firing alert.
 type open struct {
 	alert Alert
-	gone  time.Time // since when it is not seen; zero: it is
-	seen  bool      // in this look
+	gone  time.Time // first view without it; zero: it is present
+	seen  bool      // present in the current view
 }
 
 const resolvedKept = 100
 
-// NewJudge makes one for the rules given; nil stands for DefaultRules. It
-// returns an error that names a rule with which something is wrong.
+// NewJudge returns a judge with the given rules. nil means DefaultRules. It returns an error that
+// names the first invalid rule.
 func NewJudge(rules []Rule) (*Judge, error) {
 	if rules == nil {
 		rules = DefaultRules()
@@ -53,9 +54,8 @@ func NewJudge(rules []Rule) (*Judge, error) {
 	return &Judge{rules: slices.Clone(rules), open: map[string]*open{}}, nil
 }
 
-// Look judges a view, and returns the alerts that began to fire with it or
-// were resolved: those that somebody has to be told of. Views have to come in
-// the order of their times.
+// Look applies the rules to a view, and returns the alerts that began to fire or were resolved. The
+// caller sends these. Views must be in the order of their times.
 func (j *Judge) Look(v *View) (changed []Alert) {
 	for _, o := range j.open {
 		o.seen = false
@@ -85,7 +85,7 @@ func (j *Judge) Look(v *View) (changed []Alert) {
 	return changed
 }
 
-// judge applies a rule.
+// judge applies one rule.
 func (j *Judge) judge(r *Rule, v *View) (fired []Alert) {
 	kind := kindOf(r.Name)
 	for _, s := range kind.find(v, r.Limit) {
@@ -102,7 +102,7 @@ func (j *Judge) judge(r *Rule, v *View) (fired []Alert) {
 			fired = append(fired, o.alert)
 		}
 	}
-	// What fires goes on while it is on the wrong side of the calm limit.
+	// A firing alert continues until its value passes the calm limit.
 	for _, s := range kind.find(v, kind.calm(r.Limit)) {
 		alert := Alert{Finding: s.Finding, Node: s.node}
 		alert.Rule, alert.Severity = r.Name, r.Severity
@@ -113,13 +113,13 @@ func (j *Judge) judge(r *Rule, v *View) (fired []Alert) {
 	return fired
 }
 
-// see takes in what an alert looks like now.
+// see updates the alert.
 func (o *open) see(now Alert) {
 	o.seen, o.gone = true, time.Time{}
 	o.alert.Finding = now.Finding
 }
 
-// unknown reports whether nothing can be said of an alert: its server does not answer.
+// unknown reports whether the state of an alert is unknown, because its server does not answer.
 func (j *Judge) unknown(o *open, v *View) bool {
 	if o.alert.Node == "" || o.alert.State != Firing {
 		return false
@@ -146,8 +146,8 @@ func (j *Judge) resolve(o *open, at time.Time) Alert {
 	return o.alert
 }
 
-// Alerts lists what is firing, what is pending, and the last hundred that were
-// resolved: the worst first, and the latest.
+// Alerts returns the firing alerts, then the pending ones, then the last hundred resolved ones,
+// each sorted by severity and then by time, the latest first. The caller owns the list.
 func (j *Judge) Alerts() []Alert {
 	list := slices.Clone(j.resolved)
 	for _, o := range j.open {
@@ -161,9 +161,8 @@ func (j *Judge) Alerts() []Alert {
 	return list
 }
 
-// Adopt takes over what another judge had open, where this one has its rule
-// too, so that nobody is told twice after the rules have changed. It returns
-// the alerts of rules that are gone, resolved.
+// Adopt takes over the open alerts of another judge whose rules this judge has too, so that a
+// change of rules sends no alert twice. It returns the alerts of removed rules as resolved.
 func (j *Judge) Adopt(other *Judge, at time.Time) (changed []Alert) {
 	j.resolved = other.resolved
 	for id, o := range other.open {

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// bounds tells by the name of a library how many connections it opens unless it
-// is told otherwise.
+// bounds contains the default connection limit of a library, by its name.
 var bounds = map[string]string{
 	"redis-py":   "it has no bound of its own: each command in flight takes a connection; set max_connections",
 	"go-redis":   "its pool holds 10 for each processor unless PoolSize says otherwise, and opens more when that is not enough, unless MaxActiveConns bounds it",
@@ -20,19 +19,18 @@ var bounds = map[string]string{
 	"ioredis":    "it opens one for each client object: are there as many of those?",
 }
 
-// broken lists versions that keep connections which nobody uses any more.
+// broken lists versions that keep unused connections.
 var broken = []struct{ lib, from, to, what, where string }{
 	{"redis-py", "5.0.0", "5.0.1", "connections of clients that are dropped without being closed stay open", "redis-py 5.0.2"},
 }
 
 const (
-	idlePoolLeast = 20  // connections: a smaller pool is nobody's concern
-	idlePoolShare = 0.8 // idle for a minute or longer
+	idlePoolLeast = 20  // connections: smaller pools do not matter
+	idlePoolShare = 0.8 // share of connections that are idle for a minute or longer
 	youngPool     = 5 * time.Minute
 )
 
-// libraries finds pools that are much larger than what is used of them, and
-// libraries with known faults.
+// libraries finds pools that are much larger than their use, and libraries with known faults.
 func (d *diagnosis) libraries() {
 	if d.after.Owners == nil {
 		return
@@ -41,7 +39,7 @@ func (d *diagnosis) libraries() {
 	for _, g := range d.after.Owners.Sorted() {
 		service, lib := g.Key[0], g.Key[1]
 		name, version, _ := strings.Cut(lib, " ")
-		name, _, _ = strings.Cut(name, "(") // go-redis adds what it runs on
+		name, _, _ = strings.Cut(name, "(") // go-redis appends its platform
 		d.oversized(&g, service, name)
 		for _, b := range broken {
 			if b.lib != name || !between(b.from, version, b.to) || told[service+lib] {
@@ -61,7 +59,7 @@ func (d *diagnosis) oversized(g *Group, service, lib string) {
 		return
 	}
 	if slices.ContainsFunc(d.found, func(f Finding) bool { return f.Subject == service }) {
-		return // it has worse faults
+		return // a more severe finding exists
 	}
 	f := Finding{Rule: "oversized", Severity: Note, Subject: service,
 		What:     fmt.Sprintf("%s keeps %d connections and used %d of them within a minute", service, g.Clients, g.Clients-g.Idle),
@@ -91,7 +89,7 @@ func older(a, b string) bool {
 	return false
 }
 
-// part is the i-th number of a version; what is no number counts as 0.
+// part returns the i-th number of a version. Text that is not a number counts as 0.
 func part(version []string, i int) int {
 	if i >= len(version) {
 		return 0

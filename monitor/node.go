@@ -7,16 +7,16 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// node looks at one server again and again, and keeps what it saw. It belongs
-// to one goroutine.
+// node takes snapshots of one server at intervals, and keeps their history. It belongs to one
+// goroutine.
 type node struct {
 	cfg     *SamplerConfig
 	probe   *Probe
-	owned   func() int64 // how many connections to it the sampler holds
+	owned   func() int64 // number of the sampler's own connections to it
 	history *history
-	points  []Point // what history held when it last changed
+	points  []Point // the list of history at its last change
 	listed  time.Time
-	anchors [2]*Snapshot // what rates are measured from: the older one, which is a span old at least if there are two
+	anchors [2]*Snapshot // start points of rates; with two, the older one is at least one span old
 	state   NodeState
 }
 
@@ -30,7 +30,7 @@ func newNode(cfg *SamplerConfig, addr string, opt respool.Options, own string, o
 		state: NodeState{Addr: addr, Since: time.Now()}}, nil
 }
 
-// watch looks until ctx ends, hands each state to told, and closes the connection.
+// watch takes snapshots until ctx ends, sends each state to told, and closes the connection.
 func (n *node) watch(ctx context.Context, told chan<- NodeState) {
 	tick := time.NewTicker(n.cfg.Every)
 	defer tick.Stop()
@@ -47,13 +47,13 @@ func (n *node) watch(ctx context.Context, told chan<- NodeState) {
 	}
 	closing, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
-	_ = n.probe.Close(closing) // what had to be cut is cut
+	_ = n.probe.Close(closing) // an error means only that the close was cut
 }
 
-// closeLimit is how long the end of a connection may take.
+// closeLimit limits the close of a connection.
 const closeLimit = 2 * time.Second
 
-// lookLimit bounds a look that the options do not bound.
+// lookLimit limits one snapshot.
 const lookLimit = 5 * time.Second
 
 func (n *node) look(ctx context.Context) {
@@ -71,15 +71,15 @@ func (n *node) look(ctx context.Context) {
 	}
 	if clients {
 		n.listed = snap.At
-		if snap.Clients == nil { // not any more: what is old is not judged
+		if snap.Clients == nil { // CLIENT LIST is no longer available: ignore the old list
 			n.state.Before, n.state.List, n.state.churn = nil, nil, nil
 		}
 	}
 	n.take(snap)
 }
 
-// listEvery is how long to wait between two looks at the clients: while many
-// connections are opened it is worth to look more often, for a small server.
+// listEvery returns the interval of the client lists. It is shorter for a small server while many
+// connections are opened.
 func (n *node) listEvery() time.Duration {
 	if n.state.Rates.stormy() && n.state.Last.Connections <= closerLimit {
 		return max(n.cfg.ListEvery/closerLooks, n.cfg.Every)
@@ -88,11 +88,11 @@ func (n *node) listEvery() time.Duration {
 }
 
 const (
-	closerLooks = 12   // in the place of one
-	closerLimit = 1000 // connections: a look costs the server some 2 ms then
+	closerLooks = 12   // client lists instead of one
+	closerLimit = 1000 // connections: a client list costs the server about 2 ms at this size
 )
 
-// take keeps a snapshot.
+// take stores a snapshot.
 func (n *node) take(snap *Snapshot) {
 	s := &n.state
 	if before := s.Last; before != nil && !before.SameRun(snap) {
@@ -121,11 +121,11 @@ func (n *node) take(snap *Snapshot) {
 	s.Points = n.points
 }
 
-// mostRateSpan is about how long rates are measured over: single looks that
-// follow one another closely would tell of chance.
+// mostRateSpan is the approximate time over which rates are measured. Rates over shorter times are
+// random.
 const mostRateSpan = 5 * time.Second
 
-// rates measures over one to two spans.
+// rates returns the rates over one to two spans.
 func (n *node) rates(now *Snapshot) Rates {
 	span := max(min(mostRateSpan, 10*n.cfg.Every), n.cfg.Every)
 	if last := n.anchors[1]; last == nil || now.At.Sub(last.At) >= span {
@@ -140,7 +140,7 @@ func (n *node) rates(now *Snapshot) Rates {
 	return Rates{}
 }
 
-// RatesBetween measures from an earlier snapshot of a server to a later one.
+// RatesBetween returns the rates between two snapshots of a server.
 func RatesBetween(before, after *Snapshot) (r Rates) {
 	opened, ok1 := after.Rate(before, "total_connections_received")
 	rejected, ok2 := after.Rate(before, "rejected_connections")

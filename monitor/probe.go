@@ -12,30 +12,31 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// ProbeConfig says whom a probe asks.
+// ProbeConfig configures a probe.
 type ProbeConfig struct {
-	Options    respool.Options // where; one connection is used, whatever the pool settings say
-	Purpose    string          // what the connection is called in CLIENT LIST: respool:<purpose>:<random>
-	MaxClients int64           // the server's limit, where somebody knows better; 0: what it tells
-	ListLimit  int64           // of connections, above which CLIENT LIST is not asked for; 0: 5000; below 0: none
+	Options    respool.Options // the server; the probe uses one connection, independent of the pool options
+	Purpose    string          // part of the connection's name in CLIENT LIST: respool:<purpose>:<random>
+	MaxClients int64           // overrides the server's limit; 0: the reported one
+	ListLimit  int64           // the probe skips CLIENT LIST above this number of connections; 0: 5000; below 0: always
 }
 
-// defaultListLimit is up to how many connections CLIENT LIST is asked for: it
-// holds the server up for 5 ms then.
+// defaultListLimit is the number of connections above which the probe skips CLIENT LIST. The
+// command blocks the server for 5 ms at this size.
 const defaultListLimit = 5000
 
-// Probe asks a server what it shows, over one connection that stays open. What
-// the server refuses is left out from then on. It is not safe for concurrent use.
+// Probe queries the state of a server over one connection, which stays open. After the server
+// refuses a command, the probe does not send it again. A Probe is not safe for concurrent use. The
+// caller must close it.
 type Probe struct {
 	cfg     ProbeConfig
 	c       *respool.Client
 	own     string
-	refused map[string]string // what may not be asked, and why
-	config  map[string]string // what CONFIG GET told of the run
+	refused map[string]string // refused commands, with the reasons
+	config  map[string]string // settings of the current run, by CONFIG GET
 	run     string
 }
 
-// NewProbe checks everything and opens no connection.
+// NewProbe validates the configuration. It opens no connection.
 func NewProbe(cfg ProbeConfig) (*Probe, error) {
 	return newProbe(cfg, fmt.Sprintf("respool:%s:%08x", cfg.Purpose, rand.Uint32()))
 }
@@ -45,7 +46,7 @@ func newProbe(cfg ProbeConfig, own string) (*Probe, error) {
 		cfg.ListLimit = defaultListLimit
 	}
 	cfg.Options.MaxConnections, cfg.Options.Lanes, cfg.Options.MinIdle = 1, 1, 0
-	cfg.Options.ClientName = own // by which it knows itself
+	cfg.Options.ClientName = own // identifies its own connection
 	c, err := respool.New(cfg.Options)
 	if err != nil {
 		return nil, err
@@ -53,35 +54,35 @@ func newProbe(cfg ProbeConfig, own string) (*Probe, error) {
 	return &Probe{cfg: cfg, c: c, own: own, refused: map[string]string{}}, nil
 }
 
-// Client is the client that the probe asks through.
+// Client returns the client of the probe, which owns it.
 func (p *Probe) Client() *respool.Client { return p.c }
 
-// Own is the name of its connection.
+// Own returns the name of its connection.
 func (p *Probe) Own() string { return p.own }
 
-// Refused tells what the server does not let it ask, such as CONFIG GET, and why.
+// Refused returns the commands that the server refuses, such as CONFIG GET, with the reasons. The
+// caller owns the map.
 func (p *Probe) Refused() map[string]string { return maps.Clone(p.refused) }
 
-// Close closes the connection, as Client.Close does.
+// Close closes the connection, with the rules of Client.Close.
 func (p *Probe) Close(ctx context.Context) error { return p.c.Close(ctx) }
 
-// The questions, as Refused names them.
+// The commands, as Refused names them.
 const (
 	askInfo   = "INFO"
 	askConfig = "CONFIG GET"
 	askList   = "CLIENT LIST"
 )
 
-// Look takes a snapshot, with the clients if that is wanted. It blocks until
-// the server has answered, within ctx and the limits of the options.
+// Look returns a snapshot, with the clients if clients is set. It blocks until the server has
+// answered; ctx and the options limit the wait.
 func (p *Probe) Look(ctx context.Context, clients bool) (*Snapshot, error) {
 	return p.look(ctx, clients, 1)
 }
 
-// Between looks until a time has passed, and gives two snapshots with clients, at its
-// beginning and at its end, and others between them if so many connections are
-// opened that it is worth to see by whom. At about each tenth of a second
-// progress is called, if it is not nil.
+// Between takes snapshots for the time d. It returns one with clients at the beginning and one at
+// the end, and more in between if the rate of new connections is high. It calls progress about
+// every tenth of a second, if progress is not nil. It blocks for d, or until ctx ends.
 func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (before, after *Snapshot, between []*Snapshot, err error) {
 	if before, err = p.Look(ctx, true); err != nil {
 		return nil, nil, nil, err
@@ -113,8 +114,8 @@ func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (
 	return before, after, between, err
 }
 
-// closerTotal bounds the connections listed between two looks, in all: some 40
-// ms of the server's time.
+// closerTotal limits the total of connections in the additional client lists. They cost about 40 ms
+// of the server's time.
 const closerTotal = 20_000
 
 func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot, error) {
@@ -145,8 +146,8 @@ func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot,
 	return snap, nil
 }
 
-// EachClient asks for CLIENT LIST and hands each client to fn as it comes; the
-// list is not held. fn's first error ends that, and is returned.
+// EachClient sends CLIENT LIST and passes each client to fn as it arrives. It does not keep the
+// list. It stops at the first error of fn and returns it.
 func (p *Probe) EachClient(ctx context.Context, fn func(Client) error) error {
 	w := NewClientWriter(fn)
 	if _, err := p.c.DoTo(ctx, w, "CLIENT", "LIST"); err != nil {
@@ -155,7 +156,7 @@ func (p *Probe) EachClient(ctx context.Context, fn func(Client) error) error {
 	return w.Close()
 }
 
-// mayList reports whether a server with n connections is asked for all of them.
+// mayList reports whether CLIENT LIST is allowed for n connections.
 func (p *Probe) mayList(n int64) bool {
 	if p.cfg.ListLimit < 0 || n <= p.cfg.ListLimit {
 		delete(p.refused, askList)
@@ -165,8 +166,7 @@ func (p *Probe) mayList(n int64) bool {
 	return false
 }
 
-// settings gives what CONFIG GET tells, which is asked once for each run of
-// the server.
+// settings returns the reply to CONFIG GET. It queries it once for each run of the server.
 func (p *Probe) settings(ctx context.Context, run string) (map[string]string, error) {
 	if p.config != nil && p.run == run {
 		return p.config, nil
@@ -194,13 +194,13 @@ func (p *Probe) settings(ctx context.Context, run string) (map[string]string, er
 	return found, nil
 }
 
-// ask gives a reply's text, and nothing where the server refuses.
+// ask returns the text of a reply, or nothing if the server refuses the command.
 func (p *Probe) ask(ctx context.Context, what string, args ...any) ([]byte, error) {
 	text, err := p.c.Do(ctx, args...).Bytes()
 	return text, p.note(what, err)
 }
 
-// note keeps in mind what the server does not let us ask; other errors it returns.
+// note records the refusal of a command. It returns other errors.
 func (p *Probe) note(what string, err error) error {
 	var se *respool.ServerError
 	var ce *respool.ConnError
@@ -208,15 +208,14 @@ func (p *Probe) note(what string, err error) error {
 	case err == nil:
 		delete(p.refused, what)
 		return nil
-	case errors.As(err, &se) && !errors.As(err, &ce): // not one of the handshake
+	case errors.As(err, &se) && !errors.As(err, &ce): // not an error of the handshake
 		p.refused[what] = "the server refuses it (" + se.Code + ")"
 		return nil
 	}
 	return err
 }
 
-// isFull reports whether a server refused a connection because it has as many
-// as it takes.
+// isFull reports whether a server refused a connection because of maxclients.
 func isFull(err error) bool {
 	var se *respool.ServerError
 	return errors.As(err, &se) && strings.Contains(se.Message, "max number of clients")

@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// Rule says when a finding becomes an alert.
+// Rule configures when a finding becomes an alert.
 type Rule struct {
 	Name     string
 	Severity Severity
-	Limit    float64       // in the rule's own unit; see DefaultRules
-	For      time.Duration // how long it has to be seen until it fires
-	Keep     time.Duration // how long it has to be gone until it is resolved
+	Limit    float64       // in the unit of the rule; see DefaultRules
+	For      time.Duration // how long the finding must last before the alert fires
+	Keep     time.Duration // how long the finding must be absent before the alert is resolved
 }
 
-// ruleKind is what a rule looks for. find gives what is over a limit in a view.
+// ruleKind is the condition of a rule. find returns the findings of a view that exceed a limit.
 type ruleKind struct {
 	Rule
-	Unit string // of the limit; empty: there is none
-	Text string // when it fires
+	Unit string // unit of the limit; empty: no limit
+	Text string // the condition in words
 	find func(v *View, limit float64) []sighting
-	// upper: the limit is one that should not be undercut, so that the other side
-	// of it is the calm one.
+	// upper states that the rule fires below its limit, so values above the limit are calm.
 	upper bool
 }
 
@@ -33,7 +32,7 @@ type sighting struct {
 	node string
 }
 
-// ruleKinds are all rules there are, with their defaults.
+// ruleKinds are all rules, with their defaults.
 var ruleKinds = []ruleKind{
 	{Rule{"down", Page, 0, 15 * time.Second, 15 * time.Second}, "", "a server does not answer", findDown, false},
 	{Rule{"no-primary", Page, 0, 15 * time.Second, 15 * time.Second}, "", "the sentinels tell no primary", findNoPrimary, false},
@@ -53,7 +52,7 @@ var ruleKinds = []ruleKind{
 	{Rule{"pool-waiting", Warn, 0, time.Minute, 30 * time.Second}, "callers", "so many wait for a connection of a pool", findWaiting, false},
 }
 
-// DefaultRules are all rules, as they are unless something else is said.
+// DefaultRules returns all rules with their default limits. The caller owns the list.
 func DefaultRules() []Rule {
 	list := make([]Rule, len(ruleKinds))
 	for i, k := range ruleKinds {
@@ -62,7 +61,7 @@ func DefaultRules() []Rule {
 	return list
 }
 
-// RuleNames lists the rules there are.
+// RuleNames returns the names of all rules.
 func RuleNames() []string {
 	var names []string
 	for _, k := range ruleKinds {
@@ -81,7 +80,7 @@ func kindOf(name string) *ruleKind {
 	return nil
 }
 
-// check says what is wrong with a rule.
+// check validates a rule.
 func (r Rule) check() error {
 	kind := kindOf(r.Name)
 	switch {
@@ -99,9 +98,8 @@ func (r Rule) check() error {
 	return nil
 }
 
-// calm is the limit on the other side of which a rule's finding counts as gone:
-// a tenth away from the one at which it counts as there, so that what hovers
-// around a limit does not come and go.
+// calm returns the limit at which a finding ends. It is a tenth away from the limit at which the
+// finding begins, so that a value near the limit does not start and end it repeatedly.
 func (k *ruleKind) calm(limit float64) float64 {
 	if k.upper {
 		return limit / 0.9

@@ -15,16 +15,15 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// SamplerConfig says what a sampler looks at, and how often. The zero value of
-// a field stands for its default.
+// SamplerConfig configures a sampler. The zero value of a field stands for its default.
 type SamplerConfig struct {
-	Options    respool.Options // where: a server, or a service of Sentinel; one connection is used for each node, and one more for a service's primary, whatever the pool settings say
-	Purpose    string          // what the connections are called in CLIENT LIST, respool:<purpose>:<random>; default watch
-	Every      time.Duration   // between two looks at INFO; default 5 s, at least 10 ms
-	ListEvery  time.Duration   // between two looks at CLIENT LIST; default 60 s; respool.Never: not at all
-	ListLimit  int64           // of connections, above which CLIENT LIST is not asked for; default 5000; below 0: none
-	MaxClients int64           // the servers' limit, where somebody knows better; 0: what they tell
-	OnState    func(*State)    // is told of each new state, on the sampler's goroutine: it should not block
+	Options    respool.Options // a server, or a service of Sentinel; the sampler uses one connection for each node, and one more for a service's primary, independent of the pool options
+	Purpose    string          // part of the connections' name in CLIENT LIST, respool:<purpose>:<random>; default watch
+	Every      time.Duration   // interval of INFO; default 5 s, at least 10 ms
+	ListEvery  time.Duration   // interval of CLIENT LIST; default 60 s; respool.Never: never
+	ListLimit  int64           // the sampler skips CLIENT LIST above this number of connections; default 5000; below 0: always
+	MaxClients int64           // overrides the servers' limit; 0: the reported one
+	OnState    func(*State)    // receives each new state, on the sampler's goroutine: it must not block
 }
 
 // Defaults of a sampler.
@@ -34,15 +33,15 @@ const (
 	leastEvery       = 10 * time.Millisecond
 )
 
-// Sampler looks at servers again and again, and keeps the last two hours in
-// memory. Make it with NewSampler, and run it.
+// Sampler takes snapshots of servers at intervals, and keeps the last two hours in memory. Create
+// it with NewSampler, and call Run.
 type Sampler struct {
 	cfg   SamplerConfig
 	own   string
 	state atomic.Pointer[State]
 }
 
-// NewSampler checks everything and opens no connection.
+// NewSampler validates the configuration. It opens no connection.
 func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 	cfg.Purpose = cmp.Or(cfg.Purpose, "watch")
 	cfg.Every = cmp.Or(cfg.Every, DefaultEvery)
@@ -59,7 +58,7 @@ func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 	cfg.Options.MaxConnections, cfg.Options.Lanes, cfg.Options.MinIdle = 1, 1, 0
 	s := &Sampler{cfg: cfg, own: fmt.Sprintf("respool:%s:%08x", cfg.Purpose, rand.Uint32())}
 	s.cfg.Options.ClientName = s.own
-	c, err := respool.New(s.cfg.Options) // checks the options; it opens nothing
+	c, err := respool.New(s.cfg.Options) // validates the options; opens no connection
 	if err != nil {
 		return nil, err
 	}
@@ -68,14 +67,15 @@ func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 	return s, nil
 }
 
-// State is the last one; never nil. It is safe for concurrent use.
+// State returns the last state; never nil. It is safe for concurrent use. The caller must not
+// change it.
 func (s *Sampler) State() *State { return s.state.Load() }
 
-// Own is the name of the sampler's connections.
+// Own returns the name of the sampler's connections.
 func (s *Sampler) Own() string { return s.own }
 
-// Run looks until ctx ends, and returns when all its connections are closed.
-// It may be called once. It returns an error only where nothing was looked at.
+// Run takes snapshots until ctx ends, and returns after all its connections are closed. Call it
+// once. It returns an error only if it could not start.
 func (s *Sampler) Run(ctx context.Context) error {
 	r := &sampling{s: s, ctx: ctx, told: make(chan NodeState), nodes: map[string]*watched{}}
 	defer r.wg.Wait()
@@ -98,7 +98,7 @@ func (s *Sampler) Run(ctx context.Context) error {
 		defer cancel()
 		_ = c.Close(closing)
 	}()
-	// Warming again and again keeps the search for the nodes going, and its error at hand.
+	// Repeated Warm calls keep the search for the nodes alive, and return its current error.
 	r.wg.Go(func() {
 		for ctx.Err() == nil {
 			_ = c.Warm(ctx)
@@ -118,25 +118,24 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// sampling is a run of a sampler. All of it but the nodes' goroutines belongs
-// to the one of Run.
+// sampling is one run of a sampler. The goroutine of Run owns it, except the nodes' goroutines.
 type sampling struct {
 	s     *Sampler
 	ctx   context.Context
 	wg    sync.WaitGroup
 	told  chan NodeState
 	nodes map[string]*watched
-	err   error // why the sentinels tell no nodes
+	err   error // why the sentinels report no nodes
 }
 
-// watched is a node that is looked at.
+// watched is a monitored node.
 type watched struct {
 	state NodeState
 	stop  context.CancelFunc
-	gone  time.Time // since when it is not one of the service's; zero: it is
+	gone  time.Time // when it left the service; zero: it belongs to the service
 }
 
-// begin looks at a node from now on.
+// begin starts to monitor a node.
 func (r *sampling) begin(addr string, owned func() int64) error {
 	n, err := newNode(&r.s.cfg, addr, r.s.cfg.Options, r.s.own, owned)
 	if err != nil {
@@ -148,9 +147,9 @@ func (r *sampling) begin(addr string, owned func() int64) error {
 	return nil
 }
 
-// loop takes in what the nodes tell, and looks with each tick which nodes
-// there are, if c knows that. While a look hangs the last state is told again:
-// what lasts has to be judged by time.
+// loop receives the states of the nodes and, if c is not nil, follows the nodes of the service at
+// each tick. While a snapshot hangs, it publishes the last state again, because rules depend on
+// time.
 func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 	began := time.Now()
 	for {
@@ -168,7 +167,7 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 		case <-tick:
 			changed := c != nil && r.discover(c)
 			if len(r.nodes) == 0 && time.Since(began) < searchTime {
-				continue // not every sentinel has answered yet
+				continue // some sentinels have not answered yet
 			}
 			if changed || time.Since(r.s.State().At) >= max(r.s.cfg.Every, time.Second) {
 				r.publish()
@@ -177,14 +176,14 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 	}
 }
 
-// searchTime is how long a service's nodes are looked for before it is told that none is known.
+// searchTime is the time after which the sampler reports that no nodes of a service are known.
 const searchTime = 2 * time.Second
 
-// goneFor is how long a node is looked at that the sentinels do not list any
-// more: they forget one for a moment when roles change.
+// goneFor is how long a node stays monitored after the sentinels no longer list it. They omit a
+// node for a moment when roles change.
 const goneFor = time.Minute
 
-// discover follows which nodes a service has, and reports whether something changed.
+// discover updates the nodes of the service, and reports whether they changed.
 func (r *sampling) discover(c *respool.Client) (changed bool) {
 	service := c.Stats().Service
 	was := r.err
@@ -221,7 +220,7 @@ func (r *sampling) discover(c *respool.Client) (changed bool) {
 	return changed
 }
 
-// sockets is how many connections a client has to a node.
+// sockets returns the number of connections of a client to a node.
 func sockets(c *respool.Client, addr string) int64 {
 	for _, n := range c.Stats().Nodes {
 		if n.Addr == addr {
@@ -231,7 +230,7 @@ func sockets(c *respool.Client, addr string) int64 {
 	return 0
 }
 
-// publish makes the state that everybody sees.
+// publish stores a new state and passes it to OnState.
 func (r *sampling) publish() {
 	st := &State{At: time.Now(), Service: r.s.cfg.Options.Service, Err: r.err}
 	for _, w := range r.nodes {
@@ -246,7 +245,7 @@ func (r *sampling) publish() {
 	}
 }
 
-// rank sorts primaries before replicas, and those that answer before others.
+// rank sorts primaries before replicas, and nodes that answer before others.
 func rank(n *NodeState) string {
 	switch {
 	case n.Up && n.Role == "primary":

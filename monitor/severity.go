@@ -5,26 +5,26 @@ import (
 	"strings"
 )
 
-// Severity says how bad a finding is, by what should come of it.
+// Severity is the severity of a finding, by the reaction that it needs.
 type Severity int
 
 // The severities.
 const (
 	Note   Severity = iota // worth knowing
-	Warn                   // will hurt
-	Ticket                 // somebody should see to it in working hours
-	Page                   // somebody should see to it now
+	Warn                   // will become a problem
+	Ticket                 // needs a reaction in working hours
+	Page                   // needs a reaction now
 )
 
 var severities = []string{"note", "warn", "ticket", "page"}
 
-// String gives the severity in a word.
+// String returns the severity in one word.
 func (s Severity) String() string { return severities[s] }
 
-// MarshalText makes it a word in JSON too.
+// MarshalText returns the word of String.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads the word.
+// UnmarshalText reads the word of String.
 func (s *Severity) UnmarshalText(text []byte) error {
 	for i, name := range severities {
 		if name == string(text) {
@@ -35,7 +35,7 @@ func (s *Severity) UnmarshalText(text []byte) error {
 	return fmt.Errorf("monitor: %.40q is no severity: want %s", text, strings.Join(severities, ", "))
 }
 
-// Worst is the highest severity among findings, and false if there are none.
+// Worst returns the highest severity of the findings, and false if there are none.
 func Worst(findings []Finding) (worst Severity, some bool) {
 	for _, f := range findings {
 		worst, some = max(worst, f.Severity), true
@@ -43,8 +43,8 @@ func Worst(findings []Finding) (worst Severity, some bool) {
 	return worst, some
 }
 
-// Summary tells in a few words how bad findings are together: critical where
-// one is to page somebody, warnings where some are more than notes.
+// Summary returns the overall severity in a few words: critical if a finding has severity Page,
+// warnings if a finding is more than a note.
 func Summary(findings []Finding) string {
 	worst, some := Worst(findings)
 	if !some {

@@ -7,38 +7,38 @@ import (
 	"time"
 )
 
-// Snapshot is what a server showed at one moment. It is not changed.
+// Snapshot is the state of a server at one moment. It does not change, so concurrent use is safe.
 type Snapshot struct {
 	At          time.Time
 	Info        Info
-	Config      map[string]string // what CONFIG GET told, where that is allowed
-	MaxClients  int64             // 0: not known
-	Assumed     string            // whose documented limit MaxClients is, where the server does not tell; empty: no assumption
-	Connections int64             // what counts against it; what took the snapshot is left out
-	Clients     *Groups           // by service; nil where CLIENT LIST is not allowed or was not asked for
+	Config      map[string]string // settings by CONFIG GET, if allowed
+	MaxClients  int64             // 0: unknown
+	Assumed     string            // the provider whose documented limit is MaxClients, if the server does not report one; empty: reported
+	Connections int64             // connections that count against it, without those of the monitor
+	Clients     *Groups           // by service; nil if CLIENT LIST is refused or was not requested
 	Owners      *Groups           // the same by service, library and user
-	Replication int               // of the clients, those of replicas and of the primary
+	Replication int               // connections of replicas and of the primary among the clients
 	LongIdle    map[string]int    // by service: idle for LeakIdle or longer, neither blocked nor subscribed
 
-	ids   []int64          // of all clients that count, in order
-	young map[int64]string // the services of those that are not older than youngAge
+	ids   []int64          // of all clients that count, sorted
+	young map[int64]string // services of the clients up to youngAge
 }
 
-// LeakIdle is from when on an idle connection may be one that nobody gives back.
+// LeakIdle is the idle time after which a connection may be leaked.
 const LeakIdle = 10 * time.Minute
 
-// Source is the raw material of a snapshot.
+// Source is the input of a snapshot.
 type Source struct {
 	At     time.Time
 	Info   string
 	Config map[string]string
-	List   io.Reader // CLIENT LIST; nil: not there
-	Own    string    // the name of the connections that asked: they do not count
-	Owned  int64     // how many those are; 0: 1
-	Limit  int64     // maxclients as somebody said; 0: what the server tells
+	List   io.Reader // CLIENT LIST; nil: not available
+	Own    string    // name of the monitor's own connections, which do not count
+	Owned  int64     // their number; 0: 1
+	Limit  int64     // overrides maxclients; 0: the reported one
 }
 
-// NewSnapshot reads what a server showed.
+// NewSnapshot parses the state of a server. It returns the error of s.List.
 func NewSnapshot(s Source) (*Snapshot, error) {
 	snap := newSnapshot(&s)
 	if s.List == nil {
@@ -63,7 +63,7 @@ func newSnapshot(s *Source) *Snapshot {
 	return snap
 }
 
-// clientList gathers the clients of a snapshot that is being made.
+// clientList collects the clients of a new snapshot.
 type clientList struct {
 	snap             *Snapshot
 	own              string
@@ -84,7 +84,7 @@ func (l *clientList) add(c Client) error {
 		return nil
 	}
 	l.snap.ids = append(l.snap.ids, c.ID)
-	if c.Age <= youngAge && c.Command != "NULL" { // who ran nothing yet may be about to say its name
+	if c.Age <= youngAge && c.Command != "NULL" { // a client without a command may set its name next
 		l.snap.young[c.ID] = c.Service()
 	}
 	l.services.Add(&c)
@@ -95,21 +95,20 @@ func (l *clientList) add(c Client) error {
 	return nil
 }
 
-// done ends the gathering.
+// done completes the snapshot.
 func (l *clientList) done() {
 	s := l.snap
 	if _, told := s.Info.Connections(); !told {
 		s.Connections = int64(l.services.Total().Clients + s.Replication)
 	}
 	slices.Sort(s.ids)
-	l.services.Sorted() // now, so that many may read them
+	l.services.Sorted() // sorts now, so that concurrent reads are safe
 	l.owners.Sorted()
 	s.Clients, s.Owners = l.services, l.owners
 }
 
-// Rate gives by how much a counter of INFO grew a second from an earlier
-// snapshot to this one. ok is false where one of them does not tell, no time
-// has passed, or the server was restarted between them.
+// Rate returns the increase per second of a counter of INFO since an earlier snapshot. ok is false
+// if one of them lacks the counter, no time has passed, or the server restarted between them.
 func (s *Snapshot) Rate(before *Snapshot, counter string) (perSecond float64, ok bool) {
 	a, okA := before.Info.Int(counter)
 	b, okB := s.Info.Int(counter)
@@ -120,10 +119,10 @@ func (s *Snapshot) Rate(before *Snapshot, counter string) (perSecond float64, ok
 	return float64(b-a) / took, true
 }
 
-// SameRun reports whether the server was not restarted until a later snapshot.
+// SameRun reports whether the server did not restart before a later snapshot.
 func (s *Snapshot) SameRun(later *Snapshot) bool {
 	if run := s.Info.Text("run_id"); run != "" || later.Info.Text("run_id") != "" {
-		return run == later.Info.Text("run_id") // counters may be set back: CONFIG RESETSTAT
+		return run == later.Info.Text("run_id") // CONFIG RESETSTAT may reset counters
 	}
 	// Counters only grow within a run.
 	for _, counter := range []string{"total_connections_received", "total_commands_processed"} {
@@ -136,7 +135,7 @@ func (s *Snapshot) SameRun(later *Snapshot) bool {
 	return true
 }
 
-// Occupancy is the share of maxclients that is taken, and whether it is known.
+// Occupancy returns the used share of maxclients. ok is false if it is unknown.
 func (s *Snapshot) Occupancy() (float64, bool) {
 	if s.MaxClients <= 0 {
 		return 0, false

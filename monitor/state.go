@@ -2,15 +2,15 @@ package monitor
 
 import "time"
 
-// State is what a sampler knows at one moment. It is not changed.
+// State is the data of a sampler at one moment. It does not change, so concurrent use is safe.
 type State struct {
 	At      time.Time
-	Service string      // the name that sentinels know; empty: one server
-	Err     error       // why the sentinels tell no nodes; nil if they do
+	Service string      // name of the service at the sentinels; empty: one server
+	Err     error       // why the sentinels report no nodes; nil if they do
 	Nodes   []NodeState // the primary first, then by address
 }
 
-// Node gives a node's state by its address, or nil.
+// Node returns the state of a node by its address, or nil.
 func (s *State) Node(addr string) *NodeState {
 	for i := range s.Nodes {
 		if s.Nodes[i].Addr == addr {
@@ -20,28 +20,28 @@ func (s *State) Node(addr string) *NodeState {
 	return nil
 }
 
-// NodeState is what is known of one server.
+// NodeState is the data of one server.
 type NodeState struct {
 	Addr  string
-	Role  string    // primary or replica, as the server said last; empty: it never answered
-	Up    bool      // whether the last question was answered
-	Since time.Time // since when Up is as it is
-	Err   error     // why the last question was not answered; nil if it was
-	Full  bool      // it is not Up because maxclients is reached
+	Role  string    // last reported role, primary or replica; empty: it never answered
+	Up    bool      // the last query was answered
+	Since time.Time // when Up changed
+	Err   error     // why the last query failed; nil if it succeeded
+	Full  bool      // not Up because maxclients is reached
 
-	Last     *Snapshot         // the last one; nil: none yet
-	List     *Snapshot         // the last one with clients; nil: none yet
-	Before   *Snapshot         // the one with clients before that, of the same run; nil: none
-	Rates    Rates             // over the last five to ten seconds, or from the look before, if that is longer ago
-	Points   []Point           // the history of this run of the server, oldest first; not to be changed
+	Last     *Snapshot         // the last snapshot; nil: none yet
+	List     *Snapshot         // the last snapshot with clients; nil: none yet
+	Before   *Snapshot         // the previous snapshot with clients, of the same run; nil: none
+	Rates    Rates             // over the last five to ten seconds, or since the previous snapshot if that is longer
+	Points   []Point           // history of this run of the server, oldest first; read-only
 	Forecast Forecast          // of exhaustion
-	Restarts int               // seen so far
-	churn    churn             // who opens short connections
-	Refused  map[string]string // what the server does not let us ask, such as CONFIG GET, and why
+	Restarts int               // observed restarts
+	churn    churn             // owners of short connections
+	Refused  map[string]string // commands that the server refuses, such as CONFIG GET, with the reasons
 }
 
-// Rates are by how much a server's counters grew a second. A counter that is
-// not told, or that began anew, has none: Known is false for all of them then.
+// Rates are the increases per second of a server's counters. Known is false if a counter is not
+// reported or was reset.
 type Rates struct {
 	Known    bool
 	Opened   float64 // connections
@@ -53,19 +53,19 @@ type Rates struct {
 type Point struct {
 	At          time.Time
 	Connections int64
-	MaxClients  int64 // 0: not known
+	MaxClients  int64 // 0: unknown
 	Blocked     int64
 	Rates       Rates
 }
 
-// Forecast is when a server's connections reach maxclients, if they go on as
-// they do. There is none where they do not grow steadily, where the limit is
-// not known, or where it is too far off to be told from what was seen.
+// Forecast is the time until a server's connections reach maxclients, if their growth continues. It
+// is zero if they do not grow steadily, if the limit is unknown, or if that time is too long to
+// predict from the observed data.
 type Forecast struct {
 	Exists   bool
 	Growth   float64       // connections a minute
-	In       time.Duration // from the last point on, at that rate
-	Earliest time.Duration // at the fastest rate that what was seen allows (19 times of 20)
-	Latest   time.Duration // at the slowest one
-	Seen     time.Duration // how long a time it rests on
+	In       time.Duration // from the last point, at that rate
+	Earliest time.Duration // at the highest rate in the 95% confidence interval
+	Latest   time.Duration // at the lowest rate in it
+	Seen     time.Duration // observed time
 }
