@@ -7,22 +7,21 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Alertmanager posts alerts to Prometheus' Alertmanager, by its API v2.
+// Alertmanager is a sink that posts alerts to Prometheus Alertmanager, with its API v2.
 type Alertmanager struct {
 	p *poster
-	// External is told as the source of the alerts: where the monitor's own pages are.
+	// External is the generator URL of the alerts, such as the page of the monitor.
 	External string
 }
 
 const (
-	// Alertmanager takes an alert as over that it did not hear of for a while (5
-	// minutes unless configured otherwise).
+	// Alertmanager resolves an alert that was not sent again for a while (5 minutes by default).
 	alertmanagerRepeat = time.Minute
 	alertmanagerEnds   = 4 * alertmanagerRepeat
 )
 
-// NewAlertmanager checks the configuration. The URL is Alertmanager's own,
-// without /api/v2.
+// NewAlertmanager validates the configuration. It opens no connection. The URL is the base URL of
+// Alertmanager, without /api/v2.
 func NewAlertmanager(cfg HTTP) (*Alertmanager, error) {
 	p, err := newPoster("Alertmanager", cfg, "api/v2/alerts")
 	if err != nil {
@@ -31,16 +30,16 @@ func NewAlertmanager(cfg HTTP) (*Alertmanager, error) {
 	return &Alertmanager{p: p}, nil
 }
 
-// Name tells where it posts to.
+// Name returns the kind and the host of the sink, without secrets.
 func (a *Alertmanager) Name() string { return "alertmanager " + a.p.place() }
 
-// Repeat is every minute: Alertmanager forgets what it does not hear of.
+// Repeat returns one minute, because Alertmanager resolves alerts that it does not receive again.
 func (*Alertmanager) Repeat() time.Duration { return alertmanagerRepeat }
 
-// Limits is the configured timeout, for any number of alerts.
+// Limits returns the configured timeout, for any number of alerts.
 func (a *Alertmanager) Limits() (int, time.Duration) { return 0, a.p.client.Timeout }
 
-// postable is an alert as the API takes it.
+// postable is an alert in the format of the API.
 type postable struct {
 	Labels       map[string]string `json:"labels"`
 	Annotations  map[string]string `json:"annotations"`
@@ -49,7 +48,8 @@ type postable struct {
 	GeneratorURL string            `json:"generatorURL,omitempty"`
 }
 
-// Send posts once.
+// Send posts the alerts once. It blocks until the receiver has answered; ctx and the timeout limit
+// the wait.
 func (a *Alertmanager) Send(ctx context.Context, alerts []monitor.Alert) error {
 	list := make([]postable, len(alerts))
 	for i := range alerts {
@@ -75,5 +75,5 @@ func (a *Alertmanager) postable(one *monitor.Alert) postable {
 	return p
 }
 
-// Close ends the connections that it keeps.
+// Close closes its idle connections.
 func (a *Alertmanager) Close() { a.p.close() }

@@ -13,9 +13,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Command runs a program for each alert: the alert comes as JSON on its
-// standard input, and in its environment as RESPOOL_ALERT_RULE, _STATE,
-// _SEVERITY, _NODE, _SUBJECT and _TEXT. There is no shell. It has to end with 0.
+// Command is a sink that runs a program for each alert. The program gets the alert as JSON on its
+// standard input, and in the environment variables RESPOOL_ALERT_RULE, _STATE, _SEVERITY, _NODE,
+// _SUBJECT and _TEXT. No shell is involved. The program must exit with status 0.
 type Command struct {
 	args    []string
 	timeout time.Duration
@@ -23,12 +23,12 @@ type Command struct {
 
 const (
 	commandTimeout = 30 * time.Second
-	// commandWait is how long its output may stay open once the program has ended.
+	// commandWait is how long its output may stay open after the program has ended.
 	commandWait = time.Second
 )
 
-// NewCommand checks that the program is there. The timeout of a run defaults
-// to 30 s: then it is killed, with all that it started where the system can do that.
+// NewCommand checks that the program exists. The timeout of a run defaults to 30 s. After the
+// timeout, Send kills the program and, if the system supports it, all processes that it started.
 func NewCommand(args []string, timeout time.Duration) (*Command, error) {
 	switch {
 	case len(args) == 0 || args[0] == "":
@@ -44,18 +44,18 @@ func NewCommand(args []string, timeout time.Duration) (*Command, error) {
 	return &Command{args, timeout}, nil
 }
 
-// Name is the program's.
+// Name returns the kind of the sink and the name of the program.
 func (c *Command) Name() string { return "command " + filepath.Base(c.args[0]) }
 
-// Repeat is never.
+// Repeat returns 0: alerts are not repeated.
 func (*Command) Repeat() time.Duration { return 0 }
 
-// Limits is one alert at a time, for the configured timeout: the outcome of one
-// alert then says nothing of another.
+// Limits returns one alert for each attempt, because the failure of one alert is independent of
+// others, and the configured timeout.
 func (c *Command) Limits() (int, time.Duration) { return 1, c.timeout + commandWait }
 
-// Send runs the program for each alert. Where one of several fails the others
-// are run all the same, and those that failed are not run again.
+// Send runs the program for each alert and waits for it. If it fails for one alert, Send still runs
+// it for the others. A retry runs it only for the failed ones.
 func (c *Command) Send(ctx context.Context, alerts []monitor.Alert) error {
 	var failed error
 	for i := range alerts {
@@ -92,10 +92,10 @@ func (c *Command) run(ctx context.Context, a *monitor.Alert) error {
 	return nil
 }
 
-// clean makes text of others fit for the environment.
+// clean removes bytes that are not allowed in the environment.
 func clean(s string) string { return string(bytes.ReplaceAll([]byte(s), []byte{0}, nil)) }
 
-// head keeps the beginning of what is written to it.
+// head keeps the beginning of the written text.
 type head struct {
 	kept  []byte
 	limit int

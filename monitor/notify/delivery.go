@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// run sends until the queue is closed and empty, or stopped.
+// run sends alerts until the queue is stopped, or closed and empty.
 func (q *Queue) run() {
 	defer close(q.done)
 	var again <-chan time.Time
@@ -38,7 +38,7 @@ func (q *Queue) run() {
 	}
 }
 
-// next takes what is to be sent now.
+// next takes the next batch.
 func (q *Queue) next() (batch []monitor.Alert, closing bool) {
 	if q.ctx.Err() != nil {
 		return nil, true
@@ -58,7 +58,7 @@ func (q *Queue) next() (batch []monitor.Alert, closing bool) {
 	return batch, q.closing
 }
 
-// deliver sends a batch, again and again if need be.
+// deliver sends a batch, with retries.
 func (q *Queue) deliver(batch []monitor.Alert) {
 	began, wait := time.Now(), q.cfg.Backoff
 	for {
@@ -103,7 +103,7 @@ func (q *Queue) try(batch []monitor.Alert) error {
 	return err
 }
 
-// stopped counts a batch for which there was no time left.
+// stopped counts a batch that is not sent because the queue stops.
 func (q *Queue) stopped(batch []monitor.Alert) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,7 +111,7 @@ func (q *Queue) stopped(batch []monitor.Alert) {
 	q.unsent += len(batch)
 }
 
-// refused forgets a batch that would be refused again.
+// refused drops a batch that the sink would refuse again.
 func (q *Queue) refused(batch []monitor.Alert) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -121,7 +121,8 @@ func (q *Queue) refused(batch []monitor.Alert) {
 	}
 }
 
-// giveUp forgets what of a batch nobody heard of, and lets the rest wait once more.
+// giveUp drops the alerts of a batch whose firing was never sent, and returns the others to the
+// queue.
 func (q *Queue) giveUp(batch []monitor.Alert) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -138,8 +139,8 @@ func (q *Queue) giveUp(batch []monitor.Alert) {
 	q.putBackLocked(kept)
 }
 
-// unheardLocked takes note that nobody heard of an alert that fires, and
-// reports whether it is over: of that nobody has to hear then either.
+// unheardLocked records that the firing of an alert was not sent, and reports whether the alert is
+// already resolved. In that case its end is not sent either.
 func (q *Queue) unheardLocked(a monitor.Alert) (over bool) {
 	if a.State != monitor.Firing {
 		return false
@@ -152,8 +153,8 @@ func (q *Queue) unheardLocked(a monitor.Alert) (over bool) {
 	return i >= 0
 }
 
-// putBackLocked lets alerts wait again: behind others, so that what cannot be
-// sent does not keep those back, but before what came later of the same alerts.
+// putBackLocked returns alerts to the queue: after other alerts, so that they do not delay those,
+// but before later states of the same alerts.
 func (q *Queue) putBackLocked(kept []monitor.Alert) {
 	again := map[string]bool{}
 	for _, a := range kept {
@@ -172,7 +173,7 @@ func (q *Queue) putBackLocked(kept []monitor.Alert) {
 	}
 }
 
-// repeat sends what fires once more. If that fails there is a next time.
+// repeat sends the firing alerts again. It does not retry: the next repetition follows.
 func (q *Queue) repeat() {
 	q.mu.Lock()
 	var firing []monitor.Alert
@@ -185,7 +186,7 @@ func (q *Queue) repeat() {
 	}
 }
 
-// pause waits, and reports whether the queue is still to send.
+// pause waits, and reports whether the queue continues.
 func (q *Queue) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -4,5 +4,5 @@ package notify
 
 import "os/exec"
 
-// ownGroup does nothing: the command alone is killed.
+// ownGroup does nothing: a timeout kills only the command itself.
 func ownGroup(*exec.Cmd) {}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// ownGroup has a command and all that it starts killed together.
+// ownGroup puts a command into its own process group, so that a timeout kills all its processes.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {

@@ -15,24 +15,24 @@ import (
 	"time"
 )
 
-// HTTP says how to reach a receiver over HTTP. The zero value of a field but
-// URL stands for its default. It prints without secrets: as the host alone.
+// HTTP configures a receiver. The zero value of a field except URL stands for its default. It
+// prints without secrets: only scheme and host.
 type HTTP struct {
 	URL     string            // http:// or https://, with a user and password if need be
-	Headers map[string]string // sent along, such as Authorization
-	Timeout time.Duration     // of an attempt; default 10 s
+	Headers map[string]string // additional headers, such as Authorization
+	Timeout time.Duration     // limit of one attempt; default 10 s
 }
 
 const (
 	httpTimeout   = 10 * time.Second
-	answerShown   = 200 // bytes of a refusal's text
+	answerShown   = 200 // bytes of a refusal's text in errors
 	answerRead    = 64 << 10
 	contentType   = "application/json"
 	longestHeader = 4096
-	longestAfter  = time.Hour // that a receiver may ask to wait
+	longestAfter  = time.Hour // longest Retry-After that is accepted
 )
 
-// String is the scheme and the host.
+// String returns the scheme and the host.
 func (h HTTP) String() string {
 	u, err := url.Parse(h.URL)
 	if err != nil || u.Host == "" {
@@ -41,10 +41,10 @@ func (h HTTP) String() string {
 	return u.Scheme + "://" + u.Host
 }
 
-// GoString is the same as String, for %#v.
+// GoString returns the quoted String, for %#v.
 func (h HTTP) GoString() string { return strconv.Quote(h.String()) }
 
-// LogValue is the same as String, for logs.
+// LogValue returns String, for slog.
 func (h HTTP) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
 // poster posts JSON to one address.
@@ -81,7 +81,7 @@ func newPoster(what string, cfg HTTP, path string) (*poster, error) {
 	return p, nil
 }
 
-// parseTarget reads a URL. Its errors do not repeat it, since it may hold a secret.
+// parseTarget parses a URL. Its errors do not contain the URL, which may contain a secret.
 func parseTarget(what, text string) (*url.URL, error) {
 	what = "the URL of the " + what
 	const want = "http:// or https:// and a host, such as https://example.com/hook"
@@ -94,7 +94,7 @@ func parseTarget(what, text string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https" && strings.Contains(text, "://"):
 		return nil, config(what, fmt.Sprintf("of scheme %.20q", u.Scheme), want)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, config(what, "without a scheme that is known", want) // what stands there may be a user's name
+		return nil, config(what, "without a scheme that is known", want) // the scheme may be a user name
 	case u.Hostname() == "":
 		return nil, config(what, "without a host", want)
 	case u.Port() != "" && (err != nil || port < 1 || port > 65535):
@@ -103,19 +103,19 @@ func parseTarget(what, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// isToken reports whether a header may be called so.
+// isToken reports whether name is a valid header name.
 func isToken(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
 	})
 }
 
-// isLine reports whether a header may have such a value.
+// isLine reports whether value is a valid header value.
 func isLine(value string) bool {
 	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
-// newTransport has connections of its own, so that they can be closed.
+// newTransport returns a transport with its own connections, so that close affects no others.
 func newTransport() *http.Transport {
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: httpTimeout, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true}
 	if base, ok := http.DefaultTransport.(*http.Transport); ok {
@@ -124,7 +124,7 @@ func newTransport() *http.Transport {
 	if proxy := t.Proxy; proxy != nil {
 		t.Proxy = func(r *http.Request) (*url.URL, error) {
 			u, err := proxy(r)
-			if err != nil { // it repeats the proxy's URL, which may hold a password
+			if err != nil { // the error contains the URL of the proxy, which may contain a password
 				return nil, errors.New("the environment names a proxy that can't be used")
 			}
 			return u, nil
@@ -133,7 +133,7 @@ func newTransport() *http.Transport {
 	return t
 }
 
-// place tells where it posts to, without what may be secret.
+// place returns the scheme and the host, without secrets.
 func (p *poster) place() string { return p.target.Scheme + "://" + p.target.Host }
 
 func (p *poster) post(ctx context.Context, body any) error {
@@ -148,7 +148,7 @@ func (p *poster) post(ctx context.Context, body any) error {
 	req.Header = p.head.Clone()
 	answer, err := p.client.Do(req)
 	if err != nil {
-		var ue *url.Error // its text has the whole URL
+		var ue *url.Error // its text contains the whole URL
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
@@ -159,7 +159,7 @@ func (p *poster) post(ctx context.Context, body any) error {
 	return p.judge(answer, string(text))
 }
 
-// judge tells what an answer means.
+// judge converts an HTTP answer to an error; nil if it means success.
 func (p *poster) judge(answer *http.Response, text string) error {
 	code := answer.StatusCode
 	if code/100 == 2 {
@@ -175,7 +175,8 @@ func (p *poster) judge(answer *http.Response, text string) error {
 	return err
 }
 
-// retryAfter is how long a receiver asks to wait, in seconds or until a date; 0: it does not.
+// retryAfter returns the delay of the Retry-After header, in seconds or until a date; 0 without
+// one.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil {
@@ -187,5 +188,5 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// close ends the connections that are kept.
+// close closes idle connections.
 func (p *poster) close() { p.client.CloseIdleConnections() }

@@ -8,17 +8,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Log writes alerts to a log: those that page as errors, others that fire as
-// warnings, ends as information.
+// Log is a sink that writes alerts to a log: alerts of severity Page as errors, other firing alerts
+// as warnings, resolved ones as information.
 type Log struct{ Logger *slog.Logger }
 
-// Name is log.
+// Name returns "log".
 func (Log) Name() string { return "log" }
 
-// Repeat is never.
+// Repeat returns 0: alerts are not repeated.
 func (Log) Repeat() time.Duration { return 0 }
 
-// Send writes a line for each alert.
+// Send writes one line for each alert.
 func (l Log) Send(ctx context.Context, alerts []monitor.Alert) error {
 	for _, a := range alerts {
 		level := slog.LevelWarn

@@ -1,7 +1,7 @@
-// Package notify tells people of alerts: in the log, by webhooks, through
-// Alertmanager, by a command. Each sink has a queue of its own, so that one that
-// hangs holds up nobody else; queues are bounded, and retry. A Queue owns one
-// goroutine, which its Close waits for; sinks own none.
+// Package notify delivers alerts to sinks: a log, webhooks, Alertmanager or a command. Each sink
+// has its own queue, so a sink that hangs delays no other. Queues are bounded and retry. The
+// package does not decide which alerts exist; package monitor does. A Queue owns one goroutine, and
+// its Close waits for it. Sinks own none.
 package notify
 
 import (
@@ -13,35 +13,35 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Sink tells somebody of alerts that began to fire or were resolved.
+// Sink delivers alerts that began to fire or were resolved.
 type Sink interface {
-	// Name says in a few words what it is, without secrets.
+	// Name describes the sink in a few words, without secrets.
 	Name() string
-	// Send makes one attempt, within ctx. It is called by one goroutine at a time.
-	// An error made with Permanent says that trying again is of no use. A sink
-	// that can fail for some of the alerts alone has to be Limited to one.
+	// Send makes one attempt, within ctx. One goroutine calls it at a time. If a retry cannot
+	// succeed, it returns an error made with Permanent. A sink that can fail for some of the alerts
+	// only must implement Limited, with one alert for each attempt.
 	Send(ctx context.Context, alerts []monitor.Alert) error
-	// Repeat is how often alerts that fire have to be sent again; 0: never.
+	// Repeat returns the interval at which firing alerts are sent again; 0: never.
 	Repeat() time.Duration
 }
 
-// Limited is a sink that bounds its own attempts.
+// Limited is a sink that limits its own attempts.
 type Limited interface {
 	Sink
-	// Limits tells how many alerts an attempt takes at most, 0 standing for any
-	// number, and how long it lasts at most, 0 standing for 30 s.
+	// Limits returns the maximum number of alerts of an attempt, 0 for any number, and its maximum
+	// duration, 0 for 30 s.
 	Limits() (alerts int, attempt time.Duration)
 }
 
-// permanent is an error after which nothing is tried again.
+// permanent is an error that ends the retries.
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
-// Permanent marks an error as one that another attempt would not mend.
+// Permanent marks an error that a retry cannot fix.
 func Permanent(err error) error { return permanent{err} }
 
-// later is an error with the time after which to try again.
+// later is an error with the delay of the next attempt.
 type later struct {
 	error
 	after time.Duration
@@ -50,13 +50,14 @@ type later struct {
 func (l later) Unwrap() error { return l.error }
 
 const (
-	// attemptLimit bounds an attempt that its sink does not bound.
+	// attemptLimit limits an attempt of a sink without its own limit.
 	attemptLimit = 30 * time.Second
-	// attemptSlack lets a sink's own limit end an attempt, since its error says more.
+	// attemptSlack lets the sink's own limit end an attempt first, because its error is more
+	// specific.
 	attemptSlack = 2 * time.Second
 )
 
-// limits tells how a queue has to bound attempts at a sink.
+// limits returns the limits of an attempt for a sink.
 func limits(sink Sink, batch int) (alerts int, attempt time.Duration) {
 	l, ok := sink.(Limited)
 	if !ok {
@@ -72,7 +73,7 @@ func limits(sink Sink, batch int) (alerts int, attempt time.Duration) {
 	return alerts, attempt + attemptSlack
 }
 
-// config names what is wrong with a sink's configuration.
+// config returns an error about a sink's configuration.
 func config(what, got, want string) error {
 	return fmt.Errorf("notify: %s is %s: want %s", what, got, want)
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// QueueConfig bounds a queue. A field that is zero or less stands for its default.
+// QueueConfig configures a queue. A field that is zero or less stands for its default.
 type QueueConfig struct {
-	Limit   int           // alerts that wait to be sent; default 1000
-	Batch   int           // alerts sent at a time; default 100, and not more than the sink takes
-	Backoff time.Duration // the first pause after a failure, which doubles each time; default 500 ms
-	Longest time.Duration // the longest pause, also of those that a receiver asks for; default 1 min
-	GiveUp  time.Duration // how long one batch is tried; default 1 h
+	Limit   int           // maximum number of waiting alerts; default 1000
+	Batch   int           // alerts in one attempt; default 100, and never more than the sink accepts
+	Backoff time.Duration // first pause after a failure, which doubles after each; default 500 ms
+	Longest time.Duration // longest pause, also for pauses that a receiver requests; default 1 min
+	GiveUp  time.Duration // time after which a batch is given up; default 1 h
 }
 
 func (c QueueConfig) withDefaults() QueueConfig {
@@ -37,17 +37,16 @@ func (c QueueConfig) withDefaults() QueueConfig {
 	return c
 }
 
-// Queue brings alerts to one sink, in order, and tries again where that fails.
-// All methods are safe for concurrent use.
+// Queue delivers alerts to one sink, in order, with retries. All methods are safe for concurrent
+// use.
 //
-// Of an alert's end nobody hears who has not heard of its beginning: what is
-// resolved before it was sent is not sent at all. The end of what was sent is
-// tried until it is sent or refused for good: it is not given up by GiveUp, nor
-// for want of room. Nor does GiveUp end what a sink wants repeated.
+// A queue sends the end of an alert only if it sent its beginning: an alert that is resolved before
+// delivery is dropped. The queue retries a resolved alert until it is sent or refused permanently:
+// neither GiveUp nor a full queue drops it. GiveUp does not end the repetition of firing alerts.
 type Queue struct {
 	sink    Sink
 	cfg     QueueConfig
-	attempt time.Duration // that one may last
+	attempt time.Duration // maximum duration of an attempt
 	ctx     context.Context
 	stop    context.CancelFunc
 	wake    chan struct{}
@@ -55,24 +54,24 @@ type Queue struct {
 
 	mu      sync.Mutex
 	waiting []monitor.Alert
-	told    map[string]monitor.Alert // alerts whose firing was sent, or is being sent
+	told    map[string]monitor.Alert // alerts whose firing was sent, or is in progress
 	closing bool
-	unsent  int // given up because the queue was closed
+	unsent  int // alerts that were not sent because the queue was closed
 	stats   Stats
 }
 
-// Stats is what became of a queue's alerts so far.
+// Stats are the counters of a queue.
 type Stats struct {
 	Name      string
-	Waiting   int    // to be sent
+	Waiting   int    // not sent yet
 	Delivered uint64 // sent
 	Failed    uint64 // given up
-	Dropped   uint64 // not sent for want of room, or because the queue was closed by then
-	LastError error  // of the last attempt that failed
+	Dropped   uint64 // dropped because the queue was full or closed
+	LastError error  // error of the last failed attempt
 	FailedAt  time.Time
 }
 
-// NewQueue starts a queue, which has to be closed.
+// NewQueue starts a queue. The caller must close it, and still owns sink.
 func NewQueue(sink Sink, cfg QueueConfig) *Queue {
 	q := &Queue{sink: sink, cfg: cfg.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{}), told: map[string]monitor.Alert{}}
 	q.cfg.Batch, q.attempt = limits(sink, q.cfg.Batch)
@@ -81,8 +80,8 @@ func NewQueue(sink Sink, cfg QueueConfig) *Queue {
 	return q
 }
 
-// Tell takes in alerts that began to fire or were resolved. It never blocks.
-// What is told once the queue is being closed is dropped, and counted.
+// Tell queues alerts that began to fire or were resolved. It never blocks. After Close began, it
+// drops and counts them.
 func (q *Queue) Tell(alerts ...monitor.Alert) {
 	q.mu.Lock()
 	for _, a := range alerts {
@@ -135,8 +134,8 @@ func (q *Queue) waitingLocked(id string, state monitor.AlertState) int {
 	return slices.IndexFunc(q.waiting, func(a monitor.Alert) bool { return a.State == state && a.ID() == id })
 }
 
-// makeRoomLocked gives up the oldest alert that nobody heard of. Ends are never
-// given up: there are no more of them than alerts that were told.
+// makeRoomLocked drops the oldest alert whose firing was not sent. It never drops the ends of
+// alerts that were sent, which are bounded by the number of those alerts.
 func (q *Queue) makeRoomLocked() bool {
 	i := slices.IndexFunc(q.waiting, func(a monitor.Alert) bool { return a.State == monitor.Firing })
 	if i < 0 {
@@ -147,9 +146,8 @@ func (q *Queue) makeRoomLocked() bool {
 	return true
 }
 
-// Close sends what waits until ctx ends, gives up the rest, and returns when
-// nothing runs any more. It returns an error if something was not sent. The
-// sink itself is closed by who made it.
+// Close sends the waiting alerts until ctx ends, drops the rest, and returns when the goroutine has
+// ended. It returns an error if an alert was not sent. The caller closes the sink.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closing = true
@@ -172,7 +170,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	return nil
 }
 
-// Stats is what became of the alerts so far.
+// Stats returns the counters.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()

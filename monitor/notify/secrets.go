@@ -11,9 +11,8 @@ import (
 	"strings"
 )
 
-// What is hidden where others repeat it has so many bytes at least: shorter
-// texts, such as the 1 of v=1 or the api of a path, are no secrets, and hiding
-// them would spoil what is to be read.
+// The minimum length of a secret in bytes. Shorter texts, such as the 1 of v=1 or the api of a
+// path, are not secrets, and masking them would make messages unreadable.
 const (
 	leastSecret = 4
 	leastPath   = 8
@@ -21,11 +20,11 @@ const (
 
 const hidden = "***"
 
-// masker hides what a configuration holds in text that comes from elsewhere.
+// masker masks the secrets of a configuration in text from other sources.
 type masker struct{ r *strings.Replacer }
 
-// newMasker hides the user, the password, the path's parts, the query and the
-// values of headers, however a receiver may have written them.
+// newMasker returns a masker for the user, the password, the parts of the path, the query and the
+// values of headers, in all their spellings.
 func newMasker(u *url.URL, headers map[string]string) masker {
 	secrets := []string{u.RawQuery}
 	for _, part := range strings.Split(u.EscapedPath(), "/") {
@@ -51,7 +50,7 @@ func newMasker(u *url.URL, headers map[string]string) masker {
 	for _, s := range secrets {
 		forms = append(forms, spellings(s)...)
 	}
-	// The longest first: of two that begin at one place it wins.
+	// The longest form is first: the replacer prefers it at the same position.
 	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	var pairs []string
 	for _, s := range slices.Compact(forms) {
@@ -62,7 +61,7 @@ func newMasker(u *url.URL, headers map[string]string) masker {
 	return masker{strings.NewReplacer(pairs...)}
 }
 
-// spellings are a text as it stands in a URL, in JSON and in HTML.
+// spellings returns the forms of a text in a URL, in JSON and in HTML.
 func spellings(s string) []string {
 	list := []string{s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s)}
 	if raw, err := json.Marshal(s); err == nil {
@@ -76,8 +75,7 @@ func spellings(s string) []string {
 
 func (m masker) text(s string) string { return m.r.Replace(s) }
 
-// err hides what an error may repeat. Of the error itself nothing is left but
-// what errors.Is tells: its parts have the same text.
+// err masks the text of an error. errors.Is still works, but its causes have the same masked text.
 func (m masker) err(err error) error { return masked{m.text(err.Error()), err} }
 
 type masked struct {

@@ -7,11 +7,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Webhook posts alerts as JSON: {"version":1,"instance":"...","alerts":[...]},
-// each as monitor.Alert is encoded. The instance is left out where it is empty.
+// Webhook is a sink that posts alerts as JSON: {"version":1,"instance":"...","alerts":[...]}, each
+// in the encoding of monitor.Alert. An empty instance is omitted.
 type Webhook struct{ p *poster }
 
-// NewWebhook checks the configuration.
+// NewWebhook validates the configuration. It opens no connection.
 func NewWebhook(cfg HTTP) (*Webhook, error) {
 	p, err := newPoster("webhook", cfg, "")
 	if err != nil {
@@ -20,23 +20,24 @@ func NewWebhook(cfg HTTP) (*Webhook, error) {
 	return &Webhook{p}, nil
 }
 
-// Name tells where it posts to.
+// Name returns the kind and the host of the sink, without secrets.
 func (w *Webhook) Name() string { return "webhook " + w.p.place() }
 
-// Repeat is never.
+// Repeat returns 0: alerts are not repeated.
 func (*Webhook) Repeat() time.Duration { return 0 }
 
-// webhookBody is what is posted.
+// webhookBody is the posted document.
 type webhookBody struct {
 	Version  int             `json:"version"`
 	Instance string          `json:"instance,omitempty"`
 	Alerts   []monitor.Alert `json:"alerts"`
 }
 
-// Limits is the configured timeout, for any number of alerts.
+// Limits returns the configured timeout, for any number of alerts.
 func (w *Webhook) Limits() (int, time.Duration) { return 0, w.p.client.Timeout }
 
-// Send posts once.
+// Send posts the alerts once. It blocks until the receiver has answered; ctx and the timeout limit
+// the wait.
 func (w *Webhook) Send(ctx context.Context, alerts []monitor.Alert) error {
 	body := webhookBody{Version: 1, Alerts: alerts}
 	if len(alerts) > 0 {
@@ -45,5 +46,5 @@ func (w *Webhook) Send(ctx context.Context, alerts []monitor.Alert) error {
 	return w.p.post(ctx, body)
 }
 
-// Close ends the connections that it keeps.
+// Close closes its idle connections.
 func (w *Webhook) Close() { w.p.close() }
