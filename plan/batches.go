@@ -7,29 +7,28 @@ import (
 	"time"
 )
 
-// Commands of a batch begin together, so they end together: while the first
-// are young nothing becomes free, and how long that takes depends on the whole
-// distribution of the times, not on its variance alone. Formulas for batches
-// are off by ten times and more in the share that waits long, to both sides.
-// So batches are played.
+// Commands of a batch begin together, so they end together: no connection becomes free early, and
+// the time until then depends on the whole distribution of the times, not only on its variance.
+// Formulas for batches misjudge the share of long waits by a factor of ten and more, in both
+// directions. Batches are therefore simulated.
 
 const (
-	// margin is how far below its target the share of late commands of a played
-	// load has to be, for what a run of that length does not see.
+	// margin is the ratio of the measured share of late commands to the target. It covers events
+	// that are too rare for the length of the simulation.
 	margin = 0.8
-	// leastBatchTarget is the smallest target that a run can tell from nothing.
+	// leastBatchTarget is the smallest target that a simulation can distinguish from zero.
 	leastBatchTarget = 1e-5
 	batchSeed        = 1
 	mostPlayed       = 10_000_000
 )
 
-// measured is how commands wait on some number of connections.
+// measured contains the waits of commands with some number of connections.
 type measured struct {
 	waiting, late float64       // the shares that wait at all, and longer than Load.Wait
-	longest       time.Duration // what one command in a million waits
+	longest       time.Duration // the wait that one command in a million exceeds
 }
 
-// measure computes it for single commands, and plays it for batches.
+// measure computes the waits of single commands, and simulates those of batches.
 func measure(l Load, d Lognormal, c, commands int) measured {
 	if l.Parallel == 1 {
 		q := newQueue(l, d, c)
@@ -39,7 +38,7 @@ func measure(l Load, d Lognormal, c, commands int) measured {
 	return measured{out.Waiting, out.Late, out.MaxWait}
 }
 
-// enough reports whether no more than the target of the commands are late.
+// enough reports whether the share of late commands is within the target.
 func enough(l Load, d Lognormal, c, commands int) bool {
 	if l.Parallel == 1 {
 		return newQueue(l, d, c).late(l.Wait) <= l.Target
@@ -48,8 +47,8 @@ func enough(l Load, d Lognormal, c, commands int) bool {
 	return playBatches(l, d, c, commands, most).Late <= margin*l.Target
 }
 
-// playBatches plays a load, the same way each time: with more connections no
-// command waits longer. It ends early when more than most commands were late.
+// playBatches simulates a load, with the same random numbers each time, so more connections never
+// lengthen a wait. It ends early when more than most commands were late.
 func playBatches(l Load, d Lognormal, c, commands, most int) Outcome {
 	run := newSimulation(Scenario{Connections: c, Commands: commands, Seed: batchSeed}, d, 0)
 	run.most = most
@@ -57,9 +56,8 @@ func playBatches(l Load, d Lognormal, c, commands, most int) Outcome {
 	return run.play(l)
 }
 
-// begun starts a run with so many connections held, as they are on average:
-// what is left of the times of commands that began before, of which long ones
-// are met more often.
+// begun starts a simulation with the average number of connections in use. Their remaining times
+// belong to commands that began before; long commands are more frequent among them.
 func (m *simulation) begun(held int) {
 	r := rand.New(rand.NewPCG(m.s.Seed, 0))
 	longer := Lognormal{Mu: m.d.Mu + m.d.Sigma*m.d.Sigma, Sigma: m.d.Sigma}
@@ -69,14 +67,14 @@ func (m *simulation) begun(held int) {
 	slices.Sort(m.open)
 }
 
-// runLength is how many commands of a load are played: many times as many as
-// are in flight, or come in a batch, and enough that some 1,000 may be late.
+// runLength returns the number of commands to simulate: many times those in flight or in a batch,
+// and enough that about 1,000 may be late.
 func runLength(l Load) int {
 	n := max(1_000_000, 100_000*l.Offered(), 20_000*float64(l.Parallel), 1000/l.Target)
 	return int(math.Min(n, mostPlayed))
 }
 
-// fewest is the smallest number above least that is enough. It looks around guess first.
+// fewest returns the smallest number above least that is enough. It searches around guess first.
 func fewest(least, guess int, enough func(int) bool) int {
 	low, high := least, max(guess, least+1)
 	for !enough(high) {

@@ -5,16 +5,15 @@ import (
 	"math"
 )
 
-// Budget is what a server has to give to services. The zero value of a field
-// stands for its default.
+// Budget is the connection budget of a server. The zero value of a field stands for its default.
 type Budget struct {
 	MaxClients   int     // the server's limit; default 10000, Redis' own
-	Others       int     // connections of others: replicas, monitors, what is not listed; default 0
-	Reserve      int     // kept free; default: 5% of MaxClients, or ReserveShare of it; None: nothing
-	ReserveShare float64 // kept free of MaxClients, from 0 to 1, where Reserve is 0
+	Others       int     // connections of others: replicas, monitors, unlisted services; default 0
+	Reserve      int     // reserved connections; default: 5% of MaxClients, or ReserveShare of it; None: 0
+	ReserveShare float64 // reserved share of MaxClients, from 0 to 1, if Reserve is 0
 }
 
-// Connections is what is left for services, which may be less than nothing.
+// Connections returns the connections that remain for services. The number may be negative.
 func (b Budget) Connections() (int, error) {
 	b, err := b.withDefaults()
 	return b.MaxClients - b.Others - b.Reserve, err
@@ -37,39 +36,39 @@ func (b Budget) withDefaults() (Budget, error) {
 	return b, err
 }
 
-// limitFor is a limit that leaves so many connections for services.
+// limitFor returns a limit that leaves this number of connections for services.
 func (b Budget) limitFor(connections int) int {
-	if b.ReserveShare > 0 && b.ReserveShare < 1 { // it grows with the limit
+	if b.ReserveShare > 0 && b.ReserveShare < 1 { // the reserve grows with the limit
 		return int(math.Ceil(float64(connections+b.Others)/(1-b.ReserveShare) - 1e-9))
 	}
 	return connections + b.Others + b.Reserve
 }
 
-// Unbounded as Service.MaxConnections is a pool that opens as many connections
-// as its callers want.
+// Unbounded, as Service.MaxConnections, is a pool without a limit: it opens as many connections as
+// its callers need.
 const Unbounded = -1
 
-// Service is all processes that do the same work.
+// Service is a group of processes that do the same work.
 type Service struct {
 	Name           string
-	Processes      int   // at the same time at most, a deployment's included; default 1
-	MaxConnections int   // the ceiling of one pool; default: what the load needs; Unbounded: none
-	Pools          int   // pools in a process, such as one of the primary and one of replicas; default 1
-	Held           int   // connections in a process beside its pools: blocking consumers, subscriptions; default 0
-	Load           *Load // of one pool of one process; nil: not known
+	Processes      int   // maximum at a time, including a deployment; default 1
+	MaxConnections int   // the limit of one pool; default: the need of the load; Unbounded: none
+	Pools          int   // pools in a process, such as one for the primary and one for replicas; default 1
+	Held           int   // connections in a process in addition to its pools: blocking consumers, subscriptions; default 0
+	Load           *Load // load of one pool of one process; nil: unknown
 }
 
-// Bounded reports whether there is a ceiling.
+// Bounded reports whether the pools have a limit.
 func (s Service) Bounded() bool { return s.MaxConnections != Unbounded }
 
-// Total is the most connections that all processes have at a time, by their
-// ceilings; those of a service without one count as none.
+// Total returns the maximum number of connections of all processes. It is 0 for pools without a
+// limit.
 func (s Service) Total() int {
 	pools := max(1, s.Pools) * max(0, s.MaxConnections)
 	return max(1, s.Processes) * (pools + s.Held)
 }
 
-// Sum is what services come to by their ceilings, and those without one.
+// Sum returns the total of the services with a limit, and the names of those without one.
 func Sum(services []Service) (total int, unbounded []string) {
 	for _, s := range services {
 		total += s.Total()
@@ -80,57 +79,57 @@ func Sum(services []Service) (total int, unbounded []string) {
 	return total, unbounded
 }
 
-// The limits beyond which a check warns.
+// The thresholds of warnings.
 const (
 	warnUsed   = 0.85 // of the budget
-	warnTimes  = 3    // a ceiling of so many times what the load needs
-	warnBeyond = 8    // and of so many more
+	warnTimes  = 3    // ratio of a pool's limit to the need of its load
+	warnBeyond = 8    // and the difference, in connections
 )
 
-// mostTotal is how many connections one service may come to, so that sums stay whole.
+// mostTotal is the maximum total of one service, so that sums do not overflow.
 const mostTotal = 1e12
 
-// Severity is how bad a problem is.
+// Severity is the severity of a problem.
 type Severity string
 
-// A plan with a Failure does not work, one with a Warning may.
+// A plan with a Failure does not work. A plan with a Warning may work.
 const (
 	Warning Severity = "warning"
 	Failure Severity = "failure"
 )
 
-// Problem is what is wrong with a plan, or with one service of it.
+// Problem is a problem of a plan, or of one of its services.
 type Problem struct {
 	Severity Severity
-	Service  string // empty: of the plan as a whole
+	Service  string // empty: the plan as a whole
 	Text     string
 }
 
-// CheckedService is a service with what its load needs.
+// CheckedService is a service with the need of its load.
 type CheckedService struct {
 	Service
-	Connections int     // of all processes; those of a pool without a ceiling count as none
+	Connections int     // of all processes; 0 for pools without a limit
 	Share       float64 // of the budget
-	Needed      int     // the ceiling of a pool that its load needs; 0: no load is known
-	Late        float64 // the share of commands that are late with its ceiling, at most; 0: no load is known, or no ceiling
+	Needed      int     // the limit of a pool that its load needs; 0: unknown load
+	Late        float64 // maximum share of late commands with the pool's limit; 0: unknown load, or no limit
 }
 
-// Checked is what services come to, against a budget.
+// Checked is a plan, checked against a budget.
 type Checked struct {
-	Budget    int // connections that the server has for them, 0 at least
-	Total     int // connections of all services that have a ceiling
+	Budget    int // connections that the server has for the services; at least 0
+	Total     int // connections of all services with a limit
 	Unbounded []string
-	Over      int // how many of them too many; 0 if they fit
+	Over      int // connections over the budget; 0 if they fit
 	Services  []CheckedService
 	Problems  []Problem
-	Ways      []string // out of them
+	Ways      []string // possible solutions
 }
 
-// Fits reports whether no service lacks a ceiling, and all stay within the budget.
+// Fits reports whether every service has a limit, and the total is within the budget.
 func (c Checked) Fits() bool { return c.Over == 0 && len(c.Unbounded) == 0 }
 
-// Check adds up the ceilings of services, and holds them against the budget and
-// against what the loads need. Loads of batches take time, see For.
+// Check compares the limits of the services with the budget and with the needs of their loads.
+// Loads with batches are simulated, which takes time; see For.
 func Check(b Budget, services []Service) (Checked, error) {
 	b, err := b.withDefaults()
 	if err != nil {
@@ -199,7 +198,7 @@ func (s Service) check() (CheckedService, error) {
 	return checked, nil
 }
 
-// judge finds the problems, the worst first.
+// judge finds the problems, the most severe first.
 func (c *Checked) judge() {
 	add := func(severity Severity, service, format string, args ...any) {
 		c.Problems = append(c.Problems, Problem{severity, service, fmt.Sprintf(format, args...)})
@@ -226,10 +225,10 @@ func (c *Checked) judge() {
 	}
 }
 
-// ways out of the problems. Nothing is made smaller by itself.
+// ways lists solutions of the problems. It changes nothing.
 func (c *Checked) ways(b Budget) {
 	add := func(format string, args ...any) { c.Ways = append(c.Ways, fmt.Sprintf(format, args...)) }
-	most := -1 // the bounded service with the most connections
+	most := -1 // the service with a limit and the most connections
 	for i, s := range c.Services {
 		perProcess := s.Pools
 		switch {
@@ -257,7 +256,7 @@ func (c *Checked) ways(b Budget) {
 	add("raise maxclients to %d", b.limitFor(c.Total))
 }
 
-// roomFor says what ceiling a service could have in what is left.
+// roomFor describes the limit that the remaining connections allow for a service.
 func roomFor(left int, s CheckedService) string {
 	n := (left/s.Processes - s.Held) / s.Pools
 	if n < 1 {

@@ -8,36 +8,35 @@ import (
 	"time"
 )
 
-// Deploy is a rolling deployment of pods that serve the same load each. New
-// pods start, as many at a time as the surge allows; when one is ready, an old
-// one gets no more requests, drains and ends. As in Kubernetes, those that drain do
-// not count as surge: the next pods start meanwhile.
+// Deploy is a rolling deployment of pods with the same load each. The surge limits the new pods
+// that start at a time. When a new pod is ready, an old one gets no more requests, drains and ends.
+// As in Kubernetes, draining pods do not count against the surge, so the next pods start meanwhile.
 type Deploy struct {
-	Pods    int           // 0: nothing is deployed
-	Surge   float64       // how many more start at a time, as a share; default 0.25; None: one pod at a time ends, and then its successor starts
+	Pods    int           // 0: no deployment
+	Surge   float64       // additional pods at a time, as a share; default 0.25; None: one pod ends first, and then its successor starts
 	Workers int           // processes in a pod; default 1
 	Start   time.Duration // from the start of a pod until it serves
-	Drain   time.Duration // from the last request of an old pod until it ends; it keeps its connections until then
-	Dial    time.Duration // what opening a connection takes the command that needs it
-	Warm    int           // connections that a process opens as it starts, Scenario.Connections at most
-	Held    int           // connections that a process holds beside its pool, from its start to its end
-	Budget  int           // connections that the server has for all of them; 0: not known
+	Drain   time.Duration // from the last request of an old pod until it ends; it keeps its connections meanwhile
+	Dial    time.Duration // time to open a connection, which delays the command that needs it
+	Warm    int           // connections that a process opens at its start, at most Scenario.Connections
+	Held    int           // connections that a process holds in addition to its pool, from its start to its end
+	Budget  int           // connections that the server has for all pods; 0: unknown
 }
 
-// Deployment is what a rolling deployment comes to.
+// Deployment is the simulated course of a rolling deployment.
 type Deployment struct {
 	Length    time.Duration // from the first start until the last old pod has ended
-	Processes int           // at the same time, at most
-	Before    int           // connections before it: old processes have all of theirs open
-	Peak      int           // connections at the same time, at most
-	PeakAt    time.Duration // when that is reached first
-	Over      int           // how many of these are more than the budget; 0 if they fit
-	Commands  int           // that were played
-	Waiting   float64       // the share of commands meanwhile that waited at all, for a connection or for its opening
+	Processes int           // maximum at a time
+	Before    int           // connections before it, when each process has all of its connections open
+	Peak      int           // maximum of connections at a time
+	PeakAt    time.Duration // first time of that maximum
+	Over      int           // connections over the budget; 0 if they fit
+	Commands  int           // simulated commands
+	Waiting   float64       // share of the commands that waited at all, for a connection or for its dial
 	Late      float64       // the share that waited longer than Load.Wait
 }
 
-// mostDeployed is how many processes a deployment may have.
+// mostDeployed is the maximum number of processes of a deployment.
 const mostDeployed = 100_000
 
 func (d Deploy) withDefaults(ceiling int) (Deploy, error) {
@@ -62,7 +61,7 @@ func (d Deploy) withDefaults(ceiling int) (Deploy, error) {
 	return d, nil
 }
 
-// turn is when a pod gives way to its successor, in seconds.
+// turn contains the times of a pod's replacement by its successor, in seconds.
 type turn struct{ starts, ready, stops, ends float64 }
 
 func (d Deploy) turn(pod int) turn {
@@ -76,21 +75,21 @@ func (d Deploy) turn(pod int) turn {
 	return turn{starts: wave * start, ready: ready, stops: ready, ends: ready + drain}
 }
 
-// change is how many connections and processes come or go at a moment.
+// change is an increase or decrease of connections and processes at one time.
 type change struct {
 	at                     float64
 	connections, processes int
 }
 
-// roll plays a deployment. Each process has its own requests; of large fleets
-// every n-th is played, and stands for its neighbours.
+// roll simulates a deployment. Each process has its own requests. In large fleets, every n-th
+// process is simulated and represents its neighbors.
 func (s Scenario) roll(l Load, times Lognormal) Deployment {
 	d := s.Deploy
 	all := d.Pods * d.Workers
 	last := d.turn(d.Pods - 1)
 	length := max(last.ends, last.ready)
 	if d.Surge == 0 && d.Pods > 1 {
-		l.Rate *= float64(d.Pods) / float64(d.Pods-1) // the others serve what the one does not
+		l.Rate *= float64(d.Pods) / float64(d.Pods-1) // the remaining pods serve the load of the missing one
 	}
 	every := max(1, int(math.Ceil(l.commandRate()*float64(all)*length/float64(s.Commands))))
 	s.StallEvery, s.StallFor = 0, 0
@@ -131,7 +130,7 @@ func (s Scenario) roll(l Load, times Lognormal) Deployment {
 	return out
 }
 
-// serveUntil plays one process that starts with so many connections open.
+// serveUntil simulates one process that starts with this number of open connections.
 func (s Scenario) serveUntil(l Load, d Lognormal, stream uint64, until float64, open int) *simulation {
 	run := newSimulation(s, d, stream)
 	run.open, run.dial, run.until = run.open[:open], s.Deploy.Dial.Seconds(), until
@@ -141,7 +140,7 @@ func (s Scenario) serveUntil(l Load, d Lognormal, stream uint64, until float64, 
 	return run
 }
 
-// peak finds the most at a time. Of one moment, what goes is gone before what comes.
+// peak finds the maximum. At the same time, decreases come before increases.
 func (o *Deployment) peak(changes []change) {
 	slices.SortFunc(changes, func(a, b change) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.connections, b.connections))

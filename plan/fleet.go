@@ -6,24 +6,23 @@ import (
 	"time"
 )
 
-// DefaultMaxClients is Redis' own limit.
+// DefaultMaxClients is the default maxclients of Redis.
 const DefaultMaxClients = 10_000
 
-// Fleet is all processes that share a server. The zero value of a field stands
-// for its default.
+// Fleet is the processes that share a server. The zero value of a field stands for its default.
 type Fleet struct {
 	Pods        int     // default 1
-	Surge       float64 // how many more run during a deployment, as a share; default 0.25
+	Surge       float64 // additional pods during a deployment, as a share; default 0.25
 	Workers     int     // processes in a pod; default 1
-	Blocking    int     // consumers in a process that block, as in BLPOP; default 0
+	Blocking    int     // blocking consumers in a process, such as BLPOP; default 0
 	Subscribers int     // subscriptions in a process; default 0
 	MaxClients  int     // the server's limit; default 10000, Redis' own
 	Others      int     // connections of others: other services, replicas, monitors; default 0
-	Reserve     int     // kept free, for administrators and what was forgotten; default: 5% of MaxClients
+	Reserve     int     // reserved connections, for administrators and forgotten clients; default: 5% of MaxClients
 }
 
-// None as Fleet.Surge is for deployments that replace pods in their place, and
-// as Fleet.Reserve keeps nothing free.
+// None, as Fleet.Surge, describes deployments that replace pods in place. As Fleet.Reserve it
+// reserves nothing.
 const None = -1
 
 func (f Fleet) withDefaults() (Fleet, error) {
@@ -61,41 +60,41 @@ func (f Fleet) withDefaults() (Fleet, error) {
 	return f, nil
 }
 
-// Processes is how many run at the same time at most, during a deployment.
+// Processes returns the maximum number of processes at a time, during a deployment.
 func (f Fleet) Processes() int {
 	return int(math.Ceil(float64(f.Pods)*(1+f.Surge)-1e-9)) * f.Workers
 }
 
-// Client is one way to connect, and what it comes to in the whole fleet.
+// Client is one kind of client, with its connections in the whole fleet.
 type Client struct {
 	MaxConnections int           // of a process
-	MinIdle        int           // of these kept ready
+	MinIdle        int           // idle connections that a process keeps
 	WaitTimeout    time.Duration // for a connection
-	Processes      int           // at the same time, during a deployment
+	Processes      int           // at a time, during a deployment
 	Total          int           // connections of all of them
-	Budget         int           // what the server leaves for them
-	Over           int           // how many too many; 0 if they fit
+	Budget         int           // connections that the server has for them
+	Over           int           // connections over the budget; 0 if they fit
 }
 
 // Fits reports whether the fleet stays within its budget.
 func (c Client) Fits() bool { return c.Over == 0 }
 
-// Plan is what a load and a fleet need.
+// Plan is the sizing of a load in a fleet.
 type Plan struct {
 	Size    Size
-	Pooled  Client // a connection for each command in flight, as redis-py's, go-redis' and lettuce's pools
+	Pooled  Client // one connection for each command in flight, as in the pools of redis-py, go-redis and lettuce
 	Respool Client // any number of commands on a few connections
 	Ways    []string
 }
 
-// The connections of a respool client that any number of callers share, and
-// one for what needs a connection of its own now and then.
+// The lanes of a respool client, and one connection for occasional dedicated use.
 const (
 	respoolLanes = 4
 	respoolSpare = 1
 )
 
-// Make plans a fleet of processes with the same load each.
+// Make sizes a fleet of processes with the same load each. Batches are simulated, which takes time;
+// see For.
 func Make(l Load, f Fleet) (Plan, error) {
 	f, err := f.withDefaults()
 	if err != nil {
@@ -124,7 +123,7 @@ func (f Fleet) client(connections, minIdle int, wait time.Duration) Client {
 
 func (f Fleet) budget() int { return f.MaxClients - f.Others - f.Reserve }
 
-// ways out of a fleet that does not fit. Nothing is made smaller by itself.
+// ways lists solutions for a fleet that does not fit. It changes nothing.
 func (f Fleet) ways(l Load, p Plan) []string {
 	var ways []string
 	add := func(format string, args ...any) { ways = append(ways, fmt.Sprintf(format, args...)) }

@@ -1,13 +1,12 @@
-// Package plan sizes connection pools: how many connections a process needs so
-// that hardly any command waits for one, and whether a whole fleet of them fits
-// into what a server takes. It computes; it asks no server and knows no client.
+// Package plan sizes connection pools: how many connections a process needs so that almost no
+// command waits for one, and whether a whole fleet fits the limit of a server. It only computes: it
+// contacts no server and does not depend on the client.
 //
-// The model is a queue: commands arrive at random, alone or in batches, each
-// holds one of c connections for a time with a lognormal distribution, and those
-// that find none free wait in line. For single commands there is a formula;
-// batches are played event by event, as Simulate does.
+// The model is a queue. Commands arrive at random, alone or in batches. Each holds one of c
+// connections for a time with a lognormal distribution. Commands that find no free connection wait
+// in order. A formula covers single commands; batches are simulated event by event, as in Simulate.
 //
-// Nothing here starts goroutines, and all of it is safe for concurrent use.
+// The package starts no goroutines. All functions are safe for concurrent use.
 package plan
 
 import (
@@ -17,21 +16,22 @@ import (
 	"time"
 )
 
-// Load is what one process does. The zero value of a field stands for its default.
+// Load is the load of one process. The zero value of a field stands for its default.
 type Load struct {
-	Rate     float64       // requests a second, on average; has to be given
-	Burst    float64       // how many times that at the peak for which is planned; default 1
+	Rate     float64       // requests a second, on average; required
+	Burst    float64       // ratio of the peak to the average; default 1
 	Parallel int           // commands that a request sends at a time; default 1
-	Mean     time.Duration // how long a command holds a connection; has to be given
-	P99      time.Duration // the time within which 99% give it back; default: that of an exponential distribution, 4.6 times Mean
-	Wait     time.Duration // a command that waits longer than this for a connection is late; default: Mean, 1 ms at least
-	Target   float64       // the share of commands that may be late; default 0.001; 0.00001 at least where Parallel is more than 1
+	Mean     time.Duration // how long a command holds a connection; required
+	P99      time.Duration // 99th percentile of that time; default: that of an exponential distribution, 4.6 times Mean
+	Wait     time.Duration // a command that waits longer for a connection is late; default: Mean, at least 1 ms
+	Target   float64       // maximum share of late commands; default 0.001; at least 0.00001 if Parallel is more than 1
 }
 
-// ErrImpossible is a load that no queue of this kind has.
+// ErrImpossible means that the load is inconsistent: no lognormal distribution has its Mean and
+// P99, or too many commands would be in flight in one process.
 var ErrImpossible = errors.New("plan: the load is inconsistent")
 
-// withDefaults checks a load and fills in the defaults.
+// withDefaults validates a load and sets the defaults.
 func (l Load) withDefaults() (Load, error) {
 	if l.Burst == 0 {
 		l.Burst = 1
@@ -71,32 +71,30 @@ func (l Load) withDefaults() (Load, error) {
 	return l, err
 }
 
-// commandRate is commands a second at the peak.
+// commandRate returns the commands per second at the peak.
 func (l Load) commandRate() float64 { return l.Rate * l.Burst * float64(l.Parallel) }
 
-// Offered is how many connections are held at the peak on average, if there are
-// enough: commands a second times the time each holds one (Little's law).
+// Offered returns the average number of connections in use at the peak, without a limit: commands
+// per second times the time for which each holds a connection (Little's law).
 func (l Load) Offered() float64 { return l.commandRate() * l.Mean.Seconds() }
 
-// Size is what a client with a connection for each command in flight needs in
-// one process.
+// Size is the need of one process for a client with one connection for each command in flight.
 type Size struct {
-	Connections int           // so that no more than Target of the commands are late
-	MinIdle     int           // kept ready: those held at the average rate
-	WaitTimeout time.Duration // what one command in a million waits; twice P99 and 100 ms at least
-	Offered     float64       // connections held at the peak, on average
-	Spread      float64       // the standard deviation of that, with as many connections as wanted
-	Waiting     float64       // the share of commands that wait at all
-	Late        float64       // the share that waits longer than Wait
+	Connections int           // the smallest number with which at most Target of the commands are late
+	MinIdle     int           // idle connections to keep: those in use at the average rate
+	WaitTimeout time.Duration // the wait that one command in a million exceeds; at least twice P99 and 100 ms
+	Offered     float64       // connections in use at the peak, on average
+	Spread      float64       // standard deviation of Offered, without a limit
+	Waiting     float64       // share of commands that wait at all
+	Late        float64       // share that waits longer than Wait
 }
 
-// leastTimeout lets callers outlast the short stalls that every server has.
+// leastTimeout lets callers outlast the short stalls of every server.
 const leastTimeout = 100 * time.Millisecond
 
-// For gives the size that a load needs. Of batches it plays some millions of
-// commands for each number of connections that it tries, which takes from a
-// tenth of a second to ten seconds where 100,000 are held or come at a time; the
-// same load gives the same size.
+// For returns the size for a load. For batches it simulates millions of commands for each number of
+// connections that it tries. That takes a tenth of a second to ten seconds, the latter for 100,000
+// connections in use or commands in a batch. The same load always returns the same size.
 func For(l Load) (Size, error) {
 	l, err := l.withDefaults()
 	if err != nil {
@@ -109,12 +107,11 @@ func For(l Load) (Size, error) {
 	return size(l, d, runLength(l)), nil
 }
 
-// size is For, with so many commands played for each number of connections
-// that is tried where batches have to be.
+// size is For with this number of simulated commands for batches.
 func size(l Load, d Lognormal, commands int) Size {
 	a := l.Offered()
 	spread := math.Sqrt(a * peakedness(l.Parallel, d))
-	// The usual rule is near the answer: three standard deviations above the mean.
+	// The common rule is a good guess: three standard deviations above the mean.
 	guess := int(math.Ceil(a + 3*spread))
 	c := fewest(int(a), guess, func(c int) bool { return enough(l, d, c, commands) })
 	m := measure(l, d, c, commands)
@@ -125,8 +122,8 @@ func size(l Load, d Lognormal, commands int) Size {
 	}
 }
 
-// WaitProbability is the share of commands of a load that wait for longer than
-// t, where the process has c connections. It is 1 where the load has no end.
+// WaitProbability returns the share of commands that wait longer than t if the process has c
+// connections. It is 1 if the load exceeds c connections.
 func WaitProbability(l Load, c int, t time.Duration) (float64, error) {
 	l, err := l.withDefaults()
 	if err != nil {

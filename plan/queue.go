@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// queue is a load of single commands on c connections. For exponential times
-// it is Erlang's C formula; times that vary more or less than those stretch or
-// shrink the waits by (1+v)/2, v their squared coefficient of variation.
+// queue is a load of single commands on c connections. It uses Erlang's C formula, which is exact
+// for exponential times. For other times, it scales the waits by (1+v)/2, where v is the squared
+// coefficient of variation.
 type queue struct {
-	waiting float64 // the share of commands that wait at all
-	leaves  float64 // by what the share of those that still wait falls in a second, as an exponent
+	waiting float64 // share of commands that wait at all
+	leaves  float64 // decay rate of the share that still waits, per second
 }
 
 func newQueue(l Load, d Lognormal, c int) queue {
 	a := l.Offered()
 	if a >= float64(c) {
-		return queue{waiting: 1} // more comes than goes: the line has no end
+		return queue{waiting: 1} // the load exceeds the connections, so the queue grows without limit
 	}
-	blocked := 1.0 // the share that would be refused if nobody could wait, with n connections
+	blocked := 1.0 // share of commands without a free connection if none could wait, with n connections
 	for n := 1; n <= c; n++ {
 		blocked = a * blocked / (float64(n) + a*blocked)
 	}
@@ -29,11 +29,10 @@ func newQueue(l Load, d Lognormal, c int) queue {
 	}
 }
 
-// late is the share of commands that wait for longer than t.
+// late returns the share of commands that wait longer than t.
 func (q queue) late(t time.Duration) float64 { return q.waiting * math.Exp(-q.leaves*t.Seconds()) }
 
-// within is the time that no more than a share p of the commands wait longer
-// than, an hour at most.
+// within returns the time that at most a share p of the commands exceeds, at most an hour.
 func (q queue) within(p float64) time.Duration {
 	if q.waiting <= p {
 		return 0

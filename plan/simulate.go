@@ -7,31 +7,31 @@ import (
 	"time"
 )
 
-// Scenario is what a simulation plays beside the load.
+// Scenario configures a simulation.
 type Scenario struct {
 	Connections int             // of a process
-	Commands    int             // how many to play; default 2,000,000
-	Seed        uint64          // the same seed gives the same outcome
-	Trace       []time.Duration // recorded times to draw from instead of the lognormal distribution
-	StallEvery  time.Duration   // the server stands still so often, at random, on average; 0: never
-	StallFor    time.Duration   // and for so long each time
-	Deploy      Deploy          // a rolling deployment to play as well, without stalls; the zero value: none
+	Commands    int             // commands to simulate; default 2,000,000
+	Seed        uint64          // the same seed returns the same outcome
+	Trace       []time.Duration // recorded times that replace the lognormal distribution
+	StallEvery  time.Duration   // average interval of random stalls of the server; 0: none
+	StallFor    time.Duration   // duration of each stall
+	Deploy      Deploy          // a rolling deployment to simulate as well, without stalls; the zero value: none
 }
 
-// Outcome is what a simulation saw.
+// Outcome contains the measurements of a simulation.
 type Outcome struct {
 	Commands  int
-	Waiting   float64       // the share of commands that waited at all
-	Late      float64       // the share that waited longer than Load.Wait
+	Waiting   float64       // share of commands that waited at all
+	Late      float64       // share that waited longer than Load.Wait
 	MeanWait  time.Duration // of all commands
 	MaxWait   time.Duration
-	Busy      float64 // connections held, on average over time
+	Busy      float64 // connections in use, on average over time
 	Stalls    int
 	Simulated time.Duration
-	Deploy    Deployment // what the deployment came to
+	Deploy    Deployment // measurements of the deployment
 }
 
-// Simulate plays a load event by event, first come first served.
+// Simulate simulates a load event by event. Commands wait in order. It blocks while it computes.
 func Simulate(l Load, s Scenario) (Outcome, error) {
 	l, err := l.withDefaults()
 	if err != nil {
@@ -78,19 +78,19 @@ type simulation struct {
 	r      *rand.Rand
 	s      Scenario
 	d      Lognormal
-	most   int       // it ends when more than so many commands were late; default: all may be
-	until  float64   // it ends then; default: when all commands were played
-	dial   float64   // what opening a connection takes
-	open   times     // when each open connection is given back
-	dialed []float64 // when each of the others was opened
-	stops  []pause   // of the server, in order: those that may still matter, and one ahead
+	most   int       // it ends after more than this number of late commands; default: no limit
+	until  float64   // it ends at this time; default: after all commands
+	dial   float64   // time to open a connection
+	open   times     // for each open connection, when it is released
+	dialed []float64 // for each further connection, when it was opened
+	stops  []pause   // stalls of the server, in order: those that may still matter, and the next one
 	out    Outcome
 }
 
-// pause is a time in which the server does nothing.
+// pause is a stall of the server.
 type pause struct{ from, to float64 }
 
-// newSimulation is of a process with all its connections open.
+// newSimulation returns a simulation of a process with all connections open.
 func newSimulation(s Scenario, d Lognormal, stream uint64) *simulation {
 	return &simulation{
 		r: rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15+stream)), s: s, d: d,
@@ -136,8 +136,8 @@ func (m *simulation) play(l Load) Outcome {
 	return m.out
 }
 
-// begin is when a command that comes now has a connection, which is the first
-// of open then. If none is free it opens one, up to the ceiling.
+// begin returns when a command that arrives at now gets a connection, which is then the first of
+// open. If none is free, it opens one, up to the limit.
 func (m *simulation) begin(now float64) float64 {
 	if len(m.open) == m.s.Connections || len(m.open) > 0 && m.open[0] <= now {
 		return max(now, m.open[0])
@@ -147,8 +147,8 @@ func (m *simulation) begin(now float64) float64 {
 	return now + m.dial
 }
 
-// serve gives when a command that begins at some moment is done: the server
-// does nothing while it stands still.
+// serve returns when a command that begins at this time is done. The server does nothing during a
+// stall.
 func (m *simulation) serve(begin float64) float64 {
 	work := m.d.draw(m.r)
 	if n := len(m.s.Trace); n > 0 {
@@ -172,7 +172,7 @@ func (m *simulation) serve(begin float64) float64 {
 	}
 }
 
-// plan draws when the server stands still the next time.
+// plan draws the next stall of the server.
 func (m *simulation) plan() {
 	last := 0.0
 	if n := len(m.stops); n > 0 {
@@ -184,10 +184,10 @@ func (m *simulation) plan() {
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
-// times is a heap with the earliest on top.
+// times is a heap, the earliest first.
 type times []float64
 
-// replace puts another time in the place of the earliest.
+// replace replaces the earliest time.
 func (t times) replace(at float64) {
 	i := 0
 	for {
@@ -207,7 +207,7 @@ func (t times) replace(at float64) {
 	t[i] = at
 }
 
-// add puts in a time that is no later than any other.
+// add adds a time that is not later than any other.
 func (t *times) add(at float64) {
 	*t = append(*t, at)
 	for i := len(*t) - 1; i > 0; i = (i - 1) / 2 {
