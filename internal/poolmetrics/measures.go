@@ -2,7 +2,7 @@ package poolmetrics
 
 import "github.com/seed-2b0d76a6/respool"
 
-// The attributes of pools, by OpenTelemetry's names.
+// The attributes of pools, with the names of OpenTelemetry.
 const (
 	AttrPool   = "db.client.connection.pool.name"
 	AttrSystem = "db.system.name"
@@ -11,30 +11,30 @@ const (
 	AttrServer = "server.address"
 	AttrPort   = "server.port"
 
-	System = "redis" // the value of AttrSystem
+	System = "redis" // value of AttrSystem
 )
 
 // Form is the kind of a measure.
 type Form int
 
 const (
-	Level   Form = iota // goes up and down, and may be summed
-	Counter             // only grows
+	Level   Form = iota // increases and decreases; may be summed
+	Counter             // only increases
 )
 
 // Measure is a metric of each node of a pool.
 type Measure struct {
-	Name     string // OpenTelemetry's
-	Unit     string // in UCUM
+	Name     string // name in OpenTelemetry
+	Unit     string // unit in UCUM
 	Help     string
 	Form     Form
-	Attr     string // the attribute that tells the readings apart; empty: there is one reading
+	Attr     string // attribute that distinguishes the readings; empty: one reading
 	Readings []Reading
 }
 
-// Reading is a number of a measure.
+// Reading is one number of a measure.
 type Reading struct {
-	Value string // of the attribute
+	Value string // value of the attribute
 	Of    func(s *respool.Stats) int64
 }
 
@@ -44,8 +44,7 @@ func count(n int) int64 { return int64(n) }
 
 func total(n uint64) int64 { return int64(n) }
 
-// Measures returns the measures of a client's Stats. The caller must not change
-// them.
+// Measures returns the measures of a client's Stats. The caller must not change them.
 func Measures() []Measure { return measures }
 
 var measures = []Measure{
@@ -57,7 +56,7 @@ var measures = []Measure{
 	}},
 	{"db.client.connection.max", "{connection}", "The maximum number of open connections allowed.", Level, "",
 		one(func(s *respool.Stats) int64 { return count(s.MaxConnections) })},
-	// Nothing but the bound itself limits how many may be idle.
+	// Only MaxConnections limits the idle connections.
 	{"db.client.connection.idle.max", "{connection}", "The maximum number of idle open connections allowed.", Level, "",
 		one(func(s *respool.Stats) int64 { return count(s.MaxConnections) })},
 	{"db.client.connection.pending_requests", "{request}", "The number of current pending requests for an open connection.", Level, "",
@@ -98,8 +97,8 @@ func IdleMin() Measure {
 		Help: "The minimum number of idle open connections allowed.", Form: Level}
 }
 
-// Timeouts is the measure of callers that waited in vain. It has no readings: the
-// number is Pool.Timeouts.
+// Timeouts is the measure of callers whose wait failed. It has no readings: the number is
+// Pool.Timeouts.
 func Timeouts() Measure {
 	return Measure{Name: "db.client.connection.timeouts", Unit: "{timeout}",
 		Help: "The number of connection timeouts that have occurred trying to obtain a connection from the pool.", Form: Counter}
@@ -110,13 +109,13 @@ type Time int
 
 const (
 	Created Time = iota // a dial and its handshake
-	Waited              // a wait for a connection that got one
+	Waited              // a successful wait for a connection
 	Used                // the lease of a dedicated connection
 	TimeKinds
 )
 
-// Times returns the measures of the durations, by their Time. They have no
-// readings: a Recorder gets the durations.
+// Times returns the measures of the durations, indexed by Time. They have no readings: a Recorder
+// receives the durations.
 func Times() [TimeKinds]Measure {
 	return [TimeKinds]Measure{
 		Created: {Name: "db.client.connection.create_time", Unit: "s", Help: "The time it took to create a new connection."},
@@ -125,7 +124,7 @@ func Times() [TimeKinds]Measure {
 	}
 }
 
-// Bounds are the upper ends of the histograms' buckets, in seconds.
+// Bounds returns the upper bounds of the histograms' buckets, in seconds. The caller owns the list.
 func Bounds() []float64 {
 	return []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 }

@@ -1,6 +1,5 @@
-// Package poolmetrics collects the numbers of one client's pool for the exporters
-// in metrics: it has no dependency on any of them. It is not for programs, which
-// use an exporter. It starts no goroutines.
+// Package poolmetrics collects the numbers of one client's pool for the exporters in metrics. It
+// depends on no exporter. It is not for programs, which use an exporter. It starts no goroutines.
 package poolmetrics
 
 import (
@@ -14,13 +13,12 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// Recorder gets durations as they occur. It is called by many goroutines, and
-// must not block.
+// Recorder receives durations as they occur. Many goroutines call it, and it must not block.
 type Recorder interface {
 	Record(what Time, d time.Duration)
 }
 
-// Pool is the numbers of one client. It is safe for concurrent use.
+// Pool contains the numbers of one client. It is safe for concurrent use.
 type Pool struct {
 	name     string
 	minIdle  int
@@ -29,9 +27,9 @@ type Pool struct {
 	timeouts atomic.Uint64
 }
 
-// New returns the numbers of a client that is made of opt afterwards. It puts
-// itself before opt.OnEvent, which is called as before. opt may be nil: the
-// caller passes the client's events to OnEvent then.
+// New returns the numbers of a client that the caller creates with opt afterwards. It replaces
+// opt.OnEvent by a function that also calls the previous one. opt may be nil: the caller then
+// passes the client's events to OnEvent.
 func New(name string, opt *respool.Options, r Recorder) *Pool {
 	p := &Pool{name: strings.ToValidUTF8(name, "?"), recorder: r}
 	if opt == nil {
@@ -49,19 +47,19 @@ func New(name string, opt *respool.Options, r Recorder) *Pool {
 	return p
 }
 
-// Name is the name of the pool, as valid UTF-8.
+// Name returns the name of the pool, as valid UTF-8.
 func (p *Pool) Name() string { return p.name }
 
-// MinIdle is the minimum of idle connections.
+// MinIdle returns the minimum of idle connections.
 func (p *Pool) MinIdle() int { return p.minIdle }
 
-// Timeouts counts the callers that waited in vain.
+// Timeouts returns the number of callers whose wait failed.
 func (p *Pool) Timeouts() uint64 { return p.timeouts.Load() }
 
-// Watch sets the source of the numbers, which is called whenever metrics are read.
+// Watch sets the source of the numbers. Every read of the metrics calls it.
 func (p *Pool) Watch(stats func() respool.Stats) { p.stats.Store(&stats) }
 
-// OnEvent takes an event of the client. It does not block.
+// OnEvent receives an event of the client. It does not block.
 func (p *Pool) OnEvent(e respool.Event) {
 	switch e.Kind {
 	case respool.EventDialed:

@@ -1,5 +1,5 @@
-// Package pooltest holds pools and the series that each exporter of metrics has to
-// show of them. It is for tests of exporters only. It starts no goroutines.
+// Package pooltest contains pools, and the series that each exporter must show for them. It is only
+// for tests of exporters. It starts no goroutines.
 package pooltest
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// Pool is a pool that an exporter has to show.
+// Pool is a pool for an exporter.
 type Pool struct {
 	Name    string
 	MinIdle int
 	Stats   respool.Stats
 }
 
-// Pools are the pools: one of a server and one of a service.
+// Pools returns two pools: one of a server and one of a service.
 func Pools() []Pool {
 	return []Pool{
 		{"orders", 2, respool.Stats{Addr: "redis:6379", MaxConnections: 16, Lanes: 4, Dedicated: 2, Idle: 1, Waiting: 3, Dials: 9, FailedWaits: 5}},
