@@ -1,12 +1,12 @@
 // Package respoolotel exports pools to OpenTelemetry.
 //
-// A Pool holds the numbers of one client: of respool.Client.Stats, and the
-// durations that its events report. Register makes instruments of pools, with
-// the names of OpenTelemetry's semantic conventions for database clients, and
-// some more under respool.pool. docs/metrics.md lists all names.
+// A Pool contains the numbers of one client: those of respool.Client.Stats, and the durations of
+// its events. Register creates instruments for pools, with the names of OpenTelemetry's semantic
+// conventions for database clients, and additional ones under respool.pool. docs/metrics.md lists
+// all names.
 //
-// The package exports nothing by itself: the meter and its reader belong to the
-// program. It starts no goroutines.
+// The package exports nothing itself: the program owns the meter and its reader. It starts no
+// goroutines.
 package respoolotel
 
 import (
@@ -21,17 +21,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/poolmetrics"
 )
 
-// Registration is the instruments that Register made.
+// Registration contains the instruments that Register created.
 type Registration struct {
 	callback metric.Registration
 	pools    []*Pool
-	times    []*meterTimes // of each pool
+	times    []*meterTimes // one for each pool
 }
 
-// Register makes instruments of pools, with the same names and attributes as in
-// Prometheus. They are read when the meter's reader collects; durations are
-// recorded as they occur. No two pools may have the same name. If the meter
-// returns an error, Register returns it and registers nothing.
+// Register creates instruments for pools, with the same names and attributes as in Prometheus. The
+// reader of the meter reads them when it collects; durations are recorded as they occur. Pools must
+// have different names. If the meter returns an error, Register returns it and registers nothing.
+// The caller owns the Registration.
 func Register(meter metric.Meter, pools ...*Pool) (*Registration, error) {
 	names := map[string]bool{}
 	for _, p := range pools {
@@ -61,8 +61,8 @@ func Register(meter metric.Meter, pools ...*Pool) (*Registration, error) {
 	return r, nil
 }
 
-// Unregister removes the instruments: nothing more is observed or recorded. It
-// may be called twice.
+// Unregister removes the instruments: nothing more is observed or recorded. Another call does
+// nothing.
 func (r *Registration) Unregister() error {
 	for i, p := range r.pools {
 		p.changeMeters(func(list []*meterTimes) []*meterTimes {
@@ -72,7 +72,7 @@ func (r *Registration) Unregister() error {
 	return r.callback.Unregister()
 }
 
-// observer reads pools when a meter asks.
+// observer reads pools for a meter.
 type observer struct {
 	pools             []*Pool
 	measures          []metric.Int64Observable // in the order of poolmetrics.Measures
@@ -145,7 +145,7 @@ func (o *observer) observe(_ context.Context, to metric.Observer) error {
 	return nil
 }
 
-// serverAttributes name a node.
+// serverAttributes returns the attributes of a node.
 func serverAttributes(addr string) []attribute.KeyValue {
 	host, port := poolmetrics.HostPort(addr)
 	list := []attribute.KeyValue{attribute.String(poolmetrics.AttrServer, host)}

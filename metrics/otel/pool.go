@@ -14,34 +14,32 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/poolmetrics"
 )
 
-// Pool holds the numbers of one client. Make it with NewPool before the client,
-// and give it the client's Stats with Watch. It is safe for concurrent use.
+// Pool contains the numbers of one client. Create it with NewPool before the client, and pass the
+// client's Stats to Watch. It is safe for concurrent use.
 type Pool struct {
 	core *poolmetrics.Pool
 
-	mu     sync.Mutex // held while meters changes; Record does not take it
+	mu     sync.Mutex // guards changes of meters; Record does not take it
 	meters atomic.Pointer[[]*meterTimes]
 }
 
-// NewPool returns the numbers of a client that is made of opt afterwards. It puts
-// itself before opt.OnEvent, which is called as before. The name tells the
-// pools of a program apart, such as "orders" or "cache-replicas".
+// NewPool returns the numbers of a client that the program creates with opt afterwards. It replaces
+// opt.OnEvent by a function that also calls the previous one. The name identifies the pool in the
+// program, such as "orders" or "cache-replicas".
 //
-// opt belongs to that one client from then on: a client that is made of the same
-// options later would be counted here too. opt may be nil: the program passes
-// the client's events to OnEvent then.
+// Use opt for that one client only: the pool would count a second client with the same options too.
+// opt may be nil: the program then passes the client's events to OnEvent.
 func NewPool(name string, opt *respool.Options) *Pool {
 	p := &Pool{}
 	p.core = poolmetrics.New(name, opt, (*recorder)(p))
 	return p
 }
 
-// Watch sets the source of the numbers, which is called whenever metrics are
-// read. Until then the pool shows only its durations.
+// Watch sets the source of the numbers. Every read of the metrics calls it. Before that, the pool
+// shows only its durations.
 func (p *Pool) Watch(stats func() respool.Stats) { p.core.Watch(stats) }
 
-// OnEvent takes an event of the client, as Options.OnEvent does. It does not
-// block.
+// OnEvent receives an event of the client, like Options.OnEvent. It does not block.
 func (p *Pool) OnEvent(e respool.Event) { p.core.OnEvent(e) }
 
 // recorder records the durations of a pool with all its meters.
@@ -78,7 +76,7 @@ func (p *Pool) changeMeters(change func(list []*meterTimes) []*meterTimes) {
 	p.meters.Store(&list)
 }
 
-// attributes are the attributes of all metrics of the pool.
+// attributes returns the common attributes of the pool's metrics.
 func (p *Pool) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String(poolmetrics.AttrPool, p.core.Name()), attribute.String(poolmetrics.AttrSystem, poolmetrics.System)}
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// owner is the group that a client is counted in.
+// owner is the key of a group of clients.
 type owner struct{ service, lib, user string }
 
-// others is the group of all clients that are not exported by themselves.
+// others is the group of all clients without a group in the export.
 var others = owner{"other", "other", "other"}
 
 // clientStates are the states of clients, in the order of clientNumbers. A client in state other
@@ -30,8 +30,8 @@ func largest(owners *monitor.Groups, top int) map[owner]clientNumbers {
 		if i < top {
 			who = ownerOf(g.Key)
 		}
-		// Two owners may have the same name once it is cut, or the name of the others. They count
-		// together, since a series may exist only once.
+		// Truncated names of two owners may be equal, or equal others. They count together, because
+		// a series may exist only once.
 		sum := found[who]
 		for state, n := range numbersOf(&g) {
 			sum[state] += n
@@ -51,7 +51,7 @@ func ownerOf(key []string) owner {
 	return owner{at(0), at(1), at(2)}
 }
 
-// labelLimit is the maximum length of a label that a client chose, in bytes.
+// labelLimit is the maximum length of a label value that a client chose, in bytes.
 const labelLimit = 100
 
 func shown(name string) string {

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/poolmetrics"
 )
 
-// Pool is a collector of one client. Make it with NewPool before the client, and
-// give it the client's Stats with Watch. It is safe for concurrent use.
+// Pool is a collector of one client. Create it with NewPool before the client, and pass the
+// client's Stats to Watch. It is safe for concurrent use.
 type Pool struct {
 	core  *poolmetrics.Pool
 	times poolTimes
@@ -30,14 +30,12 @@ type poolDescs struct {
 	idleMin, timeouts *prometheus.Desc
 }
 
-// NewPool returns a collector of a client that is made of opt afterwards. It puts
-// itself before opt.OnEvent, which is called as before. The name tells the
-// pools of a program apart, such as "orders" or "cache-replicas": a registry
-// refuses two of the same name.
+// NewPool returns a collector of a client that the program creates with opt afterwards. It replaces
+// opt.OnEvent by a function that also calls the previous one. The name identifies the pool in the
+// program, such as "orders" or "cache-replicas". A registry refuses two pools of the same name.
 //
-// opt belongs to that one client from then on: a client that is made of the same
-// options later would be counted here too. opt may be nil: the program passes
-// the client's events to OnEvent then.
+// Use opt for that one client only: the pool would count a second client with the same options too.
+// opt may be nil: the program then passes the client's events to OnEvent.
 func NewPool(name string, opt *respool.Options) *Pool {
 	p := &Pool{}
 	p.core = poolmetrics.New(name, opt, &p.times)
@@ -45,16 +43,15 @@ func NewPool(name string, opt *respool.Options) *Pool {
 	return p
 }
 
-// Watch sets the source of the numbers, which is called whenever metrics are
-// read. Until then the pool shows only its durations.
+// Watch sets the source of the numbers. Every read of the metrics calls it. Before that, the pool
+// shows only its durations.
 func (p *Pool) Watch(stats func() respool.Stats) { p.core.Watch(stats) }
 
-// OnEvent takes an event of the client, as Options.OnEvent does. It does not
-// block.
+// OnEvent receives an event of the client, like Options.OnEvent. It does not block.
 func (p *Pool) OnEvent(e respool.Event) { p.core.OnEvent(e) }
 
-// describe prepares the metrics. The pool's name is a constant label of each, so
-// that a registry takes several pools.
+// describe prepares the metrics. The pool's name is a constant label of each, so a registry accepts
+// several pools.
 func (p *Pool) describe() {
 	constant := prometheus.Labels{label(poolmetrics.AttrPool): p.core.Name(), label(poolmetrics.AttrSystem): poolmetrics.System}
 	desc := func(m poolmetrics.Measure, labels []string) *prometheus.Desc {
@@ -119,7 +116,7 @@ func valueType(f poolmetrics.Form) prometheus.ValueType {
 	return prometheus.GaugeValue
 }
 
-// metricName spells a name for Prometheus, by OpenTelemetry's rules.
+// metricName converts a name to Prometheus, by the rules of OpenTelemetry.
 func metricName(m *poolmetrics.Measure) string {
 	name := label(m.Name)
 	if m.Unit == "s" {
@@ -131,5 +128,5 @@ func metricName(m *poolmetrics.Measure) string {
 	return name
 }
 
-// label spells an attribute for Prometheus.
+// label converts an attribute to a label of Prometheus.
 func label(attr string) string { return strings.ReplaceAll(attr, ".", "_") }

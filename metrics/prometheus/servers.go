@@ -10,8 +10,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Servers is a collector of a monitor's state. Make it with NewServers. It is safe for concurrent
-// use if the functions given to it are.
+// Servers is a collector of a monitor's state. Create it with NewServers. It is safe for concurrent
+// use if the functions passed to it are.
 type Servers struct {
 	state  func() *monitor.State
 	alerts func() []monitor.Alert
@@ -23,8 +23,8 @@ const DefaultTop = 20
 
 // NewServers returns a collector of the state that state returns, such as monitor.Sampler.State,
 // and of the alerts that alerts returns, such as the last list of monitor.Judge.Alerts. Either may
-// be nil or return nil. Both are called whenever metrics are read. For each server, the top largest
-// groups of clients are exported by themselves and all others together; 0 stands for DefaultTop.
+// be nil or return nil. Every read of the metrics calls both. For each server, it exports the top
+// largest groups of clients, and the sum of the other groups; top 0 means DefaultTop.
 func NewServers(state func() *monitor.State, alerts func() []monitor.Alert, top int) *Servers {
 	if top <= 0 {
 		top = DefaultTop
@@ -56,7 +56,7 @@ func info(field string) func(n *monitor.NodeState) (float64, bool) {
 	}
 }
 
-// always are exported whether the server answers or not.
+// always contains the metrics that are exported whether the server answers or not.
 var always = []serverMeasure{
 	gauge("respool_server_up", "Whether the server answered the last question (1) or not (0).",
 		func(n *monitor.NodeState) (float64, bool) { return truth(n.Up), n.Up || n.Err != nil || n.Last != nil }),
@@ -73,8 +73,8 @@ var always = []serverMeasure{
 		}),
 }
 
-// answering are exported only while the server answers: old numbers would be taken for current
-// ones.
+// answering contains the metrics that are exported only while the server answers, because old
+// numbers would look current.
 var answering = []serverMeasure{
 	gauge("respool_server_connections", "Connections that count against maxclients: clients, replicas and other nodes, the monitor's own left out.",
 		func(n *monitor.NodeState) (float64, bool) { return float64(n.Last.Connections), true }),
@@ -111,7 +111,7 @@ var answering = []serverMeasure{
 		}),
 }
 
-// The other metrics, which have labels of their own.
+// The other metrics, which have additional labels.
 var (
 	nodesDesc   = prometheus.NewDesc("respool_monitor_nodes", "Servers that the monitor knows of. Absent: there is no monitor.", nil, nil)
 	stateDesc   = prometheus.NewDesc("respool_monitor_last_change_timestamp_seconds", "When the monitor last learnt something.", nil, nil)
