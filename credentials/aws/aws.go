@@ -1,6 +1,7 @@
-// Package aws makes credentials for ElastiCache and MemoryDB from an AWS identity (IAM). They are tokens that
-// are signed here, without a request to AWS, and that are valid for 15 minutes. A client renews
-// them on its standing connections, which AWS closes 12 hours after the last one otherwise.
+// Package aws creates credentials for ElastiCache and MemoryDB from an AWS identity (IAM). They are
+// tokens that the package signs itself, without a request to AWS. A token is valid for 15 minutes.
+// AWS closes a connection 12 hours after its last token, so the client authenticates its open
+// connections with new ones before that.
 //
 //	cfg, err := config.LoadDefaultConfig(ctx)
 //	...
@@ -11,6 +12,8 @@
 //	client, err := respool.New(respool.Options{
 //		Addr: "orders.abc.cache.amazonaws.com:6379", TLS: &tls.Config{}, Credentials: tokens.Credentials,
 //	})
+//
+// The package starts no goroutines.
 package aws
 
 import (
@@ -31,7 +34,7 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// Service is the AWS service that a token is for.
+// Service is the AWS service of a token.
 type Service string
 
 // The services.
@@ -40,24 +43,24 @@ const (
 	MemoryDB    Service = "memorydb"
 )
 
-// life is how long AWS takes a token.
+// life is the lifetime of a token.
 const life = 15 * time.Minute
 
-// Config of a source of tokens.
+// Config configures a source of tokens.
 type Config struct {
-	// Credentials are the AWS identity's, such as aws.Config.Credentials of the SDK. There is no default.
+	// Credentials returns the AWS identity, such as aws.Config.Credentials of the SDK. Required.
 	Credentials sdk.CredentialsProvider
-	// Region is that of the cache, such as eu-central-1. There is no default.
+	// Region is the region of the cache, such as eu-central-1. Required.
 	Region string
 	// Service is ElastiCache or MemoryDB. Default: ElastiCache.
 	Service Service
-	// Cache is the id of the replication group, the name of the serverless cache, or that of the
-	// MemoryDB cluster. There is no default. Letters are turned into lower case, as AWS has them.
+	// Cache is the id of the replication group, or the name of the serverless cache or of the
+	// MemoryDB cluster. Required. It becomes lower case, as AWS requires.
 	Cache string
-	// User is the id of an ElastiCache user with IAM authentication, whose name has to be the same, or the name
-	// of a MemoryDB user. There is no default.
+	// User is the id of an ElastiCache user with IAM authentication, whose name must be the same,
+	// or the name of a MemoryDB user. Required.
 	User string
-	// Serverless says that Cache is a serverless one. Default: false.
+	// Serverless states that Cache is a serverless cache. ElastiCache only. Default: false.
 	Serverless bool
 }
 
@@ -68,7 +71,7 @@ type Tokens struct {
 	now    func() time.Time
 }
 
-// New checks the configuration. It sends nothing.
+// New validates the configuration. It sends nothing.
 func New(cfg Config) (*Tokens, error) {
 	if cfg.Service == "" {
 		cfg.Service = ElastiCache
@@ -91,8 +94,9 @@ func New(cfg Config) (*Tokens, error) {
 	return &Tokens{cfg: cfg, signer: v4.NewSigner(), now: time.Now}, nil
 }
 
-// Credentials signs a token. It is for respool.Options.Credentials. It blocks as long as the AWS identity's own
-// credentials take, bounded by ctx. The token expires with these if they end before it.
+// Credentials returns a new token, for respool.Options.Credentials. It blocks only while the AWS
+// identity returns its credentials; ctx limits that. The token expires after 15 minutes, or with
+// those credentials if they expire earlier. Concurrent use is safe.
 func (t *Tokens) Credentials(ctx context.Context) (respool.Credentials, error) {
 	identity, err := t.cfg.Credentials.Retrieve(ctx)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package entra makes credentials for Azure Cache for Redis and Azure Managed Redis from Microsoft Entra ID
-// tokens. A client sends new ones on its standing connections before the old ones expire: Azure closes
-// connections whose token has.
+// Package entra creates credentials for Azure Cache for Redis and Azure Managed Redis from
+// Microsoft Entra ID tokens. Azure closes a connection when its token expires, so the client
+// authenticates its open connections with new tokens before that.
 //
 //	identity, err := azidentity.NewDefaultAzureCredential(nil)
 //	...
@@ -9,6 +9,8 @@
 //	client, err := respool.New(respool.Options{
 //		Addr: "orders.redis.cache.windows.net:6380", TLS: &tls.Config{}, Credentials: tokens.Credentials,
 //	})
+//
+// The package starts no goroutines.
 package entra
 
 import (
@@ -26,28 +28,29 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
-// DefaultScope is that of Redis in Azure.
+// DefaultScope is the scope of Redis in Azure.
 const DefaultScope = "https://redis.azure.com/.default"
 
-// early is how long before its end a token counts as expired: Azure wants the next one three minutes
-// before.
+// early is the time before its expiry from which a token counts as expired. Azure requires the next
+// token three minutes before.
 const early = 3 * time.Minute
 
-// Config of a source of tokens.
+// Config configures a source of tokens.
 type Config struct {
-	// Credential gives the tokens: one of package azidentity, which caches them. There is no default.
+	// Credential returns the tokens, such as one of package azidentity, which caches them.
+	// Required.
 	Credential azcore.TokenCredential
-	// User is the object id of the managed identity or service principal, as the cache has it
-	// among its users. Default: what the token says (its claim oid).
+	// User is the object id of the managed identity or service principal, as in the users of the
+	// cache. Default: the claim oid of the token.
 	User string
-	// Scope is what the token is for. Default: DefaultScope.
+	// Scope is the scope of the token. Default: DefaultScope.
 	Scope string
 }
 
 // Tokens is a source of tokens. It is safe for concurrent use.
 type Tokens struct{ cfg Config }
 
-// New checks the configuration. It sends nothing.
+// New validates the configuration. It sends nothing.
 func New(cfg Config) (*Tokens, error) {
 	if cfg.Credential == nil {
 		return nil, errors.New("entra: Credential is nil: want one of package azidentity")
@@ -58,8 +61,9 @@ func New(cfg Config) (*Tokens, error) {
 	return &Tokens{cfg}, nil
 }
 
-// Credentials gets a token. It is for respool.Options.Credentials. It blocks as long as the credential does,
-// bounded by ctx. Expires is three minutes before the token's end.
+// Credentials returns a token, for respool.Options.Credentials. It blocks while the credential
+// returns one; ctx limits that. Expires is three minutes before the token's expiry. Concurrent use
+// is safe.
 func (t *Tokens) Credentials(ctx context.Context) (respool.Credentials, error) {
 	token, err := t.cfg.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{t.cfg.Scope}})
 	if err != nil {
@@ -80,7 +84,7 @@ func (t *Tokens) Credentials(ctx context.Context) (respool.Credentials, error) {
 
 var errNoObjectID = errors.New("entra: the token names no object id (oid): want Config.User to be that of the identity")
 
-// objectID reads who a token is for. It does not verify it: that is the server's.
+// objectID returns the claim oid of a token. It does not verify the token; the server does.
 func objectID(token string) (string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
