@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// backoff decides when a dial is allowed: a token bucket while the node is
-// well, one dial at a time with growing, jittered pauses while it is not. Its
-// fields are guarded by Pool.mu.
+// backoff decides when a dial is allowed: a token bucket while the node accepts dials; after a failed dial one dial
+// at a time, with growing random pauses. Pool.mu guards its fields.
 type backoff struct {
 	base, cap time.Duration
 	rate      float64
@@ -18,7 +17,7 @@ type backoff struct {
 	filled   time.Time
 	failures int
 	retryAt  time.Time
-	last     error // of the last failed dial, nil after one that went well
+	last     error // error of the last dial; nil if it succeeded
 }
 
 func (b *backoff) init(cfg *Config) {
@@ -27,16 +26,16 @@ func (b *backoff) init(cfg *Config) {
 	b.tokens, b.filled = b.burst, time.Now()
 }
 
-// waits reports whether the node is down and not to be tried yet.
+// waits reports whether the last dial failed and the pause is not over.
 func (b *backoff) waits() bool { return b.failures > 0 && time.Now().Before(b.retryAt) }
 
-// take allows a dial now, or tells how long it has to wait. The retry of an
-// identity that was refused leaves half of the tokens to others.
-func (b *backoff) take(under int, retry bool) (wait time.Duration, ok bool) {
+// take takes a token for a dial, or returns the time until one is available. dialing is the number of dials in
+// flight. A retry of a refused identity leaves half of the tokens to others.
+func (b *backoff) take(dialing int, retry bool) (wait time.Duration, ok bool) {
 	now := time.Now()
 	if b.failures > 0 {
-		if under > 0 {
-			return 0, false // the one under way tells
+		if dialing > 0 {
+			return 0, false // the dial in flight decides
 		}
 		if d := b.retryAt.Sub(now); d > 0 {
 			return d, false
@@ -55,8 +54,8 @@ func (b *backoff) take(under int, retry bool) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// failed notes a failed dial: the pause doubles up to the cap and is drawn
-// from its upper half, so that many clients do not come back as one.
+// failed records a failed dial. The pause doubles up to the cap. It is drawn from its upper half, so that many
+// clients do not dial at the same time.
 func (b *backoff) failed(err error) {
 	pause := b.cap
 	if b.failures < 20 {

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// Ping is what asks for a sign of life. A user may be denied PING, and the server keeps
-// account of that; HELLO is open to all.
+// Ping returns the command that verifies a connection. A user may lack permission for PING, and the server logs such
+// refusals. HELLO needs no permission.
 func (k Identity) Ping() []any {
 	if k.User == "" {
 		return []any{"PING"}
@@ -19,10 +19,10 @@ func (k Identity) Ping() []any {
 	return []any{"HELLO"}
 }
 
-// defaultPatience is for pools whose lanes suspect nothing.
+// defaultPatience applies if Lane.SuspectAfter is 0.
 const defaultPatience = time.Second
 
-// patience is how long the answer to a ping may take on a conn that is good.
+// patience returns the time limit for the reply to a ping.
 func (p *Pool) patience() time.Duration {
 	if d := p.cfg.Lane.SuspectAfter; d > 0 {
 		return d
@@ -30,17 +30,16 @@ func (p *Pool) patience() time.Duration {
 	return defaultPatience
 }
 
-// stale reports whether an idle conn was quiet for so long that a balancer or a firewall may
-// have dropped it without a word.
+// stale reports whether an idle conn was quiet for so long that a balancer or a firewall may have dropped it
+// silently.
 func (p *Pool) stale(c *member) bool {
 	return p.cfg.StaleAfter > 0 && time.Since(c.lane.HeardAt()) > p.cfg.StaleAfter
 }
 
-// errCut ends checks when the pool is closed or suspended.
+// errCut ends checks when the pool closes or is suspended.
 var errCut = errors.New("its check was cut short")
 
-// check pings the server over a lane that works for a key. Where nothing was heard in time
-// the error is a *lane.StallError.
+// check pings the server over a lane of an identity. Without a byte in time the error is a *lane.StallError.
 func (p *Pool) check(ctx context.Context, l *lane.Lane, k Identity, opt lane.Options) error {
 	asking, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
@@ -55,57 +54,57 @@ func (p *Pool) check(ctx context.Context, l *lane.Lane, k Identity, opt lane.Opt
 	return &lane.StallError{Silent: p.patience(), Reason: lane.NoPong}
 }
 
-// Confirm has the conns of a user answer a ping before any of them is used again by callers that come later, and waits for
-// the lanes: the user may have been deleted and made again, and the server has ended conns of which that is not seen yet.
+// Confirm pings the conns of a user before later callers use them, and waits for the lanes. The user may have been
+// deleted and created again: then the server has closed conns, and the pool may not have noticed yet.
 func (p *Pool) Confirm(ctx context.Context, user string) {
 	p.mu.Lock()
 	var asked sync.WaitGroup
 	for _, c := range p.members {
 		switch {
-		case c.group.key.User != user || c.lane.Depth() < 0:
+		case c.subpool.identity.User != user || c.lane.Depth() < 0:
 		case c.class == idle:
-			p.vetLocked(c, preparing)
+			p.checkIdleLocked(c, preparing)
 		case c.class == shared && !c.draining:
-			g := c.group
-			asked.Go(func() { _ = p.check(ctx, c.lane, g.key, lane.Options{Owner: g}) })
+			g := c.subpool
+			asked.Go(func() { _ = p.check(ctx, c.lane, g.identity, lane.Options{Owner: g}) })
 		}
 	}
 	p.unlock()
 	asked.Wait()
 }
 
-// vetOwnLocked checks a stale conn of g for whoever is next in line.
-func (p *Pool) vetOwnLocked(g *Subpool) bool {
+// checkOwnIdleLocked checks a stale idle conn of g, for the first waiter.
+func (p *Pool) checkOwnIdleLocked(g *Subpool) bool {
 	if p.cfg.StaleAfter <= 0 || g.count[idle] == 0 {
 		return false
 	}
 	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.group == g && c.lane.Depth() >= 0 {
-			p.vetLocked(c, preparing)
+		if c := p.stack[i]; c.subpool == g && c.lane.Depth() >= 0 {
+			p.checkIdleLocked(c, preparing)
 			return true
 		}
 	}
 	return false
 }
 
-// vetLocked has an idle conn answer a ping before anybody uses it.
-func (p *Pool) vetLocked(c *member, as class) {
+// checkIdleLocked pings an idle conn on a new goroutine. Nobody else uses the conn meanwhile.
+func (p *Pool) checkIdleLocked(c *member, as class) {
 	p.unstackLocked(c)
 	p.moveLocked(c, as)
 	c.lane.Undrain(nil, lane.NoProof)
-	p.errands++
+	p.goroutines++
 	go func(ctx context.Context, k Identity, since time.Time) {
 		err := p.check(ctx, c.lane, k, lane.Options{})
-		condemnSilent(c, err)
+		failSilent(c, err)
 		p.mu.Lock()
-		p.errands--
+		p.goroutines--
 		p.handBackLocked(c, err, since)
 		p.serveLocked()
 		p.unlock()
-	}(p.dials, c.group.key, c.idleSince)
+	}(p.dials, c.subpool.identity, c.idleSince)
 }
 
-// handBackLocked makes a conn idle again that was out of sight since an errand began, or ends it for err.
+// handBackLocked returns a conn after a check: it becomes idle again, or closes because of err.
 func (p *Pool) handBackLocked(c *member, err error, idleSince time.Time) {
 	reason := ""
 	if err != nil {
@@ -115,34 +114,34 @@ func (p *Pool) handBackLocked(c *member, err error, idleSince time.Time) {
 	if c.class != idle {
 		return
 	}
-	p.serveGroupLocked(c.group)
+	p.serveSubpoolLocked(c.subpool)
 	if c.class != idle {
 		return
 	}
 	p.unstackLocked(c)
-	c.idleSince = idleSince // to check it is not to use it
+	c.idleSince = idleSince // a check is no use
 	i, _ := slices.BinarySearchFunc(p.stack, idleSince, func(x *member, t time.Time) int { return x.idleSince.Compare(t) })
 	p.stack = slices.Insert(p.stack, i, c)
 }
 
-// condemnSilent ends a conn on which a ping brought nothing, and casts doubt on others.
-func condemnSilent(c *member, err error) {
+// failSilent fails a conn on which a ping received no byte. Its failure starts checks of other conns.
+func failSilent(c *member, err error) {
 	var stall *lane.StallError
 	if errors.As(err, &stall) {
 		c.lane.Fail(stall)
 	}
 }
 
-// doubts are what speaks for a conn's path being dead.
+// doubts are the signs that a conn's path is dead.
 type doubts struct {
-	mark       uint64    // bytes that had come on it when that was found first
-	since      time.Time // when; zero: not yet
-	excused    time.Time // when the server said last why it does not answer
-	challenged bool      // a ping is under way that has to be answered in time
-	pinged     bool      // a ping of the health check is under way
+	mark       uint64    // bytes received when the sign was first seen
+	since      time.Time // time of the first sign; zero: none
+	excused    time.Time // last time that the server explained its silence
+	challenged bool      // a ping with a time limit is in flight
+	pinged     bool      // a ping of the health check is in flight
 }
 
-// afterStallLocked casts doubt on the conns that were not heard since c fell silent.
+// afterStallLocked checks the conns that received nothing since c became silent.
 func (p *Pool) afterStallLocked(c *member, cause error) {
 	var stall *lane.StallError
 	if !errors.As(cause, &stall) || p.closed || p.suspended {
@@ -155,7 +154,7 @@ func (p *Pool) afterStallLocked(c *member, cause error) {
 		}
 		switch x.class {
 		case idle:
-			p.vetLocked(x, doubted)
+			p.checkIdleLocked(x, doubted)
 		case shared:
 			p.challengeLocked(x, stall.Reason == lane.AtLimit)
 		case subscribed:
@@ -167,9 +166,8 @@ func (p *Pool) afterStallLocked(c *member, cause error) {
 	}
 }
 
-// challengeLocked condemns a lane on which a ping brings nothing. One on which replies are due
-// already is left to the inquiry about it, unless none brought anything: the server may
-// have its reasons to hold them back.
+// challengeLocked pings a lane and fails it without a reply in time. It leaves a lane with pending replies to the
+// inquiry, unless no inquiry explained the silence: the server may hold these replies back.
 func (p *Pool) challengeLocked(c *member, busy bool) {
 	d := &c.doubts
 	if c.draining || d.challenged || c.lane.Depth() > 0 && (!busy || time.Since(d.excused) < 2*p.patience()) {
@@ -178,36 +176,36 @@ func (p *Pool) challengeLocked(c *member, busy bool) {
 	p.pingLaneLocked(c, true)
 }
 
-// pingLaneLocked pings a lane that others may use. With mustAnswer it is condemned where that brings
-// nothing in time; else its silence is looked into as that of any lane.
+// pingLaneLocked pings a lane that others may use. With mustAnswer the lane fails without a reply in time; else the
+// lane's own suspicion handles the silence.
 func (p *Pool) pingLaneLocked(c *member, mustAnswer bool) {
 	underway := &c.doubts.pinged
 	if mustAnswer {
 		underway = &c.doubts.challenged
 	}
 	*underway = true
-	p.errands++
+	p.goroutines++
 	go func(ctx context.Context, g *Subpool) {
 		opt := lane.Options{Owner: g}
 		if mustAnswer {
-			condemnSilent(c, p.check(ctx, c.lane, g.key, opt))
+			failSilent(c, p.check(ctx, c.lane, g.identity, opt))
 		} else {
-			_, _ = c.lane.Do(ctx, g.key.Ping(), opt)
+			_, _ = c.lane.Do(ctx, g.identity.Ping(), opt)
 		}
 		p.mu.Lock()
-		p.errands--
+		p.goroutines--
 		*underway = false
 		if ctx.Err() != nil && c.class != closing && c.lane.Depth() <= mostOwn {
-			p.closeLocked(c, errCut.Error()) // nobody waits for what is due
+			p.closeLocked(c, errCut.Error()) // nobody waits for the pending replies
 		}
 		p.unlock()
-	}(p.dials, c.group)
+	}(p.dials, c.subpool)
 }
 
-// mostOwn is how many replies may be due on a lane that nobody waits for: two pings, and a proof beside.
+// mostOwn is the maximum number of pending replies without a caller: two pings and a token.
 const mostOwn = 3
 
-// usedAt is when a lane was last used by others than the health check.
+// usedAt returns the last time when others than the health check used a lane.
 func (c *member) usedAt() time.Time {
 	if used := c.lane.UsedAt(); used.After(c.checkedAt.Add(c.pool.patience())) {
 		return used

@@ -2,9 +2,9 @@ package pool
 
 import "context"
 
-// Close stops admission, lets what is in flight and what is lent come to its
-// end until ctx ends, then cuts it. When it returns, no socket and no
-// goroutine of the pool is left. Further calls wait for the same end.
+// Close stops admission and lets commands in flight and leased conns finish until ctx ends. Then it cuts the rest.
+// When it returns, no socket and no goroutine of the pool is left. Further calls wait for the same end. It returns
+// the error of ctx if it cut something.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.closed {
@@ -56,7 +56,7 @@ func (p *Pool) stopTimersLocked() {
 }
 
 func (p *Pool) checkEmptyLocked() {
-	if p.closed && !p.emptied && p.usedLocked() == 0 && p.running+p.errands == 0 {
+	if p.closed && !p.emptied && p.usedLocked() == 0 && p.running+p.goroutines == 0 {
 		p.emptied = true
 		if p.cutoff != nil {
 			p.cutoff.Stop()

@@ -9,27 +9,26 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// Conn is a conn on loan. Until it is released or destroyed its holder alone
-// uses its lane.
+// Conn is a leased conn. Until Release or Destroy only its holder uses its lane.
 type Conn struct {
 	member *member
 
 	// Guarded by Pool.mu.
-	group    *Subpool
+	subpool  *Subpool
 	released bool
 }
 
-// Lane gives the lane to use while the conn is held.
+// Lane returns the lane to use while the conn is held.
 func (c *Conn) Lane() *lane.Lane { return c.member.lane }
 
-// Suspicion tells the holder of a subscribed conn to ask for a sign of life: another conn to the server fell
-// silent, and this one was not heard since.
+// Suspicion returns a channel for the holder of a subscribed conn. A value asks the holder to ping: another conn
+// became silent, and this one received nothing since.
 func (c *Conn) Suspicion() <-chan struct{} { return c.member.suspicion }
 
-// Patience is how long that sign may take.
+// Patience returns the time limit for the reply to that ping.
 func (c *Conn) Patience() time.Duration { return c.member.pool.patience() }
 
-// NoteHolder remembers the caller's stack for leak detection.
+// NoteHolder stores the caller's stack for leak detection.
 func (c *Conn) NoteHolder(skip int) {
 	p := c.member.pool
 	if p.cfg.LeakThreshold <= 0 {
@@ -59,31 +58,31 @@ func stackText(pcs []uintptr) string {
 	}
 }
 
-// Identity is the key of the conn.
+// Identity returns the identity of the conn.
 func (c *Conn) Identity() Identity {
 	p := c.member.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return c.group.key
+	return c.subpool.identity
 }
 
-// SetIdentity tells that the holder has turned the conn into one of another key, to
-// whose group it goes when it is released.
+// SetIdentity records that the holder has switched the conn to another identity. After its release the conn belongs
+// to that subpool.
 func (c *Conn) SetIdentity(k Identity) {
 	p := c.member.pool
 	p.mu.Lock()
 	if !c.released {
-		c.group = p.enlistLocked(p.groupLocked(k))
-		p.regroupLocked(c.member, c.group)
+		c.subpool = p.enlistLocked(p.subpoolLocked(k))
+		p.moveToSubpoolLocked(c.member, c.subpool)
 	}
 	p.unlock()
 }
 
-// Release gives the conn back clean. Replies that are still due, of commands
-// whose callers left, are waited for in the background. Further calls do nothing.
+// Release returns a clean conn. The pool waits in the background for pending replies of callers that have left.
+// Further calls do nothing. It does not block.
 func (c *Conn) Release() { c.giveUp("") }
 
-// Destroy closes the conn for the reason given. Further calls do nothing.
+// Destroy closes the conn. reason appears in events. Further calls do nothing.
 func (c *Conn) Destroy(reason string) { c.giveUp(reason) }
 
 func (c *Conn) giveUp(reason string) {
@@ -92,7 +91,7 @@ func (c *Conn) giveUp(reason string) {
 	if !c.released {
 		c.released = true
 		if reason == "" {
-			c.member.lane.OnPush(nil, false) // what comes now is not the holder's
+			c.member.lane.OnPush(nil, false) // later pushes do not belong to the holder
 		}
 		p.returnLocked(c.member, reason)
 	}

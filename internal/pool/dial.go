@@ -9,24 +9,23 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// spread is the longest random delay, in time, of a dial that nobody waits
-// for: fleets that start together do not dial in step.
+// spread is the longest random delay of a dial without a waiter. It prevents many clients that start together from
+// dialing at the same time.
 const spread = 20 * time.Millisecond
 
-// newDialsLocked gives the dials to come a ctx.
+// newDialsLocked creates the ctx of future dials.
 func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context.Background()) }
 
-// wishedLocked is how many dials should be under way for g beside those that
-// are, with those that nobody waits for.
+// wishedLocked returns how many more dials g needs, including those without a waiter.
 func (p *Pool) wishedLocked(g *Subpool) int {
 	lanes := g.laneWanted
 	if g.waitLane.Len() > 0 && g.open == 0 {
 		lanes++
 	}
-	free := p.maxLentLocked() - p.lentLocked()
+	free := p.maxLeasedLocked() - p.leasedLocked()
 	conns := 0
 	for w, n := p.waitConn.First(), free; w != nil && n > 0; w, n = w.Next(), n-1 {
-		if w.group == g {
+		if w.subpool == g {
 			conns++
 		}
 	}
@@ -37,16 +36,15 @@ func (p *Pool) wishedLocked(g *Subpool) int {
 	return lanes + max(conns, 0) - g.comingLocked()
 }
 
-// dialWishesLocked begins the dials that nobody waits for: those for waiters
-// have begun.
+// dialWishesLocked starts the dials without a waiter. The dials for waiters have started already.
 func (p *Pool) dialWishesLocked() {
 	if p.usedLocked() >= p.max {
 		return
 	}
 	p.dialWishLocked(&p.zero)
-	for _, c := range p.lanes { // who has none has somebody who waits for one
-		if c.group.laneWanted > 0 && c.group != &p.zero {
-			p.dialWishLocked(c.group)
+	for _, c := range p.lanes { // a subpool without a lane has waiters instead
+		if c.subpool.laneWanted > 0 && c.subpool != &p.zero {
+			p.dialWishLocked(c.subpool)
 		}
 	}
 }
@@ -56,13 +54,12 @@ func (p *Pool) dialWishLocked(g *Subpool) {
 	}
 }
 
-// dialLocked begins a dial, if the bound, the number of parallel dials, the
-// rate and the backoff allow it.
+// dialLocked starts a dial, if the bound, DialParallel, the rate and the backoff allow it.
 func (p *Pool) dialLocked(g *Subpool) bool {
 	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
-	pause, refused := p.refusalLocked(g.key)
+	pause, refused := p.refusalLocked(g.identity)
 	if pause > 0 {
 		p.serveAgainLocked(pause)
 		return false
@@ -86,12 +83,12 @@ func (p *Pool) dialLocked(g *Subpool) bool {
 	}
 	p.dialing++
 	g.dialing++
-	p.attemptLocked(g.key)
+	p.attemptLocked(g.identity)
 	go p.dial(p.dials, g, p.generation, delay)
 	return true
 }
 
-// serveAgainLocked serves again after a time, or earlier if that was asked for.
+// serveAgainLocked schedules serveLocked after a time, or keeps an earlier schedule.
 func (p *Pool) serveAgainLocked(after time.Duration) {
 	at := time.Now().Add(after)
 	if !p.wakeAt.IsZero() && p.wakeAt.Before(at) {
@@ -110,8 +107,7 @@ func (p *Pool) serveAgainLocked(after time.Duration) {
 	})
 }
 
-// dial makes one conn for a group. It belongs to no caller: whoever of the
-// group waits longest when it is there gets it.
+// dial opens one conn for a subpool. It belongs to no caller: the first waiter of the subpool gets it.
 func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.Duration) {
 	if delay > 0 {
 		select {
@@ -120,7 +116,7 @@ func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.
 		}
 	}
 	began := time.Now()
-	conn, err := p.cfg.Dial(ctx, p.cut, g.key)
+	conn, err := p.cfg.Dial(ctx, p.cut, g.identity)
 	took := time.Since(began)
 
 	p.mu.Lock()
@@ -139,7 +135,7 @@ func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.
 	p.unlock()
 }
 
-// notifyLocked tells those who wait for a change to look again.
+// notifyLocked wakes the goroutines that wait for a change.
 func (p *Pool) notifyLocked() {
 	for _, ch := range p.watchers {
 		close(ch)
@@ -159,22 +155,21 @@ func (p *Pool) dialFailedLocked(g *Subpool, err error, took time.Duration) {
 	p.failFastLocked()
 }
 
-// wishNothingLocked gives up the lanes that nobody waits for.
+// wishNothingLocked cancels the lanes that nobody waits for.
 func (p *Pool) wishNothingLocked() {
-	for _, g := range p.groups {
+	for _, g := range p.subpools {
 		g.laneWanted = 0
 	}
 }
 
-// failFastLocked fails those who wait for a node that is down: while no conn
-// is left and none may be dialed, there is nothing to wait for.
+// failFastLocked fails all waiters if no conn is left, no dial is in flight, and the backoff allows none.
 func (p *Pool) failFastLocked() {
 	if p.liveLocked() == 0 && p.dialing == 0 && p.backoff.waits() {
 		p.failWaitersLocked(p.backoff.last)
 	}
 }
 
-// welcomeLocked takes a conn in; over says that it comes too late to be used: nil then.
+// welcomeLocked adds a new conn to the ledger. over: the dial finished too late; it closes the conn and returns nil.
 func (p *Pool) welcomeLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) *member {
 	p.statistic.dials++
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
@@ -188,11 +183,11 @@ func (p *Pool) welcomeLocked(g *Subpool, conn *wire.Conn, took time.Duration, ov
 		return nil
 	}
 	p.backoff.succeeded()
-	p.acceptedLocked(g.key, false)
+	p.acceptedLocked(g.identity, false)
 	return c
 }
 
-// dialedLocked gives a new conn to whom it is for.
+// dialedLocked assigns a new conn of g.
 func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) {
 	c := p.welcomeLocked(g, conn, took, over)
 	if c == nil {
@@ -206,15 +201,15 @@ func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, ove
 		}
 		return
 	}
-	p.serveGroupLocked(g)
+	p.serveSubpoolLocked(g)
 }
 
-// adoptLocked makes a conn a member of the ledger, idle.
+// adoptLocked adds a conn to the ledger as idle.
 func (p *Pool) adoptLocked(g *Subpool, conn *wire.Conn) *member {
 	now := time.Now()
-	c := &member{pool: p, group: g, class: idle, idleSince: now}
+	c := &member{pool: p, subpool: g, class: idle, idleSince: now}
 	if life := p.cfg.MaxLifetime; life > 0 {
-		// Jitter, so that conns of one age do not go as one.
+		// Random, so that conns of the same age do not close together.
 		c.expires = now.Add(life - rand.N(life/10+1))
 	}
 	c.laneCfg = p.cfg.Lane
@@ -226,13 +221,13 @@ func (p *Pool) adoptLocked(g *Subpool, conn *wire.Conn) *member {
 	return c
 }
 
-// Warm opens the lanes and the idle conns that the pool should have, and
-// waits for them until ctx ends. It returns the first failure.
+// Warm opens the lanes and idle conns that the configuration keeps ready. It blocks until they are open or ctx ends,
+// and returns the first failure.
 func (p *Pool) Warm(ctx context.Context) error {
 	p.mu.Lock()
 	p.started = true
 	for {
-		if err := p.turnedAwayLocked(&p.zero); err != nil {
+		if err := p.refuseDialLocked(&p.zero); err != nil {
 			p.mu.Unlock()
 			return err
 		}

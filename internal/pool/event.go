@@ -2,7 +2,7 @@ package pool
 
 import "time"
 
-// EventKind says what happened.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of events.
@@ -17,20 +17,18 @@ const (
 	Released
 )
 
-// Event is something that happened in a pool. Fields that do not belong to
-// its kind are zero.
+// Event reports a change in a pool. Fields that do not belong to its kind are zero.
 type Event struct {
 	Kind     EventKind
 	Addr     string
-	Class    string        // lane, dedicated, subscription or idle: what was waited for, or what the conn was
-	Duration time.Duration // Dialed, DialFailed: of the dial; Closed: the conn's life; WaitEnded: the wait; LeakSuspected, Released: held so far
-	Reason   string        // Closed: why
-	Err      error         // DialFailed, WaitEnded (when in vain), LaneCondemned, Closed on a failure
-	Stack    string        // LeakSuspected: where it was acquired
+	Class    string        // class of the conn, or of the wait: lane, dedicated, subscription or idle
+	Duration time.Duration // Dialed, DialFailed: of the dial; Closed: age of the conn; WaitEnded: of the wait; LeakSuspected, Released: of the lease so far
+	Reason   string        // Closed: the reason
+	Err      error         // DialFailed, LaneFailed; WaitEnded if the wait failed
+	Stack    string        // LeakSuspected: stack of Acquire
 }
 
-// emitLocked keeps an event until the lock is free: listeners never run
-// under it.
+// emitLocked queues an event until unlock. Listeners never run while mu is held.
 func (p *Pool) emitLocked(e Event) {
 	if p.cfg.OnEvent == nil {
 		return
@@ -39,15 +37,15 @@ func (p *Pool) emitLocked(e Event) {
 	p.later = append(p.later, func() { p.cfg.OnEvent(e) })
 }
 
-// troubleLocked tells that the node may not be well.
+// troubleLocked queues a call of OnTrouble.
 func (p *Pool) troubleLocked(err error) {
 	if p.cfg.OnTrouble != nil {
 		p.later = append(p.later, func() { p.cfg.OnTrouble(err) })
 	}
 }
 
-// unlock frees mu and does what had to wait for that. A closed pool is empty
-// only when that is done as well: listeners hear nothing after Close.
+// unlock releases mu and runs the queued calls. A closed pool is empty only after these calls: listeners receive
+// nothing after Close.
 func (p *Pool) unlock() {
 	for len(p.later) > 0 {
 		todo := p.later

@@ -10,20 +10,18 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// An inquiry finds out why lanes are silent though replies are due on them: whether the
-// server works at something, holds these replies back, or answers on a path that is dead. It asks
-// the server over another conn, the witness, with PING and with CLIENT LIST about the
-// conns that are silent.
+// An inquiry determines why lanes with pending replies are silent: the server is busy, it holds the replies back, or
+// the path of the conn is dead. It sends PING, and CLIENT LIST about the silent conns, on another conn, the witness.
 //
-//   - BUSY: the server works at a script. The stall limit begins anew.
-//   - A conn that the server calls blocked, as CLIENT PAUSE and modules do, or whose command
-//     it still receives: as above.
-//   - A conn of which it says neither: its path is dead if that is so again when as much time
-//     has passed. After a short loss of the network TCP sends again within that time.
-//   - No answer, or none about the conn, from a server that does not know it, does not let
-//     this user ask, or is older than 6.2: nothing is known, and the stall limit decides.
+//   - BUSY: the server runs a script. The stall limit restarts.
+//   - The server reports a conn as blocked, as with CLIENT PAUSE and modules, or still receives its command: the stall
+//     limit restarts.
+//   - The server reports a conn as neither: its path is dead if the next inquiry, after the same time, finds the same.
+//     After a short network outage TCP retransmits within that time.
+//   - No answer, or none about the conn: the server does not know the conn, refuses CLIENT LIST, or is older than 6.2.
+//     The stall limit decides.
 
-// suspected is called by a silent lane.
+// suspected is OnSuspect of a lane: it starts an inquiry.
 func (c *member) suspected(*lane.Lane) {
 	p := c.pool
 	p.mu.Lock()
@@ -31,7 +29,7 @@ func (c *member) suspected(*lane.Lane) {
 	p.unlock()
 }
 
-// inquireLocked begins an inquiry, one at a time and at a bounded rate.
+// inquireLocked starts an inquiry on a new goroutine: one at a time, and at a limited rate.
 func (p *Pool) inquireLocked() {
 	if p.inquiring || p.closed || p.suspended || time.Since(p.inquired) < p.patience()/2 {
 		return
@@ -48,28 +46,28 @@ func (p *Pool) inquireLocked() {
 		c.lane.Undrain(nil, lane.NoProof)
 	}
 	p.inquiring = true
-	p.errands++
+	p.goroutines++
 	go p.inquire(p.dials, c, p.generation)
 }
 
-// witnessLocked is a conn of the client's own that was heard while others were silent, or nil.
+// witnessLocked returns a conn of the zero identity that received bytes while others were silent, or nil.
 func (p *Pool) witnessLocked() *member { return p.anyWitnessLocked(time.Now().Add(-p.patience())) }
 
 func (p *Pool) anyWitnessLocked(heardSince time.Time) *member {
 	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.group == &p.zero && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince) {
+		if c := p.stack[i]; c.subpool == &p.zero && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince) {
 			return c
 		}
 	}
 	for _, c := range p.lanes {
-		if c.group == &p.zero && !c.draining && c.lane.Depth() >= 0 && !c.lane.Avoided() && c.lane.HeardAt().After(heardSince) {
+		if c.subpool == &p.zero && !c.draining && c.lane.Depth() >= 0 && !c.lane.Avoided() && c.lane.HeardAt().After(heardSince) {
 			return c
 		}
 	}
 	return nil
 }
 
-// dialWitnessLocked takes the place for a new conn, if there is one and dials are allowed.
+// dialWitnessLocked takes a place for a new conn, if one is free and dials are allowed.
 func (p *Pool) dialWitnessLocked() bool {
 	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
@@ -89,7 +87,7 @@ func (p *Pool) dialWitnessLocked() bool {
 	return true
 }
 
-// inquire asks over c, or over a conn that it dials first.
+// inquire queries the server over c, or over a new conn if c is nil.
 func (p *Pool) inquire(ctx context.Context, c *member, generation int) {
 	if c == nil {
 		c = p.dialFor(ctx, generation)
@@ -100,15 +98,15 @@ func (p *Pool) inquire(ctx context.Context, c *member, generation int) {
 	}
 	err := p.inquireOver(ctx, c)
 	p.mu.Lock()
-	lent := c.class == preparing
+	leased := c.class == preparing
 	p.mu.Unlock()
-	if lent {
-		condemnSilent(c, err) // its place is of more use to another one
+	if leased {
+		failSilent(c, err) // another conn can use its place
 	}
 	p.endInquiry(c, err)
 }
 
-// dialFor makes a conn that is out of everybody's sight.
+// dialFor dials a conn that no caller uses.
 func (p *Pool) dialFor(ctx context.Context, generation int) *member {
 	began := time.Now()
 	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
@@ -132,15 +130,14 @@ func (p *Pool) dialFor(ctx context.Context, generation int) *member {
 	return c
 }
 
-// endInquiry gives the witness back. One that was not shared becomes a lane where callers
-// have none but silent ones.
+// endInquiry returns the witness. A witness that was not a lane becomes one if its subpool has only silent lanes.
 func (p *Pool) endInquiry(c *member, err error) {
 	p.mu.Lock()
-	p.errands--
+	p.goroutines--
 	p.inquiring, p.inquired = false, time.Now()
 	if c != nil && c.class == preparing {
 		p.handBackLocked(c, err, time.Now())
-		if c.class == idle && p.lacksLaneLocked(c.group) {
+		if c.class == idle && p.lacksLaneLocked(c.subpool) {
 			p.unstackLocked(c)
 			p.shareLocked(c)
 		}
@@ -149,27 +146,27 @@ func (p *Pool) endInquiry(c *member, err error) {
 	p.unlock()
 }
 
-// lacksLaneLocked reports whether newcomers of g find silent lanes alone, and may have another.
+// lacksLaneLocked reports whether all lanes of g are silent and g may open another.
 func (p *Pool) lacksLaneLocked(g *Subpool) bool {
 	if p.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
 		return false
 	}
 	for _, c := range p.lanes {
-		if c.group == g && !c.draining && !c.lane.Avoided() {
+		if c.subpool == g && !c.draining && !c.lane.Avoided() {
 			return false
 		}
 	}
 	return true
 }
 
-// silent is a conn that is asked about.
+// silent is a silent conn in an inquiry.
 type silent struct {
 	c    *member
 	time time.Duration
-	mark uint64 // bytes that had come on it
+	mark uint64 // bytes received on it
 }
 
-// silentLocked lists the conns on which nothing moves.
+// silentLocked returns the silent conns.
 func (p *Pool) silentLocked() []silent {
 	var list []silent
 	for _, c := range p.members {
@@ -183,13 +180,13 @@ func (p *Pool) silentLocked() []silent {
 	return list
 }
 
-// inquireOver asks over c about the silent conns.
+// inquireOver queries the server over c about the silent conns.
 func (p *Pool) inquireOver(ctx context.Context, c *member) error {
 	p.mu.Lock()
 	suspects := p.silentLocked()
 	opt := lane.Options{}
 	if c.class == shared {
-		opt.Owner = c.group
+		opt.Owner = c.subpool
 	}
 	p.mu.Unlock()
 	raw, n := question(suspects)
@@ -208,7 +205,7 @@ func (p *Pool) inquireOver(ctx context.Context, c *member) error {
 	return nil
 }
 
-// question encodes the commands of an inquiry, and counts them.
+// question encodes the commands of an inquiry and returns their number.
 func question(suspects []silent) (raw []byte, n int) {
 	args := []any{"CLIENT", "LIST", "ID"}
 	const none = 3
@@ -227,7 +224,7 @@ func question(suspects []silent) (raw []byte, n int) {
 
 var replyBusy = []byte("-BUSY")
 
-// judgeLocked decides about the silent conns by what the server answered elsewhere.
+// judgeLocked decides about the silent conns from the server's answer on the witness.
 func (p *Pool) judgeLocked(suspects []silent, frames [][]byte) {
 	now := time.Now()
 	busy := bytes.HasPrefix(frames[0], replyBusy)
@@ -248,25 +245,25 @@ func (p *Pool) judgeLocked(suspects []silent, frames [][]byte) {
 		case d.since.IsZero() || d.mark != s.mark:
 			d.since, d.mark = now, s.mark
 		case now.Sub(d.since) >= p.patience()*3/4:
-			p.later = append(p.later, s.condemn)
+			p.later = append(p.later, s.fail)
 		}
 	}
 }
 
-// condemn ends a conn whose path is dead, unless it moves after all.
-func (s silent) condemn() {
+// fail fails a conn whose path is dead, unless it received bytes since.
+func (s silent) fail() {
 	if d, mark := s.c.lane.Silence(); d > 0 && mark == s.mark {
 		s.c.lane.Fail(&lane.StallError{Silent: d, Reason: lane.DeadPath})
 	}
 }
 
-// clientState is what a line of CLIENT LIST tells of a conn.
+// clientState is the state of a conn in CLIENT LIST.
 type clientState struct {
 	blocked   bool // the server holds its replies back
-	receiving bool // a part of a command has come, the last of it just now
+	receiving bool // a part of a command has arrived, the last bytes within a second
 }
 
-// clientStates reads CLIENT LIST.
+// clientStates parses CLIENT LIST.
 func clientStates(list []byte) map[int64]clientState {
 	known := map[int64]clientState{}
 	for line := range bytes.Lines(list) {

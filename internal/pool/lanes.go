@@ -7,29 +7,28 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// openLaneLocked is the open lane of g with the fewest replies due.
+// openLaneLocked returns the open lane of g with the fewest pending replies.
 func (p *Pool) openLaneLocked(g *Subpool) *member {
 	if g.open == 0 {
 		return nil
 	}
 	var best *member
 	for _, c := range p.lanes {
-		if d := c.lane.Load(); c.group == g && !c.draining && d >= 0 && (best == nil || d < best.lane.Load()) {
+		if d := c.lane.Load(); c.subpool == g && !c.draining && d >= 0 && (best == nil || d < best.lane.Load()) {
 			best = c
 		}
 	}
 	return best
 }
 
-// drainLocked closes a lane for newcomers. When it is empty it becomes an
-// idle conn, or is closed if there is a reason to.
+// drainLocked drains a lane. When it is empty it becomes idle, or closes if reason is not empty.
 func (p *Pool) drainLocked(c *member, reason string) {
 	c.draining, c.retire = true, reason
-	p.publishLocked(c.group)
+	p.publishLocked(c.subpool)
 	p.later = append(p.later, func() { c.lane.Drain(c.drained) })
 }
 
-// drained takes in a lane or a returned conn on which nothing is due any more.
+// drained is called when a lane or a returned conn has no pending reply any more.
 func (c *member) drained() {
 	p := c.pool
 	p.mu.Lock()
@@ -61,10 +60,10 @@ func (p *Pool) settleLocked(c *member) {
 	}
 }
 
-// popLocked takes the idle conn of g that was used last and is not stale. Dead ones stay for died.
+// popLocked takes the idle conn of g that was used last and is not stale. died removes dead conns.
 func (p *Pool) popLocked(g *Subpool) *member {
 	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.group == g && c.lane.Depth() >= 0 && !p.stale(c) {
+		if c := p.stack[i]; c.subpool == g && c.lane.Depth() >= 0 && !p.stale(c) {
 			p.stack = slices.Delete(p.stack, i, i+1)
 			return c
 		}
@@ -72,7 +71,7 @@ func (p *Pool) popLocked(g *Subpool) *member {
 	return nil
 }
 
-// unstackLocked takes an idle conn away.
+// unstackLocked removes a conn from the idle ones.
 func (p *Pool) unstackLocked(c *member) {
 	if i := slices.Index(p.stack, c); i >= 0 {
 		p.stack = slices.Delete(p.stack, i, i+1)
@@ -85,24 +84,24 @@ func (p *Pool) closeIdleLocked(c *member, reason string) {
 }
 
 func (p *Pool) shareLocked(c *member) {
-	c.lane.Undrain(c.group, c.group.key.proof())
+	c.lane.Undrain(c.subpool, c.subpool.identity.proof())
 	p.moveLocked(c, shared)
 	p.lanes = append(p.lanes, c)
-	p.publishLocked(c.group)
+	p.publishLocked(c.subpool)
 }
 
 func (p *Pool) removeLaneLocked(c *member) {
 	if i := slices.Index(p.lanes, c); i >= 0 {
 		p.lanes = append(p.lanes[:i:i], p.lanes[i+1:]...)
-		p.publishLocked(c.group)
+		p.publishLocked(c.subpool)
 	}
 }
 
-// publishLocked shows the open lanes of g to the callers that take no lock.
+// publishLocked publishes the open lanes of g to callers without the lock.
 func (p *Pool) publishLocked(g *Subpool) {
 	open := make([]*lane.Lane, 0, g.count[shared])
 	for _, c := range p.lanes {
-		if c.group == g && !c.draining {
+		if c.subpool == g && !c.draining {
 			open = append(open, c.lane)
 		}
 	}
@@ -110,7 +109,7 @@ func (p *Pool) publishLocked(g *Subpool) {
 	g.view.Store(&open)
 }
 
-// shrinkLocked closes what is over the bound and not in use.
+// shrinkLocked closes unused conns beyond the bound.
 func (p *Pool) shrinkLocked() {
 	over := p.usedLocked() - p.count[closing] - p.max
 	for _, c := range p.lanes {

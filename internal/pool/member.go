@@ -7,40 +7,39 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// member is a connection in the ledger. Fields are guarded by Pool.mu; lane
-// never changes.
+// member is one conn in the ledger. Pool.mu guards its fields, except lane, which never changes.
 type member struct {
 	pool    *Pool
 	lane    *lane.Lane
 	laneCfg lane.Config
 
-	group      *Subpool
+	subpool    *Subpool
 	class      class
-	was        class  // what it was before it began to close
-	draining   bool   // closed for newcomers until nothing is due
-	retire     string // why it is to be closed rather than kept, once nothing is due
-	reason     string // why it was closed
+	was        class  // class before closing
+	draining   bool   // refuses new requests until no reply is pending
+	retire     string // reason for closing it, instead of keeping it, when no reply is pending
+	reason     string // reason of its close
 	idleSince  time.Time
 	checkedAt  time.Time
-	quietSince time.Time // of a lane that was quiet when it was checked
+	quietSince time.Time // last use of a lane before the last health check
 	expires    time.Time // zero: never
-	cutAt      time.Time // when it is closed though replies are due; zero: never
+	cutAt      time.Time // when it closes in spite of pending replies; zero: never
 
 	doubts    doubts
-	suspicion chan struct{} // of a subscribed conn, capacity 1: another conn's silence casts doubt on it
+	suspicion chan struct{} // of a subscribed conn, capacity 1: see Conn.Suspicion
 
-	lost bool // it ended before the pool closed it
+	lost bool // it failed; the pool did not close it
 
-	released bool // its last holder is done with it
+	released bool // its last holder has released it
 	acquired time.Time
-	stack    []uintptr // of the holder, with leak detection
+	stack    []uintptr // of the holder, for leak detection
 	reported bool
 }
 
 func (c *member) expired(now time.Time) bool { return !c.expires.IsZero() && now.After(c.expires) }
 
-// lendLocked gives an idle conn to a holder.
-func (p *Pool) lendLocked(c *member, to class) {
+// leaseLocked leases an idle conn.
+func (p *Pool) leaseLocked(c *member, to class) {
 	p.moveLocked(c, to)
 	c.lane.Undrain(nil, lane.NoProof)
 	c.released, c.reported = false, false
@@ -53,7 +52,7 @@ func (p *Pool) lendLocked(c *member, to class) {
 	}
 }
 
-// returnLocked takes a lent conn back from its holder.
+// returnLocked takes a leased conn back from its holder.
 func (p *Pool) returnLocked(c *member, reason string) {
 	c.released = true
 	p.releasedLocked(c)
@@ -61,16 +60,16 @@ func (p *Pool) returnLocked(c *member, reason string) {
 	p.serveLocked()
 }
 
-// releasedLocked tells that a lent conn came back.
+// releasedLocked emits the event of a release.
 func (p *Pool) releasedLocked(c *member) {
 	if p.cfg.OnEvent == nil {
 		return
 	}
-	lent := c.class
-	if lent == closing {
-		lent = c.was
+	leased := c.class
+	if leased == closing {
+		leased = c.was
 	}
-	p.emitLocked(Event{Kind: Released, Class: lent.String(), Duration: time.Since(c.acquired)})
+	p.emitLocked(Event{Kind: Released, Class: leased.String(), Duration: time.Since(c.acquired)})
 }
 
 func (p *Pool) giveUpLocked(c *member, reason string) {
@@ -87,7 +86,7 @@ func (p *Pool) giveUpLocked(c *member, reason string) {
 	}
 }
 
-// giveBackLocked returns a grant that its waiter does not take.
+// giveBackLocked takes back a grant whose waiter has left.
 func (p *Pool) giveBackLocked(c *member, want class) {
 	if want == shared {
 		p.later = append(p.later, c.lane.Unreserve)
@@ -97,8 +96,7 @@ func (p *Pool) giveBackLocked(c *member, want class) {
 	p.giveUpLocked(c, "")
 }
 
-// closeLocked begins the end of a conn; its slot comes back when the server
-// has closed its side.
+// closeLocked starts to close a conn. Its place is free when the server has closed its side.
 func (p *Pool) closeLocked(c *member, reason string) {
 	p.removeLaneLocked(c)
 	if c.reason == "" {
@@ -108,12 +106,12 @@ func (p *Pool) closeLocked(c *member, reason string) {
 	p.later = append(p.later, func() { c.lane.Fail(closeReason(reason)) })
 }
 
-// closeReason is a close on purpose: no failure.
+// closeReason is the cause of an intended close.
 type closeReason string
 
 func (r closeReason) Error() string { return "connection closed: " + string(r) }
 
-// died is called when the lane can't be used any more.
+// died is OnDead of a lane.
 func (c *member) died(l *lane.Lane, cause error) {
 	p := c.pool
 	p.mu.Lock()
@@ -123,7 +121,7 @@ func (c *member) died(l *lane.Lane, cause error) {
 			p.afterStallLocked(c, cause)
 		}
 		if c.class == shared {
-			p.statistic.condemned++
+			p.statistic.failedLanes++
 			p.emitLocked(Event{Kind: LaneFailed, Class: c.class.String(), Err: cause})
 		}
 		p.unstackLocked(c)
@@ -137,9 +135,9 @@ func (c *member) died(l *lane.Lane, cause error) {
 	p.unlock()
 }
 
-// askAfterLocked asks for a conn of a user who has just lost the last one, if somebody works as that user: the server
-// may have deleted the user, and then they are told.
-func (p *Pool) askAfterLocked(k Identity) {
+// checkUserLocked requests a conn for a user that has clients and has just lost the last conn. The server may have
+// deleted the user; its refusal then reaches OnDisowned.
+func (p *Pool) checkUserLocked(k Identity) {
 	if k.User == "" || p.cfg.Wanted == nil || p.hasConnsLocked(k.User) {
 		return
 	}
@@ -149,35 +147,35 @@ func (p *Pool) askAfterLocked(k Identity) {
 		}
 		p.mu.Lock()
 		if !p.closed && !p.suspended && !p.hasConnsLocked(k.User) {
-			p.errands++
-			go p.askAfter(p.dials, p.groupLocked(k))
+			p.goroutines++
+			go p.checkUser(p.dials, p.subpoolLocked(k))
 		}
 		p.unlock()
 	})
 }
 
-func (p *Pool) askAfter(ctx context.Context, g *Subpool) {
+func (p *Pool) checkUser(ctx context.Context, g *Subpool) {
 	c, err := p.obtain(ctx, g, shared)
 	p.mu.Lock()
-	p.errands--
+	p.goroutines--
 	if err == nil {
 		p.giveBackLocked(c, shared)
 	}
 	p.unlock()
 }
 
-// closed is called when the socket is gone on both sides: the slot is free.
+// closed is OnClosed of a lane: the socket is closed on both sides, and its place is free.
 func (c *member) closed(l *lane.Lane) {
 	p := c.pool
 	p.mu.Lock()
 	p.count[closing]--
-	c.group.count[closing]--
+	c.subpool.count[closing]--
 	delete(p.members, l)
 	p.statistic.closed++
 	p.emitLocked(Event{Kind: Closed, Class: c.was.String(), Duration: time.Since(l.Born), Reason: c.reason})
 	p.serveLocked()
 	if c.lost {
-		p.askAfterLocked(c.group.key)
+		p.checkUserLocked(c.subpool.identity)
 	}
 	p.unlock()
 }

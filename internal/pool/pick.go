@@ -7,29 +7,26 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// Weight is what a command puts on a lane.
+// Weight is the class of a command by the size of its arguments and reply.
 type Weight uint8
 
-// The weights. Small and Large keep out of each other's way, on one half of
-// the lanes each; Any is for times without large ones.
+// The weights. Small and Large use separate halves of the lanes. Any applies while no large reply is known.
 const (
 	Any Weight = iota
 	Small
 	Large
 )
 
-// packed is how many replies may be due on a lane before callers go to the
-// next one: writes and reads that carry many commands cost least.
+// packed is the number of pending replies up to which callers use the first lane. Large writes and reads cost least.
 const packed = 1024
 
-// Pick is Group.Pick for the zero key.
+// Pick is Subpool.Pick of the zero identity.
 func (p *Pool) Pick(w Weight) *lane.Lane { return p.zero.Pick(w) }
 
-// Pick chooses a lane for one command: the first on which less than packed is
-// due, else the one with the fewest replies due, and of lanes for large ones
-// always that. It takes no lock; nil means that there is no open lane and that
-// Shared has to be asked. Requests on the lane have to name Owner in their options: it may be
-// another group's by then.
+// Pick returns a lane for one command: the first with fewer than packed pending replies, else the lane with the
+// fewest. For Large it is always the lane with the fewest. It takes no lock and does not block. It returns nil if
+// there is no open lane: then Shared waits for one. Requests on the lane must set Owner in their options, because the
+// lane may belong to another subpool by then.
 func (g *Subpool) Pick(w Weight) *lane.Lane {
 	lanes := *g.view.Load()
 	most, apart := packed, false
@@ -50,7 +47,7 @@ func (g *Subpool) Pick(w Weight) *lane.Lane {
 		}
 	}
 	if best == nil {
-		if heir := g.heir.Load(); heir != nil {
+		if heir := g.successor.Load(); heir != nil {
 			return heir.Pick(w)
 		}
 		return nil
@@ -61,9 +58,9 @@ func (g *Subpool) Pick(w Weight) *lane.Lane {
 	return best
 }
 
-// Growing reports whether another conn is dialed for the group.
+// Growing reports whether a dial for the subpool is in flight.
 func (g *Subpool) Growing() bool {
-	if heir := g.heir.Load(); heir != nil {
+	if heir := g.successor.Load(); heir != nil {
 		return heir.Growing()
 	}
 	g.pool.mu.Lock()
@@ -71,9 +68,9 @@ func (g *Subpool) Growing() bool {
 	return g.dialing > 0
 }
 
-// AwaitMoving waits while nothing moves on the lane that Pick gives, and another conn is dialed: a server may
-// do nothing else for long, and answer newcomers all the same. It ends with ctx. Its waits count as those for a conn do, and
-// where MaxWaiters wait already it returns ErrExhausted at once.
+// AwaitMoving blocks while the lane of Pick is silent and a dial for the subpool is in flight: a busy server may
+// still accept new conns. It ends with ctx. Its waits count like those for a conn. If MaxWaiters already wait, it
+// returns ErrExhausted at once.
 func (g *Subpool) AwaitMoving(ctx context.Context, w Weight) error {
 	var waits *waiter
 	for l := g.Pick(w); l != nil && l.Silent() && ctx.Err() == nil; l = g.Pick(w) {
@@ -104,10 +101,10 @@ func (g *Subpool) AwaitMoving(ctx context.Context, w Weight) error {
 	return err
 }
 
-// nextConn returns a channel that closes when the next dial ends, or nil if the group has no dial in progress. The first one
-// that a caller gets begins its wait.
+// nextConn returns a channel that closes when the next dial ends; nil if the subpool has no dial in flight. The first
+// channel begins the caller's wait in the statistics.
 func (g *Subpool) nextConn(waits **waiter) (<-chan struct{}, error) {
-	if heir := g.heir.Load(); heir != nil {
+	if heir := g.successor.Load(); heir != nil {
 		return heir.nextConn(waits)
 	}
 	p := g.pool
@@ -130,9 +127,7 @@ func (g *Subpool) nextConn(waits **waiter) (<-chan struct{}, error) {
 	return changed, nil
 }
 
-// grow asks for another lane: because those that there are have enough to do,
-// or because there is but one, and large replies want one apart. That lane may
-// be on its way.
+// grow requests another lane: all lanes are busy, or the only lane has large replies.
 func (g *Subpool) grow(busy bool) {
 	p := g.pool
 	p.mu.Lock()

@@ -1,13 +1,12 @@
-// Package pool keeps the connections to one node within a bound. Its ledger
-// counts every socket from before its dial until the server has closed its
-// side; its lanes are shared by all callers, its dedicated conns are lent to
-// one at a time, and those who wait are served in order by direct hand-off.
-// Within the one bound, conns work for several keys: users, databases and
-// protocols, which take turns where there are not enough conns for all.
-// It knows nothing of commands, nor of which node is the right one.
+// Package pool limits the connections to one node. Its ledger counts every socket from before its dial until the
+// server has closed its side. All callers share the lanes. A dedicated conn is leased to one caller at a time.
+// Waiters are served in order, by direct hand-off. Conns work for several identities (user, database, protocol),
+// which take turns if there are not enough conns for all.
 //
-// A pool owns its dials, its recasts, its checks, its timers and its lanes; all have ended
-// when Close returns.
+// A pool does not interpret commands and does not choose nodes.
+//
+// A pool owns its dials, its switches of identity, its checks, its timers and its lanes. All have ended when Close
+// returns.
 package pool
 
 import (
@@ -21,56 +20,55 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// The errors of a pool, beside those of the wire.
+// The errors of a pool, in addition to those of package wire.
 var (
 	ErrClosed    = errors.New("the client is closed")
 	ErrExhausted = errors.New("no connection was free")
 )
 
-// Config of a pool. Every field is set: defaults are the client's.
+// Config configures a pool. The caller sets every field, including the defaults.
 type Config struct {
 	Addr string
-	// Dial makes a connection of a key under ctx; the end of cut cuts short
-	// what it still does to leave nothing behind after it failed.
-	Dial func(ctx, cut context.Context, key Identity) (*wire.Conn, error)
-	// SwitchIdentity turns a clean conn, which nobody else uses and on which nothing is
-	// due, into one of another key, and leaves nothing due. ctx ends with
-	// Suspend and Close. After an error the conn is closed. nil: conns are
-	// never recast, but closed, and others dialed in their place.
+	// Dial opens a connection of an identity. ctx limits it. The end of cut cuts the cleanup after a failed dial
+	// short.
+	Dial func(ctx, cut context.Context, id Identity) (*wire.Conn, error)
+	// SwitchIdentity switches a conn to another identity. The conn has no pending reply before and after it, and
+	// nobody else uses it. ctx ends with Suspend and Close. After an error the conn is closed. nil: the pool closes
+	// such a conn and dials another one.
 	SwitchIdentity func(ctx context.Context, l *lane.Lane, from, to Identity) error
-	// Restore makes a conn in a state that nobody knows, on which nothing is due, one of its key again,
-	// and leaves nothing due. ctx ends with Suspend and Close. After an error the conn is closed. nil: such conns
-	// are always closed.
+	// Restore returns a conn in an unknown state to its identity. The conn has no pending reply before and after it.
+	// ctx ends with Suspend and Close. After an error the conn is closed. nil: such conns are always closed.
 	Restore func(ctx context.Context, l *lane.Lane, k Identity) error
-	Lane    lane.Config // OnDead and OnClosed are the pool's
+	Lane    lane.Config // the pool sets OnDead, OnClosed and OnSuspect
 
 	Max         int // sockets
-	Lanes       int // shared ones among them, at most, of each key
-	MinIdle     int // dedicated ones kept ready, of the zero key
+	Lanes       int // lanes, of each identity
+	MinIdle     int // idle conns kept ready, of the zero identity
 	MaxWaiters  int // 0: no limit
 	WaitTimeout time.Duration
 	IdleTimeout time.Duration // 0: never
-	MaxLifetime time.Duration // 0: for ever
-	HealthCheck time.Duration // conns that were quiet for so long are pinged; 0: never
-	StaleAfter  time.Duration // idle conns that were quiet for so long are pinged before they are lent; 0: never
+	MaxLifetime time.Duration // 0: no limit
+	HealthCheck time.Duration // interval without bytes after which conns are pinged; 0: never
+	StaleAfter  time.Duration // interval without bytes after which idle conns are pinged before a lease; 0: never
 
-	DialParallel int           // dials under way at most
-	DialRate     float64       // dials a second, with a burst of Max
-	BackoffBase  time.Duration // after the first failure in a row
-	BackoffCap   time.Duration // at most
+	DialParallel int           // maximum number of dials in flight
+	DialRate     float64       // dials per second, with a burst of Max
+	BackoffBase  time.Duration // pause after the first consecutive failure
+	BackoffCap   time.Duration // maximum pause
 
 	LeakThreshold time.Duration // 0: no detection
 	OnEvent       func(Event)   // nil: none
 
-	Suspended bool            // the pool takes nobody before Resume
-	OnTrouble func(err error) // told of failed dials and of conns that broke; nil: none. It must not block
-	// OnDisowned is told of users, other than the zero key's, whom the server refuses and who have no conn. Wanted
-	// reports whether to ask the server about a user who has lost the last conn. nil: neither. They must not block.
+	Suspended bool            // the pool refuses callers until Resume
+	OnTrouble func(err error) // receives failed dials and broken conns; nil: none. It must not block
+	// OnDisowned receives users, other than that of the zero identity, that the server refuses and that have no conn.
+	// Wanted reports whether to request a conn for a user that has lost its last conn. nil: neither. They must not
+	// block.
 	OnDisowned func(user string)
 	Wanted     func(user string) bool
 }
 
-// class says what a slot of the ledger is used for.
+// class is the use of a place in the ledger.
 type class uint8
 
 const (
@@ -78,8 +76,8 @@ const (
 	idle
 	dedicated
 	subscribed
-	preparing // is checked before it is lent, is restored, or becomes one of another key
-	doubted   // is checked since another conn's silence casts doubt on it
+	preparing // is checked before a lease, is restored, or switches identity
+	doubted   // is checked because another conn is silent
 	closing
 	classes
 )
@@ -91,68 +89,68 @@ func (c class) String() string {
 // Pool is the set of connections to one node.
 type Pool struct {
 	cfg    Config
-	cut    context.Context // ends when lingering is no longer wanted
+	cut    context.Context // its end cuts lingering short
 	cutNow context.CancelFunc
 
-	zero Subpool // of the zero key
+	zero Subpool // of the zero identity
 
 	mu          sync.Mutex
 	max         int
 	members     map[*lane.Lane]*member
 	count       [classes]int          // members by class
-	groups      map[Identity]*Subpool // those in use, and zero
-	lanes       []*member             // class shared, of all groups, those that drain included
-	stack       []*member             // class idle, of all groups, the last one used on top
-	dials       context.Context       // of all dials and recasts since the last Suspend
+	subpools    map[Identity]*Subpool // subpools in use, and zero
+	lanes       []*member             // class shared, of all subpools, including draining ones
+	stack       []*member             // class idle, of all subpools, the last used on top
+	dials       context.Context       // of all dials and switches since the last Suspend
 	cancel      context.CancelFunc
 	dialing     int
-	errands     int             // goroutines that recast or check conns
-	inquiring   bool            // one of them asks about silent lanes
-	inquired    time.Time       // when that was done last
+	goroutines  int             // goroutines that switch or check conns
+	inquiring   bool            // an inquiry runs
+	inquired    time.Time       // end of the last inquiry
 	probing     int             // sockets of Probe
-	dialsSince  time.Time       // when dialing was 0 last
+	dialsSince  time.Time       // when dialing last rose from 0
 	watchers    []chan struct{} // closed at the next change
-	laneLine    []*Subpool      // those with lane waiters, in the order of their first ones
-	waitConn    waitQueue       // of all groups
-	waiting     int             // for lanes and conns, of all groups
-	awaiting    int             // in AwaitMoving, of all groups
-	needs       []*waiter       // room for needsLocked
-	pass        uint64          // tells one look at all groups from the next
+	laneLine    []*Subpool      // subpools with lane waiters, in the order of their first waiters
+	waitConn    waitQueue       // of all subpools
+	waiting     int             // for lanes and conns, of all subpools
+	awaiting    int             // in AwaitMoving, of all subpools
+	needs       []*waiter       // buffer of needsLocked
+	pass        uint64          // number of the current pass over all subpools
 	waiters     sync.Pool       // of *waiter
-	expiry      *time.Timer     // of those who wait too long
+	expiry      *time.Timer     // ends waits that exceed WaitTimeout
 	expiring    bool            // expiry is set
 	seq         uint64
 	backoff     backoff
 	refusals    map[scope]*refusal // of identities; maxRefusals at most
 	lastRefused scope
-	wake        *time.Timer // serves again when a dial is allowed
-	wakeAt      time.Time   // when it does; zero: it is not set
+	wake        *time.Timer // calls serveLocked when a dial is allowed
+	wakeAt      time.Time   // when wake fires; zero: it is not set
 	reaper      *time.Timer
-	started     bool // MinIdle is kept from the first use on
+	started     bool // MinIdle applies from the first use on
 	suspended   bool
-	generation  int         // how often it was suspended
-	cutoff      *time.Timer // of what is left of a generation that is over
+	generation  int         // number of suspensions
+	cutoff      *time.Timer // closes the remaining conns of a suspended generation
 	closed      bool
-	empty       chan struct{} // closed when the pool is closed, the ledger empty and all is told
+	empty       chan struct{} // closed when the pool is closed, the ledger is empty and all events are delivered
 	emptied     bool
-	later       []func() // done by unlock, in order
-	running     int      // callers of unlock that do so now
+	later       []func() // calls that unlock makes, in order
+	running     int      // callers of unlock that make such calls now
 	statistic   counters
 }
 
-// counters only rise.
+// counters never decrease.
 type counters struct {
-	dials, dialFailures, closed, condemned uint64
-	waits, waitsInVain, refused            uint64
-	waited, longestWait                    time.Duration
-	leaks, recasts                         uint64
+	dials, dialFailures, closed, failedLanes uint64
+	waits, failedWaits, refused              uint64
+	waited, longestWait                      time.Duration
+	leaks, switches                          uint64
 }
 
-// New makes a pool; it dials nothing.
+// New returns a pool. It opens no connection.
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*member{}, empty: make(chan struct{})}
 	p.zero.init(p, Identity{})
-	p.groups, p.refusals = map[Identity]*Subpool{}, map[scope]*refusal{}
+	p.subpools, p.refusals = map[Identity]*Subpool{}, map[scope]*refusal{}
 	p.enlistLocked(&p.zero)
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
@@ -164,60 +162,60 @@ func New(cfg Config) *Pool {
 	return p
 }
 
-// usedLocked is the number of slots taken: what the server may count.
+// usedLocked returns the number of places taken: the sockets that the server may count.
 func (p *Pool) usedLocked() int { return len(p.members) + p.dialing + p.probing }
 
-// liveLocked is the number of conns that work.
+// liveLocked returns the number of usable conns.
 func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
 
 // moveLocked changes a member's class.
 func (p *Pool) moveLocked(c *member, to class) {
 	p.count[c.class]--
-	c.group.count[c.class]--
-	c.group.count[to]++
+	c.subpool.count[c.class]--
+	c.subpool.count[to]++
 	if to == closing {
 		c.was = c.class
 	}
 	c.class = to
 	p.count[to]++
 	if to == closing {
-		p.forgetLocked(c.group)
+		p.forgetLocked(c.subpool)
 	}
 }
 
-// Shared is Group.Shared for the zero key.
+// Shared is Subpool.Shared of the zero identity.
 func (p *Pool) Shared(ctx context.Context) (*lane.Lane, error) { return p.zero.Shared(ctx) }
 
-// Acquire is Group.Acquire for the zero key.
+// Acquire is Subpool.Acquire of the zero identity.
 func (p *Pool) Acquire(ctx context.Context) (*Conn, error) { return p.zero.Acquire(ctx) }
 
-// AcquireSubscriber is Group.AcquireSubscriber for the zero key.
+// AcquireSubscriber is Subpool.AcquireSubscriber of the zero identity.
 func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
 	return p.zero.AcquireSubscriber(ctx)
 }
 
-// Stats is the state of a pool at one moment, and what it counted so far. A
-// conn that is recast, or checked before it is lent, counts as dialing.
+// Stats is a snapshot of a pool and its counters. A conn that switches identity, or is checked before a lease, counts
+// as dialing.
 type Stats struct {
 	Addr                                     string
 	Max, Dialing, Lanes, Idle, Dedicated     int
 	Subscribed, Closing, Waiting, RepliesDue int
 	Dials, DialFailures, Closed, FailedLanes uint64
 	Waits, FailedWaits                       uint64
-	Refused                                  uint64 // callers that got the server's refusal of their identity
+	Refused                                  uint64 // callers that received the server's refusal of their identity
 	Waited, LongestWait                      time.Duration
 	Leaks, Recasts                           uint64
-	Groups                                   int   // keys with conns or waiters
-	LastDialError                            error // of the node
-	LastRefusal                              error // of an identity
+	Groups                                   int   // identities with conns or waiters
+	LastDialError                            error // last failed dial to the node
+	LastRefusal                              error // last refusal of an identity
 }
 
-// Sockets is how many of the bound are taken: what the server may count.
+// Sockets returns how many places of the bound are taken: the sockets that the server may count.
 func (s *Stats) Sockets() int {
 	return s.Dialing + s.Lanes + s.Idle + s.Dedicated + s.Subscribed + s.Closing
 }
 
-// Add takes the numbers of another pool into the sum.
+// Add adds the numbers of another pool.
 func (s *Stats) Add(o *Stats) {
 	for _, p := range []struct{ sum, one *int }{
 		{&s.Dialing, &o.Dialing}, {&s.Lanes, &o.Lanes}, {&s.Idle, &o.Idle}, {&s.Dedicated, &o.Dedicated},
@@ -242,7 +240,7 @@ func (s *Stats) Add(o *Stats) {
 	}
 }
 
-// Stats takes a snapshot. It does not block but for the pool's lock.
+// Stats returns a snapshot. It takes the pool's lock.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -251,17 +249,17 @@ func (p *Pool) Stats() Stats {
 	for _, c := range p.lanes {
 		due += max(0, c.lane.Depth())
 	}
-	groups := len(p.groups)
+	subpools := len(p.subpools)
 	if !p.zero.usedLocked() {
-		groups--
+		subpools--
 	}
 	return Stats{
 		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.waiting + p.awaiting, RepliesDue: due, Groups: groups,
-		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.condemned,
-		Waits: s.waits, FailedWaits: s.waitsInVain, Waited: s.waited, LongestWait: s.longestWait,
-		Refused: s.refused, Leaks: s.leaks, Recasts: s.recasts,
+		Waiting: p.waiting + p.awaiting, RepliesDue: due, Groups: subpools,
+		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.failedLanes,
+		Waits: s.waits, FailedWaits: s.failedWaits, Waited: s.waited, LongestWait: s.longestWait,
+		Refused: s.refused, Leaks: s.leaks, Recasts: s.switches,
 		LastDialError: p.backoff.last, LastRefusal: p.lastRefusalLocked(),
 	}
 }
@@ -280,8 +278,8 @@ func (p *Pool) stateLocked() string {
 	return s
 }
 
-// Resize changes the bound. Downwards it closes idle conns at once, drains
-// lanes down to one, and closes lent conns as they come back.
+// Resize changes the bound. If n is lower, it closes idle conns at once, drains lanes down to one, and closes leased
+// conns when they are returned.
 func (p *Pool) Resize(n int) {
 	p.mu.Lock()
 	p.max = n

@@ -1,9 +1,8 @@
 package pool
 
-// preemptLocked makes room for those who wait and for whom there is nothing:
-// lanes drain, as many as are needed beside the conns that come anyway, spare
-// ones on their way among them. A slot that is free but can't be dialed into
-// now is waited for, unless the node takes no more conns.
+// preemptLocked drains lanes for the waiters in left, for which there is no conn. It drains as many as needed in
+// addition to the conns that will become free; spare is the number of those in preparation. If a place is free but no
+// dial is allowed now, the waiter waits for the dial, unless the last dials to the node failed.
 func (p *Pool) preemptLocked(left []*waiter, spare int) {
 	if len(left) == 0 {
 		return
@@ -29,33 +28,32 @@ func (p *Pool) preemptLocked(left []*waiter, spare int) {
 		if w.want != shared && open <= p.minLanesLocked() {
 			continue
 		}
-		if c := p.victimLocked(w.group, refused); c != nil {
+		if c := p.victimLocked(w.subpool, refused); c != nil {
 			p.drainLocked(c, "")
 			open--
 		}
 	}
 }
 
-// victimLocked is the open lane that a waiter of g costs the others
-// least, or nil. With strangers, lanes of g are not looked at.
+// victimLocked returns the open lane whose loss costs others least, for a waiter of g; nil if there is none. With
+// strangers it skips the lanes of g.
 func (p *Pool) victimLocked(g *Subpool, strangers bool) *member {
 	var best *member
 	for _, c := range p.lanes {
-		if c.draining || c.lane.Depth() < 0 || strangers && c.group == g {
+		if c.draining || c.lane.Depth() < 0 || strangers && c.subpool == g {
 			continue
 		}
-		if best == nil || g.parts(c, best) {
+		if best == nil || g.betterVictim(c, best) {
 			best = c
 		}
 	}
 	return best
 }
 
-// parts reports whether it is better to take a from its group than b from its
-// own, for a waiter of g: first where there is another lane, of those lanes the
-// one with the fewest replies due; then where nothing is due, then any, each
-// time the one that was used longest ago. The only lane of g comes last.
-func (g *Subpool) parts(a, b *member) bool {
+// betterVictim reports whether a is a better victim than b for a waiter of g. The order of preference: a lane of a
+// subpool with several lanes; a lane without pending replies; any other lane; the only lane of g. Within the first
+// class it prefers fewer pending replies, otherwise the longest time without use.
+func (g *Subpool) betterVictim(a, b *member) bool {
 	x, y := g.cost(a), g.cost(b)
 	switch {
 	case x != y:
@@ -68,9 +66,9 @@ func (g *Subpool) parts(a, b *member) bool {
 
 func (g *Subpool) cost(c *member) int {
 	switch {
-	case c.group.open > 1:
+	case c.subpool.open > 1:
 		return 0
-	case c.group == g:
+	case c.subpool == g:
 		return 3
 	case c.lane.Depth() == 0:
 		return 1

@@ -8,10 +8,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// Probe asks the node one command, in use or suspended, and does not count as
-// use. It goes over a lane where there is one that was heard lately. Otherwise it has a socket of
-// its own, which takes a slot until the server has closed it; without a free
-// one the error is ErrExhausted. ctx bounds it.
+// Probe sends one command to the node, in use or suspended. It does not count as use. It uses a lane that received
+// bytes recently, if there is one. Otherwise it dials a socket, which takes a place until the server has closed it.
+// Without a free place the error is ErrExhausted. It blocks until the reply, or until ctx ends.
 func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 	p.mu.Lock()
 	if p.closed {
@@ -47,13 +46,13 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 	}
 }
 
-// probed is what a probe brought.
+// probed is the outcome of a probe.
 type probed struct {
 	frame []byte
 	err   error
 }
 
-// ask runs a command on a socket of its own, whose slot is taken already.
+// ask runs a command on a new socket, whose place is taken already.
 func (p *Pool) ask(ctx context.Context, args []any) probed {
 	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
 	if err != nil {
@@ -75,7 +74,7 @@ func (p *Pool) ask(ctx context.Context, args []any) probed {
 	return probed{frame, err}
 }
 
-// endProbe gives a probe's slot back.
+// endProbe frees a probe's place.
 func (p *Pool) endProbe() {
 	p.mu.Lock()
 	p.probing--

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Bounds of the time between two rounds of the reaper.
+// Bounds of the interval of the reaper.
 const (
 	minReap = 10 * time.Millisecond
 	maxReap = 10 * time.Second
 )
 
-// reapEvery is a quarter of the shortest limit that the reaper enforces.
+// reapEvery returns a quarter of the shortest limit that the reaper enforces.
 func (p *Pool) reapEvery() time.Duration {
 	every := time.Duration(0)
 	for _, d := range []time.Duration{p.cfg.IdleTimeout, p.cfg.MaxLifetime, p.cfg.LeakThreshold, p.cfg.HealthCheck} {
@@ -47,12 +47,12 @@ func (p *Pool) reap(every time.Duration) {
 	p.unlock()
 }
 
-// reapIdleLocked closes conns that were idle or lived too long, the oldest
-// first, and keeps MinIdle of the former, of the zero key.
+// reapIdleLocked closes conns that were idle too long or are too old, oldest first. It keeps MinIdle idle conns of
+// the zero identity.
 func (p *Pool) reapIdleLocked(now time.Time) {
 	kept := p.stack[:0]
 	for _, c := range p.stack {
-		spare := c.group != &p.zero || p.zero.count[idle] > p.cfg.MinIdle
+		spare := c.subpool != &p.zero || p.zero.count[idle] > p.cfg.MinIdle
 		switch {
 		case c.expired(now):
 			p.closeLocked(c, "maximum lifetime")
@@ -66,14 +66,13 @@ func (p *Pool) reapIdleLocked(now time.Time) {
 	p.stack = kept
 }
 
-// reapLanesLocked renews lanes whose lifetime is over, one a round of each
-// group. The last open one is replaced before it drains, where there is a slot
-// for that. Unused lanes are closed, but for the zero key's: other keys may
-// never be used again.
+// reapLanesLocked replaces lanes whose lifetime is over, one per run and subpool. It opens a replacement of the last
+// lane before it drains that lane, if a place is free. It closes unused lanes, except those of the zero identity:
+// other identities may never be used again.
 func (p *Pool) reapLanesLocked(now time.Time) {
 	p.pass++
 	for _, c := range p.lanes {
-		g := c.group
+		g := c.subpool
 		switch {
 		case c.draining:
 		case g != &p.zero && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.usedAt()) > p.cfg.IdleTimeout:
@@ -99,9 +98,8 @@ func (p *Pool) reportLeaksLocked(now time.Time) {
 	}
 }
 
-// checkHealthLocked pings what was quiet for the interval, so that it costs nothing where
-// there is load. A lane that is not answered becomes a suspect. An idle conn is out of
-// sight meanwhile, so that nobody else's commands meet the ping.
+// checkHealthLocked pings the conns that received nothing for the interval, so it costs nothing under load. A lane
+// without a reply becomes suspect. Nobody else uses an idle conn during its ping.
 func (p *Pool) checkHealthLocked(now time.Time) {
 	if p.cfg.HealthCheck <= 0 {
 		return
@@ -119,7 +117,7 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 	for _, c := range slices.Clone(p.stack) {
 		if due(c) && c.lane.Depth() >= 0 {
 			c.checkedAt = now
-			p.vetLocked(c, preparing)
+			p.checkIdleLocked(c, preparing)
 		}
 	}
 }

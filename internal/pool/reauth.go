@@ -9,20 +9,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// Reauth says which conns authenticate again, and how.
+// Reauth selects the conns that authenticate again, and the way.
 type Reauth struct {
 	Due func(c *wire.Conn) bool
-	// Auth does it, in a turn of its own on the lane. Its failure leaves the conn as it was.
+	// Auth sends AUTH while the lane has no other command. After a failure the conn is unchanged.
 	Auth func(ctx context.Context, l *lane.Lane, opt lane.Options) error
 	// Pause is called between two conns.
 	Pause func(ctx context.Context)
 }
 
-// Reauthenticate has each conn that is due authenticate again, one at a time, so that the other lanes
-// carry the commands meanwhile. Those that are lent are waited for beside, since a holder's
-// command may block. It returns how many were done, and the failures of the others.
-// Subscribed conns are their holder's to do, and those that change their key just now
-// are left alone.
+// Reauthenticate authenticates each due conn again, one at a time, so that the other lanes carry the commands
+// meanwhile. Leased conns run in parallel, because a holder's command may block. It returns the number of successes,
+// and the failures. It skips subscribed conns, which their holder authenticates, and conns that switch identity now.
+// It blocks until all are done or ctx ends.
 func (p *Pool) Reauthenticate(ctx context.Context, r Reauth) (done int, failed []error) {
 	var mu sync.Mutex
 	count := func(err error) {
@@ -34,17 +33,17 @@ func (p *Pool) Reauthenticate(ctx context.Context, r Reauth) (done int, failed [
 			failed = append(failed, err)
 		}
 	}
-	var lent sync.WaitGroup
-	defer lent.Wait()
+	var leased sync.WaitGroup
+	defer leased.Wait()
 	for _, c := range p.dueFor(r.Due) {
 		if ctx.Err() != nil {
 			break
 		}
 		switch class, owner := p.beginReauth(c, r.Due); class {
-		case preparing: // it was idle
+		case preparing: // was idle
 			err := r.Auth(ctx, c.lane, lane.Options{})
 			p.mu.Lock()
-			p.errands--
+			p.goroutines--
 			p.giveUpLocked(c, "")
 			p.serveLocked()
 			p.unlock()
@@ -52,35 +51,35 @@ func (p *Pool) Reauthenticate(ctx context.Context, r Reauth) (done int, failed [
 		case shared:
 			count(r.Auth(ctx, c.lane, lane.Options{Owner: owner}))
 		case dedicated:
-			lent.Go(func() { count(r.Auth(ctx, c.lane, lane.Options{})) })
+			leased.Go(func() { count(r.Auth(ctx, c.lane, lane.Options{})) })
 			continue
 		default:
 			continue
 		}
 		r.Pause(ctx)
 	}
-	lent.Wait()
+	leased.Wait()
 	return done, failed
 }
 
-// dueFor lists the conns that are due: those that are lent first, as they may take their time.
+// dueFor returns the due conns, leased ones first, because they may take longest.
 func (p *Pool) dueFor(due func(*wire.Conn) bool) []*member {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var lent, others []*member
+	var leased, others []*member
 	for _, c := range p.members {
 		switch {
 		case c.class == closing || !due(c.lane.Conn()):
 		case c.class == dedicated:
-			lent = append(lent, c)
+			leased = append(leased, c)
 		default:
 			others = append(others, c)
 		}
 	}
-	return append(lent, others...)
+	return append(leased, others...)
 }
 
-// beginReauth tells how a conn can be had to authenticate. An idle one is taken out of sight.
+// beginReauth returns how a conn can authenticate. It takes an idle conn out of use.
 func (p *Pool) beginReauth(c *member, due func(*wire.Conn) bool) (class, *Subpool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,18 +87,18 @@ func (p *Pool) beginReauth(c *member, due func(*wire.Conn) bool) (class, *Subpoo
 	case p.closed || !due(c.lane.Conn()) || c.lane.Depth() < 0:
 		return closing, nil
 	case c.class == shared && !c.draining, c.class == dedicated && !c.released:
-		return c.class, c.group
+		return c.class, c.subpool
 	case c.class == idle:
 		p.unstackLocked(c)
 		p.moveLocked(c, preparing)
 		c.lane.Undrain(nil, lane.NoProof)
-		p.errands++
-		return preparing, c.group
+		p.goroutines++
+		return preparing, c.subpool
 	}
 	return closing, nil
 }
 
-// Earliest is when the first of the conns' credentials end; zero: never.
+// Earliest returns the time when the first credentials of a conn expire; zero: never.
 func (p *Pool) Earliest() (first time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,12 +110,12 @@ func (p *Pool) Earliest() (first time.Time) {
 	return first
 }
 
-// expiredReason is why conns close that could not authenticate again in time.
+// expiredReason is the reason for closing conns that did not authenticate again in time.
 const expiredReason = "its credentials have expired"
 
-// ReplaceExpired ends the conns whose credentials have expired: idle and subscribed ones at once, lent
-// ones when they come back, and lanes one at a time, the last one of a group once there is
-// another, where there is a slot for that. It is called again while there are any.
+// ReplaceExpired closes the conns whose credentials have expired: idle and subscribed ones at once, leased ones when
+// they are returned, and lanes one at a time. The last lane of a subpool closes after its replacement is open, if a
+// place is free. The caller repeats the call while expired conns exist.
 func (p *Pool) ReplaceExpired(now time.Time) {
 	p.mu.Lock()
 	defer p.unlock()
@@ -144,10 +143,10 @@ func (p *Pool) ReplaceExpired(now time.Time) {
 	p.serveLocked()
 }
 
-// replaceLaneLocked drains a lane so that it is closed: one in a pass of each group, and the last
-// open one once there is another, where there is a slot for that.
+// replaceLaneLocked drains and closes a lane: one per pass and subpool. The last open lane waits for its replacement,
+// if a place is free.
 func (p *Pool) replaceLaneLocked(c *member, reason string) {
-	switch g := c.group; {
+	switch g := c.subpool; {
 	case c.draining || g.pass == p.pass:
 	case g.open == 1 && p.usedLocked() < p.max:
 		g.pass, g.laneWanted = p.pass, max(g.laneWanted, 1)

@@ -10,39 +10,37 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// refusalPause is the longest pause after the server has refused an identity,
-// drawn from its upper half: one or two attempts a second find out soon enough
-// that the identity is accepted again.
+// refusalPause is the longest pause after the server has refused an identity. The pause is drawn from its upper half:
+// one or two attempts per second.
 const refusalPause = time.Second
 
-// maxRefusals bounds the refusals that a pool remembers: clients choose users.
+// maxRefusals limits the refusals that a pool remembers, because clients choose users.
 const maxRefusals = 1024
 
-// scope is what the server refuses: one key, or everything of a user.
+// scope is the extent of a refusal: one identity, or all identities of a user.
 type scope struct {
-	key  Identity
-	user bool
+	identity Identity
+	user     bool
 }
 
-// refusal is a scope's last error. Until retryAt nobody is dialed or recast
-// for it, and its callers get the error at once. Guarded by Pool.mu.
+// refusal is the last error of a scope. Until retryAt the pool neither dials nor switches a conn for it, and its
+// callers get the error at once. Pool.mu guards it.
 type refusal struct {
 	err      error
-	failures int // in a row
+	failures int // consecutive
 	retryAt  time.Time
 }
 
-// Refused reports whether err is the server's refusal of an identity: another
-// connection of the same identity would be refused as well.
+// Refused reports whether err is the server's refusal of an identity: the server would refuse another connection of
+// the same identity as well.
 func Refused(err error) bool {
-	we, ok := errors.AsType[*wire.Error](err) // allocates nothing, as errors.As would
-	return ok && we.Op == wire.OpHandshake && concernsKey(err)
+	we, ok := errors.AsType[*wire.Error](err) // errors.As would allocate
+	return ok && we.Op == wire.OpHandshake && concernsIdentity(err)
 }
 
-// concernsKey tells a server's refusal of one key from a refusal of all conns,
-// such as that it is loading or has too many clients. A server that is BUSY
-// refuses only the keys with a database to select.
-func concernsKey(err error) bool {
+// concernsIdentity distinguishes a refusal of one identity from a refusal of all conns, such as LOADING or too many
+// clients. A server that is BUSY refuses only identities with a database to select.
+func concernsIdentity(err error) bool {
 	var se *resp.ServerError
 	if !errors.As(err, &se) {
 		return false
@@ -54,35 +52,34 @@ func concernsKey(err error) bool {
 	return !strings.HasPrefix(se.Message, "max number of clients")
 }
 
-// scopeOf is what a refusal of a key is about: where the password is refused,
-// every database and protocol of the user.
+// scopeOf returns the scope of a refusal. A refused password concerns every database and protocol of the user.
 func scopeOf(k Identity, err error) scope {
 	var se *resp.ServerError
 	if errors.As(err, &se) && (se.Code == "WRONGPASS" || se.Code == "NOAUTH") {
 		return scope{Identity{User: k.User}, true}
 	}
-	return scope{key: k}
+	return scope{identity: k}
 }
 
-// scopesOf are those that cover a key.
-func scopesOf(k Identity) [2]scope { return [...]scope{{key: k}, {Identity{User: k.User}, true}} }
+// scopesOf returns the scopes that contain an identity.
+func scopesOf(k Identity) [2]scope { return [...]scope{{identity: k}, {Identity{User: k.User}, true}} }
 
-// holds reports whether the scope covers a key.
+// holds reports whether the scope contains an identity.
 func (s scope) holds(k Identity) bool {
-	return s.key == k || s.user && s.key.User == k.User
+	return s.identity == k || s.user && s.identity.User == k.User
 }
 
-// refuseLocked reports whether err is the server's refusal of g's identity. If
-// so, the callers who wait for it fail, and it is left alone for a pause.
+// refuseLocked reports whether err is the server's refusal of g's identity. If so, it fails the waiters of the scope
+// and begins a pause.
 func (p *Pool) refuseLocked(g *Subpool, err error) bool {
-	if !concernsKey(err) {
+	if !concernsIdentity(err) {
 		return false
 	}
 	var we *wire.Error
 	if !errors.As(err, &we) {
 		err = &wire.Error{Op: wire.OpHandshake, Addr: p.cfg.Addr, Err: err}
 	}
-	s := scopeOf(g.key, err)
+	s := scopeOf(g.identity, err)
 	r := p.refusals[s]
 	if r == nil {
 		p.makeRoomLocked()
@@ -94,17 +91,17 @@ func (p *Pool) refuseLocked(g *Subpool, err error) bool {
 	p.lastRefused = s
 	r.pause(p.backoff.base, err)
 	p.serveAgainLocked(time.Until(r.retryAt))
-	lives := s.user && p.livesOnLocked(g.key)
-	for _, other := range p.groups {
-		if !s.holds(other.key) {
+	lives := s.user && p.servedByOldConnsLocked(g.identity)
+	for _, other := range p.subpools {
+		if !s.holds(other.identity) {
 			continue
 		}
 		if other.laneWanted = 0; !lives {
-			p.failGroupLocked(other, err)
+			p.failSubpoolLocked(other, err)
 		}
 	}
-	if s.user && !lives && g.key.User != "" && p.cfg.OnDisowned != nil {
-		p.later = append(p.later, func() { p.cfg.OnDisowned(g.key.User) })
+	if s.user && !lives && g.identity.User != "" && p.cfg.OnDisowned != nil {
+		p.later = append(p.later, func() { p.cfg.OnDisowned(g.identity.User) })
 	}
 	if g == &p.zero {
 		p.troubleLocked(err)
@@ -112,8 +109,8 @@ func (p *Pool) refuseLocked(g *Subpool, err error) bool {
 	return true
 }
 
-// pause sets the next attempt. A server that is BUSY may be ready again soon,
-// so that its pauses grow; an account changes only by hand.
+// pause sets the time of the next attempt. A BUSY server may be ready again soon, so those pauses start short and
+// grow. Accounts change only by administration.
 func (r *refusal) pause(base time.Duration, err error) {
 	pause := refusalPause
 	var se *resp.ServerError
@@ -123,8 +120,7 @@ func (r *refusal) pause(base time.Duration, err error) {
 	r.retryAt = time.Now().Add(pause/2 + rand.N(pause/2+1))
 }
 
-// makeRoomLocked drops refusals if there are too many: first those whose pause
-// is over.
+// makeRoomLocked drops refusals if there are too many: first those whose pause is over.
 func (p *Pool) makeRoomLocked() {
 	if len(p.refusals) < maxRefusals {
 		return
@@ -143,8 +139,7 @@ func (p *Pool) makeRoomLocked() {
 	}
 }
 
-// refusalLocked is why a key was refused, if it was not accepted since, and
-// for how long nobody is to be dialed or recast for it.
+// refusalLocked returns the refusal of an identity, unless the server accepted it since, and the remaining pause.
 func (p *Pool) refusalLocked(k Identity) (pause time.Duration, err error) {
 	if len(p.refusals) == 0 {
 		return 0, nil
@@ -157,7 +152,7 @@ func (p *Pool) refusalLocked(k Identity) (pause time.Duration, err error) {
 	return pause, err
 }
 
-// refusedLocked is why a key was refused, while its pause lasts.
+// refusedLocked returns the refusal of an identity during its pause.
 func (p *Pool) refusedLocked(k Identity) error {
 	if pause, err := p.refusalLocked(k); pause > 0 {
 		return err
@@ -165,27 +160,28 @@ func (p *Pool) refusedLocked(k Identity) error {
 	return nil
 }
 
-// deniedLocked is why callers for a key fail at once: it is refused, and its user has no conns left to serve them.
+// deniedLocked returns the error with which callers of an identity fail at once: the server refuses it, and its user
+// has no remaining conns.
 func (p *Pool) deniedLocked(k Identity) error {
 	err := p.refusedLocked(k)
-	if err != nil && p.livesOnLocked(k) {
+	if err != nil && p.servedByOldConnsLocked(k) {
 		return nil
 	}
 	return err
 }
 
-// livesOnLocked reports whether the server lets a user in no more that has conns from before. As at a server
-// they work as ever, and serve whatever callers of the user want.
-func (p *Pool) livesOnLocked(k Identity) bool {
+// servedByOldConnsLocked reports whether the server refuses a user that still has older conns. These keep working and
+// serve the user's callers.
+func (p *Pool) servedByOldConnsLocked(k Identity) bool {
 	return p.refusals[scope{Identity{User: k.User}, true}] != nil && p.hasConnsLocked(k.User)
 }
 
-// hasConnsLocked reports whether one of the users who are not the zero key's has conns.
+// hasConnsLocked reports whether a user has conns. It is false for the user of the zero identity.
 func (p *Pool) hasConnsLocked(user string) bool {
 	if user == "" {
 		return false
 	}
-	for k, g := range p.groups {
+	for k, g := range p.subpools {
 		if k.User == user && g.connsLocked() > g.arriving {
 			return true
 		}
@@ -193,8 +189,8 @@ func (p *Pool) hasConnsLocked(user string) bool {
 	return false
 }
 
-// attemptLocked notes that a dial or a recast for a key begins. If the key was
-// refused before, it is the only one for a pause.
+// attemptLocked records the start of a dial or switch for an identity. After a refusal it delays further attempts for
+// a pause.
 func (p *Pool) attemptLocked(k Identity) {
 	for _, s := range scopesOf(k) {
 		if r := p.refusals[s]; r != nil {
@@ -203,8 +199,8 @@ func (p *Pool) attemptLocked(k Identity) {
 	}
 }
 
-// acceptedLocked forgets the refusals of a key: a conn of it stands. If it was of the same user before, this tells
-// nothing of the user.
+// acceptedLocked removes the refusals of an identity that the server accepted. sameUser: no AUTH was sent, so
+// refusals of the user stay.
 func (p *Pool) acceptedLocked(k Identity, sameUser bool) {
 	for _, s := range scopesOf(k) {
 		if !s.user || !sameUser {
@@ -213,19 +209,18 @@ func (p *Pool) acceptedLocked(k Identity, sameUser bool) {
 	}
 }
 
-// Forgive forgets that the server refused a user: somebody knows better, or
-// has a reason to ask the server now.
+// Forgive removes the refusals of a user, so that the next caller queries the server.
 func (p *Pool) Forgive(user string) {
 	p.mu.Lock()
 	defer p.unlock()
 	for s := range p.refusals {
-		if s.key.User == user {
+		if s.identity.User == user {
 			delete(p.refusals, s)
 		}
 	}
 }
 
-// lastRefusalLocked is the last refusal, unless its identity was accepted since.
+// lastRefusalLocked returns the last refusal, unless the server accepted the identity since.
 func (p *Pool) lastRefusalLocked() error {
 	if r := p.refusals[p.lastRefused]; r != nil {
 		return r.err

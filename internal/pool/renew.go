@@ -1,7 +1,7 @@
 package pool
 
-// Renew replaces all conns: idle ones close, lanes drain and close, and lent ones close when they
-// come back. So do those that are being recast or checked. why is the reason of their end.
+// Renew replaces all conns. Idle ones close, lanes drain and close, and leased ones close when they are returned, as
+// do those that switch identity or are checked now. why is the reason in their events.
 func (p *Pool) Renew(why string) {
 	p.mu.Lock()
 	defer p.unlock()

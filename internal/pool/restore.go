@@ -2,8 +2,8 @@ package pool
 
 import "context"
 
-// ReleaseDirty gives the conn back in a state that nobody knows. Config.Restore makes it one of its key again before
-// anybody else uses it. Where that can't be, it is closed for the reason given.
+// ReleaseDirty returns a conn in an unknown state. Config.Restore restores it before another caller uses it. If that
+// is not possible, the conn closes with the given reason.
 func (c *Conn) ReleaseDirty(reason string) {
 	p := c.member.pool
 	p.mu.Lock()
@@ -22,8 +22,8 @@ func (c *Conn) ReleaseDirty(reason string) {
 	m.lane.OnPush(nil, false)
 	p.releasedLocked(m)
 	p.moveLocked(m, preparing)
-	p.errands++
-	go p.restore(p.dials, m, m.group.key, reason)
+	p.goroutines++
+	go p.restore(p.dials, m, m.subpool.identity, reason)
 	p.serveLocked()
 }
 
@@ -31,13 +31,13 @@ func (p *Pool) restore(ctx context.Context, c *member, k Identity, reason string
 	err := p.cfg.Restore(ctx, c.lane, k)
 	p.mu.Lock()
 	defer p.unlock()
-	p.errands--
+	p.goroutines--
 	if err == nil {
 		reason = ""
 	}
 	p.giveUpLocked(c, reason)
 	if c.class == idle {
-		p.serveGroupLocked(c.group)
+		p.serveSubpoolLocked(c.subpool)
 	}
 	p.serveLocked()
 }

@@ -1,18 +1,14 @@
 package pool
 
-// serveLocked is the pool's whole policy. It is called after every change and
-// brings the pool to rest: conns go to those who wait, dials and recasts begin
-// where they are needed and allowed, lanes drain where their slot is needed for
-// others, and what is over the bound closes.
+// serveLocked implements the policy of the pool. It runs after every change. It assigns conns to waiters, starts
+// dials and switches of identity where they are needed and allowed, drains lanes whose place others need, and closes
+// conns beyond the bound.
 //
-// The rules: with two slots or more, one is kept for a lane, so that lent
-// conns never starve the shared ones. Whoever waits longest is seen to first,
-// of whichever group. What there is goes to him by the way that costs others
-// least: an open lane or an idle conn of his key, a free slot, an idle conn of
-// another key, a lane of another key. So groups take turns where there are not
-// enough slots for all, and a lane serves at least those who wait for it when
-// it opens. With one slot the two kinds of callers of one group take turns as
-// well, in the order they came.
+// With two or more places, one is kept for a lane, so that leased conns never starve shared commands. The longest
+// waiter of all subpools is served first, in the way that costs others least: an open lane or an idle conn of its
+// identity, a free place, an idle conn of another identity, a lane of another identity. So subpools take turns if
+// there are not enough places for all, and a lane serves at least the waiters that it opened for. With one place, the
+// two kinds of callers of a subpool take turns as well, in order of arrival.
 func (p *Pool) serveLocked() {
 	if p.closed || p.suspended {
 		p.growNoneLocked()
@@ -26,37 +22,37 @@ func (p *Pool) serveLocked() {
 	p.allowGrowthLocked()
 }
 
-// growNoneLocked keeps callers without the lock from asking for lanes.
+// growNoneLocked prevents callers without the lock from requesting lanes.
 func (p *Pool) growNoneLocked() {
-	for _, g := range p.groups {
+	for _, g := range p.subpools {
 		g.mayGrow.Store(false)
 	}
 }
 
-// allowGrowthLocked tells callers without the lock whether to ask for lanes.
+// allowGrowthLocked publishes whether callers without the lock may request lanes.
 func (p *Pool) allowGrowthLocked() {
 	room := p.usedLocked() < p.max && p.backoff.failures == 0
 	for _, c := range p.lanes {
-		g := c.group
-		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusedLocked(g.key) == nil; may != g.mayGrow.Load() {
+		g := c.subpool
+		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusedLocked(g.identity) == nil; may != g.mayGrow.Load() {
 			g.mayGrow.Store(may)
 		}
 	}
 }
 
-// serveLanesLocked lets those in who wait for a lane that is open.
+// serveLanesLocked admits waiters to open lanes.
 func (p *Pool) serveLanesLocked() {
 	if len(p.laneLine) == 0 {
 		return
 	}
 	for _, c := range p.lanes {
-		if !c.draining && c.group.waitLane.Len() > 0 {
-			p.serveLaneLocked(c.group)
+		if !c.draining && c.subpool.waitLane.Len() > 0 {
+			p.serveLaneLocked(c.subpool)
 		}
 	}
 }
 
-// serveLaneLocked lets the lane waiters of a group in.
+// serveLaneLocked admits the lane waiters of a subpool.
 func (p *Pool) serveLaneLocked(g *Subpool) {
 	c := p.openLaneLocked(g)
 	if c == nil {
@@ -67,30 +63,29 @@ func (p *Pool) serveLaneLocked(g *Subpool) {
 	}
 }
 
-// turn reports whether nobody of the same group waits longer for a conn than w
-// waits for a lane, where both kinds share one slot.
+// turn reports whether no waiter of the same subpool waits longer for a dedicated conn than w waits for a lane, if
+// both kinds share one place.
 func (p *Pool) turn(w *waiter) bool {
 	if p.max > 1 {
 		return true
 	}
 	for x := p.waitConn.First(); x != nil && x.seq < w.seq; x = x.Next() {
-		if x.group == w.group {
+		if x.subpool == w.subpool {
 			return false
 		}
 	}
 	return true
 }
 
-// needsLocked lists those for whom a conn has to be found, in order: of the
-// groups without an open lane their first lane waiters, of those who want a
-// conn for themselves as many as may have one.
+// needsLocked returns the waiters that need a conn, in order: the first lane waiter of each subpool without an open
+// lane, and as many waiters for dedicated conns as may have one.
 func (p *Pool) needsLocked() []*waiter {
 	p.needs = p.needs[:0]
 	if p.waiting == 0 {
 		return nil
 	}
-	line, conn, free := p.laneLine, p.waitConn.First(), p.maxLentLocked()-p.lentLocked()
-	for len(p.needs) < 2*p.max { // one for each slot, and for each conn that is on its way
+	line, conn, free := p.laneLine, p.waitConn.First(), p.maxLeasedLocked()-p.leasedLocked()
+	for len(p.needs) < 2*p.max { // one for each place, and for each conn in preparation
 		for len(line) > 0 && line[0].open > 0 {
 			line = line[1:]
 		}
@@ -112,24 +107,23 @@ func (p *Pool) needsLocked() []*waiter {
 	return p.needs
 }
 
-// before says which of two waiters, for a lane and for a conn, comes first. A
-// group that waits alone opens its lane first, as that serves many.
+// before reports whether a lane waiter precedes a waiter for a dedicated conn. A subpool that waits alone opens its
+// lane first, because a lane serves many.
 func (p *Pool) before(forLane, forConn *waiter) bool {
-	if p.max > 1 && forLane.group.waiting == p.waiting {
+	if p.max > 1 && forLane.subpool.waiting == p.waiting {
 		return true
 	}
 	return forLane.seq < forConn.seq
 }
 
-// serveNeedsLocked gives what there is to those who need it. It returns those
-// for whom there was nothing, in order, and how many conns are on their way to
-// groups that do not need them.
+// serveNeedsLocked assigns conns to needs. It returns the waiters without one, in order, and the number of conns in
+// preparation for subpools that do not need them.
 func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 	left, spare = needs[:0], p.dialing+p.count[preparing]
 	p.pass++
 	free, ending := p.max-p.usedLocked(), p.count[closing]
 	for _, w := range needs {
-		g := w.group
+		g := w.subpool
 		if g.pass != p.pass {
 			g.pass, g.covered = p.pass, g.comingLocked()
 		}
@@ -141,13 +135,13 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 			spare--
 			continue
 		}
-		if p.vetOwnLocked(g) {
+		if p.checkOwnIdleLocked(g) {
 			continue
 		}
-		pause, refused := p.refusalLocked(g.key)
+		pause, refused := p.refusalLocked(g.identity)
 		if pause > 0 {
-			if p.serveAgainLocked(pause); p.livesOnLocked(g.key) {
-				p.serveFromKinLocked(w)
+			if p.serveAgainLocked(pause); p.servedByOldConnsLocked(g.identity) {
+				p.serveFromOwnUserLocked(w)
 			}
 			continue
 		}
@@ -155,22 +149,22 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 			free--
 			continue
 		}
-		if free > 0 && refused != nil && !p.livesOnLocked(g.key) { // others have the dials: it tries again another time
+		if free > 0 && refused != nil && !p.servedByOldConnsLocked(g.identity) { // other identities use the dials: w fails and retries later
 			p.grantLocked(w, grant{err: refused})
 			continue
 		}
-		c := p.strangerLocked(g)
+		c := p.otherIdleLocked(g)
 		switch {
 		case free > 0 && p.dialing >= p.cfg.DialParallel:
-			free-- // is dialed into when one of those under way is there
+			free-- // a dial follows when one in flight ends
 			left = append(left, w)
 		case c == nil || free < 0:
 			left = append(left, w)
 		case p.cfg.SwitchIdentity != nil:
-			p.recastLocked(c, g)
+			p.switchIdentityLocked(c, g)
 		default:
 			if free == 0 && ending <= 0 {
-				p.closeIdleLocked(c, "its slot is needed for another key")
+				p.closeIdleLocked(c, "its place is needed for another identity")
 			}
 			ending--
 			left = append(left, w)
@@ -179,30 +173,29 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 	return left, spare
 }
 
-// takeOwnLocked gives an idle conn of its key to w, if one was heard lately.
+// takeOwnLocked gives w an idle conn of its identity, if one is not stale.
 func (p *Pool) takeOwnLocked(w *waiter) bool {
-	if w.group.count[idle] == 0 {
+	if w.subpool.count[idle] == 0 {
 		return false
 	}
-	c := p.popLocked(w.group)
+	c := p.popLocked(w.subpool)
 	if c == nil {
 		return false
 	}
 	if w.want == shared {
 		p.shareLocked(c)
-		p.serveLaneLocked(c.group)
+		p.serveLaneLocked(c.subpool)
 		return true
 	}
-	p.lendLocked(c, w.want)
+	p.leaseLocked(c, w.want)
 	p.grantLocked(w, grant{conn: c})
 	return true
 }
 
-// serveGroupLocked gives a conn that was made for a group to the first of its
-// own waiters, though others may wait longer. Those for whom it was made may
-// have left: if it went from group to group after the longest wait each time,
-// and all left early, nobody would ever be served.
-func (p *Pool) serveGroupLocked(g *Subpool) {
+// serveSubpoolLocked gives a conn that was prepared for a subpool to the first waiter of that subpool, although
+// others may wait longer. If the conn moved to the longest waiter each time, and these left early, nobody would ever
+// be served.
+func (p *Pool) serveSubpoolLocked(g *Subpool) {
 	if p.closed || p.suspended || g.waiting == 0 {
 		return
 	}
@@ -210,9 +203,9 @@ func (p *Pool) serveGroupLocked(g *Subpool) {
 	if g.open > 0 {
 		first = nil
 	}
-	if p.lentLocked() < p.maxLentLocked() {
+	if p.leasedLocked() < p.maxLeasedLocked() {
 		conn := p.waitConn.First()
-		for conn != nil && conn.group != g {
+		for conn != nil && conn.subpool != g {
 			conn = conn.Next()
 		}
 		if first == nil || conn != nil && !p.before(first, conn) {
@@ -224,13 +217,13 @@ func (p *Pool) serveGroupLocked(g *Subpool) {
 	}
 }
 
-// lentLocked is how many conns callers hold for themselves.
-func (p *Pool) lentLocked() int { return p.count[dedicated] + p.count[subscribed] }
+// leasedLocked returns the number of leased conns.
+func (p *Pool) leasedLocked() int { return p.count[dedicated] + p.count[subscribed] }
 
-// maxLentLocked is how many they may hold: one slot is kept for a lane.
-func (p *Pool) maxLentLocked() int { return max(1, p.max-1) }
+// maxLeasedLocked returns the maximum number of leased conns: one place is kept for a lane.
+func (p *Pool) maxLeasedLocked() int { return max(1, p.max-1) }
 
-// minLanesLocked is how many lanes dedicated callers leave alone.
+// minLanesLocked returns how many lanes are never drained for dedicated conns.
 func (p *Pool) minLanesLocked() int {
 	if p.max > 1 {
 		return 1

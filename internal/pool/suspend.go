@@ -5,18 +5,15 @@ import (
 	"time"
 )
 
-// ErrSuspended is why a pool takes nobody: its node is not to be used. Nothing
-// was sent, and the caller may go elsewhere.
+// ErrSuspended is returned while the node is out of use. Nothing was sent, and the caller may use another node.
 var ErrSuspended = errors.New("the node is not used any more")
 
-// retirement is the reason with which conns of a suspended pool close.
+// retirement is the reason for closing conns of a suspended pool.
 const retirement = "its node is not used any more"
 
-// Suspend ends the use of the node. Those who wait get ErrSuspended, and so
-// does everyone who asks from now on; dials under way are given up. No conn,
-// a lent one neither, sends another command; replies that are due are let in
-// for at most limit, and each conn closes when it has none. Suspending again
-// does nothing.
+// Suspend takes the node out of use. Waiters and later callers get ErrSuspended. Dials in flight are canceled. No
+// conn, leased ones included, sends another command. Pending replies may arrive for at most limit, and each conn
+// closes when it has none. A second call does nothing. It does not block.
 func (p *Pool) Suspend(limit time.Duration) {
 	p.mu.Lock()
 	defer p.unlock()
@@ -40,13 +37,13 @@ func (p *Pool) Suspend(limit time.Duration) {
 		}
 	}
 	for _, c := range p.lanes {
-		p.publishLocked(c.group)
+		p.publishLocked(c.subpool)
 	}
 	p.cutLaterLocked(limit)
 }
 
-// Resume undoes Suspend: the node is used again, with new conns. What is left
-// of the old ones counts against the bound until it is closed.
+// Resume takes the node into use again, with new conns. The remaining old conns count against the bound until they
+// are closed.
 func (p *Pool) Resume() {
 	p.mu.Lock()
 	defer p.unlock()
@@ -60,7 +57,7 @@ func (p *Pool) Resume() {
 	p.serveLocked()
 }
 
-// cutLaterLocked sees to conns whose last replies take too long, after d.
+// cutLaterLocked schedules cutOff after d.
 func (p *Pool) cutLaterLocked(d time.Duration) {
 	if p.cutoff == nil {
 		p.cutoff = time.AfterFunc(d, p.cutOff)
@@ -69,7 +66,7 @@ func (p *Pool) cutLaterLocked(d time.Duration) {
 	p.cutoff.Reset(d)
 }
 
-// cutOff ends the conns whose time to drain is over.
+// cutOff closes the conns whose time to drain is over.
 func (p *Pool) cutOff() {
 	p.mu.Lock()
 	defer p.unlock()
@@ -94,7 +91,7 @@ func (p *Pool) cutOff() {
 	}
 }
 
-// Empty reports whether no slot is taken.
+// Empty reports whether no place is taken.
 func (p *Pool) Empty() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

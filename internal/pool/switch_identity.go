@@ -7,34 +7,34 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// strangerLocked is the conn of another group than g that was idle longest.
-func (p *Pool) strangerLocked(g *Subpool) *member {
+// otherIdleLocked returns the conn of another subpool than g that was idle longest.
+func (p *Pool) otherIdleLocked(g *Subpool) *member {
 	for _, c := range p.stack {
-		if c.group != g && c.lane.Depth() >= 0 {
+		if c.subpool != g && c.lane.Depth() >= 0 {
 			return c
 		}
 	}
 	return nil
 }
 
-// serveFromKinLocked serves w, whose user the server lets in no more, from that user's other conns: an idle one
-// is recast, and where there is none a lane drains. With two conns or more a lane is kept, as with slots.
-func (p *Pool) serveFromKinLocked(w *waiter) {
+// serveFromOwnUserLocked serves w, whose user the server refuses, from that user's remaining conns. It switches an
+// idle one, or else drains a lane. With two or more conns, one lane is kept.
+func (p *Pool) serveFromOwnUserLocked(w *waiter) {
 	var lane *member
 	conns, lanes := 0, 0
 	for _, c := range p.members {
-		if c.class == closing || c.group.key.User != w.group.key.User {
+		if c.class == closing || c.subpool.identity.User != w.subpool.identity.User {
 			continue
 		}
 		conns++
 		switch {
 		case c.class == preparing || c.draining:
-			return // it is about to be free
+			return // a conn will be free soon
 		case c.class == idle && c.lane.Depth() >= 0 && p.cfg.SwitchIdentity != nil:
-			p.recastLocked(c, w.group)
+			p.switchIdentityLocked(c, w.subpool)
 			return
 		case c.class == shared && c.lane.Depth() >= 0:
-			if lanes++; lane == nil || w.group.parts(c, lane) {
+			if lanes++; lane == nil || w.subpool.betterVictim(c, lane) {
 				lane = c
 			}
 		}
@@ -44,56 +44,56 @@ func (p *Pool) serveFromKinLocked(w *waiter) {
 	}
 }
 
-// recastLocked begins to turn an idle conn into one of another group.
-func (p *Pool) recastLocked(c *member, to *Subpool) {
-	from := c.group.key
+// switchIdentityLocked starts to switch an idle conn to another subpool, on a new goroutine.
+func (p *Pool) switchIdentityLocked(c *member, to *Subpool) {
+	from := c.subpool.identity
 	p.unstackLocked(c)
 	p.moveLocked(c, preparing)
-	p.regroupLocked(c, to)
+	p.moveToSubpoolLocked(c, to)
 	c.lane.Undrain(nil, lane.NoProof)
-	p.errands++
-	if from.User != to.key.User {
+	p.goroutines++
+	if from.User != to.identity.User {
 		to.arriving++
 	}
-	p.attemptLocked(to.key)
-	go p.recast(p.dials, c, from, to)
+	p.attemptLocked(to.identity)
+	go p.switchIdentity(p.dials, c, from, to)
 }
 
-func (p *Pool) recast(ctx context.Context, c *member, from Identity, to *Subpool) {
+func (p *Pool) switchIdentity(ctx context.Context, c *member, from Identity, to *Subpool) {
 	var err error
 	if p.stale(c) {
 		err = p.check(ctx, c.lane, from, lane.Options{})
-		condemnSilent(c, err)
+		failSilent(c, err)
 	}
 	if err == nil {
-		err = p.cfg.SwitchIdentity(ctx, c.lane, from, to.key)
+		err = p.cfg.SwitchIdentity(ctx, c.lane, from, to.identity)
 	}
 	p.mu.Lock()
-	p.errands--
+	p.goroutines--
 	reason := ""
 	var is *Remains
 	switch {
 	case err == nil:
-		c.lane.Touch() // else a lane of it looks as if it was of no use for long
-		p.statistic.recasts++
-		p.acceptedLocked(to.key, from.User == to.key.User)
+		c.lane.Touch() // else its lane would look unused for long
+		p.statistic.switches++
+		p.acceptedLocked(to.identity, from.User == to.identity.User)
 	case p.refuseLocked(to, err) && errors.As(err, &is):
-		p.regroupLocked(c, p.enlistLocked(p.groupLocked(is.Identity)))
+		p.moveToSubpoolLocked(c, p.enlistLocked(p.subpoolLocked(is.Identity)))
 	default:
-		reason = "it could not be turned into one of another key"
+		reason = "it could not switch to another identity"
 	}
-	if from.User != to.key.User {
+	if from.User != to.identity.User {
 		to.arriving--
 	}
 	p.giveUpLocked(c, reason)
 	if c.class == idle {
-		p.serveGroupLocked(to)
+		p.serveSubpoolLocked(to)
 	}
 	p.serveLocked()
 	p.unlock()
 }
 
-// Remains is the error of a Recast after which the conn is well, and one of Key.
+// Remains is the error of a SwitchIdentity after which the conn is usable and has Identity.
 type Remains struct {
 	Identity Identity
 	Err      error
@@ -101,5 +101,5 @@ type Remains struct {
 
 func (e *Remains) Error() string { return e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Remains) Unwrap() error { return e.Err }

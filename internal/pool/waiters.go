@@ -14,28 +14,27 @@ import (
 
 // waiter is a caller that waits for a conn.
 type waiter struct {
-	group *Subpool
-	want  class // shared, dedicated or subscribed
-	seq   uint64
-	began time.Time  // zero for one that was served at once
-	ch    chan grant // capacity 1
+	subpool *Subpool
+	want    class // shared, dedicated or subscribed
+	seq     uint64
+	began   time.Time  // zero if the caller was served at once
+	ch      chan grant // capacity 1
 
 	fifo.Links[waiter]
 }
 
-// grant is a conn, handed over, or why there is none. A shared one carries a
-// reservation on its lane.
+// grant is the end of a wait: a conn or an error. A lane has a reservation for the waiter.
 type grant struct {
 	conn *member
 	err  error
 }
 
-// waitQueue is first come, first served.
+// waitQueue serves in order of arrival.
 type waitQueue = fifo.List[waiter, *waiter]
 
-// joinLocked puts w, the latest of all, at the end of its line.
+// joinLocked adds w, the newest waiter, to its queue.
 func (p *Pool) joinLocked(w *waiter) {
-	g := w.group
+	g := w.subpool
 	p.waiting++
 	g.waiting++
 	if w.want != shared {
@@ -48,12 +47,12 @@ func (p *Pool) joinLocked(w *waiter) {
 	g.waitLane.Push(w)
 }
 
-// leaveLocked takes w out of its line and reports whether it was still there.
+// leaveLocked removes w from its queue and reports whether it was still there.
 func (p *Pool) leaveLocked(w *waiter) bool {
 	if !w.Listed() {
 		return false
 	}
-	g := w.group
+	g := w.subpool
 	p.waiting--
 	g.waiting--
 	switch {
@@ -70,8 +69,7 @@ func (p *Pool) leaveLocked(w *waiter) bool {
 	return true
 }
 
-// moveBackLocked gives the i-th group of the lane line the place that its first
-// lane waiter of now has.
+// moveBackLocked moves the i-th subpool of laneLine to the place of its new first lane waiter.
 func (p *Pool) moveBackLocked(i int) {
 	g := p.laneLine[i]
 	if g.waitLane.Len() > 0 && (i+1 == len(p.laneLine) || g.waitLane.First().seq < p.laneLine[i+1].waitLane.First().seq) {
@@ -83,7 +81,7 @@ func (p *Pool) moveBackLocked(i int) {
 	}
 }
 
-// laneTurn is where a group whose first lane waiter has seq stands in the line.
+// laneTurn returns the index in laneLine for a first lane waiter with seq.
 func (p *Pool) laneTurn(seq uint64) int {
 	i, _ := slices.BinarySearchFunc(p.laneLine, seq, func(g *Subpool, seq uint64) int {
 		return cmp.Compare(g.waitLane.First().seq, seq)
@@ -111,14 +109,14 @@ func (p *Pool) waitEndedLocked(w *waiter, err error) {
 	took := time.Since(w.began)
 	p.statistic.waited += took
 	p.statistic.longestWait = max(p.statistic.longestWait, took)
-	p.countVainLocked(err)
+	p.countFailedWaitLocked(err)
 	p.emitLocked(Event{Kind: WaitEnded, Class: w.want.String(), Duration: took, Err: err})
 }
 
-// countVainLocked counts a wait that has ended with an error, unless its own caller has given it up.
-func (p *Pool) countVainLocked(err error) {
+// countFailedWaitLocked counts a failed wait, unless its caller canceled it.
+func (p *Pool) countFailedWaitLocked(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		p.statistic.waitsInVain++
+		p.statistic.failedWaits++
 	}
 }
 
@@ -131,38 +129,38 @@ func (p *Pool) failWaitersLocked(err error) {
 	}
 }
 
-// failGroupLocked fails the waiters of one group.
-func (p *Pool) failGroupLocked(g *Subpool, err error) {
+// failSubpoolLocked fails the waiters of one subpool.
+func (p *Pool) failSubpoolLocked(g *Subpool, err error) {
 	for g.waitLane.Len() > 0 {
 		p.grantLocked(g.waitLane.First(), grant{err: err})
 	}
 	for w := p.waitConn.First(); w != nil && g.waiting > 0; {
 		next := w.Next()
-		if w.group == g {
+		if w.subpool == g {
 			p.grantLocked(w, grant{err: err})
 		}
 		w = next
 	}
 }
 
-// obtain waits for a conn of the class wanted, bounded by ctx and WaitTimeout.
+// obtain blocks until a conn of the class is available. ctx and WaitTimeout limit the wait.
 func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr, Err: err}
 	}
 	p.mu.Lock()
-	if err := p.notNowLocked(); err != nil {
+	if err := p.refuseWaitLocked(); err != nil {
 		p.mu.Unlock()
 		return nil, err
 	}
-	refused := p.deniedLocked(g.key)
+	refused := p.deniedLocked(g.identity)
 	p.started = p.started || g == &p.zero
 	p.seq++
 	w, ok := p.waiters.Get().(*waiter)
 	if !ok {
 		w = &waiter{ch: make(chan grant, 1)}
 	}
-	w.group, w.want, w.seq, w.began = p.enlistLocked(g), want, p.seq, time.Time{}
+	w.subpool, w.want, w.seq, w.began = p.enlistLocked(g), want, p.seq, time.Time{}
 	p.joinLocked(w)
 	p.serveLocked()
 	switch {
@@ -178,21 +176,21 @@ func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, err
 	}
 	p.unlock()
 	got := p.await(ctx, w)
-	w.group = nil
+	w.subpool = nil
 	p.waiters.Put(w)
 	return got.conn, got.err
 }
 
-// turnedAwayLocked says why a conn of g's key can't be made now.
-func (p *Pool) turnedAwayLocked(g *Subpool) error {
-	if err := p.notNowLocked(); err != nil {
+// refuseDialLocked returns the reason why no conn of g's identity can be dialed now.
+func (p *Pool) refuseDialLocked(g *Subpool) error {
+	if err := p.refuseWaitLocked(); err != nil {
 		return err
 	}
-	return p.refusedLocked(g.key)
+	return p.refusedLocked(g.identity)
 }
 
-// notNowLocked says why a caller may not even wait.
-func (p *Pool) notNowLocked() error {
+// refuseWaitLocked returns the reason why a caller may not wait.
+func (p *Pool) refuseWaitLocked() error {
 	if p.closed {
 		return ErrClosed
 	}
@@ -205,7 +203,7 @@ func (p *Pool) notNowLocked() error {
 	return p.tooManyLocked()
 }
 
-// tooManyLocked says why a caller may not wait beside those that do.
+// tooManyLocked returns an error if MaxWaiters callers wait.
 func (p *Pool) tooManyLocked() error {
 	if p.cfg.MaxWaiters > 0 && p.waiting+p.awaiting >= p.cfg.MaxWaiters {
 		return fmt.Errorf("%w: %d callers wait already (%s)", ErrExhausted, p.cfg.MaxWaiters, p.stateLocked())
@@ -227,17 +225,17 @@ func (p *Pool) await(ctx context.Context, w *waiter) (g grant) {
 	if p.leaveLocked(w) {
 		g.err = p.ctxError(ctx)
 		p.waitEndedLocked(w, g.err)
-	} else if g = <-w.ch; g.err == nil { // granted in the same moment
+	} else if g = <-w.ch; g.err == nil { // granted at the same time
 		p.giveBackLocked(g.conn, w.want)
 		g = grant{err: p.ctxError(ctx)}
-		p.countVainLocked(g.err)
+		p.countFailedWaitLocked(g.err)
 	}
-	p.serveLocked() // it may have been what the others waited behind
+	p.serveLocked() // others may have waited behind it
 	return g
 }
 
-// expireLaterLocked sees to those whose wait has lasted too long, after d. All may
-// wait for the same time, so the first in each line is the first to go.
+// expireLaterLocked schedules expire after d. All waits have the same limit, so the first waiter of each queue
+// expires first.
 func (p *Pool) expireLaterLocked(d time.Duration) {
 	p.expiring = true
 	if p.expiry == nil {
@@ -263,10 +261,10 @@ func (p *Pool) expire() {
 		err := fmt.Errorf("%w within the wait timeout of %v (%s)", ErrExhausted, p.cfg.WaitTimeout, p.stateLocked())
 		p.answerLocked(w, grant{err: err})
 	}
-	p.serveLocked() // they may have been what the others waited behind
+	p.serveLocked() // others may have waited behind them
 }
 
-// oldestLocked is who waits longest, or nil.
+// oldestLocked returns the longest waiter, or nil.
 func (p *Pool) oldestLocked() *waiter {
 	w := p.waitConn.First()
 	if len(p.laneLine) > 0 {
