@@ -8,14 +8,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// alone serves requests that may not share the lane: while one has its turn no other
-// reply is due. A server may leave such a command unanswered behind others, and every later
-// reply would reach the wrong caller. Its fields are guarded by Lane.mu.
+// alone runs requests that must have the lane alone: while one runs, no other reply is pending. A server may not
+// reply to such a command behind others, and every later reply would then reach the wrong caller. Lane.mu guards its
+// fields.
 type alone struct {
-	held      bool     // newcomers wait, or go to other lanes
-	out       bool     // one has its turn, until its reply is there
-	forbidden bool     // newcomers do not wait, and none of these has its turn
-	waiting   waitList // for their turn
+	held      bool     // new requests wait, or use other lanes
+	out       bool     // a request runs, until its reply arrives
+	forbidden bool     // new requests do not wait, and no request of alone runs
+	waiting   waitList // requests that wait to run alone
 }
 
 var (
@@ -24,16 +24,16 @@ var (
 	errChanged      = errors.New("the connection has changed since it was chosen")
 )
 
-// DoAlone is Do for a command that a server may leave unanswered, such as AUTH: it is
-// sent once no reply is due, and nothing else is sent before its reply is there. Newcomers
-// wait meanwhile, as for a full window. If ctx or Config.ReplyTimeout ends the wait for the
-// reply, the lane stays closed to others until the reply comes or the lane fails.
+// DoAlone is Do for a command without a reply in some cases, such as AUTH. It sends the command when no reply is
+// pending, and nothing else before its reply. New requests wait meanwhile, as for a full window. If ctx or
+// Config.ReplyTimeout ends the wait for the reply, the lane stays closed to others until the reply arrives or the
+// lane fails.
 func (l *Lane) DoAlone(ctx context.Context, args []any, opt Options) ([]byte, error) {
 	return l.DoAloneIf(ctx, args, opt, func() bool { return true })
 }
 
-// DoAloneIf is DoAlone for a command that is sent only if still reports true when its turn
-// has come. still must be quick, and must not call the lane.
+// DoAloneIf is DoAlone for a command that is sent only if still returns true at its turn. still must be quick and
+// must not call the lane.
 func (l *Lane) DoAloneIf(ctx context.Context, args []any, opt Options, still func() bool) ([]byte, error) {
 	raw, err := resp.AppendCommand(nil, args)
 	if err == nil && ended(ctx) {
@@ -50,7 +50,7 @@ func (l *Lane) DoAloneIf(ctx context.Context, args []any, opt Options, still fun
 	}
 	if l.pushOnly || !still() {
 		l.unlockDrained()
-		return nil, l.failure("write", false, errChanged) // it has become another's, or a subscriber's
+		return nil, l.failure("write", false, errChanged) // the connection has another identity, or is subscribed
 	}
 	l.wbuf = append(l.wbuf, raw...)
 	q := l.newRequest()
@@ -64,7 +64,7 @@ func (l *Lane) DoAloneIf(ctx context.Context, args []any, opt Options, still fun
 	return frame, nil
 }
 
-// enterAlone waits until nothing is due, and returns with mu held, or with an error and mu free.
+// enterAlone waits until no reply is pending. It returns with mu held, or with an error and without mu.
 func (l *Lane) enterAlone(ctx context.Context, opt *Options) error {
 	l.mu.Lock()
 	if err := l.dead; err != nil {
@@ -100,7 +100,7 @@ func (l *Lane) enterAlone(ctx context.Context, opt *Options) error {
 	return nil
 }
 
-// nextAloneLocked lets the next one go once nothing is due, or newcomers in if there is none.
+// nextAloneLocked starts the next request of alone when no reply is pending, or admits other requests if none waits.
 func (l *Lane) nextAloneLocked() {
 	a := &l.alone
 	if !a.held || l.dead != nil {
@@ -109,7 +109,7 @@ func (l *Lane) nextAloneLocked() {
 	due := l.queue.n > 0 || l.granted.replies > 0
 	if a.out && !due {
 		a.out = false
-		due = l.admitLocked() // who came meanwhile goes before the next one
+		due = l.admitLocked() // requests that arrived meanwhile precede the next one
 	}
 	switch {
 	case a.out:
@@ -124,9 +124,8 @@ func (l *Lane) nextAloneLocked() {
 	}
 }
 
-// Forbid has requests of DoAlone wait from now on, until Permit: the holder of a lent connection
-// is about to send something that nothing may come after, such as MULTI, or AUTH as another user.
-// What waits already goes first.
+// Forbid delays requests of DoAlone until Permit. The holder of a leased connection calls it before a command that
+// AUTH must not follow, such as MULTI or AUTH as another user. Requests that wait already run first.
 func (l *Lane) Forbid() {
 	l.mu.Lock()
 	l.alone.forbidden = true

@@ -7,10 +7,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// PushError condemns a lane for a push that is malformed or too large. It is no reply: no
-// command is to blame.
+// PushError is the cause when a lane fails because a push is malformed or too large. It concerns no command.
 type PushError struct {
-	Name string // its first element, such as message or invalidate; empty where that is no plain word
+	Name string // its first element, such as message or invalidate; empty if that is not a plain word
 	Err  error
 }
 
@@ -22,10 +21,10 @@ func (e *PushError) Error() string {
 	return "the server sent out of band " + name + ", which can't be taken: " + e.Err.Error()
 }
 
-// Unwrap gives what is wrong with it.
+// Unwrap returns the cause.
 func (e *PushError) Unwrap() error { return e.Err }
 
-// blame names the push in the error of the scanner, where it is one.
+// blame wraps the scanner's error in a PushError if the frame is a push.
 func (in *input) blame(err error) error {
 	start := in.buf[in.r:in.w]
 	if in.big != nil {
@@ -37,10 +36,10 @@ func (in *input) blame(err error) error {
 	return &PushError{Name: pushName(start), Err: err}
 }
 
-// longestName is the longest word that is taken for the name of a push.
+// longestName is the maximum length of a push name in an error.
 const longestName = 32
 
-// pushName reads the first element of a push, if it is a plain word: others may be anybody's data.
+// pushName returns the first element of a push if it is a plain word. Other elements may be user data.
 func pushName(b []byte) string {
 	head, err := resp.ReadHead(b)
 	if err != nil || head.Kind != resp.Push {
@@ -58,8 +57,8 @@ func pushName(b []byte) string {
 	return string(first.Str)
 }
 
-// CollateralError is given to those whose connection was condemned for a push, or for the
-// reply to somebody else's command. It does not unwrap to that cause.
+// CollateralError is the error of the other requests on a connection that failed because of a push or of one
+// command's reply. It does not unwrap to that cause.
 type CollateralError struct{ Cause error }
 
 func (e *CollateralError) Error() string {
@@ -69,8 +68,7 @@ func (e *CollateralError) Error() string {
 	return "the connection was condemned for the reply to another command: " + e.Cause.Error()
 }
 
-// blamed is what a request in the queue gets: a bad reply concerns the first alone, a bad push
-// nobody.
+// blamed returns the error for a request in the queue. A bad reply concerns only the first request, a bad push none.
 func blamed(cause error, first bool) error {
 	if BadReply(cause) && (!first || isPush(cause)) {
 		return &CollateralError{cause}
@@ -83,8 +81,7 @@ func isPush(err error) bool {
 	return errors.As(err, &pe)
 }
 
-// BadReply reports whether a reply itself is what broke the connection: it is
-// malformed or too large, and asking again would bring it again.
+// BadReply reports whether a malformed or too large reply broke the connection. A retry would receive the same reply.
 func BadReply(err error) bool {
 	var pe *resp.ProtocolError
 	return errors.As(err, &pe) || errors.Is(err, resp.ErrTooLarge)

@@ -8,17 +8,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// clock measures a lane's waits in ticks, so that a command costs no look at
-// the time: a limit passes at most two ticks late. It stands still while the
-// lane is idle and watched. Its fields are guarded by Lane.mu.
+// clock measures a lane's waits in ticks, so that a command does not read the time. A limit ends at most two ticks
+// late. The clock stops while the lane is idle and the background reader or the driver watches it. Lane.mu guards its
+// fields.
 type clock struct {
 	timer   *time.Timer
 	period  time.Duration
 	tick    int64
 	running bool
-	quiet   int64  // ticks in a row without progress while replies were due
-	excused int64  // those among them that do not count as a stall
-	askAt   int64  // the number of quiet ticks at which OnSuspect is called next
+	quiet   int64  // consecutive ticks without progress while replies are pending
+	excused int64  // the part of them that does not count as a stall
+	askAt   int64  // number of quiet ticks for the next call of OnSuspect
 	queued  uint64 // Lane.queued at the last tick
 	offered uint64 // Lane.offered at the last tick
 	bytesIn uint64 // Lane.bytesIn at the last tick
@@ -29,10 +29,10 @@ const (
 	maxTick = 100 * time.Millisecond
 )
 
-// ticksEach is how finely a limit is measured.
+// ticksEach is the number of ticks in a limit.
 const ticksEach = 16
 
-// leastTicks is how finely Config.SuspectAfter is measured at least.
+// leastTicks is the minimum number of ticks in Config.SuspectAfter.
 const leastTicks = 4
 
 func tickFor(cfg *Config) time.Duration {
@@ -59,7 +59,7 @@ func (l *Lane) startClockLocked() {
 	c.timer.Reset(c.period)
 }
 
-// due is the tick at which a wait that begins now has lasted longer than timeout.
+// due returns the tick at which a wait that begins now exceeds timeout.
 func (c *clock) due(timeout time.Duration, block command.Block) int64 {
 	if timeout <= 0 || block.Forever() {
 		return 0
@@ -75,8 +75,7 @@ func (c *clock) stop() {
 	}
 }
 
-// onTick ends waits that lasted too long, condemns a stalled lane, and sets
-// the background reader to watch an idle one.
+// onTick ends waits beyond their limit, fails a stalled lane, and makes the background reader watch an idle one.
 func (l *Lane) onTick() {
 	l.mu.Lock()
 	c := &l.clock
@@ -120,9 +119,8 @@ func (l *Lane) onTick() {
 	}
 }
 
-// expireLocked ends the waits that are over. Replies are due in the order of
-// the queue, so the first one in time ends the search, but for those without
-// a limit and blocking commands, whose limits differ.
+// expireLocked ends the waits beyond their limit. Limits end in queue order, so the first one in time ends the
+// search, except for requests without a limit and blocking commands.
 func (l *Lane) expireLocked() {
 	if l.cfg.ReplyTimeout <= 0 {
 		return
@@ -150,10 +148,10 @@ func (l *Lane) expireLocked() {
 	}
 }
 
-// keepBuffer is the largest write buffer that an idle lane keeps.
+// keepBuffer is the size in bytes of the largest write buffer that an idle lane keeps.
 const keepBuffer = 16 << 10
 
-// settleLocked lets go of what an idle lane does not need.
+// settleLocked releases the memory that an idle lane does not need.
 func (l *Lane) settleLocked() {
 	if !l.flushing && cap(l.wbuf) > keepBuffer {
 		l.wbuf = nil

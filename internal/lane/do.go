@@ -10,29 +10,27 @@ import (
 
 // Options of one request.
 type Options struct {
-	Reserved bool // uses a place promised by Reserve
+	Reserved bool // uses a reservation of Reserve
 
-	// NoTimeout leaves Config.ReplyTimeout out: whoever asked has a limit of their own, or wants none.
+	// NoTimeout disables Config.ReplyTimeout for this request.
 	NoTimeout bool
 
-	Block command.Block // the server may hold the reply back for so long; <0: for ever
+	Block command.Block // how long the server may hold the reply back; <0: without limit
 
-	// Owner, where set, is whom the lane has to serve: it may have been given to another
-	// one since it was chosen, and refuses with ErrDraining then.
+	// Owner, if set, must equal the lane's owner. The lane may belong to another one since the caller picked it; the
+	// request then fails with ErrDraining.
 	Owner any
 
-	// ReplyBytes is how large the reply is going to be, where it is known to be
-	// large. Few such replies are due at a time: twice their size counts
-	// against Config.WindowBytes.
+	// ReplyBytes is the expected size of a large reply, in bytes; else 0. Twice this size counts against
+	// Config.WindowBytes, so few such replies are pending at a time.
 	ReplyBytes int
 }
 
 func (o *Options) replyWeight() int { return 2 * o.ReplyBytes }
 
-// Do sends one command and waits for its reply, which belongs to the caller.
-// ctx and Config.ReplyTimeout bound the wait; args are not kept. An error is a
-// *resp.ArgumentError, ErrDraining, or a *wire.Error that says whether the
-// command was sent.
+// Do sends one command and blocks until its reply, which the caller then owns. ctx and Config.ReplyTimeout limit the
+// wait. args are not retained. An error is a *resp.ArgumentError, ErrDraining, or a *wire.Error that states whether
+// the command was sent.
 func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) {
 	if err := l.enter(ctx, &opt, load{replies: 1}, args); err != nil {
 		return nil, err
@@ -52,8 +50,7 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 	return frame, nil
 }
 
-// encodeLocked appends a command to what is to be written, and gives its size.
-// Where that can't be done it unlocks mu.
+// encodeLocked appends a command to the write buffer and returns its size. After an error it has unlocked mu.
 func (l *Lane) encodeLocked(args []any) (size int, err error) {
 	buf, err := resp.AppendCommand(l.wbuf, args)
 	if err != nil {
@@ -66,9 +63,8 @@ func (l *Lane) encodeLocked(args []any) (size int, err error) {
 	return size, nil
 }
 
-// DoRaw sends commands that are encoded already, in one piece, and waits for
-// their n replies, at least one, which belong to the caller. Where the connection broke in
-// between, the replies that came are returned beside the error. raw is not kept.
+// DoRaw sends encoded commands in one write and blocks until their n replies (at least one), which the caller then
+// owns. If the connection breaks in between, it returns the replies so far with the error. raw is not retained.
 func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]byte, error) {
 	if err := l.enter(ctx, &opt, load{n, len(raw)}, nil); err != nil {
 		return nil, err
@@ -90,8 +86,8 @@ func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]b
 	return frames, nil
 }
 
-// Send sends bytes that have no reply in the queue, as SUBSCRIBE on a
-// connection whose frames are all pushes. raw is not kept.
+// Send sends bytes without a reply in the queue, such as SUBSCRIBE on a connection whose frames are all pushes. It
+// waits for room in the window, for Config.ReplyTimeout at most. raw is not retained.
 func (l *Lane) Send(raw []byte) error {
 	if err := l.enter(context.Background(), &Options{}, load{replies: 1}, nil); err != nil {
 		return err
@@ -108,8 +104,8 @@ func (l *Lane) Send(raw []byte) error {
 	return nil
 }
 
-// enter waits for room in the window, for want and the bytes of args, and
-// returns with mu held, or with an error and mu free.
+// enter waits for room in the window for want and the bytes of args. It returns with mu held, or with an error and
+// without mu.
 func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) error {
 	if ended(ctx) {
 		if opt.Reserved {
@@ -148,7 +144,7 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 	}
 }
 
-// refusesLocked reports whether a request has to go elsewhere.
+// refusesLocked reports whether a request must use another lane.
 func (l *Lane) refusesLocked(opt *Options) bool {
 	if opt.Reserved {
 		return l.draining && l.retired
@@ -156,7 +152,7 @@ func (l *Lane) refusesLocked(opt *Options) bool {
 	return l.draining || opt.Owner != nil && opt.Owner != l.owner
 }
 
-// keepPromiseLocked ends the promise of a request that has its place, or gives up.
+// keepPromiseLocked ends the reservation of a request that has entered, or given up.
 func (l *Lane) keepPromiseLocked(opt *Options) {
 	if opt.Reserved {
 		l.reserved--
@@ -166,21 +162,19 @@ func (l *Lane) keepPromiseLocked(opt *Options) {
 // roomLocked reports whether one more request may enter.
 func (l *Lane) roomLocked() bool { return !l.alone.held && l.fitsLocked() }
 
-// fitsLocked reports whether one more request fits: the window is passed by
-// no more than one.
+// fitsLocked reports whether one more request fits. At most one request exceeds the window.
 func (l *Lane) fitsLocked() bool {
 	return l.callersDueLocked()+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
 }
 
-// grantLocked hands freed room in the window to those who wait, in order.
+// grantLocked gives freed room in the window to waiting requests, in order.
 func (l *Lane) grantLocked() {
 	if !l.alone.held {
 		l.admitLocked()
 	}
 }
 
-// admitLocked lets those in who wait in the window now, as far as there is room, and reports
-// whether there were any.
+// admitLocked admits waiting requests while there is room. It reports whether it admitted any.
 func (l *Lane) admitLocked() (any bool) {
 	for l.window.Len() > 0 && l.fitsLocked() {
 		l.granted.add(l.window.First().want)
@@ -190,7 +184,7 @@ func (l *Lane) admitLocked() (any bool) {
 	return any
 }
 
-// awaitTurn waits until w, an entry of list, is decided, for ctx and Config.ReplyTimeout at most.
+// awaitTurn waits until w, an entry of list, is decided. ctx and Config.ReplyTimeout limit the wait.
 func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *windowWait) error {
 	var timeout <-chan time.Time
 	if l.cfg.ReplyTimeout > 0 && !opt.NoTimeout {
@@ -217,7 +211,7 @@ func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *w
 	l.mu.Lock()
 	l.keepPromiseLocked(opt)
 	if !list.Remove(w) {
-		// Decided in the same moment: the room goes to the next one.
+		// Decided at the same time: the room goes to the next request.
 		if err := <-w.ch; err == nil && l.dead == nil {
 			l.granted.sub(w.want)
 			l.grantLocked()
@@ -234,8 +228,8 @@ func (l *Lane) windowFailure(err error) error {
 	return l.failure("write", false, err)
 }
 
-// enqueueLocked puts a request for n replies in the queue, whose bytes stand in wbuf, and tells the caller what else falls to it: to flush, to read for itself,
-// and whether others are about.
+// enqueueLocked adds a request for n replies to the queue. Its bytes are in wbuf already. The results state whether
+// the caller must flush, whether it must read its own reply, and whether other callers are active.
 func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt *Options) (flush, read, company bool) {
 	l.queueLocked(q, n, bytes, opt)
 	l.scanCtxLocked(ctx, q)
@@ -248,7 +242,7 @@ func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt 
 	return flush, read, company
 }
 
-// queueLocked puts a request in the queue.
+// queueLocked adds a request to the queue.
 func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 	p := place{q, n, bytes + opt.replyWeight()}
 	q.start = l.queued
@@ -268,7 +262,7 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 	}
 }
 
-// await does the caller's share of the work and waits for the replies.
+// await flushes and reads if the caller must, and waits for the replies.
 func (l *Lane) await(ctx context.Context, q *request, flush, read, company bool) (err error) {
 	if flush {
 		l.flush(company)
@@ -293,11 +287,11 @@ func (l *Lane) await(ctx context.Context, q *request, flush, read, company bool)
 	return err
 }
 
-// leave gives up waiting because ctx ended.
+// leave ends a wait because ctx ended.
 func (l *Lane) leave(ctx context.Context, q *request) error {
 	if q.state.CompareAndSwap(waiting, left) {
 		return l.failure("wait for the reply of", true, ctx.Err())
 	}
-	<-q.wake // decided in the same moment
+	<-q.wake // decided at the same time
 	return q.err
 }

@@ -1,18 +1,18 @@
 package lane
 
-// Driver reads lanes on a loop of its own, in place of their background readers: whoever waits
-// for many sockets anyway need not wake another goroutine for each reply.
+// Driver reads lanes on its own event loop, in place of their background readers. A loop that already waits for many
+// sockets need not wake another goroutine for each reply.
 type Driver interface {
-	// Take gives the driver the read half: it calls Ready whenever the socket fd can be read,
-	// until it calls Release. It is called with the lane's lock held, by any goroutine, and
-	// must neither block nor call the lane.
+	// Take gives the read half to the driver. The driver calls Ready whenever the socket fd is readable, until it
+	// calls Release. Any goroutine may call Take, with the lane's lock held. Take must neither block nor call the
+	// lane.
 	Take(l *Lane, fd int)
-	// Drop asks for Release, soon and on the driver's loop: the lane is dead. It is called as Take is.
+	// Drop requests a Release on the driver's loop, soon: the lane has failed. The rules of Take apply.
 	Drop(l *Lane)
 }
 
-// Drive hands the read half to d once who reads now has done so. It reports
-// whether that can be: on plain sockets, of lanes that live and have no driver.
+// Drive gives the read half to d when the current reader is done. It returns false for connections that are not plain
+// sockets, for failed lanes, and for lanes with a driver.
 func (l *Lane) Drive(d Driver) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,7 +40,7 @@ func (l *Lane) giveLocked() {
 	l.wakeReader()
 }
 
-// Ready reads what is there and hands it out. It belongs to the driver's loop.
+// Ready reads once without waiting and distributes the replies. Only the driver's loop calls it.
 func (l *Lane) Ready() {
 	n, err := l.in.fill(l.conn, tryOnce)
 	l.take(n, err)
@@ -49,7 +49,7 @@ func (l *Lane) Ready() {
 	l.unlockDrained()
 }
 
-// Release gives the read half back. It belongs to the driver's loop.
+// Release returns the read half. Only the driver's loop calls it.
 func (l *Lane) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,17 +5,16 @@ import (
 	"runtime"
 )
 
-// mostRounds is how often a caller writes what others append meanwhile before
-// it may see to its own reply.
+// mostRounds is the number of writes after which a caller hands the flush over to the writer goroutine, so that it
+// can read its own reply.
 const mostRounds = 16
 
-// flush writes until the buffer is empty. The caller has set l.flushing, so
-// that there is only one flush at a time. It never blocks: what a full socket
-// does not take goes to the writer goroutine, and so does everything on a
-// connection that cannot be written in part, and what comes after mostRounds.
+// flush writes until the buffer is empty. The caller has set l.flushing, so there is one flush at a time. It never
+// blocks. The writer goroutine sends the bytes that a full socket does not accept, all bytes on a connection that
+// cannot be written in part, and the bytes after mostRounds writes.
 func (l *Lane) flush(company bool) {
 	if company {
-		// Let those who are about to send append first: one write carries all.
+		// Let other callers append first: one write carries the bytes of all.
 		runtime.Gosched()
 	}
 	l.mu.Lock()
@@ -55,7 +54,7 @@ func (l *Lane) flush(company bool) {
 	}
 }
 
-// takeLocked takes the buffer, or ends the flush when there is nothing to write.
+// takeLocked takes the buffer, or ends the flush if it is empty.
 func (l *Lane) takeLocked() []byte {
 	if len(l.wbuf) == 0 || l.dead != nil {
 		l.flushing = false
@@ -66,7 +65,7 @@ func (l *Lane) takeLocked() []byte {
 	return out
 }
 
-// rest is a buffer whose first bytes are written: all of it is used again once the others are.
+// rest is a buffer whose first done bytes are written. The lane reuses the buffer when all are.
 type rest struct {
 	buf  []byte
 	done int
@@ -82,14 +81,14 @@ func (l *Lane) toWriterLocked(out rest) {
 		l.writing = true
 		go l.writeLoop()
 	}
-	l.wrWake <- out // there is one flush, so there is room
+	l.wrWake <- out // there is one flush at a time, so this does not block
 }
 
-// errRetired ends a write that may not be completed.
+// errRetired ends a write on a retired lane.
 var errRetired = errors.New("the lane was retired")
 
-// writeChunk bounds one blocking write, so that what was not offered to the
-// socket is known when the lane dies.
+// writeChunk limits one blocking write, in bytes. When the lane fails, the lane then knows which bytes it did not
+// offer to the socket.
 const writeChunk = 64 << 10
 
 func (l *Lane) writeLoop() {
@@ -112,8 +111,8 @@ func (l *Lane) writeLoop() {
 	}
 }
 
-// writeAll writes out and all that came meanwhile, then ends the flush. When
-// it fails the flush stays open, so that nobody writes behind the gap.
+// writeAll writes out and the bytes appended meanwhile, then ends the flush. After an error the flush stays open, so
+// that nobody writes behind the gap.
 func (l *Lane) writeAll(first rest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,52 +9,52 @@ import (
 
 // Sizes of the read side, in bytes.
 const (
-	firstBuffer = 4 << 10  // what an idle lane holds
-	fullBuffer  = 32 << 10 // what it grows to when reads fill it
-	// bigFrame is the size from which a frame is read into memory of its own,
-	// which the caller then owns, so that it is not copied.
+	firstBuffer = 4 << 10  // size on an idle lane
+	fullBuffer  = 32 << 10 // size under load
+	// bigFrame is the size from which the reader reads a frame directly into its final memory. The caller then owns
+	// that memory, so the frame is not copied.
 	bigFrame = fullBuffer / 2
-	// bigRead is the least that is worth a read straight into that memory.
+	// bigRead is the minimum size of a read into that memory.
 	bigRead = 4 << 10
-	// bigStart is how much a frame of claimed size gets before its bytes come.
+	// bigStart is the memory for a frame of claimed size before its bytes arrive.
 	bigStart = 64 << 10
 )
 
-// frame is a whole frame of the batch.
+// frame is a complete frame of one read.
 type frame struct {
 	b     []byte
-	q     *request // whose reply it is; nil for a push
+	q     *request // the request of the reply; nil for a push
 	push  bool
-	owned bool // b is memory of its own, not the read buffer
+	owned bool // b has its own memory and does not alias the read buffer
 
 	posted bool // q has a sink
 	last   bool // completes q
 }
 
-// input is the read half: bytes, and the frames found in them.
+// input is the read half: bytes, and the frames in them.
 type input struct {
 	scanner resp.Scanner
 	buf     []byte
-	r, w    int // buf[r:w] is a frame that is not whole, or empty
+	r, w    int // buf[r:w] is an incomplete frame, or empty
 	big     []byte
-	handed  int // bytes of that frame that a sink has got already
-	refused int // bytes of big when a sink did not take them
-	largest int // the largest frame read whole: so much may be trusted next time
+	handed  int // bytes of that frame that a sink has received already
+	refused int // length of big when a sink refused it
+	largest int // the largest complete frame: the limit of trust in a claimed size
 	frames  []frame
-	batch   Batch // of the sinks that have got some of frames
+	batch   Batch // flushers of the sinks that received frames
 	poll    poller
 
-	parts   atomic.Pointer[func(part []byte)] // takes large replies piece by piece; nil: they are gathered in big
-	parting bool                              // such a reply is under way
+	parts   atomic.Pointer[func(part []byte)] // receives large replies in parts; nil: big collects them
+	parting bool                              // such a reply is incomplete
 }
 
-// patience is how a read waits for its first byte.
+// patience states how a read waits for its first byte.
 type patience uint8
 
 const (
-	asLong  patience = iota // as long as it takes
-	soon                    // a reply is expected soon
-	tryOnce                 // not at all
+	asLong  patience = iota // without limit
+	soon                    // a reply is expected soon: poll first
+	tryOnce                 // no wait
 )
 
 func patienceFor(expected bool) patience {
@@ -64,8 +64,7 @@ func patienceFor(expected bool) patience {
 	return asLong
 }
 
-// fill reads once and finds the frames that are whole now. Frames may be
-// there beside an error.
+// fill reads once and finds the complete frames. It may find frames and also return an error.
 func (in *input) fill(conn *wire.Conn, p patience) (n int, err error) {
 	clear(in.frames)
 	in.frames = in.frames[:0]
@@ -86,7 +85,7 @@ func (in *input) fill(conn *wire.Conn, p patience) (n int, err error) {
 	return n, err
 }
 
-// makeRoom makes sure that there is room to read into.
+// makeRoom provides room to read into.
 func (in *input) makeRoom() {
 	if in.r == in.w {
 		if in.w == len(in.buf) && len(in.buf) < fullBuffer {
@@ -106,7 +105,7 @@ func (in *input) makeRoom() {
 	in.r, in.buf = 0, to
 }
 
-// scan goes over what was read into buf from at on.
+// scan scans the bytes that were read into buf from at on.
 func (in *input) scan(at int) error {
 	for at < in.w {
 		n, done, err := in.scanner.Scan(in.buf[at:in.w])
@@ -134,8 +133,8 @@ func (in *input) scan(at int) error {
 	return nil
 }
 
-// setAside moves the beginning of a large frame to memory of its own. It
-// grows with the bytes that came, never with a length that was only claimed.
+// setAside moves the beginning of a large frame to its own memory. That memory grows with the received bytes, never
+// with a claimed length.
 func (in *input) setAside() {
 	part := in.buf[in.r:in.w]
 	if len(part) == 0 {
@@ -163,20 +162,19 @@ func (in *input) setAside() {
 	in.r, in.w = 0, 0
 }
 
-// part hands a piece of a large reply on.
+// part passes on a part of a large reply.
 func (in *input) part(b []byte) {
 	if fn := in.parts.Load(); fn != nil {
 		(*fn)(b)
 	}
 }
 
-// fillBig reads straight into the large frame, and never beyond its end.
+// fillBig reads directly into the large frame, and never beyond its end.
 func (in *input) fillBig(conn *wire.Conn, p patience) (int, error) {
 	need := in.scanner.Need()
 	have := len(in.big)
 	if have == cap(in.big) {
-		// Of an aggregate need tells little: steps of that size would copy it
-		// over and over.
+		// For an aggregate, need covers only a part: steps of that size would copy the frame repeatedly.
 		size := max(min(int64(have)+need, int64(2*have)), int64(have+have/4))
 		bigger := make([]byte, have, int(size))
 		copy(bigger, in.big)
@@ -204,7 +202,7 @@ func (in *input) fillBig(conn *wire.Conn, p patience) (int, error) {
 	return n, err
 }
 
-// Frames that come all the time need no memory of their own.
+// Frequent frames share memory.
 var (
 	frameOK     = []byte("+OK\r\n")
 	frameQueued = []byte("+QUEUED\r\n")
@@ -215,8 +213,7 @@ var (
 	frameOne    = []byte(":1\r\n")
 )
 
-// keep gives the frame memory that outlives the read buffer. Nobody may write
-// to it.
+// keep returns the frame in memory that outlives the read buffer. Nobody may write to it.
 func (f *frame) keep() []byte {
 	if f.owned {
 		return f.b

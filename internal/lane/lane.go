@@ -1,12 +1,12 @@
-// Package lane lets many callers share one connection: they append their
-// commands to one buffer, one flush carries everybody's bytes, and replies
-// are handed out in the order of the queue. It frames replies and never
-// decodes them. It knows nothing of limits on connections, of dialing or of
-// other lanes: that is the pool's.
+// Package lane shares one connection among many callers. Callers append commands to one buffer, one flush carries the
+// bytes of all, and the lane distributes replies in the order of its queue. It frames replies and does not decode
+// them.
 //
-// A lane owns one goroutine for its whole life, the background reader, and
-// starts a writer when a socket is full or cannot be written in part (TLS).
-// Both have ended when Config.OnClosed is called.
+// A lane does not limit connections, dial, or choose between lanes: package pool does.
+//
+// A lane owns the background reader, which runs for its whole life, and a writer, which it starts if a socket is full
+// or cannot be written in part (TLS). It also owns short-lived goroutines that report failures to sinks. All have
+// ended when Config.OnClosed is called.
 package lane
 
 import (
@@ -19,106 +19,104 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// ErrDraining refuses a request to a lane that takes no more: it was not sent
-// and may go elsewhere.
+// ErrDraining is the error of a lane that accepts no requests. The request was not sent, and the caller may use
+// another lane.
 var ErrDraining = errors.New("the lane is draining")
 
-// Config bounds a lane. It may be shared by many and is not changed.
+// Config configures a lane. Many lanes may share it. It must not change.
 type Config struct {
-	ReplyTimeout time.Duration // a caller's wait for a reply; 0: its ctx alone
-	StallLimit   time.Duration // nothing moved for so long while replies are due: condemned; 0: never
-	SuspectAfter time.Duration // nothing moved for so long while replies are due: suspicious, and newcomers avoid the lane after half of it; 0: never
-	Window       int           // replies that may be due
-	WindowBytes  int           // bytes of commands whose replies are due
-	ReplyLimit   int64         // bytes of one reply; 0: no limit
-	LingerLimit  time.Duration // for the server to close its side too
+	ReplyTimeout time.Duration // limit of the wait for a reply; 0: only the caller's ctx
+	StallLimit   time.Duration // the lane fails after this time without progress while replies are pending; 0: never
+	SuspectAfter time.Duration // the lane is suspect after this time without progress while replies are pending, and new requests avoid it after half of it; 0: never
+	Window       int           // maximum number of pending replies
+	WindowBytes  int           // maximum bytes of commands with pending replies
+	ReplyLimit   int64         // maximum bytes of one reply; 0: no limit
+	LingerLimit  time.Duration // limit of the wait for the server to close its side
 
-	// OnSuspect is called when nothing has moved for SuspectAfter while replies were due, and
-	// again each time as much has passed. It must not block.
+	// OnSuspect is called after SuspectAfter without progress while replies are pending, and again after each further
+	// SuspectAfter. It must not block.
 	OnSuspect func(l *Lane)
-	// OnDead is called once, when the lane has become unusable, with the cause.
+	// OnDead is called once, when the lane has failed, with the cause.
 	OnDead func(l *Lane, cause error)
-	// OnClosed is called once, when the socket is closed and no goroutine is left.
+	// OnClosed is called once, when the socket is closed and no goroutine of the lane is left.
 	OnClosed func(l *Lane)
 }
 
-// role says who reads.
+// role states who owns the read half.
 type role uint8
 
 const (
 	nobody     role = iota // the queue is empty
-	caller                 // a caller that was alone, for itself
+	caller                 // a caller that was alone reads its own reply
 	background             // the lane's goroutine
 	driven                 // the driver's loop
 )
 
-// Lane is one connection shared by any number of callers. All methods are
-// safe for concurrent use.
+// Lane is one connection that any number of callers share. All methods are safe for concurrent use.
 type Lane struct {
-	// Set once, and read by all.
+	// Set by New and never changed.
 	cfg    *Config
 	conn   *wire.Conn
 	Born   time.Time
 	bgWake chan struct{} // capacity 1: the background reader has the read half, or the lane is dead
 	wrWake chan rest     // capacity 1: bytes for the writer goroutine
 	wrDone chan struct{} // closed when the writer goroutine has ended
-	gone   chan struct{} // closed with the lane's death
+	gone   chan struct{} // closed when the lane fails
 	abort  chan struct{} // closed by Abort: no lingering
-	hands  chan struct{} // capacity 1: full while a sink takes what does not end its request
+	hands  chan struct{} // capacity 1: full while a sink receives a part of a request's replies
 
-	telling sync.WaitGroup // of goroutines that tell sinks of failures
+	telling sync.WaitGroup // goroutines that report failures to sinks
 
-	usedAt   atomic.Int64 // unix nanoseconds of the last tick that saw activity
-	heardAt  atomic.Int64 // and of the last one that saw bytes come
+	usedAt   atomic.Int64 // Unix nanoseconds of the last tick with activity
+	heardAt  atomic.Int64 // Unix nanoseconds of the last tick with received bytes
 	requests sync.Pool    // of *request
 
-	// What each command changes, together: its processor has to fetch it from
-	// the one that ran the last command.
+	// Fields that each command changes are adjacent: a processor fetches them from the one that ran the previous
+	// command.
 	_        [cacheLine]byte
 	mu       sync.Mutex
-	depth    atomic.Int32 // replies due, and avoid; a hint for those who choose a lane
+	depth    atomic.Int32 // pending replies and the bits avoid and silent; a hint for callers that pick a lane
 	reading  role
 	flushing bool
 	draining bool
-	retired  bool // nothing may be written any more
+	retired  bool // nothing more may be written
 	pushOnly bool
-	silence  silence // for how long nothing has moved: newcomers go elsewhere unless it is usual
-	wbuf     []byte  // encoded and not yet offered to the socket
+	silence  silence // the last finding about silence
+	wbuf     []byte  // encoded bytes that were not offered to the socket
 	queue    ring
-	due      int    // replies due, the sum of want at enqueue time less what came
-	dueBytes int    // bytes that the requests in the queue take of the window
-	queued   uint64 // bytes appended since the lane began
-	expect   int    // callers whose replies came with the last read and who may be about to send again
-	granted  load   // window room promised to waiters and not yet used
-	dead     error  // cause of the end
+	due      int    // pending replies: the sum of want in the queue
+	dueBytes int    // bytes of the window that the queue uses
+	queued   uint64 // bytes appended since New
+	expect   int    // callers that received replies of the last read and may send again
+	granted  load   // room in the window that waiting requests were granted and have not used
+	dead     error  // the cause of the failure; nil: none
 
-	// What changes more rarely, under mu.
+	// Fields that change less often; mu guards them too.
 	clock    clock
 	scanner  ctxScanner
 	window   waitList
-	spare    []byte // the other buffer, while no flush is under way
-	offered  uint64 // bytes the socket was offered, or took where that is known
-	shallow  int    // replies in a row that the background reader read for a lone caller
-	reserved int    // places promised by Reserve
-	owner    any    // whom it serves; nil: its holder
-	drained  func() // called once the lane has nothing left, while draining
-	kicked   bool   // InterruptRead was called and not yet taken back
+	spare    []byte // the other write buffer, while no flush runs
+	offered  uint64 // bytes offered to the socket, or accepted by it if that is known
+	shallow  int    // consecutive replies that the background reader read for a lone caller
+	reserved int    // reservations of Reserve
+	owner    any    // the owner that requests must name; nil: a holder
+	drained  func() // called once when the lane is empty, while draining
+	kicked   bool   // InterruptRead was called and not reverted
 	writing  bool   // the writer goroutine was started
 	onPush   func(frame []byte)
-	driver   Driver // who reads, or shall; nil: the lane itself
-	alone    alone  // each command looks at the first fields of it
-	proof    proof  // and of this
+	driver   Driver // the driver; nil: none
+	alone    alone  // each command reads its first fields
+	proof    proof  // each command reads its first fields
 
 	_       [cacheLine]byte
-	in      input         // owned by whoever reads
+	in      input         // owned by the current reader
 	bytesIn atomic.Uint64 // bytes read
 }
 
-// cacheLine keeps what different processors write apart. Some fetch two lines
-// of 64 bytes at a time.
+// cacheLine separates fields that different processors write. Some processors fetch two lines of 64 bytes at a time.
 const cacheLine = 128
 
-// New takes conn over and starts the lane's reader.
+// New takes ownership of conn and starts the reader.
 func New(conn *wire.Conn, cfg *Config) *Lane {
 	l := &Lane{
 		cfg: cfg, conn: conn, Born: time.Now(),
@@ -138,11 +136,10 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 	return l
 }
 
-// Conn gives the connection's facts: address, protocol, server.
+// Conn returns the connection. Callers may read its address, protocol and server, but must not use it.
 func (l *Lane) Conn() *wire.Conn { return l.conn }
 
-// Depth is the number of replies due, and -1 of a dead lane. It is a hint,
-// read without a lock.
+// Depth returns the number of pending replies, or -1 for a failed lane. It is a hint that takes no lock.
 func (l *Lane) Depth() int {
 	if d := l.depth.Load(); d >= 0 {
 		return int(d &^ (avoid | silent))
@@ -150,23 +147,25 @@ func (l *Lane) Depth() int {
 	return -1
 }
 
-// Load is Depth, and more than any depth while the lane is to be avoided: newcomers
-// would have to wait there, or the server does not answer on it. It is a hint, read without a lock.
+// Load is Depth, or more than any depth if new requests should avoid the lane: they would have to wait, or the lane
+// is silent. It is a hint that takes no lock.
 func (l *Lane) Load() int { return int(l.depth.Load()) }
 
-// Avoided reports whether newcomers are better off elsewhere. It is a hint, read without a lock.
+// Avoided reports whether new requests should use another lane. It is a hint that takes no lock.
 func (l *Lane) Avoided() bool { return l.Load() >= avoid }
 
-// Silent reports whether newcomers are better off elsewhere since nothing moves here. It is a hint, read without a lock.
+// Silent reports whether new requests should use another lane because this one makes no progress. It is a hint that
+// takes no lock.
 func (l *Lane) Silent() bool { return l.Load() >= avoid|silent }
 
-// The bits of Lane.depth that say so.
+// Bits of Lane.depth.
 const (
 	avoid  = 1 << 30
 	silent = 1 << 29
 )
 
-// callersDueLocked counts the replies due without the one to a token, for which nobody waits, unless it is the only one.
+// callersDueLocked returns the pending replies without that to a token, unless it is the only one. No caller waits
+// for a token.
 func (l *Lane) callersDueLocked() int {
 	if l.proof.pending && l.due > 1 {
 		return l.due - 1
@@ -174,7 +173,7 @@ func (l *Lane) callersDueLocked() int {
 	return l.due
 }
 
-// publishDepthLocked shows those who choose a lane what is due.
+// publishDepthLocked updates depth.
 func (l *Lane) publishDepthLocked() {
 	d := int32(l.callersDueLocked())
 	if l.alone.held {
@@ -186,22 +185,21 @@ func (l *Lane) publishDepthLocked() {
 	l.depth.Store(d)
 }
 
-// UsedAt is when the lane was last seen in use, to within a tick.
+// UsedAt returns the last time of use, with the precision of a tick.
 func (l *Lane) UsedAt() time.Time { return time.Unix(0, l.usedAt.Load()) }
 
-// Touch counts as use: for a lane that is lent.
+// Touch counts as use.
 func (l *Lane) Touch() { l.usedAt.Store(time.Now().UnixNano()) }
 
-// Err is the cause of the lane's end, or nil while it lives.
+// Err returns the cause of the lane's failure, or nil.
 func (l *Lane) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dead
 }
 
-// OnPush makes fn receive push frames on the reader's goroutine; the frame is
-// valid during the call. With only, every frame that nobody waits for counts
-// as a push: so it is on a RESP2 connection with subscriptions.
+// OnPush registers fn for push frames. It runs on the reader's goroutine; the frame is valid during the call. With
+// only, every unrequested frame counts as a push, as on a RESP2 connection with subscriptions.
 func (l *Lane) OnPush(fn func(frame []byte), only bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,8 +209,8 @@ func (l *Lane) OnPush(fn func(frame []byte), only bool) {
 	}
 }
 
-// Reserve promises a place to one request, so that draining waits for it.
-// It must be followed by a request with Options.Reserved, or by Unreserve.
+// Reserve reserves a place for one request, so that draining waits for it. A request with Options.Reserved, or
+// Unreserve, must follow.
 func (l *Lane) Reserve() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -223,15 +221,15 @@ func (l *Lane) Reserve() bool {
 	return true
 }
 
-// Unreserve takes a promise back.
+// Unreserve ends a reservation.
 func (l *Lane) Unreserve() {
 	l.mu.Lock()
 	l.reserved--
 	l.unlockDrained()
 }
 
-// Drain refuses further requests and calls fn, once, when nothing is left: at
-// once if so. A lane that dies first never calls it. Undrain ends the state.
+// Drain refuses further requests and calls fn once when the lane is empty, at once if it is empty now. fn is not
+// called if the lane fails first. Undrain ends the state.
 func (l *Lane) Drain(fn func()) {
 	l.mu.Lock()
 	if l.dead != nil {
@@ -244,21 +242,20 @@ func (l *Lane) Drain(fn func()) {
 	l.unlockDrained()
 }
 
-// Undrain lets requests in again, but not to a retired lane. From now on the lane
-// serves owner, and those who name none, and is proven to be in step by form.
+// Undrain admits requests again, except on a retired lane. Requests must name owner or no owner. The lane proves its
+// order by form.
 func (l *Lane) Undrain(owner any, form Proof) {
 	l.mu.Lock()
 	l.owner = owner
 	l.proveByLocked(form)
-	l.alone.forbidden = false // its waiters have left with the draining
+	l.alone.forbidden = false // draining has refused its waiters
 	if !l.retired {
 		l.draining, l.drained = false, nil
 	}
 	l.mu.Unlock()
 }
 
-// unlockDrained unlocks mu, lets the next request that has to be alone go, and calls
-// drained if that is due.
+// unlockDrained unlocks mu, starts the next request of alone, and calls drained if the lane is empty.
 func (l *Lane) unlockDrained() {
 	l.nextAloneLocked()
 	var fn func()
@@ -271,8 +268,8 @@ func (l *Lane) unlockDrained() {
 	}
 }
 
-// Fail ends the lane: whoever waits gets cause, the connection is closed.
-// It does not wait for that; OnClosed tells.
+// Fail fails the lane: all waiters get cause, and the connection closes. It does not wait for the close; OnClosed
+// reports it.
 func (l *Lane) Fail(cause error) {
 	l.mu.Lock()
 	if l.dead != nil {
@@ -310,7 +307,7 @@ func (l *Lane) Fail(cause error) {
 	l.conn.Interrupt()
 	l.mu.Unlock()
 
-	// The lane is out of the callers' sight before they look for another one.
+	// OnDead removes the lane from the pool before its callers look for another one.
 	if l.cfg.OnDead != nil {
 		l.cfg.OnDead(l, cause)
 	}
@@ -319,13 +316,13 @@ func (l *Lane) Fail(cause error) {
 	}
 }
 
-// orphan is a request whose reply does not come any more, and why.
+// orphan is a request whose reply will not arrive, and its error.
 type orphan struct {
 	q   *request
 	err error
 }
 
-// Abort cuts a dead lane's lingering short.
+// Abort fails the lane and skips the wait for the server to close its side.
 func (l *Lane) Abort() {
 	l.Fail(wire.ErrClosed)
 	l.mu.Lock()
@@ -334,7 +331,7 @@ func (l *Lane) Abort() {
 	case <-l.abort:
 	default:
 		close(l.abort)
-		if l.reading != driven { // else the socket is closed after Release: its number may be another's at once
+		if l.reading != driven { // else Release closes it first: the descriptor may be reused at once
 			l.conn.Abort()
 		}
 	}
@@ -344,7 +341,7 @@ func (l *Lane) failure(op string, sent bool, err error) error {
 	return &wire.Error{Op: op, Addr: l.conn.Addr(), Sent: sent, Err: err}
 }
 
-// ended says why ctx ended, without the cost of asking while it has not.
+// ended reports whether ctx has ended. A receive is cheaper than ctx.Err.
 func ended(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
@@ -354,5 +351,5 @@ func ended(ctx context.Context) bool {
 	}
 }
 
-// Done is closed with the lane's death; Err tells the cause.
+// Done returns a channel that closes when the lane fails. Err returns the cause.
 func (l *Lane) Done() <-chan struct{} { return l.gone }

@@ -6,15 +6,13 @@ import (
 	"sync"
 )
 
-// errBusy refuses parts on a lane that is shared.
+// errBusy is the error of DoParts on a lane with pending replies.
 var errBusy = errors.New("replies to other commands are due")
 
-// DoParts is Do for a reply that may be large, on a lane that its caller has
-// for itself: nothing else may be due. The raw bytes of a large reply are handed
-// to part as they come, the last ones too, each valid during the call, and
-// are not gathered; what DoParts returns then is the end of the frame. A small reply is returned whole
-// and part is not called. It is called by whoever reads, and never again once DoParts has
-// returned. After an error the lane has to be given up.
+// DoParts is Do for a reply that may be large, on a lane with a single caller and no pending reply. It passes the raw
+// bytes of a large reply to part as they arrive, including the last ones. Each slice is valid during the call. It
+// then returns only the end of the frame. A small reply is returned whole, without a call of part. The reader's
+// goroutine calls part, never after DoParts has returned. After an error the caller must give the lane up.
 func (l *Lane) DoParts(ctx context.Context, args []any, opt Options, part func(b []byte)) ([]byte, error) {
 	if err := l.enter(ctx, &opt, load{replies: 1}, args); err != nil {
 		return nil, err
@@ -29,7 +27,7 @@ func (l *Lane) DoParts(ctx context.Context, args []any, opt Options, part func(b
 		return nil, err
 	}
 	var mu sync.Mutex
-	over := false // the caller is gone
+	over := false // DoParts has returned
 	fn := func(b []byte) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -46,7 +44,7 @@ func (l *Lane) DoParts(ctx context.Context, args []any, opt Options, part func(b
 	over = true
 	mu.Unlock()
 	if err != nil {
-		return nil, err // what is still due goes nowhere
+		return nil, err // pending bytes are dropped
 	}
 	l.in.parts.CompareAndSwap(&fn, nil)
 	frame := q.frame

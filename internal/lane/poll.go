@@ -6,48 +6,44 @@ import (
 	"time"
 )
 
-// One goroutine of the process polls at a time, and only while no other lane
-// expects a reply: those who poll take a processor from those who have work,
-// the server perhaps among them.
+// One goroutine of the process polls at a time, and only while no other lane expects a reply. Polling takes a
+// processor from goroutines with work, and possibly from the server.
 var (
 	polling  atomic.Bool
-	sleeping atomic.Int32 // lanes that expect a reply soon and sleep until it is there
+	sleeping atomic.Int32 // lanes that expect a reply soon and sleep
 )
 
 // source is the read half of a connection.
 type source interface {
 	Read(b []byte) (int, error)    // waits
-	TryRead(b []byte) (int, error) // does not; 0 for nothing yet
+	TryRead(b []byte) (int, error) // does not wait; 0 for nothing yet
 	CanTry() bool
 }
 
-// poller looks for a reply again and again for a while before it sleeps: a
-// server nearby answers sooner than a sleeping thread is awake, and between two
-// looks other goroutines run. It keeps account of what that brings and rests
-// for longer and longer where replies take their time.
+// poller checks the socket repeatedly before it sleeps: a nearby server replies before a sleeping thread wakes. Other
+// goroutines run between two checks. It measures the benefit, and pauses for longer periods if replies take longer.
 type poller struct {
 	off    bool
-	credit int // gained by replies that came in time, lost by others
-	rest   int // waits still to go by without polling
-	rests  int // in a row that brought nothing
+	credit int // rises with replies in time, falls with others
+	rest   int // remaining waits without polling
+	rests  int // consecutive periods without benefit
 }
 
 const (
-	looks      = 256 // at the socket, in one wait: some 100 us if nothing else is to run
+	looks      = 256 // checks of the socket in one wait: about 100 us if nothing else runs
 	mostCredit = 128
 	missCosts  = 2
-	farCosts   = 16                     // for a reply that took
-	far        = 500 * time.Microsecond // longer after the last look
+	farCosts   = 16                     // for a reply that takes
+	far        = 500 * time.Microsecond // longer than this after the last check
 	firstRest  = 512                    // waits
-	mostRests  = 5                      // rests double up to here
+	mostRests  = 5                      // pauses double up to this number
 )
 
-// init switches polling off where it can't be done, and where a goroutine that
-// is always ready would keep the only processor from asking for other sockets.
+// init disables polling if the connection does not support it, and with one processor, where a goroutine that is
+// always ready would prevent the check of other sockets.
 func (p *poller) init(conn source) { p.off = !conn.CanTry() || runtime.GOMAXPROCS(0) < 2 }
 
-// read reads once, waiting for the first byte. With soon, a reply is expected:
-// then it polls first.
+// read reads once and waits for the first byte. With soon it polls first.
 func (p *poller) read(conn source, b []byte, soon bool) (int, error) {
 	if !soon || p.off {
 		return conn.Read(b)
@@ -74,14 +70,14 @@ func (p *poller) read(conn source, b []byte, soon bool) (int, error) {
 	return n, err
 }
 
-// sleep reads. Sleeping leaves this processor to the server, if it waits for one.
+// sleep reads without polling. It leaves the processor to other threads.
 func (p *poller) sleep(conn source, b []byte) (int, error) {
 	sleeping.Add(1)
 	defer sleeping.Add(-1)
 	return conn.Read(b)
 }
 
-// missed takes note of a reply that came only so long after the last look.
+// missed records a reply that arrived after the last check.
 func (p *poller) missed(after time.Duration) {
 	if p.credit -= missCosts; after > far {
 		p.credit -= farCosts
@@ -93,8 +89,7 @@ func (p *poller) missed(after time.Duration) {
 	}
 }
 
-// look polls until there is something, and returns nothing if that takes too
-// long, or if it is no longer alone.
+// look polls until bytes arrive. It returns none after the limit, or if another lane expects a reply.
 func look(conn source, b []byte) (n int, alone bool, err error) {
 	for range looks {
 		if n, err = conn.TryRead(b); n > 0 || err != nil {

@@ -6,36 +6,34 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// ErrFull refuses a post to a lane whose window is full: it was not sent.
+// ErrFull is the error of a post to a lane whose window is full. The request was not sent.
 var ErrFull = errors.New("the lane's window is full")
 
-// Sink takes what comes of posted requests, in place of a caller that waits.
-// Its methods are called without locks of the lane, on its reader's goroutine
-// or another one of the lane's, and must not block.
+// Sink receives the replies of posted requests, in place of a waiting caller. A goroutine of the lane calls its
+// methods without the lane's locks. They must not block.
 type Sink interface {
-	// Reply takes a reply to the request posted with tag; of several, each in order.
-	// frame is valid during the call, and the sink's to keep if owned. What is to
-	// be done once all replies that came with it are handed out is put into b.
+	// Reply receives a reply to the request posted with tag; several replies arrive in order. frame is valid during
+	// the call; if owned, the sink may keep it. The sink may add a Flusher to b, which runs after all replies of the
+	// same read.
 	Reply(tag uint64, frame []byte, owned bool, b *Batch)
-	// Part is offered what has come of a large reply that is the only one to its request, and
-	// the sink's to keep. From the first part on that is taken, what follows is
-	// handed out as it comes and Reply gets the end of the frame alone.
+	// Part receives a part of a large reply, if it is the only reply of its request. The sink may keep b. After it
+	// returned true once, further parts follow as they arrive, and Reply receives only the end of the frame.
 	Part(tag uint64, b []byte) (taken bool)
-	// Fail tells that no further reply to that request comes, and why: it is a
-	// *wire.Error, which wraps ErrDraining for one that was cut off before it was sent.
+	// Fail reports that no further reply to that request arrives. err is a *wire.Error. It wraps ErrDraining if the
+	// request was cut off before it was sent.
 	Fail(tag uint64, err error)
 }
 
-// Flusher has something to do once a batch of replies is handed out.
+// Flusher runs after a batch of replies.
 type Flusher interface{ Flush() }
 
 // Batch collects the flushers of one read.
 type Batch struct{ list []Flusher }
 
-// Add has f.Flush called once the batch is handed out.
+// Add registers f. Flush runs after the batch.
 func (b *Batch) Add(f Flusher) { b.list = append(b.list, f) }
 
-// flush ends a batch.
+// flush runs the flushers.
 func (b *Batch) flush() {
 	for i, f := range b.list {
 		f.Flush()
@@ -44,10 +42,9 @@ func (b *Batch) flush() {
 	b.list = b.list[:0]
 }
 
-// Post puts a request with n replies, at least one, in the queue without waiting for
-// anything: its bytes go out with the next Flush, and its replies to sink. raw is not
-// kept. An error is ErrDraining, ErrFull or a *wire.Error; sink hears nothing then.
-// The wait for its replies is bounded by Config.ReplyTimeout and opt.Block.
+// Post adds a request with n replies (at least one) to the queue without waiting. The next Flush sends its bytes, and
+// sink receives its replies. raw is not retained. An error is ErrDraining, ErrFull or a *wire.Error; sink is not
+// called then. Config.ReplyTimeout and opt.Block limit the wait for the replies.
 func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error {
 	l.mu.Lock()
 	switch {
@@ -73,9 +70,8 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 	return nil
 }
 
-// Flush writes what was posted, unless somebody does so already. It does not block. With
-// company others are about to post as well: where replies are due to more than one, their bytes are waited
-// for during one turn of the scheduler.
+// Flush writes posted requests, unless a flush runs already. It does not block. company states that other callers are
+// about to post too: if several replies are pending, Flush yields to them once.
 func (l *Lane) Flush(company bool) {
 	l.mu.Lock()
 	if l.flushing || len(l.wbuf) == 0 || l.dead != nil {
@@ -88,16 +84,15 @@ func (l *Lane) Flush(company bool) {
 	l.flush(company)
 }
 
-// failed is a posted request to whose sink a failure has to be told.
+// failed is the failure of a posted request that its sink must receive.
 type failed struct {
 	sink Sink
 	tag  uint64
 	err  error
 }
 
-// tellLocked tells sinks of failures on a goroutine of its own: they may hold
-// locks under which they post. What a sink is being handed of such a request it takes before
-// that.
+// tellLocked reports failures to sinks on a new goroutine, because sinks may hold locks while they post. A sink that
+// receives a part of such a request finishes that first.
 func (l *Lane) tellLocked(all []failed) {
 	if len(all) == 0 {
 		return
@@ -111,7 +106,7 @@ func (l *Lane) tellLocked(all []failed) {
 	})
 }
 
-// fail decides a posted request and lists it for tell.
+// fail ends a posted request and adds it to the list for tellLocked.
 func (q *request) fail(all []failed, state int32, err error) []failed {
 	if !q.state.CompareAndSwap(waiting, state) {
 		return all
@@ -119,8 +114,7 @@ func (q *request) fail(all []failed, state int32, err error) []failed {
 	return append(all, failed{q.sink, q.tag, err})
 }
 
-// handPart offers what has come of a large reply to the sink it is for. All frames before it
-// are handed out.
+// handPart offers the received part of a large reply to its sink. All earlier frames are distributed already.
 func (l *Lane) handPart() {
 	in := &l.in
 	if len(in.big) < max(partSize, 2*in.refused) || in.handed == 0 && resp.Kind(in.big[0]) == resp.Push {
@@ -139,26 +133,26 @@ func (l *Lane) handPart() {
 		part = append([]byte(nil), part...)
 	}
 	if !l.offer(q, part) && in.handed == 0 {
-		in.refused = len(part) // the next offer costs another copy
+		in.refused = len(part) // limits the number of copies
 		return
 	}
 	in.refused = 0
 	in.handed += len(part)
-	in.largest = 0 // such replies take little memory here
+	in.largest = 0 // such replies need little memory here
 	in.big = make([]byte, 0, bigStart)
 }
 
-// offer gives a part to a sink. What nobody waits for any more counts as taken.
+// offer passes a part to a sink. It returns true if nobody waits for the reply any more.
 func (l *Lane) offer(q *request, part []byte) (taken bool) {
 	l.hands <- struct{}{}
 	defer func() { <-l.hands }()
 	return q.state.Load() != waiting || q.sink.Part(q.tag, part)
 }
 
-// partSize is how much of a large reply is gathered before it is handed on.
+// partSize is the minimum size of a part, in bytes.
 const partSize = bigStart / 2
 
-// hand gives a reply to the sink of a posted request.
+// hand passes a reply to the sink of a posted request.
 func (l *Lane) hand(f *frame) {
 	q := f.q
 	if !f.last {
@@ -170,7 +164,7 @@ func (l *Lane) hand(f *frame) {
 		return
 	}
 	if !q.state.CompareAndSwap(waiting, done) {
-		return // it has waited too long, and is the collector's
+		return // the request has expired; the garbage collector frees it
 	}
 	sink, tag := q.sink, q.tag
 	q.sink = nil

@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// ErrOutOfStep is the cause when a lane fails its proof: the server left a command
-// unanswered, or answered one more than once, and replies reach the wrong callers.
+// ErrOutOfStep is the cause when a lane fails its proof: the server did not reply to a command, or replied twice, and
+// replies reach the wrong callers.
 var ErrOutOfStep = errors.New("the replies are out of step with the commands: the server did not answer a token with this token")
 
 // Proof is the command by which a lane proves that replies match commands.
 type Proof uint8
 
 const (
-	// NoProof is for a connection that has one holder, who may be in MULTI.
+	// NoProof is for a connection with a single holder, who may be in MULTI.
 	NoProof Proof = iota
 	// EchoProof sends ECHO with a token.
 	EchoProof
-	// HelloProof sends HELLO with a token in place of an option, which the server refuses and
-	// quotes. HELLO needs no permission and is never in ACL LOG, but it counts in errorstats. It is
-	// used only where the server is known to have HELLO.
+	// HelloProof sends HELLO with a token in place of an option. The server refuses it and quotes the token. HELLO
+	// needs no permission and never appears in ACL LOG, but counts in errorstats. The lane uses it only if the server
+	// is known to support HELLO.
 	HelloProof
 )
 
-// A lane in use is proven with every so many replies, and with the first command after every period.
+// A lane proves its order with every proofEvery replies, and with the first command after every proofPeriod.
 const (
 	proofEvery  = 1024
 	proofPeriod = time.Second
@@ -36,22 +36,21 @@ const (
 
 const tokenSize = 16
 
-// patientProofs is how many refusals of one form in a row are taken before the lane
-// uses another form, or none.
+// patientProofs is the number of consecutive refusals after which the lane changes the form of its proof.
 const patientProofs = 3
 
-// proof checks that a lane is in step: among the other commands it sends a fresh random token, and
-// the answer has to come in its place and nowhere else. Its fields are guarded by Lane.mu.
+// proof verifies that a lane is in step. Among the other commands it sends a new random token. The answer must arrive
+// in its place and nowhere else. Lane.mu guards its fields.
 type proof struct {
 	left    int  // replies until the next token
-	pending bool // an answer is due
-	doubt   bool // the last answer proved nothing: its token may come yet
+	pending bool // an answer is pending
+	doubt   bool // the last answer proved nothing: its token may still arrive
 	form    Proof
-	ticks   int // since it was last set to zero for the time
-	refused int // answers in a row that proved nothing
-	ahead   int // replies due before the answer
+	ticks   int // ticks since the last period
+	refused int // consecutive answers that proved nothing
+	ahead   int // pending replies before the answer
 	token   [tokenSize]byte
-	request request // of the pending one; nobody waits for it
+	request request // the request in the queue; nobody waits for it
 }
 
 func (p *proof) init() {
@@ -59,7 +58,7 @@ func (p *proof) init() {
 	p.request.state.Store(left)
 }
 
-// proveLocked puts a token in the queue, behind what has just been put there.
+// proveLocked adds a token to the queue, behind the last request.
 func (l *Lane) proveLocked() {
 	p := &l.proof
 	p.left = proofEvery
@@ -85,7 +84,7 @@ func (l *Lane) proveLocked() {
 	p.left = proofEvery
 }
 
-// tickProofLocked has the next command proven once the period is over.
+// tickProofLocked makes the next command carry a token when the period is over.
 func (l *Lane) tickProofLocked() {
 	p := &l.proof
 	if p.ticks++; time.Duration(p.ticks)*l.clock.period >= proofPeriod {
@@ -96,8 +95,8 @@ func (l *Lane) tickProofLocked() {
 	}
 }
 
-// verifyLocked looks for the token among frames before any of them is handed out. It
-// returns ErrOutOfStep if the token comes elsewhere than in its place, or something else there.
+// verifyLocked checks frames for the token before any of them is distributed. It returns ErrOutOfStep if the token is
+// in another place, or another reply is in its place.
 func (l *Lane) verifyLocked(frames []frame) error {
 	p := &l.proof
 	for i := range frames {
@@ -126,7 +125,7 @@ func (l *Lane) verifyLocked(frames []frame) error {
 
 // answers reports whether b is the answer to the token, or an error that quotes it.
 func (p *proof) answers(b []byte) bool {
-	const quoted = 1 << 10 // no error text with a token is longer
+	const quoted = 1 << 10 // errors that quote a token are shorter
 	switch b[0] {
 	case '$':
 		return len(b) == len("$16\r\n\r\n")+tokenSize && bytes.Equal(b[5:5+tokenSize], p.token[:])
@@ -136,19 +135,19 @@ func (p *proof) answers(b []byte) bool {
 	return false
 }
 
-// refusedProofLocked takes an error in the token's place: it proves nothing, and may be the reply to
-// another command, so the same token is soon sent again.
+// refusedProofLocked records an error in the token's place. It proves nothing and may be the reply to another
+// command, so the lane soon sends the same token again.
 func (l *Lane) refusedProofLocked(b []byte) {
 	p := &l.proof
 	p.pending, p.doubt = false, true
 	for _, code := range []string{"-BUSY ", "-LOADING ", "-MASTERDOWN "} {
 		if bytes.HasPrefix(b, []byte(code)) {
-			return // for now
+			return // a temporary state
 		}
 	}
 	p.left = 0
 	if p.refused++; p.form == EchoProof && bytes.HasPrefix(b, []byte("-NOPERM ")) {
-		p.refused = patientProofs // each one is an entry in ACL LOG
+		p.refused = patientProofs // each refusal adds an entry to ACL LOG
 	}
 	if p.refused < patientProofs {
 		return
@@ -162,13 +161,13 @@ func (l *Lane) refusedProofLocked(b []byte) {
 	p.doubt = p.form != NoProof
 }
 
-// proveByLocked sets the form for a lane on which nothing is due.
+// proveByLocked sets the form of the proof. No reply is pending.
 func (l *Lane) proveByLocked(form Proof) {
 	p := &l.proof
 	p.form, p.doubt, p.refused = l.usableProof(form), false, 0
 }
 
-// usableProof is form, or NoProof where the server may not have HELLO.
+// usableProof returns form, or NoProof if the server may lack HELLO.
 func (l *Lane) usableProof(form Proof) Proof {
 	if form == HelloProof && l.conn.Server() == "" {
 		return NoProof

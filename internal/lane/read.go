@@ -14,12 +14,12 @@ var (
 	errServerEnd = errors.New("the server closed the connection")
 )
 
-// shallowLimit is how many replies in a row the background reader reads for a
-// caller that is alone before it gives the read half back.
+// shallowLimit is the number of consecutive replies for a lone caller after which the background reader returns the
+// read half.
 const shallowLimit = 4
 
-// readLoop is the lane's goroutine: it reads whenever it has the read half,
-// and closes the connection in the end.
+// readLoop is the lane's background reader. It reads whenever it has the read half. At the end it closes the
+// connection.
 func (l *Lane) readLoop() {
 	for range l.bgWake {
 		for l.readInBackground() {
@@ -46,7 +46,7 @@ func (l *Lane) readLoop() {
 	}
 }
 
-// wakeReader tells the background reader that the read half is its.
+// wakeReader wakes the background reader, which has the read half now.
 func (l *Lane) wakeReader() {
 	select {
 	case l.bgWake <- struct{}{}:
@@ -54,10 +54,10 @@ func (l *Lane) wakeReader() {
 	}
 }
 
-// readInBackground reads once and reports whether to go on.
+// readInBackground reads once and reports whether to continue.
 func (l *Lane) readInBackground() bool {
 	if l.Depth() == 0 && len(l.in.frames) > 0 {
-		// Those who were answered just now may be about to send again.
+		// Callers that have just received replies may send again.
 		runtime.Gosched()
 	}
 	soon, dead := l.expects()
@@ -94,7 +94,7 @@ func (l *Lane) readInBackground() bool {
 	return true
 }
 
-// take hands out what a read has brought, and ends the lane if it failed.
+// take distributes the result of a read, and fails the lane after an error.
 func (l *Lane) take(n int, err error) {
 	l.bytesIn.Add(uint64(n))
 	if cerr := l.complete(nil); cerr != nil {
@@ -106,8 +106,7 @@ func (l *Lane) take(n int, err error) {
 	}
 }
 
-// expects tells whether a reply is due that the server does not hold back, and
-// whether the lane is dead.
+// expects reports whether a reply is pending that the server does not hold back, and whether the lane has failed.
 func (l *Lane) expects() (soon, dead bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,8 +114,8 @@ func (l *Lane) expects() (soon, dead bool) {
 	return head != nil && head.q.block == 0, l.dead != nil
 }
 
-// readForSelf reads until q is decided: the caller was alone when it sent q.
-// Replies that belong to others are handed out on the way.
+// readForSelf reads until q is decided. The caller was alone when it sent q. It distributes replies of other requests
+// on the way.
 func (l *Lane) readForSelf(q *request) error {
 	for q.state.Load() == waiting {
 		n, err := l.in.fill(l.conn, patienceFor(q.block == 0))
@@ -132,8 +131,7 @@ func (l *Lane) readForSelf(q *request) error {
 			l.Fail(readError(err))
 			break
 		}
-		// Interrupted, since q was decided, or the lane is dead: whoever
-		// condemned it decides about q.
+		// Interrupted, because q was decided, or the lane has failed. Fail then decides q.
 		l.mu.Lock()
 		dead := l.dead != nil
 		l.resumeLocked()
@@ -150,8 +148,8 @@ func (l *Lane) readForSelf(q *request) error {
 	return q.err
 }
 
-// handOver gives the read half on: to the background reader if replies or
-// pushes are due or the lane is dead, to nobody otherwise.
+// handOver passes the read half on: to the background reader or driver if replies or pushes are pending or the lane
+// has failed, else to nobody.
 func (l *Lane) handOver() {
 	l.mu.Lock()
 	l.resumeLocked()
@@ -171,7 +169,7 @@ func (l *Lane) interruptReaderLocked() {
 	}
 }
 
-// resumeLocked takes an interruption back. A dead lane stays interrupted.
+// resumeLocked reverts an interruption. A failed lane stays interrupted.
 func (l *Lane) resumeLocked() {
 	if l.kicked && l.dead == nil {
 		l.kicked = false
@@ -179,8 +177,7 @@ func (l *Lane) resumeLocked() {
 	}
 }
 
-// complete hands the frames of the batch out. self is the caller's own
-// request, if a caller reads.
+// complete distributes the frames of one read. self is the request of the caller that reads, or nil.
 func (l *Lane) complete(self *request) error {
 	frames := l.in.frames
 	if len(frames) == 0 {
@@ -206,7 +203,7 @@ func (l *Lane) complete(self *request) error {
 	onPush := l.onPush
 	l.mu.Unlock()
 
-	first := 0 // where the frames of the request at hand begin, pushes among them
+	first := 0 // index of the first frame of the current request; pushes may be between
 	for i := range frames[:asked] {
 		switch f := &frames[i]; {
 		case f.q == nil:
@@ -229,10 +226,9 @@ func (l *Lane) complete(self *request) error {
 	return nil
 }
 
-// matchLocked gives each frame its request, in order, and pops those that are
-// complete. It returns how many frames were expected. What a request got that
-// is still incomplete is stored under the lock, since the lane's end may hand
-// it out.
+// matchLocked assigns the frames to requests, in order, and removes complete requests from the queue. It returns the
+// number of expected frames. It stores the replies of an incomplete request while it holds the lock, because Fail may
+// return them.
 func (l *Lane) matchLocked(frames []frame) int {
 	asked := len(frames)
 	partial := -1
@@ -266,7 +262,7 @@ func (l *Lane) matchLocked(frames []frame) int {
 	return asked
 }
 
-// take stores those of frames that are q's. Where one reply was asked for, it is the last.
+// take stores the frames of q. If q has one reply, it is the last frame.
 func (q *request) take(frames []frame) {
 	if q.state.Load() != waiting {
 		return
@@ -304,7 +300,7 @@ func unasked(b []byte) error {
 	return errUnasked
 }
 
-// isTimeout tells a read that was interrupted from TCP's own ETIMEDOUT.
+// isTimeout distinguishes an interrupted read from TCP's ETIMEDOUT.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 func readError(err error) error {

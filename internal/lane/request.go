@@ -7,40 +7,38 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 )
 
-// The states of a request. Whoever moves it away from waiting decides its
-// fate: the reader or the lane's end by done, the caller or the lane's clock
-// by left.
+// The states of a request. The goroutine that changes the state from waiting decides the request: the reader or Fail
+// sets done, the caller, the ctx scanner or the clock sets left.
 const (
 	waiting int32 = iota
-	claimed       // decided, about to become done or left
-	done          // the reply, or err, is there
-	left          // nobody waits any more; the reply is dropped by its place
+	claimed       // decided; becomes done or left
+	done          // the reply or err is set
+	left          // the caller has left; its reply is dropped by its place
 )
 
-// request is one caller's wait for its replies. What the reader needs of it
-// stands together.
+// request is one caller's wait for its replies. Fields that the reader uses are adjacent.
 type request struct {
 	state atomic.Int32
-	multi bool          // more than one reply may come
-	self  bool          // the caller reads for itself; written under Lane.mu before it is enqueued
-	mine  bool          // the caller read its own reply: there is no signal to wait for
-	wake  chan struct{} // capacity 1: signalled once when another goroutine than the caller decides
-	frame []byte        // the reply, where one was asked for
-	err   error         // set by whoever made state leave waiting
+	multi bool          // several replies
+	self  bool          // the caller reads its own reply; written under Lane.mu before it is enqueued
+	mine  bool          // the caller has read its own reply: there is no signal
+	wake  chan struct{} // capacity 1: one signal, when another goroutine decides the request
+	frame []byte        // the reply, if there is one
+	err   error         // set by the goroutine that decides the request
 
-	sink Sink   // takes the replies of a posted request, which has no caller
-	tag  uint64 // by which the sink knows it
+	sink Sink   // receives the replies of a posted request, which has no caller
+	tag  uint64 // identifies the request to its sink
 
-	frames  [][]byte        // the replies, where more were asked for
-	ctx     context.Context // whose end the lane sees to; nil: the caller does, or it has none
-	unwatch func() bool     // ends the registration with ctx, of a command that may be held back for long
-	start   uint64          // where its bytes begin in the lane's stream
-	due     int64           // the tick at which it has waited too long; 0: never
+	frames  [][]byte        // the replies, if there are several
+	ctx     context.Context // ctx that the scanner checks; nil: the caller does, or it cannot end
+	unwatch func() bool     // unregisters a blocking command from its ctx
+	start   uint64          // offset of its bytes in the lane's stream
+	due     int64           // tick at which its wait ends; 0: never
 	block   command.Block   // how long the server may hold the reply back
 }
 
-// newRequest takes a request from the lane's own pool: a channel made inside a
-// testing/synctest bubble must not come back outside of it.
+// newRequest takes a request from the lane's own pool: a channel made inside a testing/synctest bubble must not be
+// used outside.
 func (l *Lane) newRequest() *request {
 	q, ok := l.requests.Get().(*request)
 	if !ok {
@@ -49,11 +47,11 @@ func (l *Lane) newRequest() *request {
 	return q
 }
 
-// recycle gives a request back whose caller got its reply. One that was left
-// belongs to the queue until its reply has passed, and then to the collector.
+// recycle returns a request whose caller received its reply. A request whose caller left belongs to the queue until
+// its reply has passed, then to the garbage collector.
 func (l *Lane) recycle(q *request) {
 	if q.unwatch != nil && !q.unwatch() {
-		return // its ctx ended just now, and somebody is about to look at q
+		return // its ctx has just ended, and the registered function uses q
 	}
 	q.ctx, q.unwatch, q.frame = nil, nil, nil
 	q.self, q.mine = false, false
@@ -64,8 +62,7 @@ func (l *Lane) recycle(q *request) {
 	l.requests.Put(q)
 }
 
-// finish decides a waiting request and wakes its caller. It reports whether
-// the request was still waiting.
+// finish decides a waiting request and wakes its caller. It reports whether the request was still waiting.
 func (q *request) finish(state int32, err error) bool {
 	if err == nil {
 		if !q.state.CompareAndSwap(waiting, state) {
@@ -82,8 +79,7 @@ func (q *request) finish(state int32, err error) bool {
 	return true
 }
 
-// deliver finishes a request whose replies are there. byCaller says that the
-// caller itself reads: it needs no signal.
+// deliver finishes a request with its replies. byCaller: the caller itself reads, and needs no signal.
 func (q *request) deliver(byCaller bool) {
 	if !byCaller {
 		q.finish(done, nil)

@@ -2,11 +2,10 @@ package lane
 
 import "slices"
 
-// Retire ends the sending on a lane whose node must not get another command,
-// and lets the replies in that are due. Requests are refused with ErrDraining,
-// those with a promise too. What the socket was not offered yet is never
-// written: its callers get ErrDraining. fn is called, once, when nothing is
-// left: at once if so. A lane that dies first never calls it.
+// Retire stops sending on a lane whose node is out of use, and lets pending replies arrive. It refuses requests with
+// ErrDraining, including reserved ones. Bytes that were not offered to the socket are never written: their callers
+// get ErrDraining. fn is called once when the lane is empty, at once if it is empty now. fn is not called if the lane
+// fails first. It does not block.
 func (l *Lane) Retire(fn func()) {
 	l.mu.Lock()
 	if l.dead != nil {
@@ -16,24 +15,23 @@ func (l *Lane) Retire(fn func()) {
 	l.draining, l.retired, l.drained = true, true, fn
 	l.window.failAll(ErrDraining)
 	l.alone.waiting.failAll(ErrDraining)
-	l.queued -= uint64(len(l.wbuf)) // the buffer ends the stream
+	l.queued -= uint64(len(l.wbuf)) // the buffer is the end of the stream
 	l.wbuf = l.wbuf[:0]
 	l.cutLocked(l.queued)
 	if l.flushing {
-		l.conn.InterruptWrite() // a writer may be blocked; what it was at is cut off there
+		l.conn.InterruptWrite() // a writer may be blocked; its write ends in the middle
 	}
 	l.unlockDrained()
 }
 
-// refuseLocked turns a request away from a draining lane.
+// refuseLocked ends a request on a draining lane. It unlocks mu.
 func (l *Lane) refuseLocked(opt *Options) error {
 	l.keepPromiseLocked(opt)
 	l.unlockDrained()
 	return ErrDraining
 }
 
-// cutLocked takes the requests that begin at or behind from in the stream off
-// the queue, and sends their callers elsewhere.
+// cutLocked removes the requests that begin at or after offset from, and fails them with ErrDraining.
 func (l *Lane) cutLocked(from uint64) {
 	var posted []failed
 	for l.queue.n > 0 {
@@ -54,12 +52,12 @@ func (l *Lane) cutLocked(from uint64) {
 		}
 	}
 	l.publishDepthLocked()
-	slices.Reverse(posted) // they are told in the order in which they were posted
+	slices.Reverse(posted) // sinks receive them in the order of their posts
 	l.tellLocked(posted)
 }
 
-// abandonLocked ends the flush of a retired lane: what was not offered is
-// dropped, and nobody writes behind the gap. It unlocks mu.
+// abandonLocked ends the flush of a retired lane. It drops the bytes that were not offered, so nobody writes behind
+// the gap. It unlocks mu.
 func (l *Lane) abandonLocked() {
 	l.cutLocked(l.offered)
 	l.unlockDrained()

@@ -1,16 +1,15 @@
 package lane
 
-// place is a request in the queue, with what the reader counts down there: it
-// need not touch the request itself, which is in another processor's cache.
+// place is a request in the queue with the counts that the reader updates. The reader need not touch the request
+// itself, which is in another processor's cache.
 type place struct {
 	q     *request
-	want  int // replies still due
-	bytes int // that it takes of the window
+	want  int // pending replies
+	bytes int // its bytes of the window
 }
 
-// ring is the queue of requests whose replies are due, in the order of their
-// bytes. It grows by doubling and never shrinks: its size is bounded by the
-// lane's window.
+// ring is the queue of requests with pending replies, in the order of their bytes. It grows by doubling and never
+// shrinks: the lane's window limits its size.
 type ring struct {
 	buf  []place // length a power of two
 	head int
@@ -25,7 +24,7 @@ func (r *ring) push(p place) {
 	r.n++
 }
 
-// front is the first place, valid until the next call, or nil.
+// front returns the first place, valid until the next call, or nil.
 func (r *ring) front() *place {
 	if r.n == 0 {
 		return nil
@@ -41,7 +40,7 @@ func (r *ring) pop() {
 	r.n--
 }
 
-// back is the last place of a ring that is not empty.
+// back returns the last place. The ring must not be empty.
 func (r *ring) back() place { return r.buf[(r.head+r.n-1)&(len(r.buf)-1)] }
 
 func (r *ring) popBack() {

@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// StallError condemns a lane on which nothing moves any more. It is an
-// os.ErrDeadlineExceeded.
+// StallError is the cause when a lane fails because it makes no progress. It matches os.ErrDeadlineExceeded.
 type StallError struct {
-	Silent time.Duration // nothing moved for so long, at least
+	Silent time.Duration // minimum time without progress
 	Reason StallReason
 }
 
-// StallReason says how a stall was found.
+// StallReason states how a stall was detected.
 type StallReason uint8
 
 // The reasons.
 const (
-	AtLimit  StallReason = iota // nothing moved for Config.StallLimit
-	DeadPath                    // the server answered on another connection meanwhile
-	NoPong                      // a ping of a conn that was quiet was not answered in time
+	AtLimit  StallReason = iota // no progress for Config.StallLimit
+	DeadPath                    // the server answered on another connection
+	NoPong                      // a quiet conn received no reply to a ping in time
 )
 
 func (e *StallError) Error() string {
@@ -37,21 +36,20 @@ func (e *StallError) Error() string {
 // Timeout is always true.
 func (e *StallError) Timeout() bool { return true }
 
-// Is makes the error an os.ErrDeadlineExceeded.
+// Is matches os.ErrDeadlineExceeded.
 func (e *StallError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
-// silence is what a tick finds.
+// silence is the finding of a tick.
 type silence uint8
 
 const (
 	usual     silence = iota
-	slow              // for so long that newcomers are better off elsewhere
-	suspected         // for so long that the server or the path may be in trouble
-	stalled           // for the stall limit
+	slow              // new requests should use another lane
+	suspected         // the server or the path may have failed
+	stalled           // the stall limit is over
 )
 
-// silenceLocked measures for how long nothing moved while a reply was due that the server
-// does not hold back.
+// silenceLocked measures the time without progress while a reply is pending that the server does not hold back.
 func (l *Lane) silenceLocked(progress bool) silence {
 	c := &l.clock
 	head := l.queue.front()
@@ -86,13 +84,12 @@ func (l *Lane) silenceLocked(progress bool) silence {
 	return suspected
 }
 
-// silentLocked is for how long nothing has moved, at least: the first quiet tick may follow
-// the request at once.
+// silentLocked returns the minimum time without progress. The first quiet tick may immediately follow the request.
 func (l *Lane) silentLocked() time.Duration {
 	return time.Duration(max(0, l.clock.quiet-1)) * l.clock.period
 }
 
-// movesLocked ends a silence.
+// movesLocked records progress.
 func (l *Lane) movesLocked() {
 	c := &l.clock
 	c.quiet, c.excused, c.askAt = 0, 0, 0
@@ -102,9 +99,9 @@ func (l *Lane) movesLocked() {
 	}
 }
 
-// writingLocked reports whether the socket has taken bytes since the last tick while it
-// lacked a part of the first command whose reply is due: a large one on a slow link. What
-// is behind that command says nothing, since a socket takes bytes for a dead path, too.
+// writingLocked reports whether the socket has accepted bytes of the first command with a pending reply since the
+// last tick: a large command on a slow link. Bytes of later commands do not count, because a socket accepts bytes for
+// a dead path too.
 func (l *Lane) writingLocked() bool {
 	c := &l.clock
 	if l.offered == c.offered || l.queue.n == 0 {
@@ -117,7 +114,7 @@ func (l *Lane) writingLocked() bool {
 	return c.offered < end
 }
 
-// noteUseLocked takes the time of a tick that saw activity.
+// noteUseLocked records the time of a tick with activity.
 func (l *Lane) noteUseLocked(heard bool) {
 	now := time.Now().UnixNano()
 	l.usedAt.Store(now)
@@ -126,7 +123,8 @@ func (l *Lane) noteUseLocked(heard bool) {
 	}
 }
 
-// HeardAt is when the last byte came, to within a tick: at first that of the handshake.
+// HeardAt returns the time of the last received byte, with the precision of a tick. At first it is the time of the
+// handshake.
 func (l *Lane) HeardAt() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,8 +134,8 @@ func (l *Lane) HeardAt() time.Time {
 	return time.Unix(0, l.heardAt.Load())
 }
 
-// Silence is for how long nothing has moved while a reply was due, and how many bytes had
-// come before. It is 0 unless that is suspicious.
+// Silence returns the time without progress while a reply is pending, and the number of bytes received before. It
+// returns 0 unless the lane is suspected.
 func (l *Lane) Silence() (d time.Duration, mark uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,7 +145,7 @@ func (l *Lane) Silence() (d time.Duration, mark uint64) {
 	return l.silentLocked(), l.bytesIn.Load()
 }
 
-// Blocked reports whether the reply that is due next is one that the server may hold back.
+// Blocked reports whether the server may hold back the next pending reply.
 func (l *Lane) Blocked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,16 +153,15 @@ func (l *Lane) Blocked() bool {
 	return head != nil && head.q.block != 0
 }
 
-// Excuse lets the stall limit begin anew: the server says that it works, and why it does
-// not answer here.
+// Excuse restarts the stall limit: the server explained on another connection why it does not reply here.
 func (l *Lane) Excuse() {
 	l.mu.Lock()
 	l.clock.excused = l.clock.quiet
 	l.mu.Unlock()
 }
 
-// lingers is how long the closing of a lane waits for the server. One on which nothing moved is
-// not worth the whole wait: what closes the server's side may never come through.
+// lingers returns how long closing waits for the server. A stalled lane waits for less, because its path may never
+// deliver the server's close.
 func (l *Lane) lingers() time.Duration {
 	d := l.cfg.LingerLimit
 	if _, silent := l.Err().(*StallError); silent && l.cfg.StallLimit > 0 {

@@ -9,16 +9,16 @@ import (
 
 var errWindowTimeout = &wire.TimeoutError{Text: "the window stayed full for the socket timeout"}
 
-// load is what requests take of the window.
+// load is the part of the window that requests use.
 type load struct{ replies, bytes int }
 
 func (a *load) add(b load) { a.replies, a.bytes = a.replies+b.replies, a.bytes+b.bytes }
 
 func (a *load) sub(b load) { a.replies, a.bytes = a.replies-b.replies, a.bytes-b.bytes }
 
-// sizeOf is about how many bytes args take when they are encoded.
+// sizeOf estimates the encoded size of args.
 func sizeOf(args []any) int {
-	const others = 16 // what a number takes, and the lines of a string
+	const others = 16 // bytes of a number, or of the framing of a string
 	n := others * len(args)
 	for _, a := range args {
 		switch v := a.(type) {
@@ -38,12 +38,12 @@ func sizeOf(args []any) int {
 // windowWait is a caller that waits for room in a full window.
 type windowWait struct {
 	fifo.Links[windowWait]
-	ch       chan error // capacity 1: nil for a place, or why there will be none
+	ch       chan error // capacity 1: nil for room, or the error
 	want     load
-	reserved bool // holds a promise: draining does not refuse it
+	reserved bool // has a reservation: draining does not refuse it
 }
 
-// waitList is the queue of those, first come first served.
+// waitList is the queue of waiting callers, in order of arrival.
 type waitList struct {
 	fifo.List[windowWait, *windowWait]
 }
@@ -67,7 +67,7 @@ func (w *waitList) failAll(err error) {
 	}
 }
 
-// refuse fails those who hold no promise.
+// refuse fails the waits without a reservation.
 func (w *waitList) refuse(err error) {
 	for x := w.First(); x != nil; {
 		next := x.Next()
