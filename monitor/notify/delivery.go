@@ -50,9 +50,9 @@ func (q *Queue) next() (batch []monitor.Alert, closing bool) {
 	q.waiting = slices.Delete(q.waiting, 0, n)
 	for _, a := range batch {
 		if a.State == monitor.Firing {
-			q.told[a.ID()] = a
+			q.sent[a.ID()] = a
 		} else {
-			delete(q.told, a.ID())
+			delete(q.sent, a.ID())
 		}
 	}
 	return batch, q.closing
@@ -117,7 +117,7 @@ func (q *Queue) refused(batch []monitor.Alert) {
 	defer q.mu.Unlock()
 	q.stats.Failed += uint64(len(batch))
 	for _, a := range batch {
-		q.unheardLocked(a)
+		q.dropUnsentLocked(a)
 	}
 }
 
@@ -128,7 +128,7 @@ func (q *Queue) giveUp(batch []monitor.Alert) {
 	defer q.mu.Unlock()
 	var kept []monitor.Alert
 	for _, a := range batch {
-		over := q.unheardLocked(a)
+		over := q.dropUnsentLocked(a)
 		switch {
 		case a.State == monitor.Resolved || !over && q.sink.Repeat() > 0:
 			kept = append(kept, a)
@@ -136,16 +136,16 @@ func (q *Queue) giveUp(batch []monitor.Alert) {
 			q.stats.Failed++
 		}
 	}
-	q.putBackLocked(kept)
+	q.requeueLocked(kept)
 }
 
-// unheardLocked records that the firing of an alert was not sent, and reports whether the alert is
+// dropUnsentLocked records that the firing of an alert was not sent, and reports whether the alert is
 // already resolved. In that case its end is not sent either.
-func (q *Queue) unheardLocked(a monitor.Alert) (over bool) {
+func (q *Queue) dropUnsentLocked(a monitor.Alert) (over bool) {
 	if a.State != monitor.Firing {
 		return false
 	}
-	delete(q.told, a.ID())
+	delete(q.sent, a.ID())
 	i := q.waitingLocked(a.ID(), monitor.Resolved)
 	if i >= 0 {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
@@ -153,9 +153,9 @@ func (q *Queue) unheardLocked(a monitor.Alert) (over bool) {
 	return i >= 0
 }
 
-// putBackLocked returns alerts to the queue: after other alerts, so that they do not delay those,
+// requeueLocked returns alerts to the queue: after other alerts, so that they do not delay those,
 // but before later states of the same alerts.
-func (q *Queue) putBackLocked(kept []monitor.Alert) {
+func (q *Queue) requeueLocked(kept []monitor.Alert) {
 	again := map[string]bool{}
 	for _, a := range kept {
 		again[a.ID()] = true
@@ -177,7 +177,7 @@ func (q *Queue) putBackLocked(kept []monitor.Alert) {
 func (q *Queue) repeat() {
 	q.mu.Lock()
 	var firing []monitor.Alert
-	for _, a := range q.told {
+	for _, a := range q.sent {
 		firing = append(firing, a)
 	}
 	q.mu.Unlock()

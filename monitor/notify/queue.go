@@ -54,7 +54,7 @@ type Queue struct {
 
 	mu      sync.Mutex
 	waiting []monitor.Alert
-	told    map[string]monitor.Alert // alerts whose firing was sent, or is in progress
+	sent    map[string]monitor.Alert // alerts whose firing was sent, or is in progress
 	closing bool
 	unsent  int // alerts that were not sent because the queue was closed
 	stats   Stats
@@ -73,7 +73,7 @@ type Stats struct {
 
 // NewQueue starts a queue. The caller must close it, and still owns sink.
 func NewQueue(sink Sink, cfg QueueConfig) *Queue {
-	q := &Queue{sink: sink, cfg: cfg.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{}), told: map[string]monitor.Alert{}}
+	q := &Queue{sink: sink, cfg: cfg.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{}), sent: map[string]monitor.Alert{}}
 	q.cfg.Batch, q.attempt = limits(sink, q.cfg.Batch)
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	go q.run()
@@ -110,14 +110,14 @@ func (q *Queue) takeLocked(a monitor.Alert) {
 			q.waiting = slices.Delete(q.waiting, i, i+1)
 			return
 		}
-		if _, told := q.told[id]; !told || q.waitingLocked(id, monitor.Resolved) >= 0 {
+		if _, sent := q.sent[id]; !sent || q.waitingLocked(id, monitor.Resolved) >= 0 {
 			return
 		}
 	case monitor.Firing:
 		if q.waitingLocked(id, monitor.Firing) >= 0 {
 			return
 		}
-		if _, told := q.told[id]; told && q.waitingLocked(id, monitor.Resolved) < 0 {
+		if _, sent := q.sent[id]; sent && q.waitingLocked(id, monitor.Resolved) < 0 {
 			return
 		}
 	default:
