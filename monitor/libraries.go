@@ -35,17 +35,17 @@ func (d *diagnosis) libraries() {
 	if d.after.Owners == nil {
 		return
 	}
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, g := range d.after.Owners.Sorted() {
 		service, lib := g.Key[0], g.Key[1]
 		name, version, _ := strings.Cut(lib, " ")
 		name, _, _ = strings.Cut(name, "(") // go-redis appends its platform
 		d.oversized(&g, service, name)
 		for _, b := range broken {
-			if b.lib != name || !between(b.from, version, b.to) || told[service+lib] {
+			if b.lib != name || !between(b.from, version, b.to) || reported[service+lib] {
 				continue
 			}
-			told[service+lib] = true
+			reported[service+lib] = true
 			d.add(Finding{Rule: "library", Severity: Warn, Subject: service,
 				What:     fmt.Sprintf("%s uses %s: %s", service, lib, b.what),
 				Evidence: fmt.Sprintf("%d connections of that version", g.Clients),

@@ -30,14 +30,14 @@ func newNode(cfg *SamplerConfig, addr string, opt respool.Options, own string, o
 		state: NodeState{Addr: addr, Since: time.Now()}}, nil
 }
 
-// watch takes snapshots until ctx ends, sends each state to told, and closes the connection.
-func (n *node) watch(ctx context.Context, told chan<- NodeState) {
+// watch takes snapshots until ctx ends, sends each state to states, and closes the connection.
+func (n *node) watch(ctx context.Context, states chan<- NodeState) {
 	tick := time.NewTicker(n.cfg.Every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		n.look(ctx)
 		select {
-		case told <- n.state:
+		case states <- n.state:
 		case <-ctx.Done():
 		}
 		select {

@@ -77,7 +77,7 @@ func (s *Sampler) Own() string { return s.own }
 // Run takes snapshots until ctx ends, and returns after all its connections are closed. Call it
 // once. It returns an error only if it could not start.
 func (s *Sampler) Run(ctx context.Context) error {
-	r := &sampling{s: s, ctx: ctx, told: make(chan NodeState), nodes: map[string]*watched{}}
+	r := &sampling{s: s, ctx: ctx, states: make(chan NodeState), nodes: map[string]*watched{}}
 	defer r.wg.Wait()
 	tick := time.NewTicker(min(s.cfg.Every, time.Second))
 	defer tick.Stop()
@@ -120,12 +120,12 @@ func pause(ctx context.Context, d time.Duration) {
 
 // sampling is one run of a sampler. The goroutine of Run owns it, except the nodes' goroutines.
 type sampling struct {
-	s     *Sampler
-	ctx   context.Context
-	wg    sync.WaitGroup
-	told  chan NodeState
-	nodes map[string]*watched
-	err   error // why the sentinels report no nodes
+	s      *Sampler
+	ctx    context.Context
+	wg     sync.WaitGroup
+	states chan NodeState
+	nodes  map[string]*watched
+	err    error // why the sentinels report no nodes
 }
 
 // watched is a monitored node.
@@ -143,7 +143,7 @@ func (r *sampling) begin(addr string, owned func() int64) error {
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.nodes[addr] = &watched{state: n.state, stop: cancel}
-	r.wg.Go(func() { n.watch(ctx, r.told) })
+	r.wg.Go(func() { n.watch(ctx, r.states) })
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 				w.stop()
 			}
 			return
-		case state := <-r.told:
+		case state := <-r.states:
 			if w := r.nodes[state.Addr]; w != nil {
 				w.state = state
 				r.publish()

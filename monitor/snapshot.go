@@ -98,7 +98,7 @@ func (l *clientList) add(c Client) error {
 // done completes the snapshot.
 func (l *clientList) done() {
 	s := l.snap
-	if _, told := s.Info.Connections(); !told {
+	if _, ok := s.Info.Connections(); !ok {
 		s.Connections = int64(l.services.Total().Clients + s.Replication)
 	}
 	slices.Sort(s.ids)
