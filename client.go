@@ -44,7 +44,14 @@ func newClient(opt Options, sentinels *engine.Sentinels, owned bool) (*Client, e
 		return nil, err
 	}
 	cfg.Sentinels, cfg.OwnSentinels = sentinels, owned
-	return &Client{opt: opt, engine: engine.New(cfg)}, nil
+	c := &Client{opt: opt}
+	cfg.OnClosed = func() {
+		if c.sentinel != nil {
+			c.sentinel.removeClient(c)
+		}
+	}
+	c.engine = engine.New(cfg)
+	return c, nil
 }
 
 // Open calls ParseURL, New and Warm. It blocks until the lanes and the MinIdle connections are
@@ -89,9 +96,6 @@ func (c *Client) Warm(ctx context.Context) error { return wrapError(c.engine.War
 // Inside Options.OnEvent it does not wait, because its own goroutine must end first. It returns nil
 // at once, and the close continues in the background until the deadline of ctx.
 func (c *Client) Close(ctx context.Context) error {
-	if c.sentinel != nil {
-		c.sentinel.removeClient(c)
-	}
 	return c.engine.Close(ctx)
 }
 

@@ -76,8 +76,10 @@ func wrapError(err error) error {
 	if e, ok := err.(*engine.NotExecuted); ok {
 		return notExecuted(wrapError(e.Err))
 	}
-	if we, ok := errors.AsType[*wire.Error](err); ok {
-		return &ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: we.Err}
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) { // errors with several causes are reports, and stay
+		if we, ok := cause.(*wire.Error); ok {
+			return &ConnError{Op: we.Op, Addr: we.Addr, Sent: we.Sent, Err: we.Err}
+		}
 	}
 	return err
 }

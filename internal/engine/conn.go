@@ -131,11 +131,11 @@ func (conn *Conn) Do(ctx context.Context, args []any) ([]byte, error) {
 func (conn *Conn) mayAnswerOtherwise(info *command.Info) error {
 	switch {
 	case info == nil || info.Answers() == command.Once:
-	case conn.multi:
-		return fmt.Errorf("%w: %s inside MULTI: EXEC may be answered with too few replies", ErrStateful, info.Name)
 	case info.Answers() == command.OnceAlone && conn.lease.Lane().Depth() > 0:
 		return fmt.Errorf("%w: %s while replies are due to commands whose callers have left: a server may leave it unanswered: "+
 			"use another connection", ErrStateful, info.Name)
+	case conn.multi:
+		return fmt.Errorf("%w: %s inside MULTI: EXEC may be answered with too few replies", ErrStateful, info.Name)
 	}
 	return nil
 }

@@ -52,6 +52,8 @@ type Config struct {
 	// OnEvent receives events; nil: none. Several goroutines may call it at once. It must not block. It may call any
 	// method of the engine; Close does not wait there.
 	OnEvent func(Event)
+	// OnClosed, if set, is called at the end of each Close.
+	OnClosed func()
 }
 
 // place returns the name of the service, or the address, for errors.
@@ -215,6 +217,9 @@ func (e *Engine) close(ctx context.Context) error {
 	e.users.close(ctx)
 	err := e.nodes.close(ctx)
 	e.vocabulary.close() // its questions end with the pools
+	if e.cfg.OnClosed != nil {
+		defer e.cfg.OnClosed()
+	}
 	if e.cfg.Sentinels == nil {
 		return err
 	}

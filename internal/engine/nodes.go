@@ -120,6 +120,7 @@ func (s *nodes) forget(n *node) {
 	}
 	delete(s.all, n.addr)
 	last := n.pool.Stats()
+	last.LastDialError, last.LastRefusal = nil, nil // the node's, which is gone
 	s.left.Add(&last)
 	s.mu.Unlock()
 	_ = n.pool.Close(context.Background()) // it has no sockets, so this does not block

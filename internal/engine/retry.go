@@ -64,24 +64,21 @@ func (e *Engine) again(ctx context.Context, n *node, req *request, got *attempt,
 		err: got.err, refused: got.refused, partial: got.partial, waited: got.waited, reads: req.reads,
 		moves: so.moves, resends: so.resends, retries: e.cfg.Retries, finds: e.router.finds(), closed: e.closed.Load(),
 	}
-	switch f.decide() {
-	case retryNow:
-		so.count(got.err)
-		return true
-	case retryLater:
-		so.count(got.err)
-		return e.pause(ctx, n, so)
+	d := f.decide()
+	if d == giveUp {
+		return false
 	}
-	return false
+	so.count(d, sent(got.err))
+	return d == retryNow || e.pause(ctx, n, so)
 }
 
-func (so *attempts) count(err error) {
-	if we, ok := errors.AsType[*wire.Error](err); ok {
-		if we.Sent {
-			so.resends++
-		} else {
-			so.moves++
-		}
+// count takes a decision into account. Pauses bound the retries of a command that was not sent by time, not by number.
+func (so *attempts) count(d decision, sent bool) {
+	switch {
+	case sent:
+		so.resends++
+	case d == retryNow:
+		so.moves++
 	}
 }
 

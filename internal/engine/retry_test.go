@@ -100,3 +100,17 @@ func TestNothingThatWasSentAndWritesIsSentAgain(t *testing.T) {
 		}
 	}
 }
+
+// However often a server refuses dials while it loads, the command may still move as often as otherwise.
+func TestPausesAreNoMoves(t *testing.T) {
+	var so attempts
+	for range 2 * maxMoves {
+		so.count(retryLater, false)
+	}
+	so.count(retryNow, false)
+	so.count(retryLater, true)
+	so.count(retryNow, true)
+	if so.moves != 1 || so.resends != 2 {
+		t.Errorf("%d moves and %d resends: want 1 and 2", so.moves, so.resends)
+	}
+}

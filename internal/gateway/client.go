@@ -365,7 +365,7 @@ func (c *client) releaseLocked(rel session.Release) {
 	}
 }
 
-// left takes the end of the connection: everything that it held is given e.
+// left takes the end of the connection: everything that it held is given up.
 func (c *client) left() {
 	c.mu.Lock()
 	if c.gone {

@@ -281,7 +281,7 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 }
 
 // watchPin sees that a connection on which pushes are expected has ended: no request
-// may follow that would notice. It is over when the connection is given e.
+// may follow that would notice. It is over when the connection is given up.
 func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	select {
 	case <-held.Lane().Done():
