@@ -2,21 +2,21 @@ package pubsub
 
 import "math"
 
-// Message is what a channel carried, or a gap between messages.
+// Message is a message of a channel, or a gap between messages.
 type Message struct {
 	Channel string
-	Pattern string // the pattern that matched, of a subscription to patterns
+	Pattern string // the matching pattern, for a subscription to patterns
 	Payload string
-	Gap     *Gap // set where messages are missing; the other fields are empty then
+	Gap     *Gap // set if messages are missing; the other fields are empty then
 }
 
-// Gap stands where messages are missing.
+// Gap replaces missing messages.
 type Gap struct {
-	Lost  int // how many; Unknown if nobody can tell
+	Lost  int // number of missing messages; Unknown if it is not known
 	Cause string
 }
 
-// Unknown is a number of messages that nobody can tell.
+// Unknown is an unknown number of messages.
 const Unknown = -1
 
 // The causes of gaps.
@@ -25,29 +25,28 @@ const (
 	SlowSubscriber = "slow subscriber"
 )
 
-// mark is what is missing at one place between messages.
+// mark records the messages missing at one place.
 type mark struct {
-	dropped int    // messages that found the buffer full
+	dropped int    // messages dropped because the buffer was full
 	loss    uint64 // number of the last loss of the connection; 0: none
 }
 
-// slot is a message and what is missing before it.
+// slot is a message and the messages missing before it.
 type slot struct {
 	before mark
 	msg    Message
 }
 
-// buffer holds messages and gaps in their order. Its size is bounded by limit
-// whatever happens, since all that is missing at one place is one mark.
+// buffer holds messages and gaps in order. limit limits its size: all messages missing at one place are one mark.
 type buffer struct {
 	limit int
 	ring  []slot
 	head  int
 	n     int
-	tail  mark // behind the last message
+	tail  mark // after the last message
 }
 
-// allHealed shows every gap.
+// allHealed makes every gap visible.
 const allHealed = math.MaxUint64
 
 // keepSlots is the size of the largest ring that an empty buffer keeps.
@@ -74,10 +73,10 @@ func (b *buffer) grow() {
 	b.ring, b.head = bigger, 0
 }
 
-// interrupt marks a loss of the connection behind the last message.
+// interrupt records a loss of the connection after the last message.
 func (b *buffer) interrupt(loss uint64) { b.tail.loss = loss }
 
-// first is the place that is looked at next.
+// first returns the mark before the next message.
 func (b *buffer) first() *mark {
 	if b.n == 0 {
 		return &b.tail
@@ -85,8 +84,8 @@ func (b *buffer) first() *mark {
 	return &b.ring[b.head].before
 }
 
-// ready reports whether take has something. Losses after healed keep what
-// stands behind them back: the subscription is not whole again.
+// ready reports whether take can return something. A loss later than healed holds back the messages after it: the
+// server has not confirmed all topics again.
 func (b *buffer) ready(healed uint64) bool {
 	at := b.first()
 	switch {
@@ -98,7 +97,7 @@ func (b *buffer) ready(healed uint64) bool {
 	return b.n > 0
 }
 
-// take removes the next message or gap, where ready.
+// take removes and returns the next message or gap. ready must be true.
 func (b *buffer) take() Message {
 	at := b.first()
 	switch {

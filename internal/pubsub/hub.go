@@ -1,15 +1,13 @@
-// Package pubsub carries any number of subscriptions over one connection to a
-// node. It counts who wants a channel, tells the server of the first and of
-// the last one, subscribes again after a lost connection, and hands each
-// message to every subscription that asked for it. Where messages were or may
-// have been lost, the subscription finds a gap in their place.
+// Package pubsub carries any number of subscriptions over one connection to a node. It counts the subscriptions of
+// each channel and sends SUBSCRIBE for the first and UNSUBSCRIBE for the last one. It subscribes again after a lost
+// connection, and delivers each message to all its subscriptions. A gap replaces messages that were or may have been
+// lost.
 //
-// It never waits for a subscriber: a buffer that is full loses messages, and
-// counts them. It is not for keyspace policy, sharding or topology: it knows
-// one Source of connections.
+// It never waits for a subscriber: a full buffer drops messages and counts them. It does not watch the keyspace,
+// distribute shards, or choose nodes: it uses one Source of connections.
 //
-// A Hub owns one goroutine while there is anything subscribed, and Close
-// waits for it. Messages are handed out on the goroutine of the lane's reader.
+// A Hub owns one goroutine while there are subscriptions; Close waits for it. The lane's reader goroutine delivers
+// the messages.
 package pubsub
 
 import (
@@ -24,16 +22,16 @@ import (
 )
 
 var (
-	// ErrClosed ends a subscription that was closed. Where the client was
-	// closed it is pool.ErrClosed instead.
+	// ErrClosed is the error of a closed subscription. After the client was closed the error is pool.ErrClosed
+	// instead.
 	ErrClosed = errors.New("the subscription is closed")
-	// ErrReceive is a Receive whose ctx ended; that is its cause.
+	// ErrReceive is the error of a Receive whose ctx ended. It wraps the error of ctx.
 	ErrReceive = errors.New("receive")
-	// ErrNoNames refuses a request without any channel or pattern.
+	// ErrNoNames is the error of a request without a channel or pattern.
 	ErrNoNames = errors.New("subscribe: no channel or pattern given")
 )
 
-// Kind says what a subscription's names stand for.
+// Kind is the kind of a subscription's names.
 type Kind uint8
 
 // The kinds of subscriptions.
@@ -44,48 +42,48 @@ const (
 	kinds
 )
 
-// Source lends the connection; a *pool.Pool is one.
+// Source leases the connection. *pool.Pool is a Source.
 type Source interface {
 	AcquireSubscriber(ctx context.Context) (*pool.Conn, error)
 }
 
-// Config of a Hub.
+// Config configures a Hub.
 type Config struct {
-	Addr          string        // of the node, for errors
-	Buffer        int           // messages that a subscription holds for its receiver, at least 1
-	ReconnectBase time.Duration // pause before the first attempt to connect again; it doubles; 0: 10 ms
-	ReconnectCap  time.Duration // and is no longer than this; 0: one second
-	HealthCheck   time.Duration // ping so often, and expect its answer within that; 0: never
-	Ping          []any         // what asks for a sign of life: PING, or under RESP3 HELLO; nil: PING
-	ReplyTimeout  time.Duration // bounds the wait for a confirmation beside ctx; 0: ctx alone
-	StallLimit    time.Duration // nothing read for so long while an answer is due: reconnect; 0: never
+	Addr          string        // address of the node, for errors
+	Buffer        int           // capacity of a subscription in messages, at least 1
+	ReconnectBase time.Duration // first pause before a new connection; it doubles; 0: 10 ms
+	ReconnectCap  time.Duration // longest pause; 0: one second
+	HealthCheck   time.Duration // interval of pings and limit of their replies; 0: no pings
+	Ping          []any         // the command of a ping: PING, or under RESP3 HELLO; nil: PING
+	ReplyTimeout  time.Duration // limit of the wait for a confirmation, in addition to ctx; 0: only ctx
+	StallLimit    time.Duration // the hub reconnects after this time without a byte while a reply is pending; 0: never
 }
 
-// Hub shares one connection among all subscriptions. All methods are safe for
-// concurrent use.
+// Hub shares one connection among all subscriptions. All methods are safe for concurrent use. The caller must close
+// it.
 type Hub struct {
 	source Source
 	cfg    Config
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wake   chan struct{} // capacity 1: there is something to send, or nothing left to do
+	wake   chan struct{} // capacity 1: something to send, or no subscription left
 	wg     sync.WaitGroup
 
-	// mu is never held while the lane or the pool is called: what they do may
-	// come back here. Subscription.mu may be taken under it.
+	// mu is never held during calls of the lane or the pool, because they may call the hub. Subscription.mu may be
+	// taken while mu is held.
 	mu      sync.Mutex
 	topics  [kinds]map[string]*topic
-	wanted  int      // topics that have members
-	dirty   []*topic // whose state may not be the one wanted
+	wanted  int      // topics with members
+	dirty   []*topic // topics whose state at the server may differ
 	subs    map[*Subscription]struct{}
-	session *session // nil while there is no connection
-	losses  uint64   // times that confirmed subscriptions were lost
-	calls   int      // that wait for the server
+	session *session // nil without a connection
+	losses  uint64   // number of losses of confirmed subscriptions
+	calls   int      // calls that wait for the server
 	running bool
 	closed  bool
 }
 
-// New makes a Hub. It does nothing until the first subscription.
+// New returns a Hub. It opens no connection before the first subscription.
 func New(source Source, cfg Config) *Hub {
 	cfg.Buffer = max(cfg.Buffer, 1)
 	if cfg.Ping == nil {
@@ -103,9 +101,9 @@ func New(source Source, cfg Config) *Hub {
 	return h
 }
 
-// Subscribe makes a subscription to names and waits until the server has
-// confirmed each, bounded by ctx and Config.ReplyTimeout. On an error nothing
-// stays subscribed. While the node is down it returns the error of the dial.
+// Subscribe returns a subscription to names. It blocks until the server has confirmed each. ctx and
+// Config.ReplyTimeout limit the wait. After an error nothing stays subscribed. While the node is down it returns the
+// error of the dial.
 func (h *Hub) Subscribe(ctx context.Context, kind Kind, names []string) (*Subscription, error) {
 	s := newSubscription(h, kind)
 	h.mu.Lock()
@@ -122,9 +120,8 @@ func (h *Hub) Subscribe(ctx context.Context, kind Kind, names []string) (*Subscr
 	return s, nil
 }
 
-// Close ends all subscriptions with pool.ErrClosed and gives the connection
-// back. No goroutine is left when it returns. The end of ctx only cuts short
-// a write that the connection does not take.
+// Close ends all subscriptions with pool.ErrClosed and returns the connection. No goroutine is left when it returns.
+// The end of ctx only cuts a write that the connection does not accept.
 func (h *Hub) Close(ctx context.Context) {
 	h.mu.Lock()
 	h.shutLocked()
@@ -145,7 +142,7 @@ func (h *Hub) shutLocked() {
 	h.cancel()
 }
 
-// cut ends the connection at once.
+// cut closes the connection at once.
 func (h *Hub) cut() {
 	h.mu.Lock()
 	s := h.session
@@ -157,15 +154,15 @@ func (h *Hub) cut() {
 
 // call is an Add that waits for the server.
 type call struct {
-	members []*member // what it asked for
-	pending int       // those that are not confirmed
-	waits   bool      // it is one of Hub.calls
+	members []*member // the members that it added
+	pending int       // number of unconfirmed members
+	waits   bool      // counted in Hub.calls
 	over    bool
 	err     error
 	done    chan struct{}
 }
 
-// add makes names part of s and waits for their confirmation.
+// add adds names to s and waits for their confirmation.
 func (h *Hub) add(ctx context.Context, s *Subscription, names []string) error {
 	if err := ctx.Err(); err != nil {
 		return &wire.Error{Op: "subscribe at", Addr: h.cfg.Addr, Err: err}
@@ -223,8 +220,8 @@ func (h *Hub) waitErrorLocked(cause error) error {
 	return &wire.Error{Op: op, Addr: h.cfg.Addr, Sent: sent, Err: cause}
 }
 
-// finishLocked ends a call. On an error it takes back what the call asked for,
-// except for names that another call of the subscription asked for as well.
+// finishLocked ends a call. After an error it removes the names of the call, except those that another call of the
+// subscription added as well.
 func (h *Hub) finishLocked(c *call, err error) {
 	if c.over {
 		return
@@ -244,7 +241,7 @@ func (h *Hub) finishLocked(c *call, err error) {
 	close(c.done)
 }
 
-// wakeUp makes the hub's goroutine look again.
+// wakeUp wakes the hub's goroutine.
 func (h *Hub) wakeUp() {
 	select {
 	case h.wake <- struct{}{}:
@@ -252,7 +249,7 @@ func (h *Hub) wakeUp() {
 	}
 }
 
-// startLocked makes sure that the hub's goroutine runs.
+// startLocked starts the hub's goroutine unless it runs.
 func (h *Hub) startLocked() {
 	if !h.running {
 		h.running = true

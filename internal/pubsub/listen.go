@@ -7,21 +7,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// Listener is told of messages as they come, in place of a receiver that has a buffer.
-// Its methods are called on the goroutine of the connection's reader, or the hub's, with the Hub's
-// lock held: they must neither block nor call the Hub.
+// Listener receives messages as they arrive, without a buffer. The connection's reader goroutine or the hub's
+// goroutine calls its methods with the Hub's lock held. They must neither block nor call the Hub.
 type Listener interface {
-	// Deliver hands over what a topic has brought. channel and payload are valid during the call.
+	// Deliver receives a message of a topic. channel and payload are valid during the call.
 	Deliver(kind Kind, topic string, channel, payload []byte)
-	// Lost tells that messages may be missing, since the connection was lost: all is being
-	// subscribed again. It is called once for each topic.
+	// Lost reports that messages may be missing because the connection was lost. The hub subscribes again. It is
+	// called once for each topic.
 	Lost()
-	// Refused tells that the server does not let a topic be subscribed again: it is not any more.
+	// Refused reports that the server refused to subscribe a topic again. The topic is not subscribed any more.
 	Refused(kind Kind, topic string, err error)
 }
 
-// Listening is what one Listener is subscribed to, of all kinds. Its methods are
-// safe for concurrent use, but that one Add or Leave has to end before the next begins.
+// Listening is the set of a Listener's subscriptions, of all kinds. Its methods are safe for concurrent use, except
+// that one Add or Leave must end before the next begins.
 type Listening struct {
 	hub *Hub
 	l   Listener
@@ -31,11 +30,11 @@ type Listening struct {
 	closed bool
 }
 
-// Listen makes a Listening with no topics. It has to be closed.
+// Listen returns a Listening without topics. The caller must close it.
 func (h *Hub) Listen(l Listener) *Listening { return &Listening{hub: h, l: l} }
 
-// Add subscribes to names and waits until the server has confirmed each, as
-// Subscription.Add does. On an error those that were not there before are not there afterwards.
+// Add subscribes to names and blocks until the server has confirmed each, as Subscription.Add does. After an error
+// the names that it added are removed again.
 func (s *Listening) Add(ctx context.Context, kind Kind, names []string) error {
 	h := s.hub
 	if len(names) == 0 {
@@ -60,8 +59,8 @@ func (s *Listening) Add(ctx context.Context, kind Kind, names []string) error {
 	return h.add(ctx, sub, names)
 }
 
-// Leave ends the subscription to names once all that the server has sent of them before is delivered; others are
-// ignored. When ctx ends it does so at once. Nothing of them is delivered after it has returned.
+// Leave ends the subscription to names after the delivery of all messages that the server has sent before. It ignores
+// other names. It blocks until then, or until ctx ends. It delivers nothing after it has returned.
 func (s *Listening) Leave(ctx context.Context, kind Kind, names ...string) {
 	h := s.hub
 	l := &leave{done: make(chan struct{})}
@@ -95,7 +94,7 @@ func (s *Listening) Leave(ctx context.Context, kind Kind, names ...string) {
 	}
 }
 
-// Close is Remove for all there is. Closing twice is fine.
+// Close ends all subscriptions. A second call does nothing.
 func (s *Listening) Close() {
 	h := s.hub
 	h.mu.Lock()
@@ -108,12 +107,12 @@ func (s *Listening) Close() {
 	}
 }
 
-// refusedAgainLocked ends what the server does not let be subscribed again: of a
-// listener the one topic, of others the subscription.
+// refusedAgainLocked ends a topic that the server refused to subscribe again: for a listener only that topic, for
+// others the whole subscription.
 func (h *Hub) refusedAgainLocked(t *topic, err error) {
 	for _, m := range slices.Clone(t.members) {
 		if m.at < 0 {
-			continue // with another one of its subscription
+			continue // with another of its subscriptions
 		}
 		if l := m.sub.listener; l != nil {
 			h.leaveLocked(m)

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// reauth is AUTH on the connection of a session: it is sent once no answer is due, and nothing else
-// before its own. Its fields are guarded by Hub.mu.
+// reauth is AUTH on the connection of a session. It is sent when no reply is pending, and nothing else before its
+// reply. Hub.mu guards its fields.
 type reauth struct {
 	raw  []byte
 	done chan error // capacity 1
@@ -21,18 +21,17 @@ var (
 	errUnanswered = errors.New("the AUTH before it is not answered yet")
 )
 
-// renewing is why a connection ends that can't authenticate again.
+// renewing is the reason for closing a connection that cannot authenticate again.
 type renewing struct{}
 
 func (renewing) Error() string {
 	return "connection closed: its credentials are about to expire, and RESP2 takes no AUTH from a subscriber"
 }
 
-// Reauthenticate sends args, an AUTH, on the connection of the subscriptions if it is due, and returns that
-// connection once the server has accepted, and when its credentials would have ended. nil without an
-// error says that there is nothing to do.
-// In RESP2 a subscriber may send no AUTH: its connection is replaced, and subscriptions
-// find a gap.
+// Reauthenticate sends args, an AUTH, on the connection of the subscriptions if it is due. It blocks until the reply.
+// It returns the connection, and the previous expiry of its credentials. A nil conn without an error means that
+// nothing was due. In RESP2 a subscriber may not send AUTH: the hub replaces the connection, and subscriptions
+// receive a gap.
 func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, args []any) (was time.Time, conn *wire.Conn, err error) {
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {
@@ -78,22 +77,22 @@ func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, arg
 	return was, conn, nil
 }
 
-// reauthLocked tells whether everything else has to wait for a reauth, and what to send for it now.
+// reauthLocked reports whether other commands must wait for a reauth, and returns the bytes to send for it now.
 func (s *session) reauthLocked() (raw []byte, alone bool) {
 	switch {
 	case s.reauth == nil:
 		return nil, false
-	case len(s.sent) > 0: // it, or what it waits for
+	case len(s.sent) > 0: // AUTH, or a request before it
 		return nil, true
 	}
 	s.sent = append(s.sent, &request{verb: authenticate})
 	return s.reauth.raw, true
 }
 
-// awaits reports whether the answer to a request of that kind is the next one due.
+// awaits reports whether a request with verb v is the oldest one without a reply.
 func (s *session) awaits(v verb) bool { return s.head() != nil && s.head().verb == v }
 
-// endReauth tells who waits for one.
+// endReauth reports the end of a reauth to its caller.
 func (s *session) endReauth(err error) {
 	if s.reauth != nil {
 		s.reauth.done <- err
@@ -101,7 +100,7 @@ func (s *session) endReauth(err error) {
 	}
 }
 
-// reauthenticatedLocked takes the answer in. Those who had to wait go on.
+// reauthenticatedLocked records the reply to AUTH and releases the waiting commands.
 func (h *Hub) reauthenticatedLocked(s *session, err error) {
 	s.pop()
 	s.endReauth(err)

@@ -8,16 +8,16 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// ending says how a connection ended.
+// ending is the way in which a connection ended.
 type ending uint8
 
 const (
-	unwanted ending = iota // nothing is subscribed any more
+	unwanted ending = iota // no subscription is left
 	lostAtOnce
-	lostLater // all had been confirmed before
+	lostLater // all topics had been confirmed
 )
 
-// run is the hub's goroutine: it connects while there is anything wanted.
+// run is the hub's goroutine. It connects while there are subscriptions.
 func (h *Hub) run() {
 	failures := 0
 	for {
@@ -35,7 +35,7 @@ func (h *Hub) run() {
 			continue
 		}
 		if end == lostLater && time.Since(began) >= h.cfg.ReconnectCap {
-			failures = 0 // a connection that breaks sooner has not done well
+			failures = 0 // a connection that breaks earlier counts as a failure
 		}
 		if h.pause(failures) {
 			failures++
@@ -43,7 +43,7 @@ func (h *Hub) run() {
 	}
 }
 
-// stop ends the goroutine if there is nothing to do for it.
+// stop reports whether the goroutine may end, and records that.
 func (h *Hub) stop() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,8 +55,8 @@ func (h *Hub) stop() bool {
 	return true
 }
 
-// pause waits before another attempt. A new subscription cuts it short, since
-// it has to be told at once if the node is down; the pool limits the dials.
+// pause waits before the next attempt. A new subscription ends the pause, because its caller needs the result of a
+// dial; the pool limits the dials.
 func (h *Hub) pause(failures int) (whole bool) {
 	d := h.cfg.ReconnectCap
 	if failures < 20 {
@@ -78,14 +78,14 @@ func (h *Hub) pause(failures int) (whole bool) {
 	}
 }
 
-// hurries reports whether somebody waits for the server, or nobody needs it any more.
+// hurries reports whether a call waits for the server, or no subscription is left.
 func (h *Hub) hurries() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.calls > 0 || h.wanted == 0
 }
 
-// unreachable fails the calls that wait while the node is down.
+// unreachable fails the waiting calls while the node is down.
 func (h *Hub) unreachable(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -108,7 +108,7 @@ func (h *Hub) unreachable(err error) {
 	}
 }
 
-// serve works on one connection until it breaks or nothing is wanted.
+// serve uses one connection until it breaks or no subscription is left.
 func (h *Hub) serve(conn *pool.Conn) ending {
 	s := &session{conn: conn, lane: conn.Lane(), pinged: time.Now()}
 	s.lane.OnPush(func(frame []byte) { h.receive(s, frame) }, true)
@@ -151,7 +151,7 @@ func (h *Hub) serve(conn *pool.Conn) ending {
 	}
 }
 
-// checkPeriod is how often liveness is looked at; 0: never.
+// checkPeriod returns the interval of the liveness check; 0: never.
 func (h *Hub) checkPeriod() time.Duration {
 	period := h.cfg.HealthCheck
 	if limit := h.cfg.StallLimit; limit > 0 && (period <= 0 || limit < period) {
@@ -160,8 +160,7 @@ func (h *Hub) checkPeriod() time.Duration {
 	return period
 }
 
-// send never waits for the server. What can't be sent condemns the lane,
-// since its answer is already expected.
+// send does not wait for the server. If it cannot send, it fails the lane, because the hub already expects the reply.
 func (s *session) send(raw []byte) {
 	if len(raw) == 0 {
 		return
@@ -171,7 +170,7 @@ func (s *session) send(raw []byte) {
 	}
 }
 
-// open makes s the session; all topics have to be asked for.
+// open makes s the current session and marks all topics for a request.
 func (h *Hub) open(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -184,7 +183,7 @@ func (h *Hub) open(s *session) {
 	}
 }
 
-// next gives what is to be sent, or why the connection is not needed any more.
+// next returns the bytes to send, or the reason why the connection is not needed any more.
 func (h *Hub) next(s *session) (raw []byte, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -193,7 +192,7 @@ func (h *Hub) next(s *session) (raw []byte, reason string) {
 		if alone {
 			return raw, ""
 		}
-		// What was unsubscribed is confirmed before the connection goes.
+		// Unsubscriptions are confirmed before the connection is returned.
 		if raw = h.commandsLocked(s); h.wanted > 0 || len(s.sent) > 0 {
 			return raw, ""
 		}
@@ -206,7 +205,7 @@ func (h *Hub) next(s *session) (raw []byte, reason string) {
 	return nil, "no subscription is left"
 }
 
-// lose takes in that the connection is gone.
+// lose records the loss of the connection.
 func (h *Hub) lose(s *session) ending {
 	h.mu.Lock()
 	defer h.mu.Unlock()

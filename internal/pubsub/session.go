@@ -10,19 +10,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// session is one connection. Its mutable fields are guarded by Hub.mu.
+// session is the state of one connection. Hub.mu guards its mutable fields.
 type session struct {
 	conn *pool.Conn
 	lane *lane.Lane
 
-	sent    []*request // unanswered, in the order of their bytes
-	settled bool       // all that was wanted has been confirmed once
-	broken  bool       // what it sends can't be trusted any more
-	reauth  *reauth    // nil: none is wanted
+	sent    []*request // requests without a reply, in the order of their bytes
+	settled bool       // all topics have been confirmed once
+	broken  bool       // the server's bytes cannot be trusted any more
+	reauth  *reauth    // nil: none
 
 	heard   uint64    // frames received
-	pinged  time.Time // when the last PING was sent
-	oldest  *request  // the one that was unanswered at the last check
+	pinged  time.Time // time of the last PING
+	oldest  *request  // the oldest request at the last check
 	heardAt uint64    // heard at the last check
 
 	doubtedAt uint64 // heard at the last doubt
@@ -37,15 +37,14 @@ const (
 	authenticate
 )
 
-// request is a command whose answer is due: one confirmation for each topic,
-// or an error for all of them.
+// request is a command with a pending reply: one confirmation for each topic, or one error for all.
 type request struct {
 	verb   verb
 	topics []*topic
 	acked  int
 }
 
-// awaits reports whether the confirmation is the next one due.
+// awaits reports whether the confirmation belongs to the next topic of the request.
 func (r *request) awaits(v verb, k Kind, name []byte) bool {
 	if r.verb != v {
 		return false
@@ -54,17 +53,16 @@ func (r *request) awaits(v verb, k Kind, name []byte) bool {
 	return t.kind == k && t.name == string(name)
 }
 
-// commandName is what is sent, by verb and kind; confirmations carry the same
-// names in lower case.
+// commandName is the command by verb and kind. Confirmations contain the same names in lower case.
 var commandName = [...][kinds]string{
 	subscribe:   {Channel: "SUBSCRIBE", Pattern: "PSUBSCRIBE", Shard: "SSUBSCRIBE"},
 	unsubscribe: {Channel: "UNSUBSCRIBE", Pattern: "PUNSUBSCRIBE", Shard: "SUNSUBSCRIBE"},
 }
 
-// batch is how many names go into one command.
+// batch is the maximum number of names in one command.
 const batch = 256
 
-// commandsLocked encodes what the server has to be told, and notes it as sent.
+// commandsLocked encodes the changes that the server needs, and records them as sent.
 func (h *Hub) commandsLocked(s *session) []byte {
 	var out []byte
 	var lists [ping][kinds][]*topic
@@ -73,12 +71,12 @@ func (h *Hub) commandsLocked(s *session) []byte {
 	for _, t := range dirty {
 		t.dirty = false
 		if t.flight {
-			continue // the answer brings it here again
+			continue // the reply marks it again
 		}
 		v := subscribe
 		switch {
 		case t.staying > 0 && t.on && len(t.waiting) == 0:
-			continue // as it should be
+			continue // the state is right already
 		case t.staying > 0:
 		case t.on:
 			v = unsubscribe
@@ -117,8 +115,8 @@ func (s *session) append(out []byte, v verb, k Kind, topics []*topic) []byte {
 	return out
 }
 
-// checkLocked condemns by its error a connection on which nothing came for a
-// whole period although something is due, or else gives the PING to send.
+// checkLocked returns an error if a reply is pending and nothing arrived for a whole period; else it returns the PING
+// to send.
 func (h *Hub) checkLocked(s *session, now time.Time, period time.Duration) ([]byte, error) {
 	head := s.head()
 	if head != nil && head == s.oldest && s.heard == s.heardAt {
@@ -133,18 +131,18 @@ func (h *Hub) checkLocked(s *session, now time.Time, period time.Duration) ([]by
 	return out, nil
 }
 
-// doubt gives what to send to a server that may not be heard here any more.
+// doubt returns the ping to send after another connection became silent.
 func (h *Hub) doubt(s *session) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.doubtedAt = s.heard
 	if s.head() != nil {
-		return nil // an answer is due already
+		return nil // a reply is pending already
 	}
 	return h.pingLocked(s, time.Now())
 }
 
-// judge condemns a connection on which nothing came since doubt.
+// judge fails a connection that received nothing since doubt.
 func (h *Hub) judge(s *session, patience time.Duration) {
 	h.mu.Lock()
 	silent := s.heard == s.doubtedAt
@@ -173,7 +171,7 @@ func (s *session) pop() {
 	s.sent = s.sent[1:]
 }
 
-// receive takes a frame in. It runs on the goroutine of the lane's reader.
+// receive processes a frame. It runs on the lane's reader goroutine.
 func (h *Hub) receive(s *session, frame []byte) {
 	h.mu.Lock()
 	if h.session != s || s.broken {
@@ -193,9 +191,9 @@ func (h *Hub) receive(s *session, frame []byte) {
 	}
 }
 
-// parts are the elements of a frame.
+// parts are the first elements of a frame.
 type parts struct {
-	n    int // as many as the frame has
+	n    int // number of elements in the frame
 	push bool
 	text [4][]byte
 }
@@ -227,7 +225,7 @@ func (h *Hub) handleLocked(s *session, frame []byte) error {
 			return err
 		}
 		if p.text[i] = head.Str; head.Str == nil {
-			break // no text: nothing behind it is of use
+			break // not a string: the hub does not need later elements
 		}
 	}
 	return h.pushLocked(s, &p)
@@ -257,25 +255,25 @@ func (h *Hub) pushLocked(s *session, p *parts) error {
 		return s.pong()
 	}
 	if p.push {
-		return nil // out of band, and not for us
+		return nil // another kind of push
 	}
 	return unexpected("array")
 }
 
-// messageLocked hands a message to every member of its topic.
+// messageLocked delivers a message to every member of its topic.
 func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
 	if p.n != want {
 		return unexpected(string(p.text[0]))
 	}
 	t := h.topics[k][string(p.text[1])]
 	if t == nil {
-		return nil // all have left
+		return nil // no member is left
 	}
 	channel, payload := p.text[want-2], p.text[want-1]
-	var msg *Message // for those who keep it
+	var msg *Message // shared by the members that keep it
 	for _, m := range t.members {
 		switch l := m.sub.listener; {
-		case !m.live: // it comes later
+		case !m.live: // it joins later
 		case l != nil:
 			l.Deliver(k, t.name, channel, payload)
 		case msg == nil:
@@ -295,7 +293,7 @@ func newMessage(t *topic, p *parts) *Message {
 	return &Message{Channel: t.name, Payload: string(p.text[2])}
 }
 
-// answerLocked takes a confirmation in.
+// answerLocked processes a confirmation.
 func (h *Hub) answerLocked(s *session, v verb, k Kind, p *parts) error {
 	if p.n != 3 {
 		return unexpected(string(p.text[0]))
@@ -316,8 +314,7 @@ func (h *Hub) answerLocked(s *session, v verb, k Kind, p *parts) error {
 	return nil
 }
 
-// movedLocked notes that the server ended a shard channel by itself, since
-// its slot has moved.
+// movedLocked records that the server ended a shard channel because its slot has moved.
 func (h *Hub) movedLocked(t *topic) {
 	if t == nil || !t.on {
 		return
@@ -327,7 +324,7 @@ func (h *Hub) movedLocked(t *topic) {
 	h.touchLocked(t)
 }
 
-// errorLocked takes the refusal of the oldest request in.
+// errorLocked processes an error reply to the oldest request.
 func (h *Hub) errorLocked(s *session, err error) error {
 	req := s.head()
 	if req == nil || req.acked > 0 {
@@ -339,14 +336,14 @@ func (h *Hub) errorLocked(s *session, err error) error {
 	}
 	s.pop()
 	switch {
-	case req.verb == ping: // an answer is an answer
+	case req.verb == ping: // any reply proves liveness
 	case req.verb == unsubscribe:
-		// What it still sends has no members; a new subscription works as ever.
+		// Later messages of the topics have no members. A new subscription works as usual.
 		for _, t := range req.topics {
 			h.changedLocked(t, false)
 		}
 	case len(req.topics) > 1:
-		// One of them may be to blame for all: ask for each by itself.
+		// One of the topics may cause the refusal: request each one separately.
 		for _, t := range req.topics {
 			t.alone = true
 			t.askAgain()
@@ -358,7 +355,7 @@ func (h *Hub) errorLocked(s *session, err error) error {
 	return nil
 }
 
-// transient reports whether a refusal is of the moment.
+// transient reports whether a refusal is temporary.
 func transient(err error) bool {
 	var se *resp.ServerError
 	if !errors.As(err, &se) {
@@ -380,8 +377,8 @@ func (s *session) pong() error {
 	return nil
 }
 
-// unexpected condemns the connection. It does not repeat what was sent, since
-// that may be anyone's message.
+// unexpected returns the error for a frame that breaks the protocol. It does not quote the frame, which may be a
+// user's message.
 func unexpected(what string) error {
 	return fmt.Errorf("the server sent a frame that the subscriber does not expect here: %s", what)
 }

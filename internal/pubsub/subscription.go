@@ -7,24 +7,24 @@ import (
 	"sync"
 )
 
-// Subscription is one subscriber's set of channels or patterns, and what they
-// brought. All methods are safe for concurrent use.
+// Subscription is one subscriber's set of channels or patterns, with a buffer for their messages. All methods are
+// safe for concurrent use.
 type Subscription struct {
 	hub      *Hub
 	kind     Kind
-	listener Listener // gets messages in place of the buffer; nil: none
+	listener Listener // receives messages in place of the buffer; nil: none
 
 	// Guarded by Hub.mu.
 	members map[string]*member
-	lost    int // members that wait to be confirmed again
+	lost    int // members that are not confirmed again yet
 	ended   bool
 
-	wake chan struct{} // capacity 1: there is something to receive
+	wake chan struct{} // capacity 1: something to receive
 	over chan struct{} // closed when err is set
 
 	mu     sync.Mutex
 	buf    buffer
-	healed uint64 // the last loss of the connection after which all is confirmed again
+	healed uint64 // the last loss after which all topics are confirmed again
 	err    error
 }
 
@@ -35,9 +35,9 @@ func newSubscription(h *Hub, kind Kind) *Subscription {
 	}
 }
 
-// Add subscribes to names as well and waits until the server has confirmed
-// each, as Hub.Subscribe does. On an error those of names that were not there
-// before are not there afterwards. Nothing arrives that was published before Add was called.
+// Add also subscribes to names. It blocks until the server has confirmed each, as Hub.Subscribe does. After an error
+// the names that it added are removed again. The subscription receives no message that was published before Add was
+// called.
 func (s *Subscription) Add(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return ErrNoNames
@@ -45,9 +45,9 @@ func (s *Subscription) Add(ctx context.Context, names ...string) error {
 	return s.hub.add(ctx, s, names)
 }
 
-// Remove ends the subscription to names; others are ignored. It does not
-// block: nothing of them arrives after it, though what arrived before is
-// still received. The server is told when nobody else wants them.
+// Remove ends the subscription to names. It ignores other names. It does not block. No message of the names arrives
+// after it, but earlier messages can still be received. The last subscription of a name unsubscribes it at the
+// server.
 func (s *Subscription) Remove(names ...string) error {
 	if len(names) == 0 {
 		return ErrNoNames
@@ -67,9 +67,8 @@ func (s *Subscription) Remove(names ...string) error {
 	return nil
 }
 
-// Receive waits for the next message or gap until ctx ends. After the end of
-// the subscription it returns the cause: ErrClosed, pool.ErrClosed, or the
-// server's refusal to subscribe again, then behind what had arrived.
+// Receive blocks until the next message or gap, or until ctx ends. After the end of the subscription it returns the
+// cause: ErrClosed, pool.ErrClosed, or, after the buffered messages, the server's refusal to subscribe again.
 func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -79,7 +78,7 @@ func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 		if s.buf.ready(s.healed) {
 			msg := s.buf.take()
 			if s.buf.ready(s.healed) {
-				s.signal() // another may wait
+				s.signal() // another Receive may wait
 			}
 			s.mu.Unlock()
 			return msg, nil
@@ -97,8 +96,8 @@ func (s *Subscription) Receive(ctx context.Context) (Message, error) {
 	}
 }
 
-// Close ends the subscription and drops what was not received. A waiting
-// Receive gets ErrClosed. It does not block; closing twice is fine.
+// Close ends the subscription and drops buffered messages. A waiting Receive returns ErrClosed. It does not block. A
+// second call does nothing.
 func (s *Subscription) Close() error {
 	s.hub.mu.Lock()
 	s.hub.endLocked(s, ErrClosed, true)
@@ -106,7 +105,7 @@ func (s *Subscription) Close() error {
 	return nil
 }
 
-// endLocked ends a subscription with err, and with drop at once.
+// endLocked ends a subscription with err. With drop it discards the buffered messages.
 func (h *Hub) endLocked(s *Subscription, err error, drop bool) {
 	if s.ended {
 		return
@@ -128,7 +127,7 @@ func (h *Hub) endLocked(s *Subscription, err error, drop bool) {
 	close(s.over)
 }
 
-// end is why the subscription has ended.
+// end returns the cause of the end of the subscription.
 func (s *Subscription) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,37 +2,36 @@ package pubsub
 
 import "slices"
 
-// topic is a channel or a pattern that is wanted or known to the server.
-// Topics and members are guarded by Hub.mu.
+// topic is a channel or pattern that has members or that the server sends. Hub.mu guards topics and members.
 //
-// Whoever joins or leaves does so at a point in the stream of what the server sends: where it confirms a
-// request that was sent afterwards. What it sent before is not for those who join, and is for those who leave. While
-// others stay subscribed, that request is to subscribe again, which changes nothing at the server.
-// There is never more than one request in flight for a topic: who comes meanwhile waits for the next one.
+// A member joins or leaves at a point in the server's stream: the confirmation of a request that was sent afterwards.
+// Earlier messages are not delivered to a joining member, but are delivered to a leaving one. While other members
+// stay, the request subscribes again, which changes nothing at the server. A topic has at most one request in flight.
+// Members that arrive meanwhile wait for the next one.
 type topic struct {
 	kind    Kind
 	name    string
 	members []*member
-	staying int       // members that do not leave: it is wanted while there are any
-	waiting []*member // who join or leave, and are not asked for yet
-	asked   []*member // who join or leave with the request in flight
-	flight  bool      // there is one
-	on      bool      // the server has confirmed that it sends it
-	dirty   bool      // stands in Hub.dirty
-	alone   bool      // is asked for by itself, since the server refused it together with others
+	staying int       // members that stay subscribed
+	waiting []*member // members that join or leave, without a request yet
+	asked   []*member // members that join or leave with the request in flight
+	flight  bool      // a request is in flight
+	on      bool      // the server has confirmed the subscription
+	dirty   bool      // is in Hub.dirty
+	alone   bool      // is requested separately, because the server refused it together with others
 }
 
-// member is a subscription's share in a topic.
+// member is the membership of a subscription in a topic.
 type member struct {
 	topic *topic
 	sub   *Subscription
-	at    int     // its place in topic.members; -1 once it has left
-	queue int     // its place in topic.waiting; -1 if it is not there
-	live  bool    // gets messages
-	lost  bool    // it was live until the connection was lost
-	leave *leave  // it leaves
-	refs  int     // calls that asked for it and did not fail
-	calls []*call // those among them that wait
+	at    int     // index in topic.members; -1 after it has left
+	queue int     // index in topic.waiting; -1 if it is not there
+	live  bool    // receives messages
+	lost  bool    // it was live when the connection was lost
+	leave *leave  // set while it leaves
+	refs  int     // calls that added it and did not fail
+	calls []*call // the waiting ones of these calls
 }
 
 func (m *member) forget(c *call) {
@@ -45,13 +44,13 @@ type leave struct {
 	done    chan struct{}
 }
 
-// wait has the next request for the topic settle what m wants.
+// wait makes m wait for the next request of the topic.
 func (t *topic) wait(m *member) {
 	m.queue = len(t.waiting)
 	t.waiting = append(t.waiting, m)
 }
 
-// unwait takes m out of those who wait for the next request, if it is there.
+// unwait removes m from the members that wait for the next request.
 func (t *topic) unwait(m *member) {
 	if m.queue < 0 {
 		return
@@ -64,7 +63,7 @@ func (t *topic) unwait(m *member) {
 	m.queue = -1
 }
 
-// send notes a request as sent.
+// send records a request as sent.
 func (t *topic) send() {
 	for _, m := range t.waiting {
 		m.queue = -1
@@ -72,14 +71,14 @@ func (t *topic) send() {
 	t.asked, t.waiting, t.flight = t.waiting, nil, true
 }
 
-// answered gives those whom the request in flight was for and who are still there.
+// answered returns the members of the request in flight that have not left.
 func (t *topic) answered() []*member {
 	asked := slices.DeleteFunc(t.asked, func(m *member) bool { return m.at < 0 })
 	t.asked, t.flight = nil, false
 	return asked
 }
 
-// askAgain has the next request settle what the one in flight did not.
+// askAgain makes the members of the request in flight wait for the next one.
 func (t *topic) askAgain() {
 	for _, m := range t.answered() {
 		t.wait(m)
@@ -93,8 +92,7 @@ func (h *Hub) clearTopicsLocked() {
 	h.dirty = nil
 }
 
-// joinLocked makes name part of s on behalf of c, which waits for it unless
-// it is confirmed already.
+// joinLocked adds name to s for c, which waits for the confirmation unless the topic is confirmed already.
 func (h *Hub) joinLocked(s *Subscription, name string, c *call) {
 	m := s.members[name]
 	if m != nil && m.leave != nil {
@@ -129,7 +127,8 @@ func (h *Hub) newMemberLocked(s *Subscription, name string) *member {
 	return m
 }
 
-// partLocked makes a member leave once the server has sent all that it is to get, which is at once if it gets nothing.
+// partLocked makes a member leave after the server has sent all its messages. A member that receives none leaves at
+// once.
 func (h *Hub) partLocked(m *member, l *leave) {
 	if !m.live || h.session == nil {
 		h.leaveLocked(m)
@@ -144,7 +143,7 @@ func (h *Hub) partLocked(m *member, l *leave) {
 	}
 }
 
-// unwantLocked notes that one more member does not stay.
+// unwantLocked records that a member does not stay.
 func (h *Hub) unwantLocked(t *topic) {
 	if t.staying--; t.staying == 0 {
 		h.wanted--
@@ -152,7 +151,7 @@ func (h *Hub) unwantLocked(t *topic) {
 	}
 }
 
-// leaveLocked takes a member out. Calls that wait for it wait no longer.
+// leaveLocked removes a member. Calls do not wait for it any more.
 func (h *Hub) leaveLocked(m *member) {
 	if m.at < 0 {
 		return
@@ -185,11 +184,10 @@ func (h *Hub) settleCallsLocked(m *member) {
 	}
 }
 
-// touchLocked has the hub's goroutine compare what is wanted of a topic with
-// what the server was told.
+// touchLocked marks a topic whose state at the server may differ.
 func (h *Hub) touchLocked(t *topic) {
 	if h.session == nil {
-		// A new connection begins with all topics that are there.
+		// A new connection requests all topics.
 		if t.staying == 0 {
 			delete(h.topics[t.kind], t.name)
 		}
@@ -205,8 +203,8 @@ func (h *Hub) touchLocked(t *topic) {
 	h.wakeUp()
 }
 
-// changedLocked takes the server's answer in: those who have joined get what comes now, those who leave
-// have got all.
+// changedLocked processes the server's confirmation: joining members receive messages from now on, leaving members
+// have received all.
 func (h *Hub) changedLocked(t *topic, on bool) {
 	t.on = on
 	for _, m := range t.answered() {
@@ -223,9 +221,8 @@ func (h *Hub) changedLocked(t *topic, on bool) {
 	}
 }
 
-// refusedLocked fails those who wait for a topic, and the subscriptions that
-// had it before the connection was lost. It returns err where the refusal is
-// of the moment, so that the latter are better served by another attempt.
+// refusedLocked fails the members that wait for a topic, and the subscriptions that had it before the loss of the
+// connection. It returns err if the refusal is temporary: another attempt is then better for these subscriptions.
 func (h *Hub) refusedLocked(t *topic, err error) error {
 	t.askAgain()
 	for _, m := range slices.Clone(t.waiting) {
@@ -247,7 +244,7 @@ func (h *Hub) refusedLocked(t *topic, err error) error {
 	return nil
 }
 
-// loseLocked notes that the server forgot a topic. Nothing more comes for those who leave.
+// loseLocked records that the server forgot a topic. Leaving members have left.
 func (h *Hub) loseLocked(t *topic) {
 	for _, m := range slices.Clone(t.members) {
 		switch {
@@ -263,8 +260,8 @@ func (h *Hub) loseLocked(t *topic) {
 	t.on = false
 }
 
-// healLocked notes that a member is confirmed again, or has left. The gap is
-// shown when the last one of its subscription is.
+// healLocked records that a member is confirmed again, or has left. After the last member of a subscription the gap
+// becomes visible.
 func (h *Hub) healLocked(m *member) {
 	if !m.lost {
 		return
