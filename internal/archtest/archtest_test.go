@@ -57,6 +57,7 @@ var narrow = map[string][]string{
 
 	// The root and the gateway use the engine as equals.
 	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/engine", "internal/gateway/..."},
+	"internal/gateway/netio":   {"internal/lane"},
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},
 
@@ -334,6 +335,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{module + "/cmd/respool/internal/top", []string{module + "/bench"}},
 		{module + "/cmd/respool/internal/page", []string{module + "/cmd/respool/internal/serve"}},
 		{module + "/plan", []string{module + "/resp"}},
+		{module + "/internal/gateway/netio", []string{module + "/internal/gateway"}},
 		{module + "/nowhere", nil},
 		{module + "/internal/testkit/redistest", []string{module + "/resp"}},
 		{module + "/internal/testkit/faultnet", []string{"golang.org/x/sys/unix"}},

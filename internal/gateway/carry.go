@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // carryLocked does what a step says.
-func (c *client) carryLocked(step *session.Step, r *round) {
+func (c *client) carryLocked(step *session.Step, batch *netio.FlushBatch) {
 	switch step.Kind {
 	case session.Answer, session.Close, session.Unsubscribe:
 		if len(leaving(step)) > 0 || c.g.gate.holds(step) {
@@ -18,28 +19,28 @@ func (c *client) carryLocked(step *session.Step, r *round) {
 			return
 		}
 		c.settleStepLocked(step)
-		c.answerLocked(step.Reply, r)
-		c.out.setProto(c.session.Identity().Proto)
+		c.answerLocked(step.Reply, batch)
+		c.out.SetProto(c.session.Identity().Proto)
 		if c.closing {
 			c.settleLocked()
 		}
 	case session.Pinned:
-		if c.queued > 0 || !c.postPinLocked(step, r) {
+		if c.queued > 0 || !c.postPinLocked(step, batch) {
 			c.queueLocked(step)
 		}
 		c.leaveBlockedLocked()
 	case session.Share:
-		if c.queued > 0 || !c.postLocked(step, r) {
+		if c.queued > 0 || !c.postLocked(step, batch) {
 			c.queueLocked(step)
 		}
 	case session.Transaction:
 		if step.OnPin {
-			if c.queued > 0 || !c.postPinLocked(step, r) {
+			if c.queued > 0 || !c.postPinLocked(step, batch) {
 				c.queueLocked(step)
 			}
 			return
 		}
-		if step.Barrier || c.queued > 0 || !c.postLocked(step, r) {
+		if step.Barrier || c.queued > 0 || !c.postLocked(step, batch) {
 			c.queueLocked(step)
 		}
 	default:
@@ -76,11 +77,11 @@ func (c *client) key(k session.Identity) engine.Identity {
 }
 
 // postLocked puts a step on a lane, if one takes it now.
-func (c *client) postLocked(step *session.Step, r *round) bool {
+func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.g.gate.holds(step) {
 		return false
 	}
-	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Key), r)
+	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Key), batch)
 	if s == nil {
 		return false
 	}
@@ -92,7 +93,7 @@ func (c *client) postLocked(step *session.Step, r *round) bool {
 
 // postRawLocked puts a request with so many replies on a lane, and gives its slot, if a lane takes it now.
 // No reply is looked at before the client is unlocked.
-func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, r *round) *slot {
+func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, batch *netio.FlushBatch) *slot {
 	l, opt := c.laneLocked(key, reads)
 	if l == nil {
 		return nil
@@ -109,7 +110,7 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 	}
 	c.lane = l
 	c.posted++
-	r.posted(l)
+	batch.AddLane(l)
 	return s
 }
 
@@ -136,7 +137,7 @@ func (c *client) laneLocked(key engine.Identity, reads bool) (*lane.Lane, lane.O
 
 // postPinLocked puts a step on the session's own connection. Its replies come in their order
 // among the pushes there.
-func (c *client) postPinLocked(step *session.Step, r *round) bool {
+func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.pin == nil || c.g.gate.holds(step) {
 		return false
 	}
@@ -154,7 +155,7 @@ func (c *client) postPinLocked(step *session.Step, r *round) bool {
 	}
 	c.lane, c.onPin = l, true
 	c.posted++
-	r.posted(l)
+	batch.AddLane(l)
 	return true
 }
 
@@ -193,7 +194,7 @@ func (c *client) queueLocked(step *session.Step) {
 }
 
 // answerLocked sends a reply in its turn.
-func (c *client) answerLocked(reply []byte, r *round) {
+func (c *client) answerLocked(reply []byte, batch *netio.FlushBatch) {
 	if len(reply) == 0 {
 		return
 	}
@@ -202,11 +203,11 @@ func (c *client) answerLocked(reply []byte, r *round) {
 		c.fillLocked(s, reply)
 		return
 	}
-	if c.out.answer(reply, c.session.Identity().Proto) {
-		if r == nil {
-			c.out.flush()
+	if c.out.Answer(reply, c.session.Identity().Proto) {
+		if batch == nil {
+			c.out.Flush()
 		} else {
-			r.answered(c)
+			batch.AddOutput(&c.out)
 		}
 	}
 }

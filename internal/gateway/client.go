@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -30,7 +31,7 @@ type client struct {
 	addr, laddr string
 	host        string // that counts against MaxClientsPerAddress
 	born        time.Time
-	out         output
+	out         netio.Output
 
 	mu       sync.Mutex
 	session  *session.Session
@@ -81,9 +82,9 @@ type client struct {
 	reserve bool        // it came when MaxClients were there: an operator, or nobody
 }
 
-// input takes bytes that came. It reports whether to read on; else the link's resume
+// Input takes bytes that came. It reports whether to read on; else the link's resume
 // follows when it is time.
-func (c *client) input(b []byte, r *round) (more bool) {
+func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
@@ -95,19 +96,19 @@ func (c *client) input(b []byte, r *round) (more bool) {
 		c.rest = append(c.rest, b...)
 		c.stopped = true
 		if !c.pausedLocked() {
-			c.out.link.resume()
+			c.out.Resume()
 		}
 		return false
 	}
-	rest, more := c.consumeLocked(b, r)
+	rest, more := c.consumeLocked(b, batch)
 	c.rest = append(c.rest, rest...)
 	c.stopped = !more
 	return more
 }
 
-// room is where the client's link, which alone may ask, is to read to: straight into a large request if one
+// Room is where the client's link, which alone may ask, is to read to: straight into a large request if one
 // has begun, else into b.
-func (c *client) room(b []byte) []byte {
+func (c *client) Room(b []byte) []byte {
 	if !c.large.Load() {
 		return b
 	}
@@ -119,14 +120,14 @@ func (c *client) room(b []byte) []byte {
 	return b
 }
 
-// resume goes on with what was kept. It reports whether to read on.
-func (c *client) resume(r *round) (more bool) {
+// Resume goes on with what was kept. It reports whether to read on.
+func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pausedLocked() {
 		return false
 	}
-	if c.rest, more = c.consumeLocked(c.rest, r); len(c.rest) == 0 {
+	if c.rest, more = c.consumeLocked(c.rest, batch); len(c.rest) == 0 {
 		c.rest = nil
 	}
 	c.settleLocked()
@@ -134,15 +135,15 @@ func (c *client) resume(r *round) (more bool) {
 	return more && !c.eof
 }
 
-// kept is how many bytes of input are kept.
-func (c *client) kept() int {
+// Kept is how many bytes of input are kept.
+func (c *client) Kept() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.rest)
 }
 
-// ended takes the end of what the client sends: what it has sent is answered still.
-func (c *client) ended() {
+// Ended takes the end of what the client sends: what it has sent is answered still.
+func (c *client) Ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eof = true
@@ -150,8 +151,8 @@ func (c *client) ended() {
 	c.settleLocked()
 }
 
-// hangUp takes note that the client sends no more than what it has sent, of which some may not be read yet.
-func (c *client) hangUp() {
+// HangUp takes note that the client sends no more than what it has sent, of which some may not be read yet.
+func (c *client) HangUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hangUpLocked()
@@ -184,15 +185,15 @@ func (c *client) heldUpLocked() bool {
 // writes nothing of it.
 func (c *client) abandonLocked() {
 	c.closing = true
-	c.out.end()
+	c.out.End()
 }
 
 // consumeLocked takes requests until there are no more or the client has to wait,
 // and gives the rest.
-func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
+func (c *client) consumeLocked(b []byte, batch *netio.FlushBatch) (rest []byte, more bool) {
 	for !c.closing && !c.gone {
 		if s := c.g.settings.Load(); s != c.set && !c.adoptLocked(s) {
-			c.out.close()
+			c.out.Close()
 			return nil, false
 		}
 		c.scanner.Unauthenticated = !c.session.Authenticated()
@@ -200,7 +201,7 @@ func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
 		b = b[n:]
 		switch {
 		case err != nil:
-			c.malformedLocked(err, r)
+			c.malformedLocked(err, batch)
 			return nil, false
 		case req.Raw == nil:
 			if large := c.scanner.Room() != nil; large != c.large.Load() {
@@ -212,7 +213,7 @@ func (c *client) consumeLocked(b []byte, r *round) (rest []byte, more bool) {
 			if req.Owned {
 				c.log.given = req.Raw
 			}
-			c.takeLocked(req, r)
+			c.takeLocked(req, batch)
 			if req.Owned {
 				c.log.given = nil
 			}
@@ -237,7 +238,7 @@ func (c *client) adoptLocked(s *settings) bool {
 // pausedLocked reports whether no request may be taken now.
 func (c *client) pausedLocked() bool {
 	return c.barrier != nil || c.closing || c.gone || c.slots.n >= c.set.Pipeline || c.log.size() >= mostUnderWay ||
-		c.slots.n*c.typical > c.set.OutputBuffer || c.behind > c.set.OutputBuffer || c.out.overfull(c.set.OutputBuffer)
+		c.slots.n*c.typical > c.set.OutputBuffer || c.behind > c.set.OutputBuffer || c.out.Overfull(c.set.OutputBuffer)
 }
 
 // mostUnderWay is from how many bytes of requests under way on no more is taken from a client: a lane's window
@@ -252,7 +253,7 @@ const firstPipeline = 16
 func (c *client) learnLocked(size int) { c.typical = max(size, c.typical-c.typical>>3) }
 
 // malformedLocked answers what is no request, and ends the connection.
-func (c *client) malformedLocked(err error, r *round) {
+func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
 	var pe *request.ProtocolError
 	var reply []byte
 	switch {
@@ -262,13 +263,13 @@ func (c *client) malformedLocked(err error, r *round) {
 		reply = resp.AppendError(nil, fmt.Sprintf("respool: the request is larger than %s (input_buffer)", sizeText(c.set.requestLimits().Total)))
 	}
 	c.g.count.malformed.Add(1)
-	c.answerLocked(reply, r)
+	c.answerLocked(reply, batch)
 	c.closing = true
 	c.settleLocked()
 }
 
 // takeLocked takes one request.
-func (c *client) takeLocked(req request.Request, r *round) {
+func (c *client) takeLocked(req request.Request, batch *netio.FlushBatch) {
 	if c.pin != nil && c.pin.Lane().Depth() < 0 && c.slots.n == 0 {
 		c.followLocked(c.session.Lost())
 		if c.closing {
@@ -276,31 +277,31 @@ func (c *client) takeLocked(req request.Request, r *round) {
 			return
 		}
 	}
-	if c.shareLocked(req, r) {
+	if c.shareLocked(req, batch) {
 		return
 	}
 	step := c.nextLocked(req)
 	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
 		c.ticket = c.g.gate.enter(step.Topics)
 	}
-	if step.Kind == session.Share && c.queued == 0 && c.postLocked(&step, r) {
+	if step.Kind == session.Share && c.queued == 0 && c.postLocked(&step, batch) {
 		return
 	}
 	if step.Barrier && c.slots.n > 0 {
 		c.keepLocked(&step)
 		return
 	}
-	c.carryLocked(&step, r)
+	c.carryLocked(&step, batch)
 }
 
 // shareLocked posts a request of the commonest kind, at the least cost. It reports whether the
 // request was one of that kind.
-func (c *client) shareLocked(req request.Request, r *round) bool {
+func (c *client) shareLocked(req request.Request, batch *netio.FlushBatch) bool {
 	if c.queued > 0 || c.reserve || c.user != nil || c.g.gate.shut.Load() {
 		return false
 	}
 	info, ok := c.session.Shared(req.Args)
-	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), r) != nil
+	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), batch) != nil
 }
 
 // nextLocked asks the session, unless the user may not do such a thing.
@@ -336,7 +337,7 @@ func (c *client) settleLocked() {
 	}
 	if c.closing || c.eof && len(c.rest) == 0 {
 		c.closing = true // what comes now would be carried out, and its reply get lost
-		c.out.end()
+		c.out.End()
 	}
 }
 
@@ -344,7 +345,7 @@ func (c *client) settleLocked() {
 func (c *client) followLocked(out session.Outcome) {
 	c.releaseLocked(out.Release)
 	c.closing = c.closing || out.Close
-	c.out.setProto(c.session.Identity().Proto)
+	c.out.SetProto(c.session.Identity().Proto)
 }
 
 // releaseLocked gives up what the session does not need any more.
@@ -365,8 +366,8 @@ func (c *client) releaseLocked(rel session.Release) {
 	}
 }
 
-// left takes the end of the connection: everything that it held is given up.
-func (c *client) left() {
+// Left takes the end of the connection: everything that it held is given e.
+func (c *client) Left() {
 	c.mu.Lock()
 	if c.gone {
 		c.mu.Unlock()
@@ -388,6 +389,6 @@ func (c *client) left() {
 	c.slots, c.log, c.rest, c.barrier = slots{head: c.slots.head + uint64(c.slots.n)}, log{}, nil, nil
 	c.posted, c.queued, c.behind, c.lane = 0, 0, 0, nil
 	c.mu.Unlock()
-	c.out.close()
+	c.out.Close()
 	c.g.forget(c)
 }

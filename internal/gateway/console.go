@@ -129,7 +129,7 @@ func (t *task) consoleClients([]string) []byte {
 	lines := make([]string, 0, len(all))
 	for _, c := range all {
 		state := c.state()
-		waiting, _ := c.out.waiting()
+		waiting, _ := c.out.Waiting()
 		c.mu.Lock()
 		key := c.session.Identity()
 		lines = append(lines, fmt.Sprintf("id=%d addr=%s user=%s db=%d resp=%d name=%s age=%d commands=%d output=%d state=%s",

@@ -261,3 +261,12 @@ func (t *task) awaitGate(ctx context.Context) error {
 	defer t.c.setWaits("")
 	return g.awaitResume(ctx, t.level)
 }
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}

@@ -15,22 +15,20 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
-	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// ErrClosed is given by a Gateway that is shut down.
-var ErrClosed = errors.New("gateway: it is shut down")
+// ErrClosed is the error of a Gateway after Shutdown.
+var ErrClosed = netio.ErrClosed
 
 // Gateway serves clients. All methods are safe for concurrent use.
 type Gateway struct {
@@ -39,26 +37,24 @@ type Gateway struct {
 	ctx      context.Context // of everything; ends when the last clients are cut
 	cancel   context.CancelFunc
 	workers  sync.WaitGroup // of clients
-	servers  sync.WaitGroup // of listeners, loops and the sweeper
+	servers  sync.WaitGroup // of the sweeper and of learn
+	net      *netio.Server
 
-	lastWrites sync.WaitGroup // to clients that have left
-	buffered   atomic.Int64
-	count      counters
-	gate       gate
+	buffered atomic.Int64
+	count    counters
+	gate     gate
 
 	greeted   atomic.Pointer[greeted]
 	setting   sync.Mutex // held while settings are made and stored
 	databases int        // of the server; 0 as long as it is not known
 
-	mu        sync.Mutex
-	clients   map[*client]struct{}
-	hosts     map[string]int
-	listeners map[net.Listener]struct{}
-	loop      *loop // of plain sockets; nil before the first
-	lastID    int64
-	past      past
-	closing   bool
-	empty     chan struct{} // closed when closing and the last client is gone
+	mu      sync.Mutex
+	clients map[*client]struct{}
+	hosts   map[string]int
+	lastID  int64
+	past    past
+	closing bool
+	empty   chan struct{} // closed when closing and the last client is gone
 }
 
 // counters only rise.
@@ -85,10 +81,11 @@ const (
 func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		engine: e, clients: map[*client]struct{}{}, hosts: map[string]int{},
-		listeners: map[net.Listener]struct{}{}, empty: make(chan struct{}),
+		empty: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.gate.init()
+	g.net = netio.NewServer((*host)(g))
 	if err := cfg.Check(); err != nil {
 		g.cancel()
 		return nil, err
@@ -167,7 +164,7 @@ func (g *Gateway) Reload(cfg Config) error {
 		stays := c.adoptLocked(set)
 		c.mu.Unlock()
 		if !stays {
-			c.out.close()
+			c.out.Close()
 		}
 	}
 	return nil
@@ -180,14 +177,12 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.closing {
 		g.closing = true
-		for l := range g.listeners {
-			_ = l.Close()
-		}
 		if len(g.clients) == 0 {
 			close(g.empty)
 		}
 	}
 	g.mu.Unlock()
+	g.net.StopAccepting()
 	g.gate.close()
 	for _, c := range g.list() {
 		c.drain()
@@ -206,37 +201,17 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 		for _, c := range g.list() {
-			c.out.close()
+			c.out.Close()
 		}
 		g.cancel()
 		<-g.empty
 	}
-	err = cmp.Or(err, g.awaitLastWrites(ctx))
+	err = cmp.Or(err, g.net.AwaitLastWrites(ctx))
 	g.cancel()
-	g.mu.Lock()
-	loop := g.loop
-	g.mu.Unlock()
-	if loop != nil {
-		loop.stop()
-	}
-	g.servers.Wait() // those start workers, until then
+	g.net.Close() // it starts workers until then
+	g.servers.Wait()
 	g.workers.Wait()
 	return err
-}
-
-// awaitLastWrites waits until what clients that have left were sent is written: some of it may not be yet.
-func (g *Gateway) awaitLastWrites(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		g.lastWrites.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // drain ends the connection once what it has sent is answered. Blocked commands and subscriptions are cut.
@@ -272,36 +247,6 @@ func (g *Gateway) listLocked() []*client {
 		all = append(all, c)
 	}
 	return all
-}
-
-// admit makes a client of a connection, or gives the error that it is refused with.
-func (g *Gateway) admit(l link, addr, laddr, host string) (*client, []byte) {
-	set := g.settings.Load()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.closing:
-		return nil, nil
-	case len(g.clients) >= set.MaxClients+set.AdminClients:
-		g.count.refused.Add(1)
-		return nil, resp.AppendError(nil, maxClients)
-	case set.MaxClientsPerAddress > 0 && g.hosts[host] >= set.MaxClientsPerAddress:
-		g.count.refused.Add(1)
-		set.Log.Info("client refused", "addr", addr, "reason", "max_clients_per_address", "limit", set.MaxClientsPerAddress)
-		return nil, resp.AppendError(nil, maxClients)
-	}
-	g.count.accepted.Add(1)
-	g.lastID++
-	now := time.Now()
-	c := &client{g: g, id: g.lastID, addr: addr, laddr: laddr, host: host, born: now, lastAt: now, wholeAt: now, reserve: len(g.clients) >= set.MaxClients}
-	c.out.link, c.out.total = l, &g.buffered
-	c.session = session.New(&set.session, g.lastID, addr)
-	c.adoptLocked(set)
-	c.typical = set.OutputBuffer / firstPipeline
-	l.serve(c)
-	g.clients[c] = struct{}{}
-	g.hosts[host]++
-	return c, nil
 }
 
 // forOperators are what may be done on the places kept for operators.
@@ -346,17 +291,3 @@ func (g *Gateway) Pause(d time.Duration) { g.gate.pause(byConsole, pauseServer, 
 
 // Resume ends a pause, and those of clients.
 func (g *Gateway) Resume() { g.gate.resume(byConsole) }
-
-// unixHost stands for the host of clients that come by a unix socket.
-const unixHost = "unix"
-
-// hostOf is what counts against MaxClientsPerAddress.
-func hostOf(addr string) string {
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		return host
-	}
-	if strings.HasPrefix(addr, "memory") {
-		return "memory"
-	}
-	return unixHost
-}

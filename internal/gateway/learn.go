@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -61,13 +62,13 @@ func (c *client) learntLocked(t *task, failed *failure) {
 		c.abandonLocked()
 		return
 	}
-	var r round
+	var batch netio.FlushBatch
 	step := session.Step{Kind: session.Close}
 	if broken == nil && (failed == nil || !failed.ends) {
 		step = c.decideLearntLocked(raw, args, failed)
 	}
-	c.carryLocked(&step, &r)
-	r.flush()
+	c.carryLocked(&step, &batch)
+	batch.Flush()
 }
 
 // decideLearntLocked is nextLocked for a request that the server was asked about.

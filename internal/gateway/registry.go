@@ -95,7 +95,7 @@ func (c *client) matches(q *session.Query) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.gone, c.out.isClosed(), // it is about to be
+	case c.gone, c.out.IsClosed(), // it is about to be
 		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.id),
 		q.Type != "" && q.Type != c.session.Type(),
 		q.User != "" && (q.User != c.session.Identity().User || !c.session.Authenticated()),
@@ -135,7 +135,7 @@ func (t *task) kill(q *session.Query) []byte {
 			t.close = true
 			continue
 		}
-		c.out.close()
+		c.out.Close()
 	}
 	switch {
 	case !q.One:
@@ -167,7 +167,7 @@ func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) 
 
 // appendInfo appends the client's line of CLIENT LIST. The client that asks neither rests nor waits.
 func (c *client) appendInfo(dst []byte, asks bool) []byte {
-	waiting, _ := c.out.waiting()
+	waiting, _ := c.out.Waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -176,7 +176,7 @@ func (c *client) appendInfo(dst []byte, asks bool) []byte {
 		idle = 0
 	}
 	return c.session.AppendInfo(dst, session.Facts{
-		LocalAddr: c.laddr, FD: c.out.link.fd(), Age: now.Sub(c.born), Idle: idle,
+		LocalAddr: c.laddr, FD: c.out.Descriptor(), Age: now.Sub(c.born), Idle: idle,
 		Output: waiting, Blocked: c.blocked != nil || c.slots.n > 0 && idle > waitsLong, Unix: c.host == unixHost,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -47,11 +48,11 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		c.advanceLocked(b)
 		return
 	}
-	if c.out.append(frame, owned) {
+	if c.out.Append(frame, owned) {
 		b.Add(c)
 	}
 	if s.sent > 0 {
-		c.out.release()
+		c.out.ReleasePushes()
 	}
 	c.slots.pop()
 	c.advanceLocked(b)
@@ -69,11 +70,11 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 		return false
 	}
 	if s.sent == 0 && !s.silent {
-		c.out.holdPushes() // none may come in the midst of it
+		c.out.HoldPushes() // none may come in the midst of it
 	}
 	s.sent += len(b)
-	if !s.silent && c.out.append(b, true) {
-		c.out.flush()
+	if !s.silent && c.out.Append(b, true) {
+		c.out.Flush()
 	}
 	return true
 }
@@ -127,7 +128,7 @@ func (c *client) Fail(tag uint64, err error) {
 	}
 	c.posted--
 	if s.sent > 0 && !s.silent {
-		c.out.close() // there is no way to say so within a reply
+		c.out.Close() // there is no way to say so within a reply
 		return
 	}
 	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.writesBehindLocked(tag)) {
@@ -181,19 +182,19 @@ func (c *client) requeueLocked(s *slot) {
 }
 
 // Flush writes what a batch of replies has left here.
-func (c *client) Flush() { c.out.flush() }
+func (c *client) Flush() { c.out.Flush() }
 
 // advanceLocked sends replies whose turn it is, and begins what waited for that.
 func (c *client) advanceLocked(b *lane.Batch) {
 	first := false
 	for s := c.slots.front(); s != nil && s.state == answered; s = c.slots.front() {
-		first = c.out.append(s.reply, true) || first
+		first = c.out.Append(s.reply, true) || first
 		c.behind -= len(s.reply)
 		c.slots.pop()
 	}
 	if s := c.slots.front(); s != nil && s.state == broken {
 		c.closing = true
-		c.out.end()
+		c.out.End()
 	}
 	if first {
 		c.flushLocked(b)
@@ -212,7 +213,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 		c.settleLocked()
 	}
 	if c.stopped && !c.pausedLocked() {
-		c.out.link.resume()
+		c.out.Resume()
 	}
 	c.leaveBlockedLocked()
 }
@@ -223,19 +224,14 @@ func (c *client) flushLocked(b *lane.Batch) {
 		b.Add(c)
 		return
 	}
-	c.out.flush()
+	c.out.Flush()
 }
 
 // startBarrierLocked begins the step that waited until all before it was answered.
 func (c *client) startBarrierLocked() {
 	step := c.barrier
 	c.barrier = nil
-	var r round
-	c.carryLocked(step, &r)
-	for _, l := range r.lanes {
-		l.Flush(false)
-	}
-	if len(r.clients) > 0 {
-		c.out.flush()
-	}
+	var batch netio.FlushBatch
+	c.carryLocked(step, &batch)
+	batch.Flush()
 }

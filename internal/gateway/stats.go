@@ -109,7 +109,5 @@ func (c *client) count(s *Stats) {
 func (c *client) countLocked(s *Stats) {
 	s.Commands += c.commands
 	s.BytesIn += c.bytesIn
-	c.out.mu.Lock()
-	s.BytesOut += c.out.sent
-	c.out.mu.Unlock()
+	s.BytesOut += c.out.Sent()
 }

@@ -29,7 +29,7 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 		}
 		c.topics[c.token] = topics
 	}
-	c.out.holdPushes()
+	c.out.HoldPushes()
 	c.mu.Unlock()
 
 	for kind, list := range byKind(t.step.Topics) { // there is one kind
@@ -72,48 +72,42 @@ func byKind(topics []session.Topic) map[session.TopicKind][]string {
 
 // confirmLocked sends the reply that announces messages, and then those that were kept back for it.
 func (c *client) confirmLocked(s *slot) {
-	c.out.append(s.reply, false)
+	c.out.Append(s.reply, false)
 	s.reply = nil
-	c.out.release()
+	c.out.ReleasePushes()
 }
 
 // Deliver takes a message from the hub.
 func (c *client) Deliver(kind pubsub.Kind, topic string, channel, payload []byte) {
-	limit := c.g.settings.Load().OutputBuffer
-	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return
+	if c.out.PushMessage(c.g.settings.Load().OutputBuffer, func(dst []byte, resp3 bool) []byte {
+		return appendMessage(dst, resp3, kind, topic, channel, payload)
+	}) {
+		c.g.count.slow.Add(1)
 	}
-	to := o.message[:0]
+}
+
+// appendMessage appends a message of a topic, as a server sends it to a subscriber.
+func appendMessage(dst []byte, resp3 bool, kind pubsub.Kind, topic string, channel, payload []byte) []byte {
 	size := 3
 	if kind == pubsub.Pattern {
 		size = 4
 	}
-	if o.resp3 {
-		to = append(to, '>', byte('0'+size), '\r', '\n')
+	if resp3 {
+		dst = append(dst, '>', byte('0'+size), '\r', '\n')
 	} else {
-		to = resp.AppendArrayHeader(to, size)
+		dst = resp.AppendArrayHeader(dst, size)
 	}
 	switch kind {
 	case pubsub.Pattern:
-		to = resp.AppendBulkString(to, "pmessage")
-		to = resp.AppendBulkString(to, topic)
+		dst = resp.AppendBulkString(dst, "pmessage")
+		dst = resp.AppendBulkString(dst, topic)
 	case pubsub.Shard:
-		to = resp.AppendBulkString(to, "smessage")
+		dst = resp.AppendBulkString(dst, "smessage")
 	default:
-		to = resp.AppendBulkString(to, "message")
+		dst = resp.AppendBulkString(dst, "message")
 	}
-	to = resp.AppendBulk(to, channel)
-	to = resp.AppendBulk(to, payload)
-	if o.message = to; cap(to) > segment {
-		o.message = nil
-	}
-	if o.pushLocked(to, limit) {
-		c.g.count.slow.Add(1)
-		o.closeLocked()
-	}
+	dst = resp.AppendBulk(dst, channel)
+	return resp.AppendBulk(dst, payload)
 }
 
 // Lost takes the loss of the hub's connection: messages may be missing, as they may be whenever a
@@ -122,4 +116,4 @@ func (c *client) Lost() { c.g.count.gaps.Add(1) }
 
 // Refused takes the end of a subscription that the server does not allow any more. The client can't be told
 // but by the end of its connection, as a server does when its rights change.
-func (c *client) Refused(pubsub.Kind, string, error) { c.out.close() }
+func (c *client) Refused(pubsub.Kind, string, error) { c.out.Close() }

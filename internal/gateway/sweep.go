@@ -24,7 +24,7 @@ func (g *Gateway) sweepOnce(now time.Time) {
 	for _, c := range g.list() {
 		if why := c.overdue(now, set); why != "" {
 			set.Log.Info("client closed", "id", c.id, "addr", c.addr, "reason", why)
-			c.out.close()
+			c.out.Close()
 		}
 	}
 	for g.closeFullest(set) {
@@ -46,16 +46,16 @@ func (g *Gateway) closeFullest(set *settings) bool {
 	}
 	g.count.slow.Add(1)
 	set.Log.Warn("client closed", "id", worst.id, "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
-	worst.out.close()
+	worst.out.Close()
 	return true
 }
 
 // holds is how many bytes are held for the client, in and out; none once it is closed.
 func (c *client) holds() int {
-	if c.out.isClosed() {
+	if c.out.IsClosed() {
 		return 0
 	}
-	out, _ := c.out.waiting()
+	out, _ := c.out.Waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return out + c.behind + c.scanner.Held() + len(c.rest) + c.log.size()
@@ -63,7 +63,7 @@ func (c *client) holds() int {
 
 // overdue says why a client is to be closed; empty if it is not.
 func (c *client) overdue(now time.Time, set *settings) string {
-	if _, since := c.out.waiting(); !since.IsZero() && now.Sub(since) > set.WriteTimeout {
+	if _, since := c.out.Waiting(); !since.IsZero() && now.Sub(since) > set.WriteTimeout {
 		c.g.count.slow.Add(1)
 		return "it took none of its replies within the write timeout"
 	}

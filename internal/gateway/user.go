@@ -218,7 +218,7 @@ func (g *Gateway) disowned(token string) {
 		ends := slices.Contains(c.tokens, token)
 		c.mu.Unlock()
 		if ends {
-			c.out.close()
+			c.out.Close()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -159,7 +160,7 @@ func (c *client) contextLocked() context.Context {
 
 // repostLocked puts shared commands that follow in turn back on a lane.
 func (c *client) repostLocked() {
-	var r round
+	var batch netio.FlushBatch
 	for tag := c.slots.head; ; tag++ {
 		s := c.slots.at(tag)
 		if s == nil || s.state == queued && (s.step != nil || s.refusal != nil) {
@@ -179,9 +180,9 @@ func (c *client) repostLocked() {
 		c.queued--
 		c.posted++
 		c.lane = l
-		r.posted(l)
+		batch.AddLane(l)
 	}
-	r.flush()
+	batch.Flush()
 }
 
 // run carries the task out, without the client's lock.
@@ -273,7 +274,7 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 	}
 	unpinned := make(chan struct{})
 	c.pin, c.unpinned = held, unpinned
-	c.out.holdPushes()                // until the reply is sent
+	c.out.HoldPushes()                // until the reply is sent
 	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
 	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
 	c.mu.Unlock()
@@ -301,9 +302,7 @@ func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 
 // push forwards what came out of band on a connection of the client's own.
 func (c *client) push(frame []byte) {
-	if c.out.push(frame, c.g.settings.Load().OutputBuffer) {
-		c.out.close()
-	}
+	c.out.Push(frame, c.g.settings.Load().OutputBuffer)
 }
 
 // hold runs one command on a connection of its own.
@@ -365,7 +364,7 @@ func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.out.holdPushes() // until the reply is sent
+	c.out.HoldPushes() // until the reply is sent
 	held.Lane().OnPush(c.push, true)
 	frames, err := held.Lane().DoRaw(ctx, t.raw, t.n, t.c.g.optionsOf(nil))
 	if err != nil || frames[0][0] == '-' {

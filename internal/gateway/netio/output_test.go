@@ -1,4 +1,4 @@
-package gateway
+package netio
 
 import (
 	"sync/atomic"
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// oneByOne is a link that takes one piece, and the next once the output is told that there is room again.
+// oneByOne is a link that takes one piece, and the next one after writable.
 type oneByOne struct {
-	link
+	Link
 	busy bool
 }
 
@@ -26,16 +26,16 @@ func (l *oneByOne) await() {}
 func TestAClientThatTakesSomethingIsNotSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &oneByOne{}
-		o := output{link: l, total: new(atomic.Int64)}
+		o := Output{link: l, total: new(atomic.Int64)}
 		for range 10 {
-			o.append(make([]byte, bigReply), true)
+			o.Append(make([]byte, bigReply), true)
 		}
-		o.flush()
+		o.Flush()
 		for range 8 {
 			time.Sleep(time.Minute)
 			l.busy = false
 			o.writable()
-			if size, since := o.waiting(); size == 0 || time.Since(since) > 0 {
+			if size, since := o.Waiting(); size == 0 || time.Since(since) > 0 {
 				t.Errorf("%d bytes wait, and nothing was taken for %v", size, time.Since(since))
 			}
 		}
