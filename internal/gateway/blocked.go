@@ -12,10 +12,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// blocked is a command under way on a connection of its own. Where it may block, it can be unblocked by the
+// blockedCommand is a command under way on a connection of its own. Where it may block, it can be unblocked by the
 // connection's number. Where the handshake has not told that, the server is asked before the command: not as a user
 // who may not do so.
-type blocked struct {
+type blockedCommand struct {
 	t    *task
 	done chan struct{}
 
@@ -33,7 +33,7 @@ type blocked struct {
 var rawClientID = []byte("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
 
 // run sends the command and waits for its replies.
-func (b *blocked) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
+func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
 	t := b.t
 	raw, opt := t.raw, t.options()
 	b.want = t.n
@@ -62,25 +62,25 @@ func (b *blocked) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
 }
 
 // enter makes the command known as the one by which its client is blocked.
-func (b *blocked) enter() {
+func (b *blockedCommand) enter() {
 	c := b.t.c
 	c.mu.Lock()
-	c.blocked = b
-	if c.hungUp {
+	c.dedicated.blocked = b
+	if c.in.hungUp {
 		c.cancel()
 	}
 	c.mu.Unlock()
 }
 
-func (b *blocked) leave() {
+func (b *blockedCommand) leave() {
 	c := b.t.c
 	c.mu.Lock()
-	c.blocked = nil
+	c.dedicated.blocked = nil
 	c.mu.Unlock()
 }
 
 // Reply takes a reply.
-func (b *blocked) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
+func (b *blockedCommand) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over {
@@ -104,16 +104,16 @@ func (b *blocked) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 }
 
 // Part takes none: what comes is given back whole.
-func (b *blocked) Part(uint64, []byte) bool { return false }
+func (b *blockedCommand) Part(uint64, []byte) bool { return false }
 
 // Fail takes the connection's end.
-func (b *blocked) Fail(_ uint64, err error) {
+func (b *blockedCommand) Fail(_ uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.endLocked(err)
 }
 
-func (b *blocked) endLocked(err error) {
+func (b *blockedCommand) endLocked(err error) {
 	if !b.over {
 		b.over, b.err = true, err
 		close(b.done)
@@ -121,7 +121,7 @@ func (b *blocked) endLocked(err error) {
 }
 
 // unblock has the server end the command, and reports whether it did.
-func (b *blocked) unblock(ctx context.Context, e *engine.Engine, fail bool) (bool, error) {
+func (b *blockedCommand) unblock(ctx context.Context, e *engine.Engine, fail bool) (bool, error) {
 	b.mu.Lock()
 	id := b.id
 	if id == 0 || b.over {
@@ -149,7 +149,7 @@ func (b *blocked) unblock(ctx context.Context, e *engine.Engine, fail bool) (boo
 
 // unsettled reports, by the last reply to a command that is over, whether the server may still unblock what comes next on its
 // connection, or has unblocked the command by itself.
-func (b *blocked) unsettled(last []byte) bool {
+func (b *blockedCommand) unsettled(last []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	open := b.asking

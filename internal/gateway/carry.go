@@ -6,7 +6,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // carryLocked does what a step says.
@@ -25,22 +24,22 @@ func (c *client) carryLocked(step *session.Step, batch *netio.FlushBatch) {
 			c.settleLocked()
 		}
 	case session.Pinned:
-		if c.queued > 0 || !c.postPinLocked(step, batch) {
+		if c.pending.queued > 0 || !c.postPinLocked(step, batch) {
 			c.queueLocked(step)
 		}
 		c.leaveBlockedLocked()
 	case session.Share:
-		if c.queued > 0 || !c.postLocked(step, batch) {
+		if c.pending.queued > 0 || !c.postLocked(step, batch) {
 			c.queueLocked(step)
 		}
 	case session.Transaction:
 		if step.OnPin {
-			if c.queued > 0 || !c.postPinLocked(step, batch) {
+			if c.pending.queued > 0 || !c.postPinLocked(step, batch) {
 				c.queueLocked(step)
 			}
 			return
 		}
-		if step.Barrier || c.queued > 0 || !c.postLocked(step, batch) {
+		if step.Barrier || c.pending.queued > 0 || !c.postLocked(step, batch) {
 			c.queueLocked(step)
 		}
 	default:
@@ -58,7 +57,7 @@ func (c *client) settleStepLocked(step *session.Step) {
 		c.becomeLocked("")
 		c.user = c.set.users[defaultUser]
 	}
-	c.releaseLocked(step.Release)
+	c.dedicated.release(step.Release)
 	c.closing = c.closing || step.Kind == session.Close
 }
 
@@ -86,30 +85,30 @@ func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 		return false
 	}
 	if s.silent = step.Silent; step.Kind != session.Share {
-		s.step = &stepSlot{Step: *step}
+		s.step = &stepReplies{Step: *step}
 	}
 	return true
 }
 
 // postRawLocked puts a request with so many replies on a lane, and gives its slot, if a lane takes it now.
 // No reply is looked at before the client is unlocked.
-func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, batch *netio.FlushBatch) *slot {
-	l, opt := c.laneLocked(key, reads)
+func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, batch *netio.FlushBatch) *pendingReply {
+	l, opt := c.route.pick(c.g.engine, key, reads, c.pending.posted)
 	if l == nil {
 		return nil
 	}
-	tag, s := c.pushLocked(key)
+	tag, s := c.pending.push(key)
 	s.state, s.reads, s.want = posted, reads, replies
 	if l.Post(raw, replies, c, tag, opt) != nil {
-		c.slots.undo()
+		c.pending.undo()
 		return nil
 	}
-	s.from, s.to = c.log.add(raw)
-	if (c.commands+uint64(c.id))%sampleEvery == 0 { // clients that send one are sampled too
+	s.from, s.to = c.pending.replay.add(raw)
+	if (c.in.commands+uint64(c.id))%sampleEvery == 0 { // clients that send one are sampled too
 		s.at = time.Now().UnixNano()
 	}
-	c.lane = l
-	c.posted++
+	c.route.lane = l
+	c.pending.posted++
 	batch.AddLane(l)
 	return s
 }
@@ -117,44 +116,26 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 // sampleEvery is of how many commands one has its time taken.
 const sampleEvery = 64
 
-// laneLocked picks the lane for a command: the one that carries what the client has
-// posted, while there is any.
-func (c *client) laneLocked(key engine.Identity, reads bool) (*lane.Lane, lane.Options) {
-	if c.lanes == nil || key != c.lanesKey {
-		c.lanes, c.lanesKey = c.g.engine.Lanes(key), key
-	}
-	l, opt := c.lanes.Lane(reads)
-	switch {
-	case c.posted == 0:
-		c.onPin = false
-	case c.onPin:
-		return nil, opt // what is due comes on the session's own connection
-	case l != nil:
-		return c.lane, opt
-	}
-	return l, opt
-}
-
 // postPinLocked puts a step on the session's own connection. Its replies come in their order
 // among the pushes there.
 func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool {
-	if c.pin == nil || c.g.gate.holds(step) {
+	if c.dedicated.pin == nil || c.g.gate.holds(step) {
 		return false
 	}
-	tag, s := c.pushLocked(c.key(step.Key))
+	tag, s := c.pending.push(c.key(step.Key))
 	s.state, s.silent, s.want = posted, step.Silent, step.Replies
-	s.step = &stepSlot{Step: *step}
-	s.from, s.to = c.log.add(nil)
-	l := c.pin.Lane()
+	s.step = &stepReplies{Step: *step}
+	s.from, s.to = c.pending.replay.add(nil)
+	l := c.dedicated.pin.Lane()
 	if l.Post(step.Raw, step.Replies, c, tag, c.g.optionsOf(step)) != nil {
-		c.slots.undo()
+		c.pending.undo()
 		return false
 	}
 	if step.Barrier {
 		c.barrier, c.begun = &s.step.Step, true
 	}
-	c.lane, c.onPin = l, true
-	c.posted++
+	c.route.lane, c.route.dedicated = l, true
+	c.pending.posted++
 	batch.AddLane(l)
 	return true
 }
@@ -166,30 +147,22 @@ func (c *client) endBarrierLocked(step *session.Step) {
 	}
 }
 
-// pushLocked makes a slot. While there are any they have one key: steps that change it are barriers.
-func (c *client) pushLocked(key engine.Identity) (tag uint64, s *slot) {
-	if c.slots.n == 0 {
-		c.slotKey = key
-	}
-	return c.slots.push()
-}
-
 // queueLocked leaves a step to the worker.
 func (c *client) queueLocked(step *session.Step) {
-	_, s := c.pushLocked(c.key(step.Key))
+	_, s := c.pending.push(c.key(step.Key))
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
 	s.reads = step.Info != nil && step.Info.ReadOnly
-	s.from, s.to = c.log.add(step.Raw)
+	s.from, s.to = c.pending.replay.add(step.Raw)
 	s.at = time.Now().UnixNano()
 	s.level, s.behind = levelOf(step), c.g.gate.behind(step)
 	if step.Kind != session.Share {
-		s.step = &stepSlot{Step: *step}
+		s.step = &stepReplies{Step: *step}
 		if step.Barrier {
 			c.barrier = &s.step.Step
 			c.begun = true
 		}
 	}
-	c.queued++
+	c.pending.queued++
 	c.kickLocked()
 }
 
@@ -198,9 +171,9 @@ func (c *client) answerLocked(reply []byte, batch *netio.FlushBatch) {
 	if len(reply) == 0 {
 		return
 	}
-	if c.slots.n > 0 {
-		_, s := c.slots.push()
-		c.fillLocked(s, reply)
+	if c.pending.n > 0 {
+		_, s := c.pending.pushSame()
+		c.pending.fill(s, reply)
 		return
 	}
 	if c.out.Answer(reply, c.session.Identity().Proto) {

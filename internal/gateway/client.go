@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
-	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -33,53 +30,29 @@ type client struct {
 	born        time.Time
 	out         netio.Output
 
-	mu       sync.Mutex
-	session  *session.Session
-	set      *settings // as of its last request
-	scanner  request.Scanner
-	user     *user    // one of the gateway's own; nil: none
-	token    string   // of its user among the engine's
-	tokens   []string // that, and those under which it is subscribed, but for the empty one
-	slots    slots
-	slotKey  engine.Identity // of all slots
-	lanes    *engine.Lanes
-	lanesKey engine.Identity
-	log      log
-	lane     *lane.Lane // of what is posted
-	posted   int
-	typical  int           // bytes of a reply, as of late
-	behind   int           // bytes of replies that are not sent since others are due before them
-	queued   int           // slots that the worker is to carry out, or does: nothing may overtake them
-	waits    string        // what the worker waits for before it sends anything, in the console's words
-	barrier  *session.Step // waits until all before it is answered, or for its own end
-	rest     []byte        // input that is not taken yet
-	ctx      context.Context
-	cancel   context.CancelFunc
-	pin      *engine.Lease // the session's own connection
-	unpinned chan struct{} // closed when pin is given up
-	monitor  *engine.Lease
-	blocked  *blocked                     // the blocking command under way
-	topics   map[string]*pubsub.Listening // by the token under which they were subscribed to
-	ticket   *ticket                      // of the subscription that is not confirmed yet
-	commands uint64
-	bytesIn  uint64
-	lastAt   time.Time // of the last input, as the sweeper saw it
-	inputs   uint64    // how often there was input
-	seen     uint64    // inputs as the sweeper saw them
-	whole    uint64    // commands when no request was begun, as the sweeper saw it
-	wholeAt  time.Time // and when that was
+	mu        sync.Mutex
+	session   *session.Session
+	set       *settings // as of its last request
+	in        input
+	pending   pendingReplies
+	route     laneRoute
+	dedicated dedicated
+	user      *user                        // one of the gateway's own; nil: none
+	token     string                       // of its user among the engine's
+	tokens    []string                     // that, and those under which it is subscribed, but for the empty one
+	topics    map[string]*pubsub.Listening // by the token under which they were subscribed to
+	ticket    *ticket                      // of the subscription that is not confirmed yet
+	waits     string                       // what the worker waits for before it sends anything, in the console's words
+	barrier   *session.Step                // waits until all before it is answered, or for its own end
+	ctx       context.Context
+	cancel    context.CancelFunc
 
 	// The flags stand together: there may be many thousand clients.
-	large   atomic.Bool // the scanner may have room for a read; written under mu
-	onPin   bool        // lane is the session's own connection's
-	working bool        // the worker runs
-	begun   bool        // barrier is under way
-	eof     bool        // nothing more comes
-	hungUp  bool        // nothing more comes than what is there already
-	closing bool        // no more is taken: the connection ends once all is answered
-	gone    bool        // the client has left
-	stopped bool        // its link does not read until resume
-	reserve bool        // it came when MaxClients were there: an operator, or nobody
+	working bool // the worker runs
+	begun   bool // barrier is under way
+	closing bool // no more is taken: the connection ends once all is answered
+	gone    bool // the client has left
+	reserve bool // it came when MaxClients were there: an operator, or nobody
 }
 
 // Input takes bytes that came. It reports whether to read on; else the link's resume
@@ -90,34 +63,29 @@ func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 	if c.gone {
 		return false
 	}
-	c.inputs++
-	c.bytesIn += uint64(len(b))
-	if c.pausedLocked() || len(c.rest) > 0 {
-		c.rest = append(c.rest, b...)
-		c.stopped = true
-		if !c.pausedLocked() {
+	c.in.receive(b)
+	if paused := c.pausedLocked(); paused || len(c.in.rest) > 0 {
+		c.in.stop(b)
+		if !paused {
 			c.out.Resume()
 		}
 		return false
 	}
 	rest, more := c.consumeLocked(b, batch)
-	c.rest = append(c.rest, rest...)
-	c.stopped = !more
+	c.in.rest = append(c.in.rest, rest...)
+	c.in.stopped = !more
 	return more
 }
 
 // Room is where the client's link, which alone may ask, is to read to: straight into a large request if one
 // has begun, else into b.
 func (c *client) Room(b []byte) []byte {
-	if !c.large.Load() {
+	if !c.in.large.Load() {
 		return b
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if room := c.scanner.Room(); room != nil && len(c.rest) == 0 {
-		return room
-	}
-	return b
+	return c.in.room(b)
 }
 
 // Resume goes on with what was kept. It reports whether to read on.
@@ -127,26 +95,25 @@ func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 	if c.pausedLocked() {
 		return false
 	}
-	if c.rest, more = c.consumeLocked(c.rest, batch); len(c.rest) == 0 {
-		c.rest = nil
-	}
+	rest, more := c.consumeLocked(c.in.rest, batch)
+	c.in.keep(rest)
 	c.settleLocked()
-	c.stopped = !more
-	return more && !c.eof
+	c.in.stopped = !more
+	return more && !c.in.eof
 }
 
 // Kept is how many bytes of input are kept.
 func (c *client) Kept() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.rest)
+	return len(c.in.rest)
 }
 
 // Ended takes the end of what the client sends: what it has sent is answered still.
 func (c *client) Ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.eof = true
+	c.in.eof = true
 	c.hangUpLocked()
 	c.settleLocked()
 }
@@ -160,8 +127,8 @@ func (c *client) HangUp() {
 
 // hangUpLocked ends a command that blocks: an element would be popped for nobody.
 func (c *client) hangUpLocked() {
-	c.hungUp = true
-	if c.blocked != nil && c.cancel != nil {
+	c.in.hungUp = true
+	if c.dedicated.blocked != nil && c.cancel != nil {
 		c.cancel()
 	}
 	c.leaveBlockedLocked()
@@ -170,14 +137,14 @@ func (c *client) hangUpLocked() {
 // leaveBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
 // command that blocks.
 func (c *client) leaveBlockedLocked() {
-	if c.hungUp && c.heldUpLocked() {
+	if c.in.hungUp && c.heldUpLocked() {
 		c.abandonLocked()
 	}
 }
 
 // heldUpLocked reports whether a blocking command is pending on the client's own connection.
 func (c *client) heldUpLocked() bool {
-	s := c.slots.front()
+	s := c.pending.front()
 	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != command.NoBlock
 }
 
@@ -196,26 +163,24 @@ func (c *client) consumeLocked(b []byte, batch *netio.FlushBatch) (rest []byte, 
 			c.out.Close()
 			return nil, false
 		}
-		c.scanner.Unauthenticated = !c.session.Authenticated()
-		req, n, err := c.scanner.Next(b)
+		c.in.scanner.Unauthenticated = !c.session.Authenticated()
+		req, n, err := c.in.scanner.Next(b)
 		b = b[n:]
 		switch {
 		case err != nil:
 			c.malformedLocked(err, batch)
 			return nil, false
 		case req.Raw == nil:
-			if large := c.scanner.Room() != nil; large != c.large.Load() {
-				c.large.Store(large)
-			}
+			c.in.noteLarge()
 			return nil, true
 		default:
-			c.commands++
+			c.in.commands++
 			if req.Owned {
-				c.log.given = req.Raw
+				c.pending.replay.given = req.Raw
 			}
 			c.takeLocked(req, batch)
 			if req.Owned {
-				c.log.given = nil
+				c.pending.replay.given = nil
 			}
 		}
 		if c.pausedLocked() {
@@ -229,7 +194,7 @@ func (c *client) consumeLocked(b []byte, batch *netio.FlushBatch) (rest []byte, 
 // the client may stay.
 func (c *client) adoptLocked(s *settings) bool {
 	c.set = s
-	c.scanner.Limits = s.requestLimits()
+	c.in.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
 	c.user = s.users[c.session.Identity().User]
 	return s.users == nil || !c.session.Authenticated() || c.user != nil && !c.user.disabled
@@ -237,20 +202,8 @@ func (c *client) adoptLocked(s *settings) bool {
 
 // pausedLocked reports whether no request may be taken now.
 func (c *client) pausedLocked() bool {
-	return c.barrier != nil || c.closing || c.gone || c.slots.n >= c.set.Pipeline || c.log.size() >= mostUnderWay ||
-		c.slots.n*c.typical > c.set.OutputBuffer || c.behind > c.set.OutputBuffer || c.out.Overfull(c.set.OutputBuffer)
+	return c.barrier != nil || c.closing || c.gone || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
 }
-
-// mostUnderWay is from how many bytes of requests under way on no more is taken from a client: a lane's window
-// holds no more either, and the rest is better kept by the client than here.
-const mostUnderWay = 4 << 20
-
-// firstPipeline is how many commands of a client may be under way before the size of its replies
-// is known: the output buffer has to hold all that are due.
-const firstPipeline = 16
-
-// learnLocked takes note of the size of a reply.
-func (c *client) learnLocked(size int) { c.typical = max(size, c.typical-c.typical>>3) }
 
 // malformedLocked answers what is no request, and ends the connection.
 func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
@@ -270,7 +223,7 @@ func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
 
 // takeLocked takes one request.
 func (c *client) takeLocked(req request.Request, batch *netio.FlushBatch) {
-	if c.pin != nil && c.pin.Lane().Depth() < 0 && c.slots.n == 0 {
+	if c.pending.n == 0 && c.dedicated.pinLost() {
 		c.followLocked(c.session.Lost())
 		if c.closing {
 			c.settleLocked()
@@ -284,10 +237,10 @@ func (c *client) takeLocked(req request.Request, batch *netio.FlushBatch) {
 	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
 		c.ticket = c.g.gate.enter(step.Topics)
 	}
-	if step.Kind == session.Share && c.queued == 0 && c.postLocked(&step, batch) {
+	if step.Kind == session.Share && c.pending.queued == 0 && c.postLocked(&step, batch) {
 		return
 	}
-	if step.Barrier && c.slots.n > 0 {
+	if step.Barrier && c.pending.n > 0 {
 		c.keepLocked(&step)
 		return
 	}
@@ -297,7 +250,7 @@ func (c *client) takeLocked(req request.Request, batch *netio.FlushBatch) {
 // shareLocked posts a request of the commonest kind, at the least cost. It reports whether the
 // request was one of that kind.
 func (c *client) shareLocked(req request.Request, batch *netio.FlushBatch) bool {
-	if c.queued > 0 || c.reserve || c.user != nil || c.g.gate.shut.Load() {
+	if c.pending.queued > 0 || c.reserve || c.user != nil || c.g.gate.shut.Load() {
 		return false
 	}
 	info, ok := c.session.Shared(req.Args)
@@ -332,10 +285,10 @@ func (c *client) keepLocked(step *session.Step) {
 
 // settleLocked ends the connection if nothing is left to be done on it.
 func (c *client) settleLocked() {
-	if c.slots.n > 0 || c.barrier != nil || c.gone {
+	if c.pending.n > 0 || c.barrier != nil || c.gone {
 		return
 	}
-	if c.closing || c.eof && len(c.rest) == 0 {
+	if c.closing || c.in.ended() {
 		c.closing = true // what comes now would be carried out, and its reply get lost
 		c.out.End()
 	}
@@ -343,27 +296,9 @@ func (c *client) settleLocked() {
 
 // followLocked does what follows from a step that is done.
 func (c *client) followLocked(out session.Outcome) {
-	c.releaseLocked(out.Release)
+	c.dedicated.release(out.Release)
 	c.closing = c.closing || out.Close
 	c.out.SetProto(c.session.Identity().Proto)
-}
-
-// releaseLocked gives up what the session does not need any more.
-func (c *client) releaseLocked(rel session.Release) {
-	if c.pin != nil && rel.Conn != session.Keep {
-		c.pin.Lane().OnPush(nil, false)
-		close(c.unpinned)
-		if rel.Conn == session.Clean {
-			c.pin.Release()
-		} else {
-			c.pin.Destroy(rel.Reason)
-		}
-		c.pin = nil
-	}
-	if rel.Monitor && c.monitor != nil {
-		c.monitor.Destroy(rel.Reason)
-		c.monitor = nil
-	}
 }
 
 // Left takes the end of the connection: everything that it held is given e.
@@ -378,7 +313,7 @@ func (c *client) Left() {
 	if c.cancel != nil {
 		c.cancel()
 	}
-	c.releaseLocked(c.session.Ended())
+	c.dedicated.release(c.session.Ended())
 	for _, l := range c.topics {
 		l.Close()
 	}
@@ -386,8 +321,8 @@ func (c *client) Left() {
 	for len(c.tokens) > 0 {
 		c.leaveLocked(c.tokens[0])
 	}
-	c.slots, c.log, c.rest, c.barrier = slots{head: c.slots.head + uint64(c.slots.n)}, log{}, nil, nil
-	c.posted, c.queued, c.behind, c.lane = 0, 0, 0, nil
+	c.pending.drop()
+	c.in.rest, c.barrier, c.route.lane = nil, nil, nil
 	c.mu.Unlock()
 	c.out.Close()
 	c.g.forget(c)

@@ -133,7 +133,7 @@ func (t *task) consoleClients([]string) []byte {
 		c.mu.Lock()
 		key := c.session.Identity()
 		lines = append(lines, fmt.Sprintf("id=%d addr=%s user=%s db=%d resp=%d name=%s age=%d commands=%d output=%d state=%s",
-			c.id, c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.commands, waiting, state))
+			c.id, c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.in.commands, waiting, state))
 		c.mu.Unlock()
 	}
 	return linesReply(lines)

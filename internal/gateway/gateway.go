@@ -218,7 +218,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 func (c *client) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.eof = true
+	c.in.eof = true
 	c.hangUpLocked()
 	c.settleLocked()
 }

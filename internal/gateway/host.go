@@ -43,10 +43,11 @@ func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
 	g.count.accepted.Add(1)
 	g.lastID++
 	now := time.Now()
-	c := &client{g: g, id: g.lastID, addr: addr, laddr: laddr, host: from, born: now, lastAt: now, wholeAt: now, reserve: len(g.clients) >= set.MaxClients}
+	c := &client{g: g, id: g.lastID, addr: addr, laddr: laddr, host: from, born: now, reserve: len(g.clients) >= set.MaxClients}
+	c.in.lastAt, c.in.wholeAt = now, now
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.adoptLocked(set)
-	c.typical = set.OutputBuffer / firstPipeline
+	c.pending.typical = set.OutputBuffer / firstPipeline
 	c.out.Init(l, c, &g.buffered)
 	g.clients[c] = struct{}{}
 	g.hosts[from]++

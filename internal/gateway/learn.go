@@ -55,8 +55,8 @@ func arguments(raw []byte) ([][]byte, error) {
 func (c *client) learntLocked(t *task, failed *failure) {
 	raw := bytes.Clone(t.raw)
 	args, broken := arguments(raw)
-	c.slots.undo()
-	c.queued--
+	c.pending.undo()
+	c.pending.queued--
 	c.endBarrierLocked(t.step)
 	if t.abandoned {
 		c.abandonLocked()

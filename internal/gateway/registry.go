@@ -149,7 +149,7 @@ func (t *task) kill(q *session.Query) []byte {
 func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) {
 	for _, c := range t.c.g.matching(q, nil) {
 		c.mu.Lock()
-		b := c.blocked
+		b := c.dedicated.blocked
 		c.mu.Unlock()
 		if b == nil {
 			break
@@ -171,13 +171,13 @@ func (c *client) appendInfo(dst []byte, asks bool) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	idle := now.Sub(c.lastAt)
-	if asks || c.inputs != c.seen { // something came since the sweeper looked
-		idle = 0
+	idle := time.Duration(0)
+	if !asks {
+		idle = c.in.idle(now)
 	}
 	return c.session.AppendInfo(dst, session.Facts{
 		LocalAddr: c.laddr, FD: c.out.Descriptor(), Age: now.Sub(c.born), Idle: idle,
-		Output: waiting, Blocked: c.blocked != nil || c.slots.n > 0 && idle > waitsLong, Unix: c.host == unixHost,
+		Output: waiting, Blocked: c.dedicated.blocked != nil || c.pending.n > 0 && idle > waitsLong, Unix: c.host == unixHost,
 	})
 }
 
@@ -195,8 +195,8 @@ func (c *client) text(lines []byte) []byte {
 func (c *client) state() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	waiting := c.queued
-	if s := c.slots.front(); s != nil && s.state == running {
+	waiting := c.pending.queued
+	if s := c.pending.front(); s != nil && s.state == running {
 		waiting--
 	}
 	var words []string
@@ -204,9 +204,9 @@ func (c *client) state() string {
 		set  bool
 		word string
 	}{
-		{c.blocked != nil, "blocked"}, {c.pin != nil, "pinned"}, {c.monitor != nil, "monitor"},
+		{c.dedicated.blocked != nil, "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
 		{c.session.Type() == "pubsub", "subscribed"}, {c.waits != "", c.waits},
-		{waiting > 0 && c.waits == "", "waiting"}, {c.slots.n > waiting && c.waits == "", "busy"},
+		{waiting > 0 && c.waits == "", "waiting"}, {c.pending.n > waiting && c.waits == "", "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

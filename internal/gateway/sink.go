@@ -10,17 +10,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// fillLocked keeps a reply until its turn.
-func (c *client) fillLocked(s *slot, reply []byte) {
-	s.state, s.reply = answered, reply
-	c.behind += len(reply)
-}
-
 // Reply takes a reply from a lane.
 func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.slots.at(tag)
+	s := c.pending.at(tag)
 	if s == nil || s.state != posted {
 		return
 	}
@@ -28,8 +22,8 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		c.replyToStepLocked(s, frame, owned, b)
 		return
 	}
-	c.posted--
-	c.learnLocked(s.sent + len(frame))
+	c.pending.posted--
+	c.pending.learn(s.sent + len(frame))
 	if s.at != 0 {
 		c.g.count.server.add(s.at)
 		c.g.count.queue.none()
@@ -37,14 +31,14 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
 		return
 	}
-	if tag != c.slots.head || s.silent {
+	if tag != c.pending.head || s.silent {
 		switch {
 		case s.silent:
 			frame = nil
 		case !owned:
 			frame = bytes.Clone(frame)
 		}
-		c.fillLocked(s, frame)
+		c.pending.fill(s, frame)
 		c.advanceLocked(b)
 		return
 	}
@@ -54,7 +48,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	if s.sent > 0 {
 		c.out.ReleasePushes()
 	}
-	c.slots.pop()
+	c.pending.pop()
 	c.advanceLocked(b)
 }
 
@@ -62,11 +56,11 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 func (c *client) Part(tag uint64, b []byte) (taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.slots.at(tag)
+	s := c.pending.at(tag)
 	switch {
 	case s == nil || s.state != posted:
 		return true // nobody waits for it any more
-	case s.step != nil || tag != c.slots.head:
+	case s.step != nil || tag != c.pending.head:
 		return false
 	}
 	if s.sent == 0 && !s.silent {
@@ -80,7 +74,7 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 }
 
 // replyToStepLocked takes a reply to a step with several.
-func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Batch) {
+func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b *lane.Batch) {
 	if !owned {
 		frame = bytes.Clone(frame)
 	}
@@ -88,32 +82,30 @@ func (c *client) replyToStepLocked(s *slot, frame []byte, owned bool, b *lane.Ba
 	if s.want--; s.want > 0 {
 		return
 	}
-	c.posted--
+	c.pending.posted--
 	switch {
 	case !s.step.OnPin && c.refusedLocked(s, s.step.frames):
-		s.want, s.step.frames = s.step.Replies, nil
+		s.reset()
 		return
-	case s.step.OnPin && c.pin != nil:
-		for _, f := range s.step.frames {
-			c.pin.Notice(f)
-		}
+	case s.step.OnPin:
+		c.dedicated.notice(s.step.frames)
 	}
 	out := c.session.Done(&s.step.Step, s.step.frames, nil)
 	c.endBarrierLocked(&s.step.Step)
-	c.fillLocked(s, out.Reply)
+	c.pending.fill(s, out.Reply)
 	c.followLocked(out)
 	c.advanceLocked(b)
 }
 
 // refusedLocked leaves a slot to the worker if the server seems to have refused all of it. frames are the replies.
-func (c *client) refusedLocked(s *slot, frames [][]byte) bool {
-	if !c.g.engine.Refused(c.log.bytes(s.from, s.to), frames) {
+func (c *client) refusedLocked(s *pendingReply, frames [][]byte) bool {
+	if !c.g.engine.Refused(c.pending.replay.bytes(s.from, s.to), frames) {
 		return false
 	}
 	for i := range frames {
 		frames[i] = bytes.Clone(frames[i])
 	}
-	s.refusal = &engine.Refusal{Lane: c.lane, Frames: frames}
+	s.refusal = &engine.Refusal{Lane: c.route.lane, Frames: frames}
 	c.requeueLocked(s)
 	return true
 }
@@ -122,20 +114,17 @@ func (c *client) refusedLocked(s *slot, frames [][]byte) bool {
 func (c *client) Fail(tag uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.slots.at(tag)
+	s := c.pending.at(tag)
 	if s == nil || s.state != posted {
 		return
 	}
-	c.posted--
+	c.pending.posted--
 	if s.sent > 0 && !s.silent {
 		c.out.Close() // there is no way to say so within a reply
 		return
 	}
-	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.writesBehindLocked(tag)) {
-		s.want = 1
-		if s.step != nil {
-			s.want, s.step.frames = s.step.Replies, nil
-		}
+	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.pending.writesBehind(tag)) {
+		s.reset()
 		c.requeueLocked(s)
 		return
 	}
@@ -144,12 +133,12 @@ func (c *client) Fail(tag uint64, err error) {
 	case s.step != nil:
 		out := c.session.Done(&s.step.Step, nil, f)
 		c.endBarrierLocked(&s.step.Step)
-		c.fillLocked(s, out.Reply)
+		c.pending.fill(s, out.Reply)
 		c.followLocked(out)
 	case s.silent:
-		c.fillLocked(s, nil)
+		c.pending.fill(s, nil)
 	default:
-		c.fillLocked(s, resp.AppendError(nil, f.text))
+		c.pending.fill(s, resp.AppendError(nil, f.text))
 	}
 	if f.ends {
 		s.state = broken
@@ -157,27 +146,13 @@ func (c *client) Fail(tag uint64, err error) {
 	c.advanceLocked(nil)
 }
 
-// writesBehindLocked reports whether a command that does more than read was posted behind a slot: it
-// may have been carried out, and what is sent again would come after it.
-func (c *client) writesBehindLocked(tag uint64) bool {
-	for i := tag + 1; ; i++ {
-		s := c.slots.at(i)
-		if s == nil {
-			return false
-		}
-		if s.state == posted && !s.reads {
-			return true
-		}
-	}
-}
-
 // requeueLocked leaves a slot that was posted to the worker.
-func (c *client) requeueLocked(s *slot) {
+func (c *client) requeueLocked(s *pendingReply) {
 	s.state = queued
 	if s.level = sharedLevel(s.reads); s.step != nil {
 		s.level = levelOf(&s.step.Step)
 	}
-	c.queued++
+	c.pending.queued++
 	c.kickLocked()
 }
 
@@ -186,33 +161,27 @@ func (c *client) Flush() { c.out.Flush() }
 
 // advanceLocked sends replies whose turn it is, and begins what waited for that.
 func (c *client) advanceLocked(b *lane.Batch) {
-	first := false
-	for s := c.slots.front(); s != nil && s.state == answered; s = c.slots.front() {
-		first = c.out.Append(s.reply, true) || first
-		c.behind -= len(s.reply)
-		c.slots.pop()
-	}
-	if s := c.slots.front(); s != nil && s.state == broken {
+	flush, ends := c.pending.sendAnswered(&c.out)
+	if ends {
 		c.closing = true
 		c.out.End()
 	}
-	if first {
+	if flush {
 		c.flushLocked(b)
 	}
-	if s := c.slots.front(); s == nil {
-		c.lane = nil
-		c.log.clear()
+	c.pending.trim()
+	if c.pending.n > 0 {
+		c.kickLocked()
+	} else {
+		c.route.lane = nil
 		if c.barrier != nil && !c.begun {
 			c.startBarrierLocked()
 		}
-	} else {
-		c.kickLocked()
-		c.log.dropTo(s.from)
 	}
-	if c.eof || c.closing {
+	if c.in.eof || c.closing {
 		c.settleLocked()
 	}
-	if c.stopped && !c.pausedLocked() {
+	if c.in.stopped && !c.pausedLocked() {
 		c.out.Resume()
 	}
 	c.leaveBlockedLocked()

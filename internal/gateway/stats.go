@@ -86,28 +86,15 @@ func (c *client) count(s *Stats) {
 		return
 	}
 	s.Clients++
-	if c.blocked != nil {
-		s.Blocked++
-		s.PinnedBy["blocking"]++
-	}
 	if c.session.Type() == "pubsub" {
 		s.Subscribed++
 	}
-	if c.pin != nil {
-		s.Pinned++
-		for _, why := range c.session.Pins() {
-			s.PinnedBy[why]++
-		}
-	}
-	if c.monitor != nil {
-		s.Pinned++
-		s.PinnedBy["MONITOR"]++
-	}
+	c.dedicated.count(s, c.session)
 }
 
 // countLocked adds what the client has counted, which rises no more once it is gone.
 func (c *client) countLocked(s *Stats) {
-	s.Commands += c.commands
-	s.BytesIn += c.bytesIn
+	s.Commands += c.in.commands
+	s.BytesIn += c.in.bytes
 	s.BytesOut += c.out.Sent()
 }

@@ -71,7 +71,7 @@ func byKind(topics []session.Topic) map[session.TopicKind][]string {
 }
 
 // confirmLocked sends the reply that announces messages, and then those that were kept back for it.
-func (c *client) confirmLocked(s *slot) {
+func (c *client) confirmLocked(s *pendingReply) {
 	c.out.Append(s.reply, false)
 	s.reply = nil
 	c.out.ReleasePushes()

@@ -58,7 +58,7 @@ func (c *client) holds() int {
 	out, _ := c.out.Waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return out + c.behind + c.scanner.Held() + len(c.rest) + c.log.size()
+	return out + c.pending.held() + c.in.held()
 }
 
 // overdue says why a client is to be closed; empty if it is not.
@@ -69,22 +69,16 @@ func (c *client) overdue(now time.Time, set *settings) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inputs != c.seen || c.slots.n > 0 || c.barrier != nil {
-		c.seen, c.lastAt = c.inputs, now
-	}
-	if c.scanner.Idle() || c.stopped || c.commands != c.whole {
-		c.whole, c.wholeAt = c.commands, now
-	}
-	if now.Sub(c.lastAt) > sweepEvery && c.slots.n == 0 {
-		c.slots.buf = nil // it says nothing: it holds nothing
-		c.log.release()
+	c.in.observe(now, c.pending.n > 0 || c.barrier != nil)
+	if now.Sub(c.in.lastAt) > sweepEvery && c.pending.n == 0 {
+		c.pending.shrink()
 	}
 	switch {
-	case now.Sub(c.wholeAt) > set.RequestTimeout:
+	case now.Sub(c.in.wholeAt) > set.RequestTimeout:
 		return "its request was not whole within the request timeout"
 	case !c.session.Authenticated() && now.Sub(c.born) > set.RequestTimeout:
 		return "it did not authenticate within the request timeout"
-	case set.IdleTimeout > 0 && now.Sub(c.lastAt) > set.IdleTimeout && c.session.Type() != "pubsub" && c.monitor == nil:
+	case set.IdleTimeout > 0 && now.Sub(c.in.lastAt) > set.IdleTimeout && c.session.Type() != "pubsub" && c.dedicated.monitor == nil:
 		return "idle timeout"
 	}
 	return ""

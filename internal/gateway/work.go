@@ -16,7 +16,7 @@ import (
 // kickLocked starts the client's worker if the next in turn is for it. The worker is a
 // goroutine that ends when it has nothing to do.
 func (c *client) kickLocked() {
-	if s := c.slots.front(); c.working || s == nil || s.state != queued {
+	if s := c.pending.front(); c.working || s == nil || s.state != queued {
 		return
 	}
 	c.working = true
@@ -29,7 +29,7 @@ func (c *client) work() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		s := c.slots.front()
+		s := c.pending.front()
 		if s == nil || s.state != queued {
 			c.working = false
 			return
@@ -59,17 +59,17 @@ type task struct {
 	abandoned bool // it was ended since nobody waits for its reply
 }
 
-func (c *client) workLocked(s *slot) {
-	tag := c.slots.head
+func (c *client) workLocked(s *pendingReply) {
+	tag := c.pending.head
 	s.state = running
 	queuedAt := s.at
-	t := &task{c: c, key: c.slotKey, raw: c.log.bytes(s.from, s.to), n: s.want, reads: s.reads,
+	t := &task{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
 		before: s.refusal, token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		t.step = &s.step.Step
 	}
 	ctx := c.contextLocked()
-	pin := c.pin
+	pin := c.dedicated.pin
 	c.mu.Unlock()
 	c.g.count.queue.add(queuedAt)
 	frames, err := t.run(ctx, pin)
@@ -85,7 +85,7 @@ func (c *client) workLocked(s *slot) {
 	c.mu.Lock()
 	t.abandoned = err != nil && ctx.Err() != nil
 	if t.step != nil && t.step.Kind == session.Learn {
-		if c.slots.at(tag) != nil {
+		if c.pending.at(tag) != nil {
 			c.learntLocked(t, failed)
 		}
 	} else {
@@ -97,7 +97,7 @@ func (c *client) workLocked(s *slot) {
 
 // finishLocked takes what came of a task.
 func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *failure) {
-	s := c.slots.at(tag)
+	s := c.pending.at(tag)
 	var err error
 	if failed != nil {
 		err = failed
@@ -136,8 +136,8 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *fail
 		return
 	}
 	if s != nil {
-		c.fillLocked(s, s.reply)
-		c.queued--
+		c.pending.fill(s, s.reply)
+		c.pending.queued--
 		if failed != nil && failed.ends {
 			s.state = broken
 		}
@@ -161,8 +161,8 @@ func (c *client) contextLocked() context.Context {
 // repostLocked puts shared commands that follow in turn back on a lane.
 func (c *client) repostLocked() {
 	var batch netio.FlushBatch
-	for tag := c.slots.head; ; tag++ {
-		s := c.slots.at(tag)
+	for tag := c.pending.head; ; tag++ {
+		s := c.pending.at(tag)
 		if s == nil || s.state == queued && (s.step != nil || s.refusal != nil) {
 			break
 		}
@@ -172,14 +172,14 @@ func (c *client) repostLocked() {
 		if s.behind != nil && !isClosed(s.behind.passed) || c.g.gate.shut.Load() && c.g.gate.paused(s.level) != nil {
 			break
 		}
-		l, opt := c.laneLocked(c.slotKey, s.reads)
-		if l == nil || l.Post(c.log.bytes(s.from, s.to), 1, c, tag, opt) != nil {
+		l, opt := c.route.pick(c.g.engine, c.pending.identity, s.reads, c.pending.posted)
+		if l == nil || l.Post(c.pending.replay.bytes(s.from, s.to), 1, c, tag, opt) != nil {
 			break
 		}
 		s.state, s.want = posted, 1
-		c.queued--
-		c.posted++
-		c.lane = l
+		c.pending.queued--
+		c.pending.posted++
+		c.route.lane = l
 		batch.AddLane(l)
 	}
 	batch.Flush()
@@ -272,8 +272,7 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 		held.Release()
 		return nil, context.Canceled
 	}
-	unpinned := make(chan struct{})
-	c.pin, c.unpinned = held, unpinned
+	unpinned := c.dedicated.setPin(held)
 	c.out.HoldPushes()                // until the reply is sent
 	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
 	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
@@ -293,7 +292,7 @@ func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pin != held || c.slots.n > 0 || c.gone {
+	if c.dedicated.pin != held || c.pending.n > 0 || c.gone {
 		return
 	}
 	c.followLocked(c.session.Lost())
@@ -327,7 +326,7 @@ func isBusy(err error) bool {
 func (t *task) onLent(ctx context.Context, key engine.Identity) ([][]byte, error) {
 	return t.c.g.engine.ExchangeLeased(ctx, key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
 		t.c.setWaits("")
-		b := &blocked{t: t, done: make(chan struct{})}
+		b := &blockedCommand{t: t, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
 		if err != nil {
 			return nil, engine.After{Spoilt: "its client's command was not answered"}, err
@@ -377,7 +376,7 @@ func (t *task) monitor(ctx context.Context) ([][]byte, error) {
 		held.Destroy("the client is gone")
 		return nil, context.Canceled
 	}
-	c.monitor = held
+	c.dedicated.monitor = held
 	c.g.workers.Go(func() { c.watchMonitor(held) })
 	return frames, nil
 }
@@ -390,7 +389,7 @@ func (c *client) watchMonitor(held *engine.Lease) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.monitor != held || c.gone {
+	if c.dedicated.monitor != held || c.gone {
 		return
 	}
 	c.followLocked(c.session.MonitorLost())

@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+// dedicated holds the dedicated connections of a client. The client's lock guards it.
+type dedicated struct {
+	pin      *engine.Lease   // of the session: WATCH, CLIENT TRACKING, SCRIPT DEBUG
+	unpinned chan struct{}   // closed when the session gives up pin
+	monitor  *engine.Lease   // of MONITOR
+	blocked  *blockedCommand // the blocking command that runs
+}
+
+// setPin gives the session its connection. It returns the channel that is closed when the session gives it up.
+func (d *dedicated) setPin(l *engine.Lease) (unpinned <-chan struct{}) {
+	d.pin, d.unpinned = l, make(chan struct{})
+	return d.unpinned
+}
+
+// pinLost reports whether the connection of the session has ended.
+func (d *dedicated) pinLost() bool { return d.pin != nil && d.pin.Lane().Depth() < 0 }
+
+// notice passes replies that came on the session's connection to its lease.
+func (d *dedicated) notice(frames [][]byte) {
+	if d.pin == nil {
+		return
+	}
+	for _, f := range frames {
+		d.pin.Notice(f)
+	}
+}
+
+// release gives up the connections that the session does not need any more.
+func (d *dedicated) release(rel session.Release) {
+	if d.pin != nil && rel.Conn != session.Keep {
+		d.pin.Lane().OnPush(nil, false)
+		close(d.unpinned)
+		if rel.Conn == session.Clean {
+			d.pin.Release()
+		} else {
+			d.pin.Destroy(rel.Reason)
+		}
+		d.pin = nil
+	}
+	if rel.Monitor && d.monitor != nil {
+		d.monitor.Destroy(rel.Reason)
+		d.monitor = nil
+	}
+}
+
+// count adds the connections that a client with this session holds.
+func (d *dedicated) count(s *Stats, of *session.Session) {
+	if d.blocked != nil {
+		s.Blocked++
+		s.PinnedBy["blocking"]++
+	}
+	if d.pin != nil {
+		s.Pinned++
+		for _, why := range of.Pins() {
+			s.PinnedBy[why]++
+		}
+	}
+	if d.monitor != nil {
+		s.Pinned++
+		s.PinnedBy["MONITOR"]++
+	}
+}

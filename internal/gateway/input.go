@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
+)
+
+// input is the receiving side of a client: the scanner, the bytes that wait, and the counters by which the reaper sees
+// progress. The client's lock guards it, except large.
+type input struct {
+	scanner      request.Scanner
+	rest         []byte    // bytes that are not processed yet
+	commands     uint64    // requests taken
+	bytes        uint64    // bytes received
+	reads        uint64    // calls of receive
+	seenReads    uint64    // reads at the reaper's last look
+	seenCommands uint64    // commands at the reaper's last look between requests
+	lastAt       time.Time // of the last input or pending reply that the reaper saw
+	wholeAt      time.Time // when the reaper last saw no incomplete request
+
+	large   atomic.Bool // the scanner may have room for a read; written under the client's lock
+	eof     bool        // the input has ended
+	hungUp  bool        // the client sends no more, but some bytes may be unread
+	stopped bool        // the link does not read until it calls Resume
+}
+
+// receive counts bytes from the link.
+func (in *input) receive(b []byte) {
+	in.reads++
+	in.bytes += uint64(len(b))
+}
+
+// stop keeps bytes for later. The link must not read until it has called Resume.
+func (in *input) stop(b []byte) {
+	in.rest = append(in.rest, b...)
+	in.stopped = true
+}
+
+// keep replaces the bytes that wait, and frees their memory if there are none.
+func (in *input) keep(rest []byte) {
+	if in.rest = rest; len(rest) == 0 {
+		in.rest = nil
+	}
+}
+
+// room returns the buffer for the next read: the rest of a large request, or b.
+func (in *input) room(b []byte) []byte {
+	if room := in.scanner.Room(); room != nil && len(in.rest) == 0 {
+		return room
+	}
+	return b
+}
+
+// noteLarge takes note of whether the scanner has room for a read.
+func (in *input) noteLarge() {
+	if large := in.scanner.Room() != nil; large != in.large.Load() {
+		in.large.Store(large)
+	}
+}
+
+// ended reports whether the input has ended and was processed.
+func (in *input) ended() bool { return in.eof && len(in.rest) == 0 }
+
+// held returns how many bytes of input are in memory.
+func (in *input) held() int { return in.scanner.Held() + len(in.rest) }
+
+// observe takes note of progress, for the reaper. busy reports that replies are pending.
+func (in *input) observe(now time.Time, busy bool) {
+	if in.reads != in.seenReads || busy {
+		in.seenReads, in.lastAt = in.reads, now
+	}
+	if in.scanner.Idle() || in.stopped || in.commands != in.seenCommands {
+		in.seenCommands, in.wholeAt = in.commands, now
+	}
+}
+
+// idle returns for how long no input came. It is zero if some came since the reaper's last look.
+func (in *input) idle(now time.Time) time.Duration {
+	if in.reads != in.seenReads {
+		return 0
+	}
+	return now.Sub(in.lastAt)
+}

@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+// replyState is the progress of a request.
+type replyState uint8
+
+const (
+	posted   replyState = iota // on a lane
+	queued                     // waits for the client's worker
+	running                    // the worker executes it
+	answered                   // its reply is there, and waits for its turn
+	broken                     // it gets no reply: in its turn the client's connection ends
+)
+
+// pendingReply is the place of a request in the order of its client.
+type pendingReply struct {
+	state  replyState
+	silent bool      // the client does not get the reply
+	reads  bool      // the request may be sent again
+	level  pauseMode // the mildest pause that holds it back, if it is queued
+	want   int       // frames that are still to come
+	sent   int       // bytes of its reply that were sent, or dropped, before the reply was complete
+
+	from, to uint64  // its bytes in the replay buffer, while it may have to be sent again
+	at       int64   // when it was posted (of a sample) or queued; unix nanoseconds
+	behind   *ticket // the subscription that it must not overtake, if it is queued
+	step     *stepReplies
+	refusal  *engine.Refusal // an earlier refusal by a server
+	reply    []byte
+}
+
+// stepReplies is the part of a pendingReply for a step that is not one multiplexed command.
+type stepReplies struct {
+	session.Step
+	frames [][]byte
+}
+
+// reset prepares for another attempt: no frame has come yet.
+func (p *pendingReply) reset() {
+	p.want = 1
+	if p.step != nil {
+		p.want, p.step.frames = p.step.Replies, nil
+	}
+}
+
+// pendingReplies are the requests of a client that have no reply yet, in order, and the bytes to send them again. Their
+// numbers rise by one. The client's lock guards them.
+type pendingReplies struct {
+	ring     []pendingReply // length a power of two
+	head     uint64         // number of the first
+	n        int
+	replay   replayBuffer
+	identity engine.Identity // of the connections of all of them
+	posted   int             // those on a lane
+	queued   int             // those that the worker is to execute, or executes: no request may overtake them
+	typical  int             // bytes of a reply, from the recent ones
+	unsent   int             // bytes of replies that wait for the replies before them
+}
+
+// firstRing is the size of a new ring.
+const firstRing = 4
+
+// push adds a request for connections of an identity. Pending requests share one identity: steps that change it are
+// barriers.
+func (p *pendingReplies) push(identity engine.Identity) (tag uint64, at *pendingReply) {
+	if p.n == 0 {
+		p.identity = identity
+	}
+	return p.pushSame()
+}
+
+// pushSame is push with the present identity.
+func (p *pendingReplies) pushSame() (tag uint64, at *pendingReply) {
+	if p.n == len(p.ring) {
+		p.grow()
+	}
+	tag = p.head + uint64(p.n)
+	p.n++
+	return tag, p.place(tag)
+}
+
+func (p *pendingReplies) grow() {
+	bigger := make([]pendingReply, max(firstRing, 2*len(p.ring)))
+	for i := range p.n {
+		tag := p.head + uint64(i)
+		bigger[tag&uint64(len(bigger)-1)] = p.ring[tag&uint64(len(p.ring)-1)]
+	}
+	p.ring = bigger
+}
+
+func (p *pendingReplies) place(tag uint64) *pendingReply { return &p.ring[tag&uint64(len(p.ring)-1)] }
+
+// at returns the request with a number, or nil if it is not pending.
+func (p *pendingReplies) at(tag uint64) *pendingReply {
+	if tag-p.head >= uint64(p.n) {
+		return nil
+	}
+	return p.place(tag)
+}
+
+// front returns the first request, or nil.
+func (p *pendingReplies) front() *pendingReply { return p.at(p.head) }
+
+// undo removes the last request.
+func (p *pendingReplies) undo() {
+	p.n--
+	*p.place(p.head + uint64(p.n)) = pendingReply{}
+}
+
+// pop removes the first request.
+func (p *pendingReplies) pop() {
+	*p.place(p.head) = pendingReply{}
+	p.head++
+	p.n--
+}
+
+// fill keeps a reply until its turn.
+func (p *pendingReplies) fill(at *pendingReply, reply []byte) {
+	at.state, at.reply = answered, reply
+	p.unsent += len(reply)
+}
+
+// sendAnswered moves the replies whose turn it is to the output. flush reports that the output was empty before, ends
+// that the next request is broken.
+func (p *pendingReplies) sendAnswered(out *netio.Output) (flush, ends bool) {
+	at := p.front()
+	for ; at != nil && at.state == answered; at = p.front() {
+		flush = out.Append(at.reply, true) || flush
+		p.unsent -= len(at.reply)
+		p.pop()
+	}
+	return flush, at != nil && at.state == broken
+}
+
+// trim drops the bytes of requests that are not pending any more.
+func (p *pendingReplies) trim() {
+	if at := p.front(); at != nil {
+		p.replay.dropTo(at.from)
+	} else {
+		p.replay.clear()
+	}
+}
+
+// learn takes note of the size of a reply.
+func (p *pendingReplies) learn(size int) { p.typical = max(size, p.typical-p.typical>>3) }
+
+// mostReplay bounds the bytes of a client's pending requests. The window of a lane holds no more either, and the client
+// can keep the rest as well as the gateway.
+const mostReplay = 4 << 20
+
+// firstPipeline is how many commands of a client may be pending before the size of its replies is known: the output
+// buffer must have room for all their replies.
+const firstPipeline = 16
+
+// full reports whether no more requests may be taken: there are too many, or their replies may exceed the output buffer.
+func (p *pendingReplies) full(pipeline, outputBuffer int) bool {
+	return p.n >= pipeline || p.replay.size() >= mostReplay || p.n*p.typical > outputBuffer || p.unsent > outputBuffer
+}
+
+// writesBehind reports whether a command that does more than read was posted behind a request. The server may have
+// executed it, and a second attempt of the request would come after it.
+func (p *pendingReplies) writesBehind(tag uint64) bool {
+	for i := tag + 1; ; i++ {
+		at := p.at(i)
+		if at == nil {
+			return false
+		}
+		if at.state == posted && !at.reads {
+			return true
+		}
+	}
+}
+
+// shrink frees the memory of an idle client.
+func (p *pendingReplies) shrink() {
+	p.ring = nil
+	p.replay.release()
+}
+
+// drop removes all requests: the client has left. Later replies find none of them.
+func (p *pendingReplies) drop() {
+	*p = pendingReplies{head: p.head + uint64(p.n), identity: p.identity, typical: p.typical}
+}
+
+// held returns how many bytes the requests and replies take.
+func (p *pendingReplies) held() int { return p.unsent + p.replay.size() }
