@@ -71,7 +71,7 @@ func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 		}
 		return false
 	}
-	rest, more := c.consumeLocked(b, batch)
+	rest, more := c.scanLocked(b, batch)
 	c.in.rest = append(c.in.rest, rest...)
 	c.in.stopped = !more
 	return more
@@ -95,9 +95,9 @@ func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 	if c.pausedLocked() {
 		return false
 	}
-	rest, more := c.consumeLocked(c.in.rest, batch)
+	rest, more := c.scanLocked(c.in.rest, batch)
 	c.in.keep(rest)
-	c.settleLocked()
+	c.closeIfDoneLocked()
 	c.in.stopped = !more
 	return more && !c.in.eof
 }
@@ -115,7 +115,7 @@ func (c *client) Ended() {
 	defer c.mu.Unlock()
 	c.in.eof = true
 	c.hangUpLocked()
-	c.settleLocked()
+	c.closeIfDoneLocked()
 }
 
 // HangUp takes note that the client sends no more than what it has sent, of which some may not be read yet.
@@ -131,19 +131,19 @@ func (c *client) hangUpLocked() {
 	if c.dedicated.blocked != nil && c.cancel != nil {
 		c.cancel()
 	}
-	c.leaveBlockedLocked()
+	c.closeIfBlockedLocked()
 }
 
-// leaveBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
+// closeIfBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
 // command that blocks.
-func (c *client) leaveBlockedLocked() {
-	if c.in.hungUp && c.heldUpLocked() {
+func (c *client) closeIfBlockedLocked() {
+	if c.in.hungUp && c.blockedOnPinLocked() {
 		c.abandonLocked()
 	}
 }
 
-// heldUpLocked reports whether a blocking command is pending on the client's own connection.
-func (c *client) heldUpLocked() bool {
+// blockedOnPinLocked reports whether a blocking command is pending on the client's own connection.
+func (c *client) blockedOnPinLocked() bool {
 	s := c.pending.front()
 	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != command.NoBlock
 }
@@ -155,11 +155,11 @@ func (c *client) abandonLocked() {
 	c.out.End()
 }
 
-// consumeLocked takes requests until there are no more or the client has to wait,
+// scanLocked takes requests until there are no more or the client has to wait,
 // and gives the rest.
-func (c *client) consumeLocked(b []byte, batch *netio.FlushBatch) (rest []byte, more bool) {
+func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, more bool) {
 	for !c.closing && !c.gone {
-		if s := c.g.settings.Load(); s != c.set && !c.adoptLocked(s) {
+		if s := c.g.settings.Load(); s != c.set && !c.applySettingsLocked(s) {
 			c.out.Close()
 			return nil, false
 		}
@@ -178,7 +178,7 @@ func (c *client) consumeLocked(b []byte, batch *netio.FlushBatch) (rest []byte, 
 			if req.Owned {
 				c.pending.replay.given = req.Raw
 			}
-			c.takeLocked(req, batch)
+			c.handleLocked(req, batch)
 			if req.Owned {
 				c.pending.replay.given = nil
 			}
@@ -190,9 +190,9 @@ func (c *client) consumeLocked(b []byte, batch *netio.FlushBatch) (rest []byte, 
 	return nil, false
 }
 
-// adoptLocked makes new settings the client's, with the rights that its user has by them. It reports whether
+// applySettingsLocked makes new settings the client's, with the rights that its user has by them. It reports whether
 // the client may stay.
-func (c *client) adoptLocked(s *settings) bool {
+func (c *client) applySettingsLocked(s *settings) bool {
 	c.set = s
 	c.in.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
@@ -218,73 +218,73 @@ func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
 	c.g.count.malformed.Add(1)
 	c.answerLocked(reply, batch)
 	c.closing = true
-	c.settleLocked()
+	c.closeIfDoneLocked()
 }
 
-// takeLocked takes one request.
-func (c *client) takeLocked(req request.Request, batch *netio.FlushBatch) {
+// handleLocked takes one request.
+func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 	if c.pending.n == 0 && c.dedicated.pinLost() {
-		c.followLocked(c.session.Lost())
+		c.applyOutcomeLocked(c.session.Lost())
 		if c.closing {
-			c.settleLocked()
+			c.closeIfDoneLocked()
 			return
 		}
 	}
-	if c.shareLocked(req, batch) {
+	if c.postMultiplexedLocked(req, batch) {
 		return
 	}
 	step := c.nextLocked(req)
 	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
-		c.ticket = c.g.gate.enter(step.Topics)
+		c.ticket = c.g.pauses.enter(step.Topics)
 	}
-	if step.Kind == session.Share && c.pending.queued == 0 && c.postLocked(&step, batch) {
+	if step.Kind == session.Multiplexed && c.pending.queued == 0 && c.postLocked(&step, batch) {
 		return
 	}
 	if step.Barrier && c.pending.n > 0 {
-		c.keepLocked(&step)
+		c.deferLocked(&step)
 		return
 	}
-	c.carryLocked(&step, batch)
+	c.dispatchLocked(&step, batch)
 }
 
-// shareLocked posts a request of the commonest kind, at the least cost. It reports whether the
+// postMultiplexedLocked posts a request of the commonest kind, at the least cost. It reports whether the
 // request was one of that kind.
-func (c *client) shareLocked(req request.Request, batch *netio.FlushBatch) bool {
-	if c.pending.queued > 0 || c.reserve || c.user != nil || c.g.gate.shut.Load() {
+func (c *client) postMultiplexedLocked(req request.Request, batch *netio.FlushBatch) bool {
+	if c.pending.queued > 0 || c.reserve || c.user != nil || c.g.pauses.active.Load() {
 		return false
 	}
-	info, ok := c.session.Shared(req.Args)
+	info, ok := c.session.NextMultiplexed(req.Args)
 	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), batch) != nil
 }
 
 // nextLocked asks the session, unless the user may not do such a thing.
 func (c *client) nextLocked(req request.Request) session.Step {
 	if c.reserve {
-		if text := c.g.objection(c, req.Args); text != "" {
+		if text := c.g.denyReason(c, req.Args); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
 	}
 	if c.user != nil && c.session.Authenticated() {
 		info, class, known := c.g.classify(req.Args)
-		if known == command.NotAsked && !c.user.unbound() {
+		if known == command.NotAsked && !c.user.unrestricted() {
 			return c.session.Learn(req.Raw)
 		}
-		if text := c.user.objection(req.Args, info, class); text != "" {
+		if text := c.user.denyReason(req.Args, info, class); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
 	}
 	return c.session.Next(req.Raw, req.Args)
 }
 
-// keepLocked makes a step the barrier, with memory of its own.
-func (c *client) keepLocked(step *session.Step) {
+// deferLocked makes a step the barrier, with memory of its own.
+func (c *client) deferLocked(step *session.Step) {
 	kept := *step
 	kept.Raw = bytes.Clone(step.Raw)
 	c.barrier = &kept
 }
 
-// settleLocked ends the connection if nothing is left to be done on it.
-func (c *client) settleLocked() {
+// closeIfDoneLocked ends the connection if nothing is left to be done on it.
+func (c *client) closeIfDoneLocked() {
 	if c.pending.n > 0 || c.barrier != nil || c.gone {
 		return
 	}
@@ -294,8 +294,8 @@ func (c *client) settleLocked() {
 	}
 }
 
-// followLocked does what follows from a step that is done.
-func (c *client) followLocked(out session.Outcome) {
+// applyOutcomeLocked does what follows from a step that is done.
+func (c *client) applyOutcomeLocked(out session.Outcome) {
 	c.dedicated.release(out.Release)
 	c.closing = c.closing || out.Close
 	c.out.SetProto(c.session.Identity().Proto)
@@ -309,7 +309,7 @@ func (c *client) Left() {
 		return
 	}
 	c.gone = true
-	c.g.gate.leave(c.ticket)
+	c.g.pauses.leave(c.ticket)
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -319,7 +319,7 @@ func (c *client) Left() {
 	}
 	c.topics = nil
 	for len(c.tokens) > 0 {
-		c.leaveLocked(c.tokens[0])
+		c.leaveUserLocked(c.tokens[0])
 	}
 	c.pending.drop()
 	c.in.rest, c.barrier, c.route.lane = nil, nil, nil

@@ -15,29 +15,29 @@ import (
 // consoleCommands are those of RESPOOL, with what they do.
 var consoleCommands = []struct {
 	name, does string
-	run        func(t *task, args []string) []byte
+	run        func(w *worker, args []string) []byte
 	args       int  // at most
 	disturbs   bool // other clients
 }{
-	{"POOLS", "the connections to each server, and who waits for them", (*task).consolePools, 0, false},
-	{"CLIENTS", "the clients of the gateway: id, address, user, db, what each does", (*task).consoleClients, 0, false},
-	{"SERVERS", "the servers behind the gateway", (*task).consoleServers, 0, false},
-	{"STATS", "what was counted since the start, and where commands spent their time", (*task).consoleStats, 0, false},
-	{"CONFIG", "the settings in force, without secrets", (*task).consoleConfig, 0, false},
-	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*task).consolePause, 1, true},
-	{"RESUME", "end a pause", (*task).consoleResume, 0, true},
-	{"RECONNECT", "replace the connections to the servers, each once nothing is due on it; those of subscriptions stay", (*task).consoleReconnect, 0, true},
+	{"POOLS", "the connections to each server, and who waits for them", (*worker).consolePools, 0, false},
+	{"CLIENTS", "the clients of the gateway: id, address, user, db, what each does", (*worker).consoleClients, 0, false},
+	{"SERVERS", "the servers behind the gateway", (*worker).consoleServers, 0, false},
+	{"STATS", "what was counted since the start, and where commands spent their time", (*worker).consoleStats, 0, false},
+	{"CONFIG", "the settings in force, without secrets", (*worker).consoleConfig, 0, false},
+	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*worker).consolePause, 1, true},
+	{"RESUME", "end a pause", (*worker).consoleResume, 0, true},
+	{"RECONNECT", "replace the connections to the servers, each once nothing is due on it; those of subscriptions stay", (*worker).consoleReconnect, 0, true},
 }
 
 // console answers RESPOOL.
-func (t *task) console(ctx context.Context) ([][]byte, error) {
-	switch refusal, err := t.refusal(ctx, idleKill); {
+func (w *worker) console(ctx context.Context) ([][]byte, error) {
+	switch refusal, err := w.refusal(ctx, probeKill); {
 	case err != nil:
 		return nil, err
 	case refusal != nil:
 		return [][]byte{resp.AppendError(nil, "-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis")}, nil
 	}
-	raw, err := resp.Elements(t.raw)
+	raw, err := resp.Elements(w.raw)
 	if err != nil {
 		return nil, err
 	}
@@ -57,19 +57,19 @@ func (t *task) console(ctx context.Context) ([][]byte, error) {
 			return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: RESPOOL %s has %d arguments: want %d at most", cmd.name, len(args)-2, cmd.args))}, nil
 		}
 		if cmd.disturbs {
-			t.logConsole(append([]string{"RESPOOL", cmd.name}, args[2:]...))
+			w.logConsole(append([]string{"RESPOOL", cmd.name}, args[2:]...))
 		}
-		return [][]byte{cmd.run(t, args[2:])}, nil
+		return [][]byte{cmd.run(w, args[2:])}, nil
 	}
 	return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: unknown command %q: try RESPOOL HELP", printable([]byte(args[1]))))}, nil
 }
 
 // logConsole tells who disturbs the others.
-func (t *task) logConsole(command []string) {
-	t.c.mu.Lock()
-	id, user := t.c.id, t.c.session.Identity().User
-	t.c.mu.Unlock()
-	t.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", t.c.addr, "user", user)
+func (w *worker) logConsole(command []string) {
+	w.c.mu.Lock()
+	id, user := w.c.id, w.c.session.Identity().User
+	w.c.mu.Unlock()
+	w.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", w.c.addr, "user", user)
 }
 
 func consoleHelp() []byte {
@@ -89,13 +89,13 @@ func linesReply(lines []string) []byte {
 	return out
 }
 
-func (t *task) consolePools([]string) []byte {
+func (w *worker) consolePools([]string) []byte {
 	var lines []string
-	for _, n := range t.c.g.engine.Stats().Nodes {
+	for _, n := range w.c.g.engine.Stats().Nodes {
 		lines = append(lines, fmt.Sprintf("server=%s sockets=%d limit=%d lanes=%d dedicated=%d subscribed=%d idle=%d dialing=%d closing=%d waiting=%d replies_due=%d",
 			n.Addr, n.Sockets(), n.Max, n.Lanes, n.Dedicated, n.Subscribed, n.Idle, n.Dialing, n.Closing, n.Waiting, n.RepliesDue))
 	}
-	return t.c.g.serversReply(lines)
+	return w.c.g.serversReply(lines)
 }
 
 // serversReply is of a line for each server, or of why there is none.
@@ -110,9 +110,9 @@ func (g *Gateway) serversReply(lines []string) []byte {
 	return linesReply(lines)
 }
 
-func (t *task) consoleServers([]string) []byte {
+func (w *worker) consoleServers([]string) []byte {
 	var lines []string
-	for _, n := range t.c.g.engine.Stats().Nodes {
+	for _, n := range w.c.g.engine.Stats().Nodes {
 		line := fmt.Sprintf("server=%s dials=%d dial_failures=%d closed=%d condemned=%d waits=%d waits_in_vain=%d refused=%d longest_wait=%v",
 			n.Addr, n.Dials, n.DialFailures, n.Closed, n.FailedLanes, n.Waits, n.FailedWaits, n.Refused, n.LongestWait.Round(time.Millisecond))
 		if n.LastDialError != nil {
@@ -120,11 +120,11 @@ func (t *task) consoleServers([]string) []byte {
 		}
 		lines = append(lines, line)
 	}
-	return t.c.g.serversReply(lines)
+	return w.c.g.serversReply(lines)
 }
 
-func (t *task) consoleClients([]string) []byte {
-	all := t.c.g.list()
+func (w *worker) consoleClients([]string) []byte {
+	all := w.c.g.list()
 	slices.SortFunc(all, func(a, b *client) int { return int(a.id - b.id) })
 	lines := make([]string, 0, len(all))
 	for _, c := range all {
@@ -139,8 +139,8 @@ func (t *task) consoleClients([]string) []byte {
 	return linesReply(lines)
 }
 
-func (t *task) consoleStats([]string) []byte {
-	s := t.c.g.Stats()
+func (w *worker) consoleStats([]string) []byte {
+	s := w.c.g.Stats()
 	lines := []string{
 		fmt.Sprintf("clients=%d blocked=%d subscribers=%d pinned=%d", s.Clients, s.Blocked, s.Subscribed, s.Pinned),
 		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
@@ -153,8 +153,8 @@ func (t *task) consoleStats([]string) []byte {
 	return linesReply(lines)
 }
 
-func (t *task) consoleConfig([]string) []byte {
-	return linesReply(t.c.g.settings.Load().lines())
+func (w *worker) consoleConfig([]string) []byte {
+	return linesReply(w.c.g.settings.Load().lines())
 }
 
 // The bounds of a pause, beyond which somebody has mistaken the unit.
@@ -163,7 +163,7 @@ const (
 	longestPause = 24 * time.Hour
 )
 
-func (t *task) consolePause(args []string) []byte {
+func (w *worker) consolePause(args []string) []byte {
 	d := defaultPause
 	if len(args) > 0 {
 		seconds, err := strconv.ParseFloat(args[0], 64)
@@ -172,16 +172,16 @@ func (t *task) consolePause(args []string) []byte {
 		}
 		d = time.Duration(seconds * float64(time.Second))
 	}
-	t.c.g.Pause(d)
+	w.c.g.Pause(d)
 	return replyOK
 }
 
-func (t *task) consoleResume([]string) []byte {
-	t.c.g.Resume()
+func (w *worker) consoleResume([]string) []byte {
+	w.c.g.Resume()
 	return replyOK
 }
 
-func (t *task) consoleReconnect([]string) []byte {
-	t.c.g.engine.Reconnect()
+func (w *worker) consoleReconnect([]string) []byte {
+	w.c.g.engine.Reconnect()
 	return replyOK
 }

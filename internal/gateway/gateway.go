@@ -37,12 +37,12 @@ type Gateway struct {
 	ctx      context.Context // of everything; ends when the last clients are cut
 	cancel   context.CancelFunc
 	workers  sync.WaitGroup // of clients
-	servers  sync.WaitGroup // of the sweeper and of learn
+	servers  sync.WaitGroup // of the reaper and of learn
 	net      *netio.Server
 
 	buffered atomic.Int64
 	count    counters
-	gate     gate
+	pauses   pauseControl
 
 	greeted   atomic.Pointer[greeted]
 	setting   sync.Mutex // held while settings are made and stored
@@ -84,7 +84,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 		empty: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.gate.init()
+	g.pauses.init()
 	g.net = netio.NewServer((*host)(g))
 	if err := cfg.Check(); err != nil {
 		g.cancel()
@@ -100,7 +100,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 		g.cancel()
 		return nil, err
 	}
-	g.servers.Go(g.sweep)
+	g.servers.Go(g.reap)
 	context.AfterFunc(g.ctx, g.engine.OnDisowned(g.disowned))
 	return g, nil
 }
@@ -161,7 +161,7 @@ func (g *Gateway) Reload(cfg Config) error {
 	g.settings.Store(set)
 	for _, c := range g.list() {
 		c.mu.Lock()
-		stays := c.adoptLocked(set)
+		stays := c.applySettingsLocked(set)
 		c.mu.Unlock()
 		if !stays {
 			c.out.Close()
@@ -183,7 +183,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	}
 	g.mu.Unlock()
 	g.net.StopAccepting()
-	g.gate.close()
+	g.pauses.close()
 	for _, c := range g.list() {
 		c.drain()
 	}
@@ -191,7 +191,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	select {
 	case <-g.empty:
 	case <-ctx.Done():
-	case <-time.After(lastRequests):
+	case <-time.After(shutdownGrace):
 		for _, c := range g.list() {
 			c.refuse()
 		}
@@ -220,18 +220,18 @@ func (c *client) drain() {
 	defer c.mu.Unlock()
 	c.in.eof = true
 	c.hangUpLocked()
-	c.settleLocked()
+	c.closeIfDoneLocked()
 }
 
-// lastRequests is for how long a shutdown lets clients that are never without a command under way go on.
-const lastRequests = time.Second
+// shutdownGrace is for how long a shutdown lets clients that are never without a command under way go on.
+const shutdownGrace = time.Second
 
 // refuse takes no more from the client, and ends the connection once what was taken is answered.
 func (c *client) refuse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
-	c.settleLocked()
+	c.closeIfDoneLocked()
 }
 
 // list gives all clients.
@@ -249,16 +249,16 @@ func (g *Gateway) listLocked() []*client {
 	return all
 }
 
-// forOperators are what may be done on the places kept for operators.
-var forOperators = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
+// operatorCommands are what may be done on the places kept for operators.
+var operatorCommands = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
 
-// objection says why a client that came when all places were taken may not run a command; empty if
+// denyReason says why a client that came when all places were taken may not run a command; empty if
 // it may, or there is room by now.
-func (g *Gateway) objection(c *client, args [][]byte) string {
+func (g *Gateway) denyReason(c *client, args [][]byte) string {
 	g.mu.Lock()
 	c.reserve = len(g.clients) > g.settings.Load().MaxClients
 	g.mu.Unlock()
-	if !c.reserve || slices.ContainsFunc(forOperators, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
+	if !c.reserve || slices.ContainsFunc(operatorCommands, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
 		return ""
 	}
 	return maxClients
@@ -287,7 +287,7 @@ func (g *Gateway) forget(c *client) {
 
 // Pause lets no command through to the server until Resume, or for d at most. Those in flight end. Pausing again
 // changes the time.
-func (g *Gateway) Pause(d time.Duration) { g.gate.pause(byConsole, pauseServer, d) }
+func (g *Gateway) Pause(d time.Duration) { g.pauses.pause(byConsole, pauseServer, d) }
 
 // Resume ends a pause, and those of clients.
-func (g *Gateway) Resume() { g.gate.resume(byConsole) }
+func (g *Gateway) Resume() { g.pauses.resume(byConsole) }

@@ -46,7 +46,7 @@ func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
 	c := &client{g: g, id: g.lastID, addr: addr, laddr: laddr, host: from, born: now, reserve: len(g.clients) >= set.MaxClients}
 	c.in.lastAt, c.in.wholeAt = now, now
 	c.session = session.New(&set.session, g.lastID, addr)
-	c.adoptLocked(set)
+	c.applySettingsLocked(set)
 	c.pending.typical = set.OutputBuffer / firstPipeline
 	c.out.Init(l, c, &g.buffered)
 	g.clients[c] = struct{}{}

@@ -27,15 +27,15 @@ func (g *Gateway) classify(args [][]byte) (info *command.Info, class command.Cla
 }
 
 // learn asks the server about the command of a request.
-func (t *task) learn(ctx context.Context, pin *engine.Lease) error {
-	if !t.step.OnPin || t.token != "" { // the gateway's own user asks
+func (w *worker) learn(ctx context.Context, pin *engine.Lease) error {
+	if !w.step.OnPin || w.token != "" { // the gateway's own user asks
 		pin = nil
 	}
-	args, err := arguments(t.raw)
+	args, err := arguments(w.raw)
 	if err != nil {
 		return err
 	}
-	return t.c.g.engine.Learn(ctx, args, pin)
+	return w.c.g.engine.Learn(ctx, args, pin)
 }
 
 // arguments takes a request in canonical form apart.
@@ -50,39 +50,39 @@ func arguments(raw []byte) ([][]byte, error) {
 	return args, nil
 }
 
-// learntLocked carries a request out whose command was to be learned. It was a barrier, so nothing is under way. With an error
+// dispatchLearnedLocked carries a request out whose command was to be learned. It was a barrier, so nothing is under way. With an error
 // that is its reply: nobody knows what the request would do.
-func (c *client) learntLocked(t *task, failed *failure) {
-	raw := bytes.Clone(t.raw)
+func (c *client) dispatchLearnedLocked(w *worker, failed *failure) {
+	raw := bytes.Clone(w.raw)
 	args, broken := arguments(raw)
 	c.pending.undo()
 	c.pending.queued--
-	c.endBarrierLocked(t.step)
-	if t.abandoned {
+	c.endBarrierLocked(w.step)
+	if w.abandoned {
 		c.abandonLocked()
 		return
 	}
 	var batch netio.FlushBatch
 	step := session.Step{Kind: session.Close}
 	if broken == nil && (failed == nil || !failed.ends) {
-		step = c.decideLearntLocked(raw, args, failed)
+		step = c.nextLearnedLocked(raw, args, failed)
 	}
-	c.carryLocked(&step, &batch)
+	c.dispatchLocked(&step, &batch)
 	batch.Flush()
 }
 
-// decideLearntLocked is nextLocked for a request that the server was asked about.
-func (c *client) decideLearntLocked(raw []byte, args [][]byte, failed *failure) session.Step {
+// nextLearnedLocked is nextLocked for a request that the server was asked about.
+func (c *client) nextLearnedLocked(raw []byte, args [][]byte, failed *failure) session.Step {
 	if failed != nil {
 		return c.session.Refuse(raw, args, failed.text)
 	}
 	if c.user != nil {
 		info, class, _ := c.g.classify(args)
-		if text := c.user.objection(args, info, class); text != "" {
+		if text := c.user.denyReason(args, info, class); text != "" {
 			return c.session.Refuse(raw, args, text)
 		}
 	}
-	return c.session.Learnt(raw, args)
+	return c.session.NextLearned(raw, args)
 }
 
 // learnFailure is what a client hears if the server could not be asked about its command, which was not sent.

@@ -14,8 +14,8 @@ var kinds = [...]pubsub.Kind{session.Channel: pubsub.Channel, session.Pattern: p
 
 // subscribe has the client's topics confirmed. Messages that come before its reply are kept
 // back until that.
-func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
-	c := t.c
+func (w *worker) subscribe(ctx context.Context) ([][]byte, error) {
+	c := w.c
 	c.mu.Lock()
 	if c.gone {
 		c.mu.Unlock()
@@ -32,9 +32,9 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 	c.out.HoldPushes()
 	c.mu.Unlock()
 
-	for kind, list := range byKind(t.step.Topics) { // there is one kind
+	for kind, list := range byKind(w.step.Topics) { // there is one kind
 		if err := topics.Add(ctx, kinds[kind], list); err != nil {
-			if frame, ok := serverErrorFrame(err); ok && !t.disowned(ctx, err) {
+			if frame, ok := serverErrorFrame(err); ok && !w.disowned(ctx, err) {
 				return [][]byte{frame}, nil
 			}
 			return nil, err
@@ -45,21 +45,21 @@ func (t *task) subscribe(ctx context.Context) ([][]byte, error) {
 
 // answer takes from the client what its step ends, once all that the server has sent of that is delivered, and gives
 // the reply.
-func (t *task) answer(ctx context.Context) ([][]byte, error) {
-	c := t.c
+func (w *worker) answer(ctx context.Context) ([][]byte, error) {
+	c := w.c
 	c.mu.Lock()
 	all := slices.Collect(maps.Values(c.topics))
 	c.mu.Unlock()
-	names := byKind(leaving(t.step))
+	names := byKind(leaving(w.step))
 	for _, l := range all {
 		for kind, list := range names {
 			l.Leave(ctx, kinds[kind], list...)
 		}
 	}
-	if len(t.step.Reply) == 0 {
+	if len(w.step.Reply) == 0 {
 		return nil, nil
 	}
-	return [][]byte{t.step.Reply}, nil
+	return [][]byte{w.step.Reply}, nil
 }
 
 func byKind(topics []session.Topic) map[session.TopicKind][]string {

@@ -74,8 +74,8 @@ func newUser(name string, cfg User) (*user, error) {
 	return u, nil
 }
 
-// opens reports whether a password is the user's.
-func (u *user) opens(password string) bool {
+// accepts reports whether a password is the user's.
+func (u *user) accepts(password string) bool {
 	if u == nil || u.disabled {
 		return false
 	}
@@ -87,33 +87,33 @@ func (u *user) opens(password string) bool {
 	return ok
 }
 
-// free are commands that concern the connection alone.
-var free = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
+// connectionCommands are commands that concern the connection alone.
+var connectionCommands = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
 	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING"}
 
-// unbound reports whether the user may run everything, so that nobody needs to know what it is.
-func (u *user) unbound() bool { return u.may == classNames["all"] }
+// unrestricted reports whether the user may run everything, so that nobody needs to know what it is.
+func (u *user) unrestricted() bool { return u.may == classNames["all"] }
 
-// objection says why the user may not run a command; empty if he may. info is nil where nothing tells what it is.
-func (u *user) objection(args [][]byte, info *command.Info, class command.Class) string {
+// denyReason says why the user may not run a command; empty if he may. info is nil where nothing tells what it is.
+func (u *user) denyReason(args [][]byte, info *command.Info, class command.Class) string {
 	if info == nil {
 		if bytes.EqualFold(args[0], []byte("respool")) && u.may&admins == 0 {
 			return fmt.Sprintf("-NOPERM User %s has no permissions to run the 'respool' command", u.name)
 		}
-		if u.unbound() || u.may == classNames["all"]&^admins {
+		if u.unrestricted() || u.may == classNames["all"]&^admins {
 			return ""
 		}
 		return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, printable(args[0]))
 	}
 	name, _, _ := strings.Cut(info.Name, " ")
-	if need := needs(info, class); u.may&need == need && (!info.Admin || u.may&admins != 0) || slices.Contains(free, name) && !info.Admin {
+	if need := requiredClasses(info, class); u.may&need == need && (!info.Admin || u.may&admins != 0) || slices.Contains(connectionCommands, name) && !info.Admin {
 		return ""
 	}
 	return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, strings.ToLower(info.Name))
 }
 
-// needs tells the classes that a command takes.
-func needs(info *command.Info, class command.Class) classes {
+// requiredClasses tells the classes that a command takes.
+func requiredClasses(info *command.Info, class command.Class) classes {
 	name, _, _ := strings.Cut(info.Name, " ")
 	switch {
 	case info.Admin || name == "MONITOR" || name == "DEBUG" || name == "CONFIG":
@@ -134,56 +134,56 @@ func needs(info *command.Info, class command.Class) classes {
 
 // identify verifies a password: by the gateway's users, or by Redis. Where everybody is let in, clients that still
 // send what they needed before need not be changed.
-func (t *task) identify(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
-	set, c := t.c.g.settings.Load(), t.step.Credentials
+func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
+	set, c := w.c.g.settings.Load(), w.step.Credentials
 	switch {
 	case set.PassThrough:
-		return t.identifyByRedis(ctx, pin)
+		return w.identifyByRedis(ctx, pin)
 	case set.users == nil:
-		if e := t.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != defaultUser) {
-			t.c.g.count.denied.Add(1)
+		if e := w.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != defaultUser) {
+			w.c.g.count.denied.Add(1)
 			return nil, session.ErrWrongPassword
 		}
 		return nil, nil
 	}
 	u := set.users[c.User]
-	if !u.opens(c.Password) {
-		t.c.g.count.denied.Add(1)
+	if !u.accepts(c.Password) {
+		w.c.g.count.denied.Add(1)
 		return nil, session.ErrWrongPassword
 	}
-	t.user = u
+	w.user = u
 	return nil, nil
 }
 
-func (t *task) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
-	c := t.step.Credentials
+func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
+	c := w.step.Credentials
 	user := c.User
 	if c.Alone {
 		user = ""
 	}
-	token, err := t.c.g.engine.Verify(ctx, user, c.Password)
+	token, err := w.c.g.engine.Verify(ctx, user, c.Password)
 	if err != nil {
-		t.c.g.count.denied.Add(1)
+		w.c.g.count.denied.Add(1)
 		if frame, ok := serverErrorFrame(err); ok {
 			return [][]byte{frame}, nil
 		}
 		return nil, err
 	}
-	if t.step.OnPin && pin != nil {
+	if w.step.OnPin && pin != nil {
 		pin.Lane().Forbid() // a renewal of credentials would bring the user before back
-		frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, t.c.g.optionsOf(nil))
+		frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, w.c.g.optionsOf(nil))
 		if err != nil || frame[0] == '-' {
-			t.c.g.engine.Leave(token)
+			w.c.g.engine.Leave(token)
 			return [][]byte{frame}, err
 		}
 	}
-	t.token = token
+	w.token = token
 	return nil, nil
 }
 
-// becomeLocked makes the client another user's among the engine's. The user it was is kept while the client is
+// switchUserLocked makes the client another user's among the engine's. The user it was is kept while the client is
 // subscribed as that one.
-func (c *client) becomeLocked(token string) {
+func (c *client) switchUserLocked(token string) {
 	e := c.g.engine
 	switch {
 	case c.gone:
@@ -197,13 +197,13 @@ func (c *client) becomeLocked(token string) {
 	c.token = token
 	for _, held := range slices.Clone(c.tokens) {
 		if held != token && c.topics[held] == nil {
-			c.leaveLocked(held)
+			c.leaveUserLocked(held)
 		}
 	}
 }
 
-// leaveLocked gives up one of the client's users.
-func (c *client) leaveLocked(token string) {
+// leaveUserLocked gives up one of the client's users.
+func (c *client) leaveUserLocked(token string) {
 	if i := slices.Index(c.tokens, token); i >= 0 {
 		c.tokens = slices.Delete(c.tokens, i, i+1)
 		c.g.engine.Leave(token)
@@ -223,15 +223,15 @@ func (g *Gateway) disowned(token string) {
 	}
 }
 
-// disowned reports whether the server lets the task's user in no more, for which it would have ended the client's
+// disowned reports whether the server lets the worker's user in no more, for which it would have ended the client's
 // connection. Where a connection was lost within a command it is asked.
-func (t *task) disowned(ctx context.Context, err error) bool {
-	if t.key.User == "" || ctx.Err() != nil {
+func (w *worker) disowned(ctx context.Context, err error) bool {
+	if w.key.User == "" || ctx.Err() != nil {
 		return false
 	}
 	lost, sent := connectionLost(err)
 	if lost && sent {
-		_, err = t.c.g.engine.Exchange(ctx, t.key, rawHello, 1, true, nil)
+		_, err = w.c.g.engine.Exchange(ctx, w.key, rawHello, 1, true, nil)
 		lost, sent = connectionLost(err)
 	}
 	var refusal *resp.ServerError

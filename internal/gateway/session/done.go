@@ -47,7 +47,7 @@ func (st *Step) expected() int {
 	switch {
 	case st.Kind.Upstream():
 		return st.Replies
-	case st.Kind == Registry || st.Kind == Console:
+	case st.Kind == ClientCommand || st.Kind == Console:
 		return 1
 	}
 	return 0

@@ -132,7 +132,7 @@ func (e *executor) do(s *session.Session, raw []byte, args [][]byte) (reply []by
 		return nil, false, fmt.Errorf("%v has the key %v, the session %v", &step, step.Key, s.Identity())
 	}
 	e.subscriptions(&step)
-	if !step.NeedsDone() && step.Kind != session.Share {
+	if !step.NeedsDone() && step.Kind != session.Multiplexed {
 		return step.Reply, step.Kind == session.Close, e.release(step.Release)
 	}
 	frames, err := e.carry(&step)
@@ -169,7 +169,7 @@ func (e *executor) carry(step *session.Step) ([][]byte, error) {
 		return nil, err
 	}
 	frames, err := w.frames(step.Raw, step.Replies)
-	if step.Kind == session.Hold {
+	if step.Kind == session.Dedicated {
 		if step.Destroy {
 			_ = w.Close()
 		} else {
@@ -183,13 +183,13 @@ func (e *executor) connFor(step *session.Step) (*wire, error) {
 	switch {
 	case step.OnPin:
 		return e.pin, nil
-	case step.Kind == session.Share, step.Kind == session.Transaction:
+	case step.Kind == session.Multiplexed, step.Kind == session.Transaction:
 		return e.lane(step.Key)
 	case step.Kind == session.Pin:
 		w, err := e.dedicated(step.Key)
 		e.pin, e.pinKey = w, step.Key
 		return w, err
-	case step.Kind == session.Hold:
+	case step.Kind == session.Dedicated:
 		return e.dedicated(step.Key)
 	}
 	return nil, errors.New("cannot be carried out")

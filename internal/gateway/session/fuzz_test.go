@@ -51,7 +51,7 @@ func FuzzSession(f *testing.F) {
 			}
 			step := s.Next(req.Raw, req.Args)
 			if step.Kind == session.Learn {
-				step = s.Learnt(req.Raw, req.Args)
+				step = s.NextLearned(req.Raw, req.Args)
 			}
 			whole(t, step.Reply)
 			if step.Kind.Upstream() && (len(step.Raw) == 0 || step.Replies < 1) {

@@ -173,7 +173,7 @@ func (s *Session) exec(r request) Step {
 		after: (*Session).executed,
 	}
 	if t.selects > 0 && s.pins == 0 {
-		step.Kind = Hold // a user may have the right to leave a database and not to come back
+		step.Kind = Dedicated // a user may have the right to leave a database and not to come back
 	}
 	return step
 }

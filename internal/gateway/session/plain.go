@@ -74,7 +74,7 @@ func (s *Session) selectDB(r request) Step {
 	case db == s.key.DB:
 		return answer(replyOK)
 	case s.cfg.Databases == 0, s.asks:
-		return Step{Kind: Hold, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
+		return Step{Kind: Dedicated, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
 	}
 	s.key.DB = db
 	return Step{Barrier: true, Reply: replyOK}
@@ -87,7 +87,7 @@ func (s *Session) selected(step *Step, frames [][]byte) Outcome {
 	return Outcome{Reply: frames[0]}
 }
 
-// Database is the database in which the commands of a Hold have left its conn, as their replies tell, if it is known.
+// Database is the database in which the commands of a Dedicated have left its conn, as their replies tell, if it is known.
 func (st *Step) Database(frames [][]byte) (db int, known bool) {
 	switch {
 	case st.queued != nil:

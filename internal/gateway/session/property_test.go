@@ -75,7 +75,7 @@ func (h *holder) done(t *rapid.T, s *session.Session, step *session.Step) (close
 		}
 	}
 	switch step.Kind {
-	case session.Registry, session.Console:
+	case session.ClientCommand, session.Console:
 		frames = [][]byte{[]byte("+OK\r\n")}
 	case session.Pin:
 		h.conn = true
@@ -125,7 +125,7 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 			step := s.Next(raw, args)
 			if step.Kind == session.Learn {
 				h.check(t, s, &step)
-				if step = s.Learnt(raw, args); step.Kind == session.Learn {
+				if step = s.NextLearned(raw, args); step.Kind == session.Learn {
 					t.Fatalf("%q is to be learned twice", args)
 				}
 			}
@@ -160,13 +160,13 @@ func (h *holder) check(t *rapid.T, s *session.Session, step *session.Step) {
 	if step.Kind == session.Pin && h.conn {
 		t.Fatalf("%v: there is one", step)
 	}
-	if h.conn && (step.Kind == session.Share || step.Kind == session.Hold || step.Kind == session.Transaction && !step.OnPin) {
+	if h.conn && (step.Kind == session.Multiplexed || step.Kind == session.Dedicated || step.Kind == session.Transaction && !step.OnPin) {
 		t.Fatalf("%v leaves the session's conn", step)
 	}
 	if step.Kind.Upstream() && !s.Authenticated() {
 		t.Fatalf("%v before AUTH", step)
 	}
-	if (step.Kind == session.Pin || step.Kind == session.Hold || step.Kind == session.Wait || step.Kind == session.Monitor) && !step.Barrier {
+	if (step.Kind == session.Pin || step.Kind == session.Dedicated || step.Kind == session.Wait || step.Kind == session.Monitor) && !step.Barrier {
 		t.Fatalf("%v is no barrier", step)
 	}
 }
@@ -198,7 +198,7 @@ func (h *holder) end(t *rapid.T, s *session.Session) {
 		raw, args := request(drawAny(t, 0)...)
 		step := s.Next(raw, args)
 		if step.Kind == session.Learn {
-			step = s.Learnt(raw, args)
+			step = s.NextLearned(raw, args)
 		}
 		if step.Kind == session.Unsubscribe {
 			h.release(t, session.Release{Topics: step.Topics})

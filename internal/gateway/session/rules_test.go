@@ -149,7 +149,7 @@ func wantOnce(t *testing.T, s *session.Session, words []string, multi bool) {
 	for _, line := range lines {
 		raw, args := request(line...)
 		step := s.Next(raw, args)
-		if step.Kind != session.Share && (step.Kind != session.Transaction || step.Restore) {
+		if step.Kind != session.Multiplexed && (step.Kind != session.Transaction || step.Restore) {
 			continue
 		}
 		for sent := step.Raw; len(sent) > 0; {

@@ -192,14 +192,14 @@ func (s *Session) Next(raw []byte, args [][]byte) Step {
 	}
 	info, class := command.ClassifyBytes(args)
 	if s.shares(args, info, class) {
-		return Step{Kind: Share, Replies: 1, Raw: raw, Info: info, Key: s.key}
+		return Step{Kind: Multiplexed, Replies: 1, Raw: raw, Info: info, Key: s.key}
 	}
 	return s.slow(request{raw: raw, args: args, info: info, class: class})
 }
 
-// Shared is Next for most requests, at less cost: those whose step is to Share, and that change nothing of the
+// NextMultiplexed is Next for most requests, at less cost: those whose step is Multiplexed, and that change nothing of the
 // session's. It gives what is known of the command, and false for all others, about which Next is to be asked.
-func (s *Session) Shared(args [][]byte) (*command.Info, bool) {
+func (s *Session) NextMultiplexed(args [][]byte) (*command.Info, bool) {
 	if len(args) == 0 {
 		return nil, false
 	}
@@ -215,8 +215,8 @@ func (s *Session) shares(args [][]byte, info *command.Info, class command.Class)
 	return false
 }
 
-// Learnt is Next for a request whose step was to Learn, once that is done.
-func (s *Session) Learnt(raw []byte, args [][]byte) Step {
+// NextLearned is Next for a request whose step was to Learn, once that is done.
+func (s *Session) NextLearned(raw []byte, args [][]byte) Step {
 	if len(args) == 0 {
 		return Step{}
 	}
@@ -316,14 +316,14 @@ func (s *Session) share(r request) Step {
 	if s.pins != 0 {
 		return Step{Kind: Pinned, OnPin: true, Replies: 1, Raw: r.raw, Info: r.info}
 	}
-	return Step{Kind: Share, Replies: 1, Raw: r.raw, Info: r.info}
+	return Step{Kind: Multiplexed, Replies: 1, Raw: r.raw, Info: r.info}
 }
 
 // hold gives a command a conn of its own.
 func (s *Session) hold(r request) Step {
 	step := s.share(r)
 	if !step.OnPin {
-		step.Kind, step.Barrier = Hold, true
+		step.Kind, step.Barrier = Dedicated, true
 	}
 	return step
 }

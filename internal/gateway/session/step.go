@@ -14,16 +14,16 @@ type Kind uint8
 const (
 	// Answer sends Reply, which may be empty, in the request's turn.
 	Answer Kind = iota
-	// Share sends Raw on a lane of Key. Its frame is the client's reply; of this kind
+	// Multiplexed sends Raw on a lane of Key. Its frame is the client's reply; of this kind
 	// alone Done need not be told.
-	Share
+	Multiplexed
 	// Transaction sends Raw, a whole MULTI with its commands and EXEC, as one contiguous
 	// block on a lane of Key, or on the session's conn if OnPin is set, or on a dedicated one for Restore.
 	Transaction
-	// Hold sends Raw on a dedicated conn of Key for this command alone. The conn is
+	// Dedicated sends Raw on a dedicated conn of Key for this command alone. The conn is
 	// destroyed afterwards if Destroy is set, and whenever the client leaves before the reply.
-	Hold
-	// Wait is Hold for WAIT and WAITAOF: Raw begins with a write that propagates, outside
+	Dedicated
+	// Wait is Dedicated for WAIT and WAITAOF: Raw begins with a write that propagates, outside
 	// cluster mode. In cluster mode the lane that carried the client's writes must be taken over.
 	Wait
 	// Pin takes a dedicated conn of Key, which stays the session's if the outcome does not release it.
@@ -40,10 +40,10 @@ const (
 	// Identify verifies Credentials: against the gateway's users, or by Redis, whose
 	// frame is then given to Done. With OnPin the session's conn has to change its user too.
 	Identify
-	// Registry needs the other sessions: see Query. The reply is made by the gateway and given
+	// ClientCommand needs the other sessions: see Query. The reply is made by the gateway and given
 	// to Done as the frame.
-	Registry
-	// Learn asks the server about the command that Raw, the client's request, names. Then [Session.Learnt] says what to do for it;
+	ClientCommand
+	// Learn asks the server about the command that Raw, the client's request, names. Then [Session.NextLearned] says what to do for it;
 	// Done is not told.
 	Learn
 	// Console is a command of the gateway's own, RESPOOL: Raw holds it. The reply is given
@@ -53,13 +53,13 @@ const (
 	Close
 )
 
-var kindNames = [...]string{"Answer", "Share", "Transaction", "Hold", "Wait", "Pin", "Pinned", "Monitor",
-	"Subscribe", "Unsubscribe", "Identify", "Registry", "Learn", "Console", "Close"}
+var kindNames = [...]string{"Answer", "Multiplexed", "Transaction", "Dedicated", "Wait", "Pin", "Pinned", "Monitor",
+	"Subscribe", "Unsubscribe", "Identify", "ClientCommand", "Learn", "Console", "Close"}
 
 func (k Kind) String() string { return kindNames[k] }
 
 // Upstream is whether Raw goes to a server.
-func (k Kind) Upstream() bool { return k >= Share && k <= Monitor }
+func (k Kind) Upstream() bool { return k >= Multiplexed && k <= Monitor }
 
 // Identity says which conns may carry a session's commands: all on them have the same user,
 // database and protocol. The user's password is the gateway's to know.
@@ -78,15 +78,15 @@ type Step struct {
 	// OnPin is whether the step belongs on the session's own conn.
 	OnPin bool
 	// Silent is whether the client gets no reply: it asked for none. The step is carried out
-	// all the same, and Done leaves the reply out; of a Share the frame is dropped. Pushes, which
+	// all the same, and Done leaves the reply out; of a Multiplexed the frame is dropped. Pushes, which
 	// confirm subscriptions, are sent nevertheless.
 	Silent bool
-	// Destroy, of Hold, is whether nobody may use the conn afterwards.
+	// Destroy, of Dedicated, is whether nobody may use the conn afterwards.
 	Destroy bool
-	// Restore, of Hold and Transaction, is whether nobody may use the conn afterwards before it is restored: nothing is known
+	// Restore, of Dedicated and Transaction, is whether nobody may use the conn afterwards before it is restored: nothing is known
 	// of what the command does to it. Such a Transaction needs a conn of its own.
 	Restore bool
-	// AnyDB, of Hold, is whether a conn with another database will do.
+	// AnyDB, of Dedicated, is whether a conn with another database will do.
 	AnyDB bool
 	// Block is how long the server may hold the reply back.
 	Block command.Block
@@ -108,7 +108,7 @@ type Step struct {
 	Topics []Topic
 	// Credentials are what Identify verifies.
 	Credentials *Credentials
-	// Query is what Registry asks for.
+	// Query is what ClientCommand asks for.
 	Query *Query
 	// Reset is whether the client is a new one from this step on, and nobody's user.
 	Reset bool
@@ -130,7 +130,7 @@ type Step struct {
 // NeedsDone is whether the gateway has to call Done with what came of the step.
 func (st *Step) NeedsDone() bool {
 	switch st.Kind {
-	case Answer, Share, Unsubscribe, Learn, Close:
+	case Answer, Multiplexed, Unsubscribe, Learn, Close:
 		return false
 	}
 	return true

@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "write the expectations of testdata anew
 //	! text                  the oldest step is done with an error; "wrong password" is the users'
 //	lost, monitor lost, ended, info
 //
-// Every step of a block is done by its end; of a Share nothing need be told.
+// Every step of a block is done by its end; of a Multiplexed nothing need be told.
 type transcript struct {
 	cfg   session.Config
 	s     *session.Session
@@ -224,7 +224,7 @@ func (tr *transcript) learnt(what string) error {
 	if tr.known[strings.ToUpper(string(args[0]))] = what; what == "nothing" {
 		tr.known[strings.ToUpper(string(args[0]))] = "asks"
 	}
-	return tr.take(tr.s.Learnt(tr.raw, args))
+	return tr.take(tr.s.NextLearned(tr.raw, args))
 }
 
 func (tr *transcript) take(step session.Step) error {

@@ -11,7 +11,7 @@ import (
 )
 
 // lasts says how long a command waits from now on.
-func (g *gate) lasts(level pauseMode) time.Duration {
+func (g *pauseControl) lasts(level pauseMode) time.Duration {
 	start := time.Now()
 	_ = g.awaitResume(context.Background(), level)
 	return time.Since(start)
@@ -19,10 +19,10 @@ func (g *gate) lasts(level pauseMode) time.Duration {
 
 // Unconfirmed is how many subscriptions the server has not confirmed yet.
 func (g *Gateway) Unconfirmed() int {
-	g.gate.mu.Lock()
-	defer g.gate.mu.Unlock()
+	g.pauses.mu.Lock()
+	defer g.pauses.mu.Unlock()
 	n := 0
-	for _, t := range g.gate.pending {
+	for _, t := range g.pauses.pending {
 		if !t.over {
 			n++
 		}
@@ -51,7 +51,7 @@ func TestPausesOfClientsAddUpAsAServersDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for _, level := range []pauseMode{pauseServer, pauseWrites} {
-					var g gate
+					var g pauseControl
 					g.init()
 					for _, p := range c.pauses {
 						g.pause(byClient, p.mode, p.d)
@@ -64,8 +64,8 @@ func TestPausesOfClientsAddUpAsAServersDo(t *testing.T) {
 						t.Errorf("a command of level %d waited %v: want %v", level, got, want)
 					}
 					time.Sleep(time.Hour)
-					if g.shut.Load() {
-						t.Error("the gate stays shut")
+					if g.active.Load() {
+						t.Error("it stays active")
 					}
 				}
 			})
@@ -75,7 +75,7 @@ func TestPausesOfClientsAddUpAsAServersDo(t *testing.T) {
 
 func TestPausesOfTheConsoleAndOfClientsAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var g gate
+		var g pauseControl
 		g.init()
 		g.pause(byConsole, pauseServer, time.Minute)
 		g.pause(byClient, pauseAll, time.Second)
@@ -94,20 +94,20 @@ func TestPausesOfTheConsoleAndOfClientsAreApart(t *testing.T) {
 		}
 		g.pause(byClient, pauseAll, time.Hour)
 		g.resume(byConsole)
-		if g.shut.Load() {
+		if g.active.Load() {
 			t.Error("RESPOOL RESUME ends all pauses")
 		}
 		g.pause(byClient, pauseAll, time.Hour)
 		g.close()
 		g.pause(byClient, pauseAll, time.Hour)
-		if g.shut.Load() {
+		if g.active.Load() {
 			t.Error("at the end nothing is paused")
 		}
 	})
 }
 
 func shared(name string) *session.Step {
-	return &session.Step{Kind: session.Share, Info: command.Lookup(name)}
+	return &session.Step{Kind: session.Multiplexed, Info: command.Lookup(name)}
 }
 
 func TestWhoWaitsForWhichSubscription(t *testing.T) {
@@ -130,7 +130,7 @@ func TestWhoWaitsForWhichSubscription(t *testing.T) {
 		{topic(session.Pattern, "__k-*"), false, false},
 		{append(topic(session.Pattern, "news.*"), topic(session.Pattern, "*:k")...), true, false},
 	} {
-		var g gate
+		var g pauseControl
 		g.init()
 		first := g.enter(c.topics)
 		last := g.enter(topic(session.Channel, "other"))
@@ -150,8 +150,8 @@ func TestWhoWaitsForWhichSubscription(t *testing.T) {
 		g.leave(first)
 		g.leave(first)
 		g.leave(nil)
-		if !isClosed(last.passed) || g.shut.Load() || g.behind(shared("PUBLISH")) != nil {
-			t.Errorf("%v: the gate stays shut", c.topics)
+		if !isClosed(last.passed) || g.active.Load() || g.behind(shared("PUBLISH")) != nil {
+			t.Errorf("%v: it stays active", c.topics)
 		}
 	}
 }
@@ -159,12 +159,12 @@ func TestWhoWaitsForWhichSubscription(t *testing.T) {
 func TestASubscriptionThatIsNotConfirmedHoldsNobodyUpForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Gateway{}
-		g.gate.init()
-		g.gate.enter([]session.Topic{{Name: "news"}})
+		g.pauses.init()
+		g.pauses.enter([]session.Topic{{Name: "news"}})
 		start := time.Now()
 		for range 3 { // those of a pipeline wait together
-			waits := &task{c: &client{g: g}, behind: g.gate.behind(shared("PUBLISH")), level: pauseWrites, at: start}
-			if err := waits.awaitGate(context.Background()); err != nil {
+			waits := &worker{c: &client{g: g}, behind: g.pauses.behind(shared("PUBLISH")), level: pauseWrites, at: start}
+			if err := waits.awaitTurn(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		}

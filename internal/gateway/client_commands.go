@@ -13,66 +13,66 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// registry answers what concerns other clients of the gateway.
-func (t *task) registry(ctx context.Context) ([][]byte, error) {
-	q, g := t.step.Query, t.c.g
-	if idle, ok := idle[q.Op]; ok {
-		if refusal, err := t.refusal(ctx, idle); refusal != nil || err != nil {
+// clientCommand answers what concerns other clients of the gateway.
+func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
+	q, g := w.step.Query, w.c.g
+	if probe, ok := probes[q.Op]; ok {
+		if refusal, err := w.refusal(ctx, probe); refusal != nil || err != nil {
 			return [][]byte{refusal}, err
 		}
 	}
 	var reply []byte
 	switch q.Op {
 	case session.QueryInfo:
-		reply = t.c.text(t.c.appendInfo(nil, true))
+		reply = w.c.text(w.c.appendInfo(nil, true))
 	case session.QueryList:
 		var lines []byte
 		for _, c := range g.matching(q, nil) {
-			lines = c.appendInfo(lines, c == t.c)
+			lines = c.appendInfo(lines, c == w.c)
 		}
-		reply = t.c.text(lines)
+		reply = w.c.text(lines)
 	case session.QueryKill:
-		if !t.knowsUser(ctx, q.User) {
+		if !w.knowsUser(ctx, q.User) {
 			return [][]byte{resp.AppendError(nil, fmt.Sprintf("No such user '%s'", printable([]byte(q.User))))}, nil
 		}
-		reply = t.kill(q)
+		reply = w.kill(q)
 	case session.QueryUnblock:
-		return t.unblock(ctx, q)
+		return w.unblock(ctx, q)
 	case session.QueryPause:
 		mode := pauseAll
 		if q.Writes {
 			mode = pauseWrites
 		}
-		g.gate.pause(byClient, mode, q.For)
+		g.pauses.pause(byClient, mode, q.For)
 		reply = replyOK
 	case session.QueryUnpause:
-		g.gate.resume(byClient)
+		g.pauses.resume(byClient)
 		reply = replyOK
 	}
 	return [][]byte{reply}, nil
 }
 
-// idle are commands that change and tell nothing, by which a server says whether a user may do such things.
-var idle = map[session.QueryOp][]any{
+// probes are commands that change and tell nothing, by which a server says whether a user may do such things.
+var probes = map[session.QueryOp][]any{
 	session.QueryList:    {"CLIENT", "LIST", "ID", 0},
-	session.QueryKill:    idleKill,
+	session.QueryKill:    probeKill,
 	session.QueryUnblock: {"CLIENT", "UNBLOCK", 0},
-	session.QueryPause:   idleKill,
-	session.QueryUnpause: idleKill,
+	session.QueryPause:   probeKill,
+	session.QueryUnpause: probeKill,
 }
 
-var idleKill = []any{"CLIENT", "KILL", "ID", math.MaxInt64}
+var probeKill = []any{"CLIENT", "KILL", "ID", math.MaxInt64}
 
 // refusal is the server's word that the user whom it knows may not run a command, nil if he may.
-func (t *task) refusal(ctx context.Context, command []any) ([]byte, error) {
-	if t.token == "" {
+func (w *worker) refusal(ctx context.Context, command []any) ([]byte, error) {
+	if w.token == "" {
 		return nil, nil
 	}
 	raw, err := resp.AppendCommand(nil, command)
 	if err != nil {
 		return nil, err
 	}
-	frames, err := t.c.g.engine.Exchange(ctx, t.key, raw, 1, true, nil)
+	frames, err := w.c.g.engine.Exchange(ctx, w.key, raw, 1, true, nil)
 	if err != nil || !bytes.HasPrefix(frames[0], []byte("-NOPERM")) {
 		return nil, err
 	}
@@ -109,30 +109,30 @@ func (c *client) matches(q *session.Query) bool {
 
 // knowsUser reports whether there is a user of this name: with the gateway's own users among those, else at the server.
 // While that is not known it takes any name for one.
-func (t *task) knowsUser(ctx context.Context, name string) bool {
+func (w *worker) knowsUser(ctx context.Context, name string) bool {
 	if name == "" || name == defaultUser {
 		return true
 	}
-	if users := t.c.g.settings.Load().users; users != nil {
+	if users := w.c.g.settings.Load().users; users != nil {
 		return users[name] != nil
 	}
 	raw, err := resp.AppendCommand(nil, []any{"CLIENT", "KILL", "USER", name, "ID", math.MaxInt64})
 	if err != nil {
 		return true
 	}
-	frames, err := t.c.g.engine.Exchange(ctx, t.key, raw, 1, true, nil)
+	frames, err := w.c.g.engine.Exchange(ctx, w.key, raw, 1, true, nil)
 	return err != nil || !bytes.HasPrefix(frames[0], []byte("-ERR No such user"))
 }
 
-func (t *task) kill(q *session.Query) []byte {
+func (w *worker) kill(q *session.Query) []byte {
 	var but *client
 	if q.SkipMe {
-		but = t.c
+		but = w.c
 	}
-	killed := t.c.g.matching(q, but)
+	killed := w.c.g.matching(q, but)
 	for _, c := range killed {
-		if c == t.c {
-			t.close = true
+		if c == w.c {
+			w.close = true
 			continue
 		}
 		c.out.Close()
@@ -146,15 +146,15 @@ func (t *task) kill(q *session.Query) []byte {
 	return replyOK
 }
 
-func (t *task) unblock(ctx context.Context, q *session.Query) ([][]byte, error) {
-	for _, c := range t.c.g.matching(q, nil) {
+func (w *worker) unblock(ctx context.Context, q *session.Query) ([][]byte, error) {
+	for _, c := range w.c.g.matching(q, nil) {
 		c.mu.Lock()
 		b := c.dedicated.blocked
 		c.mu.Unlock()
 		if b == nil {
 			break
 		}
-		ok, err := b.unblock(ctx, t.c.g.engine, q.Fail)
+		ok, err := b.unblock(ctx, w.c.g.engine, q.Fail)
 		if err != nil {
 			return nil, err
 		}
@@ -177,13 +177,13 @@ func (c *client) appendInfo(dst []byte, asks bool) []byte {
 	}
 	return c.session.AppendInfo(dst, session.Facts{
 		LocalAddr: c.laddr, FD: c.out.Descriptor(), Age: now.Sub(c.born), Idle: idle,
-		Output: waiting, Blocked: c.dedicated.blocked != nil || c.pending.n > 0 && idle > waitsLong, Unix: c.host == unixHost,
+		Output: waiting, Blocked: c.dedicated.blocked != nil || c.pending.n > 0 && idle > blockedAfter, Unix: c.host == unixHost,
 	})
 }
 
-// waitsLong is from when on a client that waits for a reply counts as blocked. A gateway answers others
+// blockedAfter is from when on a client that waits for a reply counts as blocked. A gateway answers others
 // meanwhile, and clients with several connections must not take that for a dead path.
-const waitsLong = 50 * time.Millisecond
+const blockedAfter = 50 * time.Millisecond
 
 func (c *client) text(lines []byte) []byte {
 	c.mu.Lock()

@@ -2,24 +2,24 @@ package gateway
 
 import "time"
 
-// sweepEvery is how often clients are looked at: limits in time are kept to within that.
-const sweepEvery = 500 * time.Millisecond
+// reapEvery is how often clients are looked at: limits in time are kept to within that.
+const reapEvery = 500 * time.Millisecond
 
-// sweep ends clients that take too long or hold too much.
-func (g *Gateway) sweep() {
-	tick := time.NewTicker(sweepEvery)
+// reap ends clients that take too long or hold too much.
+func (g *Gateway) reap() {
+	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			g.sweepOnce(now)
+			g.reapOnce(now)
 		case <-g.ctx.Done():
 			return
 		}
 	}
 }
 
-func (g *Gateway) sweepOnce(now time.Time) {
+func (g *Gateway) reapOnce(now time.Time) {
 	set := g.settings.Load()
 	for _, c := range g.list() {
 		if why := c.overdue(now, set); why != "" {
@@ -70,7 +70,7 @@ func (c *client) overdue(now time.Time, set *settings) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.in.observe(now, c.pending.n > 0 || c.barrier != nil)
-	if now.Sub(c.in.lastAt) > sweepEvery && c.pending.n == 0 {
+	if now.Sub(c.in.lastAt) > reapEvery && c.pending.n == 0 {
 		c.pending.shrink()
 	}
 	switch {

@@ -16,7 +16,7 @@ import (
 // connection's number. Where the handshake has not told that, the server is asked before the command: not as a user
 // who may not do so.
 type blockedCommand struct {
-	t    *task
+	w    *worker
 	done chan struct{}
 
 	mu        sync.Mutex
@@ -34,12 +34,12 @@ var rawClientID = []byte("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
 
 // run sends the command and waits for its replies.
 func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
-	t := b.t
-	raw, opt := t.raw, t.options()
-	b.want = t.n
-	if opt.Block != command.NoBlock && !t.step.Destroy && !t.step.Restore {
+	w := b.w
+	raw, opt := w.raw, w.options()
+	b.want = w.n
+	if opt.Block != command.NoBlock && !w.step.Destroy && !w.step.Restore {
 		b.id = l.Conn().ID()
-		if b.id == 0 && t.key.User == "" {
+		if b.id == 0 && w.key.User == "" {
 			b.asked = true
 			b.want++
 			raw = append(bytes.Clone(rawClientID), raw...)
@@ -63,7 +63,7 @@ func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error
 
 // enter makes the command known as the one by which its client is blocked.
 func (b *blockedCommand) enter() {
-	c := b.t.c
+	c := b.w.c
 	c.mu.Lock()
 	c.dedicated.blocked = b
 	if c.in.hungUp {
@@ -73,7 +73,7 @@ func (b *blockedCommand) enter() {
 }
 
 func (b *blockedCommand) leave() {
-	c := b.t.c
+	c := b.w.c
 	c.mu.Lock()
 	c.dedicated.blocked = nil
 	c.mu.Unlock()

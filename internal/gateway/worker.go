@@ -13,19 +13,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// kickLocked starts the client's worker if the next in turn is for it. The worker is a
-// goroutine that ends when it has nothing to do.
-func (c *client) kickLocked() {
+// startWorkerLocked starts the goroutine of the client's workers if the next pending command is queued. The goroutine
+// ends when no queued command is next.
+func (c *client) startWorkerLocked() {
 	if s := c.pending.front(); c.working || s == nil || s.state != queued {
 		return
 	}
 	c.working = true
-	c.g.workers.Go(c.work)
+	c.g.workers.Go(c.runWorker)
 }
 
-// work carries out what has to be waited for, one at a time and each once all before it
+// runWorker carries out what has to be waited for, one at a time and each once all before it
 // is answered.
-func (c *client) work() {
+func (c *client) runWorker() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -34,12 +34,12 @@ func (c *client) work() {
 			c.working = false
 			return
 		}
-		c.workLocked(s)
+		c.executeLocked(s)
 	}
 }
 
-// task is what the worker carries out.
-type task struct {
+// worker executes one pending command that cannot be posted at once.
+type worker struct {
 	c     *client
 	step  *session.Step // nil: a shared command
 	key   engine.Identity
@@ -59,69 +59,69 @@ type task struct {
 	abandoned bool // it was ended since nobody waits for its reply
 }
 
-func (c *client) workLocked(s *pendingReply) {
+func (c *client) executeLocked(s *pendingReply) {
 	tag := c.pending.head
 	s.state = running
 	queuedAt := s.at
-	t := &task{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
+	w := &worker{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
 		before: s.refusal, token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
-		t.step = &s.step.Step
+		w.step = &s.step.Step
 	}
 	ctx := c.contextLocked()
 	pin := c.dedicated.pin
 	c.mu.Unlock()
 	c.g.count.queue.add(queuedAt)
-	frames, err := t.run(ctx, pin)
+	frames, err := w.run(ctx, pin)
 	var failed *failure
 	switch {
 	case err == nil:
-	case t.step != nil && t.step.Kind == session.Learn:
+	case w.step != nil && w.step.Kind == session.Learn:
 		failed = c.g.learnFailure(err)
 	default:
-		failed = c.g.failureOf(err, t.reads || t.step != nil && t.step.Kind == session.Subscribe, t.step != nil && t.step.Waits())
-		failed.ends = failed.ends || t.disowned(ctx, err)
+		failed = c.g.failureOf(err, w.reads || w.step != nil && w.step.Kind == session.Subscribe, w.step != nil && w.step.Waits())
+		failed.ends = failed.ends || w.disowned(ctx, err)
 	}
 	c.mu.Lock()
-	t.abandoned = err != nil && ctx.Err() != nil
-	if t.step != nil && t.step.Kind == session.Learn {
+	w.abandoned = err != nil && ctx.Err() != nil
+	if w.step != nil && w.step.Kind == session.Learn {
 		if c.pending.at(tag) != nil {
-			c.learntLocked(t, failed)
+			c.dispatchLearnedLocked(w, failed)
 		}
 	} else {
-		c.finishLocked(t, tag, frames, failed)
+		c.finishLocked(w, tag, frames, failed)
 	}
 	c.repostLocked()
 	c.advanceLocked(nil)
 }
 
-// finishLocked takes what came of a task.
-func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *failure) {
+// finishLocked handles the frames or the failure of a worker.
+func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *failure) {
 	s := c.pending.at(tag)
 	var err error
 	if failed != nil {
 		err = failed
 	}
-	if t.step != nil {
-		if err == nil && t.step.Kind == session.Identify && len(frames) == 0 {
-			c.becomeLocked(t.token)
-			c.user = t.user
-			c.session.LetServerDecide(t.token != "")
+	if w.step != nil {
+		if err == nil && w.step.Kind == session.Identify && len(frames) == 0 {
+			c.switchUserLocked(w.token)
+			c.user = w.user
+			c.session.LetServerDecide(w.token != "")
 		}
-		if !t.step.NeedsDone() {
-			c.settleStepLocked(t.step)
+		if !w.step.NeedsDone() {
+			c.applyStepLocked(w.step)
 		}
-		out := c.session.Done(t.step, frames, err)
-		c.followLocked(out)
-		c.closing = c.closing || t.close
+		out := c.session.Done(w.step, frames, err)
+		c.applyOutcomeLocked(out)
+		c.closing = c.closing || w.close
 		if s != nil {
 			s.reply = out.Reply
 		}
-		if s != nil && t.announces() {
+		if s != nil && w.announces() {
 			c.confirmLocked(s)
 		}
-		if t.step.Kind == session.Subscribe {
-			c.g.gate.leave(c.ticket)
+		if w.step.Kind == session.Subscribe {
+			c.g.pauses.leave(c.ticket)
 			c.ticket = nil
 		}
 	} else if s != nil && !s.silent {
@@ -131,7 +131,7 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *fail
 			s.reply = frames[0]
 		}
 	}
-	if t.abandoned && !c.gone {
+	if w.abandoned && !c.gone {
 		c.abandonLocked()
 		return
 	}
@@ -142,12 +142,12 @@ func (c *client) finishLocked(t *task, tag uint64, frames [][]byte, failed *fail
 			s.state = broken
 		}
 	}
-	c.endBarrierLocked(t.step)
+	c.endBarrierLocked(w.step)
 }
 
-// announces reports whether messages may follow that must not come before the task's reply.
-func (t *task) announces() bool {
-	return t.step.Kind == session.Subscribe || t.step.Kind == session.Monitor || t.step.Kind == session.Pin
+// announces reports whether messages may follow that must not come before the worker's reply.
+func (w *worker) announces() bool {
+	return w.step.Kind == session.Subscribe || w.step.Kind == session.Monitor || w.step.Kind == session.Pin
 }
 
 // contextLocked ends when the client leaves.
@@ -169,7 +169,7 @@ func (c *client) repostLocked() {
 		if s.state != queued {
 			continue
 		}
-		if s.behind != nil && !isClosed(s.behind.passed) || c.g.gate.shut.Load() && c.g.gate.paused(s.level) != nil {
+		if s.behind != nil && !isClosed(s.behind.passed) || c.g.pauses.active.Load() && c.g.pauses.paused(s.level) != nil {
 			break
 		}
 		l, opt := c.route.pick(c.g.engine, c.pending.identity, s.reads, c.pending.posted)
@@ -185,46 +185,46 @@ func (c *client) repostLocked() {
 	batch.Flush()
 }
 
-// run carries the task out, without the client's lock.
-func (t *task) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
-	if err := t.awaitGate(ctx); err != nil {
+// run executes the command, without the client's lock.
+func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
+	if err := w.awaitTurn(ctx); err != nil {
 		return nil, err
 	}
-	e := t.c.g.engine
-	if t.step == nil {
-		return e.Exchange(ctx, t.key, t.raw, t.n, t.reads, t.before)
+	e := w.c.g.engine
+	if w.step == nil {
+		return e.Exchange(ctx, w.key, w.raw, w.n, w.reads, w.before)
 	}
-	switch t.step.Kind {
+	switch w.step.Kind {
 	case session.Transaction:
-		if t.step.Restore {
-			return t.hold(ctx)
+		if w.step.Restore {
+			return w.runDedicated(ctx)
 		}
-		if !t.step.OnPin {
-			return e.Exchange(ctx, t.key, t.raw, t.n, false, t.before)
+		if !w.step.OnPin {
+			return e.Exchange(ctx, w.key, w.raw, w.n, false, w.before)
 		}
-		return t.onPin(ctx, pin)
+		return w.onPin(ctx, pin)
 	case session.Pinned:
-		return t.onPin(ctx, pin)
+		return w.onPin(ctx, pin)
 	case session.Pin:
-		return t.pin(ctx)
-	case session.Hold, session.Wait:
-		return t.hold(ctx)
+		return w.pin(ctx)
+	case session.Dedicated, session.Wait:
+		return w.runDedicated(ctx)
 	case session.Monitor:
-		return t.monitor(ctx)
+		return w.monitor(ctx)
 	case session.Subscribe:
-		return t.subscribe(ctx)
+		return w.subscribe(ctx)
 	case session.Answer, session.Close, session.Unsubscribe:
-		return t.answer(ctx)
+		return w.answer(ctx)
 	case session.Identify:
-		return t.identify(ctx, pin)
+		return w.identify(ctx, pin)
 	case session.Learn:
-		return nil, t.learn(ctx, pin)
-	case session.Registry:
-		return t.registry(ctx)
+		return nil, w.learn(ctx, pin)
+	case session.ClientCommand:
+		return w.clientCommand(ctx)
 	case session.Console:
-		return t.console(ctx)
+		return w.console(ctx)
 	}
-	panic("gateway: no way to carry out " + t.step.Kind.String())
+	panic("gateway: no way to carry out " + w.step.Kind.String())
 }
 
 // acquire waits for a connection that the client has for itself.
@@ -241,7 +241,7 @@ func (c *client) setWaits(what string) {
 }
 
 // options of a command that the server may hold back.
-func (t *task) options() lane.Options { return t.c.g.optionsOf(t.step) }
+func (w *worker) options() lane.Options { return w.c.g.optionsOf(w.step) }
 
 // optionsOf a step, or of what nothing holds back where that is nil.
 func (g *Gateway) optionsOf(step *session.Step) lane.Options {
@@ -252,20 +252,20 @@ func (g *Gateway) optionsOf(step *session.Step) lane.Options {
 	return opt
 }
 
-func (t *task) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
+func (w *worker) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	if pin == nil {
 		return nil, errPinLost
 	}
-	return pin.Lane().DoRaw(ctx, t.raw, t.n, t.options())
+	return pin.Lane().DoRaw(ctx, w.raw, w.n, w.options())
 }
 
 // pin gives the session a connection of its own.
-func (t *task) pin(ctx context.Context) ([][]byte, error) {
-	held, err := t.c.acquire(ctx, t.key)
+func (w *worker) pin(ctx context.Context) ([][]byte, error) {
+	held, err := w.c.acquire(ctx, w.key)
 	if err != nil {
 		return nil, err
 	}
-	c := t.c
+	c := w.c
 	c.mu.Lock()
 	if c.gone {
 		c.mu.Unlock()
@@ -277,7 +277,7 @@ func (t *task) pin(ctx context.Context) ([][]byte, error) {
 	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
 	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
 	c.mu.Unlock()
-	return held.Lane().DoRaw(ctx, t.raw, t.n, t.options())
+	return held.Lane().DoRaw(ctx, w.raw, w.n, w.options())
 }
 
 // watchPin sees that a connection on which pushes are expected has ended: no request
@@ -295,8 +295,8 @@ func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	if c.dedicated.pin != held || c.pending.n > 0 || c.gone {
 		return
 	}
-	c.followLocked(c.session.Lost())
-	c.settleLocked()
+	c.applyOutcomeLocked(c.session.Lost())
+	c.closeIfDoneLocked()
 }
 
 // push forwards what came out of band on a connection of the client's own.
@@ -304,15 +304,15 @@ func (c *client) push(frame []byte) {
 	c.out.Push(frame, c.g.settings.Load().OutputBuffer)
 }
 
-// hold runs one command on a connection of its own.
-func (t *task) hold(ctx context.Context) ([][]byte, error) {
-	t.c.setWaits("waiting")
-	defer t.c.setWaits("")
-	key := t.key
-	frames, err := t.onLent(ctx, key)
-	if t.step.AnyDB && key.DB != 0 && isBusy(err) {
+// runDedicated runs one command on a connection of its own.
+func (w *worker) runDedicated(ctx context.Context) ([][]byte, error) {
+	w.c.setWaits("waiting")
+	defer w.c.setWaits("")
+	key := w.key
+	frames, err := w.onLeased(ctx, key)
+	if w.step.AnyDB && key.DB != 0 && isBusy(err) {
 		key.DB = 0
-		return t.onLent(ctx, key)
+		return w.onLeased(ctx, key)
 	}
 	return frames, err
 }
@@ -323,22 +323,22 @@ func isBusy(err error) bool {
 	return ok && refusal.Code == "BUSY"
 }
 
-func (t *task) onLent(ctx context.Context, key engine.Identity) ([][]byte, error) {
-	return t.c.g.engine.ExchangeLeased(ctx, key, t.raw, t.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
-		t.c.setWaits("")
-		b := &blockedCommand{t: t, done: make(chan struct{})}
+func (w *worker) onLeased(ctx context.Context, key engine.Identity) ([][]byte, error) {
+	return w.c.g.engine.ExchangeLeased(ctx, key, w.raw, w.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
+		w.c.setWaits("")
+		b := &blockedCommand{w: w, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
 		if err != nil {
 			return nil, engine.After{Spoilt: "its client's command was not answered"}, err
 		}
-		db, known := t.step.Database(frames)
+		db, known := w.step.Database(frames)
 		if known {
 			after.DB = &db
 		}
 		switch {
-		case t.step.Destroy && !unknownCommand(frames[0]):
+		case w.step.Destroy && !unknownCommand(frames[0]):
 			after.Spoilt = "it ran a command that may have changed it"
-		case t.step.Restore && !unknownCommand(frames[0]):
+		case w.step.Restore && !unknownCommand(frames[0]):
 			after.Unsure = "it ran a command of which nothing is known"
 		case !known:
 			after.Unsure = "its database is not known"
@@ -357,15 +357,15 @@ func unknownCommand(frame []byte) bool {
 }
 
 // monitor begins a stream of everything that the server does.
-func (t *task) monitor(ctx context.Context) ([][]byte, error) {
-	c := t.c
-	held, err := c.acquire(ctx, t.key)
+func (w *worker) monitor(ctx context.Context) ([][]byte, error) {
+	c := w.c
+	held, err := c.acquire(ctx, w.key)
 	if err != nil {
 		return nil, err
 	}
 	c.out.HoldPushes() // until the reply is sent
 	held.Lane().OnPush(c.push, true)
-	frames, err := held.Lane().DoRaw(ctx, t.raw, t.n, t.c.g.optionsOf(nil))
+	frames, err := held.Lane().DoRaw(ctx, w.raw, w.n, w.c.g.optionsOf(nil))
 	if err != nil || frames[0][0] == '-' {
 		held.Destroy("MONITOR has failed")
 		return frames, err
@@ -392,6 +392,6 @@ func (c *client) watchMonitor(held *engine.Lease) {
 	if c.dedicated.monitor != held || c.gone {
 		return
 	}
-	c.followLocked(c.session.MonitorLost())
-	c.settleLocked()
+	c.applyOutcomeLocked(c.session.MonitorLost())
+	c.closeIfDoneLocked()
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// gate holds commands back: during a pause, and those that publish or tell who is subscribed behind the subscriptions
-// that came before them. While it holds nothing back it costs one look at shut.
-type gate struct {
-	shut atomic.Bool // some commands are held back
+// pauseControl holds commands back: during a pause, and those that publish or tell who is subscribed behind the subscriptions
+// that came before them. While it holds nothing back it costs one look at active.
+type pauseControl struct {
+	active atomic.Bool // some commands are held back
 
 	mu      sync.Mutex
 	pauses  [pausers]pause
@@ -49,20 +49,20 @@ type pause struct {
 	timer *time.Timer
 }
 
-// longestHold bounds a pause; what is longer lasts forever as well.
-const longestHold = 100 * 365 * 24 * time.Hour
+// maxPause bounds a pause; what is longer lasts forever as well.
+const maxPause = 100 * 365 * 24 * time.Hour
 
-func (g *gate) init() { g.changed = make(chan struct{}) }
+func (g *pauseControl) init() { g.changed = make(chan struct{}) }
 
 // pause begins a pause. As at a server, one by a client makes another one by a client longer or stricter, and
 // neither shorter nor milder. The console's is what it said last.
-func (g *gate) pause(by pauser, mode pauseMode, d time.Duration) {
+func (g *pauseControl) pause(by pauser, mode pauseMode, d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open {
 		return
 	}
-	d = min(d, longestHold)
+	d = min(d, maxPause)
 	p := &g.pauses[by]
 	end := time.Now().Add(d)
 	if by == byClient && p.mode != pauseNothing {
@@ -82,11 +82,11 @@ func (g *gate) pause(by pauser, mode pauseMode, d time.Duration) {
 		}
 	})
 	p.timer = timer
-	g.shut.Store(true)
+	g.active.Store(true)
 }
 
 // resume ends the pause of a client, or all.
-func (g *gate) resume(by pauser) {
+func (g *pauseControl) resume(by pauser) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range g.pauses {
@@ -97,14 +97,14 @@ func (g *gate) resume(by pauser) {
 }
 
 // close ends all pauses, for good.
-func (g *gate) close() {
+func (g *pauseControl) close() {
 	g.mu.Lock()
 	g.open = true
 	g.mu.Unlock()
 	g.resume(byConsole)
 }
 
-func (g *gate) endLocked(p *pause) {
+func (g *pauseControl) endLocked(p *pause) {
 	if p.timer == nil {
 		return
 	}
@@ -112,16 +112,16 @@ func (g *gate) endLocked(p *pause) {
 	*p = pause{}
 	close(g.changed)
 	g.changed = make(chan struct{})
-	g.settleLocked()
+	g.updateActiveLocked()
 }
 
-func (g *gate) settleLocked() {
+func (g *pauseControl) updateActiveLocked() {
 	paused := slices.ContainsFunc(g.pauses[:], func(p pause) bool { return p.mode != pauseNothing })
-	g.shut.Store(paused || len(g.pending) > 0)
+	g.active.Store(paused || len(g.pending) > 0)
 }
 
 // paused gives a channel that is closed at the end of a pause that holds a command back, nil if there is none.
-func (g *gate) paused(level pauseMode) <-chan struct{} {
+func (g *pauseControl) paused(level pauseMode) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range g.pauses {
@@ -133,7 +133,7 @@ func (g *gate) paused(level pauseMode) <-chan struct{} {
 }
 
 // awaitResume waits until no pause holds a command back.
-func (g *gate) awaitResume(ctx context.Context, level pauseMode) error {
+func (g *pauseControl) awaitResume(ctx context.Context, level pauseMode) error {
 	for {
 		changed := g.paused(level)
 		if changed == nil {
@@ -155,17 +155,17 @@ type ticket struct {
 }
 
 // enter notes a subscription that has come.
-func (g *gate) enter(topics []session.Topic) *ticket {
+func (g *pauseControl) enter(topics []session.Topic) *ticket {
 	t := &ticket{keyspace: slices.ContainsFunc(topics, notifies), passed: make(chan struct{})}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.pending = append(g.pending, t)
-	g.shut.Store(true)
+	g.active.Store(true)
 	return t
 }
 
 // leave notes that it is confirmed, or has failed. Leaving again, and without a ticket, is fine.
-func (g *gate) leave(t *ticket) {
+func (g *pauseControl) leave(t *ticket) {
 	if t == nil {
 		return
 	}
@@ -177,12 +177,12 @@ func (g *gate) leave(t *ticket) {
 		g.pending[0] = nil
 		g.pending = g.pending[1:]
 	}
-	g.settleLocked()
+	g.updateActiveLocked()
 }
 
 // behind gives the last subscription that a step must not overtake, nil if there is none.
-func (g *gate) behind(step *session.Step) *ticket {
-	if !g.shut.Load() {
+func (g *pauseControl) behind(step *session.Step) *ticket {
+	if !g.active.Load() {
 		return nil
 	}
 	sees, writes := step.SeesSubscribers(), step.Writes()
@@ -197,9 +197,9 @@ func (g *gate) behind(step *session.Step) *ticket {
 }
 
 // holds reports whether a step is held back now.
-func (g *gate) holds(step *session.Step) bool { return g.shut.Load() && g.holdsWhileShut(step) }
+func (g *pauseControl) holds(step *session.Step) bool { return g.active.Load() && g.holdsNow(step) }
 
-func (g *gate) holdsWhileShut(step *session.Step) bool {
+func (g *pauseControl) holdsNow(step *session.Step) bool {
 	return g.paused(levelOf(step)) != nil || g.behind(step) != nil
 }
 
@@ -217,7 +217,7 @@ func notifies(topic session.Topic) bool {
 // levelOf is the mildest pause that holds a step back.
 func levelOf(step *session.Step) pauseMode {
 	switch {
-	case step.Kind == session.Console, step.Kind == session.Registry && step.Query.Op == session.QueryUnpause:
+	case step.Kind == session.Console, step.Kind == session.ClientCommand && step.Query.Op == session.QueryUnpause:
 		return pauseNever
 	case step.Kind == session.Learn:
 		return pauseServer
@@ -229,8 +229,8 @@ func levelOf(step *session.Step) pauseMode {
 	return pauseServer
 }
 
-// sharedLevel is levelOf of a shared command of which nothing but whether it only reads is known.
-func sharedLevel(reads bool) pauseMode {
+// multiplexedLevel is levelOf of a shared command of which nothing but whether it only reads is known.
+func multiplexedLevel(reads bool) pauseMode {
 	if reads {
 		return pauseServer
 	}
@@ -241,25 +241,25 @@ func sharedLevel(reads bool) pauseMode {
 // confirm holds nobody up for longer.
 const subscribeLimit = time.Second
 
-// awaitGate waits until nothing holds the task back.
-func (t *task) awaitGate(ctx context.Context) error {
-	g := &t.c.g.gate
-	if t.behind != nil {
-		timer := time.NewTimer(time.Until(t.at.Add(subscribeLimit)))
+// awaitTurn waits until nothing holds the worker back.
+func (w *worker) awaitTurn(ctx context.Context) error {
+	g := &w.c.g.pauses
+	if w.behind != nil {
+		timer := time.NewTimer(time.Until(w.at.Add(subscribeLimit)))
 		defer timer.Stop()
 		select {
-		case <-t.behind.passed:
+		case <-w.behind.passed:
 		case <-timer.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	if !g.shut.Load() || g.paused(t.level) == nil {
+	if !g.active.Load() || g.paused(w.level) == nil {
 		return nil
 	}
-	t.c.setWaits("paused")
-	defer t.c.setWaits("")
-	return g.awaitResume(ctx, t.level)
+	w.c.setWaits("paused")
+	defer w.c.setWaits("")
+	return g.awaitResume(ctx, w.level)
 }
 
 func isClosed(ch <-chan struct{}) bool {

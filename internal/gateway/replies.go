@@ -93,7 +93,7 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 	out := c.session.Done(&s.step.Step, s.step.frames, nil)
 	c.endBarrierLocked(&s.step.Step)
 	c.pending.fill(s, out.Reply)
-	c.followLocked(out)
+	c.applyOutcomeLocked(out)
 	c.advanceLocked(b)
 }
 
@@ -134,7 +134,7 @@ func (c *client) Fail(tag uint64, err error) {
 		out := c.session.Done(&s.step.Step, nil, f)
 		c.endBarrierLocked(&s.step.Step)
 		c.pending.fill(s, out.Reply)
-		c.followLocked(out)
+		c.applyOutcomeLocked(out)
 	case s.silent:
 		c.pending.fill(s, nil)
 	default:
@@ -149,11 +149,11 @@ func (c *client) Fail(tag uint64, err error) {
 // requeueLocked leaves a slot that was posted to the worker.
 func (c *client) requeueLocked(s *pendingReply) {
 	s.state = queued
-	if s.level = sharedLevel(s.reads); s.step != nil {
+	if s.level = multiplexedLevel(s.reads); s.step != nil {
 		s.level = levelOf(&s.step.Step)
 	}
 	c.pending.queued++
-	c.kickLocked()
+	c.startWorkerLocked()
 }
 
 // Flush writes what a batch of replies has left here.
@@ -171,7 +171,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 	}
 	c.pending.trim()
 	if c.pending.n > 0 {
-		c.kickLocked()
+		c.startWorkerLocked()
 	} else {
 		c.route.lane = nil
 		if c.barrier != nil && !c.begun {
@@ -179,12 +179,12 @@ func (c *client) advanceLocked(b *lane.Batch) {
 		}
 	}
 	if c.in.eof || c.closing {
-		c.settleLocked()
+		c.closeIfDoneLocked()
 	}
 	if c.in.stopped && !c.pausedLocked() {
 		c.out.Resume()
 	}
-	c.leaveBlockedLocked()
+	c.closeIfBlockedLocked()
 }
 
 // flushLocked writes what there is, or has it written at the end of a batch.
@@ -201,6 +201,6 @@ func (c *client) startBarrierLocked() {
 	step := c.barrier
 	c.barrier = nil
 	var batch netio.FlushBatch
-	c.carryLocked(step, &batch)
+	c.dispatchLocked(step, &batch)
 	batch.Flush()
 }

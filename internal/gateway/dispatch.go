@@ -8,27 +8,27 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// carryLocked does what a step says.
-func (c *client) carryLocked(step *session.Step, batch *netio.FlushBatch) {
+// dispatchLocked does what a step says.
+func (c *client) dispatchLocked(step *session.Step, batch *netio.FlushBatch) {
 	switch step.Kind {
 	case session.Answer, session.Close, session.Unsubscribe:
-		if len(leaving(step)) > 0 || c.g.gate.holds(step) {
+		if len(leaving(step)) > 0 || c.g.pauses.holds(step) {
 			step.Barrier = step.Barrier || step.Kind == session.Close
 			c.queueLocked(step)
 			return
 		}
-		c.settleStepLocked(step)
+		c.applyStepLocked(step)
 		c.answerLocked(step.Reply, batch)
 		c.out.SetProto(c.session.Identity().Proto)
 		if c.closing {
-			c.settleLocked()
+			c.closeIfDoneLocked()
 		}
 	case session.Pinned:
 		if c.pending.queued > 0 || !c.postPinLocked(step, batch) {
 			c.queueLocked(step)
 		}
-		c.leaveBlockedLocked()
-	case session.Share:
+		c.closeIfBlockedLocked()
+	case session.Multiplexed:
 		if c.pending.queued > 0 || !c.postLocked(step, batch) {
 			c.queueLocked(step)
 		}
@@ -47,14 +47,14 @@ func (c *client) carryLocked(step *session.Step, batch *netio.FlushBatch) {
 	}
 }
 
-// settleStepLocked does what follows from a step that the gateway answers by itself, but for the answer.
-func (c *client) settleStepLocked(step *session.Step) {
+// applyStepLocked does what follows from a step that the gateway answers by itself, but for the answer.
+func (c *client) applyStepLocked(step *session.Step) {
 	if step.Reset {
 		for _, l := range c.topics {
 			l.Close() // they hold nothing any more
 		}
 		c.topics = nil
-		c.becomeLocked("")
+		c.switchUserLocked("")
 		c.user = c.set.users[defaultUser]
 	}
 	c.dedicated.release(step.Release)
@@ -77,14 +77,14 @@ func (c *client) key(k session.Identity) engine.Identity {
 
 // postLocked puts a step on a lane, if one takes it now.
 func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
-	if c.g.gate.holds(step) {
+	if c.g.pauses.holds(step) {
 		return false
 	}
 	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Key), batch)
 	if s == nil {
 		return false
 	}
-	if s.silent = step.Silent; step.Kind != session.Share {
+	if s.silent = step.Silent; step.Kind != session.Multiplexed {
 		s.step = &stepReplies{Step: *step}
 	}
 	return true
@@ -119,7 +119,7 @@ const sampleEvery = 64
 // postPinLocked puts a step on the session's own connection. Its replies come in their order
 // among the pushes there.
 func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool {
-	if c.dedicated.pin == nil || c.g.gate.holds(step) {
+	if c.dedicated.pin == nil || c.g.pauses.holds(step) {
 		return false
 	}
 	tag, s := c.pending.push(c.key(step.Key))
@@ -154,8 +154,8 @@ func (c *client) queueLocked(step *session.Step) {
 	s.reads = step.Info != nil && step.Info.ReadOnly
 	s.from, s.to = c.pending.replay.add(step.Raw)
 	s.at = time.Now().UnixNano()
-	s.level, s.behind = levelOf(step), c.g.gate.behind(step)
-	if step.Kind != session.Share {
+	s.level, s.behind = levelOf(step), c.g.pauses.behind(step)
+	if step.Kind != session.Multiplexed {
 		s.step = &stepReplies{Step: *step}
 		if step.Barrier {
 			c.barrier = &s.step.Step
@@ -163,7 +163,7 @@ func (c *client) queueLocked(step *session.Step) {
 		}
 	}
 	c.pending.queued++
-	c.kickLocked()
+	c.startWorkerLocked()
 }
 
 // answerLocked sends a reply in its turn.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// QueryOp says what a Registry step asks for.
+// QueryOp says what a ClientCommand step asks for.
 type QueryOp uint8
 
 const (
@@ -31,7 +31,7 @@ func (op QueryOp) String() string {
 	return [...]string{"info", "list", "kill", "unblock", "pause", "unpause"}[op]
 }
 
-// Query is what a Registry step asks for. Every filter that is set has to match.
+// Query is what a ClientCommand step asks for. Every filter that is set has to match.
 type Query struct {
 	Op        QueryOp
 	IDs       []int64
@@ -53,11 +53,11 @@ type Query struct {
 	For time.Duration
 }
 
-func registry(q Query) Step { return Step{Kind: Registry, Barrier: true, Query: &q} }
+func clientCommand(q Query) Step { return Step{Kind: ClientCommand, Barrier: true, Query: &q} }
 
-func (s *Session) clientInfo(request) Step { return registry(Query{Op: QueryInfo}) }
+func (s *Session) clientInfo(request) Step { return clientCommand(Query{Op: QueryInfo}) }
 
-func (s *Session) clientUnpause(request) Step { return registry(Query{Op: QueryUnpause}) }
+func (s *Session) clientUnpause(request) Step { return clientCommand(Query{Op: QueryUnpause}) }
 
 func (s *Session) clientList(r request) Step {
 	q := Query{Op: QueryList}
@@ -81,12 +81,12 @@ func (s *Session) clientList(r request) Step {
 	default:
 		return failure("syntax error")
 	}
-	return registry(q)
+	return clientCommand(q)
 }
 
 func (s *Session) clientKill(r request) Step {
 	if len(r.args) == 3 {
-		return registry(Query{Op: QueryKill, Addr: string(r.args[2]), One: true})
+		return clientCommand(Query{Op: QueryKill, Addr: string(r.args[2]), One: true})
 	}
 	q := Query{Op: QueryKill, SkipMe: true}
 	options := r.args[2:]
@@ -109,7 +109,7 @@ func (s *Session) clientKill(r request) Step {
 			q.IDs = append(q.IDs, id)
 		}
 	}
-	return registry(q)
+	return clientCommand(q)
 }
 
 const badClientID = "client-id should be greater than 0"
@@ -182,7 +182,7 @@ func (s *Session) clientUnblock(r request) Step {
 		return failure("value is not an integer or out of range")
 	}
 	q.IDs = []int64{id}
-	return registry(q)
+	return clientCommand(q)
 }
 
 func (s *Session) clientPause(r request) Step {
@@ -205,5 +205,5 @@ func (s *Session) clientPause(r request) Step {
 		return failure("timeout is negative")
 	}
 	q.For = time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
-	return registry(q)
+	return clientCommand(q)
 }
