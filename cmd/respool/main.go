@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
@@ -108,7 +109,7 @@ func defaults() kong.Vars {
 		"version":           version(),
 		"serve_listen":      config.DefaultListen,
 		"serve_pages":       config.DefaultServePages,
-		"serve_max_clients": strconv.Itoa(config.DefaultMaxClients),
+		"serve_max_clients": strconv.Itoa(gateway.DefaultMaxClients),
 		"serve_drain":       config.DefaultDrain.String(),
 		"watch_listen":      config.DefaultWatchPages,
 		"plan_maxclients":   strconv.Itoa(plan.DefaultMaxClients),

@@ -129,7 +129,6 @@ func TestNothingOnTheWayOfACommandAllocates(t *testing.T) {
 		"Classify":      func() { command.Classify([]any{"set", string(name), value, "EX", n, f}) },
 		"ClassifyBytes": func() { command.ClassifyBytes(raw) },
 		"BlockForBytes": func() { command.BlockForBytes(command.LookupBytes(raw[0]), raw) },
-		"FirstKeyBytes": func() { command.FirstKeyBytes(command.LookupBytes(raw[0]), raw) },
 		"XREAD": func() {
 			args := []any{"XREAD", "COUNT", n, text("block"), n, "STREAMS", value, "$"}
 			info, _ := command.Classify(args)

@@ -35,9 +35,6 @@ func FuzzClassify(f *testing.F) {
 		if ok != (index > 0) || index >= len(args) {
 			t.Fatalf("%q: the first key is %d, %t", raw, index, ok)
 		}
-		if inBytes, same := command.FirstKeyBytes(info, raw); inBytes != index || same != ok {
-			t.Fatalf("%q: the first key is %d, %t, and %d, %t in bytes", raw, index, ok, inBytes, same)
-		}
 		block := command.BlockFor(info, args)
 		if block < command.NoBlock {
 			t.Fatalf("%q: blocks for %v", raw, block)

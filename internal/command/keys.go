@@ -28,20 +28,11 @@ type KeySpec struct {
 // false for a command without, which includes a script that is given none. info may be
 // nil.
 func FirstKey(info *Info, args []any) (index int, ok bool) {
-	return firstKey(info, arguments{values: args})
-}
-
-// FirstKeyBytes is [FirstKey] for arguments in bytes.
-func FirstKeyBytes(info *Info, args [][]byte) (index int, ok bool) {
-	return firstKey(info, arguments{raw: args})
-}
-
-func firstKey(info *Info, args arguments) (int, bool) {
 	if info == nil {
 		return 0, false
 	}
 	for i := range info.Keys {
-		if index, ok := info.Keys[i].first(args); ok {
+		if index, ok := info.Keys[i].first(arguments{values: args}); ok {
 			return index, true
 		}
 	}

@@ -64,11 +64,6 @@ func TestFirstKey(t *testing.T) {
 		if index != c.want || ok != (c.want > 0) {
 			t.Errorf("%v: %d, %t, want %d", c.args, index, ok, c.want)
 		}
-		if raw, isRaw := toBytes(c.args); isRaw {
-			if index, ok := command.FirstKeyBytes(info, raw); index != c.want || ok != (c.want > 0) {
-				t.Errorf("%q: %d, %t, want %d", raw, index, ok, c.want)
-			}
-		}
 	}
 }
 

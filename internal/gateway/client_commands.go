@@ -110,7 +110,7 @@ func (c *client) matches(q *session.Query) bool {
 // knowsUser reports whether there is a user of this name: with the gateway's own users among those, else at the server.
 // While that is not known it takes any name for one.
 func (w *worker) knowsUser(ctx context.Context, name string) bool {
-	if name == "" || name == defaultUser {
+	if name == "" || name == session.DefaultUser {
 		return true
 	}
 	if users := w.c.g.settings.Load().users; users != nil {

@@ -7,8 +7,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
-// DefaultOutputBuffer is Config.OutputBuffer where that is not set.
-const DefaultOutputBuffer = 8 << 20
+// Defaults of the fields of Config.
+const (
+	DefaultMaxClients     = 10_000 // as in Redis
+	DefaultAdminClients   = 4
+	DefaultInputBuffer    = request.DefaultTotal
+	DefaultOutputBuffer   = 8 << 20
+	DefaultBuffers        = 1 << 30
+	DefaultPipeline       = 1024
+	DefaultRequestTimeout = 30 * time.Second
+	DefaultWriteTimeout   = 30 * time.Second
+)
 
 // Config says whom a gateway serves and within which bounds. The zero value of a
 // field stands for its default; negative values are errors of New and Reload.

@@ -55,7 +55,7 @@ func (c *client) applyStepLocked(step *session.Step) {
 		}
 		c.topics = nil
 		c.switchUserLocked("")
-		c.user = c.set.users[defaultUser]
+		c.user = c.set.users[session.DefaultUser]
 	}
 	c.dedicated.release(step.Release)
 	c.closing = c.closing || step.Kind == session.Close

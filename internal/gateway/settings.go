@@ -63,13 +63,13 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxClients = cmp.Or(cfg.MaxClients, 10_000)
-	cfg.AdminClients = cmp.Or(cfg.AdminClients, 4)
+	cfg.MaxClients = cmp.Or(cfg.MaxClients, DefaultMaxClients)
+	cfg.AdminClients = cmp.Or(cfg.AdminClients, DefaultAdminClients)
 	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
-	cfg.Buffers = cmp.Or(cfg.Buffers, 1<<30)
-	cfg.Pipeline = cmp.Or(cfg.Pipeline, 1024)
-	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 30*time.Second)
-	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
+	cfg.Buffers = cmp.Or(cfg.Buffers, DefaultBuffers)
+	cfg.Pipeline = cmp.Or(cfg.Pipeline, DefaultPipeline)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -86,13 +86,13 @@ func (s *settings) needAuth() bool {
 	if s.PassThrough {
 		return s.NeedAuth
 	}
-	d := s.users[defaultUser]
+	d := s.users[session.DefaultUser]
 	return s.users != nil && (d == nil || d.disabled || len(d.hashes) > 0)
 }
 
 func (s *settings) requestLimits() request.Limits {
 	limits := s.Request
-	limits.Total = cmp.Or(limits.Total, int64(s.InputBuffer), defaultInputBuffer)
+	limits.Total = cmp.Or(limits.Total, int64(s.InputBuffer), DefaultInputBuffer)
 	return limits
 }
 
@@ -108,9 +108,6 @@ func (s *settings) lines() []string {
 		"users=" + strings.Join(slices.Sorted(maps.Keys(s.users)), ","),
 	}
 }
-
-// defaultInputBuffer is what package request takes where nothing is said.
-const defaultInputBuffer int64 = 1 << 30
 
 func orNone[T int | time.Duration](n T) string {
 	if n == 0 {

@@ -17,9 +17,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// defaultUser is who a client is that names nobody.
-const defaultUser = "default"
-
 // user is one of the gateway's own, ready for use.
 type user struct {
 	name     string
@@ -140,7 +137,7 @@ func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, err
 	case set.PassThrough:
 		return w.identifyByRedis(ctx, pin)
 	case set.users == nil:
-		if e := w.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != defaultUser) {
+		if e := w.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != session.DefaultUser) {
 			w.c.g.count.denied.Add(1)
 			return nil, session.ErrWrongPassword
 		}

@@ -24,13 +24,15 @@ type Limits struct {
 	Stream int64
 }
 
+// DefaultTotal is the default of Limits.Total.
+const DefaultTotal = 1 << 30
+
 const (
-	minLine      = 32 // more than the line of any length
-	minStream    = 64 // more than a request up to the end of a common name
-	defaultLine  = 64 << 10
-	defaultArgs  = 1 << 20
-	defaultBulk  = 512 << 20
-	defaultTotal = 1 << 30
+	minLine     = 32 // more than the line of any length
+	minStream   = 64 // more than a request up to the end of a common name
+	defaultLine = 64 << 10
+	defaultArgs = 1 << 20
+	defaultBulk = 512 << 20
 
 	// Redis fixes these for clients that have yet to authenticate.
 	unauthenticatedArgs = 10
@@ -40,7 +42,7 @@ const (
 func (l *Limits) line() int    { return max(minLine, cmp.Or(l.Line, defaultLine)) }
 func (l *Limits) args() int    { return cmp.Or(l.Args, defaultArgs) }
 func (l *Limits) bulk() int64  { return cmp.Or(l.Bulk, defaultBulk) }
-func (l *Limits) total() int64 { return min(cmp.Or(l.Total, defaultTotal), math.MaxInt) }
+func (l *Limits) total() int64 { return min(cmp.Or(l.Total, DefaultTotal), math.MaxInt) }
 
 // held says whether a request of size bytes is handed out whole.
 func (l *Limits) held(size int64) bool { return l.Stream <= 0 || size <= max(minStream, l.Stream) }

@@ -3,7 +3,7 @@ package session
 import "fmt"
 
 const (
-	defaultUser   = "default"
+	DefaultUser   = "default"
 	wrongPassword = "-WRONGPASS invalid username-password pair or user is disabled."
 	noPassword    = "AUTH <password> called without any password configured for the default user." +
 		" Are you sure your configuration is correct?"
@@ -29,7 +29,7 @@ func (s *Session) auth(r request) Step {
 	case !s.cfg.NeedAuth && !s.cfg.Password:
 		return failure(noPassword)
 	}
-	return s.identify(Credentials{User: defaultUser, Password: string(r.args[1]), Alone: true}, nil)
+	return s.identify(Credentials{User: DefaultUser, Password: string(r.args[1]), Alone: true}, nil)
 }
 
 func (s *Session) identify(c Credentials, h *hello) Step {

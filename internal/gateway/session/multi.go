@@ -22,7 +22,6 @@ type transaction struct {
 	bytes   int    // of raw and own
 	own     []ownCommand
 	selects int // SELECTs among the commands
-	route   []byte
 
 	writes, seesSubscribers bool // one of the commands does, or may
 	unsure                  bool // nothing is known of one of them
@@ -94,9 +93,6 @@ func (s *Session) enqueue(r request) Step {
 	t.writes = t.writes || !own && writes(r.info)
 	t.unsure = t.unsure || r.unknown
 	t.seesSubscribers = t.seesSubscribers || seesSubscribers(r.info)
-	if i, ok := command.FirstKeyBytes(r.info, r.args); ok && t.route == nil && i < len(r.args) {
-		t.route = bytes.Clone(r.args[i])
-	}
 	return answer(replyQueued)
 }
 
@@ -168,7 +164,7 @@ func (s *Session) exec(r request) Step {
 	t.raw = append(t.raw, r.raw...)
 	s.tainted = s.tainted || (t.selects > 0 || t.unsure) && s.pins != 0
 	step := Step{
-		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, Route: t.route, queued: t,
+		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, queued: t,
 		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.own) > 0 || t.unsure, Restore: t.unsure && s.pins == 0,
 		after: (*Session).executed,
 	}

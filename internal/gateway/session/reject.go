@@ -78,7 +78,7 @@ func (s *Session) lockOut(r request) string {
 func changesLogin(r request, user string) bool {
 	switch r.info {
 	case infoConfigSet:
-		for i := 2; i < len(r.args) && user == defaultUser; i += 2 {
+		for i := 2; i < len(r.args) && user == DefaultUser; i += 2 {
 			if equalFold(r.args[i], "requirepass") {
 				return true
 			}

@@ -106,7 +106,7 @@ func (s *Session) clear() {
 	*s = Session{
 		cfg: s.cfg, id: s.id, addr: s.addr, lib: s.lib, last: s.last,
 		skipping: s.skipping,
-		authed:   !s.cfg.NeedAuth, key: Identity{User: defaultUser, Proto: 2},
+		authed:   !s.cfg.NeedAuth, key: Identity{User: DefaultUser, Proto: 2},
 	}
 	s.settle()
 }

@@ -98,8 +98,6 @@ type Step struct {
 	Raw []byte
 	// Info is the command's, by which it is routed in a cluster. It is nil for unknown commands.
 	Info *command.Info
-	// Route, of a Transaction, is the first key in it, by which it is routed.
-	Route []byte
 	// Reply is what Answer, Unsubscribe and Close send. It may be everybody's: nobody changes it.
 	Reply []byte
 	// Reason says in a word or two why the conn is pinned or the command refused.

@@ -232,9 +232,6 @@ func (tr *transcript) take(step session.Step) error {
 	if step.Kind.Upstream() {
 		fmt.Fprintf(&tr.out, "  send %s to %s/%d/RESP%d, %d due\n", show(step.Raw), step.Key.User, step.Key.DB, step.Key.Proto, step.Replies)
 	}
-	if step.Route != nil {
-		fmt.Fprintf(&tr.out, "  route %q\n", step.Route)
-	}
 	if step.Credentials != nil {
 		fmt.Fprintf(&tr.out, "  credentials %v\n", step.Credentials)
 	}

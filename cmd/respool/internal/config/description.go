@@ -114,7 +114,7 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 	}
 	row("server", "%s, %s", s.serverText(), s.boundText())
 	g := &s.Gateway
-	row("clients", "%d at most, %s of one address", cmp.Or(g.MaxClients, DefaultMaxClients), limitText(g.MaxClientsPerAddress))
+	row("clients", "%d at most, %s of one address", cmp.Or(g.MaxClients, gateway.DefaultMaxClients), limitText(g.MaxClientsPerAddress))
 	row("who", "%s", s.accessText())
 	for _, name := range slices.Sorted(maps.Keys(g.Users)) {
 		row("  "+output.Printable(name), "%s", userText(g.Users[name]))

@@ -28,8 +28,6 @@ const (
 	DefaultListen     = "127.0.0.1:6380"
 	DefaultServePages = "127.0.0.1:9121"
 	DefaultDrain      = 30 * time.Second
-	// DefaultMaxClients is the gateway's own default, the same as in Redis.
-	DefaultMaxClients = 10_000
 )
 
 // NewServe returns the defaults.
