@@ -17,46 +17,45 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// client is one connection of a client. Its link gives it bytes, lanes give it replies,
-// and a worker, while there is one, carries out what has to be waited for.
+// client is one connection of a client. Its link passes input, lanes pass replies, and a worker executes the commands
+// that cannot be posted at once.
 //
-// Locks are taken in this order: client.mu, those of lanes, pools and hubs, output.mu.
-// No two clients' mu are held at a time.
+// Lock order: client.mu, then the locks of lanes, pools and hubs, then the lock of the output. Nobody holds the mu of
+// two clients.
 type client struct {
 	g           *Gateway
 	id          int64
 	addr, laddr string
-	host        string // that counts against MaxClientsPerAddress
+	host        string // counts against MaxClientsPerAddress
 	born        time.Time
 	out         netio.Output
 
 	mu        sync.Mutex
 	session   *session.Session
-	set       *settings // as of its last request
+	set       *settings // settings at its last request
 	in        input
 	pending   pendingReplies
 	route     laneRoute
 	dedicated dedicated
-	user      *user                        // one of the gateway's own; nil: none
-	token     string                       // of its user among the engine's
-	tokens    []string                     // that, and those under which it is subscribed, but for the empty one
-	topics    map[string]*pubsub.Listening // by the token under which they were subscribed to
-	ticket    *ticket                      // of the subscription that is not confirmed yet
-	waits     string                       // what the worker waits for before it sends anything, in the console's words
-	barrier   *session.Step                // waits until all before it is answered, or for its own end
+	user      *user                        // of the gateway's own users; nil: none
+	token     string                       // identifies its user in the engine
+	tokens    []string                     // token and the tokens of its subscriptions, without the empty one
+	topics    map[string]*pubsub.Listening // by the token of the subscription
+	ticket    *ticket                      // the subscription that is not confirmed yet
+	waits     string                       // the console's word for the worker's wait before it sends a command
+	barrier   *session.Step                // waits for the replies before it, or runs
 	ctx       context.Context
 	cancel    context.CancelFunc
 
 	// The flags stand together: there may be many thousand clients.
 	working bool // the worker runs
-	begun   bool // barrier is under way
-	closing bool // no more is taken: the connection ends once all is answered
+	begun   bool // barrier runs
+	closing bool // take no more requests: the connection ends after the last reply
 	gone    bool // the client has left
-	reserve bool // it came when MaxClients were there: an operator, or nobody
+	reserve bool // it came past MaxClients: only operator commands are allowed
 }
 
-// Input takes bytes that came. It reports whether to read on; else the link's resume
-// follows when it is time.
+// Input takes bytes from the link. It reports whether the link may read on; otherwise Resume follows.
 func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,8 +76,7 @@ func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 	return more
 }
 
-// Room is where the client's link, which alone may ask, is to read to: straight into a large request if one
-// has begun, else into b.
+// Room returns the buffer for the next read: the rest of a large request, or b. Only the link calls it.
 func (c *client) Room(b []byte) []byte {
 	if !c.in.large.Load() {
 		return b
@@ -88,7 +86,7 @@ func (c *client) Room(b []byte) []byte {
 	return c.in.room(b)
 }
 
-// Resume goes on with what was kept. It reports whether to read on.
+// Resume continues with the input that the client keeps. It reports whether the link may read on.
 func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,14 +100,14 @@ func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 	return more && !c.in.eof
 }
 
-// Kept is how many bytes of input are kept.
+// Kept returns how many bytes of input the client keeps.
 func (c *client) Kept() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.in.rest)
 }
 
-// Ended takes the end of what the client sends: what it has sent is answered still.
+// Ended handles the end of the input. The client still gets the replies to what it sent.
 func (c *client) Ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,14 +116,14 @@ func (c *client) Ended() {
 	c.closeIfDoneLocked()
 }
 
-// HangUp takes note that the client sends no more than what it has sent, of which some may not be read yet.
+// HangUp notes that the client sends no more. The link may not have read all of its input yet.
 func (c *client) HangUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hangUpLocked()
 }
 
-// hangUpLocked ends a command that blocks: an element would be popped for nobody.
+// hangUpLocked cancels a blocking command: otherwise the server would pop an element for nobody.
 func (c *client) hangUpLocked() {
 	c.in.hungUp = true
 	if c.dedicated.blocked != nil && c.cancel != nil {
@@ -134,29 +132,28 @@ func (c *client) hangUpLocked() {
 	c.closeIfBlockedLocked()
 }
 
-// closeIfBlockedLocked ends the connection of a client that sends no more if its own connection is held up by a
-// command that blocks.
+// closeIfBlockedLocked ends the connection of a client that sends no more while a blocking command is pending on its
+// dedicated connection.
 func (c *client) closeIfBlockedLocked() {
 	if c.in.hungUp && c.blockedOnPinLocked() {
 		c.abandonLocked()
 	}
 }
 
-// blockedOnPinLocked reports whether a blocking command is pending on the client's own connection.
+// blockedOnPinLocked reports whether a blocking command is pending on the client's dedicated connection.
 func (c *client) blockedOnPinLocked() bool {
 	s := c.pending.front()
 	return s != nil && s.state == posted && s.step != nil && s.step.OnPin && c.g.optionsOf(&s.step.Step).Block != command.NoBlock
 }
 
-// abandonLocked ends the connection within a command that is over because nobody waits for its reply. Like a server, it
-// writes nothing of it.
+// abandonLocked ends the connection during a command whose reply nobody reads. Like a server, it does not write that
+// reply.
 func (c *client) abandonLocked() {
 	c.closing = true
 	c.out.End()
 }
 
-// scanLocked takes requests until there are no more or the client has to wait,
-// and gives the rest.
+// scanLocked handles requests until the input ends or the client must wait. It returns the remaining bytes.
 func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, more bool) {
 	for !c.closing && !c.gone {
 		if s := c.g.settings.Load(); s != c.set && !c.applySettingsLocked(s) {
@@ -190,8 +187,8 @@ func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, mor
 	return nil, false
 }
 
-// applySettingsLocked makes new settings the client's, with the rights that its user has by them. It reports whether
-// the client may stay.
+// applySettingsLocked applies new settings, and the rights that they give to the client's user. It reports whether the
+// client may stay.
 func (c *client) applySettingsLocked(s *settings) bool {
 	c.set = s
 	c.in.scanner.Limits = s.requestLimits()
@@ -200,12 +197,12 @@ func (c *client) applySettingsLocked(s *settings) bool {
 	return s.users == nil || !c.session.Authenticated() || c.user != nil && !c.user.disabled
 }
 
-// pausedLocked reports whether no request may be taken now.
+// pausedLocked reports whether the client may take no request now.
 func (c *client) pausedLocked() bool {
 	return c.barrier != nil || c.closing || c.gone || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
 }
 
-// malformedLocked answers what is no request, and ends the connection.
+// malformedLocked answers a malformed request and ends the connection.
 func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
 	var pe *request.ProtocolError
 	var reply []byte
@@ -221,7 +218,7 @@ func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
 	c.closeIfDoneLocked()
 }
 
-// handleLocked takes one request.
+// handleLocked handles one request.
 func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 	if c.pending.n == 0 && c.dedicated.pinLost() {
 		c.applyOutcomeLocked(c.session.Lost())
@@ -247,8 +244,8 @@ func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 	c.dispatchLocked(&step, batch)
 }
 
-// postMultiplexedLocked posts a request of the commonest kind, at the least cost. It reports whether the
-// request was one of that kind.
+// postMultiplexedLocked posts a request of the most frequent kind, at the lowest cost. It returns false for all other
+// requests.
 func (c *client) postMultiplexedLocked(req request.Request, batch *netio.FlushBatch) bool {
 	if c.pending.queued > 0 || c.reserve || c.user != nil || c.g.pauses.active.Load() {
 		return false
@@ -257,7 +254,7 @@ func (c *client) postMultiplexedLocked(req request.Request, batch *netio.FlushBa
 	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), batch) != nil
 }
 
-// nextLocked asks the session, unless the user may not do such a thing.
+// nextLocked asks the session for the step of a request, if the user has the right to it.
 func (c *client) nextLocked(req request.Request) session.Step {
 	if c.reserve {
 		if text := c.g.denyReason(c, req.Args); text != "" {
@@ -276,32 +273,32 @@ func (c *client) nextLocked(req request.Request) session.Step {
 	return c.session.Next(req.Raw, req.Args)
 }
 
-// deferLocked makes a step the barrier, with memory of its own.
+// deferLocked makes a copy of a step the barrier.
 func (c *client) deferLocked(step *session.Step) {
 	kept := *step
 	kept.Raw = bytes.Clone(step.Raw)
 	c.barrier = &kept
 }
 
-// closeIfDoneLocked ends the connection if nothing is left to be done on it.
+// closeIfDoneLocked ends the connection if no reply is pending and no request can follow.
 func (c *client) closeIfDoneLocked() {
 	if c.pending.n > 0 || c.barrier != nil || c.gone {
 		return
 	}
 	if c.closing || c.in.ended() {
-		c.closing = true // what comes now would be carried out, and its reply get lost
+		c.closing = true // a later request would run and its reply would be lost
 		c.out.End()
 	}
 }
 
-// applyOutcomeLocked does what follows from a step that is done.
+// applyOutcomeLocked applies the outcome of a completed step.
 func (c *client) applyOutcomeLocked(out session.Outcome) {
 	c.dedicated.release(out.Release)
 	c.closing = c.closing || out.Close
 	c.out.SetProto(c.session.Identity().Proto)
 }
 
-// Left takes the end of the connection: everything that it held is given e.
+// Left handles the end of the connection: it gives up everything that the client held.
 func (c *client) Left() {
 	c.mu.Lock()
 	if c.gone {

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// dispatchLocked does what a step says.
+// dispatchLocked answers a step, posts it, or queues it for the worker.
 func (c *client) dispatchLocked(step *session.Step, batch *netio.FlushBatch) {
 	switch step.Kind {
 	case session.Answer, session.Close, session.Unsubscribe:
@@ -47,11 +47,11 @@ func (c *client) dispatchLocked(step *session.Step, batch *netio.FlushBatch) {
 	}
 }
 
-// applyStepLocked does what follows from a step that the gateway answers by itself, but for the answer.
+// applyStepLocked applies a step that the gateway answers by itself, except for the reply.
 func (c *client) applyStepLocked(step *session.Step) {
 	if step.Reset {
 		for _, l := range c.topics {
-			l.Close() // they hold nothing any more
+			l.Close() // they hold no topic any more
 		}
 		c.topics = nil
 		c.switchUserLocked("")
@@ -61,8 +61,8 @@ func (c *client) applyStepLocked(step *session.Step) {
 	c.closing = c.closing || step.Kind == session.Close
 }
 
-// leaving are the topics that a step takes from the client. No message of them may come behind its reply, and none be
-// missing before that.
+// leaving returns the topics that a step takes from the client. The client gets all their messages before the reply,
+// and none after it.
 func leaving(step *session.Step) []session.Topic {
 	if step.Reset {
 		return step.Release.Topics
@@ -70,12 +70,12 @@ func leaving(step *session.Step) []session.Topic {
 	return step.Topics
 }
 
-// key says which connections the session's commands go out on.
+// key returns the identity of the connections for the session's commands.
 func (c *client) key(k session.Identity) engine.Identity {
 	return engine.Identity{User: c.token, DB: k.DB, Proto: k.Proto}
 }
 
-// postLocked puts a step on a lane, if one takes it now.
+// postLocked posts a step to a lane. It returns false if no lane takes it now.
 func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.g.pauses.holds(step) {
 		return false
@@ -90,8 +90,8 @@ func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	return true
 }
 
-// postRawLocked puts a request with so many replies on a lane, and gives its slot, if a lane takes it now.
-// No reply is looked at before the client is unlocked.
+// postRawLocked posts a request with a number of replies to a lane. It returns nil if no lane takes the request now.
+// The replies wait for the client's lock.
 func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, batch *netio.FlushBatch) *pendingReply {
 	l, opt := c.route.pick(c.g.engine, key, reads, c.pending.posted)
 	if l == nil {
@@ -104,7 +104,7 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 		return nil
 	}
 	s.from, s.to = c.pending.replay.add(raw)
-	if (c.in.commands+uint64(c.id))%sampleEvery == 0 { // clients that send one are sampled too
+	if (c.in.commands+uint64(c.id))%sampleEvery == 0 { // the id spreads the sample over clients that send one command
 		s.at = time.Now().UnixNano()
 	}
 	c.route.lane = l
@@ -113,11 +113,11 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 	return s
 }
 
-// sampleEvery is of how many commands one has its time taken.
+// sampleEvery is the number of commands for each one whose time is measured.
 const sampleEvery = 64
 
-// postPinLocked puts a step on the session's own connection. Its replies come in their order
-// among the pushes there.
+// postPinLocked posts a step to the session's dedicated connection. Its replies keep their order among the pushes
+// there.
 func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.dedicated.pin == nil || c.g.pauses.holds(step) {
 		return false
@@ -140,14 +140,14 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 	return true
 }
 
-// endBarrierLocked lets requests in again that waited for a step's end.
+// endBarrierLocked ends a barrier: requests that waited for its step may follow.
 func (c *client) endBarrierLocked(step *session.Step) {
 	if c.begun && c.barrier == step {
 		c.barrier, c.begun = nil, false
 	}
 }
 
-// queueLocked leaves a step to the worker.
+// queueLocked queues a step for the worker.
 func (c *client) queueLocked(step *session.Step) {
 	_, s := c.pending.push(c.key(step.Key))
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
@@ -166,7 +166,7 @@ func (c *client) queueLocked(step *session.Step) {
 	c.startWorkerLocked()
 }
 
-// answerLocked sends a reply in its turn.
+// answerLocked sends a reply after those of the earlier requests.
 func (c *client) answerLocked(reply []byte, batch *netio.FlushBatch) {
 	if len(reply) == 0 {
 		return

@@ -1,14 +1,14 @@
-// Package gateway lets clients of any language share a client's few connections: it
-// speaks Redis' protocol to them and keeps each one's state by itself.
+// Package gateway lets clients in any language share a few server connections: it speaks the Redis protocol to them and
+// keeps the state of each one apart. It is not for sockets, which package netio serves, nor for the protocol rules of a
+// client, which package session decides.
 //
-// Commands that share are forwarded without a goroutine: an event loop reads all sockets
-// that have something, posts what it finds to lanes, writes each lane once, and the lanes'
-// readers write the replies. What has to be waited for is carried out by a goroutine of its
-// client, for as long as that takes. Clients over TLS, in memory, and on systems
-// without epoll have goroutines of their own.
+// Multiplexed commands need no goroutine: an event loop reads all sockets that have input, posts the requests to lanes
+// and writes each lane once, and the readers of the lanes write the replies. A goroutine of the client executes the
+// commands that cannot be posted at once. Clients over TLS, in memory, and on systems without epoll have goroutines of
+// their own.
 //
-// A Gateway owns its listeners, loops and clients, and all their goroutines; they have ended
-// when Shutdown returns. It does not own the engine.
+// A Gateway owns its listeners, loop and clients, and all their goroutines: they have ended when Shutdown returns. It
+// does not own the engine.
 package gateway
 
 import (
@@ -34,10 +34,10 @@ var ErrClosed = netio.ErrClosed
 type Gateway struct {
 	engine   *engine.Engine
 	settings atomic.Pointer[settings]
-	ctx      context.Context // of everything; ends when the last clients are cut
+	ctx      context.Context // parent of all contexts; ends when the last clients are cut
 	cancel   context.CancelFunc
-	workers  sync.WaitGroup // of clients
-	servers  sync.WaitGroup // of the reaper and of learn
+	workers  sync.WaitGroup // goroutines of clients
+	servers  sync.WaitGroup // the reaper and learn
 	net      *netio.Server
 
 	buffered atomic.Int64
@@ -45,8 +45,8 @@ type Gateway struct {
 	pauses   pauseControl
 
 	greeted   atomic.Pointer[greeted]
-	setting   sync.Mutex // held while settings are made and stored
-	databases int        // of the server; 0 as long as it is not known
+	setting   sync.Mutex // held while settings are built and stored
+	databases int        // of the server; 0 if unknown
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
@@ -54,7 +54,7 @@ type Gateway struct {
 	lastID  int64
 	past    past
 	closing bool
-	empty   chan struct{} // closed when closing and the last client is gone
+	empty   chan struct{} // closed when closing is set and the last client has left
 }
 
 // counters only rise.
@@ -63,21 +63,20 @@ type counters struct {
 	queue, server                                    stopwatch
 }
 
-// past is what clients that have left counted.
+// past holds the counts of clients that have left.
 type past struct{ closed, commands, bytesIn, bytesOut uint64 }
 
 const (
-	// helloLimit bounds the questions of what the server is.
+	// helloLimit bounds one attempt to ask the server for its version.
 	helloLimit = 5 * time.Second
-	// helloWait is how long New waits for the answers.
+	// helloWait is how long New waits for the version.
 	helloWait = time.Second
-	// helloEvery is how often they are asked again, while the server does not answer.
+	// helloEvery is the interval of the attempts.
 	helloEvery = time.Second
 )
 
-// New makes a gateway before an engine, which it does not own. It asks the server for its
-// version and how many databases there are. Where there is no answer within a second it goes on
-// without, and asks until there is one.
+// New returns a gateway for an engine, which it does not own. It asks the server for its version and its number of
+// databases. Without a reply within a second it starts nevertheless, and retries in the background.
 func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		engine: e, clients: map[*client]struct{}{}, hosts: map[string]int{},
@@ -105,7 +104,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// learn asks what the server is until there is an answer. Clients that come later are told.
+// learn retries until the server has replied. It closes known then.
 func (g *Gateway) learn(known chan<- struct{}) {
 	defer close(known)
 	for {
@@ -130,7 +129,7 @@ func (g *Gateway) learn(known chan<- struct{}) {
 	}
 }
 
-// ask asks once. A server that refuses to tell has answered too.
+// ask asks once. An error reply counts as a reply.
 func (g *Gateway) ask() (is *session.Greeting, databases int, ok bool) {
 	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
 	defer cancel()
@@ -148,9 +147,8 @@ func (g *Gateway) ask() (is *session.Greeting, databases int, ok bool) {
 	return greetingOf(string(about)), databases, true
 }
 
-// Reload makes another configuration hold. Clients stay, also those beyond a lower
-// limit, but for those whose user is gone or disabled; a new password is asked of new clients
-// alone. On an error nothing has changed.
+// Reload applies another configuration. Clients stay, even beyond a lower limit, except those whose user is removed or
+// disabled. A new password applies to new clients only. On an error nothing changes.
 func (g *Gateway) Reload(cfg Config) error {
 	g.setting.Lock()
 	defer g.setting.Unlock()
@@ -170,9 +168,8 @@ func (g *Gateway) Reload(cfg Config) error {
 	return nil
 }
 
-// Shutdown stops accepting, lets what clients have sent be answered, and closes their
-// connections. Of those that send on and on it takes no more after some time. When ctx
-// ends it cuts what is left, and returns the error of ctx.
+// Shutdown stops accepting, lets the clients' commands complete, and closes their connections. After a second it takes
+// no more requests. When ctx ends, it cuts the remaining clients and returns the error of ctx.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.closing {
@@ -214,7 +211,8 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// drain ends the connection once what it has sent is answered. Blocked commands and subscriptions are cut.
+// drain ends the connection after the replies to all that the client has sent. It cancels blocking commands and
+// subscriptions.
 func (c *client) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,10 +221,10 @@ func (c *client) drain() {
 	c.closeIfDoneLocked()
 }
 
-// shutdownGrace is for how long a shutdown lets clients that are never without a command under way go on.
+// shutdownGrace is how long a shutdown takes requests from clients that always have a command in flight.
 const shutdownGrace = time.Second
 
-// refuse takes no more from the client, and ends the connection once what was taken is answered.
+// refuse takes no more requests and ends the connection after the pending replies.
 func (c *client) refuse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -234,7 +232,7 @@ func (c *client) refuse() {
 	c.closeIfDoneLocked()
 }
 
-// list gives all clients.
+// list returns all clients.
 func (g *Gateway) list() []*client {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -249,11 +247,11 @@ func (g *Gateway) listLocked() []*client {
 	return all
 }
 
-// operatorCommands are what may be done on the places kept for operators.
+// operatorCommands are the commands that clients past MaxClients may run.
 var operatorCommands = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
 
-// denyReason says why a client that came when all places were taken may not run a command; empty if
-// it may, or there is room by now.
+// denyReason returns why a client past MaxClients may not run a command. It returns an empty string if the client may,
+// or if there is room by now.
 func (g *Gateway) denyReason(c *client, args [][]byte) string {
 	g.mu.Lock()
 	c.reserve = len(g.clients) > g.settings.Load().MaxClients
@@ -264,7 +262,7 @@ func (g *Gateway) denyReason(c *client, args [][]byte) string {
 	return maxClients
 }
 
-// forget takes note that a client has left.
+// forget removes a client that has left.
 func (g *Gateway) forget(c *client) {
 	var s Stats
 	c.mu.Lock()
@@ -285,9 +283,9 @@ func (g *Gateway) forget(c *client) {
 	}
 }
 
-// Pause lets no command through to the server until Resume, or for d at most. Those in flight end. Pausing again
-// changes the time.
+// Pause holds all commands to the server back until Resume, or for at most d. Commands in flight complete. Another
+// Pause replaces the time.
 func (g *Gateway) Pause(d time.Duration) { g.pauses.pause(byConsole, pauseServer, d) }
 
-// Resume ends a pause, and those of clients.
+// Resume ends all pauses, including those of clients.
 func (g *Gateway) Resume() { g.pauses.resume(byConsole) }

@@ -2,10 +2,10 @@ package gateway
 
 import "time"
 
-// reapEvery is how often clients are looked at: limits in time are kept to within that.
+// reapEvery is the interval of the reaper, and so the precision of the client timeouts.
 const reapEvery = 500 * time.Millisecond
 
-// reap ends clients that take too long or hold too much.
+// reap closes clients that exceed a time limit or hold too much memory.
 func (g *Gateway) reap() {
 	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
@@ -31,7 +31,7 @@ func (g *Gateway) reapOnce(now time.Time) {
 	}
 }
 
-// closeFullest closes the client that holds most, if all together hold too much.
+// closeFullest closes the client that holds most bytes, if all clients together exceed the limit.
 func (g *Gateway) closeFullest(set *settings) bool {
 	var worst *client
 	total, most := 0, 0
@@ -50,7 +50,7 @@ func (g *Gateway) closeFullest(set *settings) bool {
 	return true
 }
 
-// holds is how many bytes are held for the client, in and out; none once it is closed.
+// holds returns how many bytes the gateway holds for the client, in and out. It is 0 once the client is closed.
 func (c *client) holds() int {
 	if c.out.IsClosed() {
 		return 0
@@ -61,7 +61,7 @@ func (c *client) holds() int {
 	return out + c.pending.held() + c.in.held()
 }
 
-// overdue says why a client is to be closed; empty if it is not.
+// overdue returns why a client must be closed, or an empty string.
 func (c *client) overdue(now time.Time, set *settings) string {
 	if _, since := c.out.Waiting(); !since.IsZero() && now.Sub(since) > set.WriteTimeout {
 		c.g.count.slow.Add(1)

@@ -52,19 +52,19 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.advanceLocked(b)
 }
 
-// Part takes a piece of a large reply from a lane, if it is that reply's turn.
+// Part takes a part of a large reply from a lane. It returns false if earlier replies are pending.
 func (c *client) Part(tag uint64, b []byte) (taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.pending.at(tag)
 	switch {
 	case s == nil || s.state != posted:
-		return true // nobody waits for it any more
+		return true // the request is not pending any more
 	case s.step != nil || tag != c.pending.head:
 		return false
 	}
 	if s.sent == 0 && !s.silent {
-		c.out.HoldPushes() // none may come in the midst of it
+		c.out.HoldPushes() // no push may come within the reply
 	}
 	s.sent += len(b)
 	if !s.silent && c.out.Append(b, true) {
@@ -73,7 +73,7 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 	return true
 }
 
-// replyToStepLocked takes a reply to a step with several.
+// replyToStepLocked takes one of the replies to a step.
 func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b *lane.Batch) {
 	if !owned {
 		frame = bytes.Clone(frame)
@@ -97,7 +97,7 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 	c.advanceLocked(b)
 }
 
-// refusedLocked leaves a slot to the worker if the server seems to have refused all of it. frames are the replies.
+// refusedLocked queues a request for the worker if the server seems to have refused all of it. frames are the replies.
 func (c *client) refusedLocked(s *pendingReply, frames [][]byte) bool {
 	if !c.g.engine.Refused(c.pending.replay.bytes(s.from, s.to), frames) {
 		return false
@@ -110,7 +110,7 @@ func (c *client) refusedLocked(s *pendingReply, frames [][]byte) bool {
 	return true
 }
 
-// Fail takes the end of a lane, or of the patience with it.
+// Fail handles the end of a lane or a reply timeout.
 func (c *client) Fail(tag uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +120,7 @@ func (c *client) Fail(tag uint64, err error) {
 	}
 	c.pending.posted--
 	if s.sent > 0 && !s.silent {
-		c.out.Close() // there is no way to say so within a reply
+		c.out.Close() // an error cannot follow a part of the reply
 		return
 	}
 	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.pending.writesBehind(tag)) {
@@ -146,7 +146,7 @@ func (c *client) Fail(tag uint64, err error) {
 	c.advanceLocked(nil)
 }
 
-// requeueLocked leaves a slot that was posted to the worker.
+// requeueLocked queues a posted request for the worker.
 func (c *client) requeueLocked(s *pendingReply) {
 	s.state = queued
 	if s.level = multiplexedLevel(s.reads); s.step != nil {
@@ -156,10 +156,10 @@ func (c *client) requeueLocked(s *pendingReply) {
 	c.startWorkerLocked()
 }
 
-// Flush writes what a batch of replies has left here.
+// Flush writes the replies of a batch.
 func (c *client) Flush() { c.out.Flush() }
 
-// advanceLocked sends replies whose turn it is, and begins what waited for that.
+// advanceLocked sends the replies whose turn it is, and starts the commands that waited for them.
 func (c *client) advanceLocked(b *lane.Batch) {
 	flush, ends := c.pending.sendAnswered(&c.out)
 	if ends {
@@ -187,7 +187,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 	c.closeIfBlockedLocked()
 }
 
-// flushLocked writes what there is, or has it written at the end of a batch.
+// flushLocked writes the output now, or at the end of the batch if there is one.
 func (c *client) flushLocked(b *lane.Batch) {
 	if b != nil {
 		b.Add(c)
@@ -196,7 +196,7 @@ func (c *client) flushLocked(b *lane.Batch) {
 	c.out.Flush()
 }
 
-// startBarrierLocked begins the step that waited until all before it was answered.
+// startBarrierLocked starts the step that waited until no reply was pending.
 func (c *client) startBarrierLocked() {
 	step := c.barrier
 	c.barrier = nil

@@ -23,8 +23,7 @@ func (c *client) startWorkerLocked() {
 	c.g.workers.Go(c.runWorker)
 }
 
-// runWorker carries out what has to be waited for, one at a time and each once all before it
-// is answered.
+// runWorker executes queued commands, one at a time, each after the replies to all commands before it.
 func (c *client) runWorker() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,22 +40,22 @@ func (c *client) runWorker() {
 // worker executes one pending command that cannot be posted at once.
 type worker struct {
 	c     *client
-	step  *session.Step // nil: a shared command
+	step  *session.Step // nil: one multiplexed command
 	key   engine.Identity
 	raw   []byte
 	n     int
 	reads bool
 
-	at     time.Time       // when it was left to the worker
+	at     time.Time       // when it was queued
 	behind *ticket         // the subscription that it must not overtake
 	level  pauseMode       // the mildest pause that holds it back
-	before *engine.Refusal // that came already
+	before *engine.Refusal // an earlier refusal by a server
 
-	token string // of the user that a password has proven
+	token string // of the user whose password was verified
 	user  *user
-	close bool // the client asked for its own end
+	close bool // the client asked to be closed
 
-	abandoned bool // it was ended since nobody waits for its reply
+	abandoned bool // the command was canceled because nobody reads its reply
 }
 
 func (c *client) executeLocked(s *pendingReply) {
@@ -145,12 +144,12 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 	c.endBarrierLocked(w.step)
 }
 
-// announces reports whether messages may follow that must not come before the worker's reply.
+// announces reports whether messages may follow that must not come before the reply.
 func (w *worker) announces() bool {
 	return w.step.Kind == session.Subscribe || w.step.Kind == session.Monitor || w.step.Kind == session.Pin
 }
 
-// contextLocked ends when the client leaves.
+// contextLocked returns the context of the client's commands. It ends when the client leaves.
 func (c *client) contextLocked() context.Context {
 	if c.ctx == nil || c.ctx.Err() != nil && !c.gone {
 		c.ctx, c.cancel = context.WithCancel(c.g.ctx)
@@ -158,7 +157,7 @@ func (c *client) contextLocked() context.Context {
 	return c.ctx
 }
 
-// repostLocked puts shared commands that follow in turn back on a lane.
+// repostLocked posts the queued multiplexed commands that are next.
 func (c *client) repostLocked() {
 	var batch netio.FlushBatch
 	for tag := c.pending.head; ; tag++ {
@@ -227,7 +226,7 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	panic("gateway: no way to carry out " + w.step.Kind.String())
 }
 
-// acquire waits for a connection that the client has for itself.
+// acquire waits for a dedicated connection.
 func (c *client) acquire(ctx context.Context, key engine.Identity) (*engine.Lease, error) {
 	c.setWaits("waiting")
 	defer c.setWaits("")
@@ -240,10 +239,10 @@ func (c *client) setWaits(what string) {
 	c.waits = what
 }
 
-// options of a command that the server may hold back.
+// options returns the lane options of the worker's command.
 func (w *worker) options() lane.Options { return w.c.g.optionsOf(w.step) }
 
-// optionsOf a step, or of what nothing holds back where that is nil.
+// optionsOf returns the lane options of a step, or those of a command that does not block if step is nil.
 func (g *Gateway) optionsOf(step *session.Step) lane.Options {
 	opt := lane.Options{NoTimeout: g.engine.NoReplyTimeout()}
 	if step != nil {
@@ -259,7 +258,7 @@ func (w *worker) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error)
 	return pin.Lane().DoRaw(ctx, w.raw, w.n, w.options())
 }
 
-// pin gives the session a connection of its own.
+// pin gives the session a dedicated connection.
 func (w *worker) pin(ctx context.Context) ([][]byte, error) {
 	held, err := w.c.acquire(ctx, w.key)
 	if err != nil {
@@ -280,8 +279,8 @@ func (w *worker) pin(ctx context.Context) ([][]byte, error) {
 	return held.Lane().DoRaw(ctx, w.raw, w.n, w.options())
 }
 
-// watchPin sees that a connection on which pushes are expected has ended: no request
-// may follow that would notice. It is over when the connection is given up.
+// watchPin handles the end of a dedicated connection on which pushes may come: no request may follow that would notice
+// it. It returns when the session gives up the connection.
 func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	select {
 	case <-held.Lane().Done():
@@ -299,12 +298,12 @@ func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	c.closeIfDoneLocked()
 }
 
-// push forwards what came out of band on a connection of the client's own.
+// push forwards an out-of-band frame from a dedicated connection.
 func (c *client) push(frame []byte) {
 	c.out.Push(frame, c.g.settings.Load().OutputBuffer)
 }
 
-// runDedicated runs one command on a connection of its own.
+// runDedicated runs one command on a dedicated connection.
 func (w *worker) runDedicated(ctx context.Context) ([][]byte, error) {
 	w.c.setWaits("waiting")
 	defer w.c.setWaits("")
@@ -317,7 +316,7 @@ func (w *worker) runDedicated(ctx context.Context) ([][]byte, error) {
 	return frames, err
 }
 
-// isBusy reports whether the server refused a connection of its kind since a script runs: it selects no database then.
+// isBusy reports whether the server refused a connection because a script runs: it selects no database then.
 func isBusy(err error) bool {
 	refusal, ok := errors.AsType[*resp.ServerError](err)
 	return ok && refusal.Code == "BUSY"
@@ -351,12 +350,12 @@ func (w *worker) onLeased(ctx context.Context, key engine.Identity) ([][]byte, e
 
 var replyUnblocked = []byte("-UNBLOCKED")
 
-// unknownCommand reports whether the server knows a command no better, so that its connection is as it was.
+// unknownCommand reports whether the server does not know a command either, so that its connection is unchanged.
 func unknownCommand(frame []byte) bool {
 	return bytes.HasPrefix(frame, []byte("-ERR unknown command")) || bytes.HasPrefix(frame, []byte("-ERR unknown subcommand"))
 }
 
-// monitor begins a stream of everything that the server does.
+// monitor starts MONITOR on a dedicated connection.
 func (w *worker) monitor(ctx context.Context) ([][]byte, error) {
 	c := w.c
 	held, err := c.acquire(ctx, w.key)
