@@ -12,21 +12,21 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// blockedCommand is a command under way on a connection of its own. Where it may block, it can be unblocked by the
-// connection's number. Where the handshake has not told that, the server is asked before the command: not as a user
-// who may not do so.
+// blockedCommand is a command that runs on a dedicated connection. CLIENT UNBLOCK ends it by the connection's number,
+// if it may block. If the handshake did not return the number, run asks for it first, but not as another user, who may
+// not have the right.
 type blockedCommand struct {
 	w    *worker
 	done chan struct{}
 
 	mu        sync.Mutex
 	asked     bool
-	id        int64 // of the connection, 0 while it is not known
+	id        int64 // of the connection; 0 if unknown
 	want      int
 	frames    [][]byte
 	err       error
-	asking    int  // how often the server is asked to unblock it, and has not answered
-	unblocked bool // it has answered that it did
+	asking    int  // CLIENT UNBLOCK requests without a reply
+	unblocked bool // the server has confirmed an UNBLOCK
 	over      bool
 }
 
@@ -61,7 +61,7 @@ func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error
 	return b.frames, b.err
 }
 
-// enter makes the command known as the one by which its client is blocked.
+// enter makes the command the one that blocks its client.
 func (b *blockedCommand) enter() {
 	c := b.w.c
 	c.mu.Lock()
@@ -103,10 +103,10 @@ func (b *blockedCommand) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch
 	}
 }
 
-// Part takes none: what comes is given back whole.
+// Part takes no parts: the lane passes the reply whole.
 func (b *blockedCommand) Part(uint64, []byte) bool { return false }
 
-// Fail takes the connection's end.
+// Fail handles the end of the connection.
 func (b *blockedCommand) Fail(_ uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,7 +120,7 @@ func (b *blockedCommand) endLocked(err error) {
 	}
 }
 
-// unblock has the server end the command, and reports whether it did.
+// unblock asks the server to end the command, and reports whether it did.
 func (b *blockedCommand) unblock(ctx context.Context, e *engine.Engine, fail bool) (bool, error) {
 	b.mu.Lock()
 	id := b.id
@@ -137,7 +137,7 @@ func (b *blockedCommand) unblock(ctx context.Context, e *engine.Engine, fail boo
 	raw, _ := resp.AppendCommand(nil, []any{"CLIENT", "UNBLOCK", id, how})
 	frames, err := e.Exchange(ctx, engine.Identity{Proto: 2}, raw, 1, false, nil)
 	if err != nil {
-		return false, err // the server may do it yet
+		return false, err // the server may still unblock it
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -147,14 +147,14 @@ func (b *blockedCommand) unblock(ctx context.Context, e *engine.Engine, fail boo
 	return done, nil
 }
 
-// unsettled reports, by the last reply to a command that is over, whether the server may still unblock what comes next on its
-// connection, or has unblocked the command by itself.
+// unsettled reports, by the last reply to a completed command, whether the server may still unblock the next command on
+// the connection, or has unblocked this one without a request of ours.
 func (b *blockedCommand) unsettled(last []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	open := b.asking
 	if bytes.HasPrefix(last, replyUnblocked) && !b.unblocked {
-		open-- // that was it
+		open-- // the request without a reply did it
 	}
 	return open != 0
 }

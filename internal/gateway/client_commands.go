@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// clientCommand answers what concerns other clients of the gateway.
+// clientCommand executes CLIENT commands that concern other clients of the gateway.
 func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 	q, g := w.step.Query, w.c.g
 	if probe, ok := probes[q.Op]; ok {
@@ -52,7 +52,7 @@ func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 	return [][]byte{reply}, nil
 }
 
-// probes are commands that change and tell nothing, by which a server says whether a user may do such things.
+// probes are commands without an effect. The server's reply shows whether a user has the right to the operation.
 var probes = map[session.QueryOp][]any{
 	session.QueryList:    {"CLIENT", "LIST", "ID", 0},
 	session.QueryKill:    probeKill,
@@ -63,7 +63,7 @@ var probes = map[session.QueryOp][]any{
 
 var probeKill = []any{"CLIENT", "KILL", "ID", math.MaxInt64}
 
-// refusal is the server's word that the user whom it knows may not run a command, nil if he may.
+// refusal returns the server's NOPERM reply if the user may not run a command, or nil.
 func (w *worker) refusal(ctx context.Context, command []any) ([]byte, error) {
 	if w.token == "" {
 		return nil, nil
@@ -79,7 +79,7 @@ func (w *worker) refusal(ctx context.Context, command []any) ([]byte, error) {
 	return frames[0], nil
 }
 
-// matching lists the clients that a query means, in the order in which they came.
+// matching returns the clients that a query selects, in order of arrival.
 func (g *Gateway) matching(q *session.Query, but *client) []*client {
 	var found []*client
 	for _, c := range g.list() {
@@ -95,7 +95,7 @@ func (c *client) matches(q *session.Query) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.gone, c.out.IsClosed(), // it is about to be
+	case c.gone, c.out.IsClosed(), // it is closed, or about to be
 		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.id),
 		q.Type != "" && q.Type != c.session.Type(),
 		q.User != "" && (q.User != c.session.Identity().User || !c.session.Authenticated()),
@@ -107,8 +107,8 @@ func (c *client) matches(q *session.Query) bool {
 	return true
 }
 
-// knowsUser reports whether there is a user of this name: with the gateway's own users among those, else at the server.
-// While that is not known it takes any name for one.
+// knowsUser reports whether a user of this name exists: among the gateway's own users if there are any, otherwise at
+// the server. It returns true if the server does not reply.
 func (w *worker) knowsUser(ctx context.Context, name string) bool {
 	if name == "" || name == session.DefaultUser {
 		return true
@@ -165,7 +165,7 @@ func (w *worker) unblock(ctx context.Context, q *session.Query) ([][]byte, error
 	return [][]byte{resp.AppendInteger(nil, 0)}, nil
 }
 
-// appendInfo appends the client's line of CLIENT LIST. The client that asks neither rests nor waits.
+// appendInfo appends the client's line of CLIENT LIST. The client that asks is neither idle nor blocked.
 func (c *client) appendInfo(dst []byte, asks bool) []byte {
 	waiting, _ := c.out.Waiting()
 	c.mu.Lock()
@@ -181,8 +181,8 @@ func (c *client) appendInfo(dst []byte, asks bool) []byte {
 	})
 }
 
-// blockedAfter is from when on a client that waits for a reply counts as blocked. A gateway answers others
-// meanwhile, and clients with several connections must not take that for a dead path.
+// blockedAfter is the wait for a reply after which CLIENT LIST shows a client as blocked. Clients with several
+// connections must not take a shorter wait for a dead path.
 const blockedAfter = 50 * time.Millisecond
 
 func (c *client) text(lines []byte) []byte {
@@ -191,7 +191,7 @@ func (c *client) text(lines []byte) []byte {
 	return c.session.Text(lines)
 }
 
-// state says in a word what a client does, for the console.
+// state returns the activity of a client for the console.
 func (c *client) state() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

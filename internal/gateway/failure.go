@@ -12,29 +12,29 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// errPinLost is of a step on a connection that is not there any more.
+// errPinLost is the error of a step whose dedicated connection has ended.
 var errPinLost = errors.New("the connection that was held for this client is lost")
 
-// maxClients is what a server says, word for word: clients know it, and try again later.
+// maxClients is the text of a Redis server. Clients recognize it and retry later.
 const maxClients = "max number of clients reached"
 
-// retryable is the code of an error whose command had no effect. Clients know it of a server that is about to be
-// there again: those that try again at all do so at this code, or take the connection for lost.
+// retryable is the code of an error whose command had no effect. Clients that retry do so on this code, or take the
+// connection for lost.
 const retryable = "-LOADING"
 
-// failure is what a client hears of a command that the server has not answered.
+// failure is the failure of a command without a reply from the server.
 type failure struct {
 	text string // an error reply that begins with its code
-	ends bool   // the client's connection ends in place of the reply
+	ends bool   // close the client's connection instead of a reply
 	err  error
 }
 
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.err }
 
-// failureOf decides what a client hears, and it alone does. harmless says that the command may be carried out
-// again, whether it was or not, and waits that the server may hold its reply back: clients that wait so take an error
-// for an end of their work, and the connection's end for what it is.
+// failureOf is the only place that decides what a client gets. harmless means that the command may run twice; waits
+// that the server may delay its reply: for such a command clients handle the end of the connection better than an
+// error.
 func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 	f := &failure{text: "-ERR respool: " + explain(err), err: err}
 	lost, sent := connectionLost(err)
@@ -42,7 +42,7 @@ func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 	switch {
 	case !lost:
 	case !sent && errors.As(err, &refusal):
-		f.text = "-" + refusal.Error() // the server's own word to a connection of this kind
+		f.text = "-" + refusal.Error() // the server's own error for a connection of this kind
 	case lane.BadReply(err):
 	default:
 		if !sent || harmless {
@@ -53,7 +53,7 @@ func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 	return f
 }
 
-// explain is an error in words for users.
+// explain returns the text of an error for users.
 func explain(err error) string {
 	if we, ok := errors.AsType[*wire.Error](err); ok {
 		return we.Explain()
@@ -61,8 +61,8 @@ func explain(err error) string {
 	return strings.TrimPrefix(err.Error(), "respool: ")
 }
 
-// connectionLost reports whether a connection that ended, or was not to be had, is why a command has no
-// reply, and whether the command was, or may have been, sent.
+// connectionLost reports whether the end or the lack of a connection caused an error, and whether the command may have
+// been sent.
 func connectionLost(err error) (lost, sent bool) {
 	if we, ok := errors.AsType[*wire.Error](err); ok {
 		return true, we.Sent

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// classify finds a command in the table, or else in what the server has told. info is nil where neither knows it.
+// classify looks a command up in the table, then in the server's descriptions. info is nil if neither has it.
 func (g *Gateway) classify(args [][]byte) (info *command.Info, class command.Class, known command.Known) {
 	info, class = command.ClassifyBytes(args)
 	if info != nil || bytes.EqualFold(args[0], []byte("respool")) {
@@ -38,7 +38,7 @@ func (w *worker) learn(ctx context.Context, pin *engine.Lease) error {
 	return w.c.g.engine.Learn(ctx, args, pin)
 }
 
-// arguments takes a request in canonical form apart.
+// arguments splits a request in canonical form.
 func arguments(raw []byte) ([][]byte, error) {
 	args, err := resp.Elements(raw)
 	if err != nil {
@@ -50,8 +50,8 @@ func arguments(raw []byte) ([][]byte, error) {
 	return args, nil
 }
 
-// dispatchLearnedLocked carries a request out whose command was to be learned. It was a barrier, so nothing is under way. With an error
-// that is its reply: nobody knows what the request would do.
+// dispatchLearnedLocked dispatches a request after the server described its command. The request was a barrier, so no
+// other one is pending. On a failure the client gets the error, because the effect of the request is unknown.
 func (c *client) dispatchLearnedLocked(w *worker, failed *failure) {
 	raw := bytes.Clone(w.raw)
 	args, broken := arguments(raw)
@@ -71,7 +71,7 @@ func (c *client) dispatchLearnedLocked(w *worker, failed *failure) {
 	batch.Flush()
 }
 
-// nextLearnedLocked is nextLocked for a request that the server was asked about.
+// nextLearnedLocked is nextLocked for a request whose command the server described.
 func (c *client) nextLearnedLocked(raw []byte, args [][]byte, failed *failure) session.Step {
 	if failed != nil {
 		return c.session.Refuse(raw, args, failed.text)
@@ -85,7 +85,7 @@ func (c *client) nextLearnedLocked(raw []byte, args [][]byte, failed *failure) s
 	return c.session.NextLearned(raw, args)
 }
 
-// learnFailure is what a client hears if the server could not be asked about its command, which was not sent.
+// learnFailure is the failure of a command that the server could not describe. The command was not sent.
 func (g *Gateway) learnFailure(err error) *failure {
 	if we, ok := errors.AsType[*wire.Error](err); ok {
 		err = &wire.Error{Op: we.Op, Addr: we.Addr, Err: we.Err}

@@ -11,19 +11,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// pauseControl holds commands back: during a pause, and those that publish or tell who is subscribed behind the subscriptions
-// that came before them. While it holds nothing back it costs one look at active.
+// pauseControl holds commands back: during a pause, and commands that publish or list subscribers behind the earlier
+// subscriptions. If it holds nothing back, a command costs one load of active.
 type pauseControl struct {
-	active atomic.Bool // some commands are held back
+	active atomic.Bool // it holds some commands back
 
 	mu      sync.Mutex
 	pauses  [pausers]pause
 	changed chan struct{} // closed when a pause ends
-	pending []*ticket     // of subscriptions, in the order in which they came
-	open    bool          // nothing is paused any more
+	pending []*ticket     // unconfirmed subscriptions, in order of arrival
+	open    bool          // the gateway shuts down: no pause holds
 }
 
-// pauser is who pauses. A pause of one neither ends nor changes that of another.
+// pauser is the origin of a pause. A pause of one origin neither ends nor changes that of another.
 type pauser uint8
 
 const (
@@ -32,15 +32,15 @@ const (
 	pausers
 )
 
-// pauseMode says what a pause holds back. Each holds back what the modes before it do.
+// pauseMode is the set of commands that a pause holds back. Each mode includes the modes before it.
 type pauseMode uint8
 
 const (
 	pauseNothing pauseMode = iota
-	pauseWrites            // what may change data, or publish
-	pauseServer            // all that goes to the server
-	pauseAll               // all but what ends a pause
-	pauseNever             // of a command: no pause holds it back
+	pauseWrites            // commands that may change data, or publish
+	pauseServer            // all commands that go to the server
+	pauseAll               // all commands except those that end a pause
+	pauseNever             // level of a command that no pause holds back
 )
 
 type pause struct {
@@ -49,13 +49,13 @@ type pause struct {
 	timer *time.Timer
 }
 
-// maxPause bounds a pause; what is longer lasts forever as well.
+// maxPause bounds a pause.
 const maxPause = 100 * 365 * 24 * time.Hour
 
 func (g *pauseControl) init() { g.changed = make(chan struct{}) }
 
-// pause begins a pause. As at a server, one by a client makes another one by a client longer or stricter, and
-// neither shorter nor milder. The console's is what it said last.
+// pause starts a pause. As on a server, a CLIENT PAUSE may extend an earlier one or make it stricter, but neither
+// shorten nor relax it. A console pause replaces the earlier one.
 func (g *pauseControl) pause(by pauser, mode pauseMode, d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,7 +77,7 @@ func (g *pauseControl) pause(by pauser, mode pauseMode, d time.Duration) {
 	timer = time.AfterFunc(d, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if p.timer == timer { // else another pause has begun meanwhile
+		if p.timer == timer { // otherwise another pause has started meanwhile
 			g.endLocked(p)
 		}
 	})
@@ -85,7 +85,7 @@ func (g *pauseControl) pause(by pauser, mode pauseMode, d time.Duration) {
 	g.active.Store(true)
 }
 
-// resume ends the pause of a client, or all.
+// resume ends the pause of a client, or all pauses if the console calls it.
 func (g *pauseControl) resume(by pauser) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,7 +96,7 @@ func (g *pauseControl) resume(by pauser) {
 	}
 }
 
-// close ends all pauses, for good.
+// close ends all pauses and lets no other start.
 func (g *pauseControl) close() {
 	g.mu.Lock()
 	g.open = true
@@ -120,7 +120,7 @@ func (g *pauseControl) updateActiveLocked() {
 	g.active.Store(paused || len(g.pending) > 0)
 }
 
-// paused gives a channel that is closed at the end of a pause that holds a command back, nil if there is none.
+// paused returns a channel that is closed when a pause ends, or nil if no pause holds back a command of this level.
 func (g *pauseControl) paused(level pauseMode) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -149,12 +149,12 @@ func (g *pauseControl) awaitResume(ctx context.Context, level pauseMode) error {
 
 // ticket is a subscription that the server has not confirmed yet.
 type ticket struct {
-	keyspace bool // what it subscribes to may be notifications of changed keys
+	keyspace bool // it may receive notifications of changed keys
 	over     bool
-	passed   chan struct{} // closed when it and all before it are over
+	passed   chan struct{} // closed when it and all earlier ones are over
 }
 
-// enter notes a subscription that has come.
+// enter adds a subscription.
 func (g *pauseControl) enter(topics []session.Topic) *ticket {
 	t := &ticket{keyspace: slices.ContainsFunc(topics, notifies), passed: make(chan struct{})}
 	g.mu.Lock()
@@ -164,7 +164,7 @@ func (g *pauseControl) enter(topics []session.Topic) *ticket {
 	return t
 }
 
-// leave notes that it is confirmed, or has failed. Leaving again, and without a ticket, is fine.
+// leave ends a subscription: the server confirmed it, or it failed. A second call and a nil ticket are no-ops.
 func (g *pauseControl) leave(t *ticket) {
 	if t == nil {
 		return
@@ -180,7 +180,7 @@ func (g *pauseControl) leave(t *ticket) {
 	g.updateActiveLocked()
 }
 
-// behind gives the last subscription that a step must not overtake, nil if there is none.
+// behind returns the last subscription that a step must not overtake, or nil.
 func (g *pauseControl) behind(step *session.Step) *ticket {
 	if !g.active.Load() {
 		return nil
@@ -203,7 +203,7 @@ func (g *pauseControl) holdsNow(step *session.Step) bool {
 	return g.paused(levelOf(step)) != nil || g.behind(step) != nil
 }
 
-// keyspace is what the channels of notifications begin with.
+// keyspace is the prefix of the channels of keyspace notifications.
 const keyspace = "__key"
 
 // notifies reports whether a topic may carry notifications of changed keys.
@@ -214,7 +214,7 @@ func notifies(topic session.Topic) bool {
 	return topic.Kind != session.Shard && strings.HasPrefix(topic.Name, keyspace)
 }
 
-// levelOf is the mildest pause that holds a step back.
+// levelOf returns the mildest pause that holds a step back.
 func levelOf(step *session.Step) pauseMode {
 	switch {
 	case step.Kind == session.Console, step.Kind == session.ClientCommand && step.Query.Op == session.QueryUnpause:
@@ -229,7 +229,7 @@ func levelOf(step *session.Step) pauseMode {
 	return pauseServer
 }
 
-// multiplexedLevel is levelOf of a shared command of which nothing but whether it only reads is known.
+// multiplexedLevel is levelOf for a multiplexed command.
 func multiplexedLevel(reads bool) pauseMode {
 	if reads {
 		return pauseServer
@@ -237,11 +237,10 @@ func multiplexedLevel(reads bool) pauseMode {
 	return pauseWrites
 }
 
-// subscribeLimit bounds how long a command waits for subscriptions that came before it: a subscription that the server does not
-// confirm holds nobody up for longer.
+// subscribeLimit bounds how long a command waits for earlier subscriptions that the server does not confirm.
 const subscribeLimit = time.Second
 
-// awaitTurn waits until nothing holds the worker back.
+// awaitTurn waits until nothing holds the command back.
 func (w *worker) awaitTurn(ctx context.Context) error {
 	g := &w.c.g.pauses
 	if w.behind != nil {

@@ -12,8 +12,8 @@ import (
 
 var kinds = [...]pubsub.Kind{session.Channel: pubsub.Channel, session.Pattern: pubsub.Pattern, session.Shard: pubsub.Shard}
 
-// subscribe has the client's topics confirmed. Messages that come before its reply are kept
-// back until that.
+// subscribe subscribes the client to the step's topics and waits for the confirmation. The output keeps earlier
+// messages back until the reply.
 func (w *worker) subscribe(ctx context.Context) ([][]byte, error) {
 	c := w.c
 	c.mu.Lock()
@@ -43,8 +43,7 @@ func (w *worker) subscribe(ctx context.Context) ([][]byte, error) {
 	return nil, nil
 }
 
-// answer takes from the client what its step ends, once all that the server has sent of that is delivered, and gives
-// the reply.
+// answer removes the topics that the step ends, after all their messages are delivered, and returns the reply.
 func (w *worker) answer(ctx context.Context) ([][]byte, error) {
 	c := w.c
 	c.mu.Lock()
@@ -70,7 +69,7 @@ func byKind(topics []session.Topic) map[session.TopicKind][]string {
 	return names
 }
 
-// confirmLocked sends the reply that announces messages, and then those that were kept back for it.
+// confirmLocked sends the reply that announces messages, and then the messages that were kept back.
 func (c *client) confirmLocked(s *pendingReply) {
 	c.out.Append(s.reply, false)
 	s.reply = nil
@@ -110,10 +109,9 @@ func appendMessage(dst []byte, resp3 bool, kind pubsub.Kind, topic string, chann
 	return resp.AppendBulk(dst, payload)
 }
 
-// Lost takes the loss of the hub's connection: messages may be missing, as they may be whenever a
-// server is replaced, and the client goes on.
+// Lost notes the loss of the hub's connection. Messages may be missing, as after any failover, and the client stays.
 func (c *client) Lost() { c.g.count.gaps.Add(1) }
 
-// Refused takes the end of a subscription that the server does not allow any more. The client can't be told
-// but by the end of its connection, as a server does when its rights change.
+// Refused handles the end of a subscription that the server does not allow any more. It closes the client, as a server
+// does when rights change.
 func (c *client) Refused(pubsub.Kind, string, error) { c.out.Close() }
