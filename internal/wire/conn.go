@@ -1,7 +1,5 @@
-// Package wire is one connection to a server: it dials, speaks TLS, shakes
-// hands, and closes so that the server has forgotten the connection before
-// its slot is used again. It starts no goroutine of its own and knows nothing
-// of callers, queues or pools.
+// Package wire is one connection to a server: dial, TLS, handshake, and a close after which the server has forgotten
+// the connection. It has no queues and knows no callers or pools. It owns no goroutine that outlives a call.
 package wire
 
 import (
@@ -13,23 +11,23 @@ import (
 	"time"
 )
 
-// Conn is one handshaken connection. One goroutine may read while another
-// writes; neither half may be used by two at once.
+// Conn is one connection after its handshake. One goroutine may read while another writes. Neither half may be used
+// by two goroutines at once.
 type Conn struct {
 	nc       net.Conn
 	addr     string
 	protocol atomic.Int32
-	expires  atomic.Int64 // unix nanoseconds; 0: never
+	expires  atomic.Int64 // Unix nanoseconds; 0: never
 	server   string
 	id       int64
-	leftover []byte // read behind the handshake's last reply
-	try      *trier // nil: not to be had
+	leftover []byte // bytes read after the handshake's last reply
+	try      *trier // nil: not available
 }
 
 func newConn(nc net.Conn, addr string) *Conn {
 	c := &Conn{nc: nc, addr: addr}
 	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn: // nothing that wraps one, whose Write may do more
+	case *net.TCPConn, *net.UnixConn: // no wrappers: their Write may do more
 		if raw, err := nc.(syscall.Conn).SyscallConn(); err == nil {
 			c.try = newTrier(raw)
 		}
@@ -37,23 +35,22 @@ func newConn(nc net.Conn, addr string) *Conn {
 	return c
 }
 
-// Addr is the address as it was dialed.
+// Addr returns the dialed address.
 func (c *Conn) Addr() string { return c.addr }
 
-// Protocol is 2 or 3, as agreed in the handshake, or since.
+// Protocol returns the RESP version, 2 or 3, of the handshake or of a later HELLO.
 func (c *Conn) Protocol() int { return int(c.protocol.Load()) }
 
-// SetProtocol takes note that HELLO has changed it.
+// SetProtocol records that HELLO has changed the protocol.
 func (c *Conn) SetProtocol(n int) { c.protocol.Store(int32(n)) }
 
-// Server is the server's version as HELLO told it, or empty.
+// Server returns the server's version in the reply to HELLO, or "".
 func (c *Conn) Server() string { return c.server }
 
-// ID is the number that the server has given the connection, or 0 where it did not tell.
-// It stays the same as long as the connection does.
+// ID returns the server's number of the connection, or 0 if it is unknown. It does not change.
 func (c *Conn) ID() int64 { return c.id }
 
-// Read reads into b, blocking until there is something.
+// Read reads into b. It blocks until bytes arrive.
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(c.leftover) > 0 {
 		n := copy(b, c.leftover)
@@ -63,15 +60,14 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return c.nc.Read(b)
 }
 
-// Write writes all of b, blocking.
+// Write writes all of b. It blocks.
 func (c *Conn) Write(b []byte) (int, error) { return c.nc.Write(b) }
 
-// CanTry reports whether TryRead and TryWrite work on this connection: on
-// plain sockets, not on TLS, whose records cannot be passed on in part.
+// CanTry reports whether TryRead and TryWrite work on this connection. They work on plain sockets, not on TLS, whose
+// records cannot be written in part.
 func (c *Conn) CanTry() bool { return c.try != nil }
 
-// Descriptor is the number of the socket, or -1 where CanTry is false. It is
-// valid until Linger or Abort.
+// Descriptor returns the file descriptor of the socket, or -1 if CanTry is false. It is valid until Linger or Abort.
 func (c *Conn) Descriptor() int {
 	if c.try == nil {
 		return -1
@@ -79,8 +75,7 @@ func (c *Conn) Descriptor() int {
 	return c.try.descriptor
 }
 
-// TryRead reads what is there, without waiting. Zero without an error means
-// that there is nothing yet.
+// TryRead reads the available bytes without blocking. Zero without an error means that there are none yet.
 func (c *Conn) TryRead(b []byte) (int, error) {
 	if len(c.leftover) > 0 {
 		return c.Read(b)
@@ -88,32 +83,30 @@ func (c *Conn) TryRead(b []byte) (int, error) {
 	return c.try.tryRead(b)
 }
 
-// TryWrite writes as much of b as the socket takes without blocking. A short
-// count without an error means that the socket is full.
+// TryWrite writes as much of b as the socket accepts without blocking. A short count without an error means that the
+// socket is full.
 func (c *Conn) TryWrite(b []byte) (int, error) { return c.try.tryWrite(b) }
 
-// past is a deadline that has always passed.
+// past is a deadline in the past.
 var past = time.Unix(1, 0)
 
-// InterruptRead makes a blocked Read return with a timeout, and those that
-// follow, until ResumeRead.
+// InterruptRead makes a blocked Read, and later ones, return with a timeout, until ResumeRead.
 func (c *Conn) InterruptRead() { _ = c.nc.SetReadDeadline(past) }
 
-// ResumeRead lets reads block again.
+// ResumeRead ends InterruptRead.
 func (c *Conn) ResumeRead() { _ = c.nc.SetReadDeadline(time.Time{}) }
 
-// InterruptWrite makes a blocked Write return with a timeout, and all that
-// follow.
+// InterruptWrite makes a blocked Write, and all later ones, return with a timeout.
 func (c *Conn) InterruptWrite() { _ = c.nc.SetWriteDeadline(past) }
 
-// Interrupt makes blocked reads and writes return.
+// Interrupt makes blocked and later reads and writes return with a timeout.
 func (c *Conn) Interrupt() { _ = c.nc.SetDeadline(past) }
 
-// Abort closes at once; the server may count the connection a moment longer.
+// Abort closes at once. The server may count the connection for a moment longer.
 func (c *Conn) Abort() { _ = c.socket().Close() }
 
-// socket is the connection below TLS. TLS says goodbye inside the stream,
-// which may take its time; the end that counts is TCP's.
+// socket returns the connection below TLS. The close of TLS is a record in the stream and may block; the close of TCP
+// is the one that counts.
 func (c *Conn) socket() net.Conn {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		return t.NetConn()
@@ -121,9 +114,8 @@ func (c *Conn) socket() net.Conn {
 	return c.nc
 }
 
-// Linger closes so that the server has closed as well when it returns: it
-// half-closes, reads to the end for at most limit, and closes. Abort cuts it
-// short.
+// Linger closes both sides: it half-closes, reads to the end for at most limit, and closes. It blocks until then.
+// Abort cuts it short.
 func (c *Conn) Linger(limit time.Duration) {
 	defer c.nc.Close()
 	if limit <= 0 {
@@ -134,7 +126,7 @@ func (c *Conn) Linger(limit time.Duration) {
 	}
 	socket := c.socket()
 	if t, ok := c.nc.(*tls.Conn); ok {
-		_ = t.CloseWrite() // fails after a write that was cut
+		_ = t.CloseWrite() // fails after an interrupted write
 	}
 	half, ok := socket.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -143,5 +135,5 @@ func (c *Conn) Linger(limit time.Duration) {
 	_, _ = io.CopyBuffer(io.Discard, onlyReader{socket}, make([]byte, 4096))
 }
 
-// onlyReader hides WriterTo, which would bring a larger buffer.
+// onlyReader hides WriterTo, which would allocate a larger buffer.
 type onlyReader struct{ io.Reader }

@@ -9,49 +9,46 @@ import (
 	"time"
 )
 
-// Config says how to reach a server and who to be there. It is not changed
-// after it was given to Dial.
+// Config configures a dial and its handshake. It must not change after Dial has received it.
 type Config struct {
 	Network string // tcp or unix
 	Addr    string
-	TLS     *tls.Config // nil: plain
+	TLS     *tls.Config // nil: no TLS
 
 	Username, Password string
-	// Credentials, when set, is asked at each dial instead of Username and Password. They are
-	// valid until expires; zero: for ever.
+	// Credentials, if set, provides the login of each dial in place of Username and Password. They are valid until
+	// expires; zero: without limit.
 	Credentials func(ctx context.Context) (username, password string, expires time.Time, err error)
 
-	// Peer, when set, remembers how the server is spoken to. The Configs of one
-	// server share it.
+	// Peer, if set, stores facts about the server. All Configs of one server share it.
 	Peer *Peer
 
-	// Nobody introduces the connection with a bare HELLO alone: as no user, in RESP2, in
-	// database 0. Introduced, when set, is called after the handshake, within its limits, and may Ask.
+	// Nobody limits the handshake to a bare HELLO: no login, RESP2, database 0. Introduced, if set, is called after
+	// the handshake, within its limits, and may call Ask.
 	Nobody     bool
 	Introduced func(c *Conn) error
 
 	DB         int
-	Protocol   int // 3, 2, or 0: 3 where the server knows it
+	Protocol   int // 3, 2, or 0: 3 if the server supports it
 	ClientName string
 	LibName    string
 	LibVersion string
 
-	ConnectTimeout time.Duration // dial, TLS and handshake together; 0: ctx alone
-	KeepAlive      time.Duration // of TCP: idle time and interval; negative: off
-	LingerLimit    time.Duration // for closing a connection whose handshake failed
+	ConnectTimeout time.Duration // limit of dial, TLS and handshake together; 0: only ctx
+	KeepAlive      time.Duration // TCP keepalive: idle time and interval; negative: off
+	LingerLimit    time.Duration // limit of the close after a failed handshake
 
-	// DialFunc, when set, opens the connection instead of net.Dialer.
+	// DialFunc, if set, opens the connection in place of net.Dialer.
 	DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// connectGrace is how long a connect goes on after the end of its ctx: longer
-// than a round trip, and short beside a limit for closing.
+// connectGrace is how long a connect continues after the end of its ctx: longer than a round trip, and short relative
+// to LingerLimit.
 const connectGrace = 250 * time.Millisecond
 
-// Dial connects and shakes hands, bounded by ctx and ConnectTimeout. When it
-// returns an error the server has no connection of it left, as far as
-// LingerLimit and the end of cut allow to know. So the end of ctx leaves a
-// connect that is under way a moment more: the server may have taken it already.
+// Dial connects and completes the handshake. ctx and ConnectTimeout limit it. After an error the server has no
+// connection of it left, as far as LingerLimit and the end of cut allow. The end of ctx does not abort a connect in
+// flight at once, because the server may have accepted it already.
 func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	connecting := context.WithoutCancel(ctx)
 	if cfg.ConnectTimeout > 0 {
@@ -81,14 +78,13 @@ func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	return cfg.Peer.introduce(cfg, func(bare bool) (*Conn, error) { return open(ctx, connecting, cut, cfg, bare) })
 }
 
-// open makes one connection. The end of ctx leaves a connect that is under way
-// until that of connecting.
+// open opens one connection. After the end of ctx, connecting still limits a connect in flight.
 func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, error) {
 	nc, err := dialSocket(connecting, cfg)
 	if err != nil {
 		ended := connecting
 		if ctx.Err() != nil {
-			ended = ctx // it is why that ended
+			ended = ctx // ctx caused the end of connecting
 		}
 		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(ended, err)}
 	}
@@ -102,7 +98,7 @@ func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, 
 		_ = nc.SetDeadline(past)
 		close(interrupted)
 	})
-	// An interruption that has begun must not hit what follows.
+	// Wait for an interruption that has begun: it must not affect the code that follows.
 	stop := func() bool {
 		stopped := stopWatch()
 		if !stopped {
@@ -112,7 +108,7 @@ func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, 
 	}
 	if cfg.TLS != nil {
 		tc := tls.Client(nc, cfg.TLS)
-		// Given ctx itself it would close the socket, with no time to linger.
+		// With ctx itself it would close the socket without lingering.
 		if err := tc.HandshakeContext(context.WithoutCancel(ctx)); err != nil {
 			stop()
 			c.lingerUntil(cut, cfg.LingerLimit)
@@ -125,7 +121,7 @@ func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, 
 		err = cfg.Introduced(c)
 	}
 	if !stop() && err == nil {
-		// The end of ctx came as the last reply did: the deadline is spoilt.
+		// ctx ended together with the last reply: the deadline is in the past.
 		err = context.Cause(ctx)
 	}
 	if err != nil {
@@ -148,10 +144,10 @@ func dialSocket(ctx context.Context, cfg *Config) (net.Conn, error) {
 	if cfg.KeepAlive > 0 {
 		d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: cfg.KeepAlive, Interval: cfg.KeepAlive, Count: 3}
 	}
-	return d.DialContext(ctx, cfg.Network, cfg.Addr) // TCP_NODELAY is Go's default
+	return d.DialContext(ctx, cfg.Network, cfg.Addr) // Go sets TCP_NODELAY by default
 }
 
-// cause prefers the reason why ctx ended to the timeout that it brought about.
+// cause returns the reason why ctx ended in place of the timeout that it caused.
 func cause(ctx context.Context, err error) error {
 	var ne net.Error
 	timeout := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
@@ -159,7 +155,7 @@ func cause(ctx context.Context, err error) error {
 		return err
 	}
 	if end, ok := ctx.Deadline(); ok && timeout && !time.Now().Before(end) {
-		<-ctx.Done() // the dialer's own timer may be a moment early
+		<-ctx.Done() // the dialer's own timer may fire slightly earlier
 	}
 	if ctx.Err() == nil {
 		return err

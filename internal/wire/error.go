@@ -6,19 +6,18 @@ import (
 	"os"
 )
 
-// OpHandshake is the Op of an Error where the connection stood and its
-// introduction failed.
+// OpHandshake is the Op of an Error after the connection was open and the handshake failed.
 const OpHandshake = "handshake with"
 
-// Error is a failure of a connection.
+// Error is a failed operation on a connection.
 type Error struct {
-	Op   string // what was being done: dial, handshake, write, read, wait
+	Op   string // the operation: dial, handshake, write, read, wait
 	Addr string
 	Sent bool // bytes of the command were, or may have been, written
 	Err  error
 }
 
-// Error names what failed, where, and whether the command was sent.
+// Error states the operation, the address, whether the command was sent, and the cause.
 func (e *Error) Error() string {
 	if e.Sent {
 		return fmt.Sprintf("%s %s (command sent): %v", e.Op, e.Addr, e.Err)
@@ -26,7 +25,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %s: %v", e.Op, e.Addr, e.Err)
 }
 
-// Explain is Error in words for users, who have to know whether the command may have been executed.
+// Explain is Error in words for users, who must know whether the command may have been executed.
 func (e *Error) Explain() string {
 	sent := "the command was not sent"
 	if e.Sent {
@@ -35,20 +34,19 @@ func (e *Error) Explain() string {
 	return fmt.Sprintf("%s %s: %v (%s)", e.Op, e.Addr, e.Err, sent)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether the cause is a limit in time.
+// Timeout reports whether the cause is a timeout.
 func (e *Error) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.Err, &t) && t.Timeout()
 }
 
-// ErrClosed is the cause where this side closed the connection on purpose.
+// ErrClosed is the cause if this side closed the connection on purpose.
 var ErrClosed = errors.New("closed")
 
-// TimeoutError is a limit of time that has passed. It is an
-// os.ErrDeadlineExceeded.
+// TimeoutError is an exceeded time limit. It matches os.ErrDeadlineExceeded.
 type TimeoutError struct{ Text string }
 
 func (e *TimeoutError) Error() string { return e.Text }
@@ -56,5 +54,5 @@ func (e *TimeoutError) Error() string { return e.Text }
 // Timeout is always true.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// Is makes the error an os.ErrDeadlineExceeded.
+// Is matches os.ErrDeadlineExceeded.
 func (e *TimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }

@@ -2,8 +2,7 @@ package wire
 
 import "time"
 
-// Expires is when the credentials end with which the connection has authenticated, or zero
-// if they never do.
+// Expires returns the time when the connection's credentials expire, or zero if they do not.
 func (c *Conn) Expires() time.Time {
 	at := c.expires.Load()
 	if at == 0 {
@@ -12,11 +11,11 @@ func (c *Conn) Expires() time.Time {
 	return time.Unix(0, at)
 }
 
-// SetExpires takes note that the connection authenticates with credentials that end then.
+// SetExpires records when the connection's credentials expire.
 func (c *Conn) SetExpires(at time.Time) { c.expires.Store(nanoseconds(at)) }
 
-// Renewed takes note of AUTH with credentials that end at the time given, in the place of
-// those that ended at was. If these were replaced meanwhile, nothing changes.
+// Renewed records an AUTH with credentials that expire at at, in place of those that expire at was. It does nothing
+// if other credentials replaced these meanwhile.
 func (c *Conn) Renewed(was, at time.Time) {
 	c.expires.CompareAndSwap(nanoseconds(was), nanoseconds(at))
 }

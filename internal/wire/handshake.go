@@ -14,26 +14,25 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// maxHandshakeReply bounds a reply during the handshake: HELLO's is some 200 bytes.
+// maxHandshakeReply is the maximum size of a reply during the handshake, in bytes: HELLO's reply has about 200.
 const maxHandshakeReply = 64 << 10
 
 // step is one command of the handshake.
 type step struct {
 	args  []any
-	fatal func(code string) bool // which errors end the handshake; nil: all
+	fatal func(code string) bool // the error codes that end the handshake; nil: all
 }
 
 func never(string) bool { return false }
 
-// unready tells the states in which a server answers nothing: a connection to
-// it is of no use yet.
+// unready reports whether the code means that the server does not serve commands yet, so that a connection to it is
+// useless.
 func unready(code string) bool {
 	return code == "LOADING" || code == "NOAUTH" || code == "MASTERDOWN"
 }
 
-// handshake introduces the connection, in one round trip where the server
-// knows HELLO, and in a second one where it does not. A bare one sends what is
-// needed and nothing else.
+// handshake logs in and sets up the connection: in one round trip if the server knows HELLO, else in two. A bare
+// handshake sends only the necessary commands.
 func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 	if cfg.Nobody {
 		return c.greetAsNobody(bare)
@@ -57,7 +56,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 		case cfg.Protocol == 3:
 			return fmt.Errorf("the server refuses RESP3, which protocol=3 asks for: leave protocol out, or set 2: %w", err)
 		case hungUp(err):
-			return err // RESP2 needs another connection
+			return err // RESP2 needs a new connection
 		}
 	}
 	values, err := c.exchange(steps2(cfg, user, password, bare))
@@ -71,7 +70,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 	return nil
 }
 
-// introduced takes the reply to HELLO, or to CLIENT ID.
+// introduced records the reply to HELLO or CLIENT ID.
 func (c *Conn) introduced(p *Peer, v resp.Value) {
 	switch v.Kind {
 	case resp.Map, resp.Array:
@@ -84,7 +83,7 @@ func (c *Conn) introduced(p *Peer, v resp.Value) {
 	}
 }
 
-// greetAsNobody finds out that a server is there and takes connections. It may refuse to serve nobody.
+// greetAsNobody verifies that a server accepts connections. The server may refuse commands without a login.
 func (c *Conn) greetAsNobody(bare bool) error {
 	hello := []any{"HELLO"}
 	if bare {
@@ -106,8 +105,8 @@ func (c *Conn) greetAsNobody(bare bool) error {
 	return nil
 }
 
-// Ask sends commands in one write and returns what the server refused of each; nil where it did not. It
-// is for Config.Introduced alone.
+// Ask sends commands in one write and returns the server's refusal of each, or nil. Only Config.Introduced may call
+// it. It blocks for the replies.
 func (c *Conn) Ask(commands [][]any) (refusals []error, err error) {
 	steps := make([]step, len(commands))
 	for i, args := range commands {
@@ -129,8 +128,7 @@ func (c *Conn) Ask(commands [][]any) (refusals []error, err error) {
 	return refusals, nil
 }
 
-// hello goes over to RESP3. Its error is a *helloError where the server
-// refuses HELLO itself.
+// hello switches to RESP3. Its error is a *helloError if the server refuses HELLO itself.
 func (c *Conn) hello(cfg *Config, user, password string) error {
 	values, err := c.exchange(steps3(cfg, user, password))
 	switch {
@@ -144,7 +142,7 @@ func (c *Conn) hello(cfg *Config, user, password string) error {
 		return &helloError{err: err, hungUp: true}
 	case err != nil:
 		return err
-	case values[0].Kind == resp.Array: // it knows HELLO, and stays with RESP2
+	case values[0].Kind == resp.Array: // it knows HELLO and stays with RESP2
 		return &helloError{err: errors.New("it answered HELLO 3 in RESP2")}
 	case values[0].Kind != resp.Map:
 		return fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
@@ -154,25 +152,24 @@ func (c *Conn) hello(cfg *Config, user, password string) error {
 	return nil
 }
 
-// helloError is a server's refusal of HELLO, in whatever words.
+// helloError is a server's refusal of HELLO, whatever its text.
 type helloError struct {
 	err    error
-	hungUp bool // it closed the connection as well
+	hungUp bool // it also closed the connection
 }
 
 func (e *helloError) Error() string { return e.err.Error() }
 
 func (e *helloError) Unwrap() error { return e.err }
 
-// lacksHello reports whether the server may still know RESP2.
+// lacksHello reports whether the server may still support RESP2.
 func lacksHello(err error) bool {
 	var he *helloError
 	return errors.As(err, &he)
 }
 
-// endsHandshake reports whether an answer to HELLO is about who asks, or about
-// the server's state: it would be the same in RESP2. NOPERM is not: a user may
-// lack the right to HELLO alone.
+// endsHandshake reports whether an error reply to HELLO concerns the login or the state of the server. RESP2 would
+// receive the same. NOPERM is not among these: a user may lack permission only for HELLO.
 func endsHandshake(e *resp.ServerError) bool {
 	switch e.Code {
 	case "WRONGPASS", "NOAUTH", "LOADING", "MASTERDOWN", "DENIED", "BUSY":
@@ -182,13 +179,13 @@ func endsHandshake(e *resp.ServerError) bool {
 		strings.HasPrefix(e.Message, "Client names")
 }
 
-// answered reports whether the server said what is wrong, other than with HELLO.
+// answered reports whether the server stated an error that does not concern HELLO.
 func answered(err error) bool {
 	var se *resp.ServerError
 	return errors.As(err, &se) && !lacksHello(err)
 }
 
-// errHungUp is the end of a connection during its handshake.
+// errHungUp is the error of a connection that the server closed during the handshake.
 var errHungUp = errors.New("the server closed the connection")
 
 // hungUp reports whether the server closed the connection.
@@ -217,7 +214,7 @@ func steps3(cfg *Config, user, password string) []step {
 func steps2(cfg *Config, user, password string, bare bool) []step {
 	var s []step
 	switch {
-	case user != "": // whose password may be empty
+	case user != "": // the password may be empty
 		s = append(s, step{args: []any{"AUTH", user, password}})
 	case password != "":
 		s = append(s, step{args: []any{"AUTH", password}})
@@ -231,7 +228,7 @@ func steps2(cfg *Config, user, password string, bare bool) []step {
 	s = append(s, commonSteps(cfg)...)
 	who := step{args: []any{"CLIENT", "ID"}, fatal: never}
 	if cfg.Peer.Greeting() != nil {
-		who.args = []any{"HELLO"} // it is known there, and tells more
+		who.args = []any{"HELLO"} // the server knows it, and its reply contains more
 	}
 	last := len(s) - 1
 	return append(s[:last], who, s[last])
@@ -252,20 +249,20 @@ func neededSteps(cfg *Config) []step {
 	if cfg.DB != 0 {
 		s = append(s, step{args: []any{"SELECT", cfg.DB}})
 	}
-	// HELLO is answered by a server that still loads its data, PING is not.
+	// A loading server answers HELLO but refuses PING.
 	return append(s, step{args: []any{"PING"}, fatal: unready})
 }
 
-// closedError is what a server said before it closed the connection.
+// closedError is the server's last error before it closed the connection.
 type closedError struct{ said *resp.ServerError }
 
 func (e *closedError) Error() string { return e.said.Error() + " (and it closed the connection)" }
 
-// Unwrap gives what it said.
+// Unwrap returns the server's error and errHungUp.
 func (e *closedError) Unwrap() []error { return []error{e.said, errHungUp} }
 
-// exchange sends all steps in one write and reads a reply for each. The
-// error is the first one that matters; all replies are read all the same.
+// exchange sends all steps in one write and reads one reply for each. It reads all replies and returns the first
+// fatal error.
 func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 	var out []byte
 	for _, s := range steps {
@@ -275,7 +272,7 @@ func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 		}
 	}
 	if _, err := c.nc.Write(out); err != nil {
-		// A server that refuses says why before it closes: read that first.
+		// A server that refuses states the reason before it closes: read that first.
 		v, rerr := c.readValues(1)
 		if rerr == nil && isError(v[0].Kind) {
 			return v, &closedError{serverError(v[0])}
@@ -287,7 +284,7 @@ func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 	}
 	values, err := c.readValues(len(steps))
 	if len(values) == 1 && isError(values[0].Kind) && hungUp(err) {
-		// It was sent unasked, and is why the connection was closed.
+		// An unrequested error is the reason for the close.
 		return values, &closedError{serverError(values[0])}
 	}
 	for i, v := range values {
@@ -301,11 +298,11 @@ func (c *Conn) exchange(steps []step) ([]resp.Value, error) {
 	return values, err
 }
 
-// readValues reads n replies and keeps what was read beyond them.
+// readValues reads n replies and keeps the bytes after them.
 func (c *Conn) readValues(n int) ([]resp.Value, error) {
 	scanner := resp.Scanner{Limit: maxHandshakeReply}
 	var values []resp.Value
-	buf := c.leftover // of the exchange before
+	buf := c.leftover // of the previous exchange
 	c.leftover = nil
 	chunk := make([]byte, 4096)
 	start, scanned := 0, 0
@@ -342,7 +339,7 @@ func (c *Conn) readValues(n int) ([]resp.Value, error) {
 	return values, nil
 }
 
-// alert reports whether err is the other side's, told through TLS.
+// alert reports whether err is a TLS alert of the other side.
 func alert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error"
@@ -350,8 +347,8 @@ func alert(err error) bool {
 
 func isError(k resp.Kind) bool { return k == resp.SimpleError || k == resp.BulkError }
 
-// serverError drops the arguments that a server repeats in the error for an
-// unknown command: the password would be among them.
+// serverError drops the arguments that a server quotes in the error for an unknown command, because they include the
+// password.
 func serverError(v resp.Value) *resp.ServerError {
 	text, _, _ := strings.Cut(string(v.Str), ", with args beginning with")
 	return resp.NewServerError(text)
@@ -367,7 +364,7 @@ func notRedis(got []byte, err error) error {
 	return fmt.Errorf("this is no Redis server: it answered %s: %w", strconv.Quote(string(got)), err)
 }
 
-// explain says in words what the codes of a refused handshake mean.
+// explain explains the error codes of a refused handshake.
 func explain(err error, withPassword bool) error {
 	var se *resp.ServerError
 	if !errors.As(err, &se) {
@@ -390,7 +387,7 @@ func explain(err error, withPassword bool) error {
 	return err
 }
 
-// serverFacts takes the server's version and the connection's number there from HELLO's reply.
+// serverFacts returns the server's version and the connection's number from HELLO's reply.
 func serverFacts(v resp.Value) (version string, id int64) {
 	for i := 0; i+1 < len(v.Elems); i += 2 {
 		switch string(v.Elems[i].Str) {

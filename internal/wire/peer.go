@@ -7,21 +7,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Peer is what was learnt of a server by handshakes. The zero value knows
-// nothing. All methods are safe for concurrent use, and on nil, which
-// remembers nothing.
+// Peer stores facts about a server from handshakes. The zero value is empty. All methods are safe for concurrent use,
+// and on a nil Peer, which stores nothing.
 type Peer struct {
-	protocol atomic.Int32 // of the last handshake; 0: there was none
-	bare     atomic.Bool  // it closes the connection on what it does not know
-	tried    atomic.Int64 // when a bare handshake was tried last, in Unix nanoseconds
+	protocol atomic.Int32 // of the last handshake; 0: none yet
+	bare     atomic.Bool  // it closes the connection after an unknown command
+	tried    atomic.Int64 // Unix nanoseconds of the last attempt at a bare handshake
 	greeting atomic.Pointer[resp.Value]
 }
 
-// bareAgain is the time between two bare handshakes that fail: a server that
-// closes every connection is dialed twice so often, and once otherwise.
+// bareAgain is the minimum time between two failed bare handshakes. A server that closes every connection is dialed a
+// second time only at this interval.
 const bareAgain = 10 * time.Second
 
-// Protocol is the RESP version of the last handshake, or 0.
+// Protocol returns the RESP version of the last handshake, or 0.
 func (p *Peer) Protocol() int {
 	if p == nil {
 		return 0
@@ -29,7 +28,8 @@ func (p *Peer) Protocol() int {
 	return int(p.protocol.Load())
 }
 
-// Greeting is the last reply to HELLO: a map, or an array in RESP2. It is nil while there was none, and is not to be changed.
+// Greeting returns the last reply to HELLO: a map, or an array in RESP2; nil if there is none. The caller must not
+// modify it.
 func (p *Peer) Greeting() *resp.Value {
 	if p == nil {
 		return nil
@@ -37,16 +37,15 @@ func (p *Peer) Greeting() *resp.Value {
 	return p.greeting.Load()
 }
 
-// greet remembers the reply to HELLO; nil forgets the one before.
+// greet stores the reply to HELLO; nil removes the previous one.
 func (p *Peer) greet(v *resp.Value) {
 	if p != nil {
 		p.greeting.Store(v)
 	}
 }
 
-// introduce opens a connection. Some servers and proxies close the connection
-// on a command that they do not know: then it opens another one, whose
-// handshake is bare. The first one is closed on both sides by then.
+// introduce opens a connection. Some servers and proxies close the connection after an unknown command. In that case
+// it opens another connection with a bare handshake. The first one is closed on both sides by then.
 func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Conn, error) {
 	if p == nil {
 		p = &Peer{}
@@ -54,14 +53,14 @@ func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Con
 	if p.bare.Load() && cfg.Protocol != 3 {
 		c, err := open(true)
 		if err != nil && !answered(err) {
-			p.bare.Store(false) // it may be another server by now
+			p.bare.Store(false) // the address may lead to another server by now
 		}
 		return c, err
 	}
 	c, err := open(false)
 	if err == nil {
 		if cfg.Nobody || cfg.Introduced != nil {
-			return c, nil // its protocol is not what the server prefers
+			return c, nil // its protocol is not the one that the server prefers
 		}
 		p.protocol.Store(int32(c.Protocol()))
 		return c, nil
@@ -72,7 +71,7 @@ func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Con
 	c, again := open(true)
 	if again != nil {
 		if answered(again) {
-			err = again // it listened this time
+			err = again // this time the server replied
 		}
 		return nil, err
 	}
@@ -81,9 +80,8 @@ func (p *Peer) introduce(cfg *Config, open func(bare bool) (*Conn, error)) (*Con
 	return c, nil
 }
 
-// mayBeBare reports whether a bare handshake may help, and notes that one is
-// tried: dials that run beside each other try one. Where one of the usual
-// kind went well before, the server closed the connection for another reason.
+// mayBeBare reports whether a bare handshake may help, and records the attempt. Of several dials at once, one tries.
+// If a usual handshake succeeded before, the server closed the connection for another reason.
 func (p *Peer) mayBeBare() bool {
 	last, now := p.tried.Load(), time.Now().UnixNano()
 	return p.protocol.Load() == 0 && now-last >= int64(bareAgain) && p.tried.CompareAndSwap(last, now)

@@ -4,8 +4,7 @@ package wire
 
 import "syscall"
 
-// trier is not to be had here: writes go through a goroutine that may block,
-// and reads wait.
+// trier is not available on this system: a goroutine that may block writes, and reads wait.
 type trier struct{ descriptor int }
 
 func newTrier(syscall.RawConn) *trier { return nil }

@@ -7,16 +7,15 @@ import (
 	"syscall"
 )
 
-// trier reads and writes a socket without ever waiting for it.
+// trier reads and writes a socket without blocking.
 type trier struct {
 	read, write tryHalf
 	descriptor  int
 }
 
-// tryHalf is one direction. Its function values are made once, so that a call
-// allocates nothing.
+// tryHalf is one direction. It creates its function values once, so that a call does not allocate.
 type tryHalf struct {
-	run  func(func(fd uintptr) bool) error // the raw connection's Read or Write
+	run  func(func(fd uintptr) bool) error // Read or Write of the raw connection
 	call func(fd int, b []byte) (int, error)
 	fn   func(fd uintptr) bool
 	buf  []byte
@@ -32,7 +31,7 @@ func newTrier(raw syscall.RawConn) *trier {
 	return t
 }
 
-// once never asks to be called again: what can't be done now is left undone.
+// once returns true, so that the raw connection does not call it again after a partial operation.
 func (h *tryHalf) once(fd uintptr) bool {
 	for {
 		n, err := h.call(int(fd), h.buf)
