@@ -1,10 +1,8 @@
-// Package discovery does the I/O that sentinel machines decide on: it dials
-// sentinels, carries queries and pushes, and sets timers. It decides nothing
-// itself, and knows nothing of data nodes but what Nodes does for it.
+// Package discovery performs the I/O for sentinel machines: it dials sentinels, sends queries, receives pushes, and
+// sets timers. It makes no decisions. It uses data nodes only through Nodes.
 //
-// Sentinels owns up to three goroutines for each socket, a Service one for its
-// machine and one for each node that it verifies; all have ended when Close
-// returns.
+// Sentinels owns up to three goroutines for each socket. A Service owns one for its machine and one for each node
+// that it verifies. All have ended when Close returns.
 package discovery
 
 import (
@@ -15,52 +13,51 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 )
 
-// Conn is a handshaken connection to a sentinel; *wire.Conn is one.
+// Conn is a connection to a sentinel after its handshake. *wire.Conn is a Conn.
 type Conn interface {
 	Read([]byte) (int, error)
 	Write([]byte) (int, error)
-	Interrupt()                 // makes blocked reads and writes return, now and later
-	Linger(limit time.Duration) // closes, and returns when the other side has closed as well, or after limit
+	Interrupt()                 // makes blocked and later reads and writes return
+	Linger(limit time.Duration) // closes, and blocks until the other side has closed as well, at most for limit
 	Abort()                     // closes at once; cuts Linger short
 }
 
-// Config of Sentinels.
+// Config configures Sentinels.
 type Config struct {
-	// Dial makes a connection under ctx, with its handshake; the end of cut cuts
-	// short what it still does to leave nothing behind after it failed.
+	// Dial opens a connection with its handshake. ctx limits it. The end of cut cuts the cleanup after a failed dial
+	// short.
 	Dial         func(ctx, cut context.Context, addr string) (Conn, error)
-	QueryTimeout time.Duration // bounds each dial, each Role and the wait for the reply to a ping; 0: 1 s
-	LingerLimit  time.Duration // for a sentinel to close its side too
-	PingEvery    time.Duration // of subscriptions, at most; a ping without a reply within QueryTimeout ends them; 0: 10 s
+	QueryTimeout time.Duration // limit of each dial, each Role and the reply to a ping; 0: 1 s
+	LingerLimit  time.Duration // limit of the wait for a sentinel to close its side
+	PingEvery    time.Duration // longest interval of pings on subscriptions; without a reply within QueryTimeout the subscription closes; 0: 10 s
 }
 
-// Sentinels are the connections to a set of sentinels: two at most to each
-// address, however many services are watched through them. A connection that fell silent may
-// be counted for LingerLimit beside the one that replaces it. All methods are
-// safe for concurrent use.
+// Sentinels are the connections to a set of sentinels: at most two to each address, for any number of services. A
+// silent connection may count for LingerLimit in addition to its replacement. All methods are safe for concurrent
+// use.
 type Sentinels struct {
 	cfg    Config
 	ctx    context.Context // of all dials
 	cancel context.CancelFunc
-	cut    context.Context // ends when lingering is no longer wanted
+	cut    context.Context // its end cuts lingering short
 	cutNow context.CancelFunc
 	wg     sync.WaitGroup // of links
-	ended  chan struct{}  // closed when the first Close is done
+	ended  chan struct{}  // closed when the first Close has finished
 
 	mu       sync.Mutex
 	links    map[place]*link
-	leaving  map[place]*link // silent ones whose place may be another one's already
+	leaving  map[place]*link // silent links whose place may belong to another link already
 	services map[*Service]struct{}
 	closed   bool
 }
 
-// place is what there is one socket for.
+// place identifies one socket: an address and a kind of link.
 type place struct {
 	addr string
 	kind sentinel.Link
 }
 
-// New makes a set without any connection.
+// New returns a set without connections.
 func New(cfg Config) *Sentinels {
 	if cfg.PingEvery <= 0 {
 		cfg.PingEvery = 10 * time.Second
@@ -74,7 +71,7 @@ func New(cfg Config) *Sentinels {
 	return s
 }
 
-// Watch starts a machine. After Close it gives a Service that has stopped.
+// Watch starts a machine. After Close it returns a stopped Service.
 func (s *Sentinels) Watch(cfg sentinel.Config, nodes Nodes) *Service {
 	w := newService(s, cfg, nodes)
 	s.mu.Lock()
@@ -93,9 +90,8 @@ func (s *Sentinels) Watch(cfg sentinel.Config, nodes Nodes) *Service {
 	return w
 }
 
-// Close stops all services and closes all sockets. When it returns none is
-// left, and no goroutine. It returns ctx's error if something had to be cut.
-// Closing again waits for the same end.
+// Close stops all services and closes all sockets. When it returns, no socket and no goroutine is left. It returns
+// ctx's error if it had to cut something. Further calls wait for the same end.
 func (s *Sentinels) Close(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closed
@@ -130,7 +126,7 @@ func (s *Sentinels) Close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	left := len(s.links)+len(s.leaving) > 0 // no more come: all services are done
+	left := len(s.links)+len(s.leaving) > 0 // no more follow: all services have stopped
 	s.mu.Unlock()
 	if !left {
 		<-s.ended
@@ -141,7 +137,7 @@ func (s *Sentinels) Close(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Sockets gives how many there are to each sentinel: dialing, open and closing.
+// Sockets returns the number of sockets to each sentinel: dialing, open and closing.
 func (s *Sentinels) Sockets() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

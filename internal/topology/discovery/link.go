@@ -20,8 +20,7 @@ var (
 	errFlood    = errors.New("the sentinel publishes more than can be taken in")
 )
 
-// link is one socket, or the way to one. Its fields are guarded by
-// Sentinels.mu, but for those of its goroutines.
+// link is one socket, or its dial. Sentinels.mu guards its fields, except those of its goroutines.
 type link struct {
 	s      *Sentinels
 	at     place
@@ -29,36 +28,36 @@ type link struct {
 	cancel context.CancelFunc
 
 	users      []user
-	conn       Conn // nil while it is dialed
+	conn       Conn // nil while the dial runs
 	closing    bool
-	silent     bool   // it was closed since nothing came: the sentinel's own close may never arrive
-	next       *link  // dialed when this one's socket is gone
-	asked      []user // whose answers are due, in order
+	silent     bool   // it was closed because of silence: the sentinel's own close may never arrive
+	next       *link  // link to dial when this one's socket is closed
+	asked      []user // queries without a reply, in order
 	subscribed bool
-	unsure     int    // channels that are not confirmed yet
-	pings      int    // on a subscription, that are not answered yet
-	unsent     []byte // for the writer; bounded, since a machine has few queries under way
+	unsure     int    // unconfirmed channels
+	pings      int    // pings without a reply, on a subscription
+	unsent     []byte // bytes for the writer; limited, because a machine has few queries in flight
 	reauth     *reauth
-	behind     []byte // what is sent once that is answered
+	behind     []byte // bytes to send after the reply to AUTH
 
-	// Of a subscription.
-	pingAt      time.Time // of the next ping
-	judgeAt     time.Time // when it is closed if nothing has come; zero while nothing is expected
-	heardBefore uint64    // what had been read when something became due
+	// Fields of a subscription.
+	pingAt      time.Time // time of the next ping
+	judgeAt     time.Time // when it closes if nothing has arrived; zero: no reply is pending
+	heardBefore uint64    // bytes read when a reply became pending
 
-	kick  chan struct{} // capacity 1: there are bytes for the writer
+	kick  chan struct{} // capacity 1: bytes for the writer
 	rearm chan struct{} // capacity 1: judgeAt has changed
 	gone  chan struct{} // closed with closing
 	heard atomic.Uint64 // bytes read
 }
 
-// user is a machine's part in a link, or in a query.
+// user is a machine's use of a link, or its query.
 type user struct {
 	w   *Service
 	seq uint64
 }
 
-// connect gives a machine its part in the socket, which is dialed if need be.
+// connect adds a machine to the link of a socket, and dials if necessary.
 func (s *Sentinels) connect(w *Service, a sentinel.Connect) {
 	at := place{a.Sentinel, a.Link}
 	s.mu.Lock()
@@ -74,7 +73,7 @@ func (s *Sentinels) connect(w *Service, a sentinel.Connect) {
 		s.links[at] = l
 		s.wg.Go(l.run)
 	case l.closing:
-		if l.next == nil || l.next.closing { // given up before its turn
+		if l.next == nil || l.next.closing { // closed before its dial
 			l.next = s.newLink(at)
 		}
 		l = l.next
@@ -90,8 +89,8 @@ func (s *Sentinels) newLink(at place) *link {
 	return l
 }
 
-// disconnect takes a machine's part back. A socket that nobody needs, or on
-// which an answer to that machine may still come, is closed.
+// disconnect removes a machine from a link. It closes a socket without users, and one on which a reply for that
+// machine may still arrive.
 func (s *Sentinels) disconnect(w *Service, a sentinel.Disconnect) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +127,7 @@ func (l *link) removeLocked(u user) bool {
 	return false
 }
 
-// leave takes a service out of all links.
+// leave removes a service from all links.
 func (s *Sentinels) leave(w *Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +150,7 @@ func (s *Sentinels) ask(w *Service, a sentinel.Ask) {
 	defer s.mu.Unlock()
 	l := s.links[place{a.Sentinel, sentinel.Command}]
 	if err == nil && (l == nil || l.closing || l.conn == nil) {
-		err = errClosedBy // the news of it is under way
+		err = errClosedBy // its SentinelDown follows
 	}
 	if err != nil {
 		w.enqueue(sentinel.Answer{Seq: a.Seq, Err: err})
@@ -161,7 +160,7 @@ func (s *Sentinels) ask(w *Service, a sentinel.Ask) {
 	l.submitLocked(raw)
 }
 
-// subscribe listens to the channels, once on a socket.
+// subscribe subscribes to the channels, once on a socket.
 func (s *Sentinels) subscribe(_ *Service, a sentinel.Subscribe) {
 	args := []any{"SUBSCRIBE"}
 	for _, c := range a.Channels {
@@ -179,7 +178,7 @@ func (s *Sentinels) subscribe(_ *Service, a sentinel.Subscribe) {
 	l.submitLocked(raw)
 }
 
-// check has a subscription pinged now.
+// check pings a subscription now.
 func (s *Sentinels) check(a sentinel.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,7 +187,7 @@ func (s *Sentinels) check(a sentinel.Check) {
 	}
 }
 
-// closeLocked begins the end of the socket, with what waits for it.
+// closeLocked starts to close the socket, and fails the requests that wait for it.
 func (l *link) closeLocked() {
 	if l.closing {
 		return
@@ -201,7 +200,7 @@ func (l *link) closeLocked() {
 	}
 }
 
-// failLocked tells all users that the link is down, and closes it.
+// failLocked reports the loss of the link to all users and closes it.
 func (l *link) failLocked(err error) {
 	users := l.users
 	l.users, l.asked = nil, nil
@@ -211,7 +210,7 @@ func (l *link) failLocked(err error) {
 	l.closeLocked()
 }
 
-// run is the link's goroutine: it dials, reads, and closes.
+// run is the link's goroutine. It dials, reads and closes.
 func (l *link) run() {
 	defer l.left()
 	ctx, cancel := context.WithTimeout(l.ctx, l.s.cfg.QueryTimeout)
@@ -233,8 +232,8 @@ func (l *link) run() {
 	l.linger(conn)
 }
 
-// linger closes conn, at once when that is no longer waited for. A path that brought nothing may bring no close
-// either: then the next dial waits for little of it.
+// linger closes conn, without a wait if the set is closing fast. After silence the close of the other side may never
+// arrive: the next dial then waits only briefly.
 func (l *link) linger(conn Conn) {
 	if l.leave() {
 		timer := time.AfterFunc(l.s.cfg.QueryTimeout/10, l.end)
@@ -251,8 +250,8 @@ func (l *link) linger(conn Conn) {
 	}
 }
 
-// leave reports whether the link may give its place to the next one before its socket is gone: it was silent,
-// and no other one does so.
+// leave reports whether the link may give its place to the next link before its socket is closed: it was silent, and
+// no other link does so.
 func (l *link) leave() bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -269,7 +268,7 @@ func (l *link) fail(err error) {
 	l.failLocked(err)
 }
 
-// up makes conn the link's, unless nobody wants it any more.
+// up sets the link's connection, unless the link has no users any more.
 func (l *link) up(conn Conn) bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -283,7 +282,7 @@ func (l *link) up(conn Conn) bool {
 	return true
 }
 
-// end gives the socket's place to the next one, once.
+// end gives the socket's place to the next link, once.
 func (l *link) end() {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -297,7 +296,7 @@ func (l *link) end() {
 	}
 }
 
-// left notes that the socket is closed.
+// left records that the socket is closed.
 func (l *link) left() {
 	l.end()
 	l.s.mu.Lock()

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	replyLimit = 8 << 20  // the largest reply taken from a sentinel
-	keepLimit  = 64 << 10 // memory for replies that is kept for the next one
+	replyLimit = 8 << 20  // maximum size of a sentinel's reply
+	keepLimit  = 64 << 10 // memory that is kept for the next reply
 )
 
-// read hands out what comes until the connection ends.
+// read distributes the replies and pushes until the connection ends.
 func (l *link) read(conn Conn) error {
 	scanner := resp.Scanner{Limit: replyLimit}
 	var buf []byte
@@ -29,7 +29,7 @@ func (l *link) read(conn Conn) error {
 		scanned += n
 		if done {
 			kind := scanner.Kind()
-			v, _, err := resp.Decode(bytes.Clone(buf[start:scanned])) // what it gives refers to what it is given
+			v, _, err := resp.Decode(bytes.Clone(buf[start:scanned])) // the decoded value refers to its input
 			if err != nil {
 				return err
 			}
@@ -59,7 +59,7 @@ func (l *link) read(conn Conn) error {
 	}
 }
 
-// take hands one reply or push to whom it is for.
+// take passes one reply or push to its users.
 func (l *link) take(v resp.Value, push bool) error {
 	if l.at.kind == sentinel.Subscription {
 		return l.takePush(v, push)
@@ -86,7 +86,7 @@ func (l *link) take(v resp.Value, push bool) error {
 	return nil
 }
 
-// takePush takes what comes on a subscription: messages, confirmations, pongs.
+// takePush processes a frame on a subscription: a message, a confirmation or a pong.
 func (l *link) takePush(v resp.Value, push bool) error {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -99,7 +99,7 @@ func (l *link) takePush(v resp.Value, push bool) error {
 	case resp.SimpleError, resp.BulkError:
 		if l.subscribed && l.unsure == 0 {
 			l.pings = max(0, l.pings-1)
-			return nil // it won't be pinged, as old ones won't by subscribers, but it is there
+			return nil // this sentinel does not support PING on a subscription, but it has replied
 		}
 		return resp.NewServerError(string(v.Str))
 	case resp.Array, resp.Push:
@@ -120,8 +120,8 @@ func (l *link) takePush(v resp.Value, push bool) error {
 	return nil
 }
 
-// publishLocked hands a message to all users. One that lags too far behind is
-// detached: when it comes back it looks for what it has missed.
+// publishLocked passes a message to all users. It detaches a user whose queue is full. After its new connection that
+// user queries for the missed state.
 func (l *link) publishLocked(e sentinel.Push) {
 	l.users = slices.DeleteFunc(l.users, func(u user) bool {
 		if u.w.push(e) {

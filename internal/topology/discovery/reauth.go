@@ -14,15 +14,15 @@ var (
 	errRenewed    = errors.New("the connection was replaced, as its credentials expire")
 )
 
-// reauth is an AUTH on a link. It is sent once no reply is due, and nothing else before its
-// reply: a sentinel may leave a refused one unanswered otherwise.
+// reauth is an AUTH on a link. It is sent when no reply is pending, and nothing else before its reply: a sentinel may
+// otherwise not reply to a refused AUTH.
 type reauth struct {
 	raw  []byte
 	sent bool
 	done chan error // capacity 1
 }
 
-// Each calls fn with all connections that are open.
+// Each calls fn with every open connection.
 func (s *Sentinels) Each(fn func(Conn)) {
 	var open []Conn
 	s.mu.Lock()
@@ -37,7 +37,7 @@ func (s *Sentinels) Each(fn func(Conn)) {
 	}
 }
 
-// Renew has a connection replaced by another one.
+// Renew replaces a connection by a new one.
 func (s *Sentinels) Renew(conn Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,8 +55,8 @@ func (s *Sentinels) atLocked(conn Conn) *link {
 	return nil
 }
 
-// Reauthenticate sends args, an AUTH, on a connection, alone, and waits for its reply until ctx ends. A
-// subscription in RESP2 takes no AUTH: it is replaced.
+// Reauthenticate sends args, an AUTH, alone on a connection, and blocks until its reply or the end of ctx. A
+// subscription in RESP2 does not accept AUTH: it is replaced.
 func (s *Sentinels) Reauthenticate(ctx context.Context, conn Conn, args []any) error {
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {
@@ -102,7 +102,7 @@ func speaks3(conn Conn) bool {
 	return ok && c.Protocol() == 3
 }
 
-// reauthLocked sends what waits for its turn, if nothing is due.
+// reauthLocked sends a waiting AUTH if no reply is pending.
 func (l *link) reauthLocked() {
 	if l.reauth == nil || l.reauth.sent || len(l.asked) > 0 || l.unsure > 0 || l.pings > 0 {
 		return
@@ -114,7 +114,7 @@ func (l *link) reauthLocked() {
 // alone reports whether nothing else may be sent now.
 func (l *link) alone() bool { return l.reauth != nil && l.reauth.sent }
 
-// submitLocked sends raw, behind the reply to an AUTH.
+// submitLocked sends raw, after the reply to an AUTH in flight.
 func (l *link) submitLocked(raw []byte) {
 	if l.alone() {
 		l.behind = append(l.behind, raw...)
@@ -123,7 +123,7 @@ func (l *link) submitLocked(raw []byte) {
 	l.sendLocked(raw)
 }
 
-// reauthenticatedLocked takes the reply in.
+// reauthenticatedLocked processes the reply to AUTH.
 func (l *link) reauthenticatedLocked(v resp.Value) {
 	var err error
 	if v.Kind == resp.SimpleError || v.Kind == resp.BulkError {

@@ -9,12 +9,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Nodes is who acts on what a machine decides. Its methods are called one
-// after the other and must not block, but for Role, which is called on a
-// goroutine of its own.
+// Nodes performs the decisions of a machine. Its methods are called one after the other and must not block, except
+// Role, which runs on a new goroutine.
 type Nodes interface {
-	// Role asks a data node for its role. ctx is bounded by Config.QueryTimeout,
-	// and ends with Stop.
+	// Role sends ROLE to a data node. Config.QueryTimeout limits ctx, and Stop ends it.
 	Role(ctx context.Context, addr string) (resp.Value, error)
 	NewEpoch(sentinel.NewEpoch)
 	Hold(sentinel.Hold)
@@ -29,16 +27,16 @@ type Service struct {
 	nodes Nodes
 	born  time.Time
 
-	ctx    context.Context // of Role
+	ctx    context.Context // ctx of Role
 	cancel context.CancelFunc
 	asking sync.WaitGroup
-	wake   chan struct{} // capacity 1: there are events
+	wake   chan struct{} // capacity 1: events are queued
 	done   chan struct{} // closed when run has ended
-	timer  *time.Timer   // touched by run alone
+	timer  *time.Timer   // used only by run
 
 	mu      sync.Mutex
 	events  []sentinel.Event
-	queued  map[sentinel.Evidence]bool // what stands in events
+	queued  map[sentinel.Evidence]bool // the evidence in events
 	pushed  int                        // bytes of the pushes in events
 	stopped bool
 
@@ -53,8 +51,8 @@ func newService(s *Sentinels, cfg sentinel.Config, nodes Nodes) *Service {
 	return w
 }
 
-// Evidence tells what connections to a data node found. It never blocks; what
-// is queued already is not queued again.
+// Evidence reports an observation on connections to a data node. It does not block. It ignores evidence that is
+// queued already.
 func (w *Service) Evidence(kind sentinel.EvidenceKind, addr string, epoch uint64) {
 	e := sentinel.Evidence{Kind: kind, Addr: addr, Epoch: epoch}
 	w.mu.Lock()
@@ -65,21 +63,20 @@ func (w *Service) Evidence(kind sentinel.EvidenceKind, addr string, epoch uint64
 	}
 }
 
-// View gives what the machine believes, and the time by its clock.
+// View returns the state of the machine, and the time of its clock.
 func (w *Service) View() (sentinel.View, time.Duration) {
 	w.stepping.Lock()
 	defer w.stepping.Unlock()
 	return w.machine.View(), time.Since(w.born)
 }
 
-// Stop ends the machine. When it returns no method of Nodes runs, and none is
-// called any more.
+// Stop stops the machine. When it returns, no method of Nodes runs, and none is called any more.
 func (w *Service) Stop() {
 	w.halt()
 	<-w.done
 }
 
-// halt begins what Stop waits for.
+// halt starts the stop without waiting.
 func (w *Service) halt() {
 	w.mu.Lock()
 	w.stopped = true
@@ -88,14 +85,14 @@ func (w *Service) halt() {
 	w.signal()
 }
 
-// pushLimit is how many bytes of pushes may be queued: a sentinel that publishes
-// without an end takes no more memory than that.
+// pushLimit is the maximum size of queued pushes, in bytes. It limits the memory for a sentinel that publishes
+// endlessly.
 const pushLimit = 1 << 20
 
-// pushCost is what a push takes besides its text.
+// pushCost is the size of a push in addition to its text.
 const pushCost = 64
 
-// push queues a push, and reports whether there was room.
+// push queues a push and reports whether there was room.
 func (w *Service) push(e sentinel.Push) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,7 +124,7 @@ func (w *Service) signal() {
 	}
 }
 
-// take gives the events that have come, and whether it is time to stop.
+// take returns the queued events, and whether to stop.
 func (w *Service) take() (events []sentinel.Event, stop bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 
 const ping = "*1\r\n$4\r\nPING\r\n"
 
-// sendLocked never waits: the writer does.
+// sendLocked does not block: the writer sends the bytes.
 func (l *link) sendLocked(raw []byte) {
 	l.unsent = append(l.unsent, raw...)
 	select {
@@ -18,7 +18,7 @@ func (l *link) sendLocked(raw []byte) {
 	}
 }
 
-// write sends what there is until the link is closed, which ends a write that blocks.
+// write sends queued bytes until the link is closed. The close interrupts a blocked write.
 func (l *link) write(conn Conn) {
 	for {
 		select {
@@ -37,10 +37,9 @@ func (l *link) write(conn Conn) {
 	}
 }
 
-// patrol pings a subscription, on which nothing else would be noticed of an end
-// without a word: each PingEvery, and at once when another connection is silent. It closes the
-// subscription when nothing is read within QueryTimeout. It does
-// not write by itself: a write that blocks is no sign of life either.
+// patrol pings a subscription, because nothing else detects a silent loss there: once per PingEvery, and at once when
+// another connection is silent. It closes the subscription if nothing is read within QueryTimeout. It does not write
+// itself, because a blocked write must not stop it.
 func (l *link) patrol() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -71,7 +70,7 @@ func (l *link) patrol() {
 	}
 }
 
-// pingLocked pings, unless something is due anyway.
+// pingLocked pings, unless a reply is pending anyway.
 func (l *link) pingLocked() {
 	if l.closing || !l.judgeAt.IsZero() && l.dueLocked() {
 		return
@@ -83,7 +82,7 @@ func (l *link) pingLocked() {
 	}
 }
 
-// expectLocked has the patrol look for what comes from now on.
+// expectLocked makes the patrol expect bytes from now on.
 func (l *link) expectLocked() {
 	now := time.Now()
 	l.heardBefore = l.heard.Load()
@@ -95,10 +94,10 @@ func (l *link) expectLocked() {
 	}
 }
 
-// dueLocked reports whether a reply on a subscription is due.
+// dueLocked reports whether a reply is pending on a subscription.
 func (l *link) dueLocked() bool { return l.alone() || l.unsure > 0 || l.pings > 0 }
 
-// judgeLocked closes the link if what was due has not come, and nothing else either.
+// judgeLocked closes the link if no byte has arrived while a reply was pending.
 func (l *link) judgeLocked() {
 	l.judgeAt = time.Time{}
 	switch {
@@ -111,7 +110,7 @@ func (l *link) judgeLocked() {
 	}
 }
 
-// jitter draws from the last quarter of d.
+// jitter returns a random time in the last quarter of d.
 func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d/4)+1))
 }

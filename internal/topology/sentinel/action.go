@@ -5,22 +5,21 @@ import (
 	"time"
 )
 
-// Action is something for the driver to do: one of the types below. Seq is what the
-// events that follow from it refer to, and is never used twice.
+// Action is an instruction to the driver: one of the types below. Later events refer to Seq, which is unique.
 type Action interface{ action() }
 
 type (
-	// Connect dials a sentinel, with handshake. There is at most one Connect for
-	// each address and link that was not followed by SentinelDown or Disconnect.
+	// Connect dials a sentinel, with handshake. For each address and link there is at most one Connect without a
+	// later SentinelDown or Disconnect.
 	Connect struct {
 		Seq      uint64
 		Sentinel string
 		Link     Link
 	}
 
-	// Disconnect closes the connection of Connect{Seq}, or gives up its dial. The
-	// driver must not dial the same link again before the old socket is closed. Silent says that a query
-	// stayed unanswered: the sentinel's own close may never arrive.
+	// Disconnect closes the connection of Connect{Seq}, or cancels its dial. The driver must not dial the same link
+	// again before the old socket is closed. Silent: a query had no reply, and the sentinel's own close may never
+	// arrive.
 	Disconnect struct {
 		Seq      uint64
 		Sentinel string
@@ -28,14 +27,14 @@ type (
 		Silent   bool
 	}
 
-	// Check pings the subscription connection of Connect{Seq} now, since another connection is silent. The driver
-	// reports SentinelDown with ErrSilent if nothing comes within QueryTimeout.
+	// Check pings the subscription connection of Connect{Seq} now, because another connection is silent. The driver
+	// reports SentinelDown with ErrSilent if nothing arrives within QueryTimeout.
 	Check struct {
 		Seq      uint64
 		Sentinel string
 	}
 
-	// Ask sends a query on the command connection, and wants an Answer.
+	// Ask sends a query on the command connection. An Answer must follow.
 	Ask struct {
 		Seq      uint64
 		Sentinel string
@@ -50,14 +49,14 @@ type (
 		Channels []string
 	}
 
-	// Verify asks ROLE of a data node and wants an Answer. A LOADING or NOAUTH error is an answer too.
+	// Verify sends ROLE to a data node. An Answer must follow. A LOADING or NOAUTH error is an answer too.
 	Verify struct {
 		Seq  uint64
 		Addr string
 	}
 
-	// NewEpoch says that Primary is the primary from now on. Connections of older
-	// epochs are to be drained. Primary may be what it was before.
+	// NewEpoch sets Primary as the primary. The driver drains connections of older epochs. Primary may be the same as
+	// before.
 	NewEpoch struct {
 		Epoch    uint64
 		Primary  string
@@ -65,31 +64,30 @@ type (
 		Cause    string
 	}
 
-	// Hold says that a replica is being promoted: what the primary is told from now
-	// on will probably be thrown away, so writes should wait. NewEpoch, Lost or
-	// Unhold ends it, after Config.HoldFor at the latest.
+	// Hold reports that a replica is being promoted. The server will probably discard later writes to the primary, so
+	// writes should wait. NewEpoch, Lost or Unhold ends it, at the latest after Config.HoldFor.
 	Hold struct {
 		Epoch  uint64
 		Reason string
 	}
 
-	// Unhold says that the primary still is one.
+	// Unhold reports that the primary is still the primary.
 	Unhold struct{ Epoch uint64 }
 
-	// ReplicasChanged gives the replicas to use from now on, in a stable order.
+	// ReplicasChanged sets the usable replicas, in a stable order.
 	ReplicasChanged struct {
 		Epoch    uint64
 		Replicas []string
 	}
 
-	// Lost says that no primary is known now, nothing is to be sent to the old one, and why.
-	// Another Lost brings a new report; NewEpoch ends it.
+	// Lost reports that no primary is known, and why. Nothing may be sent to the old one. Another Lost has a new
+	// report; NewEpoch ends it.
 	Lost struct {
-		Epoch uint64 // that is over; 0 if there was none
+		Epoch uint64 // the epoch that ended; 0 if there was none
 		Err   *Error
 	}
 
-	// Wake wants a Tick at that time. It replaces the Wake before.
+	// Wake requests a Tick at that time. It replaces the previous Wake.
 	Wake struct{ At time.Duration }
 )
 
@@ -106,20 +104,19 @@ func (ReplicasChanged) action() {}
 func (Lost) action()            {}
 func (Wake) action()            {}
 
-// Query is a kind of question to a sentinel.
+// Query is a kind of query to a sentinel.
 type Query int
 
-// At most one query of a kind is under way, except that all sentinels are asked for the
-// primary at once when they disagree.
+// At most one query of a kind is in flight, except that a dispute queries all sentinels for the primary at once.
 const (
 	QueryMaster Query = iota
 	QueryReplicas
 	QuerySentinels
-	QueryID // its own id, so that one sentinel under two addresses is not taken for two
+	QueryID // its own id, to detect one sentinel with two addresses
 	kinds
 )
 
-// String gives the subcommand.
+// String returns the subcommand.
 func (q Query) String() string {
 	switch q {
 	case QueryMaster:

@@ -2,15 +2,15 @@ package sentinel
 
 import "time"
 
-// dispute is a claim that is not newer than what was accepted last. It may come from a
-// sentinel that missed a failover, from sentinels that were set up anew and count from the
-// start, or tell that the primary which failed was restarted. All sentinels are asked until they tell which.
+// dispute is a claim that is not newer than the last accepted one. The sentinel may have missed a failover, sentinels
+// may have been reinstalled and count from the start, or the failed primary was restarted. The machine queries all
+// sentinels until they decide.
 type dispute struct {
 	addr   string
-	wait   time.Duration // how long most of them have to stand by it
+	wait   time.Duration // how long a majority must repeat the claim
 	since  time.Duration
-	begun  time.Duration // of the round
-	nextAt time.Duration // of the next round; 0 while one is under way
+	begun  time.Duration // start of the round
+	nextAt time.Duration // start of the next round; 0 while one runs
 }
 
 func (m *Machine) disputed(info masterInfo, wait time.Duration) {
@@ -23,14 +23,14 @@ func (m *Machine) disputed(info masterInfo, wait time.Duration) {
 func (m *Machine) disputeRound() {
 	m.dispute.begun, m.dispute.nextAt = m.now, 0
 	for _, p := range m.peers {
-		// What was said at this very moment need not be asked again.
+		// An answer of the current moment need not be repeated.
 		if p.alias == nil && (p.said.at < m.now || p.said.finding == Untried) {
 			m.look(p)
 		}
 	}
 }
 
-// settleDispute begins a round when it is time, and counts when one is over.
+// settleDispute starts a round at its time, and counts the votes at its end.
 func (m *Machine) settleDispute() {
 	d := m.dispute
 	if d == nil {
@@ -50,7 +50,7 @@ func (m *Machine) settleDispute() {
 	case newer || votes == 0 || d.wait > 0 && votes*2 <= answers:
 		m.dispute = nil
 	case m.now-d.since < d.wait || d.wait > 0 && m.known && answers*2 <= len(m.peers):
-		// Few sentinels that agree among themselves don't outweigh a primary that works.
+		// A few sentinels that agree do not outweigh a primary that works.
 		d.nextAt = m.now + disputePause
 	default:
 		m.dispute = nil
@@ -63,9 +63,9 @@ func (m *Machine) settleDispute() {
 	}
 }
 
-// count gives how many sentinels answered in this round and how many of them stand by the claim. by
-// is the one of those with the newest config epoch. newer says that a sentinel knows of a
-// newer primary, which settles the matter whatever the others say.
+// count returns how many sentinels answered in this round and how many of them repeat the claim. by is the one of
+// these with the newest config epoch. newer: a sentinel knows a newer primary, which ends the dispute regardless of
+// the others.
 func (m *Machine) count(d *dispute) (by *peer, newer bool, votes, answers int) {
 	for _, p := range m.peers {
 		if p.said.answered && p.said.at >= d.begun {

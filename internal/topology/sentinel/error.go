@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// What errors.Is finds in an *Error when at least one sentinel was found so.
+// errors.Is finds these errors in an *Error if at least one sentinel had the finding.
 var (
 	ErrUnreachable   = errors.New("unreachable")
 	ErrNeedsPassword = errors.New("refuses the credentials")
@@ -17,21 +17,21 @@ var (
 	ErrRefused       = errors.New("has no usable primary")
 )
 
-// Finding is how a sentinel was found when it was tried last.
+// Finding is the outcome of the last attempt at a sentinel.
 type Finding int
 
 // Findings.
 const (
 	Untried       Finding = iota // no outcome yet
-	Usable                       // it names a primary that may be one
-	Unreachable                  // no connection, or no answer in time
-	NeedsPassword                // it wants credentials, or other ones
-	UnknownName                  // it watches no service of that name
-	NotSentinel                  // something else answers there, such as a plain Redis server
-	Refused                      // it answers, but what it says can't be used
+	Usable                       // it names a plausible primary
+	Unreachable                  // no connection, or no reply in time
+	NeedsPassword                // it requires credentials, or other ones
+	UnknownName                  // it monitors no service of that name
+	NotSentinel                  // another kind of server, such as plain Redis
+	Refused                      // its answer is unusable
 )
 
-// String gives the finding in words.
+// String returns the finding in words.
 func (f Finding) String() string {
 	switch f {
 	case Untried:
@@ -61,15 +61,15 @@ func (f Finding) err() error {
 	return nil
 }
 
-// Cause is what was found at one sentinel.
+// Cause is the finding at one sentinel.
 type Cause struct {
 	Sentinel string
 	Finding  Finding
-	Detail   string // what it said, or what its primary said; may be empty
-	Err      error  // of a dial or a connection; nil for what was said. Secrets are cut out
+	Detail   string // its answer, or that of its primary; may be empty
+	Err      error  // of a dial or a connection; nil for an answer. It contains no secrets
 }
 
-// Error gives the sentinel, the finding and the detail.
+// Error returns the sentinel, the finding and the detail.
 func (c *Cause) Error() string {
 	text := c.Sentinel + " " + c.Finding.String()
 	if c.Detail != "" {
@@ -81,18 +81,17 @@ func (c *Cause) Error() string {
 // Is reports whether target is the error of the finding.
 func (c *Cause) Is(target error) bool { return target != nil && target == c.Finding.err() }
 
-// Unwrap gives Err.
+// Unwrap returns Err.
 func (c *Cause) Unwrap() error { return c.Err }
 
-// Error says why no primary of a service is known: what each sentinel said when it
-// was tried last.
+// Error states why no primary of a service is known, with the finding at each sentinel.
 type Error struct {
 	Name   string // of the service
-	Reason string // why the primary before was given up; empty if there was none
+	Reason string // why the previous primary was given up; empty if there was none
 	Causes []*Cause
 }
 
-// Error gives the whole report in one line.
+// Error returns the report in one line.
 func (e *Error) Error() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "no primary of service %q is known", e.Name)
@@ -112,7 +111,7 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// Unwrap gives the causes, so that errors.Is and errors.As look into them.
+// Unwrap returns the causes, for errors.Is and errors.As.
 func (e *Error) Unwrap() []error {
 	errs := make([]error, len(e.Causes))
 	for i, c := range e.Causes {
@@ -121,13 +120,13 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// findingOf judges an error of a connection or of the server.
+// findingOf classifies an error of a connection or a server.
 func findingOf(err error) (Finding, string) {
 	if server, ok := errors.AsType[*resp.ServerError](err); ok {
 		return findingOfReply(server), harmless(server.Error())
 	}
 	if protocol, ok := errors.AsType[*resp.ProtocolError](err); ok {
-		_ = protocol // its reason quotes what was received, which may be anything
+		_ = protocol // its reason quotes received bytes, which may contain anything
 		return NotSentinel, "what it sends is not Redis' protocol"
 	}
 	if errors.Is(err, resp.ErrTooLarge) {
@@ -154,8 +153,8 @@ func findingOfReply(e *resp.ServerError) Finding {
 	return Refused
 }
 
-// harmless cuts a server's text before anything that it quotes: servers repeat
-// the arguments of commands that they do not understand, AUTH included.
+// harmless truncates a server's text before its first quotation. Servers quote the arguments of unknown commands,
+// including those of AUTH.
 func harmless(text string) string {
 	if i := strings.IndexAny(text, "'\"`"); i >= 0 {
 		text = strings.TrimRight(text[:i], " ,:") + " ..."
@@ -163,7 +162,7 @@ func harmless(text string) string {
 	return clip(text)
 }
 
-// clip bounds a text that somebody else wrote, and takes what would break a line out of it.
+// clip truncates a text of another program and removes line breaks.
 func clip(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -177,7 +176,7 @@ func clip(text string) string {
 	return text
 }
 
-// keep gives what of an error may be kept: nothing of what a server wrote.
+// keep returns the parts of an error that do not come from a server.
 func keep(err error) error {
 	if _, ok := errors.AsType[*resp.ServerError](err); ok {
 		return nil

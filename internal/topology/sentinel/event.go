@@ -6,7 +6,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Link is one of the two connections that a sentinel may have at most.
+// Link is one of the two possible connections to a sentinel.
 type Link int
 
 // The command connection carries queries, the other one pushes.
@@ -15,7 +15,7 @@ const (
 	Subscription
 )
 
-// String names the link.
+// String returns the name of the link.
 func (l Link) String() string {
 	if l == Subscription {
 		return "subscription"
@@ -23,25 +23,24 @@ func (l Link) String() string {
 	return "command"
 }
 
-// Event is something that happened: one of the types below.
+// Event is an input of the machine: one of the types below.
 type Event interface{ event() }
 
 type (
-	// Start begins the work.
+	// Start starts the machine.
 	Start struct{}
 
-	// SentinelUp says that the dial of Connect{Seq} is done, with its handshake.
+	// SentinelUp reports that the dial of Connect{Seq}, with its handshake, has succeeded.
 	SentinelUp struct{ Seq uint64 }
 
-	// SentinelDown says that the dial of Connect{Seq} failed, or that the connection
-	// was lost. It need not follow a Disconnect. Queries that were asked on it need no answer any more.
+	// SentinelDown reports that the dial of Connect{Seq} failed, or that the connection was lost. It need not follow
+	// a Disconnect. Queries on that connection need no Answer any more.
 	SentinelDown struct {
 		Seq uint64
 		Err error
 	}
 
-	// Answer is what Ask{Seq} or Verify{Seq} brought. Errors of the server
-	// stand in Reply; Err is for all others.
+	// Answer is the outcome of Ask{Seq} or Verify{Seq}. Reply contains errors of the server; Err is any other error.
 	Answer struct {
 		Seq   uint64
 		Reply resp.Value
@@ -55,14 +54,14 @@ type (
 		Payload  string
 	}
 
-	// Evidence is what connections to a data node found.
+	// Evidence is an observation on connections to a data node.
 	Evidence struct {
 		Kind  EvidenceKind
 		Addr  string // as in NewEpoch
-		Epoch uint64 // to which the connection belonged
+		Epoch uint64 // epoch of the connection
 	}
 
-	// Tick says that the time of a Wake has come.
+	// Tick reports that the time of a Wake has come.
 	Tick struct{}
 )
 
@@ -74,10 +73,10 @@ func (Push) event()         {}
 func (Evidence) event()     {}
 func (Tick) event()         {}
 
-// EvidenceKind is what a connection to a data node found.
+// EvidenceKind is the kind of an observation on a connection to a data node.
 type EvidenceKind int
 
-// What is found may be the node's own word, or its silence.
+// The kinds: replies of the node, or its silence.
 const (
 	NodeReadOnly   EvidenceKind = iota // it refused a write with READONLY
 	NodeMasterDown                     // it replied MASTERDOWN: it is a replica without its primary
@@ -85,7 +84,7 @@ const (
 	NodeLost                           // a connection broke or stalled, or a dial failed
 )
 
-// String gives the evidence in words, for the cause of a change.
+// String returns the evidence in words, for the cause of a change.
 func (k EvidenceKind) String() string {
 	switch k {
 	case NodeReadOnly:

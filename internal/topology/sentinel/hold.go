@@ -1,12 +1,11 @@
 package sentinel
 
-// holdRest is how many times HoldFor must pass after a hold before the next one:
-// a sentinel whose failovers come to nothing can't keep writes waiting.
+// holdRest is the number of times that HoldFor must pass between two holds. A sentinel whose failovers all fail must
+// not delay writes permanently.
 const holdRest = 5
 
-// hold has writes wait while a sentinel promotes a replica: it has announced the
-// order, the replica stops to follow, and what the old primary acknowledges
-// meanwhile is lost at the switch.
+// hold makes writes wait while a sentinel promotes a replica. After this announcement the replica stops following,
+// and the switch discards the writes that the old primary acknowledges meanwhile.
 func (m *Machine) hold(p *peer, msg message) {
 	if m.cfg.HoldFor <= 0 || !m.known || msg.of != m.primary || msg.addr == m.primary || m.heldUntil != 0 || m.now < m.holdAgain {
 		return
@@ -16,7 +15,7 @@ func (m *Machine) hold(p *peer, msg message) {
 	m.do(Hold{Epoch: m.epoch, Reason: p.addr + " promotes " + m.cfg.MapAddr(msg.addr)})
 }
 
-// expireHold ends a hold that led to nothing.
+// expireHold ends a hold without a failover.
 func (m *Machine) expireHold() {
 	if m.heldUntil != 0 && m.now >= m.heldUntil {
 		m.heldUntil = 0

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// answered takes the answer to a query or to a verification.
+// answered processes the answer to a query or verification.
 func (m *Machine) answered(e Answer) {
 	for _, p := range m.peers {
 		for q := range p.queries {
@@ -23,7 +23,7 @@ func (m *Machine) answered(e Answer) {
 
 func (m *Machine) queryAnswered(p *peer, q Query, e Answer) {
 	if e.Err != nil {
-		// What else may come on this connection is unknown.
+		// Later replies on this connection cannot be assigned.
 		m.do(Disconnect{Seq: p.links[Command].seq, Sentinel: p.addr, Link: Command})
 		m.dropLink(p, Command, e.Err)
 		return
@@ -43,7 +43,7 @@ func (m *Machine) queryAnswered(p *peer, q Query, e Answer) {
 	}
 }
 
-// masterAnswered judges what a sentinel says of the service.
+// masterAnswered processes a sentinel's answer about the service.
 func (m *Machine) masterAnswered(p *peer, reply resp.Value, at time.Duration) {
 	p.want = p.want && p.wantAt > at
 	if err := errorOf(reply); err != nil {
@@ -63,7 +63,7 @@ func (m *Machine) masterAnswered(p *peer, reply resp.Value, at time.Duration) {
 	if why := m.objection(info); why != "" {
 		p.said.finding, p.said.detail = Refused, why
 		if info.addr == m.primary && info.down() {
-			m.lookSoon() // a failover may be near
+			m.lookSoon() // a failover may follow
 		}
 		return
 	}
@@ -81,7 +81,7 @@ func (m *Machine) masterAnswered(p *peer, reply resp.Value, at time.Duration) {
 	}
 }
 
-// objection says why a primary can't be accepted from this answer, if so.
+// objection returns the reason why a primary from this answer is unacceptable, or "".
 func (m *Machine) objection(info masterInfo) string {
 	switch {
 	case !info.has("master"):
@@ -94,12 +94,12 @@ func (m *Machine) objection(info masterInfo) string {
 	return ""
 }
 
-// good reports whether p names the primary.
+// good reports whether p names the current primary.
 func (m *Machine) good(p *peer) bool {
 	return p.said.finding == Usable && (!m.known || p.said.master.addr == m.primary)
 }
 
-// promote moves a sentinel of use to the front, if the one there is not.
+// promote moves a usable sentinel to the front, if the front one is not usable.
 func (m *Machine) promote(p *peer) {
 	i := slices.Index(m.peers, p)
 	if i <= 0 || m.good(m.peers[0]) {
@@ -108,7 +108,7 @@ func (m *Machine) promote(p *peer) {
 	m.peers = slices.Insert(slices.Delete(m.peers, i, i+1), 0, p)
 }
 
-// claimed weighs p's claim that info names the primary, and reports whether it is recent.
+// claimed evaluates p's claim that info names the primary. It reports whether the claim is recent.
 func (m *Machine) claimed(p *peer, info masterInfo) bool {
 	same := info.addr == m.primary
 	switch {
@@ -116,18 +116,18 @@ func (m *Machine) claimed(p *peer, info masterInfo) bool {
 		before := m.epoch
 		m.vouch(p, info, false)
 		if m.known && m.epoch == before && !same {
-			// Whatever the old primary would still take would be thrown away.
+			// The server would discard later writes to the old primary.
 			m.lose(m.targetAt(info.addr).cause)
 			m.abandoned = true
 		}
 	case same && m.known:
-		// What p pushed is over, if that was before it was asked.
+		// Earlier pushes of p are obsolete if they precede this query.
 		m.targets = slices.DeleteFunc(m.targets, func(t *target) bool { return t.by == p && !t.vouched && t.since <= p.said.asked })
 	case same && info.epoch == m.configEpoch && !m.abandoned:
-		// It failed, and may have been replaced since and have come back.
+		// It failed, and may have been replaced since and returned.
 		m.disputed(info, 0)
 	default:
-		// Not newer than what was accepted last: it may have missed a failover.
+		// Not newer than the last accepted claim: the sentinel may have missed a failover.
 		m.disputed(info, disputeFor)
 		return false
 	}
@@ -145,7 +145,7 @@ func (m *Machine) sentinelsAnswered(p *peer, reply resp.Value) {
 	}
 }
 
-// evidence takes what connections to a data node found. What belongs to another epoch is over.
+// evidence processes an observation on connections to a data node. It ignores those of another epoch.
 func (m *Machine) evidence(e Evidence) {
 	if e.Epoch != m.epoch || m.epoch == 0 {
 		return
@@ -161,13 +161,13 @@ func (m *Machine) evidence(e Evidence) {
 	m.replicas.evidence(m, e.Addr)
 }
 
-// suspect asks the primary and the sentinels whether it still is one. level counts
-// what speaks for its being unreachable; the second time decides.
+// suspect queries the primary and the sentinels whether the primary is still the primary. level is the weight of the
+// signs that it is unreachable; the second sign decides.
 func (m *Machine) suspect(why string, level int) {
 	d := &m.doubt
 	d.level = max(d.level, level)
 	if !d.active {
-		// A query that is under way may have been answered before this was found.
+		// The answer to a query in flight may precede this observation.
 		d.active, d.why = true, why
 		d.probe = probe{wanted: true, retryAt: max(m.now, m.settled+m.cfg.BackoffBase)}
 		m.unprove(m.primary)

@@ -9,11 +9,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// masterInfo is the answer to SENTINEL MASTER, as far as it matters.
+// masterInfo is the relevant part of the answer to SENTINEL MASTER.
 type masterInfo struct {
 	addr   string
 	flags  []string
-	others int64 // sentinels that the one answering knows
+	others int64 // number of other sentinels that this one knows
 	epoch  int64 // config epoch
 }
 
@@ -34,7 +34,7 @@ type instance struct {
 	role  string // role-reported
 }
 
-// replicaProblem says why a replica can't be used, by the sentinel's word.
+// replicaProblem returns the reason why a replica is unusable according to the sentinel, or "".
 func (i *instance) replicaProblem() string {
 	for _, flag := range []string{"s_down", "o_down", "disconnected"} {
 		if slices.Contains(i.flags, flag) {
@@ -50,7 +50,7 @@ func (i *instance) replicaProblem() string {
 	return ""
 }
 
-// errorOf gives the error that a reply is, or nil.
+// errorOf returns the error in a reply, or nil.
 func errorOf(v resp.Value) *resp.ServerError {
 	if v.Kind == resp.SimpleError || v.Kind == resp.BulkError {
 		return resp.NewServerError(string(v.Str))
@@ -58,7 +58,7 @@ func errorOf(v resp.Value) *resp.ServerError {
 	return nil
 }
 
-// textOf gives a string's text, at most 256 bytes of it.
+// textOf returns a string's text, at most 256 bytes of it.
 func textOf(v resp.Value) string {
 	switch v.Kind {
 	case resp.SimpleString, resp.BulkString, resp.Verbatim:
@@ -82,7 +82,7 @@ func fieldsOf(v resp.Value) (map[string]string, bool) {
 	return fields, true
 }
 
-// masterOf reads the answer to SENTINEL MASTER, or says what is wrong with it.
+// masterOf reads the answer to SENTINEL MASTER, or returns the reason why it is invalid.
 func masterOf(v resp.Value) (info masterInfo, problem string) {
 	fields, ok := fieldsOf(v)
 	if !ok {
@@ -102,8 +102,8 @@ func masterOf(v resp.Value) (info masterInfo, problem string) {
 		return info, "has no config epoch"
 	}
 	if info.has("failover_in_progress") && info.epoch > 0 {
-		// The leader of a failover counts on as soon as the replica is promoted, while
-		// it tells the old address until all replicas follow: the new epoch is not about that one.
+		// The leader of a failover increases the epoch when the replica is promoted. It reports the old address until
+		// all replicas follow: the new epoch does not belong to that address.
 		info.epoch--
 	}
 	return info, ""
@@ -114,13 +114,13 @@ func countOf(text string) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// flagsOf keeps few flags, so that nothing long is remembered.
+// flagsOf limits the number of flags, to limit memory.
 func flagsOf(text string) []string {
 	flags := strings.SplitN(clip(text), ",", 16)
 	return slices.Clip(flags)
 }
 
-// instancesOf reads the answer to SENTINEL REPLICAS or SENTINELS, and counts what is malformed.
+// instancesOf reads the answer to SENTINEL REPLICAS or SENTINELS. bad is the number of malformed elements.
 func instancesOf(v resp.Value) (list []instance, bad int) {
 	if v.Kind != resp.Array || v.Null {
 		return nil, 1
@@ -144,7 +144,7 @@ func instancesOf(v resp.Value) (list []instance, bad int) {
 	return list, bad
 }
 
-// roleInfo is a node's own word, or why there is none.
+// roleInfo is a node's answer to ROLE, or the reason why there is none.
 type roleInfo struct {
 	kind    string // master, slave or sentinel; empty if there is a problem
 	offset  int64
@@ -155,7 +155,7 @@ type roleInfo struct {
 
 func (r roleInfo) is(kind string) bool { return r.kind == kind }
 
-// text says in words what the node said.
+// text returns the node's answer in words.
 func (r roleInfo) text() string {
 	switch r.kind {
 	case "":

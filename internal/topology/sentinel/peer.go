@@ -8,43 +8,43 @@ import (
 
 var errNoAnswer = errors.New("no answer in time")
 
-// ErrSilent is the error of a SentinelDown whose connection brought nothing although a reply was due.
+// ErrSilent is the error of a SentinelDown whose connection received nothing while a reply was pending.
 var ErrSilent = errors.New("the sentinel sent nothing although a reply was due")
 
 // peer is one sentinel.
 type peer struct {
 	addr       string
-	configured bool // configured ones are never forgotten
+	configured bool // configured peers are never removed
 	id         string
-	identified bool  // whether p was asked for its id; old ones have none to tell
+	identified bool  // p was queried for its id; old versions have none
 	alias      *peer // the other configured address of the same sentinel, which is used instead
 
 	links   [2]link
 	queries [kinds]query
-	want    bool // a MASTER query of it is wanted, whatever the sweep does
+	want    bool // a MASTER query is needed regardless of the sweep
 	wantAt  time.Duration
 	said    word
 }
 
-// link is one connection, or the want of one.
+// link is one connection, or the need for one.
 type link struct {
-	seq     uint64 // of the Connect; 0 while there is none
+	seq     uint64 // seq of the Connect; 0: none
 	up      bool
 	upAt    time.Duration
-	due     time.Duration // when the dial is given up
-	retryAt time.Duration // no dial before
+	due     time.Duration // time limit of the dial
+	retryAt time.Duration // earliest time of the next dial
 	fails   int
-	checked time.Duration // when the last Check was; 0: never
+	checked time.Duration // time of the last Check; 0: never
 }
 
-// query is one that is under way.
+// query is a query in flight.
 type query struct {
 	seq uint64 // 0: none
 	at  time.Duration
 	due time.Duration
 }
 
-// word is what a sentinel said last.
+// word is a sentinel's last answer.
 type word struct {
 	at      time.Duration
 	finding Finding
@@ -52,8 +52,8 @@ type word struct {
 	err     error
 
 	asked    time.Duration
-	answered bool       // it told of the service, whether that can be used or not
-	claims   bool       // it named a primary to which there is no objection but perhaps its age
+	answered bool       // it described the service, usable or not
+	claims   bool       // it named an acceptable primary, except perhaps for its age
 	master   masterInfo // valid if answered
 }
 
@@ -73,7 +73,7 @@ func (p *peer) asked() bool {
 	return false
 }
 
-// times gives when something about p is due.
+// times returns the times at which p needs an action.
 func (m *Machine) times(p *peer) []time.Duration {
 	var times []time.Duration
 	for l, link := range p.links {
@@ -119,13 +119,13 @@ func (m *Machine) linkUp(e SentinelUp) {
 	}
 	p.links[l].up, p.links[l].upAt = true, m.now
 	if l == Subscription {
-		// What was published before this connection was there has been missed.
+		// Pushes before this connection were missed.
 		m.do(Subscribe{Seq: e.Seq, Sentinel: p.addr, Channels: slices.Clone(channels)})
 		m.look(p)
 	}
 }
 
-// look wants p asked for the primary, even if it is being asked: what comes may be from before now.
+// look requests a query of p for the primary, even if one is in flight: its answer may be outdated.
 func (m *Machine) look(p *peer) {
 	if p.hidden() {
 		p = p.alias
@@ -141,7 +141,7 @@ func (m *Machine) linkDown(e SentinelDown) {
 	m.dropLink(p, l, e.Err)
 }
 
-// dropLink notes that a link is gone, and what that means for p.
+// dropLink records the loss of a link and its consequences for p.
 func (m *Machine) dropLink(p *peer, l Link, err error) {
 	link := &p.links[l]
 	idle := link.up && l == Command && !p.asked()
@@ -154,20 +154,20 @@ func (m *Machine) dropLink(p *peer, l Link, err error) {
 		if errors.Is(err, ErrSilent) {
 			m.checkSubscriptions()
 		}
-		return // otherwise the command connection tells how p does
+		return // else the command connection decides about p
 	}
 	m.forgetQueries(p)
 	if idle && !p.want && !m.sweep.reaches(p) {
-		// Nothing was asked: it may just have closed an idle connection. One look
-		// tells, soon but not at the same moment as every other client's.
+		// Without a query in flight, it may only have closed an idle connection. One query shows that, soon but not
+		// at the same moment as those of all other clients.
 		m.lookSoon()
 		return
 	}
 	m.failed(p, err)
 }
 
-// failed gives the link after its end. One that lasted for a while begins anew;
-// one that ends as soon as it is up is no better than a dial that fails.
+// failed returns the link after its loss. A link that was up for a while restarts its pauses. A link that ends at
+// once counts as a failed dial.
 func (l *link) failed(m *Machine) link {
 	if l.up && m.now-l.upAt >= m.cfg.BackoffCap {
 		l.fails = 0
@@ -175,7 +175,7 @@ func (l *link) failed(m *Machine) link {
 	return link{retryAt: m.now + m.pause(l.fails), fails: l.fails + 1}
 }
 
-// failed notes that a dial of p or a query to it failed.
+// failed records a failed dial of p, or a failed query.
 func (m *Machine) failed(p *peer, err error) {
 	m.note(p, err)
 	p.want = false
@@ -197,7 +197,7 @@ func (m *Machine) forgetQueries(p *peer) {
 	}
 }
 
-// again keeps a question that is not answered yet.
+// again requests a query again that had no answer.
 func (m *Machine) again(q Query) {
 	switch q {
 	case QueryReplicas:
@@ -222,11 +222,11 @@ func (m *Machine) cut(p *peer, l Link) {
 
 func (l *link) closed() link { return link{retryAt: l.retryAt, fails: l.fails} }
 
-// doubtAfter is how long a query may take before the other connections are in doubt too.
+// doubtAfter returns the time after which a query in flight casts doubt on the other connections.
 func (m *Machine) doubtAfter() time.Duration { return m.cfg.QueryTimeout / 4 }
 
-// checkSubscriptions has all subscriptions pinged: a path that swallows what one connection sends may do so with
-// all of them, and nothing else shows it before their next ping. It does so once in QueryTimeout.
+// checkSubscriptions pings all subscriptions, once per QueryTimeout. A path that drops one connection's bytes may
+// drop those of all, and nothing else shows that before their next ping.
 func (m *Machine) checkSubscriptions() {
 	for _, p := range m.peers {
 		l := &p.links[Subscription]
@@ -237,8 +237,8 @@ func (m *Machine) checkSubscriptions() {
 	}
 }
 
-// expire gives up what was not answered in time. The connection goes with a query: its
-// answer may still come, and would be taken for the next one's.
+// expire ends queries without an answer in time. It closes the connection as well, because a late answer would be
+// taken for that of the next query.
 func (m *Machine) expire() {
 	for _, p := range m.peers {
 		for l := range p.links {
@@ -261,7 +261,7 @@ func (m *Machine) expire() {
 	m.expireProbes()
 }
 
-// settleLinks opens the links that are wanted and closes the others.
+// settleLinks opens the needed links and closes the others.
 func (m *Machine) settleLinks() {
 	for _, p := range m.peers {
 		for l := range p.links {
@@ -287,7 +287,7 @@ func (m *Machine) wanted(p *peer, l Link) bool {
 	if l == Command {
 		unidentified := p.up(Command) && !p.identified && p.said.answered
 		if !m.known && p.up(Command) && p.said.answered {
-			return true // it will be asked again soon
+			return true // it will be queried again soon
 		}
 		return p.want || p.asked() || unidentified || m.reached(p) || m.vouching(p) || p == m.front()
 	}
@@ -295,26 +295,26 @@ func (m *Machine) wanted(p *peer, l Link) bool {
 	return p.identified && (p.said.answered || p.said.finding == Unreachable)
 }
 
-// vouching reports whether p told of a primary that is being verified.
+// vouching reports whether p named a primary that is being verified.
 func (m *Machine) vouching(p *peer) bool {
 	return p.up(Command) && slices.ContainsFunc(m.targets, func(t *target) bool { return t.vouched && t.by == p })
 }
 
-// announcing reports whether p told of a new primary that no answer names yet. It is asked
-// at once: the one that is being asked may be the one that is cut off.
+// announcing reports whether p announced a new primary that no answer names yet. p is queried at once, because the
+// sentinel of the current query may be isolated.
 func (m *Machine) announcing(p *peer) bool {
 	return slices.ContainsFunc(m.targets, func(t *target) bool { return !t.vouched && t.by == p })
 }
 
-// unsettled reports whether a configured sentinel is still to tell its id. Addresses that
-// were learnt have to wait for that: one of them may be another name for it.
+// unsettled reports whether the id of a configured sentinel is unknown yet. Learned addresses wait for it, because
+// one of them may be another address of that sentinel.
 func (m *Machine) unsettled() bool {
 	return slices.ContainsFunc(m.peers, func(p *peer) bool {
 		return p.configured && !p.identified && p.alias == nil && (p.said.finding == Untried || p.up(Command))
 	})
 }
 
-// front is the sentinel whose command connection stays open: the first in the order if it is of use.
+// front returns the sentinel whose command connection stays open: the first in order, if it is usable.
 func (m *Machine) front() *peer {
 	for _, p := range m.peers {
 		if m.good(p) && p.links[Command].seq != 0 {
@@ -324,7 +324,7 @@ func (m *Machine) front() *peer {
 	return nil
 }
 
-// settleQueries asks what is wanted, as far as connections and other queries allow.
+// settleQueries sends the needed queries, as far as connections and other queries allow.
 func (m *Machine) settleQueries() {
 	for _, p := range m.peers {
 		if !p.up(Command) {
@@ -360,7 +360,7 @@ func (m *Machine) ask(p *peer, q Query) {
 	m.do(Ask{Seq: p.queries[q].seq, Sentinel: p.addr, Query: q, Args: q.args(m.cfg.Name)})
 }
 
-// learn adds a sentinel that another one told of.
+// learn adds a sentinel that another one reported.
 func (m *Machine) learn(addr, id string) {
 	for _, p := range m.peers {
 		if p.addr == addr {
@@ -381,7 +381,7 @@ func (m *Machine) learn(addr, id string) {
 	m.look(m.peers[len(m.peers)-1])
 }
 
-// identify notes p's own id, and drops an address that was learnt for the same sentinel.
+// identify records p's own id and removes a learned address of the same sentinel.
 func (m *Machine) identify(p *peer, id string) {
 	p.identified = true
 	if id == "" {

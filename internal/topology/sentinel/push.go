@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// channels are those that a subscription listens to.
+// channels are the channels of a subscription.
 var channels = []string{
 	"+switch-master", "+failover-end", "+promoted-slave", promoting, "+odown", "-odown", "+sdown", "-sdown", "+reboot",
 	"+role-change", "-role-change", "+convert-to-slave", "+slave", "+slave-reconf-done", "+sentinel", "+reset-master",
 }
 
-// message is what a push says.
+// message is the content of a push.
 type message struct {
-	service string // of which it tells
+	service string // the service that it concerns
 
 	// Of +switch-master.
 	from, to string
@@ -26,7 +26,7 @@ type message struct {
 	of   string // the primary of a replica or a sentinel
 }
 
-// promoting is published before the sentinel tells the replica to become primary.
+// promoting is published before the sentinel orders the replica to become primary.
 const promoting = "+failover-state-send-slaveof-noone"
 
 // parsePush reads the payload of a push. It is not ok for one that is malformed.
@@ -68,8 +68,8 @@ func parsePush(channel, payload string) (msg message, ok bool) {
 	return msg, true
 }
 
-// joinAddr makes an address of host and port. Hostnames stay as they are; whatever
-// could not be dialed, or would break a line of text, is refused.
+// joinAddr returns the address of host and port. It keeps host names. It refuses addresses that cannot be dialed or
+// contain a line break.
 func joinAddr(host, port string) (string, bool) {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 || host == "" || len(host) > 255 {
@@ -85,7 +85,7 @@ func joinAddr(host, port string) (string, bool) {
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), true
 }
 
-// pushed takes a push. It proves nothing: it only makes the machine look, and where.
+// pushed processes a push. A push proves nothing: it only starts queries.
 func (m *Machine) pushed(e Push) {
 	p := m.peerAt(e.Sentinel)
 	if p == nil || !known(e.Channel) {
@@ -133,8 +133,8 @@ func known(channel string) bool {
 	return false
 }
 
-// switched takes the news of a failover. The new primary is asked at once, and so is the
-// sentinel, since a push does not say under which config epoch: it may be an old one.
+// switched processes the announcement of a failover. The machine queries the new primary and the sentinel at once,
+// because a push has no config epoch and may be outdated.
 func (m *Machine) switched(p *peer, msg message) {
 	if m.known && msg.to == m.primary || msg.from == msg.to {
 		return

@@ -9,19 +9,19 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// maxHurry is how often replicas are asked for again soon, because a link between nodes
-// was reported as broken. Sentinels learn of its state every 10 s only.
+// maxHurry is the maximum number of early queries for replicas after a report that a link between nodes is broken.
+// Sentinels update its state only every 10 s.
 const maxHurry = 15
 
-// replica is one node that a sentinel calls a replica.
+// replica is one node that a sentinel reports as a replica.
 type replica struct {
 	addr    string
-	problem string // why the sentinel's word leaves it out
+	problem string // why the sentinel's answer excludes it
 
 	probe   probe
-	doubted bool   // its own word is wanted too
-	asked   bool   // it has given it
-	trouble string // why its own word leaves it out
+	doubted bool   // its own answer is needed too
+	asked   bool   // its own answer has arrived
+	trouble string // why its own answer excludes it
 }
 
 type sample struct {
@@ -29,15 +29,15 @@ type sample struct {
 	offset int64
 }
 
-// replicas is what is known of the replicas of the service.
+// replicas is the state of the service's replicas.
 type replicas struct {
 	list      []*replica // sorted by address
-	want      bool       // a REPLICAS query is wanted
+	want      bool       // a REPLICAS query is needed
 	notBefore time.Duration
 	hurry     int
-	nextLag   time.Duration // when offsets are asked for again; 0: never
-	samples   []sample      // the primary's offset, whenever it was found to have grown
-	told      []string      // what the driver knows
+	nextLag   time.Duration // time of the next query for offsets; 0: never
+	samples   []sample      // the primary's offset at each observed increase
+	told      []string      // the replicas that the driver knows
 }
 
 func (r *replicas) times() []time.Duration {
@@ -51,7 +51,7 @@ func (r *replicas) times() []time.Duration {
 	return times
 }
 
-// replicasAnswered takes the list of a sentinel. An error leaves things as they are.
+// replicasAnswered processes a sentinel's list. After an error nothing changes.
 func (m *Machine) replicasAnswered(p *peer, reply resp.Value) {
 	if errorOf(reply) != nil {
 		return
@@ -86,7 +86,7 @@ func (m *Machine) replicasAnswered(p *peer, reply resp.Value) {
 	}
 }
 
-// refresh wants the list again: something was heard of a replica.
+// refresh requests the list again, after news about a replica.
 func (r *replicas) refresh(m *Machine) {
 	if !r.want {
 		r.want, r.notBefore = true, max(m.now, r.notBefore)
@@ -94,7 +94,7 @@ func (r *replicas) refresh(m *Machine) {
 	r.hurry = 0
 }
 
-// evidence leaves a replica out until it says that it is well.
+// evidence excludes a replica until it answers that it is healthy.
 func (r *replicas) evidence(m *Machine, addr string) {
 	for _, one := range r.list {
 		if m.cfg.MapAddr(one.addr) == addr && !one.doubted {
@@ -105,8 +105,8 @@ func (r *replicas) evidence(m *Machine, addr string) {
 	}
 }
 
-// probeReplicas asks those whose time has come. For the lag all are asked at once, the
-// primary included, so that offsets can be compared.
+// probeReplicas queries the replicas at their times. For the lag it queries all at once, including the primary, so
+// that their offsets are comparable.
 func (m *Machine) probeReplicas() {
 	r := &m.replicas
 	if r.nextLag != 0 && m.now >= r.nextLag {
@@ -128,7 +128,7 @@ func (m *Machine) probeReplicas() {
 	}
 }
 
-// answered takes a replica's own word.
+// answered processes a replica's own answer.
 func (r *replicas) answered(m *Machine, seq uint64, role roleInfo) {
 	for _, one := range r.list {
 		if one.probe.seq != seq {
@@ -157,7 +157,7 @@ func (r *replicas) answered(m *Machine, seq uint64, role roleInfo) {
 	}
 }
 
-// lag is how long ago, at least, the primary wrote what a replica at offset lacks.
+// lag returns the minimum age of the oldest write that a replica at offset lacks.
 func (r *replicas) lag(now time.Duration, offset int64) time.Duration {
 	for _, s := range r.samples {
 		if s.offset > offset {
@@ -167,7 +167,7 @@ func (r *replicas) lag(now time.Duration, offset int64) time.Duration {
 	return 0
 }
 
-// sample notes the primary's offset.
+// sample records the primary's offset.
 func (r *replicas) sample(now time.Duration, offset int64) {
 	if r.nextLag == 0 || len(r.samples) > 0 && r.samples[len(r.samples)-1].offset >= offset {
 		return
@@ -178,7 +178,7 @@ func (r *replicas) sample(now time.Duration, offset int64) {
 	r.samples = append(r.samples, sample{now, offset})
 }
 
-// reason says why a replica is left out; empty if it is not.
+// reason returns the reason why a replica is excluded, or "".
 func (m *Machine) reason(one *replica) string {
 	switch {
 	case one.problem != "":
@@ -191,7 +191,7 @@ func (m *Machine) reason(one *replica) string {
 	return one.trouble
 }
 
-// usable gives the replicas to use. A node is not both primary and replica.
+// usable returns the usable replicas. A node is not both primary and replica.
 func (m *Machine) usable() []string {
 	var list []string
 	for _, one := range m.replicas.list {
@@ -202,7 +202,7 @@ func (m *Machine) usable() []string {
 	return list
 }
 
-// newPrimary prepares what is told with a new epoch.
+// newPrimary resets the replicas for a new epoch.
 func (r *replicas) newPrimary(m *Machine) {
 	r.samples = nil
 	r.hurry = 0

@@ -1,17 +1,14 @@
-// Package sentinel decides who is primary and who is replica of a service that
-// Redis Sentinels watch over. It is a pure state machine: a driver tells it what
-// happened and when, by Step, and does what the returned actions say.
+// Package sentinel decides which nodes are the primary and the replicas of a service that Redis Sentinels monitor. It
+// is a pure state machine: a driver passes events with their times to Step and performs the returned actions.
 //
-// The package does no I/O, starts no goroutines, sets no timers and reads no clock, so
-// that every decision can be repeated from a transcript. It does not choose a node for
-// a command, and it knows nothing of connections to data nodes but what the driver
-// reports of them.
+// The package does no I/O, starts no goroutines, sets no timers and reads no clock. Every decision can be repeated
+// from a transcript. It does not choose nodes for commands. It knows connections to data nodes only from the driver's
+// events.
 //
-// What it believes: a sentinel's word about a primary is a claim. It counts when the sentinel
-// flags the node as a master that is not down, knows enough other sentinels, and its config epoch is
-// newer than the one accepted last. Then the node itself is asked, and only if it
-// says that it is a master a new epoch begins. The node's word alone, or that of a
-// push alone, begins nothing.
+// A sentinel's answer about a primary is a claim. It counts if the sentinel flags the node as a master that is not
+// down, knows enough other sentinels, and reports a newer config epoch than the last accepted one. Then the machine
+// queries the node. A new epoch begins only if the node answers that it is a master. The node's answer alone, or a
+// push alone, does not begin one.
 package sentinel
 
 import (
@@ -21,43 +18,42 @@ import (
 )
 
 const (
-	maxSentinels = 16 // known at a time, unless more are configured
-	maxReplicas  = 64 // known at a time
-	maxTargets   = 4  // addresses under verification at a time
-	maxSamples   = 32 // offsets of the primary that are remembered
-	maxTries     = 20 // ROLE queries of one target that it may deny
+	maxSentinels = 16 // maximum number, unless more are configured
+	maxReplicas  = 64 // maximum number
+	maxTargets   = 4  // maximum number of addresses under verification
+	maxSamples   = 32 // maximum number of stored offsets of the primary
+	maxTries     = 20 // maximum number of ROLE queries of one target
 
-	// disputeFor is how long a majority has to stand by a claim that is not newer than what
-	// was accepted last. Sentinels tell each other of a failover within 2 s.
+	// disputeFor is how long a majority must repeat a claim that is not newer than the last accepted one. Sentinels
+	// inform each other of a failover within 2 s.
 	disputeFor   = 5 * time.Second
 	disputePause = time.Second
 )
 
-// Config is what a Machine needs to know. Times that are 0 get their defaults.
+// Config configures a Machine. Times of 0 have defaults.
 type Config struct {
 	Name      string   // of the service
-	Sentinels []string // host:port, in the order in which they are tried
-	MinOther  int      // other sentinels that the one answering must know
-	Replicas  bool     // whether replicas are wanted at all
+	Sentinels []string // host:port, in order of preference
+	MinOther  int      // minimum number of other sentinels that a sentinel must know
+	Replicas  bool     // find replicas as well
 
-	// MaxReplicaLag leaves out replicas that lack what the primary had written so long
-	// ago. 0 means no limit; otherwise primary and replicas are asked for their offsets
-	// every half of it.
+	// MaxReplicaLag excludes replicas that lack writes older than this. 0: no limit; otherwise the machine queries
+	// the primary and the replicas for their offsets every half of it.
 	MaxReplicaLag time.Duration
 
-	Poll         time.Duration // between two looks at a sentinel while all is well, drawn from 0.75 to 1.25 of it; 10 s
-	QueryTimeout time.Duration // for each query and each dial; 1 s
-	BackoffBase  time.Duration // the first pause after a failure, 20 ms; pauses are drawn from their upper half
-	BackoffCap   time.Duration // to which pauses double; 1 s
+	Poll         time.Duration // interval of queries while all is well, random from 0.75 to 1.25 of it; default 10 s
+	QueryTimeout time.Duration // limit of each query and each dial; default 1 s
+	BackoffBase  time.Duration // first pause after a failure, default 20 ms; pauses are drawn from their upper half
+	BackoffCap   time.Duration // longest pause; default 1 s
 
-	// HoldFor bounds how long writes are held while a replica is promoted. 0: they are not.
+	// HoldFor limits how long writes are held back while a replica is promoted. 0: never held back.
 	HoldFor time.Duration
 
-	// MapAddr gives the address to use for one that a sentinel tells. It must be
-	// pure. nil leaves them as they are. Configured addresses are never mapped.
+	// MapAddr maps an address that a sentinel reports. It must be pure. nil: no mapping. Configured addresses are
+	// never mapped.
 	MapAddr func(string) string
 
-	Rand *rand.Rand // for jitter; nil takes a seed at random
+	Rand *rand.Rand // for random pauses; nil: a random seed
 }
 
 func (c Config) withDefaults() Config {
@@ -84,39 +80,38 @@ type Machine struct {
 	cfg     Config
 	started bool
 	now     time.Duration
-	seq     uint64 // the last number given to a dial or a query
+	seq     uint64 // the last Seq
 	out     []Action
-	wakeAt  time.Duration // the last Wake that was given out
+	wakeAt  time.Duration // the last returned Wake
 
-	peers  []*peer // in the order in which they are tried
+	peers  []*peer // in order of preference
 	asking [kinds]int
 	sweep  sweep
-	pollAt time.Duration // when the next sweep begins
-	fails  int           // sweeps in a row without any use
+	pollAt time.Duration // start of the next sweep
+	fails  int           // consecutive sweeps without a usable sentinel
 
 	epoch       uint64
-	primary     string // accepted last, as the sentinels tell it
-	configEpoch int64  // under which it was accepted
-	known       bool   // whether primary is believed to be primary now
-	abandoned   bool   // it is not, since a sentinel told of another one
+	primary     string // the last accepted one, as reported by the sentinels
+	configEpoch int64  // its config epoch
+	known       bool   // primary is the current primary
+	abandoned   bool   // it is not, because a sentinel named another one
 	doubt       doubt
-	settled     time.Duration // when the last doubt was
-	heldUntil   time.Duration // 0: writes are not held
-	holdAgain   time.Duration // not before
+	settled     time.Duration // time of the last doubt
+	heldUntil   time.Duration // 0: writes are not held back
+	holdAgain   time.Duration // earliest time of the next hold
 	targets     []*target
 	dispute     *dispute
 
 	replicas replicas
 
-	cause     string // why a primary is looked for, for the next epoch
+	cause     string // cause of the search for a primary, for the next epoch
 	changed   time.Duration
-	last      string // the cause of the last change
-	report    string // the text of the last Lost
+	last      string // cause of the last change
+	report    string // text of the last Lost
 	malformed uint64
 }
 
-// New gives a machine that has not been started. It keeps its own copy of
-// c.Sentinels, and leaves out those that are there twice.
+// New returns a machine that has not started. It copies c.Sentinels and removes duplicates.
 func New(c Config) *Machine {
 	m := &Machine{cfg: c.withDefaults(), wakeAt: -1}
 	for _, addr := range c.Sentinels {
@@ -127,9 +122,8 @@ func New(c Config) *Machine {
 	return m
 }
 
-// Step takes an event that happened at now, measured from any fixed moment, and
-// gives what is to be done about it, in this order. Time that runs backwards
-// stands still. Events that answer nothing that was asked, or that come before Start, do nothing.
+// Step processes an event at time now, measured from any fixed moment. It returns the actions, in order. Time that
+// runs backwards counts as unchanged. It ignores events that answer nothing, and events before Start.
 func (m *Machine) Step(now time.Duration, e Event) []Action {
 	m.now = max(m.now, now)
 	m.out = nil
@@ -162,10 +156,10 @@ func (m *Machine) handle(e Event) {
 	}
 }
 
-// settle brings what is under way in line with what is wanted.
+// settle adapts links and queries to the current needs.
 func (m *Machine) settle() {
-	// What a sweep or a dispute decides may open and close links, and that in turn may
-	// end a sweep. Each pass takes a peer off a queue, so that there are few.
+	// Decisions of a sweep or dispute may open and close links, which may end a sweep. Each pass removes a peer from
+	// a queue, so the number of passes is small.
 	for range 2*len(m.peers) + 4 {
 		before := len(m.out)
 		m.settleSweep()
@@ -193,7 +187,7 @@ func (m *Machine) nextSeq() uint64 {
 	return m.seq
 }
 
-// pause gives the pause after n failures in a row.
+// pause returns the pause after n consecutive failures.
 func (m *Machine) pause(n int) time.Duration {
 	d := m.cfg.BackoffCap
 	if n < 20 {
@@ -202,12 +196,12 @@ func (m *Machine) pause(n int) time.Duration {
 	return d/2 + time.Duration(m.cfg.Rand.Int64N(int64(d/2)+1))
 }
 
-// pollPause gives the time until the next look at a sentinel.
+// pollPause returns the time until the next query of a sentinel.
 func (m *Machine) pollPause() time.Duration {
 	return m.cfg.Poll*3/4 + time.Duration(m.cfg.Rand.Int64N(int64(m.cfg.Poll/2)+1))
 }
 
-// nextWake is the earliest time at which something is to be done without an event.
+// nextWake returns the earliest time at which the machine must act without an event.
 func (m *Machine) nextWake() time.Duration {
 	var times []time.Duration
 	add := func(at time.Duration) {

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// sweep asks one sentinel after the other for the primary, until one is of use.
+// sweep queries one sentinel after the other for the primary, until one is usable.
 type sweep struct {
 	active  bool
-	queue   []*peer // not tried yet; the first reach of them may be dialed
+	queue   []*peer // not queried yet; the first reach of them may be dialed
 	reach   int
-	hedgeAt time.Duration // when one more is dialed, since the others take long; 0: not before something happens
+	hedgeAt time.Duration // time of one more dial if the others take long; 0: none planned
 	begun   time.Duration
 	count   int // of polls
-	turn    int // who is asked out of order next
+	turn    int // index of the next sentinel that is queried out of order
 
-	urgent        bool // the next one follows from news, and begins with the best sentinel
+	urgent        bool // the next sweep follows news, and begins with the best sentinel
 	wantSentinels bool
 }
 
@@ -23,13 +23,13 @@ func (s *sweep) reaches(p *peer) bool {
 	return s.active && slices.Contains(s.queue[:min(s.reach, len(s.queue))], p)
 }
 
-// reached reports whether the sweep wants p's command connection. While a primary is being
-// verified it opens no further ones.
+// reached reports whether the sweep needs p's command connection. While a primary is being verified, it opens no
+// further ones.
 func (m *Machine) reached(p *peer) bool {
 	return m.sweep.reaches(p) && (p.links[Command].seq != 0 || !m.verifying())
 }
 
-// current reports whether p is the one to be asked next.
+// current reports whether p is the next one to query.
 func (s *sweep) current(p *peer) bool {
 	if !s.active {
 		return false
@@ -42,7 +42,7 @@ func (s *sweep) current(p *peer) bool {
 	return false
 }
 
-// done takes p off the queue: it has answered, or failed.
+// done removes p from the queue after its answer or failure.
 func (s *sweep) done(p *peer) {
 	i := slices.Index(s.queue, p)
 	if i < 0 {
@@ -52,7 +52,7 @@ func (s *sweep) done(p *peer) {
 	s.reach, s.hedgeAt = max(1, s.reach-1), 0
 }
 
-// lookNow begins a sweep as soon as that is decent after the one before.
+// lookNow starts a sweep as soon as the minimum interval allows.
 func (m *Machine) lookNow() {
 	if !m.sweep.active {
 		m.pollAt = min(m.pollAt, max(m.now, m.sweep.begun+m.cfg.BackoffBase))
@@ -60,15 +60,15 @@ func (m *Machine) lookNow() {
 	}
 }
 
-// lookSoon begins a sweep after a pause.
+// lookSoon starts a sweep after a pause.
 func (m *Machine) lookSoon() {
 	if !m.sweep.active {
 		m.pollAt = min(m.pollAt, m.now+m.pause(m.fails))
 	}
 }
 
-// beginSweep lines the sentinels up. While all is well every second sweep begins with
-// another one, so that a sentinel that lags behind the others is found out.
+// beginSweep fills the queue. While all is well, every second sweep begins with another sentinel, which detects a
+// sentinel with outdated answers.
 func (m *Machine) beginSweep() {
 	s := &m.sweep
 	urgent := s.urgent
@@ -90,7 +90,7 @@ func (m *Machine) beginSweep() {
 	}
 }
 
-// settleSweep begins, widens and ends the sweep.
+// settleSweep starts, widens and ends the sweep.
 func (m *Machine) settleSweep() {
 	s := &m.sweep
 	if !s.active {
@@ -114,7 +114,7 @@ func (m *Machine) settleSweep() {
 	for _, p := range s.queue[:min(s.reach, len(s.queue))] {
 		if p.up(Command) || p.links[Command].seq == 0 {
 			s.hedgeAt = 0
-			return // it is being asked, or is about to be dialed
+			return // its query or dial is in flight or follows
 		}
 	}
 	if s.hedgeAt == 0 {
@@ -125,13 +125,13 @@ func (m *Machine) settleSweep() {
 	}
 }
 
-// wants reports whether a sentinel is still to be asked outside of the sweep.
+// wants reports whether a sentinel must be queried outside of the sweep.
 func (m *Machine) wants() bool {
 	return slices.ContainsFunc(m.peers, func(p *peer) bool { return p.want })
 }
 
-// endSweep decides when the next one begins. A sweep without use while no primary is
-// known brings a report to those who wait.
+// endSweep sets the time of the next sweep. After a sweep without a usable sentinel, while no primary is known, it
+// reports the failure.
 func (m *Machine) endSweep(used bool) {
 	m.sweep.active, m.sweep.queue, m.sweep.hedgeAt = false, nil, 0
 	if used {
@@ -148,7 +148,7 @@ func (m *Machine) endSweep(used bool) {
 	}
 }
 
-// tellLost gives the report out, unless it says what the last one said.
+// tellLost emits a Lost, unless its report equals the last one.
 func (m *Machine) tellLost() {
 	err := m.failure()
 	if text := err.Error(); text != m.report {
@@ -157,7 +157,7 @@ func (m *Machine) tellLost() {
 	}
 }
 
-// failure reports what is known of each sentinel.
+// failure returns the state of each sentinel as an error.
 func (m *Machine) failure() *Error {
 	err := &Error{Name: m.cfg.Name, Reason: m.cause}
 	for _, p := range m.peers {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// probe is one data node's ROLE: asked for, under way, or neither.
+// probe is the ROLE query of one data node: planned, in flight, or neither.
 type probe struct {
 	wanted  bool
-	seq     uint64 // 0 while none is under way
+	seq     uint64 // 0: none in flight
 	due     time.Duration
 	retryAt time.Duration
 	fails   int
 }
 
-// time is when something about the probe is due; 0 if nothing is.
+// time returns the time at which the probe needs an action; 0: none.
 func (p *probe) time() time.Duration {
 	switch {
 	case p.seq != 0:
@@ -33,18 +33,18 @@ type target struct {
 	tries int
 	cause string
 
-	by      *peer // who told of it
+	by      *peer // the sentinel that reported it
 	since   time.Duration
-	vouched bool  // a sentinel's answer names it, and is acceptable
+	vouched bool  // a sentinel's acceptable answer names it
 	epoch   int64 // config epoch of that answer
 	at      time.Duration
 
-	isMaster bool // the node's own word, asked after it was told of
+	isMaster bool // the node itself answered so, after the report
 	masterAt time.Duration
-	role     string // what it said otherwise
+	role     string // its other answer
 }
 
-// doubt is about the current primary.
+// doubt is a doubt about the current primary.
 type doubt struct {
 	active bool
 	why    string
@@ -61,7 +61,7 @@ func (m *Machine) targetAt(addr string) *target {
 	return nil
 }
 
-// aim makes addr a target. The last one is given up for it when there are too many.
+// aim makes addr a target. If there are too many, it drops the last one.
 func (m *Machine) aim(addr, cause string, p *peer) *target {
 	if t := m.targetAt(addr); t != nil {
 		return t
@@ -74,7 +74,7 @@ func (m *Machine) aim(addr, cause string, p *peer) *target {
 	return t
 }
 
-// unprove forgets that a node said that it is a master: something speaks against it.
+// unprove discards a node's answer that it is a master, because of contrary evidence.
 func (m *Machine) unprove(addr string) {
 	if t := m.targetAt(addr); t != nil {
 		t.isMaster = false
@@ -82,8 +82,8 @@ func (m *Machine) unprove(addr string) {
 	}
 }
 
-// vouch notes p's acceptable word for a primary. overruled says that it counts although
-// it is older than what was accepted last.
+// vouch records p's acceptable claim about a primary. overruled: the claim counts although it is older than the last
+// accepted one.
 func (m *Machine) vouch(p *peer, info masterInfo, overruled bool) {
 	cause := "told by " + p.addr
 	switch {
@@ -113,13 +113,12 @@ func (m *Machine) vouch(p *peer, info masterInfo, overruled bool) {
 	}
 }
 
-// verifying reports whether a target with a sentinel's word is being asked just now.
+// verifying reports whether the verification of a target with a sentinel's claim is in flight.
 func (m *Machine) verifying() bool {
 	return slices.ContainsFunc(m.targets, func(t *target) bool { return t.vouched && (t.probe.seq != 0 || t.probe.fails == 0 && t.probe.wanted) })
 }
 
-// probeTargets asks the targets whose time has come, and with them the sentinels that
-// told of them, as long as they have not said it in an answer.
+// probeTargets queries the targets at their times, and the sentinels that reported them only by push.
 func (m *Machine) probeTargets() {
 	for _, t := range m.targets {
 		if m.probeNow(&t.probe, t.addr) && !t.vouched && slices.Contains(m.peers, t.by) {
@@ -143,7 +142,7 @@ func (m *Machine) probeNow(p *probe, addr string) bool {
 	return true
 }
 
-// expireProbes takes silence for an answer.
+// expireProbes treats silence as an answer.
 func (m *Machine) expireProbes() {
 	var due []uint64
 	for _, p := range m.probes() {
@@ -184,7 +183,7 @@ func (m *Machine) probeAnswered(seq uint64, role roleInfo) {
 	m.replicas.answered(m, seq, role)
 }
 
-// targetAnswered accepts a target, or asks it again later.
+// targetAnswered accepts a target, or plans another query.
 func (m *Machine) targetAnswered(t *target, role roleInfo) {
 	t.probe.seq = 0
 	t.role = role.text()
@@ -208,7 +207,7 @@ func (m *Machine) targetAnswered(t *target, role roleInfo) {
 	}
 }
 
-// primaryAnswered settles a doubt, or deepens it.
+// primaryAnswered ends a doubt, or strengthens it.
 func (m *Machine) primaryAnswered(role roleInfo) {
 	d := &m.doubt
 	switch {

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// View is what a Machine believes, for statistics. It is the caller's own.
+// View is the state of a Machine, for statistics. The caller owns it.
 type View struct {
 	Name        string
 	Epoch       uint64 // 0 before the first primary
-	Primary     string // mapped; the last one if none is known now
-	Known       bool   // whether Primary is believed to be primary now
-	ConfigEpoch int64  // the sentinels' own count, under which Primary was accepted
+	Primary     string // mapped; the last known primary
+	Known       bool   // Primary is the current primary
+	ConfigEpoch int64  // the sentinels' config epoch under which Primary was accepted
 	Replicas    []string
 	LeftOut     []LeftOut
-	Sentinels   []Sentinel // in the order in which they are tried
+	Sentinels   []Sentinel // in order of preference
 	Changed     time.Duration
-	Cause       string // of the last change; why it was given up if none is known now
-	Malformed   uint64 // pushes and answers, and parts of answers, that could not be read
-	Err         *Error // why no primary is known; nil if one is
+	Cause       string // cause of the last change; without a primary, of its loss
+	Malformed   uint64 // unreadable pushes and answers, and parts of answers
+	Err         *Error // why no primary is known; nil if one is known
 }
 
 // LeftOut is a replica that is not used.
@@ -27,19 +27,19 @@ type LeftOut struct {
 	Reason string
 }
 
-// Sentinel is what is known of one sentinel.
+// Sentinel is the state of one sentinel.
 type Sentinel struct {
 	Addr         string
 	Configured   bool
 	ID           string
-	Command      bool // whether its connections are up
+	Command      bool // its connections are open
 	Subscription bool
 	Finding      Finding
-	Said         string // what it said last
+	Said         string // its last answer
 	At           time.Duration
 }
 
-// View gives what the machine believes now.
+// View returns the current state of the machine.
 func (m *Machine) View() View {
 	v := View{
 		Name: m.cfg.Name, Epoch: m.epoch, Known: m.known, ConfigEpoch: m.configEpoch,
