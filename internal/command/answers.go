@@ -1,21 +1,20 @@
 package command
 
-// Answers says how many replies a server gives to a command.
+// Answers is the number of replies to a command.
 type Answers uint8
 
 const (
-	// Once is one reply, whatever the server's state and whatever the command's fate.
+	// Once is exactly one reply, whatever the server's state and the command's outcome.
 	Once Answers = iota
-	// OnceAlone is one reply if no other one is pending on the connection. Among others
-	// there may be none: servers from 7.2 on drop the refusal of a login there.
+	// OnceAlone is one reply if no other reply is pending on the connection. Among others there may be none: servers
+	// from 7.2 on drop the refusal of a login there.
 	OnceAlone
-	// Varying is none, or several, or a stream.
+	// Varying is no reply, several replies, or a stream.
 	Varying
 )
 
-// Answers is what servers of all versions do, at worst. Where it is not Once the command's class
-// keeps it off connections that callers share. A subcommand that the table lacks is judged by
-// its container.
+// Answers returns the worst case of all server versions. A command that is not Once has a class that keeps it off
+// shared connections. A subcommand that the table lacks counts as its container.
 func (i *Info) Answers() Answers {
 	switch i.Name {
 	case "AUTH", "HELLO":

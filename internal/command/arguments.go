@@ -6,9 +6,8 @@ import (
 	"strconv"
 )
 
-// arguments are those of one command, given either as values or in bytes. They are no
-// type parameter, since generic code counts its arguments as escaping when another package inlines
-// the call.
+// arguments are the arguments of one command, as values or as bytes. This is not a type parameter: the arguments of
+// generic code escape if another package inlines the call.
 type arguments struct {
 	values []any
 	raw    [][]byte
@@ -16,7 +15,7 @@ type arguments struct {
 
 func (a arguments) len() int { return len(a.values) + len(a.raw) }
 
-// lookup finds the command in the table.
+// lookup returns the command in the table, or nil.
 func (a arguments) lookup() *Info {
 	if len(a.raw) > 0 {
 		return LookupBytes(a.raw[0])
@@ -24,7 +23,7 @@ func (a arguments) lookup() *Info {
 	return lookupValue(a.values[0])
 }
 
-// appendName appends argument i in upper case, if it may be a name that a server is asked about.
+// appendName appends argument i in upper case, if the server can be queried about such a name.
 func (a arguments) appendName(dst []byte, i int) (name []byte, ok bool) {
 	from := len(dst)
 	if len(a.raw) > 0 {
@@ -58,7 +57,7 @@ func appendUpper[T string | []byte](dst []byte, name T) ([]byte, bool) {
 	return dst, true
 }
 
-// sub finds the subcommand that argument 1 names.
+// sub returns the subcommand that argument 1 names.
 func (a arguments) sub(container *Info) *Info {
 	prefix := len(container.Name) + len(" ")
 	for i := range container.subs {
@@ -69,7 +68,7 @@ func (a arguments) sub(container *Info) *Info {
 	return container
 }
 
-// is tells whether argument i is a keyword, which is given in upper case.
+// is reports whether argument i is a keyword. keyword is in upper case.
 func (a arguments) is(i int, keyword string) bool {
 	if len(a.raw) > 0 {
 		return equalFoldBytes(a.raw[i], keyword)
@@ -84,7 +83,7 @@ func (a arguments) is(i int, keyword string) bool {
 	return ok && equalFold(s, keyword)
 }
 
-// option is is for an argument of which a server looks at no more than what stands before a zero byte.
+// option is is for an argument that the server reads only up to a zero byte.
 func (a arguments) option(i int, keyword string) bool {
 	if len(a.raw) > 0 {
 		return equalFoldBytes(upToZero(a.raw[i]), keyword)
@@ -108,7 +107,7 @@ func upToZero[T string | []byte](s T) T {
 	return s
 }
 
-// number reads an argument that the server will read as a floating-point number.
+// number parses an argument that the server reads as a floating-point number.
 func (a arguments) number(i int) (float64, bool) {
 	if len(a.raw) > 0 {
 		f, err := strconv.ParseFloat(string(a.raw[i]), 64)
@@ -130,8 +129,8 @@ func (a arguments) number(i int) (float64, bool) {
 	return f, err == nil
 }
 
-// integer reads an argument that the server will read as an integer. A floating-point
-// number is sent as one if it has no fraction.
+// integer parses an argument that the server reads as an integer. A floating-point number without a fraction is sent
+// as an integer.
 func (a arguments) integer(i int) (int64, bool) {
 	if len(a.raw) > 0 {
 		n, err := strconv.ParseInt(string(a.raw[i]), 10, 64)
@@ -154,8 +153,8 @@ func (a arguments) integer(i int) (int64, bool) {
 	return n, err == nil
 }
 
-// named is the text of a value whose type is made of string or []byte: those too reach
-// the server as text.
+// named returns the text of a value whose type is based on string or []byte: such values reach the server as text
+// too.
 func named(value any) (s string, ok bool) {
 	switch v := reflect.ValueOf(value); v.Kind() {
 	case reflect.String:

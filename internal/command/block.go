@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// timeout says where a command that blocks says for how long.
+// timeout is the position and unit of a blocking command's timeout.
 type timeout uint8
 
 const (
@@ -19,7 +19,7 @@ const (
 // Block is how long a server may hold the reply to a command back: not at all, for a time, or forever.
 type Block time.Duration
 
-// The Blocks that are no time.
+// The special values of Block.
 const (
 	NoBlock      Block = 0
 	BlockForever Block = math.MaxInt64
@@ -28,10 +28,10 @@ const (
 // longestBlock is the longest time that differs from forever.
 const longestBlock = Block(100 * 365 * 24 * time.Hour)
 
-// Forever reports whether no time bounds b.
+// Forever reports whether b has no time limit.
 func (b Block) Forever() bool { return b > longestBlock }
 
-// String is the time, "none" or "forever".
+// String returns the time, "none" or "forever".
 func (b Block) String() string {
 	switch {
 	case b == NoBlock:
@@ -42,11 +42,11 @@ func (b Block) String() string {
 	return time.Duration(b).String()
 }
 
-// BlockFor is how long a command blocks by its own timeout, as the server rounds it. Numbers may be of any integer or
-// floating-point type, or text. It is BlockForever for a blocking command whose timeout can't be read here: the
-// server may read it, as it does 0x10. info may be nil.
+// BlockFor returns how long a command blocks by its own timeout, rounded as the server rounds it. Numbers may be of
+// any integer or floating-point type, or text. It returns BlockForever for a blocking command with an unreadable
+// timeout, because the server may read it, such as 0x10. info may be nil.
 //
-// Inside a transaction nothing blocks, whatever BlockFor says.
+// Inside a transaction no command blocks, whatever BlockFor returns.
 func BlockFor(info *Info, args []any) Block {
 	return blockFor(info, arguments{values: args})
 }
@@ -91,8 +91,7 @@ func blockFor(info *Info, args arguments) Block {
 	return NoBlock
 }
 
-// seconds is a timeout of s seconds. Servers round it up to milliseconds, so that only zero
-// means forever.
+// seconds returns a timeout of s seconds. Servers round it up to milliseconds, so only zero means forever.
 func seconds(s float64, ok bool) (time.Duration, bool) {
 	if !ok || s < 0 || math.IsInf(s, 0) || math.IsNaN(s) {
 		return 0, false

@@ -1,8 +1,7 @@
 package command
 
-// Classify finds the command that args name and says what it needs of its connection.
-// Where the subcommand or an option matters, it is looked at: XREAD without BLOCK is
-// [Multiplexed]. Of args only texts are looked at. info is nil if and only if class is
+// Classify returns the command that args name and its class. It checks subcommands and options that change the class:
+// XREAD without BLOCK is [Multiplexed]. It reads only arguments that are texts. info is nil if and only if class is
 // [Unknown].
 func Classify(args []any) (info *Info, class Class) {
 	if len(args) > 0 {
@@ -32,7 +31,7 @@ func classOf(info *Info) (*Info, Class) {
 	return info, info.Class
 }
 
-// argumentsMatter is whether the name alone does not tell the class.
+// argumentsMatter reports whether the class depends on more than the name.
 func (i *Info) argumentsMatter() bool { return len(i.subs) > 0 || i.timeout == blockMillis }
 
 func classify(info *Info, args arguments) (*Info, Class) {
@@ -45,9 +44,8 @@ func classify(info *Info, args arguments) (*Info, Class) {
 	return info, info.Class
 }
 
-// blockOption is where the milliseconds of the BLOCK option of XREAD or XREADGROUP
-// stand, and 0 without that option. The arguments of other options may be spelled alike,
-// so they are stepped over as servers do; the last BLOCK counts.
+// blockOption returns the index of the milliseconds of the BLOCK option of XREAD or XREADGROUP, and 0 without that
+// option. Arguments of other options may have the same text, so it skips them like the server; the last BLOCK counts.
 func blockOption(args arguments) (index int) {
 	for i := 1; i < args.len()-1; i++ {
 		switch {

@@ -1,34 +1,31 @@
-// Package command knows the commands of Redis and Valkey: what each needs of the
-// connection that carries it, what it leaves behind there, where its keys stand and how
-// long it may block.
+// Package command describes the commands of Redis and Valkey: the class of connection that each needs, its effect on
+// the connection, the positions of its keys, and how long it may block.
 //
-// The table is generated from commands.json, corrected by gen/overrides.go, and is
-// constant: looking up does no work at start-up, takes no lock and never allocates. The
-// package does no I/O and has no goroutines. A command that it does not know is not an
-// error: servers have modules and newer versions, and the caller asks them.
+// The table is generated from commands.json, corrected by gen/overrides.go, and constant. Lookups do no work at
+// start-up, take no locks and do not allocate. The package does no I/O and has no goroutines. An unknown command is
+// not an error: servers have modules and newer versions, and the caller queries them.
 package command
 
 import "iter"
 
 //go:generate go run ./gen
 
-// Class says which kind of connection a command needs.
+// Class is the kind of connection that a command needs.
 type Class uint8
 
 const (
-	// Unknown is a command that the table lacks. Nothing is known about what it does
-	// to its connection.
+	// Unknown is a command that the table lacks. Its effect on the connection is unknown.
 	Unknown Class = iota
-	// Multiplexed commands may share a connection with those of other callers.
+	// Multiplexed commands may share a connection with commands of other callers.
 	Multiplexed
-	// Blocking commands hold back every later reply of their connection, and so need
-	// one of their own until they have answered.
+	// Blocking commands delay every later reply of their connection. They need a dedicated connection until their
+	// reply.
 	Blocking
-	// Stateful commands change the state of their connection or depend on it. They
-	// have a meaning only on a connection that their caller holds.
+	// Stateful commands change the state of their connection or depend on it. They are useful only on a connection
+	// that their caller holds.
 	Stateful
-	// Refused commands turn their connection into something other than requests and
-	// replies. No connection of a pool may carry them.
+	// Refused commands switch their connection to another mode than requests and replies. No connection of a pool may
+	// carry them.
 	Refused
 )
 
@@ -46,22 +43,22 @@ func (c Class) String() string {
 	return "unknown"
 }
 
-// Effect says what a command leaves behind on its connection once it has succeeded. A
-// command that is queued by MULTI has its effect at EXEC.
+// Effect is the effect of a successful command on its connection. A command that is queued by MULTI has its effect at
+// EXEC.
 type Effect uint8
 
 const (
-	// EffectNone leaves nothing behind.
+	// EffectNone is no effect.
 	EffectNone Effect = iota
 	// EffectWatch adds watched keys.
 	EffectWatch
-	// EffectUnwatch forgets the watched keys.
+	// EffectUnwatch removes the watched keys.
 	EffectUnwatch
-	// EffectMulti opens a transaction.
+	// EffectMulti begins a transaction.
 	EffectMulti
-	// EffectEndMulti ends the transaction and forgets the watched keys.
+	// EffectEndMulti ends the transaction and removes the watched keys.
 	EffectEndMulti
-	// EffectSelect chooses the database that the command's argument names.
+	// EffectSelect selects the database that the command's argument names.
 	EffectSelect
 	// EffectTaint is any other change. The connection is never clean again.
 	EffectTaint
@@ -85,40 +82,38 @@ func (e Effect) String() string {
 	return "none"
 }
 
-// Info is what is known about one command or subcommand. Infos are shared by everybody:
-// nobody changes one.
+// Info describes one command or subcommand. All callers share it; it must not be changed.
 type Info struct {
-	// Name is in upper case. A subcommand's holds its container's: "CLIENT LIST".
+	// Name is in upper case. A subcommand's name includes its container: "CLIENT LIST".
 	Name string
-	// Use says what to do instead of sending a Stateful or Refused command on a
-	// shared connection, as the end of an error's text: "use Client.Subscribe".
+	// Use names the alternative to a Stateful or Refused command on a shared connection, as the end of an error: "use
+	// Client.Subscribe".
 	Use string
-	// Keys says where keys, or the channels of shards, stand. It is empty for commands without.
+	// Keys describes the positions of keys, or of shard channels. It is empty for commands without keys.
 	Keys []KeySpec
-	// Arity counts the arguments, the name and the subcommand among them; a negative
-	// arity is a minimum.
+	// Arity is the number of arguments, including the name and the subcommand; a negative arity is a minimum.
 	Arity int
-	// Class is the command's in its most demanding form; [Classify] looks at the
+	// Class is the class of the most demanding form. [Classify] also checks the
 	// arguments too.
 	Class  Class
 	Effect Effect
-	// ReadOnly commands change nothing that anybody sees: sending one twice is safe.
+	// ReadOnly commands change no data: resending one is safe.
 	ReadOnly bool
-	// Write commands may change the keyspace or the functions. Scripts may write
-	// without being Write, as may subcommands that the table lacks.
+	// Write commands may change the keyspace or the functions. Scripts without Write may write too, as may
+	// subcommands that the table lacks.
 	Write bool
-	// Admin commands belong to the server's operator.
+	// Admin commands are for the server's operator.
 	Admin bool
 	// NoMulti commands are refused by servers between MULTI and EXEC.
 	NoMulti bool
-	// Movable is whether finding all keys takes more than fixed positions.
+	// Movable: the positions of the keys depend on the arguments.
 	Movable bool
 
 	timeout timeout
 	subs    []Info
 }
 
-// Container is whether the command is one of subcommands, such as CLIENT.
+// Container reports whether the command consists of subcommands, such as CLIENT.
 func (i *Info) Container() bool { return len(i.subs) > 0 }
 
 // All yields every command, each container before its subcommands.

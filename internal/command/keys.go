@@ -1,32 +1,28 @@
 package command
 
-// KeySpec says where some of a command's keys stand among its arguments, the command
-// itself being argument 0.
+// KeySpec describes the positions of some of a command's keys among its arguments. The command itself is argument 0.
 type KeySpec struct {
-	// Keyword, if any, is an argument in upper case that stands before the first key.
+	// Keyword, if not empty, is an argument in upper case that precedes the first key.
 	Keyword string
-	// Begin is the first key's index, or without fixed place, the index from which
-	// Keyword is searched: upwards, or if Begin is negative, downwards from that many
-	// arguments before the end.
+	// Begin is the index of the first key, or with Keyword, the index where the search for Keyword starts: upwards,
+	// or if Begin is negative, downwards from that many arguments before the end.
 	Begin int8
-	// Counted is whether Begin holds the number of keys, which follow it, rather than
-	// the first key.
+	// Counted: the argument at Begin is the number of keys, and the keys follow it.
 	Counted bool
-	// Optional is whether an empty key at Begin means that keys stand elsewhere.
+	// Optional: an empty key at Begin means that the keys are elsewhere.
 	Optional bool
-	// Last is the last key's distance from the first, or if negative, from the end of
-	// the arguments: -1 is the last one. It has no meaning for counted keys.
+	// Last is the distance of the last key from the first, or if negative, from the end of the arguments: -1 is the
+	// last argument. It does not apply to counted keys.
 	Last int8
 	// Step is the distance from a key to the next.
 	Step int8
-	// Limit, if above 1 and Last is -1, divides the arguments from the first key on:
-	// keys fill the first of so many parts.
+	// Limit, if above 1 and Last is -1, divides the arguments from the first key on into that many parts: keys fill
+	// the first part.
 	Limit int8
 }
 
-// FirstKey finds the first key, or channel of a shard, by which a command is routed. ok is
-// false for a command without, which includes a script that is given none. info may be
-// nil.
+// FirstKey returns the index of the first key or shard channel, by which a command is routed. ok is false for a
+// command without one, including a script without keys. info may be nil.
 func FirstKey(info *Info, args []any) (index int, ok bool) {
 	if info == nil {
 		return 0, false
@@ -62,8 +58,8 @@ func (spec *KeySpec) first(args arguments) (int, bool) {
 	return index, true
 }
 
-// find returns the index of a keyword, or -1. It starts at begin and goes up; from a negative
-// begin, which counts from the end, it goes down.
+// find returns the index of a keyword, or -1. It searches upwards from begin. If begin is negative it counts from the
+// end, and the search goes downwards.
 func find(args arguments, keyword string, begin int) int {
 	step := 1
 	if begin < 0 {

@@ -9,21 +9,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Bounds on what a server may tell of its commands. What is beyond them is left out.
+// Limits of a server's description of its commands. The rest is ignored.
 const (
-	maxReply    = 4 << 20 // bytes of a whole reply
+	maxReply    = 4 << 20 // bytes of a reply
 	maxEntry    = 1 << 20 // bytes of a command with its subcommands
 	maxCommands = 4096
 	maxSubs     = 256
 	maxKeySpecs = 16
-	// MaxName is the length of the longest name that a server is asked about.
+	// MaxName is the maximum length of a name in a query.
 	MaxName = 64
 )
 
-// FromFlags makes the Info of a command that the table lacks from what COMMAND
-// tells of it: its flags and its ACL categories. A command that concerns
-// the connection, or neither reads nor writes data, stays Unknown, since its effect
-// can't be told: MULTI and MONITOR under another name have no flag that says so.
+// FromFlags returns the Info of a command that the table lacks from its flags and ACL categories in the reply to
+// COMMAND. A command that concerns the connection, or neither reads nor writes data, stays Unknown, because its
+// effect is not described: MULTI and MONITOR under another name have no flag for it.
 func FromFlags(name string, flags, categories []string) *Info {
 	info := &Info{
 		Name: name, Class: Multiplexed,
@@ -36,14 +35,14 @@ func FromFlags(name string, flags, categories []string) *Info {
 	switch {
 	case info.ReadOnly == info.Write, slices.Contains(categories, "@connection"):
 		info.Class, info.Effect, info.ReadOnly = Unknown, EffectTaint, false
-	case slices.Contains(flags, "blocking"), slices.Contains(categories, "@blocking"): // older servers have no such flag
+	case slices.Contains(flags, "blocking"), slices.Contains(categories, "@blocking"): // older servers lack the flag
 		info.Class = Blocking
 	}
 	return info
 }
 
-// ReadInfo reads the reply to COMMAND INFO with one name: what the command is, and nil if the
-// server lacks it. name is as QueryName gave it.
+// ReadInfo parses the reply to COMMAND INFO with one name. It returns nil if the server lacks the command. name is
+// the one of QueryName.
 func ReadInfo(name string, reply []byte) (*Info, error) {
 	if len(reply) > maxEntry {
 		return nil, fmt.Errorf("command: the reply to COMMAND INFO has %d bytes: want %d at most", len(reply), maxEntry)
@@ -62,7 +61,7 @@ func ReadInfo(name string, reply []byte) (*Info, error) {
 	return info, nil
 }
 
-// The elements of an entry. Servers before 7.0 tell no more than the first seven.
+// The elements of an entry. Servers before 7.0 send only the first seven.
 const (
 	entryName = iota
 	entryArity
@@ -77,7 +76,7 @@ const (
 	leastEntry = entryCategories + 1
 )
 
-// readEntry makes an Info of what a server tells of a command. It is nil where that makes no sense.
+// readEntry returns the Info of an entry, or nil if the entry is invalid.
 func readEntry(name string, v resp.Value) *Info {
 	e := v.Elems
 	if len(e) < leastEntry || e[entryArity].Kind != resp.Integer {
@@ -101,7 +100,7 @@ func readEntry(name string, v resp.Value) *Info {
 	return info
 }
 
-// readSubs reads the entries of subcommands, whose names hold the container's: config|get.
+// readSubs parses the entries of subcommands, whose names include the container: config|get.
 func readSubs(container string, entries []resp.Value) (subs []Info) {
 	for _, v := range entries {
 		_, sub, found := strings.Cut(strings.ToUpper(nameOf(v)), "|")
@@ -115,7 +114,7 @@ func readSubs(container string, entries []resp.Value) (subs []Info) {
 	return subs
 }
 
-// nameOf is what an entry calls its command; a server that renamed it keeps the old name there.
+// nameOf returns the name in an entry. A server that renamed the command keeps the old name there.
 func nameOf(v resp.Value) string {
 	if len(v.Elems) == 0 {
 		return ""
@@ -123,12 +122,12 @@ func nameOf(v resp.Value) string {
 	return string(v.Elems[entryName].Str)
 }
 
-// nameable is whether a server can be asked about a name.
+// nameable reports whether a server can be queried about a name.
 func nameable(name string) bool {
 	return name != "" && len(name) <= MaxName && !strings.ContainsAny(name, "| \r\n\x00")
 }
 
-// texts are those in an aggregate.
+// texts returns the texts in an aggregate.
 func texts(v resp.Value) []string {
 	list := make([]string, 0, len(v.Elems))
 	for _, e := range v.Elems {
@@ -137,7 +136,7 @@ func texts(v resp.Value) []string {
 	return list
 }
 
-// readRange is the key specification of servers that tell the first key, the last and the step.
+// readRange returns the key specification of servers that send the first key, the last and the step.
 func readRange(first, last, step int64) []KeySpec {
 	if last > 0 {
 		last -= first
@@ -151,7 +150,7 @@ func readRange(first, last, step int64) []KeySpec {
 	return []KeySpec{{Begin: begin, Last: end, Step: stride}}
 }
 
-// small is n as the table holds it, if it is between two bounds.
+// small returns n in the type of the table, if it is within the limits.
 func small(n int64, least, most int64) (int8, bool) {
 	if n < least || n > most {
 		return 0, false
@@ -159,8 +158,8 @@ func small(n int64, least, most int64) (int8, bool) {
 	return int8(n), true
 }
 
-// readKeySpecs reads the key specifications of servers from 7.0 on. Where one can't be had in the table's form, keys
-// are movable.
+// readKeySpecs parses the key specifications of servers from 7.0 on. If the table cannot represent one, the keys are
+// movable.
 func readKeySpecs(info *Info, list []resp.Value) (specs []KeySpec) {
 	for _, v := range list {
 		spec, ok := readKeySpec(v)
@@ -205,7 +204,7 @@ func readKeySpec(v resp.Value) (spec KeySpec, ok bool) {
 	return spec, false
 }
 
-// field is the value of a key, in a map or in the array that RESP2 has in its place.
+// field returns the value of a key, in a map or in the array that replaces it in RESP2.
 func field(v resp.Value, key string) resp.Value {
 	for i := 0; i+1 < len(v.Elems); i += 2 {
 		if string(v.Elems[i].Str) == key {

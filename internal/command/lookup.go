@@ -1,7 +1,6 @@
 package command
 
-// Lookup finds a command by its name in any case; it is nil for names that the table
-// lacks. A subcommand has no place of its own here: see [LookupSub].
+// Lookup returns a command by its name in any case, or nil if the table lacks it. For subcommands see [LookupSub].
 func Lookup(name string) *Info {
 	var upper [longest]byte
 	if len(name) > len(upper) {
@@ -44,9 +43,8 @@ func at(position int) *Info {
 	return &table[position]
 }
 
-// LookupSub finds a subcommand, such as LIST of CLIENT. It is the container for a
-// subcommand that the table lacks, the command itself if that has no subcommands, and nil
-// for an unknown name.
+// LookupSub returns a subcommand, such as LIST of CLIENT. It returns the container for a subcommand that the table
+// lacks, the command itself if it has no subcommands, and nil for an unknown name.
 func LookupSub(name, sub string) *Info {
 	container := Lookup(name)
 	if container == nil {

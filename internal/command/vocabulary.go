@@ -8,30 +8,29 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Vocabulary is what a server has told of commands that the table lacks, and of subcommands that the
-// table's containers lack. It is not changed. The nil Vocabulary is empty.
+// Vocabulary is a server's description of commands, and of subcommands of known containers, that the table lacks. It
+// is immutable. The nil Vocabulary is empty.
 type Vocabulary struct {
-	infos map[string]*Info // subcommands of the table's containers stand for themselves: "XINFO NEW"
+	infos map[string]*Info // subcommands of the table's containers have their own entries: "XINFO NEW"
 }
 
-// Known says what is known of a command that the table lacks.
+// Known is the state of a command that the table lacks.
 type Known uint8
 
 const (
-	// NotAsked is a command about which the server has to be asked first.
+	// NotAsked: the server must be queried first.
 	NotAsked Known = iota
-	// Hidden is one of which the server does not tell, since the user may not ask.
+	// Hidden: the server does not describe it, because the user has no permission to query.
 	Hidden
-	// Absent is one that the server lacks.
+	// Absent: the server lacks it.
 	Absent
-	// Learned is one of which there is an Info.
+	// Learned: there is an Info.
 	Learned
 )
 
 func (k Known) String() string { return [...]string{"not asked", "hidden", "absent", "learned"}[k] }
 
-// ReadVocabulary reads the reply to COMMAND. Entries that make no sense are left out, and so are those beyond
-// what a server may reasonably have.
+// ReadVocabulary parses the reply to COMMAND. It ignores invalid entries, and entries beyond the limits.
 func ReadVocabulary(reply []byte) (*Vocabulary, error) {
 	if len(reply) > maxReply {
 		return nil, fmt.Errorf("command: the reply to COMMAND has %d bytes: want %d at most", len(reply), maxReply)
@@ -47,7 +46,7 @@ func ReadVocabulary(reply []byte) (*Vocabulary, error) {
 	return v, nil
 }
 
-// read takes an entry in, as far as it tells something new.
+// read adds an entry if it is new.
 func (v *Vocabulary) read(entry []byte) {
 	fields, err := resp.Elements(entry)
 	if err != nil || len(fields) == 0 || len(entry) > maxEntry {
@@ -83,7 +82,7 @@ func (v *Vocabulary) add(info *Info) {
 	}
 }
 
-// With gives a vocabulary that has one more command, as ReadInfo gave it.
+// With returns a vocabulary with one more command. info is the one of ReadInfo.
 func (v *Vocabulary) With(info *Info) *Vocabulary {
 	more := &Vocabulary{infos: map[string]*Info{}}
 	if v != nil {
@@ -93,13 +92,13 @@ func (v *Vocabulary) With(info *Info) *Vocabulary {
 	return more
 }
 
-// Has is whether the vocabulary has a command, or a subcommand of one of the table's containers, by the name that QueryName
-// gives.
+// Has reports whether the vocabulary contains a command, or a subcommand of one of the table's containers, by the
+// name of QueryName.
 func (v *Vocabulary) Has(name string) bool {
 	return v != nil && v.infos[strings.Replace(name, "|", " ", 1)] != nil
 }
 
-// Len is the number of commands, without subcommands of its own containers.
+// Len returns the number of commands, without subcommands of its own containers.
 func (v *Vocabulary) Len() int {
 	if v == nil {
 		return 0
@@ -107,8 +106,8 @@ func (v *Vocabulary) Len() int {
 	return len(v.infos)
 }
 
-// Find finds the command that args name, if the table lacks it and the vocabulary does not: nil else. A subcommand that a
-// container lacks is judged by the container.
+// Find returns the command that args name if the table lacks it and the vocabulary contains it, else nil. A
+// subcommand that a container lacks counts as the container.
 func (v *Vocabulary) Find(args []any) *Info { return v.find(arguments{values: args}) }
 
 // FindBytes is [Vocabulary.Find] for arguments in bytes.
@@ -130,9 +129,9 @@ func (v *Vocabulary) find(args arguments) *Info {
 	return info
 }
 
-// QueryName is how a server is asked about the command that args name: by its name in upper case, or with that of
-// a subcommand if the table has the container: "XINFO|NEW". ok is false for what the table has, and for what can be no
-// command's name.
+// QueryName returns the name for a query about the command that args name: its name in upper case, with the
+// subcommand if the table has the container: "XINFO|NEW". ok is false for a command in the table, and for an
+// impossible name.
 func QueryName(args []any) (name string, ok bool) { return asString(arguments{values: args}) }
 
 // QueryNameBytes is [QueryName] for arguments in bytes.
@@ -143,7 +142,7 @@ func asString(args arguments) (string, bool) {
 	return string(name), ok
 }
 
-// queryName appends the name to dst, with a separator before a subcommand's.
+// queryName appends the name to dst, with a separator before a subcommand.
 func queryName(dst []byte, args arguments, separator byte) (name []byte, ok bool) {
 	if args.len() == 0 {
 		return nil, false
