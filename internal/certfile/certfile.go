@@ -1,7 +1,5 @@
-// Package certfile keeps certificates that stand in files, and reads the files
-// again when they have changed. A new file that is of no use changes nothing:
-// the old content stays in force. It starts no goroutine, and knows nothing of
-// connections.
+// Package certfile loads certificates from files, and reloads the files after a change. If a new file is invalid, the
+// old content stays in use. It starts no goroutine and does not open connections.
 package certfile
 
 import (
@@ -15,29 +13,29 @@ import (
 	"time"
 )
 
-// Files are the paths of files in PEM. Those that are empty are not read.
+// Files are the paths of PEM files. Empty paths are not read.
 type Files struct {
-	CA        string // who signs the other side's certificate
-	Cert, Key string // one's own certificate
+	CA        string // certificate authorities of the other side
+	Cert, Key string // certificate and key of this side
 }
 
-// Content is what the files hold. It is not changed.
+// Content is the parsed content of the files. It must not be changed.
 type Content struct {
 	CAs  *x509.CertPool   // nil without Files.CA
 	Pair *tls.Certificate // nil without Files.Cert
 }
 
-// Source is the content of files. All methods are safe for concurrent use.
+// Source provides the content of files. All methods are safe for concurrent use.
 type Source struct {
 	files Files
 
 	mu      sync.Mutex
-	stamps  []fs.FileInfo // of the files when they were read last
+	stamps  []fs.FileInfo // state of the files at the last read
 	content Content
-	refused string // why the files as they are now are not used; empty: they are
+	refused string // why the current files are not used; empty: they are
 }
 
-// Open reads the files.
+// Open reads the files. It returns an error if one is invalid.
 func Open(files Files) (*Source, error) {
 	s := &Source{files: files}
 	stamps, unseen := s.stat()
@@ -52,9 +50,8 @@ func Open(files Files) (*Source, error) {
 	return s, nil
 }
 
-// Content is what is in force, after a look whether the files have changed.
-// changed reports that they had, and are used from now on. An error tells why
-// they are not used; it is returned once for each reason.
+// Content returns the content in use, after a check for changed files. changed reports that it has changed now. An
+// error states why changed files are not used; each reason is returned once.
 func (s *Source) Content() (c Content, changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +121,7 @@ func (s *Source) read() (c Content, err error) {
 	return c, nil
 }
 
-// expired refuses a certificate whose time is over in place of one that is valid.
+// expired returns an error if an expired certificate would replace a valid one.
 func (s *Source) expired(next Content) error {
 	now := time.Now()
 	if next.Pair == nil || !next.Pair.Leaf.NotAfter.Before(now) || s.content.Pair.Leaf.NotAfter.Before(now) {
