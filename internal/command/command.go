@@ -93,8 +93,7 @@ type Info struct {
 	Keys []KeySpec
 	// Arity is the number of arguments, including the name and the subcommand; a negative arity is a minimum.
 	Arity int
-	// Class is the class of the most demanding form. [Classify] also checks the
-	// arguments too.
+	// Class is the class of the most demanding form. [Classify] also checks the arguments.
 	Class  Class
 	Effect Effect
 	// ReadOnly commands change no data: resending one is safe.

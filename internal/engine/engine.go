@@ -216,7 +216,7 @@ func (e *Engine) close(ctx context.Context) error {
 	e.hub.Close(ctx)
 	e.users.close(ctx)
 	err := e.nodes.close(ctx)
-	e.vocabulary.close() // its questions end with the pools
+	e.vocabulary.close() // its queries have ended with the pools
 	if e.cfg.OnClosed != nil {
 		defer e.cfg.OnClosed()
 	}

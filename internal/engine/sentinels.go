@@ -103,7 +103,7 @@ func (s *Sentinels) peer(addr string) *wire.Peer {
 	return p.(*wire.Peer)
 }
 
-// join and leave keep account of the engines that hear of events.
+// join and leave maintain the list of engines that receive events.
 func (s *Sentinels) join(e *Engine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
