@@ -138,8 +138,7 @@ func (l *Lane) expireLocked() {
 			}
 			continue
 		}
-		err := l.failure("wait for the reply of", true, &wire.TimeoutError{
-			Text: fmt.Sprintf("no reply within the socket timeout of %v", l.cfg.ReplyTimeout)})
+		err := l.failure("wait for the reply of", true, &wire.TimeoutError{Text: l.timeoutText(q.block)})
 		if q.sink != nil {
 			posted = q.fail(posted, left, err)
 		} else if q.finish(left, err) && q.self {
@@ -159,4 +158,13 @@ func (l *Lane) settleLocked() {
 	if cap(l.spare) > keepBuffer {
 		l.spare = nil
 	}
+}
+
+// timeoutText names the limits of a wait that has lasted too long.
+func (l *Lane) timeoutText(block command.Block) string {
+	limit := fmt.Sprintf("the socket timeout of %v", l.cfg.ReplyTimeout)
+	if block == command.NoBlock {
+		return "no reply within " + limit
+	}
+	return fmt.Sprintf("no reply within %s and the command's own timeout of %v", limit, block)
 }

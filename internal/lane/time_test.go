@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +100,8 @@ func TestABlockingCommandWaitsForItsOwnTimeBesides(t *testing.T) {
 		ch := k.start(background, lane.Options{Block: command.Block(10 * time.Second)}, "BLPOP", "k", 10)
 		if err := (<-ch).err; !errors.Is(err, os.ErrDeadlineExceeded) || k.Err() != nil {
 			t.Errorf("got %v, the lane died of %v", err, k.Err())
+		} else if want := "no reply within the socket timeout of 1s and the command's own timeout of 10s"; !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v: want %q", err, want)
 		}
 		took(t, "the timeout", begin, 11*time.Second)
 		await(t, "the stall", k.Done())

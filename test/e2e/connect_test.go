@@ -239,7 +239,7 @@ func TestServerThatLoads(t *testing.T) {
 		args = append(args, "--loading-process-events-interval-bytes", "65536")
 	}
 	s := redistest.Start(t, redistest.Config{Args: args})
-	s.Do("DEBUG", "POPULATE", "3000", "key", "4000")
+	s.Do("DEBUG", "POPULATE", "3000", "key", "10000")
 	s.Do("SAVE")
 	c := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = 50 * time.Millisecond })
 	patient := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = patience })
