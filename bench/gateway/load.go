@@ -137,7 +137,7 @@ func (m *meter) times() (redis, proxy time.Duration, err error) {
 }
 
 // read adds to a sample what the servers took for each request. Every request
-// has to have reached redis-server: a proxy that answers by itself is not measured.
+// has to have reached redis-server: a proxy that answers without the server is not measured.
 func (m *meter) read(s *sample, requests int) error {
 	redis, proxy, err := m.times()
 	if err != nil {

@@ -24,9 +24,9 @@ var consoleCommands = []struct {
 	{"SERVERS", "the servers behind the gateway", (*worker).consoleServers, 0, false},
 	{"STATS", "what was counted since the start, and where commands spent their time", (*worker).consoleStats, 0, false},
 	{"CONFIG", "the settings in force, without secrets", (*worker).consoleConfig, 0, false},
-	{"PAUSE", "[seconds] let no command through until RESUME, 60 s by default; what is under way ends", (*worker).consolePause, 1, true},
+	{"PAUSE", "[seconds] hold all commands back until RESUME, 60 s by default; commands in flight end", (*worker).consolePause, 1, true},
 	{"RESUME", "end a pause", (*worker).consoleResume, 0, true},
-	{"RECONNECT", "replace the connections to the servers, each once nothing is due on it; those of subscriptions stay", (*worker).consoleReconnect, 0, true},
+	{"RECONNECT", "replace the connections to the servers, each when no reply is pending on it; subscriptions keep theirs", (*worker).consoleReconnect, 0, true},
 }
 
 // console answers RESPOOL.
@@ -64,7 +64,7 @@ func (w *worker) console(ctx context.Context) ([][]byte, error) {
 	return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: unknown command %q: try RESPOOL HELP", printable([]byte(args[1]))))}, nil
 }
 
-// logConsole tells who disturbs the others.
+// logConsole logs a console command that affects other clients.
 func (w *worker) logConsole(command []string) {
 	w.c.mu.Lock()
 	id, user := w.c.id, w.c.session.Identity().User

@@ -13,7 +13,7 @@ type dedicated struct {
 	blocked  *blockedCommand // the blocking command that runs
 }
 
-// setPin gives the session its connection. It returns the channel that is closed when the session gives it up.
+// setPin stores the session's dedicated connection. It returns a channel that closes when the session releases it.
 func (d *dedicated) setPin(l *engine.Lease) (unpinned <-chan struct{}) {
 	d.pin, d.unpinned = l, make(chan struct{})
 	return d.unpinned

@@ -47,7 +47,7 @@ func (c *client) dispatchLocked(step *session.Step, batch *netio.FlushBatch) {
 	}
 }
 
-// applyStepLocked applies a step that the gateway answers by itself, except for the reply.
+// applyStepLocked applies a step that the gateway answers without a server, except for the reply.
 func (c *client) applyStepLocked(step *session.Step) {
 	if step.Reset {
 		for _, l := range c.topics {

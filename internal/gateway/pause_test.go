@@ -92,7 +92,7 @@ func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
 	})
 }
 
-// What the gateway answers by itself is answered during a pause. A command for the server is held back, and so is what stands
+// The gateway answers its own commands during a pause. A command for the server is held back, and so is what stands
 // behind it.
 func TestTheConsolesPauseAnswersPings(t *testing.T) {
 	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {

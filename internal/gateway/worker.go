@@ -258,7 +258,7 @@ func (w *worker) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error)
 	return pin.Lane().DoRaw(ctx, w.raw, w.n, w.options())
 }
 
-// pin gives the session a dedicated connection.
+// pin leases a dedicated connection for the session.
 func (w *worker) pin(ctx context.Context) ([][]byte, error) {
 	held, err := w.c.acquire(ctx, w.key)
 	if err != nil {

@@ -3,7 +3,7 @@ package lane
 // Driver reads lanes on its own event loop, in place of their background readers. A loop that already waits for many
 // sockets need not wake another goroutine for each reply.
 type Driver interface {
-	// Take gives the read half to the driver. The driver calls Ready whenever the socket fd is readable, until it
+	// Take hands the read half over to the driver, which calls Ready whenever the socket fd is readable, until it
 	// calls Release. Any goroutine may call Take, with the lane's lock held. Take must neither block nor call the
 	// lane.
 	Take(l *Lane, fd int)
@@ -11,7 +11,7 @@ type Driver interface {
 	Drop(l *Lane)
 }
 
-// Drive gives the read half to d when the current reader is done. It returns false for connections that are not plain
+// Drive hands the read half to d when the current reader is done. It returns false for connections that are not plain
 // sockets, for failed lanes, and for lanes with a driver.
 func (l *Lane) Drive(d Driver) bool {
 	l.mu.Lock()

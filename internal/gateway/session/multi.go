@@ -186,7 +186,7 @@ func (s *Session) executed(step *Step, frames [][]byte) Outcome {
 func (s *Session) execReply(t *transaction, frames [][]byte) []byte {
 	last := frames[len(frames)-1]
 	if text, failed := errorText(frames[0]); failed {
-		return resp.AppendError(nil, "respool: the server refused MULTI, so that each command ran by itself: "+text)
+		return resp.AppendError(nil, "respool: the server refused MULTI, so the commands ran one by one: "+text)
 	}
 	if isError(last) {
 		for _, frame := range frames[1 : len(frames)-1] {
@@ -236,7 +236,7 @@ func (t *transaction) selected(db int, elements [][]byte) int {
 func (t *transaction) database(db int, frames [][]byte) (after int, known bool) {
 	last := frames[len(frames)-1]
 	if isError(frames[0]) {
-		return 0, false // each command ran by itself
+		return 0, false // the commands ran one by one
 	}
 	elements, err := resp.Elements(last)
 	if isError(last) || err != nil || len(elements) < t.n {

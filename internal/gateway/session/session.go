@@ -1,5 +1,5 @@
 // Package session holds the state of one client connection of the gateway: requests go
-// in, steps come out. A [Session] answers by itself what concerns the connection alone,
+// in, steps come out. A [Session] answers commands that concern only the connection,
 // with the words of redis-server, and says of everything else which kind of server
 // connection it needs, what must have ended before it, and what it leaves behind.
 //

@@ -63,7 +63,7 @@ func (d *Config) server(ctx context.Context) (respool.Options, socketCounter, *e
 		return opt, &listenerCounter{server: e}, e, err
 	}
 	opt := *d.Server
-	if opt.Credentials != nil { // the side without a limit dials by itself
+	if opt.Credentials != nil { // the side without a limit opens its own connections
 		c, err := opt.Credentials(ctx)
 		if err != nil {
 			return opt, nil, nil, err
