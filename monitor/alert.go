@@ -46,5 +46,5 @@ func (s *AlertState) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("monitor: %.40q is no state of an alert: want pending, firing or resolved", text)
+	return fmt.Errorf("monitor: %.40q is not the state of an alert: want pending, firing or resolved", text)
 }

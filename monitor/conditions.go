@@ -36,7 +36,7 @@ func findDown(v *View, _ float64) (list []sighting) {
 		list = append(list, sighting{Finding{
 			What:     n.Addr + " does not answer",
 			Evidence: fmt.Sprintf("since %s: %v", n.Since.UTC().Format(time.RFC3339), n.Err),
-			Remedy:   "see whether it runs and can be reached from here: respool ping URL",
+			Remedy:   "check that it runs and that this host can reach it: respool ping URL",
 		}, n.Addr})
 	}
 	return list
@@ -47,9 +47,9 @@ func findNoPrimary(v *View, _ float64) []sighting {
 		return nil
 	}
 	return []sighting{{Finding{
-		What:     "nobody knows the primary of " + v.Service,
+		What:     "the primary of " + v.Service + " is unknown",
 		Evidence: v.Err.Error(),
-		Remedy:   "ask the sentinels yourself: redis-cli -p 26379 SENTINEL MASTER " + v.Service,
+		Remedy:   "query a sentinel: redis-cli -p 26379 SENTINEL MASTER " + v.Service,
 	}, ""}}
 }
 
@@ -57,9 +57,9 @@ func findFull(v *View, _ float64) (list []sighting) {
 	for i := range v.Nodes {
 		if n := &v.Nodes[i]; n.Full {
 			list = append(list, sighting{Finding{
-				What:     n.Addr + " is full: it refuses new connections, this monitor's too",
+				What:     n.Addr + " is full: it refuses new connections, including this monitor's",
 				Evidence: fmt.Sprintf("since %s: %v", n.Since.UTC().Format(time.RFC3339), n.Err),
-				Remedy:   "nobody gets in, administrators neither: stop the largest client, or CONFIG SET maxclients over a connection that is still open",
+				Remedy:   "stop the largest client, or run CONFIG SET maxclients over an open connection; administrators cannot connect either",
 			}, n.Addr})
 		}
 	}
@@ -70,9 +70,9 @@ func findRejected(v *View, limit float64) []sighting {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		total, _ := n.Last.Info.Int("rejected_connections")
 		return Finding{
-			What:     fmt.Sprintf("%s connections a second are turned away", rateText(n.Rates.Rejected)),
-			Evidence: fmt.Sprintf("rejected_connections is %d and rises; %s", total, filled(n.Last)) + holders(n),
-			Remedy:   "the limit is reached: find who grows (respool who URL), bound that pool, raise maxclients meanwhile",
+			What:     fmt.Sprintf("%s connections a second are rejected", rateText(n.Rates.Rejected)),
+			Evidence: fmt.Sprintf("rejected_connections is %d and rising; %s", total, filled(n.Last)) + holders(n),
+			Remedy:   "maxclients is reached: find the service that grows (respool who URL), limit its pool, raise maxclients meanwhile",
 		}, n.Rates.Known && n.Rates.Rejected > limit
 	})
 }
@@ -81,9 +81,9 @@ func findOccupancy(v *View, limit float64) []sighting {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		share, ok := n.Last.Occupancy()
 		return Finding{
-			What:     fmt.Sprintf("%.0f%% of maxclients are taken", 100*share),
-			Evidence: filled(n.Last) + "; past the limit nobody gets in, administrators neither" + holders(n),
-			Remedy:   "see who holds them (respool who URL), bound the largest pools (respool plan), raise maxclients meanwhile",
+			What:     fmt.Sprintf("%.0f%% of maxclients is in use", 100*share),
+			Evidence: filled(n.Last) + "; at the limit the server refuses everyone, including administrators" + holders(n),
+			Remedy:   "find who holds them (respool who URL), limit the largest pools (respool plan), raise maxclients meanwhile",
 		}, ok && share >= limit
 	})
 }
@@ -93,12 +93,12 @@ func findExhaustion(v *View, limit float64) []sighting {
 		f := n.Forecast
 		text := filled(n.Last)
 		if grower := growing(n); grower != "" {
-			text += "; most of the growth is " + grower + "'s"
+			text += "; " + grower + " grows most"
 		}
 		return Finding{
-			What:     fmt.Sprintf("full in %s, if connections grow as they do", roughly(f.In)),
-			Evidence: fmt.Sprintf("%.1f more a minute, seen for %s: between %s and %s; %s", f.Growth, roughly(f.Seen), roughly(f.Earliest), roughly(f.Latest), text),
-			Remedy:   "connections are opened and not closed: see whose (respool top URL), bound that pool",
+			What:     fmt.Sprintf("full in %s if connections grow at this rate", roughly(f.In)),
+			Evidence: fmt.Sprintf("%.1f more a minute during the last %s; the forecast is between %s and %s; %s", f.Growth, roughly(f.Seen), roughly(f.Earliest), roughly(f.Latest), text),
+			Remedy:   "connections are opened but not closed: find the service (respool top URL), limit its pool",
 		}, f.Exists && f.In.Hours() < limit
 	})
 }
@@ -119,12 +119,12 @@ func findNoReuse(v *View, limit float64) []sighting {
 func storm(n *NodeState) Finding {
 	f := Finding{
 		What:     fmt.Sprintf("%s connections a second are opened", rateText(n.Rates.Opened)),
-		Evidence: fmt.Sprintf("%s commands a second, so %.1f for each connection", rateText(n.Rates.Commands), n.Rates.Commands/max(n.Rates.Opened, math.SmallestNonzeroFloat64)),
-		Remedy:   "keep connections: one pool for a process, made once, not one for each request",
+		Evidence: fmt.Sprintf("%s commands a second, %.1f for each connection opened", rateText(n.Rates.Commands), n.Rates.Commands/max(n.Rates.Opened, math.SmallestNonzeroFloat64)),
+		Remedy:   "reuse connections: create one pool in each process, not one for each request",
 	}
 	if service, share := n.churn.most(); service != "" {
 		f.What += ", most of them by " + service
-		f.Evidence += fmt.Sprintf("; %.0f%% of those that were seen to come and go are %s's", 100*share, service)
+		f.Evidence += fmt.Sprintf("; %s owns %.0f%% of the short connections seen", service, 100*share)
 	}
 	return f
 }
@@ -183,8 +183,8 @@ func findBlocked(v *View, limit float64) []sighting {
 		}
 		return Finding{
 			What:     fmt.Sprintf("%d clients are blocked, %.0f %s than usual", now, off, word),
-			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread),
-			Remedy:   "more: producers are slow or consumers were added; fewer: consumers are gone. See respool who URL --by service,cmd",
+			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread is %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread),
+			Remedy:   "more: slow producers or new consumers; fewer: lost consumers; check with respool who URL --by service,cmd",
 		}, off >= blockedLeast && off > limit*spread
 	})
 }
@@ -205,9 +205,9 @@ func findLeaks(v *View, limit float64) (list []sighting) {
 			}
 			list = append(list, sighting{Finding{
 				Subject:  g.Key[0],
-				What:     fmt.Sprintf("%s holds %d connections that did nothing for %v or longer", g.Key[0], idle, LeakIdle),
-				Evidence: fmt.Sprintf("%d of its %d; the longest for %v", idle, g.Clients, g.LongestIdle),
-				Remedy:   "its pool is too large or connections are not given back: size it (respool plan), set an idle timeout",
+				What:     fmt.Sprintf("%s holds %d connections that have been idle for %v or longer", g.Key[0], idle, LeakIdle),
+				Evidence: fmt.Sprintf("%d of its %d connections; the longest for %v", idle, g.Clients, g.LongestIdle),
+				Remedy:   "its pool is too large, or it does not release connections: size the pool (respool plan), set an idle timeout",
 			}, n.Addr})
 		}
 	}
@@ -232,9 +232,9 @@ func findAbandoned(v *View, limit float64) (list []sighting) {
 			}
 			list = append(list, sighting{Finding{
 				Subject:  g.Key[0],
-				What:     fmt.Sprintf("%s opens %s connections a minute and does not use them again", g.Key[0], rateText(float64(g.unused.n-1)/spread.Minutes())),
-				Evidence: fmt.Sprintf("%d of its %d connections were opened one after the other within %s, and did nothing since", g.unused.n, g.Clients, roughly(spread)),
-				Remedy:   "a leak: they are neither closed nor given back to a pool. Look where connections are made in that service",
+				What:     fmt.Sprintf("%s opens %s connections a minute and never uses them again", g.Key[0], rateText(float64(g.unused.n-1)/spread.Minutes())),
+				Evidence: fmt.Sprintf("%d of its %d connections were opened one after the other within %s, and have been idle since", g.unused.n, g.Clients, roughly(spread)),
+				Remedy:   "a leak: the service neither closes them nor releases them to a pool; check where it opens connections",
 			}, n.Addr})
 		}
 	}
@@ -256,7 +256,7 @@ func findCeiling(v *View, limit float64) (list []sighting) {
 				Subject:  service,
 				What:     fmt.Sprintf("%s has %d connections, %d more than planned", service, has, has-planned),
 				Evidence: fmt.Sprintf("its ceiling is %d", planned),
-				Remedy:   "its pools are larger than the plan says, or more processes run: compare max_connections, or mend the plan",
+				Remedy:   "its pools are larger than planned, or more processes run: check max_connections, or correct the plan",
 			}, n.Addr})
 		}
 	}
@@ -274,9 +274,9 @@ func findBudget(v *View, limit float64) []sighting {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		budget := n.Last.MaxClients - v.Reserve
 		return Finding{
-			What:     fmt.Sprintf("the services are planned to have %d connections, %d more than there are", sum, sum-budget),
-			Evidence: fmt.Sprintf("maxclients is %d, of which %d are kept free", n.Last.MaxClients, v.Reserve),
-			Remedy:   "make ceilings smaller, or maxclients larger: respool check plan.yaml",
+			What:     fmt.Sprintf("the plan adds up to %d connections, %d more than the server allows", sum, sum-budget),
+			Evidence: fmt.Sprintf("maxclients is %d, with %d in reserve", n.Last.MaxClients, v.Reserve),
+			Remedy:   "lower the ceilings, or raise maxclients: respool check plan.yaml",
 		}, n.Role == "primary" && n.Last.MaxClients > 0 && float64(sum) > limit*float64(budget)
 	})
 }
@@ -286,21 +286,21 @@ func findTimeouts(v *View, limit float64) []sighting {
 		vain := p.Now.FailedWaits - min(p.Before.FailedWaits, p.Now.FailedWaits)
 		refused := p.Now.Refused - min(p.Before.Refused, p.Now.Refused)
 		f := Finding{
-			What:     fmt.Sprintf("%d callers waited in vain for a connection", vain),
+			What:     fmt.Sprintf("%d callers waited for a connection and got none", vain),
 			Evidence: fmt.Sprintf("within %s; %s", roughly(p.Between), p.Now),
 			Remedy:   "the pool is too small for its load, or its connections are held for too long: respool plan",
 		}
 		failed := p.Now.LastDialError != nil && p.Now.DialFailures > p.Before.DialFailures
 		if failed {
-			f.What = fmt.Sprintf("%d callers got no connection, since none can be opened", vain)
-			f.Remedy = "look at the server, its address, its maxclients and the password: respool ping"
+			f.What = fmt.Sprintf("%d callers got no connection: none can be opened", vain)
+			f.Remedy = "check the server, its address, its maxclients and the password: respool ping URL"
 		}
 		if refused > 0 {
-			f.What = fmt.Sprintf("%d callers got no connection, since the server refuses their user, database or protocol", refused)
-			f.Remedy = "look at the user's password, state and rights at the server (ACL GETUSER, ACL LOG), and at the configured URL: respool ping"
+			f.What = fmt.Sprintf("%d callers got no connection: the server refuses their user, database or protocol", refused)
+			f.Remedy = "check the user's password, state and rights at the server (ACL GETUSER, ACL LOG), and the configured URL: respool ping URL"
 		}
 		if p.Now.LastDialError != nil && (failed || refused > 0) {
-			f.Evidence += "; the last dial: " + strings.TrimPrefix(p.Now.LastDialError.Error(), "respool: ")
+			f.Evidence += "; last dial error: " + strings.TrimPrefix(p.Now.LastDialError.Error(), "respool: ")
 		}
 		return f, p.Between > 0 && float64(max(vain, refused))/p.Between.Seconds() > limit
 	})
@@ -311,7 +311,7 @@ func findWaiting(v *View, limit float64) []sighting {
 		return Finding{
 			What:     fmt.Sprintf("%d callers wait for a connection", p.Now.Waiting),
 			Evidence: fmt.Sprint(p.Now),
-			Remedy:   "more callers need connections of their own than there are: raise max_connections, or hold them for less time",
+			Remedy:   "more callers need dedicated connections than there are: raise max_connections, or hold them for less time",
 		}, float64(p.Now.Waiting) > limit
 	})
 }
@@ -330,7 +330,7 @@ func pools(v *View, find func(p *PoolView) (Finding, bool)) (list []sighting) {
 // filled returns the number of connections and the limit in words.
 func filled(s *Snapshot) string {
 	if s.MaxClients == 0 {
-		return fmt.Sprintf("%d connections, maxclients is not known", s.Connections)
+		return fmt.Sprintf("%d connections, maxclients is unknown", s.Connections)
 	}
 	text := fmt.Sprintf("%d connections of %d", s.Connections, s.MaxClients)
 	if s.Assumed != "" {

@@ -90,9 +90,9 @@ func (d *diagnosis) rejectedBefore() {
 		return
 	}
 	d.add(Finding{Rule: "rejected", Severity: Note,
-		What:     fmt.Sprintf("%d connections were turned away since the server started", n),
-		Evidence: fmt.Sprintf("rejected_connections is %d after %s s", n, d.after.Info.Text("uptime_in_seconds")),
-		Remedy:   "the limit was reached before: watch occupancy"})
+		What:     fmt.Sprintf("%d connections were rejected since the server started", n),
+		Evidence: fmt.Sprintf("rejected_connections is %d after an uptime of %s s", n, d.after.Info.Text("uptime_in_seconds")),
+		Remedy:   "maxclients was reached before: watch the occupancy (respool watch URL)"})
 }
 
 // growth finds services whose connections increased, and when that fills the server.
@@ -110,8 +110,8 @@ func (d *diagnosis) growth() {
 		minute := float64(more) / took.Minutes()
 		f := Finding{Rule: "growth", Severity: Warn, Subject: g.Key[0],
 			What:     fmt.Sprintf("%s opens %.0f connections a minute more than it closes", g.Key[0], minute),
-			Evidence: fmt.Sprintf("%d, %v later %d", g.Clients-more, took.Round(time.Second), g.Clients),
-			Remedy:   "look again in a minute; if it goes on, connections are not given back or the pool has no bound"}
+			Evidence: fmt.Sprintf("%d connections, %v later %d", g.Clients-more, took.Round(time.Second), g.Clients),
+			Remedy:   "check again in a minute; if it continues, the service does not release connections, or its pool has no limit"}
 		if free := d.after.MaxClients - d.after.Connections; d.after.MaxClients > 0 {
 			if left := time.Duration(float64(max(0, free)) / minute * float64(time.Minute)); left < exhaustionSoon {
 				f.Severity = Page
@@ -125,16 +125,16 @@ func (d *diagnosis) growth() {
 func (d *diagnosis) settings() {
 	if value, ok := d.after.Config["tcp-keepalive"]; ok && value == "0" {
 		d.add(Finding{Rule: "tcp-keepalive", Severity: Warn,
-			What:     "the server never looks whether its clients still live",
+			What:     "the server never checks whether its clients are alive",
 			Evidence: "tcp-keepalive is 0",
-			Remedy:   "CONFIG SET tcp-keepalive 300: connections of hosts that are gone are closed then"})
+			Remedy:   "CONFIG SET tcp-keepalive 300, so that the server closes connections of dead hosts"})
 	}
 	seconds, err := strconv.Atoi(d.after.Config["timeout"])
 	if err == nil && seconds > 0 && seconds < 60 {
 		d.add(Finding{Rule: "timeout", Severity: Note,
 			What:     fmt.Sprintf("the server closes connections that are idle for %d s", seconds),
 			Evidence: fmt.Sprintf("timeout is %d", seconds),
-			Remedy:   "pools open them again and again: let the clients' idle timeout be shorter, or this one longer"})
+			Remedy:   "pools reopen them repeatedly: set a shorter idle timeout in the clients, or a longer timeout in the server"})
 	}
 }
 
@@ -146,7 +146,7 @@ func (d *diagnosis) buffers() {
 		return
 	}
 	d.add(Finding{Rule: "buffers", Severity: Warn,
-		What:     fmt.Sprintf("clients take %d MiB of the server's memory", clients>>20),
-		Evidence: fmt.Sprintf("mem_clients_normal is %d of %d in use", clients, used),
-		Remedy:   "some read slower than they ask: look for large omem in CLIENT LIST, and bound client-output-buffer-limit"})
+		What:     fmt.Sprintf("clients use %d MiB of the server's memory", clients>>20),
+		Evidence: fmt.Sprintf("mem_clients_normal is %d, used_memory is %d", clients, used),
+		Remedy:   "some clients read replies too slowly: look for a large omem in CLIENT LIST, and set client-output-buffer-limit"})
 }

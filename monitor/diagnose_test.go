@@ -64,20 +64,20 @@ func TestDiagnose(t *testing.T) {
 		"nearly full":          {calm, change(func(s *shown) { s.clients = 700 }), "occupancy-high ticket", "70% of maxclients"},
 		"full":                 {calm, change(func(s *shown) { s.clients = 999 }), "occupancy-critical page", "999 connections of 1000"},
 		"turned away":          {calm, change(func(s *shown) { s.rejected = 50 }), "rejected page", "5.0 connections a second"},
-		"turned away long ago": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7}, "rejected note", "7 connections were turned away"},
+		"turned away long ago": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7}, "rejected note", "7 connections were rejected"},
 		"a storm": {calm, change(func(s *shown) {
 			s.opened = 5100
 			s.list += lines("cron:x", 3, time.Second, 0)
 		}), "new-connections warn", "500 connections a second|10.0 for each connection"},
 		"few commands for each": {calm, change(func(s *shown) { s.opened, s.commands = 120, 10_100 }), "no-reuse warn", "2.0 connections a second|5.0 for each"},
 		"growth": {calm, change(func(s *shown) { s.clients, s.list = 50, lines("orders:1", 50, time.Minute, 0) }), "growth page",
-			"orders opens 180 connections a minute more|20, 10s later 50|full in 5m17s"},
+			"orders opens 180 connections a minute more|20 connections, 10s later 50|full in 5m17s"},
 		"growth that takes long": {calm, change(func(s *shown) {
 			s.max, s.clients, s.list = 1_000_000, 50, lines("orders:1", 50, time.Minute, 0)
 		}), "growth warn", "180 connections a minute"},
 		"a leak": {calm, change(func(s *shown) {
 			s.list = lines("orders:1", 12, time.Hour, 20*time.Minute) + lines("orders:2", 8, time.Hour, 0)
-		}), "leak warn", "orders holds 12 connections|12 of its 20; the longest for 20m0s"},
+		}), "leak warn", "orders holds 12 connections|12 of its 20 connections; the longest for 20m0s"},
 		"a leak that goes on":            {calm, change(func(s *shown) { s.list = oneByOne("cart:1", 12) }), "growth page, abandoned warn", "cart opens 12 connections a minute"},
 		"a pool that was filled at once": {calm, change(func(s *shown) { s.list = lines("orders:1", 20, time.Hour, time.Hour/10) }), "oversized note", "keeps 20 connections and used 0 of them"},
 		"settings": {calm, change(func(s *shown) { s.config = map[string]string{"tcp-keepalive": "0", "timeout": "30"} }),
@@ -142,7 +142,7 @@ func TestDiagnoseNamesWhoOpensShortConnections(t *testing.T) {
 		return shown{at: time.Duration(second) * time.Second, max: 1000, clients: 20, opened: 500 * second, commands: 5000 * second, list: list}.snapshot(t)
 	}
 	found := Diagnose(look(1), look(5, 105), look(2, 101), look(3, 102, 103), look(4))
-	if len(found) != 1 || !strings.Contains(found[0].What, "500 connections a second are opened, most of them by cron") || !strings.Contains(found[0].Evidence, "100% of those") {
+	if len(found) != 1 || !strings.Contains(found[0].What, "500 connections a second are opened, most of them by cron") || !strings.Contains(found[0].Evidence, "cron owns 100% of the short connections") {
 		t.Errorf("%+v", found)
 	}
 	if found := Diagnose(look(1), look(5)); len(found) != 1 || strings.Contains(found[0].What, "most of them") {

@@ -66,9 +66,9 @@ func (u *unused) spread() time.Duration {
 var keys = map[string]func(*Client) string{
 	"service": (*Client).Service,
 	"name":    func(c *Client) string { return cmp.Or(c.Name, "(no name)") },
-	"lib":     func(c *Client) string { return cmp.Or(strings.TrimSpace(c.Lib+" "+c.LibVersion), "(not told)") },
+	"lib":     func(c *Client) string { return cmp.Or(strings.TrimSpace(c.Lib+" "+c.LibVersion), "(unknown)") },
 	"addr":    (*Client).Host,
-	"user":    func(c *Client) string { return cmp.Or(c.User, "(not told)") },
+	"user":    func(c *Client) string { return cmp.Or(c.User, "(unknown)") },
 	"cmd":     func(c *Client) string { return cmp.Or(c.Command, "(none)") },
 	"db":      func(c *Client) string { return fmt.Sprint(c.DB) },
 }
@@ -97,11 +97,11 @@ type Groups struct {
 func NewGroups(by ...string) (*Groups, error) {
 	for _, k := range by {
 		if keys[k] == nil {
-			return nil, fmt.Errorf("monitor: clients can't be grouped by %.40q: want some of %s", k, strings.Join(Keys(), ", "))
+			return nil, fmt.Errorf("monitor: clients cannot be grouped by %.40q: want some of %s", k, strings.Join(Keys(), ", "))
 		}
 	}
 	if len(by) == 0 {
-		return nil, fmt.Errorf("monitor: nothing to group by: want some of %s", strings.Join(Keys(), ", "))
+		return nil, fmt.Errorf("monitor: no fields to group by: want some of %s", strings.Join(Keys(), ", "))
 	}
 	return newGroups(by...), nil
 }

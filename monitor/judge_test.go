@@ -106,7 +106,7 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"rejected":           {scene{rates: Rates{Known: true, Rejected: 0.2}}, 0, time.Minute, "page rejected", "0.2 connections a second|rejected_connections is 7"},
 		"critical":           {scene{taken: 860}, 2 * time.Minute, time.Minute, "page occupancy-critical", "86% of maxclients|860 connections of 1000"},
 		"high":               {scene{taken: 710, before: lines("orders:1", 5, time.Hour, 0), list: lines("orders:1", 20, time.Hour, 0)}, 10 * time.Minute, 2 * time.Minute, "ticket occupancy-high", "71% of maxclients|held by orders 20 (+15)"},
-		"exhaustion":         {scene{fc: Forecast{Exists: true, Growth: 5, In: 3 * time.Hour, Earliest: 2 * time.Hour, Latest: 5 * time.Hour, Seen: 12 * time.Minute}, before: lines("a:1", 3, 0, 0), list: lines("a:1", 9, 0, 0)}, time.Minute, 2 * time.Minute, "ticket exhaustion", "full in 3h0m|5.0 more a minute|between 2h0m and 5h0m|growth is a's"},
+		"exhaustion":         {scene{fc: Forecast{Exists: true, Growth: 5, In: 3 * time.Hour, Earliest: 2 * time.Hour, Latest: 5 * time.Hour, Seen: 12 * time.Minute}, before: lines("a:1", 3, 0, 0), list: lines("a:1", 9, 0, 0)}, time.Minute, 2 * time.Minute, "ticket exhaustion", "full in 3h0m|5.0 more a minute|between 2h0m and 5h0m|; a grows most"},
 		"storm":              {scene{rates: Rates{Known: true, Opened: 150, Commands: 100_000}}, 5 * time.Minute, time.Minute, "warn new-connections", "150 connections a second|666.7 for each"},
 		"no reuse":           {scene{rates: Rates{Known: true, Opened: 5, Commands: 50}}, 5 * time.Minute, time.Minute, "warn no-reuse", "5.0 connections a second|10.0 for each"},
 		"blocked":            {scene{blocked: 60, points: blockedPoints(10)}, 2 * time.Minute, 2 * time.Minute, "warn blocked", "60 clients are blocked, 50 more than usual"},
@@ -114,12 +114,12 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"leak":               {scene{list: lines("cart:1", 30, time.Hour, 20*time.Minute)}, 2 * time.Minute, 2 * time.Minute, "warn leak cart", "cart holds 30 connections"},
 		"abandoned":          {scene{list: oneByOne("cart:1", 12)}, time.Minute, time.Minute, "warn abandoned cart", "cart opens 12 connections a minute|12 of its 12"},
 		"ceiling":            {scene{list: lines("cart:1", 30, time.Hour, 0), planned: map[string]int64{"cart": 20, "orders": 5}}, time.Minute, time.Minute, "warn ceiling cart", "30 connections, 10 more than planned"},
-		"budget":             {scene{planned: map[string]int64{"cart": 900, "orders": 60}}, 0, time.Minute, "ticket budget", "960 connections, 10 more than there are|maxclients is 1000, of which 50"},
-		"pool timeouts":      {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited in vain"},
+		"budget":             {scene{planned: map[string]int64{"cart": 900, "orders": 60}}, 0, time.Minute, "ticket budget", "960 connections, 10 more than the server allows|maxclients is 1000, with 50 in reserve"},
+		"pool timeouts":      {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 8})}, 0, time.Minute, "page pool-timeouts main", "5 callers waited for a connection and got none"},
 		"pool unreachable": {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 8, DialFailures: 2, LastDialError: errors.New("respool: dial r:1: refused")})}, 0, time.Minute,
-			"page pool-timeouts main", "5 callers got no connection, since none can be opened|the last dial: dial r:1: refused"},
+			"page pool-timeouts main", "5 callers got no connection: none can be opened|last dial error: dial r:1: refused"},
 		"pool refused": {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 4, Refused: 9, LastDialError: errors.New("respool: handshake with r:1: WRONGPASS no")})}, 0, time.Minute,
-			"page pool-timeouts main", "9 callers got no connection, since the server refuses their user|the last dial: handshake with r:1: WRONGPASS no"},
+			"page pool-timeouts main", "9 callers got no connection: the server refuses their user|last dial error: handshake with r:1: WRONGPASS no"},
 		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -249,11 +249,11 @@ func TestRulesThatChangeTellNobodyTwice(t *testing.T) {
 func TestBadRulesAreRefused(t *testing.T) {
 	good := DefaultRules()[4]
 	for want, change := range map[string]func(*Rule){
-		`no rule "occupation": want some of abandoned, blocked`: func(r *Rule) { r.Name = "occupation" },
-		"want a share between 0 and 1":                          func(r *Rule) { r.Limit = 70 },
-		"the limit is -1":                                       func(r *Rule) { r.Limit = -1 },
-		"it would fire after -1s":                               func(r *Rule) { r.For = -time.Second },
-		"the severity is 9":                                     func(r *Rule) { r.Severity = 9 },
+		`unknown rule "occupation": want one of abandoned, blocked`: func(r *Rule) { r.Name = "occupation" },
+		"want a share between 0 and 1":                              func(r *Rule) { r.Limit = 70 },
+		"the limit is -1":                                           func(r *Rule) { r.Limit = -1 },
+		"for is -1s":                                                func(r *Rule) { r.For = -time.Second },
+		"the severity is 9":                                         func(r *Rule) { r.Severity = 9 },
 	} {
 		r := good
 		change(&r)

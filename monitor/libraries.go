@@ -10,18 +10,18 @@ import (
 
 // bounds contains the default connection limit of a library, by its name.
 var bounds = map[string]string{
-	"redis-py":   "it has no bound of its own: each command in flight takes a connection; set max_connections",
-	"go-redis":   "its pool holds 10 for each processor unless PoolSize says otherwise, and opens more when that is not enough, unless MaxActiveConns bounds it",
-	"rueidis":    "it lends up to 1024 for blocking commands unless BlockingPoolSize says otherwise",
-	"jedis":      "its pool holds 8 unless maxTotal says otherwise",
-	"lettuce":    "it shares one for each client object; a pool around it holds 8 unless maxTotal says otherwise",
-	"node-redis": "it opens one for each client object: are there as many of those?",
-	"ioredis":    "it opens one for each client object: are there as many of those?",
+	"redis-py":   "it has no limit by default: each command in flight takes a connection; set max_connections",
+	"go-redis":   "its pool keeps 10 for each CPU (PoolSize), and opens more under load unless MaxActiveConns limits it",
+	"rueidis":    "it opens up to 1024 for blocking commands (BlockingPoolSize)",
+	"jedis":      "its pool holds 8 by default (maxTotal)",
+	"lettuce":    "it shares one for each client object; a pool around it holds 8 by default (maxTotal)",
+	"node-redis": "it opens one for each client object: check how many there are",
+	"ioredis":    "it opens one for each client object: check how many there are",
 }
 
 // broken lists versions that keep unused connections.
 var broken = []struct{ lib, from, to, what, where string }{
-	{"redis-py", "5.0.0", "5.0.1", "connections of clients that are dropped without being closed stay open", "redis-py 5.0.2"},
+	{"redis-py", "5.0.0", "5.0.1", "connections of clients that are not closed explicitly stay open", "redis-py 5.0.2"},
 }
 
 const (
@@ -62,8 +62,8 @@ func (d *diagnosis) oversized(g *Group, service, lib string) {
 		return // a more severe finding exists
 	}
 	f := Finding{Rule: "oversized", Severity: Note, Subject: service,
-		What:     fmt.Sprintf("%s keeps %d connections and used %d of them within a minute", service, g.Clients, g.Clients-g.Idle),
-		Evidence: fmt.Sprintf("%d did nothing for a minute or longer, the longest for %v", g.Idle, g.LongestIdle),
+		What:     fmt.Sprintf("%s keeps %d connections and used %d of them in the last minute", service, g.Clients, g.Clients-g.Idle),
+		Evidence: fmt.Sprintf("%d have been idle for a minute or longer, the longest for %v", g.Idle, g.LongestIdle),
 		Remedy:   "size the pool by its load: respool plan"}
 	if text := bounds[lib]; text != "" {
 		f.Evidence += "; " + lib + ": " + text

@@ -160,7 +160,7 @@ func TestGroups(t *testing.T) {
 		list[0].Oldest != 9*time.Minute || list[0].LongestIdle != 3*time.Minute || list[0].Idle != 7 || list[0].Active != 1 || list[0].Memory != 1000 {
 		t.Errorf("%+v", list)
 	}
-	if !slices.Equal(list[1].Key, []string{"(10.0.0.1)", "(not told)"}) || list[1].Subscribed != 1 || list[1].Idle != 0 || list[2].Blocked != 1 {
+	if !slices.Equal(list[1].Key, []string{"(10.0.0.1)", "(unknown)"}) || list[1].Subscribed != 1 || list[1].Idle != 0 || list[2].Blocked != 1 {
 		t.Errorf("%+v", list)
 	}
 	if total := g.Total(); total.Clients != 12 || total.Blocked != 1 || total.Subscribed != 1 || total.LongestIdle != time.Hour {

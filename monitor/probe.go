@@ -162,7 +162,7 @@ func (p *Probe) mayList(n int64) bool {
 		delete(p.refused, askList)
 		return true
 	}
-	p.refused[askList] = fmt.Sprintf("there are %d connections, and above %d it would hold the server up", n, p.cfg.ListLimit)
+	p.refused[askList] = fmt.Sprintf("not sent above %d connections, since it would block the server; there are %d", p.cfg.ListLimit, n)
 	return false
 }
 

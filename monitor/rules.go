@@ -35,21 +35,21 @@ type sighting struct {
 // ruleKinds are all rules, with their defaults.
 var ruleKinds = []ruleKind{
 	{Rule{"down", Page, 0, 15 * time.Second, 15 * time.Second}, "", "a server does not answer", findDown, false},
-	{Rule{"no-primary", Page, 0, 15 * time.Second, 15 * time.Second}, "", "the sentinels tell no primary", findNoPrimary, false},
-	{Rule{"full", Page, 0, 0, 30 * time.Second}, "", "a server refuses the monitor itself, since maxclients is reached", findFull, false},
-	{Rule{"rejected", Page, 0, 0, time.Minute}, "connections a second", "a server turns connections away", findRejected, false},
-	{Rule{"occupancy-critical", Page, 0.85, 2 * time.Minute, time.Minute}, "share", "that much of maxclients is taken", findOccupancy, false},
-	{Rule{"occupancy-high", Ticket, 0.70, 10 * time.Minute, 2 * time.Minute}, "share", "that much of maxclients is taken", findOccupancy, false},
-	{Rule{"exhaustion", Ticket, 4, time.Minute, 2 * time.Minute}, "hours", "maxclients is reached within that time, if connections grow as they do", findExhaustion, true},
-	{Rule{"new-connections", Warn, 100, 5 * time.Minute, time.Minute}, "connections a second", "so many are opened", findOpened, false},
-	{Rule{"no-reuse", Warn, 0.01, 5 * time.Minute, time.Minute}, "share", "connections opened are that much of all commands", findNoReuse, false},
-	{Rule{"blocked", Warn, 4, 2 * time.Minute, 2 * time.Minute}, "times the usual spread", "blocked clients are off their median of two hours by so much", findBlocked, false},
-	{Rule{"leak", Warn, 0.5, 2 * time.Minute, 2 * time.Minute}, "share", "that much of a service's connections did nothing for 10 minutes", findLeaks, false},
-	{Rule{"abandoned", Warn, 0.5, time.Minute, time.Minute}, "share", "that much of a service's connections were opened one after the other and never used again", findAbandoned, false},
-	{Rule{"ceiling", Warn, 1, time.Minute, time.Minute}, "times the plan", "a service has that many of the connections that it is planned to have", findCeiling, false},
-	{Rule{"budget", Ticket, 1, 0, time.Minute}, "times the budget", "the planned ceilings add up to that much of maxclients less the reserve", findBudget, false},
-	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "waits in vain a second", "callers of a pool wait in vain for a connection, or the server refuses to open one for them", findTimeouts, false},
-	{Rule{"pool-waiting", Warn, 0, time.Minute, 30 * time.Second}, "callers", "so many wait for a connection of a pool", findWaiting, false},
+	{Rule{"no-primary", Page, 0, 15 * time.Second, 15 * time.Second}, "", "the sentinels report no primary", findNoPrimary, false},
+	{Rule{"full", Page, 0, 0, 30 * time.Second}, "", "a server refuses the monitor because maxclients is reached", findFull, false},
+	{Rule{"rejected", Page, 0, 0, time.Minute}, "connections a second", "a server rejects connections", findRejected, false},
+	{Rule{"occupancy-critical", Page, 0.85, 2 * time.Minute, time.Minute}, "share", "share of maxclients in use", findOccupancy, false},
+	{Rule{"occupancy-high", Ticket, 0.70, 10 * time.Minute, 2 * time.Minute}, "share", "share of maxclients in use", findOccupancy, false},
+	{Rule{"exhaustion", Ticket, 4, time.Minute, 2 * time.Minute}, "hours", "time until maxclients is reached, if connections grow at this rate", findExhaustion, true},
+	{Rule{"new-connections", Warn, 100, 5 * time.Minute, time.Minute}, "connections a second", "rate of new connections", findOpened, false},
+	{Rule{"no-reuse", Warn, 0.01, 5 * time.Minute, time.Minute}, "share", "new connections as a share of commands", findNoReuse, false},
+	{Rule{"blocked", Warn, 4, 2 * time.Minute, 2 * time.Minute}, "times the usual spread", "distance of blocked clients from their median of two hours", findBlocked, false},
+	{Rule{"leak", Warn, 0.5, 2 * time.Minute, 2 * time.Minute}, "share", "share of a service's connections that have been idle for 10 minutes", findLeaks, false},
+	{Rule{"abandoned", Warn, 0.5, time.Minute, time.Minute}, "share", "share of a service's connections that were opened one after the other and never used again", findAbandoned, false},
+	{Rule{"ceiling", Warn, 1, time.Minute, time.Minute}, "times the plan", "a service's connections compared with its planned ceiling", findCeiling, false},
+	{Rule{"budget", Ticket, 1, 0, time.Minute}, "times the budget", "sum of the planned ceilings compared with maxclients less the reserve", findBudget, false},
+	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "failed waits a second", "callers of a pool wait for a connection and get none, or the server refuses to open one", findTimeouts, false},
+	{Rule{"pool-waiting", Warn, 0, time.Minute, 30 * time.Second}, "callers", "callers that wait for a connection of a pool", findWaiting, false},
 }
 
 // DefaultRules returns all rules with their default limits. The caller owns the list.
@@ -85,13 +85,13 @@ func (r Rule) check() error {
 	kind := kindOf(r.Name)
 	switch {
 	case kind == nil:
-		return fmt.Errorf("monitor: there is no rule %.40q: want some of %s", r.Name, strings.Join(RuleNames(), ", "))
+		return fmt.Errorf("monitor: unknown rule %.40q: want one of %s", r.Name, strings.Join(RuleNames(), ", "))
 	case !(r.Limit >= 0):
 		return fmt.Errorf("monitor: rule %s: the limit is %v: want %s, 0 or more", r.Name, r.Limit, kind.Unit)
 	case kind.Unit == "share" && r.Limit > 1:
 		return fmt.Errorf("monitor: rule %s: the limit is %v: want a share between 0 and 1, such as 70%%", r.Name, r.Limit)
 	case r.For < 0 || r.Keep < 0:
-		return fmt.Errorf("monitor: rule %s: it would fire after %v and end after %v: want times of 0 or more", r.Name, r.For, r.Keep)
+		return fmt.Errorf("monitor: rule %s: for is %v and keep is %v: want 0 or more", r.Name, r.For, r.Keep)
 	case r.Severity < Note || r.Severity > Page:
 		return fmt.Errorf("monitor: rule %s: the severity is %d: want note, warn, ticket or page", r.Name, r.Severity)
 	}

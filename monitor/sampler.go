@@ -49,11 +49,11 @@ func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 	cfg.ListLimit = cmp.Or(cfg.ListLimit, defaultListLimit)
 	switch {
 	case cfg.Every < leastEvery:
-		return nil, fmt.Errorf("monitor: %v between looks: want %v or more", cfg.Every, leastEvery)
+		return nil, fmt.Errorf("monitor: Every is %v: want %v or more", cfg.Every, leastEvery)
 	case cfg.ListEvery < cfg.Every:
-		return nil, fmt.Errorf("monitor: %v between looks at the clients: want as long as between looks (%v) or longer", cfg.ListEvery, cfg.Every)
+		return nil, fmt.Errorf("monitor: ListEvery is %v: want Every (%v) or more", cfg.ListEvery, cfg.Every)
 	case cfg.MaxClients < 0:
-		return nil, fmt.Errorf("monitor: maxclients is %d: want 1 or more, or 0 for what the servers tell", cfg.MaxClients)
+		return nil, fmt.Errorf("monitor: maxclients is %d: want 1 or more, or 0 for the limit that the servers report", cfg.MaxClients)
 	}
 	cfg.Options.MaxConnections, cfg.Options.Lanes, cfg.Options.MinIdle = 1, 1, 0
 	s := &Sampler{cfg: cfg, own: fmt.Sprintf("respool:%s:%08x", cfg.Purpose, rand.Uint32())}

@@ -255,10 +255,10 @@ func TestSamplerFollowsAService(t *testing.T) {
 
 func TestSamplerMistakes(t *testing.T) {
 	for want, cfg := range map[string]monitor.SamplerConfig{
-		"want 10ms or more":                  {Every: time.Millisecond},
-		"want as long as between looks (5s)": {ListEvery: time.Second},
-		"maxclients is -1":                   {MaxClients: -1},
-		"Protocol":                           {Options: respool.Options{Protocol: 9}},
+		"want 10ms or more": {Every: time.Millisecond},
+		"want Every (5s)":   {ListEvery: time.Second},
+		"maxclients is -1":  {MaxClients: -1},
+		"Protocol":          {Options: respool.Options{Protocol: 9}},
 	} {
 		if _, err := monitor.NewSampler(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v: want %q", err, want)

@@ -32,7 +32,7 @@ func (s *Severity) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("monitor: %.40q is no severity: want %s", text, strings.Join(severities, ", "))
+	return fmt.Errorf("monitor: %.40q is not a severity: want %s", text, strings.Join(severities, ", "))
 }
 
 // Worst returns the highest severity of the findings, and false if there are none.

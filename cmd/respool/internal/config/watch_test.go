@@ -97,7 +97,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 		"url: redis://x\ntell: [{mail: {}}]":                               "tell[0].mail: unknown",
 		"url: redis://x\ntell: [{webhook: {url: 'ftp://${TEST_SECRET}'}}]": "the URL of the webhook",
 		"url: redis://x\ntell: [{webhook: {}}]":                            "the URL of the webhook",
-		"url: redis://x\ntell: [{command: {run: [no-such-program]}}]":      "the command can't be run",
+		"url: redis://x\ntell: [{command: {run: [no-such-program]}}]":      "the command cannot be run",
 		"url: redis://x\nprofiles: {a: 1}":                                 "profiles.a: \"1\": want what the profile changes",
 		"url: redis://x\nprofiles: {a: {every: never}}":                    "in profile a: ",
 		"url: redis://x\n---\nurl: redis://y":                              "a second document",
