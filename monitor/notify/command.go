@@ -39,7 +39,7 @@ func NewCommand(args []string, timeout time.Duration) (*Command, error) {
 		timeout = commandTimeout
 	}
 	if _, err := exec.LookPath(args[0]); err != nil {
-		return nil, fmt.Errorf("notify: the command can't be run: %w", err)
+		return nil, fmt.Errorf("notify: the command cannot be run: %w", err)
 	}
 	return &Command{args, timeout}, nil
 }

@@ -87,18 +87,18 @@ func parseTarget(what, text string) (*url.URL, error) {
 	const want = "http:// or https:// and a host, such as https://example.com/hook"
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, config(what, "no URL", want)
+		return nil, config(what, "not a URL", want)
 	}
 	port, err := strconv.Atoi(u.Port())
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" && strings.Contains(text, "://"):
 		return nil, config(what, fmt.Sprintf("of scheme %.20q", u.Scheme), want)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, config(what, "without a scheme that is known", want) // the scheme may be a user name
+		return nil, config(what, "of an unknown scheme", want) // the scheme may be a user name
 	case u.Hostname() == "":
 		return nil, config(what, "without a host", want)
 	case u.Port() != "" && (err != nil || port < 1 || port > 65535):
-		return nil, config(what, "of a port that there is not", "a port from 1 to 65535")
+		return nil, config(what, "of an invalid port", "a port from 1 to 65535")
 	}
 	return u, nil
 }
@@ -125,7 +125,7 @@ func newTransport() *http.Transport {
 		t.Proxy = func(r *http.Request) (*url.URL, error) {
 			u, err := proxy(r)
 			if err != nil { // the error contains the URL of the proxy, which may contain a password
-				return nil, errors.New("the environment names a proxy that can't be used")
+				return nil, errors.New("the environment names an invalid proxy")
 			}
 			return u, nil
 		}
@@ -143,7 +143,7 @@ func (p *poster) post(ctx context.Context, body any) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.target.String(), bytes.NewReader(raw))
 	if err != nil {
-		return Permanent(fmt.Errorf("notify: %s: the request can't be made", p.place()))
+		return Permanent(fmt.Errorf("notify: %s: cannot create the request", p.place()))
 	}
 	req.Header = p.head.Clone()
 	answer, err := p.client.Do(req)

@@ -103,14 +103,14 @@ func TestAReceiverThatHangsIsLeft(t *testing.T) {
 
 func TestAWrongConfigurationIsNamed(t *testing.T) {
 	for want, cfg := range map[string]notify.HTTP{
-		"without a host":      {URL: "http://:80/"},
-		"without a scheme":    {URL: "example.com/hook"},
-		"a port from 1":       {URL: "http://h:99999/"},
-		`scheme "ftp"`:        {URL: "ftp://h/"},
-		"a time such as 10s":  {URL: "http://h/", Timeout: -1},
-		`named "a b"`:         {URL: "http://h/", Headers: map[string]string{"a b": "x"}},
-		`named "X-A"`:         {URL: "http://h/", Headers: map[string]string{"X-A": "a\x01"}},
-		"https://example.com": {},
+		"without a host":       {URL: "http://:80/"},
+		"of an unknown scheme": {URL: "example.com/hook"},
+		"a port from 1":        {URL: "http://h:99999/"},
+		`scheme "ftp"`:         {URL: "ftp://h/"},
+		"a time such as 10s":   {URL: "http://h/", Timeout: -1},
+		`named "a b"`:          {URL: "http://h/", Headers: map[string]string{"a b": "x"}},
+		`named "X-A"`:          {URL: "http://h/", Headers: map[string]string{"X-A": "a\x01"}},
+		"https://example.com":  {},
 	} {
 		for what, err := range map[string]error{"webhook": second(notify.NewWebhook(cfg)), "Alertmanager": second(notify.NewAlertmanager(cfg))} {
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the "+what) {

@@ -78,4 +78,4 @@ func config(what, got, want string) error {
 	return fmt.Errorf("notify: %s is %s: want %s", what, got, want)
 }
 
-var errClosed = errors.New("notify: the queue was closed before all was sent")
+var errClosed = errors.New("notify: the queue was closed before all alerts were sent")

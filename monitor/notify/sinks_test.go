@@ -143,7 +143,7 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 	for url, want := range map[string]string{
 		"ftp://me:secret@x/":        `scheme "ftp"`,
 		"secret":                    "http:// or https://",
-		"http://me:secret@%zz/\x7f": "no URL",
+		"http://me:secret@%zz/\x7f": "not a URL",
 	} {
 		if _, err := notify.NewWebhook(notify.HTTP{URL: url}); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", url, err)
@@ -238,7 +238,7 @@ func TestACommandThatFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "broken") || len(err.Error()) > 2000 {
 		t.Errorf("%.300v", err)
 	}
-	for want, args := range map[string][]string{"a program": nil, "can't be run": {"no-such-program-here"}} {
+	for want, args := range map[string][]string{"a program": nil, "cannot be run": {"no-such-program-here"}} {
 		if _, err := notify.NewCommand(args, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", args, err)
 		}
