@@ -62,7 +62,7 @@ var measures = []Measure{
 	{"db.client.connection.pending_requests", "{request}", "The number of current pending requests for an open connection.", Level, "",
 		one(func(s *respool.Stats) int64 { return count(s.Waiting) })},
 
-	{"respool.pool.sockets", "{socket}", "Sockets of the bound that are taken, by what they are used for.", Level, attrKind, []Reading{
+	{"respool.pool.sockets", "{socket}", "Sockets that count against the limit, by use.", Level, attrKind, []Reading{
 		{"lane", func(s *respool.Stats) int64 { return count(s.Lanes) }},
 		{"idle", func(s *respool.Stats) int64 { return count(s.Idle) }},
 		{"dedicated", func(s *respool.Stats) int64 { return count(s.Dedicated) }},
@@ -70,7 +70,7 @@ var measures = []Measure{
 		{"dialing", func(s *respool.Stats) int64 { return count(s.Dialing) }},
 		{"closing", func(s *respool.Stats) int64 { return count(s.Closing) }},
 	}},
-	{"respool.pool.replies_due", "{reply}", "Commands on the lanes whose reply has not come.", Level, "",
+	{"respool.pool.replies_due", "{reply}", "Commands on lanes that wait for their reply.", Level, "",
 		one(func(s *respool.Stats) int64 { return count(s.RepliesDue) })},
 	{"respool.pool.dials", "{connection}", "Connections opened.", Counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.Dials) })},
@@ -78,7 +78,7 @@ var measures = []Measure{
 		one(func(s *respool.Stats) int64 { return total(s.DialFailures) })},
 	{"respool.pool.closed", "{connection}", "Connections closed on both sides.", Counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.Closed) })},
-	{"respool.pool.condemned", "{connection}", "Lanes that broke.", Counter, "",
+	{"respool.pool.condemned", "{connection}", "Lanes that failed.", Counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.FailedLanes) })},
 	{"respool.pool.leaks", "{connection}", "Connections that were held for longer than the leak threshold.", Counter, "",
 		one(func(s *respool.Stats) int64 { return total(s.Leaks) })},

@@ -36,17 +36,17 @@ func Register(meter metric.Meter, pools ...*Pool) (*Registration, error) {
 	names := map[string]bool{}
 	for _, p := range pools {
 		if names[p.core.Name()] {
-			return nil, fmt.Errorf("metrics: two pools are called %q", p.core.Name())
+			return nil, fmt.Errorf("metrics: two pools have the name %q", p.core.Name())
 		}
 		names[p.core.Name()] = true
 	}
 	o, err := newObserver(meter, pools)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: make the instruments: %w", err)
+		return nil, fmt.Errorf("metrics: create the instruments: %w", err)
 	}
 	histograms, err := newHistograms(meter)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: make the instruments: %w", err)
+		return nil, fmt.Errorf("metrics: create the instruments: %w", err)
 	}
 	callback, err := meter.RegisterCallback(o.observe, o.all()...)
 	if err != nil {

@@ -173,7 +173,7 @@ func TestUnregisterEndsIt(t *testing.T) {
 func TestPoolsOfOneNameAreRefused(t *testing.T) {
 	meter := noop.NewMeterProvider().Meter("test")
 	_, err := respoolotel.Register(meter, respoolotel.NewPool("a", nil), respoolotel.NewPool("a", nil))
-	if err == nil || !strings.Contains(err.Error(), `two pools are called "a"`) {
+	if err == nil || !strings.Contains(err.Error(), `two pools have the name "a"`) {
 		t.Errorf("%v: want an error", err)
 	}
 }

@@ -58,7 +58,7 @@ func info(field string) func(n *monitor.NodeState) (float64, bool) {
 
 // always contains the metrics that are exported whether the server answers or not.
 var always = []serverMeasure{
-	gauge("respool_server_up", "Whether the server answered the last question (1) or not (0).",
+	gauge("respool_server_up", "Whether the server answered the last query (1) or not (0).",
 		func(n *monitor.NodeState) (float64, bool) { return truth(n.Up), n.Up || n.Err != nil || n.Last != nil }),
 	gauge("respool_server_full", "Whether the server refuses the monitor because maxclients is reached (1) or not (0).",
 		func(n *monitor.NodeState) (float64, bool) { return truth(n.Full), true }),
@@ -76,33 +76,33 @@ var always = []serverMeasure{
 // answering contains the metrics that are exported only while the server answers, because old
 // numbers would look current.
 var answering = []serverMeasure{
-	gauge("respool_server_connections", "Connections that count against maxclients: clients, replicas and other nodes, the monitor's own left out.",
+	gauge("respool_server_connections", "Connections that count against maxclients: clients, replicas and other nodes, without those of the monitor.",
 		func(n *monitor.NodeState) (float64, bool) { return float64(n.Last.Connections), true }),
-	gauge("respool_server_maxclients", "How many connections the server takes at most.",
+	gauge("respool_server_maxclients", "Maximum number of connections that the server accepts.",
 		func(n *monitor.NodeState) (float64, bool) {
 			return float64(n.Last.MaxClients), n.Last.MaxClients > 0
 		}),
 	gauge("respool_server_blocked_clients", "Clients that wait in a blocking command.", info("blocked_clients")),
 	counts("respool_server_connections_opened_total", "Connections that the server accepted since it started.", info("total_connections_received")),
-	counts("respool_server_rejected_connections_total", "Connections that the server turned away since it started, as maxclients was reached.", info("rejected_connections")),
+	counts("respool_server_rejected_connections_total", "Connections that the server rejected since it started because maxclients was reached.", info("rejected_connections")),
 	counts("respool_server_commands_total", "Commands that the server executed since it started.", info("total_commands_processed")),
-	gauge("respool_server_clients_memory_bytes", "Memory that the server's normal clients take, buffers included.", info("mem_clients_normal")),
-	gauge("respool_server_memory_bytes", "Memory that the server has allocated in all.", info("used_memory")),
-	gauge("respool_server_uptime_seconds", "For how long the server has been running.", info("uptime_in_seconds")),
-	gauge("respool_occupancy_ratio", "Share of maxclients that is taken, from 0 to 1.",
+	gauge("respool_server_clients_memory_bytes", "Memory of the server's normal clients, including buffers.", info("mem_clients_normal")),
+	gauge("respool_server_memory_bytes", "Memory that the server has allocated.", info("used_memory")),
+	gauge("respool_server_uptime_seconds", "Uptime of the server.", info("uptime_in_seconds")),
+	gauge("respool_occupancy_ratio", "Share of maxclients in use, from 0 to 1.",
 		func(n *monitor.NodeState) (float64, bool) { return n.Last.Occupancy() }),
-	gauge("respool_exhaustion_seconds", "In how many seconds maxclients is reached if connections grow as they do. Absent where they do not grow steadily.",
+	gauge("respool_exhaustion_seconds", "Seconds until maxclients is reached if connections grow at this rate. Absent if they do not grow steadily.",
 		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.In.Seconds(), n.Forecast.Exists }),
-	gauge("respool_exhaustion_earliest_seconds", "The same at the fastest growth that what was seen allows, 19 times of 20.",
+	gauge("respool_exhaustion_earliest_seconds", "The same at the highest growth rate in the 95% confidence interval.",
 		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.Earliest.Seconds(), n.Forecast.Exists }),
-	gauge("respool_server_last_list_timestamp_seconds", "When the server last listed its clients: respool_clients is of then.",
+	gauge("respool_server_last_list_timestamp_seconds", "When the server last listed its clients, which is the time of respool_clients.",
 		func(n *monitor.NodeState) (float64, bool) {
 			if n.List == nil {
 				return 0, false
 			}
 			return unix(n.List.At), true
 		}),
-	gauge("respool_server_replication_clients", "Clients that are replicas, or the primary. They are not among respool_clients.",
+	gauge("respool_server_replication_clients", "Clients that are replicas, or the primary. respool_clients excludes them.",
 		func(n *monitor.NodeState) (float64, bool) {
 			if n.List == nil {
 				return 0, false
@@ -113,11 +113,11 @@ var answering = []serverMeasure{
 
 // The other metrics, which have additional labels.
 var (
-	nodesDesc   = prometheus.NewDesc("respool_monitor_nodes", "Servers that the monitor knows of. Absent: there is no monitor.", nil, nil)
-	stateDesc   = prometheus.NewDesc("respool_monitor_last_change_timestamp_seconds", "When the monitor last learnt something.", nil, nil)
-	serviceDesc = prometheus.NewDesc("respool_service_primary_known", "Whether the sentinels tell a primary of the service (1) or not (0).", []string{"service"}, nil)
-	infoDesc    = prometheus.NewDesc("respool_server_info", "What the server is: 1, with its role and version as labels.", []string{"node", "role", "version"}, nil)
-	clientsDesc = prometheus.NewDesc("respool_clients", "Clients of a server by who they are and what they do, when it last listed them.", []string{"node", "service", "lib", "user", "state"}, nil)
+	nodesDesc   = prometheus.NewDesc("respool_monitor_nodes", "Servers that the monitor watches. Absent without a monitor.", nil, nil)
+	stateDesc   = prometheus.NewDesc("respool_monitor_last_change_timestamp_seconds", "When the state of the monitor last changed.", nil, nil)
+	serviceDesc = prometheus.NewDesc("respool_service_primary_known", "Whether the sentinels report a primary of the service (1) or not (0).", []string{"service"}, nil)
+	infoDesc    = prometheus.NewDesc("respool_server_info", "Always 1; the labels hold the server's role and version.", []string{"node", "role", "version"}, nil)
+	clientsDesc = prometheus.NewDesc("respool_clients", "Clients of a server by service, library, user and state, when it last listed them.", []string{"node", "service", "lib", "user", "state"}, nil)
 	alertsDesc  = prometheus.NewDesc("respool_alerts", "Alerts of the monitor that are pending or firing.", []string{"rule", "severity", "state"}, nil)
 )
 
