@@ -79,7 +79,7 @@ func New(cfg Config) (*Tokens, error) {
 	cfg.Cache = strings.ToLower(cfg.Cache)
 	switch {
 	case cfg.Credentials == nil:
-		return nil, errors.New("aws: Credentials is nil: want those of an AWS identity, such as aws.Config.Credentials")
+		return nil, errors.New("aws: Credentials is nil: want the credentials of an AWS identity, such as aws.Config.Credentials")
 	case cfg.Region == "":
 		return nil, errors.New("aws: Region is empty: want the region of the cache, such as eu-central-1")
 	case cfg.Service != ElastiCache && cfg.Service != MemoryDB:
@@ -89,7 +89,7 @@ func New(cfg Config) (*Tokens, error) {
 	case cfg.User == "":
 		return nil, errors.New("aws: User is empty: want the name of the user with IAM authentication")
 	case cfg.Serverless && cfg.Service == MemoryDB:
-		return nil, errors.New("aws: Serverless with MemoryDB: want it with ElastiCache alone")
+		return nil, errors.New("aws: Serverless with MemoryDB: want it with ElastiCache only")
 	}
 	return &Tokens{cfg: cfg, signer: v4.NewSigner(), now: time.Now}, nil
 }
@@ -108,7 +108,7 @@ func (t *Tokens) Credentials(ctx context.Context) (respool.Credentials, error) {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.cfg.Cache+"/?"+query.Encode(), nil)
 	if err != nil {
-		return respool.Credentials{}, fmt.Errorf("aws: Cache is %q: want a name: %w", t.cfg.Cache, err)
+		return respool.Credentials{}, fmt.Errorf("aws: Cache is %q, which is not a host name: %w", t.cfg.Cache, err)
 	}
 	now := t.now()
 	empty := sha256.Sum256(nil)

@@ -53,7 +53,7 @@ type Tokens struct{ cfg Config }
 // New validates the configuration. It sends nothing.
 func New(cfg Config) (*Tokens, error) {
 	if cfg.Credential == nil {
-		return nil, errors.New("entra: Credential is nil: want one of package azidentity")
+		return nil, errors.New("entra: Credential is nil: want a credential of package azidentity")
 	}
 	if cfg.Scope == "" {
 		cfg.Scope = DefaultScope
@@ -82,7 +82,7 @@ func (t *Tokens) Credentials(ctx context.Context) (respool.Credentials, error) {
 	return respool.Credentials{Username: user, Password: token.Token, Expires: expires}, nil
 }
 
-var errNoObjectID = errors.New("entra: the token names no object id (oid): want Config.User to be that of the identity")
+var errNoObjectID = errors.New("entra: the token has no object id (oid): set Config.User to the object id of the identity")
 
 // objectID returns the claim oid of a token. It does not verify the token; the server does.
 func objectID(token string) (string, error) {
