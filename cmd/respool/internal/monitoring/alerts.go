@@ -16,7 +16,7 @@ func serverAlerts() []alertRule {
 			For:   "1m", Keep: "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
 				"{{ $labels.node }} does not answer",
-				"No monitor gets an answer from it. See whether it runs and can be reached: respool ping redis://{{ $labels.node }}",
+				"No monitor can reach it. Check that it runs and that its port is reachable: respool ping redis://{{ $labels.node }}",
 			},
 		},
 		{
@@ -24,8 +24,8 @@ func serverAlerts() []alertRule {
 			Expr:  "SAME(respool_server_full{MONITOR}) == 1",
 			Keep:  "2m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				"{{ $labels.node }} is full: it refuses every new connection",
-				"maxclients is reached, and administrators do not get in either. Stop the largest client, or CONFIG SET maxclients over a connection that is still open. When you get in again: respool who redis://{{ $labels.node }}",
+				"{{ $labels.node }} is full: it refuses all new connections",
+				"maxclients is reached, so administrators cannot connect either. Stop the largest client, or run CONFIG SET maxclients over an open connection. Then find the holders: respool who redis://{{ $labels.node }}",
 			},
 		},
 		{
@@ -33,8 +33,8 @@ func serverAlerts() []alertRule {
 			Expr:  "SAME(respool_service_primary_known{MONITOR}) == 0",
 			For:   "30s", Keep: "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				"nobody knows the primary of {{ $labels.service }}",
-				"The sentinels tell none, or none of them answers. Ask one yourself: redis-cli -p 26379 SENTINEL MASTER {{ $labels.service }}",
+				"the primary of {{ $labels.service }} is unknown",
+				"The sentinels report no primary, or no sentinel answers. Query a sentinel: redis-cli -p 26379 SENTINEL MASTER {{ $labels.service }}",
 			},
 		},
 		{
@@ -42,8 +42,8 @@ func serverAlerts() []alertRule {
 			Expr:  "absent(respool_monitor_nodes{MONITOR})",
 			For:   "5m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				"nobody looks at the Redis servers",
-				"Prometheus gets no metrics of a monitor, so the other alerts of servers cannot fire. See whether it runs, and its target on Prometheus' page of targets. Meanwhile look yourself: respool doctor URL",
+				"no monitor watches the Redis servers",
+				"Prometheus scrapes no monitor, so the other server alerts cannot fire. Check that the monitor runs, and check its target in Prometheus. Until then, check the servers by hand: respool doctor URL",
 			},
 		},
 		{
@@ -51,8 +51,8 @@ func serverAlerts() []alertRule {
 			Expr:  "time() - SAME(respool_monitor_last_change_timestamp_seconds{MONITOR}) > 300",
 			For:   "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				"the monitor has learnt nothing for {{ $value | humanizeDuration }}",
-				"It is served, but does not look at the servers any more, so what it shows is old. Restart it. Meanwhile look yourself: respool doctor URL",
+				"the monitor has not updated its data for {{ $value | humanizeDuration }}",
+				"Its pages work, but it no longer reads the servers, so its numbers are old. Restart it. Until then, check the servers by hand: respool doctor URL",
 			},
 		},
 	}
@@ -66,8 +66,8 @@ func connectionAlerts() []alertRule {
 			Expr:  "SAME(increase(respool_server_rejected_connections_total{MONITOR}[5m])) > 0",
 			Keep:  "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				`{{ $labels.node }} turned {{ printf "%.0f" $value }} connections away within 5 minutes`,
-				"maxclients was reached: services get errors. Find who grows, bound that pool, raise maxclients meanwhile: respool who redis://{{ $labels.node }}",
+				`{{ $labels.node }} rejected {{ printf "%.0f" $value }} connections within 5 minutes`,
+				"maxclients was reached, so services get errors. Find the service that grows, limit its pool, raise maxclients meanwhile: respool who redis://{{ $labels.node }}",
 			},
 		},
 		{
@@ -75,8 +75,8 @@ func connectionAlerts() []alertRule {
 			Expr:  "SAME(respool_occupancy_ratio{MONITOR}) > 0.85",
 			For:   "2m", Keep: "2m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				"{{ $value | humanizePercentage }} of the connections of {{ $labels.node }} are taken",
-				"Past the limit nobody gets in. See who holds them, bound the largest pools, raise maxclients meanwhile: respool who redis://{{ $labels.node }}",
+				"{{ $value | humanizePercentage }} of maxclients is in use at {{ $labels.node }}",
+				"At the limit the server refuses everyone. Find who holds the connections, limit the largest pools, raise maxclients meanwhile: respool who redis://{{ $labels.node }}",
 			},
 		},
 		{
@@ -84,8 +84,8 @@ func connectionAlerts() []alertRule {
 			Expr:  "SAME(respool_occupancy_ratio{MONITOR}) > 0.70",
 			For:   "10m", Keep: "10m", Labels: alertLabels(monitor.Ticket),
 			Annotations: ruleTexts{
-				"{{ $value | humanizePercentage }} of the connections of {{ $labels.node }} are taken",
-				"A deployment or a slow command may fill it. See who holds them, respool who redis://{{ $labels.node }}, and size those pools: respool plan --help",
+				"{{ $value | humanizePercentage }} of maxclients is in use at {{ $labels.node }}",
+				"A deployment or a slow command may fill the server. Find who holds the connections (respool who redis://{{ $labels.node }}), and size their pools: respool plan --help",
 			},
 		},
 		{
@@ -93,8 +93,8 @@ func connectionAlerts() []alertRule {
 			Expr:  "min without (instance, pod) (respool_exhaustion_seconds{MONITOR}) < 4 * 3600",
 			For:   "2m", Keep: "15m", Labels: alertLabels(monitor.Ticket),
 			Annotations: ruleTexts{
-				"{{ $labels.node }} is full in {{ $value | humanizeDuration }}, if connections grow as they do",
-				"Connections are opened and not closed. See whose become more, and bound that pool: respool doctor redis://{{ $labels.node }}",
+				"{{ $labels.node }} is full in {{ $value | humanizeDuration }} if connections grow at this rate",
+				"Connections are opened but not closed. Find the service that grows, and limit its pool: respool doctor redis://{{ $labels.node }}",
 			},
 		},
 		{
@@ -103,7 +103,7 @@ func connectionAlerts() []alertRule {
 			For:   "5m", Keep: "5m", Labels: alertLabels(monitor.Warn),
 			Annotations: ruleTexts{
 				`{{ printf "%.0f" $value }} connections a second are opened to {{ $labels.node }}`,
-				"Clients do not keep their connections, or break them. See whose are the youngest: respool doctor redis://{{ $labels.node }}",
+				"Clients do not reuse their connections, or lose them. Find the service that opens them: respool doctor redis://{{ $labels.node }}",
 			},
 		},
 		{
@@ -112,8 +112,8 @@ func connectionAlerts() []alertRule {
 				" and SAME(rate(respool_server_connections_opened_total{MONITOR}[5m])) >= 1",
 			For: "5m", Keep: "5m", Labels: alertLabels(monitor.Warn),
 			Annotations: ruleTexts{
-				"of the commands to {{ $labels.node }}, {{ $value | humanizePercentage }} open a connection",
-				"Somebody opens one for each request instead of one pool for the process. See whose are the youngest: respool doctor redis://{{ $labels.node }}",
+				"{{ $value | humanizePercentage }} of the commands to {{ $labels.node }} open a new connection",
+				"A service opens a connection for each request, instead of one pool in each process. Find the service: respool doctor redis://{{ $labels.node }}",
 			},
 		},
 	}
@@ -127,8 +127,8 @@ func poolAlerts() []alertRule {
 			Expr:  "ALL(increase(db_client_connection_timeouts_total{REDIS}[5m])) > 0",
 			Keep:  "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				`{{ printf "%.0f" $value }} callers of the pool {{ $labels.db_client_connection_pool_name }} waited in vain for a connection within 5 minutes`,
-				"Each of them got an error. The pool is too small for its load, or its connections are held for too long. Compute what it needs: respool plan --help",
+				`{{ printf "%.0f" $value }} callers of the pool {{ $labels.db_client_connection_pool_name }} waited for a connection and got none within 5 minutes`,
+				"Each of them got an error. The pool is too small for its load, or its connections are held for too long. Size the pool: respool plan --help",
 			},
 		},
 		{
@@ -137,7 +137,7 @@ func poolAlerts() []alertRule {
 			For:   "1m", Keep: "1m", Labels: alertLabels(monitor.Warn),
 			Annotations: ruleTexts{
 				`{{ printf "%.0f" $value }} callers wait for a connection of the pool {{ $labels.db_client_connection_pool_name }}`,
-				"There were some whenever Prometheus looked. Raise max_connections, or hold connections for less time. Compute what it needs: respool plan --help",
+				"Callers waited at every scrape. Raise max_connections, or hold connections for less time. Size the pool: respool plan --help",
 			},
 		},
 		{
@@ -146,7 +146,7 @@ func poolAlerts() []alertRule {
 			For:   "5m", Keep: "2m", Labels: alertLabels(monitor.Warn),
 			Annotations: ruleTexts{
 				"the pool {{ $labels.db_client_connection_pool_name }} cannot open connections",
-				"Dials or handshakes have been failing for 5 minutes: the network, a password or maxclients. From the service's host: respool ping URL",
+				"Dials or handshakes have failed for 5 minutes. Check the network, the password and maxclients, from the service's host: respool ping URL",
 			},
 		},
 		{
@@ -154,8 +154,8 @@ func poolAlerts() []alertRule {
 			Expr:   "ALL(increase(respool_pool_leaks_total[15m])) > 0",
 			Labels: alertLabels(monitor.Ticket),
 			Annotations: ruleTexts{
-				`the pool {{ $labels.db_client_connection_pool_name }} has lent {{ printf "%.0f" $value }} connections for longer than its leak threshold`,
-				"They may never come back. The service's event of each holds the stack that acquired it. How long the server has seen them idle: respool who URL --idle 10m --by service,cmd",
+				`callers of the pool {{ $labels.db_client_connection_pool_name }} held {{ printf "%.0f" $value }} connections for longer than the leak threshold`,
+				"The callers may never release them. The service's leak event holds the stack that acquired the connection. To see how long they have been idle: respool who URL --idle 10m --by service,cmd",
 			},
 		},
 	}

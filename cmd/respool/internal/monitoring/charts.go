@@ -4,7 +4,7 @@ package monitoring
 func dashboardRows() []dashboardRow {
 	return []dashboardRow{
 		{"Occupancy and forecast", occupancyCharts()},
-		{"Who holds the connections", holderCharts()},
+		{"Holders of the connections", holderCharts()},
 		{"Opened and rejected", openedCharts()},
 		{"Pools", poolCharts()},
 	}
@@ -12,17 +12,17 @@ func dashboardRows() []dashboardRow {
 
 func occupancyCharts() []chart {
 	return []chart{
-		{title: "Share of maxclients that is taken", about: "A ticket from 70% on, a page from 85% on.", unit: "percentunit", width: 12, limits: []float64{0.70, 0.85},
+		{title: "Share of maxclients in use", about: "Ticket above 70%, page above 85%.", unit: "percentunit", width: 12, limits: []float64{0.70, 0.85},
 			lines: []chartLine{{"SAME(respool_occupancy_ratio{NODE})", "{{node}}"}}},
 		{title: "Connections and the limit", width: 12,
 			lines: []chartLine{
 				{"SAME(respool_server_connections{NODE})", "{{node}}"},
 				{"SAME(respool_server_maxclients{NODE})", "{{node}}: maxclients"},
 			}},
-		{title: "Full in", about: "If connections grow as they do; nothing where they do not grow steadily.", unit: "s", width: 8,
+		{title: "Time until full", about: "If connections grow at this rate. Empty if they do not grow steadily.", unit: "s", width: 8,
 			lines: []chartLine{
 				{"min by (node) (respool_exhaustion_seconds{NODE})", "{{node}}"},
-				{"min by (node) (respool_exhaustion_earliest_seconds{NODE})", "{{node}}: at the earliest"},
+				{"min by (node) (respool_exhaustion_earliest_seconds{NODE})", "{{node}}: earliest"},
 			}},
 		{title: "Servers that answer", about: "1: yes. 0: no.", width: 8,
 			lines: []chartLine{
@@ -40,7 +40,7 @@ func holderCharts() []chart {
 	}
 	return []chart{
 		{title: "By service", width: 12, form: stacked, lines: by("service")},
-		{title: "By what they do", about: "Active: a command within a second. Idle: none for a minute.", width: 12, form: stacked, lines: by("state")},
+		{title: "By state", about: "Active: a command within a second. Idle: none for a minute.", width: 12, form: stacked, lines: by("state")},
 		{title: "By library", width: 8, form: stacked, lines: by("lib")},
 		{title: "Now", width: 8, form: table,
 			lines: []chartLine{{"sort_desc(sum by (service, lib, user) (SAME(respool_clients{NODE})))", ""}}},
@@ -60,7 +60,7 @@ func openedCharts() []chart {
 			lines: []chartLine{{"SAME(rate(respool_server_rejected_connections_total{NODE}[$__rate_interval]))", "{{node}}"}}},
 		{title: "Commands a second", unit: "ops", width: 8,
 			lines: []chartLine{{"SAME(rate(respool_server_commands_total{NODE}[$__rate_interval]))", "{{node}}"}}},
-		{title: "Connections opened for each command", about: "Above 1% somebody does not keep connections.", unit: "percentunit", width: 8,
+		{title: "Connections opened for each command", about: "Above 1%, a service does not reuse connections.", unit: "percentunit", width: 8,
 			lines: []chartLine{{"SAME(rate(respool_server_connections_opened_total{NODE}[$__rate_interval])) / SAME(rate(respool_server_commands_total{NODE}[$__rate_interval]))", "{{node}}"}}},
 		{title: "Memory of clients", unit: "bytes", width: 8,
 			lines: []chartLine{{"SAME(respool_server_clients_memory_bytes{NODE})", "{{node}}"}}},
@@ -81,16 +81,16 @@ func poolCharts() []chart {
 		{title: "Connections by state", width: 12, form: stacked,
 			lines: []chartLine{{"sum by (db_client_connection_pool_name, db_client_connection_state) (db_client_connection_count{POOL})",
 				"{{db_client_connection_pool_name}}: {{db_client_connection_state}}"}}},
-		{title: "Connections and their bound", about: "Of all processes together.", width: 12,
+		{title: "Connections and their limit", about: "Sum of all processes.", width: 12,
 			lines: []chartLine{
 				{"BY_POOL(db_client_connection_count{POOL})", "{{db_client_connection_pool_name}}"},
-				{"BY_POOL(db_client_connection_max{POOL})", "{{db_client_connection_pool_name}}: bound"},
+				{"BY_POOL(db_client_connection_max{POOL})", "{{db_client_connection_pool_name}}: limit"},
 			}},
 		{title: "Callers that wait", width: 8,
 			lines: []chartLine{{"BY_POOL(db_client_connection_pending_requests{POOL})", "{{db_client_connection_pool_name}}"}}},
-		{title: "Wait for a connection, p99", about: "Of those who had to wait, and got one.", unit: "s", width: 8,
+		{title: "Wait for a connection, p99", about: "Successful waits only.", unit: "s", width: 8,
 			lines: []chartLine{slowest("db_client_connection_wait_time")}},
-		{title: "Waits in vain a second", width: 8,
+		{title: "Failed waits a second", width: 8,
 			lines: []chartLine{
 				rate("db_client_connection_timeouts_total", ": timeouts"),
 				rate("respool_pool_waits_in_vain_total", ": for any reason"),
@@ -99,10 +99,10 @@ func poolCharts() []chart {
 			lines: []chartLine{slowest("db_client_connection_use_time")}},
 		{title: "Dial and handshake, p99", unit: "s", width: 8,
 			lines: []chartLine{slowest("db_client_connection_create_time")}},
-		{title: "What goes wrong, a second", width: 8,
+		{title: "Failures a second", width: 8,
 			lines: []chartLine{
 				rate("respool_pool_dial_failures_total", ": dials failed"),
-				rate("respool_pool_condemned_total", ": lanes broken"),
+				rate("respool_pool_condemned_total", ": lanes failed"),
 				rate("respool_pool_leaks_total", ": leaks suspected"),
 			}},
 	}

@@ -62,7 +62,7 @@ const (
 
 func newDashboard(rows []dashboardRow) *dashboard {
 	d := &dashboard{
-		UID: "respool-connections", Title: "Redis connections", Description: "How full Redis servers are, who holds their connections, and what pools wait for.",
+		UID: "respool-connections", Title: "Redis connections", Description: "Occupancy of Redis servers, holders of their connections, and waits in pools.",
 		Tags: []string{"redis", "respool"}, SchemaVersion: 39, Version: 1, Editable: true, Tooltip: 1, Refresh: "30s", Time: dashboardTime{"now-6h", "now"},
 	}
 	d.Templating.List = []dashboardVariable{

@@ -16,7 +16,7 @@ import (
 // WriteRules writes the alerting rules as YAML. If job is not empty, the rules of servers select
 // that job.
 func WriteRules(w io.Writer, job string) error {
-	if _, err := io.WriteString(w, "# Alerting rules for Redis connections, of respool rules.\n"); err != nil {
+	if _, err := io.WriteString(w, "# Alerting rules for Redis connections, written by respool rules.\n"); err != nil {
 		return err
 	}
 	d, err := yaml.NewDumper(w, yaml.WithIndent(2), yaml.WithLineWidth(-1))
