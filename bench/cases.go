@@ -69,7 +69,7 @@ func allCases() []benchCase {
 	}
 	values := []string{"respool", "redigo", "rueidis", "go-redis", "go-redis-auto"}
 	network := []string{"respool", "rueidis", "rueidis-1", "go-redis", "go-redis-auto"}
-	lent := []string{"respool", "redigo", "rueidis", "go-redis"}
+	leased := []string{"respool", "redigo", "rueidis", "go-redis"}
 	all = append(all,
 		benchCase{Name: "values-16k", About: "64 callers, values of 16 KiB", Load: getSet, Callers: 64, Size: 16 << 10, Keys: 100, clients: values},
 		benchCase{Name: "values-1m", About: "64 callers, values of 1 MiB", Load: getSet, Callers: 64, Size: 1 << 20, Keys: 20, clients: values},
@@ -79,9 +79,9 @@ func allCases() []benchCase {
 			Delay: 500 * time.Microsecond, clients: network},
 		benchCase{Name: "network-1024", About: "1,024 callers, 1 ms round trip", Load: getSet, Callers: 1024, Size: smallSize, Keys: smallKeys,
 			Delay: 500 * time.Microsecond, clients: network},
-		benchCase{Name: "dedicated-pop", About: "200 callers on 10 conns, BLPOP that is fed", Load: pop, Callers: 200, Conns: 10, clients: lent},
-		benchCase{Name: "dedicated-hold", About: "200 callers on 10 conns, lent for 3 commands", Load: hold, Callers: 200, Conns: 10,
-			Size: smallSize, Keys: smallKeys, clients: lent},
+		benchCase{Name: "dedicated-pop", About: "200 callers on 10 conns, BLPOP that is fed", Load: pop, Callers: 200, Conns: 10, clients: leased},
+		benchCase{Name: "dedicated-hold", About: "200 callers on 10 conns, leased for 3 commands", Load: hold, Callers: 200, Conns: 10,
+			Size: smallSize, Keys: smallKeys, clients: leased},
 		benchCase{Name: "memory", About: "10,000 callers in flight, server standing still", Load: memory, Callers: 10000, Size: smallSize, Keys: smallKeys,
 			clients: []string{"respool", "rueidis", "go-redis-auto"}},
 	)

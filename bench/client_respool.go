@@ -12,7 +12,7 @@ type respoolClient struct {
 }
 
 // openRespool takes the defaults; only the bound is the case's: one more than
-// may be lent, since one connection is kept for shared use.
+// may be leased, since one connection is kept for shared use.
 func openRespool(ctx context.Context, addr string, c benchCase) (client, error) {
 	opt := respool.Options{Addr: addr}
 	if c.Conns > 0 {

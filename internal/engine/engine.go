@@ -245,7 +245,7 @@ func (e *Engine) Resize(n int) error {
 // Reconnect replaces the connections to all nodes. Each one closes when it has no pending reply. It does not wait.
 func (e *Engine) Reconnect() {
 	for _, n := range e.nodes.list() {
-		n.pool.Renew("renewed")
+		n.pool.Redial("reconnect")
 	}
 }
 

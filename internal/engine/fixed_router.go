@@ -3,11 +3,11 @@ package engine
 import (
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 )
 
 // fixedRouter sends all commands to one address. The name may resolve to another server later. If the server refuses
-// commands because of its role or state, the router replaces the connections by new dials.
+// commands because of its role or state, the router redials the connections.
 type fixedRouter struct{ e *Engine }
 
 func newFixedRouter(e *Engine) *fixedRouter {
@@ -23,9 +23,9 @@ func (*fixedRouter) explain(cause error) error { return cause }
 func (*fixedRouter) hopeless(*route) error     { return nil }
 func (*fixedRouter) stats() *ServiceStats      { return nil }
 
-// refused replaces the connections at the pace of the node's renewal.
-func (*fixedRouter) refused(n *node, kind sentinel.EvidenceKind) {
-	if n.renewal.due(time.Now()) {
-		n.pool.Renew("its server refused a command: " + kind.String())
+// refused replaces the connections at the pace of the node's redials.
+func (*fixedRouter) refused(n *node, kind topology.Evidence) {
+	if n.redials.due(time.Now()) {
+		n.pool.Redial("its server refused a command: " + kind.String())
 	}
 }

@@ -18,7 +18,7 @@ type node struct {
 	peer    *wire.Peer   // answers of the server in handshakes
 	probes  int          // in flight; guarded by nodes.mu
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
-	renewal renewal      // paces the renewals of its connections by fixedRouter
+	redials redialPace   // paces the redials of its connections by fixedRouter
 }
 
 // nodes holds the servers to which an engine has sockets. A pool stays as long as it has sockets, so that the bound

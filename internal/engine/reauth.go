@@ -138,7 +138,7 @@ func (l sentinelLinks) reauthenticate(ctx context.Context, as Credentials, pause
 func (l sentinelLinks) replaceExpired() {
 	l.s.links.Each(func(conn discovery.Conn) {
 		if at := conn.(*wire.Conn).Expires(); !at.IsZero() && !at.After(time.Now()) {
-			l.s.links.Renew(conn)
+			l.s.links.Redial(conn)
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -48,7 +48,7 @@ func (e *Engine) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byt
 			return false
 		}
 	default:
-		n.renewal.proved()
+		n.redials.proved()
 	}
 	e.router.refused(n, kind)
 	return true
@@ -60,9 +60,9 @@ type Refusal struct {
 	Frames [][]byte
 }
 
-// Refused reports whether the replies to raw may state that the server executed nothing because of its role or state.
-// It does not block. Exchange takes such replies and decides.
-func (e *Engine) Refused(raw []byte, frames [][]byte) bool {
+// RefusedByRole reports whether the replies to raw may state that the server executed nothing because of its role or
+// state. It does not block. Exchange takes such replies and decides.
+func (e *Engine) RefusedByRole(raw []byte, frames [][]byte) bool {
 	_, how := e.refusal(raw, frames)
 	return how != notRefused
 }
@@ -106,7 +106,7 @@ const (
 )
 
 // refusal reports whether the replies to the commands in raw are refusals that justify a retry on another node.
-func (e *Engine) refusal(raw []byte, frames [][]byte) (kind sentinel.EvidenceKind, h how) {
+func (e *Engine) refusal(raw []byte, frames [][]byte) (kind topology.Evidence, h how) {
 	if len(frames) == 0 {
 		return 0, notRefused
 	}
@@ -125,7 +125,7 @@ func (e *Engine) refusal(raw []byte, frames [][]byte) (kind sentinel.EvidenceKin
 }
 
 // execRefusal is refusal for MULTI, commands and EXEC.
-func (e *Engine) execRefusal(frames [][]byte, last []byte) (kind sentinel.EvidenceKind, h how) {
+func (e *Engine) execRefusal(frames [][]byte, last []byte) (kind topology.Evidence, h how) {
 	if kind, ok := e.refusalIn(last); ok {
 		return kind, abortRefused
 	}
@@ -153,20 +153,20 @@ func (e *Engine) execRefusal(frames [][]byte, last []byte) (kind sentinel.Eviden
 }
 
 // refusalIn is refusal for one reply.
-func (e *Engine) refusalIn(frame []byte) (kind sentinel.EvidenceKind, ok bool) {
+func (e *Engine) refusalIn(frame []byte) (kind topology.Evidence, ok bool) {
 	if len(frame) == 0 || frame[0] != '-' {
 		return 0, false
 	}
 	text, _ := bytes.CutPrefix(frame[1:], abortedBy)
 	switch {
 	case bytes.HasPrefix(text, readOnlyCode), bytes.HasPrefix(text, oldScript) && bytes.Contains(text, oldReadOnly):
-		return sentinel.NodeReadOnly, e.cfg.Service.Role == Primary // a replica is expected to refuse writes
+		return topology.ReadOnly, e.cfg.Service.Role == Primary // a replica is expected to refuse writes
 	case bytes.HasPrefix(text, unblockedCode):
-		return sentinel.NodeReadOnly, bytes.Contains(text, unblockedByRole)
+		return topology.ReadOnly, bytes.Contains(text, unblockedByRole)
 	case bytes.HasPrefix(text, masterDownCode):
-		return sentinel.NodeMasterDown, true
+		return topology.MasterDown, true
 	case bytes.HasPrefix(text, loadingCode):
-		return sentinel.NodeLoading, true
+		return topology.Loading, true
 	}
 	return 0, false
 }

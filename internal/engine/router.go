@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 )
 
@@ -17,7 +18,7 @@ type router interface {
 	// finds reports whether another node may replace one that does not answer.
 	finds() bool
 	// refused reports that a node replied that it has another role, or no data.
-	refused(n *node, kind sentinel.EvidenceKind)
+	refused(n *node, kind topology.Evidence)
 	// lost reports that a connection to the node at addr failed, or could not be dialed.
 	lost(addr string)
 	// explain returns the error of a caller whose wait for a route failed. cause ended the wait.

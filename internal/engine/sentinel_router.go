@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/internal/topology/discovery"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -80,13 +81,13 @@ func (f *sentinelRouter) stop() {
 func (f *sentinelRouter) finds() bool { return true }
 
 // refused passes evidence to the machine.
-func (f *sentinelRouter) refused(n *node, kind sentinel.EvidenceKind) { f.evidence(kind, n.addr) }
+func (f *sentinelRouter) refused(n *node, kind topology.Evidence) { f.evidence(kind, n.addr) }
 
 // lost passes evidence to the machine.
-func (f *sentinelRouter) lost(addr string) { f.evidence(sentinel.NodeLost, addr) }
+func (f *sentinelRouter) lost(addr string) { f.evidence(topology.ConnLost, addr) }
 
 // evidence reports an observation on a connection to the node at addr to the machine.
-func (f *sentinelRouter) evidence(kind sentinel.EvidenceKind, addr string) {
+func (f *sentinelRouter) evidence(kind topology.Evidence, addr string) {
 	if s := f.service.Load(); s != nil {
 		s.Evidence(kind, addr, f.e.nodes.now.Load().epoch)
 	}

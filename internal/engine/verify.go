@@ -7,38 +7,38 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Pauses between two renewals of a node's connections while its server refuses commands. They double while refusals
+// Pauses between two redials of a node's connections while its server refuses commands. They double while refusals
 // continue. Each is extended by a random time of up to a quarter.
 const (
-	firstRenewalPause = time.Second
-	lastRenewalPause  = 8 * time.Second
+	firstRedialPause = time.Second
+	lastRedialPause  = 8 * time.Second
 )
 
-// renewal paces the renewals of a node's connections.
-type renewal struct {
+// redialPace paces the redials of a node's connections.
+type redialPace struct {
 	mu     sync.Mutex
-	next   time.Time // time before which there is no renewal
+	next   time.Time // time before which there is no redial
 	pause  time.Duration
 	seen   time.Time // time of the last refusal
 	proven time.Time // when the node was last confirmed to refuse commands
 }
 
-// due records a refusal and reports whether to renew the connections now.
-func (r *renewal) due(now time.Time) bool {
+// due records a refusal and reports whether to redial now.
+func (r *redialPace) due(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.seen) > 2*lastRenewalPause {
+	if now.Sub(r.seen) > 2*lastRedialPause {
 		r.pause = 0
 	}
 	r.seen = now
 	if now.Before(r.next) {
 		return false
 	}
-	r.pause = min(max(firstRenewalPause, 2*r.pause), lastRenewalPause)
+	r.pause = min(max(firstRedialPause, 2*r.pause), lastRedialPause)
 	r.next = now.Add(r.pause + rand.N(r.pause/4))
 	return true
 }
@@ -55,9 +55,9 @@ const (
 // verify queries the server behind l whether it is in the state that a refusal indicates: a script may return such an
 // error itself, after it wrote. It uses the connection of the reply, because the node's name may resolve to another
 // server by now.
-func (n *node) verify(ctx context.Context, l *lane.Lane, kind sentinel.EvidenceKind) verdict {
+func (n *node) verify(ctx context.Context, l *lane.Lane, kind topology.Evidence) verdict {
 	question := "ROLE"
-	if kind == sentinel.NodeLoading {
+	if kind == topology.Loading {
 		question = "PING" // a loading server refuses PING but answers ROLE
 	}
 	frame, err := l.Do(ctx, []any{question}, lane.Options{})
@@ -65,9 +65,9 @@ func (n *node) verify(ctx context.Context, l *lane.Lane, kind sentinel.EvidenceK
 	switch {
 	case err == nil:
 		if found = verdictOf(frame, kind); found == confirmed {
-			n.renewal.proved()
+			n.redials.proved()
 		}
-	case !sent(err) && !ctxEnded(err) && n.renewal.provedSince(l.Born):
+	case !sent(err) && !ctxEnded(err) && n.redials.provedSince(l.Born):
 		found = confirmed // others confirmed it on the same server, and the lane is closed since
 	}
 	return found
@@ -77,22 +77,22 @@ func (n *node) verify(ctx context.Context, l *lane.Lane, kind sentinel.EvidenceK
 const provenFor = 5 * time.Second
 
 // proved records that the node's server is in a state in which it refuses commands.
-func (r *renewal) proved() {
+func (r *redialPace) proved() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.proven = time.Now()
 }
 
 // provedSince reports whether that was confirmed within provenFor, after born.
-func (r *renewal) provedSince(born time.Time) bool {
+func (r *redialPace) provedSince(born time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.proven.After(born) && time.Since(r.proven) < provenFor
 }
 
-func verdictOf(frame []byte, kind sentinel.EvidenceKind) verdict {
+func verdictOf(frame []byte, kind topology.Evidence) verdict {
 	err := errorOf(frame)
-	if kind == sentinel.NodeLoading {
+	if kind == topology.Loading {
 		switch {
 		case err == nil:
 			return denied

@@ -99,7 +99,7 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 
 // refusedLocked queues a request for the worker if the server seems to have refused all of it. frames are the replies.
 func (c *client) refusedLocked(s *pendingReply, frames [][]byte) bool {
-	if !c.g.engine.Refused(c.pending.replay.bytes(s.from, s.to), frames) {
+	if !c.g.engine.RefusedByRole(c.pending.replay.bytes(s.from, s.to), frames) {
 		return false
 	}
 	for i := range frames {

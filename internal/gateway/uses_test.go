@@ -114,7 +114,7 @@ func usesOfClient(t *testing.T, s *redistest.Server, opt respool.Options, lines 
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background())
-	// A connection that is lent, and a lane.
+	// A leased connection, and a lane.
 	conn, err := c.Acquire(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,7 @@ func (p *Pool) stopTimersLocked() {
 }
 
 func (p *Pool) checkEmptyLocked() {
-	if p.closed && !p.emptied && p.usedLocked() == 0 && p.running+p.goroutines == 0 {
+	if p.closed && !p.emptied && p.placesTakenLocked() == 0 && p.running+p.goroutines == 0 {
 		p.emptied = true
 		if p.cutoff != nil {
 			p.cutoff.Stop()

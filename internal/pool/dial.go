@@ -38,7 +38,7 @@ func (p *Pool) wishedLocked(g *Subpool) int {
 
 // dialWishesLocked starts the dials without a waiter. The dials for waiters have started already.
 func (p *Pool) dialWishesLocked() {
-	if p.usedLocked() >= p.max {
+	if p.placesTakenLocked() >= p.max {
 		return
 	}
 	p.dialWishLocked(&p.zero)
@@ -56,7 +56,7 @@ func (p *Pool) dialWishLocked(g *Subpool) {
 
 // dialLocked starts a dial, if the bound, DialParallel, the rate and the backoff allow it.
 func (p *Pool) dialLocked(g *Subpool) bool {
-	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
+	if p.placesTakenLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
 	pause, refused := p.refusalLocked(g.identity)
@@ -233,13 +233,13 @@ func (p *Pool) Warm(ctx context.Context) error {
 		}
 		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.zero.open
 		idles := p.cfg.MinIdle - p.zero.count[idle]
-		if lanes <= 0 && idles <= 0 || p.usedLocked() >= p.max && p.dialing == 0 {
+		if lanes <= 0 && idles <= 0 || p.placesTakenLocked() >= p.max && p.dialing == 0 {
 			p.unlock()
 			return nil
 		}
 		p.zero.laneWanted = max(p.zero.laneWanted, lanes)
 		p.serveLocked()
-		if p.dialing == 0 && !p.backoff.waits() && p.usedLocked() >= p.max {
+		if p.dialing == 0 && !p.backoff.waits() && p.placesTakenLocked() >= p.max {
 			p.unlock()
 			return nil
 		}

@@ -69,7 +69,7 @@ func (p *Pool) anyWitnessLocked(heardSince time.Time) *member {
 
 // dialWitnessLocked takes a place for a new conn, if one is free and dials are allowed.
 func (p *Pool) dialWitnessLocked() bool {
-	if p.usedLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
+	if p.placesTakenLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
 		return false
 	}
 	if _, refused := p.refusalLocked(Identity{}); refused != nil {

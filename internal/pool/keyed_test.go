@@ -114,7 +114,7 @@ func ask(ctx context.Context, l *lane.Lane, opt lane.Options, args ...any) (stri
 	return string(v.Str), err
 }
 
-// become is a Recast of personas.
+// become is a SwitchIdentity of personas.
 func become(ctx context.Context, l *lane.Lane, _, to pool.Identity) error {
 	user := to.User
 	if user == "" {
@@ -145,9 +145,9 @@ type town struct {
 	peak    int
 	down    bool
 	full    bool          // more clients are refused by the server
-	broken  bool          // recasts fail
-	gate    chan struct{} // until it is closed, dials and recasts do not get on; nil: they do
-	hanging int           // dials and recasts before the gate
+	broken  bool          // identity switches fail
+	gate    chan struct{} // until it is closed, dials and identity switches do not get on; nil: they do
+	hanging int           // dials and identity switches before the gate
 	late    time.Duration // from the end of their ctx to theirs
 	linger  time.Duration // before the server closes its side
 	trouble []error
@@ -174,7 +174,7 @@ func (w *town) pass(ctx context.Context) error {
 	}
 }
 
-// before is how many dials and recasts stand before the gate.
+// before is how many dials and identity switches stand before the gate.
 func (w *town) before() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -241,7 +241,7 @@ func (w *town) serve(conn net.Conn, full bool) {
 	conn.Close()
 }
 
-func (w *town) recast(ctx context.Context, l *lane.Lane, from, to pool.Identity) error {
+func (w *town) switchIdentity(ctx context.Context, l *lane.Lane, from, to pool.Identity) error {
 	if err := w.pass(ctx); err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (w *town) kill() {
 func (w *town) config(limit int) pool.Config {
 	cfg := (&memory{}).config()
 	cfg.Dial = dialAs(&wire.Config{Network: "tcp", Addr: "memory", Protocol: 2, DialFunc: w.dial, ConnectTimeout: 5 * time.Second})
-	cfg.SwitchIdentity = w.recast
+	cfg.SwitchIdentity = w.switchIdentity
 	cfg.Max, cfg.WaitTimeout, cfg.DialRate = limit, 24*time.Hour, 100_000
 	cfg.OnTrouble = func(err error) { w.set(func(w *town) { w.trouble = append(w.trouble, err) }) }
 	return cfg

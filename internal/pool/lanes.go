@@ -49,7 +49,7 @@ func (p *Pool) settleLocked(c *member) {
 		p.closeLocked(c, c.retire)
 	case p.closed:
 		p.closeLocked(c, "the client was closed")
-	case p.usedLocked() > p.max:
+	case p.placesTakenLocked() > p.max:
 		p.closeLocked(c, "over the limit after a resize")
 	case c.expired(now):
 		p.closeLocked(c, "maximum lifetime")
@@ -111,7 +111,7 @@ func (p *Pool) publishLocked(g *Subpool) {
 
 // shrinkLocked closes unused conns beyond the bound.
 func (p *Pool) shrinkLocked() {
-	over := p.usedLocked() - p.count[closing] - p.max
+	over := p.placesTakenLocked() - p.count[closing] - p.max
 	for _, c := range p.lanes {
 		if c.draining && c.retire != "" {
 			over--

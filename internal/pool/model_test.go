@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // judge is a server that counts a socket from its accept until it has closed
-// it, and closes late: slots that come back too early show as too many.
+// it, and closes late: places that come back too early show as too many.
 type judge struct {
 	listener   net.Listener
 	done       sync.WaitGroup
@@ -152,7 +152,7 @@ func posts(l *lane.Lane, opt lane.Options, i int) error {
 	return <-s.ended
 }
 
-// use is one random use of a pool. Some groups are kept, others looked up anew.
+// use is one random use of a pool. Some subpools are kept, others looked up anew.
 func use(p *pool.Pool, kept []*pool.Subpool, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(20_000))*time.Microsecond)
 	if r.IntN(2) == 0 {
@@ -219,7 +219,7 @@ func use(p *pool.Pool, kept []*pool.Subpool, r *rand.Rand) error {
 }
 
 // Whatever is acquired, given back, killed, refused or cancelled: the server
-// never counts more than the limit, and in the end every slot is free.
+// never counts more than the limit, and in the end every place is free.
 func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 6).Draw(t, "limit")
@@ -234,7 +234,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		j := startJudge(t)
 		defer j.stop()
 		cfg := j.config(limit, lanes, minIdle)
-		if !rapid.Bool().Draw(t, "recast") {
+		if !rapid.Bool().Draw(t, "switches identity") {
 			cfg.SwitchIdentity = nil
 		}
 		p := pool.New(cfg)
@@ -283,7 +283,7 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 			if resize > 0 {
 				now = resize
 			}
-			lendAll(t, p, max(1, now-1))
+			leaseAll(t, p, max(1, now-1))
 			if err := p.Close(context.Background()); err != nil {
 				t.Errorf("close: %v", err)
 			}
@@ -291,13 +291,13 @@ func TestTheLedgerHoldsUnderAnything(t *testing.T) {
 		if peak := j.peak.Load(); peak > int64(most) {
 			t.Errorf("%d sockets at peak: want %d at most", peak, most)
 		}
-		if st := p.Stats(); st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Subscribed+st.Closing+st.Waiting+st.Groups != 0 {
+		if st := p.Stats(); st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Subscribed+st.Closing+st.Waiting+st.Subpools != 0 {
 			t.Errorf("after Close: %+v", st)
 		}
 	})
 }
 
-// disturb kills and renews conns, refuses dials and suspends the pool now and then.
+// disturb kills and redials conns, refuses dials and suspends the pool now and then.
 func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 	r := rand.New(rand.NewPCG(seed, 1<<40))
 	for {
@@ -314,15 +314,15 @@ func disturb(j *judge, p *pool.Pool, seed uint64, stop <-chan struct{}) {
 		case 2:
 			p.Resume()
 		case 3:
-			p.Renew("renewed")
+			p.Redial("redialed")
 		default:
 			j.kill()
 		}
 	}
 }
 
-// lendAll shows that all slots can be lent at once.
-func lendAll(t *rapid.T, p *pool.Pool, n int) {
+// leaseAll shows that all places can be leased at once.
+func leaseAll(t *rapid.T, p *pool.Pool, n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var held []*pool.Conn
@@ -333,7 +333,7 @@ func lendAll(t *rapid.T, p *pool.Pool, n int) {
 			continue // the last refusal's pause is not over yet
 		}
 		if err != nil {
-			t.Fatalf("%d of %d slots could be lent: %v", len(held), n, err)
+			t.Fatalf("%d of %d places could be leased: %v", len(held), n, err)
 		}
 		held = append(held, c)
 	}

@@ -162,8 +162,8 @@ func New(cfg Config) *Pool {
 	return p
 }
 
-// usedLocked returns the number of places taken: the sockets that the server may count.
-func (p *Pool) usedLocked() int { return len(p.members) + p.dialing + p.probing }
+// placesTakenLocked returns the number of places taken: the sockets that the server may count.
+func (p *Pool) placesTakenLocked() int { return len(p.members) + p.dialing + p.probing }
 
 // liveLocked returns the number of usable conns.
 func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
@@ -204,8 +204,8 @@ type Stats struct {
 	Waits, FailedWaits                       uint64
 	Refused                                  uint64 // callers that received the server's refusal of their identity
 	Waited, LongestWait                      time.Duration
-	Leaks, Recasts                           uint64
-	Groups                                   int   // identities with conns or waiters
+	Leaks, IdentitySwitches                  uint64
+	Subpools                                 int   // identities with conns or waiters
 	LastDialError                            error // last failed dial to the node
 	LastRefusal                              error // last refusal of an identity
 }
@@ -220,13 +220,13 @@ func (s *Stats) Add(o *Stats) {
 	for _, p := range []struct{ sum, one *int }{
 		{&s.Dialing, &o.Dialing}, {&s.Lanes, &o.Lanes}, {&s.Idle, &o.Idle}, {&s.Dedicated, &o.Dedicated},
 		{&s.Subscribed, &o.Subscribed}, {&s.Closing, &o.Closing}, {&s.Waiting, &o.Waiting}, {&s.RepliesDue, &o.RepliesDue},
-		{&s.Groups, &o.Groups},
+		{&s.Subpools, &o.Subpools},
 	} {
 		*p.sum += *p.one
 	}
 	for _, p := range []struct{ sum, one *uint64 }{
 		{&s.Dials, &o.Dials}, {&s.DialFailures, &o.DialFailures}, {&s.Closed, &o.Closed}, {&s.FailedLanes, &o.FailedLanes},
-		{&s.Leaks, &o.Leaks}, {&s.Recasts, &o.Recasts}, {&s.Waits, &o.Waits}, {&s.FailedWaits, &o.FailedWaits}, {&s.Refused, &o.Refused},
+		{&s.Leaks, &o.Leaks}, {&s.IdentitySwitches, &o.IdentitySwitches}, {&s.Waits, &o.Waits}, {&s.FailedWaits, &o.FailedWaits}, {&s.Refused, &o.Refused},
 	} {
 		*p.sum += *p.one
 	}
@@ -256,10 +256,10 @@ func (p *Pool) Stats() Stats {
 	return Stats{
 		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.waiting + p.awaiting, RepliesDue: due, Groups: subpools,
+		Waiting: p.waiting + p.awaiting, RepliesDue: due, Subpools: subpools,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.failedLanes,
 		Waits: s.waits, FailedWaits: s.failedWaits, Waited: s.waited, LongestWait: s.longestWait,
-		Refused: s.refused, Leaks: s.leaks, Recasts: s.switches,
+		Refused: s.refused, Leaks: s.leaks, IdentitySwitches: s.switches,
 		LastDialError: p.backoff.last, LastRefusal: p.lastRefusalLocked(),
 	}
 }

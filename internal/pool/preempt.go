@@ -15,7 +15,7 @@ func (p *Pool) preemptLocked(left []*waiter, spare int) {
 			open++
 		}
 	}
-	free := max(0, p.max-p.usedLocked())
+	free := max(0, p.max-p.placesTakenLocked())
 	refused := free > 0 && p.backoff.failures > 0 && p.cfg.SwitchIdentity != nil
 	if !refused {
 		coming += free

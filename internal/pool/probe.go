@@ -17,7 +17,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if c := p.openLaneLocked(&p.zero); c != nil && (p.usedLocked() >= p.max || !c.lane.Avoided() && !p.stale(c)) {
+	if c := p.openLaneLocked(&p.zero); c != nil && (p.placesTakenLocked() >= p.max || !c.lane.Avoided() && !p.stale(c)) {
 		p.mu.Unlock()
 		if frame, err := c.lane.Do(ctx, args, lane.Options{Owner: &p.zero}); err == nil || ctx.Err() != nil {
 			return frame, err
@@ -28,7 +28,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, err
 	}
-	if p.closed || p.usedLocked() >= p.max {
+	if p.closed || p.placesTakenLocked() >= p.max {
 		err := fmt.Errorf("%w to ask %v (%s)", ErrExhausted, args[0], p.stateLocked())
 		p.mu.Unlock()
 		return nil, err

@@ -49,7 +49,7 @@ func (n *nursery) serve(conn net.Conn) {
 	}
 }
 
-// A lane may be lent between the moment it is chosen for a probe and the probe's command.
+// A lane may be leased between the moment it is chosen for a probe and the probe's command.
 func TestNoProbeMeetsAHoldersCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &nursery{}

@@ -15,13 +15,13 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// guard stands before a town and refuses identities at dials and recasts.
+// guard stands before a town and refuses identities at dials and identity switches.
 type guard struct {
 	town *town
 
 	mu       sync.Mutex
 	refuse   func(k pool.Identity) string // the server's error; empty: none
-	attempts map[pool.Identity]int        // dials and recasts
+	attempts map[pool.Identity]int        // dials and identity switches
 }
 
 func (g *guard) check(k pool.Identity) error {
@@ -54,7 +54,7 @@ func behindGuard(t *testing.T, limit int, refuse func(k pool.Identity) string, c
 	t.Helper()
 	g := &guard{refuse: refuse, attempts: map[pool.Identity]int{}}
 	inTown(t, limit, func(c *pool.Config) {
-		dial, recast := c.Dial, c.SwitchIdentity
+		dial, switchIdentity := c.Dial, c.SwitchIdentity
 		c.Dial = func(ctx, cut context.Context, k pool.Identity) (*wire.Conn, error) {
 			if err := g.check(k); err != nil {
 				return nil, &wire.Error{Op: wire.OpHandshake, Addr: "memory", Err: err}
@@ -65,7 +65,7 @@ func behindGuard(t *testing.T, limit int, refuse func(k pool.Identity) string, c
 			if err := g.check(to); err != nil && from.User != to.User {
 				return &pool.Remains{Identity: from, Err: err}
 			}
-			return recast(ctx, l, from, to)
+			return switchIdentity(ctx, l, from, to)
 		}
 		if change != nil {
 			change(c)
@@ -113,7 +113,7 @@ func TestARefusedIdentityIsTriedOnceOrTwiceASecond(t *testing.T) {
 		for _, text := range []string{"WRONGPASS invalid", "NOAUTH Authentication required.", "NOPERM no select", "ERR DB index is out of range"} {
 			for _, limit := range []int{1, 8} {
 				behindGuard(t, limit, only(k, text), nil, func(t *testing.T, g *guard, p *pool.Pool) {
-					shareAs(t, p, carol) // with one slot there are recasts alone
+					shareAs(t, p, carol) // with one place there are only identity switches
 					code := resp.NewServerError(text).Code
 					besiege(t, p, k, code, 10*time.Second)
 					if n := g.tried(k); n < 8 || n > 21 {

@@ -127,7 +127,7 @@ func TestARestoredConnDoesNotOutliveItsPool(t *testing.T) {
 	}, func(t *testing.T, w *town, p *pool.Pool) {
 		c := acquireAs(t, p, alice)
 		c.ReleaseDirty("it was soiled")
-		p.Renew("renewed")
+		p.Redial("redialed")
 		acquireAs(t, p, alice).Release()
 		if st := p.Stats(); st.Dials != 2 {
 			t.Errorf("%+v", st)

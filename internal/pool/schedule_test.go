@@ -376,7 +376,7 @@ func TestHealthChecksKeepNothingOpen(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		if st := p.Stats(); st.Lanes != 0 {
-			t.Errorf("a lane of another key outlived its use: %+v", st)
+			t.Errorf("a lane of another identity outlived its use: %+v", st)
 		}
 	})
 }
@@ -407,9 +407,9 @@ func TestHealthChecksCostNothingUnderLoad(t *testing.T) {
 	})
 }
 
-// A conn that was idle for long is asked before it is lent, once, by whoever waits; one that
+// A conn that was idle for long is asked before it is leased, once, by whoever waits; one that
 // was used just now is not.
-func TestAStaleConnIsAskedBeforeItIsLent(t *testing.T) {
+func TestAStaleConnIsAskedBeforeItIsLeased(t *testing.T) {
 	inBubble(t, func(c *pool.Config) { c.StaleAfter = 3 * time.Second }, func(t *testing.T, m *memory, p *pool.Pool) {
 		acquire(t, p).Release()
 		before := m.pinged()

@@ -31,7 +31,7 @@ func (p *Pool) growNoneLocked() {
 
 // allowGrowthLocked publishes whether callers without the lock may request lanes.
 func (p *Pool) allowGrowthLocked() {
-	room := p.usedLocked() < p.max && p.backoff.failures == 0
+	room := p.placesTakenLocked() < p.max && p.backoff.failures == 0
 	for _, c := range p.lanes {
 		g := c.subpool
 		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusedLocked(g.identity) == nil; may != g.mayGrow.Load() {
@@ -121,7 +121,7 @@ func (p *Pool) before(forLane, forConn *waiter) bool {
 func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 	left, spare = needs[:0], p.dialing+p.count[preparing]
 	p.pass++
-	free, ending := p.max-p.usedLocked(), p.count[closing]
+	free, ending := p.max-p.placesTakenLocked(), p.count[closing]
 	for _, w := range needs {
 		g := w.subpool
 		if g.pass != p.pass {

@@ -28,10 +28,10 @@ type asked struct {
 	key    int
 	conn   bool // for a conn of its own rather than for a place on a lane
 	cancel context.CancelFunc
-	done   chan struct{} // closed when err, lent and lane are there
+	done   chan struct{} // closed when err, leased and lane are there
 	got    bool          // the stage has seen that
 	err    error
-	lent   *pool.Conn
+	leased *pool.Conn
 	lane   *lane.Lane
 }
 
@@ -55,7 +55,7 @@ func (s *stage) ask(key int, conn bool) {
 	g := s.p.Subpool(keys[key])
 	go func() {
 		if conn {
-			a.lent, a.err = g.Acquire(ctx)
+			a.leased, a.err = g.Acquire(ctx)
 		} else {
 			a.lane, a.err = g.Shared(ctx)
 		}
@@ -91,22 +91,22 @@ func (s *stage) pick(n int, ok func(*asked) bool) *asked {
 }
 
 func waits(a *asked) bool { return !a.got }
-func holds(a *asked) bool { return a.got && (a.lent != nil || a.lane != nil) }
+func holds(a *asked) bool { return a.got && (a.leased != nil || a.lane != nil) }
 
 // end ends a hold, as its holder finds the conn.
 func (s *stage) end(a *asked, rekey, destroy bool) {
 	ctx := context.Background()
 	l, opt := a.lane, lane.Options{Reserved: true}
-	if a.lent != nil {
-		l, opt = a.lent.Lane(), lane.Options{}
-		if k := a.lent.Identity(); k != keys[a.key] {
+	if a.leased != nil {
+		l, opt = a.leased.Lane(), lane.Options{}
+		if k := a.leased.Identity(); k != keys[a.key] {
 			s.errorf("a conn of %v says %v", keys[a.key], k)
 		}
 	}
 	if err := works(ctx, l, opt, keys[a.key]); errors.Is(err, errStranger) {
 		s.errorf("%v", err)
 	}
-	switch c := a.lent; {
+	switch c := a.leased; {
 	case c == nil:
 	case destroy:
 		c.Destroy("by chance")
@@ -119,7 +119,7 @@ func (s *stage) end(a *asked, rekey, destroy bool) {
 	default:
 		c.Release()
 	}
-	a.lent, a.lane = nil, nil
+	a.leased, a.lane = nil, nil
 }
 
 func (s *stage) take(st step) {
@@ -144,8 +144,8 @@ func (s *stage) take(st step) {
 		s.p.Suspend(time.Duration(st.n) * time.Millisecond)
 	case "resume":
 		s.p.Resume()
-	case "renew":
-		s.p.Renew("renewed")
+	case "redial":
+		s.p.Redial("redialed")
 	case "kill":
 		s.w.kill()
 	case "time":
@@ -222,12 +222,12 @@ func (s *stage) finish() {
 func TestStepByStepEverybodyIsServedInTurn(t *testing.T) {
 	acts := []string{
 		"acquire", "acquire", "acquire", "share", "share", "share", "end", "end", "end", "end", "rekey", "destroy",
-		"cancel", "resize", "suspend", "resume", "resume", "renew", "kill", "time", "time", "down", "broken", "shut", "shut",
+		"cancel", "resize", "suspend", "resume", "resume", "redial", "kill", "time", "time", "down", "broken", "shut", "shut",
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		limit := rapid.IntRange(1, 4).Draw(r, "limit")
 		lanes := rapid.IntRange(1, 2).Draw(r, "lanes")
-		recasts := rapid.Bool().Draw(r, "recasts")
+		switches := rapid.Bool().Draw(r, "switches identity")
 		steps := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
 			return step{rapid.SampledFrom(acts).Draw(r, "what"), rapid.IntRange(0, 60).Draw(r, "n")}
 		}), 1, 60).Draw(r, "steps")
@@ -235,7 +235,7 @@ func TestStepByStepEverybodyIsServedInTurn(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s = &stage{w: newTown(), most: limit}
 			cfg := s.w.config(limit)
-			if cfg.Lanes, cfg.IdleTimeout = lanes, time.Second; !recasts {
+			if cfg.Lanes, cfg.IdleTimeout = lanes, time.Second; !switches {
 				cfg.SwitchIdentity = nil
 			}
 			s.p = pool.New(cfg)
@@ -249,7 +249,7 @@ func TestStepByStepEverybodyIsServedInTurn(t *testing.T) {
 				a.cancel()
 			}
 			synctest.Wait()
-			if st := s.p.Stats(); s.w.sockets()+st.Groups+st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Closing+st.Waiting != 0 {
+			if st := s.p.Stats(); s.w.sockets()+st.Subpools+st.Dialing+st.Lanes+st.Idle+st.Dedicated+st.Closing+st.Waiting != 0 {
 				s.errorf("after Close: %d sockets, %+v", s.w.sockets(), st)
 			}
 		})

@@ -43,7 +43,7 @@ func inTown(t *testing.T, limit int, change func(*pool.Config), fn func(t *testi
 		if w.peak > limit {
 			t.Errorf("%d sockets at peak: want %d at most", w.peak, limit)
 		}
-		if st := p.Stats(); st.Groups != 0 || st.Dialing != 0 {
+		if st := p.Stats(); st.Subpools != 0 || st.Dialing != 0 {
 			t.Errorf("after Close: %+v", st)
 		}
 	})
@@ -57,7 +57,7 @@ func wantKey(t *testing.T, l *lane.Lane, opt lane.Options, k pool.Identity) {
 	}
 }
 
-// acquireAs lends a conn that works as k.
+// acquireAs leases a conn that works as k.
 func acquireAs(t *testing.T, p *pool.Pool, k pool.Identity) *pool.Conn {
 	t.Helper()
 	c, err := p.Subpool(k).Acquire(context.Background())
@@ -71,19 +71,19 @@ func acquireAs(t *testing.T, p *pool.Pool, k pool.Identity) *pool.Conn {
 	return c
 }
 
-func TestAConnThatCannotBeRecastIsReplaced(t *testing.T) {
+func TestAConnThatCannotSwitchIdentityIsReplaced(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		w.broken = true
 		acquireAs(t, p, alice).Release()
 		acquireAs(t, p, bob).Release()
-		if st := p.Stats(); st.Dials != 2 || st.Recasts != 0 || st.LastDialError != nil {
+		if st := p.Stats(); st.Dials != 2 || st.IdentitySwitches != 0 || st.LastDialError != nil {
 			t.Errorf("%+v", st)
 		}
 	})
 }
 
 func TestAWrongPasswordFailsAlone(t *testing.T) {
-	for limit := 1; limit <= 3; limit++ { // with few slots conns are recast, with more they are dialed
+	for limit := 1; limit <= 3; limit++ { // with few places conns switch identity, with more they are dialed
 		inTown(t, limit, nil, func(t *testing.T, w *town, p *pool.Pool) {
 			shareAs(t, p, alice)
 			for _, k := range []pool.Identity{mallory, {User: "alice", DB: 99}} {
@@ -112,7 +112,7 @@ func TestAWrongPasswordFailsAlone(t *testing.T) {
 	}
 }
 
-func TestAnswersToARecastAreBelieved(t *testing.T) {
+func TestServerRefusalsOfAnIdentitySwitchApply(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		acquireAs(t, p, alice).Release()
 		var se *resp.ServerError
@@ -125,25 +125,25 @@ func TestAnswersToARecastAreBelieved(t *testing.T) {
 	})
 }
 
-func TestGroupsThatAreNotInUseAreForgotten(t *testing.T) {
+func TestUnusedSubpoolsAreForgotten(t *testing.T) {
 	inTown(t, 3, func(c *pool.Config) { c.IdleTimeout = time.Minute }, func(t *testing.T, w *town, p *pool.Pool) {
 		shareAs(t, p, pool.Identity{})
 		for i := range 1000 {
 			k := pool.Identity{User: "u" + strconv.Itoa(i)}
 			shareAs(t, p, k)
 			acquireAs(t, p, k).Release()
-			if n := p.Stats().Groups; n > 3 {
-				t.Fatalf("%d groups, on 3 slots", n)
+			if n := p.Stats().Subpools; n > 3 {
+				t.Fatalf("%d subpools, on 3 places", n)
 			}
 		}
 		time.Sleep(5 * time.Minute)
-		if st := p.Stats(); st.Groups > 1 || st.Idle != 0 || st.Lanes != st.Groups {
+		if st := p.Stats(); st.Subpools > 1 || st.Idle != 0 || st.Lanes != st.Subpools {
 			t.Errorf("long after the last use, but for the zero key's lane: %+v", st)
 		}
 	})
 }
 
-func TestAGroupCanBeUsedForEver(t *testing.T) {
+func TestAKeptSubpoolStaysUsable(t *testing.T) {
 	inTown(t, 2, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		first := p.Subpool(alice)
 		twin := p.Subpool(alice) // no conn yet, so the pool knows neither
@@ -158,23 +158,23 @@ func TestAGroupCanBeUsedForEver(t *testing.T) {
 		for range 3 {
 			share(first)
 			if p.Subpool(alice) != first {
-				t.Error("a key in use got another group")
+				t.Error("a key in use got another subpool")
 			}
 			share(twin)
 			if l := first.Pick(pool.Any); l == nil || l != twin.Pick(pool.Any) || first.Owner() != twin.Owner() {
-				t.Error("two groups of one key have different lanes")
+				t.Error("two subpools of one identity have different lanes")
 			}
 			shareAs(t, p, bob)
 			shareAs(t, p, carol)
 			if first.Pick(pool.Any) != nil || twin.Pick(pool.Any) != nil {
-				t.Error("a group has a lane that is another's now")
+				t.Error("a subpool has a lane that is another's now")
 			}
 			first, twin = twin, first
 		}
 	})
 }
 
-func TestARecastThatHangsEndsWithThePoolsUse(t *testing.T) {
+func TestAHangingIdentitySwitchEndsWithThePoolsUse(t *testing.T) {
 	end := map[string]func(p *pool.Pool) error{
 		"Close": func(p *pool.Pool) error { return p.Close(context.Background()) },
 		"Close in haste": func(p *pool.Pool) error {
@@ -223,7 +223,7 @@ func TestARecastThatHangsEndsWithThePoolsUse(t *testing.T) {
 	}
 }
 
-func TestARekeyedConnGoesToItsNewGroup(t *testing.T) {
+func TestSetIdentityMovesAConnToItsSubpool(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		c := acquireAs(t, p, alice)
 		if err := become(context.Background(), c.Lane(), alice, bob); err != nil {
@@ -238,12 +238,12 @@ func TestARekeyedConnGoesToItsNewGroup(t *testing.T) {
 		c.Release()
 		r.want(t, "A1", "B1")
 		acquireAs(t, p, bob).Release()
-		if st := p.Stats(); st.Recasts != 2 || st.Dials != 1 || st.Groups != 1 {
+		if st := p.Stats(); st.IdentitySwitches != 2 || st.Dials != 1 || st.Subpools != 1 {
 			t.Errorf("%+v", st)
 		}
 		c.SetIdentity(carol) // it is not held any more
 		acquireAs(t, p, bob).Release()
-		if st := p.Stats(); st.Recasts != 2 {
+		if st := p.Stats(); st.IdentitySwitches != 2 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -290,7 +290,7 @@ func TestPushesReachTheHolderAloneWhileHeHolds(t *testing.T) {
 	})
 }
 
-func TestAConnThatIsBeingRecastIsRenewedToo(t *testing.T) {
+func TestRedialReplacesAConnThatSwitchesIdentity(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		acquireAs(t, p, alice).Release()
 		w.shut(true)
@@ -298,13 +298,13 @@ func TestAConnThatIsBeingRecastIsRenewedToo(t *testing.T) {
 		wg.Go(func() { acquireAs(t, p, bob).Release() })
 		synctest.Wait()
 		if w.before() != 1 {
-			t.Fatal("nothing is being recast")
+			t.Fatal("no conn switches identity")
 		}
-		p.Renew("renewed")
+		p.Redial("redialed")
 		w.shut(false)
 		wg.Wait()
 		if st := p.Stats(); st.Dials != 2 || st.Closed != 1 {
-			t.Errorf("the old conn was lent: %+v", st)
+			t.Errorf("the old conn was leased: %+v", st)
 		}
 	})
 }

@@ -95,5 +95,5 @@ func (p *Pool) cutOff() {
 func (p *Pool) Empty() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.usedLocked() == 0
+	return p.placesTakenLocked() == 0
 }

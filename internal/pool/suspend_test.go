@@ -102,12 +102,12 @@ func closePool(t *testing.T, p *pool.Pool) {
 	}
 }
 
-func TestASuspendedPoolSendsNothingOnWhateverWasLent(t *testing.T) {
+func TestASuspendedPoolSendsNothingOnWhateverWasLeased(t *testing.T) {
 	n := startNode(t)
 	p := n.pool(4)
 	defer closePool(t, p)
 	ctx := context.Background()
-	lent, err := p.Acquire(ctx)
+	leased, err := p.Acquire(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,10 +121,10 @@ func TestASuspendedPoolSendsNothingOnWhateverWasLent(t *testing.T) {
 	}
 	p.Suspend(time.Minute)
 	<-subscriber.Lane().Done()
-	<-lent.Lane().Done()
+	<-leased.Lane().Done()
 	var we *wire.Error
-	if _, err := lent.Lane().Do(ctx, []any{"LENT"}, lane.Options{}); !errors.As(err, &we) || we.Sent {
-		t.Errorf("got %v on the lent conn, want an error that says unsent", err)
+	if _, err := leased.Lane().Do(ctx, []any{"LEASED"}, lane.Options{}); !errors.As(err, &we) || we.Sent {
+		t.Errorf("got %v on the leased conn, want an error that says unsent", err)
 	}
 	if _, err := shared.Do(ctx, []any{"SHARED"}, lane.Options{Reserved: true}); err == nil || errors.As(err, &we) && we.Sent {
 		t.Errorf("got %v on the lane, want an error that says unsent", err)
@@ -138,9 +138,9 @@ func TestASuspendedPoolSendsNothingOnWhateverWasLent(t *testing.T) {
 			t.Errorf("got %v, want ErrSuspended", err)
 		}
 	}
-	lent.Release()
+	leased.Release()
 	subscriber.Destroy("it is over")
-	if n.told("LENT")+n.told("SHARED") != 0 {
+	if n.told("LEASED")+n.told("SHARED") != 0 {
 		t.Error("a command was sent after Suspend")
 	}
 	if _, err := p.Probe(ctx, "ROLE"); err != nil || n.told("ROLE") != 1 {

@@ -75,21 +75,21 @@ func (r *record) want(t *testing.T, names ...string) {
 	}
 }
 
-func TestGroupsOnOneSlotTakeTurns(t *testing.T) {
+func TestSubpoolsOnOnePlaceTakeTurns(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		held := acquireAs(t, p, alice)
 		var r record
 		r.line(t, p, "B1", "A1", "B2", "Z1", "a1", "B3", "b1", "A2", "c1")
 		held.Release()
 		r.want(t, "B1", "A1", "B2", "Z1", "a1", "B3", "b1", "A2", "c1")
-		if st := p.Stats(); st.Dials != 1 || st.Recasts < 7 || st.Waiting != 0 {
+		if st := p.Stats(); st.Dials != 1 || st.IdentitySwitches < 7 || st.Waiting != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
 }
 
 // A lane that is there at last serves all who wait for it at that moment, also
-// those who came after another group's waiters.
+// those who came after another subpool's waiters.
 func TestALaneServesAllWhoWaitForItBeforeTheNextTurn(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		held := acquireAs(t, p, alice)
@@ -100,15 +100,15 @@ func TestALaneServesAllWhoWaitForItBeforeTheNextTurn(t *testing.T) {
 		if slices.Sort(r.names[:3]); !slices.Equal(r.names, []string{"b", "b", "b", "c", "c", "a"}) {
 			t.Errorf("served were %v", r.names)
 		}
-		if st := p.Stats(); st.Recasts != 3 {
-			t.Errorf("%d recasts: want one a turn", st.Recasts)
+		if st := p.Stats(); st.IdentitySwitches != 3 {
+			t.Errorf("%d identity switches: want one a turn", st.IdentitySwitches)
 		}
 	})
 }
 
 // An idle conn goes to who waits longest, not to a younger waiter of its own
-// group.
-func TestTheLongestWaiterOfAllGroupsGetsTheConn(t *testing.T) {
+// subpool.
+func TestTheLongestWaiterOfAllSubpoolsGetsTheConn(t *testing.T) {
 	inTown(t, 3, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		one, two := acquireAs(t, p, alice), acquireAs(t, p, alice)
 		var r record
@@ -119,7 +119,7 @@ func TestTheLongestWaiterOfAllGroupsGetsTheConn(t *testing.T) {
 	})
 }
 
-func TestALaneIsNeverStarvedByLentConns(t *testing.T) {
+func TestALaneIsNeverStarvedByLeasedConns(t *testing.T) {
 	inTown(t, 3, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		held := []*pool.Conn{acquireAs(t, p, alice), acquireAs(t, p, bob)}
 		var waiters record
@@ -129,7 +129,7 @@ func TestALaneIsNeverStarvedByLentConns(t *testing.T) {
 				shareAs(t, p, k)
 			}
 		}
-		if st := p.Stats(); st.Waiting != 3 || st.Dedicated != 2 || st.Groups != 3 {
+		if st := p.Stats(); st.Waiting != 3 || st.Dedicated != 2 || st.Subpools != 3 {
 			t.Errorf("%+v", st)
 		}
 		for _, c := range held {
@@ -139,23 +139,23 @@ func TestALaneIsNeverStarvedByLentConns(t *testing.T) {
 	})
 }
 
-// Rule by rule: what a group without a conn gets.
-func TestWhatIsTakenForAGroupWithoutAConn(t *testing.T) {
+// Rule by rule: what a subpool without a conn gets.
+func TestTheConnForASubpoolWithoutOne(t *testing.T) {
 	inTown(t, 4, func(c *pool.Config) { c.Lanes = 2 }, func(t *testing.T, w *town, p *pool.Pool) {
 		if err := p.Warm(context.Background()); err != nil { // two lanes
 			t.Fatal(err)
 		}
 		acquireAs(t, p, alice).Release()
-		state := func(what string, dials, recasts uint64, lanes, idle int) {
+		state := func(what string, dials, switches uint64, lanes, idle int) {
 			t.Helper()
 			synctest.Wait()
-			if st := p.Stats(); st.Dials != dials || st.Recasts != recasts || st.Lanes != lanes || st.Idle != idle {
-				t.Errorf("%s: want %d dials, %d recasts, %d lanes, %d idle: %+v", what, dials, recasts, lanes, idle, st)
+			if st := p.Stats(); st.Dials != dials || st.IdentitySwitches != switches || st.Lanes != lanes || st.Idle != idle {
+				t.Errorf("%s: want %d dials, %d identity switches, %d lanes, %d idle: %+v", what, dials, switches, lanes, idle, st)
 			}
 		}
 		state("at first", 3, 0, 2, 1)
 		acquireAs(t, p, bob).Release()
-		state("a free slot", 4, 0, 2, 2)
+		state("a free place", 4, 0, 2, 2)
 		shareAs(t, p, carol)
 		state("another's idle conn", 4, 1, 3, 1)
 		shareAs(t, p, bob)
@@ -167,7 +167,7 @@ func TestWhatIsTakenForAGroupWithoutAConn(t *testing.T) {
 		shareAs(t, p, alice)
 		state("one lane of two", 4, 2, 4, 0)
 		if p.Subpool(bob).Pick(pool.Any) == nil || p.Subpool(carol).Pick(pool.Any) == nil || p.Pick(pool.Any) == nil {
-			t.Error("a group lost its only lane though another had two")
+			t.Error("a subpool lost its only lane though another had two")
 		}
 		time.Sleep(time.Second)
 		shareAs(t, p, pool.Identity{})
@@ -182,9 +182,9 @@ func TestWhatIsTakenForAGroupWithoutAConn(t *testing.T) {
 
 // One waiter costs the others one conn.
 func TestNoMoreIsTakenAwayThanIsNeeded(t *testing.T) {
-	for _, recasts := range []bool{true, false} {
+	for _, switches := range []bool{true, false} {
 		inTown(t, 4, func(c *pool.Config) {
-			if c.Lanes = 4; !recasts {
+			if c.Lanes = 4; !switches {
 				c.SwitchIdentity = nil
 			}
 		}, func(t *testing.T, w *town, p *pool.Pool) {
@@ -199,7 +199,7 @@ func TestNoMoreIsTakenAwayThanIsNeeded(t *testing.T) {
 			acquireAs(t, p, alice).Release()
 			acquireAs(t, p, bob).Release()
 			synctest.Wait()
-			if st := p.Stats(); st.Lanes != 3 || st.Idle != 1 || st.Groups != 3 {
+			if st := p.Stats(); st.Lanes != 3 || st.Idle != 1 || st.Subpools != 3 {
 				t.Errorf("%+v", st)
 			}
 		})
@@ -254,9 +254,9 @@ func TestWhatComesAnywayCounts(t *testing.T) {
 	})
 }
 
-// A group's own only lane is the last to be lent to it, and one that is in use
+// A subpool's own only lane is the last to be leased to it, and one that is in use
 // the last but one.
-func TestTheLaneThatIsMissedLeastIsLent(t *testing.T) {
+func TestTheCheapestLaneIsDrained(t *testing.T) {
 	inTown(t, 3, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		var busy sync.WaitGroup
 		for _, k := range []pool.Identity{alice, bob, carol} {
@@ -288,9 +288,9 @@ func TestWhateverComesFirstGoesToTheFirst(t *testing.T) {
 	})
 }
 
-// What was made for a group serves it, even if he for whom it was made has
+// What was made for a subpool serves it, even if he for whom it was made has
 // left: or where callers leave early nobody would ever be served.
-func TestARecastConnServesItsGroupFirst(t *testing.T) {
+func TestASwitchedConnServesItsSubpoolFirst(t *testing.T) {
 	inTown(t, 1, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		acquireAs(t, p, alice).Release()
 		w.shut(true)
@@ -312,9 +312,9 @@ func TestARecastConnServesItsGroupFirst(t *testing.T) {
 	})
 }
 
-// With one group in use, the first conn is its lane, unless it has to serve
+// With one subpool in use, the first conn is its lane, unless it has to serve
 // both kinds of callers: then they take turns.
-func TestTheTurnsOfOneGroup(t *testing.T) {
+func TestTheTurnsOfOneSubpool(t *testing.T) {
 	for _, c := range []struct {
 		limit         int
 		asked, served []string
@@ -332,15 +332,15 @@ func TestTheTurnsOfOneGroup(t *testing.T) {
 	}
 }
 
-// Without a Recast the conn of another key is closed, and the turns are the same.
-func TestWithoutRecastsConnsAreDialedAnew(t *testing.T) {
+// Without SwitchIdentity the conn of another identity is closed, and the turns are the same.
+func TestWithoutIdentitySwitchesConnsAreRedialed(t *testing.T) {
 	inTown(t, 1, func(c *pool.Config) { c.SwitchIdentity = nil }, func(t *testing.T, w *town, p *pool.Pool) {
 		held := acquireAs(t, p, alice)
 		var r record
 		r.line(t, p, "B1", "A1", "b1", "a1", "Z1")
 		held.Release()
 		r.want(t, "B1", "A1", "b1", "a1", "Z1")
-		if st := p.Stats(); st.Dials != 6 || st.Recasts != 0 {
+		if st := p.Stats(); st.Dials != 6 || st.IdentitySwitches != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -357,13 +357,13 @@ func TestAFullServersConnsGoRound(t *testing.T) {
 			shareAs(t, p, k)
 			acquireAs(t, p, k).Release()
 		}
-		if st := p.Stats(); st.LastDialError == nil || st.Dials != 2 || st.Recasts == 0 {
+		if st := p.Stats(); st.LastDialError == nil || st.Dials != 2 || st.IdentitySwitches == 0 {
 			t.Errorf("%+v", st)
 		}
 	})
 }
 
-// While the server takes no more clients, the last lane is lent to nobody.
+// While the server takes no more clients, the last lane is leased to nobody.
 func TestAFullServersLastLaneStays(t *testing.T) {
 	inTown(t, 4, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		shareAs(t, p, alice)
@@ -374,12 +374,12 @@ func TestAFullServersLastLaneStays(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		if p.Subpool(alice).Pick(pool.Any) == nil {
-			t.Error("the last lane was lent")
+			t.Error("the last lane was leased")
 		}
 	})
 }
 
-func TestManyKeysShareFewSlots(t *testing.T) {
+func TestManyIdentitiesShareFewPlaces(t *testing.T) {
 	inTown(t, 4, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		var wg sync.WaitGroup
 		for i := range 200 {
@@ -395,7 +395,7 @@ func TestManyKeysShareFewSlots(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if st := p.Stats(); st.Waiting != 0 || st.FailedWaits != 0 || st.Groups > 4 {
+		if st := p.Stats(); st.Waiting != 0 || st.FailedWaits != 0 || st.Subpools > 4 {
 			t.Errorf("%+v", st)
 		}
 	})

@@ -27,7 +27,7 @@ func TestAWaitThatItsCallerCancelsIsNotInVain(t *testing.T) {
 		cancel()
 		for range cap(ended) {
 			if err := <-ended; err == nil {
-				t.Error("the connection was lent twice")
+				t.Error("the connection was leased twice")
 			}
 		}
 		if st := p.Stats(); st.Waits != 3 || st.FailedWaits != 1 { // one was for the dial

@@ -189,15 +189,15 @@ func TestDemotedPrimaryThatStays(t *testing.T) {
 	}
 	conn := acquire(t, c)
 	wantServerError(t, conn.Do(bounded(t), "SET", "k", "v").Err(), "READONLY")
-	// The lane of before, two lanes at least after the renewals at once and a second later, and the connection that is held. A
-	// renewal that waits for no pause would dial some dozens.
+	// The lane of before, two lanes at least after the redials at once and a second later, and the connection that is held. A
+	// redial that waits for no pause would dial some dozens.
 	if n := c.Stats().Dials; n < 4 || n > 12 {
-		t.Errorf("%d dials: want those of two to four renewals", n)
+		t.Errorf("%d dials: want those of two to four redials", n)
 	}
 }
 
-// A refusal on a lent connection counts too: the client dials the next connection to where the name points by then.
-func TestLentConnectionAtADemotedPrimary(t *testing.T) {
+// A refusal on a leased connection counts too: the client dials the next connection to where the name points by then.
+func TestLeasedConnectionAtADemotedPrimary(t *testing.T) {
 	d := newDemotion(t)
 	c := d.client(t, nil)
 	conn := acquire(t, c)
@@ -295,7 +295,7 @@ func TestScriptsThatAnswerReadOnlyByThemselvesRunOnce(t *testing.T) {
 			before := c.Stats().Dials
 			runsOnce(t, s, c)
 			if n := c.Stats().Dials; n > before+2 { // a lane, and a connection for the first transaction
-				t.Errorf("%d dials: the primary's connections were renewed", n)
+				t.Errorf("%d dials: the primary's connections were redialed", n)
 			}
 		})
 	})

@@ -274,7 +274,7 @@ func TestResizeUpAndDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, conn := range held[2:] {
-		wantText(t, conn.Do(ctx, "PING"), "PONG") // what is lent still works
+		wantText(t, conn.Do(ctx, "PING"), "PONG") // a leased connection still works
 		conn.Release()
 	}
 	s.WaitClients(t, 3, patience)
@@ -296,7 +296,7 @@ func TestResizeUpAndDown(t *testing.T) {
 	}
 }
 
-// Under load the bound holds after each change of it, as soon as what is lent came back.
+// Under load the bound holds after each change of it, as soon as the leased connections came back.
 func TestResizeUnderLoad(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections, o.WaitTimeout = 10, patience })

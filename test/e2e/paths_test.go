@@ -103,7 +103,7 @@ func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 }
 
 // A balancer drops connections that are idle, without a word. The next caller has one that works within his wait.
-func TestIdleConnectionsThatWereDroppedAreNotLent(t *testing.T) {
+func TestIdleConnectionsThatWereDroppedAreNotLeased(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {

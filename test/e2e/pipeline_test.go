@@ -239,7 +239,7 @@ func TestTransactionWhereMultiIsNotAllowed(t *testing.T) {
 		if !errors.As(err, new(*respool.ServerError)) {
 			t.Errorf("%s: Watch gives %v", user, err)
 		}
-		// The connection that watched is not lent to others as it is.
+		// The connection that watched is not leased to others as it is.
 		s.Do("ACL", "SETUSER", user, "+multi", "+exec")
 		s.Do("SET", "w", "changed")
 		if _, err := c.Transaction().Do("SET", user, "v").Exec(ctx); err != nil {

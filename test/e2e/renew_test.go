@@ -299,7 +299,7 @@ func TestBusyConnectionsAreRenewedBetweenTheirCommands(t *testing.T) {
 	inBubble(t, func(o *respool.Options) { o.IdleTimeout = respool.Never }, func(t *testing.T, s *issuer, c *respool.Client) {
 		ctx := context.Background()
 		var holders sync.WaitGroup
-		holders.Go(func() { // blocks all the time, on connections that it is lent
+		holders.Go(func() { // blocks all the time, on connections leased to it
 			for range 40 {
 				if err := c.Do(ctx, "BLPOP", "list", 200).Err(); err != nil && !errors.Is(err, respool.ErrNil) {
 					t.Errorf("BLPOP: %v", err)

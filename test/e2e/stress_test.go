@@ -227,7 +227,7 @@ func TestTheServerNeverCountsMoreThanMaxConnections(t *testing.T) {
 	}
 }
 
-// checkFree shows that no slot was lost: all of them can be lent at once.
+// checkFree shows that no place was lost: all of them can be leased at once.
 func checkFree(t *testing.T, c *respool.Client, limit int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -245,7 +245,7 @@ func checkFree(t *testing.T, c *respool.Client, limit int) {
 	}
 	if limit > 1 {
 		if err := c.Do(ctx, "PING").Err(); err != nil {
-			t.Errorf("PING while all other slots are lent: %v", err)
+			t.Errorf("PING while all other places are leased: %v", err)
 		}
 	}
 	for _, conn := range held {

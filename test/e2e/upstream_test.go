@@ -15,7 +15,7 @@ var rawWhoami = []byte("*2\r\n$3\r\nACL\r\n$6\r\nWHOAMI\r\n")
 // refused as well: they never work as somebody else.
 func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	for _, most := range []int{1, 4} { // with one connection it is recast, else others are dialed
+	for _, most := range []int{1, 4} { // with one connection it switches identity, else others are dialed
 		s.Do("ACL", "SETUSER", "alice", "reset", "on", ">old", "~a*", "+@all")
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
 		up := c.Engine()
@@ -70,7 +70,7 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 }
 
 // The client's own user selects the database, and so one who may not select works in each.
-func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
+func TestAUserWithoutSelectWorksOnASwitchedConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"bob on >secret ~* +acl|whoami"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
 	up := c.Engine()
@@ -89,7 +89,7 @@ func TestAUserWhoMayNotSelectWorksOnARecastConnection(t *testing.T) {
 	}
 }
 
-// Those who block and those who are subscribed hold what may be lent, and keep nobody out.
+// Those who block and those who are subscribed hold all connections that may be leased, and keep nobody out.
 func TestALoginNeedsNoConnectionOfItsOwn(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >a ~* &* +@all", "bob on >b ~* &* +@all"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 2})

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 )
 
@@ -251,7 +252,7 @@ func TestEvidenceIsNotQueuedTwice(t *testing.T) {
 		for range 100 {
 			wg.Go(func() {
 				for range 1000 {
-					service.Evidence(sentinel.NodeReadOnly, "A:6379", 1)
+					service.Evidence(topology.ReadOnly, "A:6379", 1)
 				}
 			})
 		}
@@ -297,7 +298,7 @@ func TestNothingIsLeftWheneverItEnds(t *testing.T) {
 					w.change(func() { f.halted = !f.halted })
 				case 7:
 					if len(running) > 0 {
-						running[r.IntN(len(running))].Evidence(sentinel.NodeLost, "A:6379", 1)
+						running[r.IntN(len(running))].Evidence(topology.ConnLost, "A:6379", 1)
 					}
 				case 1:
 					w.change(func() { f.deaf = !f.deaf })

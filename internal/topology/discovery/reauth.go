@@ -11,7 +11,7 @@ import (
 var (
 	errNotOpen    = errors.New("the connection is closed")
 	errUnanswered = errors.New("the AUTH before it is not answered yet")
-	errRenewed    = errors.New("the connection was replaced, as its credentials expire")
+	errRedialed   = errors.New("the connection was replaced, as its credentials expire")
 )
 
 // reauth is an AUTH on a link. It is sent when no reply is pending, and nothing else before its reply: a sentinel may
@@ -37,12 +37,12 @@ func (s *Sentinels) Each(fn func(Conn)) {
 	}
 }
 
-// Renew replaces a connection by a new one.
-func (s *Sentinels) Renew(conn Conn) {
+// Redial closes a connection, so that a new one is dialed.
+func (s *Sentinels) Redial(conn Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.atLocked(conn); l != nil {
-		l.failLocked(errRenewed)
+		l.failLocked(errRedialed)
 	}
 }
 
@@ -70,7 +70,7 @@ func (s *Sentinels) Reauthenticate(ctx context.Context, conn Conn, args []any) e
 	case l.reauth != nil:
 		err = errUnanswered
 	case l.at.kind == sentinel.Subscription && !speaks3(conn):
-		l.failLocked(errRenewed)
+		l.failLocked(errRedialed)
 		s.mu.Unlock()
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -53,7 +54,7 @@ func newService(s *Sentinels, cfg sentinel.Config, nodes Nodes) *Service {
 
 // Evidence reports an observation on connections to a data node. It does not block. It ignores evidence that is
 // queued already.
-func (w *Service) Evidence(kind sentinel.EvidenceKind, addr string, epoch uint64) {
+func (w *Service) Evidence(kind topology.Evidence, addr string, epoch uint64) {
 	e := sentinel.Evidence{Kind: kind, Addr: addr, Epoch: epoch}
 	w.mu.Lock()
 	defer w.mu.Unlock()

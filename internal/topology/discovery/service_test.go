@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -88,7 +89,7 @@ func TestStopWaitsForWhatIsBeingDone(t *testing.T) {
 		}
 		wg.Go(func() { closeAll(t, s, w) })
 		go func() { wg.Wait(); close(ended) }()
-		service.Evidence(sentinel.NodeLost, "A:6379", 1) // does not wait
+		service.Evidence(topology.ConnLost, "A:6379", 1) // does not wait
 		service.View()
 		synctest.Wait()
 		select {
@@ -167,7 +168,7 @@ func TestEvidenceAfterStopIsNotKept(t *testing.T) {
 		never, _ := w.watch(s)
 		for _, one := range []*Service{service, never} {
 			for i := range 1000 {
-				one.Evidence(sentinel.NodeLost, fmt.Sprint(i), 1)
+				one.Evidence(topology.ConnLost, fmt.Sprint(i), 1)
 			}
 			if len(one.queued)+len(one.events) > 0 {
 				t.Errorf("%d are kept", len(one.queued))

@@ -1,8 +1,7 @@
 package sentinel
 
 import (
-	"fmt"
-
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -56,7 +55,7 @@ type (
 
 	// Evidence is an observation on connections to a data node.
 	Evidence struct {
-		Kind  EvidenceKind
+		Kind  topology.Evidence
 		Addr  string // as in NewEpoch
 		Epoch uint64 // epoch of the connection
 	}
@@ -72,29 +71,3 @@ func (Answer) event()       {}
 func (Push) event()         {}
 func (Evidence) event()     {}
 func (Tick) event()         {}
-
-// EvidenceKind is the kind of an observation on a connection to a data node.
-type EvidenceKind int
-
-// The kinds: replies of the node, or its silence.
-const (
-	NodeReadOnly   EvidenceKind = iota // it refused a write with READONLY
-	NodeMasterDown                     // it replied MASTERDOWN: it is a replica without its primary
-	NodeLoading                        // it replied LOADING: it was restarted
-	NodeLost                           // a connection broke or stalled, or a dial failed
-)
-
-// String returns the evidence in words, for the cause of a change.
-func (k EvidenceKind) String() string {
-	switch k {
-	case NodeReadOnly:
-		return "READONLY reply"
-	case NodeMasterDown:
-		return "MASTERDOWN reply"
-	case NodeLoading:
-		return "LOADING reply"
-	case NodeLost:
-		return "lost connection"
-	}
-	return fmt.Sprintf("evidence %d", int(k))
-}

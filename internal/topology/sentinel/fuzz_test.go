@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -54,7 +55,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		m := discovered(t)
 		now := 20 * time.Second
-		pending := m.Step(now, Evidence{Kind: NodeReadOnly, Addr: "10.0.0.1:6379", Epoch: 1})
+		pending := m.Step(now, Evidence{Kind: topology.ReadOnly, Addr: "10.0.0.1:6379", Epoch: 1})
 		for range 20 {
 			var next []Action
 			for _, a := range pending {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -152,7 +153,7 @@ func (m *Machine) evidence(e Evidence) {
 	}
 	if m.known && e.Addr == m.cfg.MapAddr(m.primary) {
 		level := 0
-		if e.Kind == NodeLost {
+		if e.Kind == topology.ConnLost {
 			level = 1
 		}
 		m.suspect(e.Kind.String(), level)

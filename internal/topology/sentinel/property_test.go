@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -233,7 +234,7 @@ func (w *world) happen() {
 		})
 	case 9:
 		e := Evidence{
-			Kind: EvidenceKind(rapid.IntRange(0, 3).Draw(t, "evidence")), Addr: nodeAddr(rapid.IntRange(0, 3).Draw(t, "node")),
+			Kind: topology.Evidence(rapid.IntRange(0, 3).Draw(t, "evidence")), Addr: nodeAddr(rapid.IntRange(0, 3).Draw(t, "node")),
 			Epoch: w.epoch - uint64(rapid.IntRange(0, 1).Draw(t, "old")),
 		}
 		if e.Epoch == w.epoch && !w.lost && e.Addr == w.primary {

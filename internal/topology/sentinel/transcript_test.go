@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -272,7 +273,7 @@ func (tr *transcript) event(words []string) (Event, error) {
 	case "push":
 		return Push{Sentinel: words[1], Channel: words[2], Payload: rest(3)}, nil
 	case "readonly", "masterdown", "loading", "lost":
-		kind := map[string]EvidenceKind{"readonly": NodeReadOnly, "masterdown": NodeMasterDown, "loading": NodeLoading, "lost": NodeLost}
+		kind := map[string]topology.Evidence{"readonly": topology.ReadOnly, "masterdown": topology.MasterDown, "loading": topology.Loading, "lost": topology.ConnLost}
 		epoch, err := strconv.ParseUint(words[2], 10, 64)
 		return Evidence{Kind: kind[words[0]], Addr: words[1], Epoch: epoch}, err
 	case "role":

@@ -1,8 +1,8 @@
 package pool
 
-// Renew replaces all conns. Idle ones close, lanes drain and close, and leased ones close when they are returned, as
-// do those that switch identity or are checked now. why is the reason in their events.
-func (p *Pool) Renew(why string) {
+// Redial closes all conns, so that new ones are dialed. Idle ones close at once. Lanes drain first. Leased ones close
+// when they are returned, as do those that switch identity or are checked now. why is the reason in their events.
+func (p *Pool) Redial(why string) {
 	p.mu.Lock()
 	defer p.unlock()
 	if p.closed || p.suspended {
