@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -414,16 +415,14 @@ func TestPingsAreAnsweredBetweenMessages(t *testing.T) {
 		h := newHub(t, srv, setup{protocol: protocol, hub: Config{HealthCheck: time.Second}}) // a ping has as long to be answered
 		s := mustSubscribe(t, h, Channel, "c")
 		srv.Do("CONFIG", "RESETSTAT")
-		pings := func() string {
+		pings := func() int {
 			stat := srv.Info("commandstats")["cmdstat_ping"]
 			calls, _, _ := strings.Cut(strings.TrimPrefix(stat, "calls="), ",")
-			if n, _ := strconv.Atoi(calls); n >= 2 {
-				return "2 or more"
-			}
-			return calls
+			n, _ := strconv.Atoi(calls)
+			return n
 		}
 		srv.Do("PUBLISH", "c", "1")
-		eventually(t, "pings", "2 or more", pings)
+		testkit.Await(t, "two PINGs", pings, testkit.AtLeast(2))
 		srv.Do("PUBLISH", "c", "2")
 		wantMessages(t, s, "c 1", "c 2")
 	})

@@ -3,7 +3,6 @@ package pubsub
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
@@ -125,17 +125,5 @@ func wantMessages(t testing.TB, s *Subscription, want ...string) {
 func wantCount(t testing.TB, srv *redistest.Server, command, channel string, n int) {
 	t.Helper()
 	want := fmt.Sprintf("%s\n%d", channel, n)
-	eventually(t, command+" "+channel, want, func() string { return srv.Do("PUBSUB", command, channel) })
-}
-
-// eventually waits until f gives want.
-func eventually(t testing.TB, what, want string, f func() string) {
-	t.Helper()
-	got := ""
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if got = f(); got == want {
-			return
-		}
-	}
-	t.Fatalf("%s is %q: want %q", what, strings.TrimSpace(got), want)
+	testkit.Await(t, "the subscribers of "+channel, func() string { return srv.Do("PUBSUB", command, channel) }, testkit.Is(want))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -119,7 +120,7 @@ func TestTheServerIsToldOfTheFirstAndTheLastSubscriber(t *testing.T) {
 		second := mustSubscribe(t, h, Channel, "c")
 		pattern := mustSubscribe(t, h, Pattern, "p*", "q*")
 		wantCount(t, srv, "NUMSUB", "c", 1)
-		eventually(t, "NUMPAT", "2", func() string { return srv.Do("PUBSUB", "NUMPAT") })
+		testkit.Await(t, "the number of patterns", func() string { return srv.Do("PUBSUB", "NUMPAT") }, testkit.Is("2"))
 
 		if err := first.Remove("c", "unknown"); err != nil {
 			t.Fatal(err)
@@ -136,7 +137,7 @@ func TestTheServerIsToldOfTheFirstAndTheLastSubscriber(t *testing.T) {
 		if err := pattern.Remove("p*"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "NUMPAT", "1", func() string { return srv.Do("PUBSUB", "NUMPAT") })
+		testkit.Await(t, "the number of patterns", func() string { return srv.Do("PUBSUB", "NUMPAT") }, testkit.Is("1"))
 
 		if err := second.Close(); err != nil {
 			t.Errorf("second Close: %v", err)

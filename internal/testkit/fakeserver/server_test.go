@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 func connect(t testing.TB, network, addr string) net.Conn {
 	t.Helper()

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
@@ -59,7 +61,7 @@ func TestStalledRepliesLetCommandsPass(t *testing.T) {
 	conn := dial(t, r)
 	r.StallReplies()
 	send(t, conn, "command")
-	until(t, "the server has the command", func() bool { return e.received() == "command" })
+	testkit.Await(t, "the server has the command", e.received, testkit.Is("command"))
 	nothing(t, conn)
 	r.Resume()
 	receive(t, conn, "command")
@@ -82,7 +84,7 @@ func TestACutLosesWhatIsStalled(t *testing.T) {
 					stall(r)
 					send(t, conn, "lost")
 					if name != "both" && name != "a delay" {
-						until(t, "the server has it", func() bool { return e.received() == "beforelost" })
+						testkit.Await(t, "the server has it", e.received, testkit.Is("beforelost"))
 					}
 					end(r)
 					if got, err := io.ReadAll(conn); len(got) > 2 || err == nil {
@@ -125,7 +127,7 @@ func TestSwallowedConnectionsStayOpenAndNewOnesWork(t *testing.T) {
 	}
 	conn.Close()
 	other.Close()
-	until(t, "the end of the connection that works", func() bool { return e.count() > 0 })
+	testkit.Eventually(t, "the end of the connection that works", func() bool { return e.count() > 0 })
 	if n := e.count(); n != 1 {
 		t.Errorf("the server heard of %d ends: want one", n)
 	}
@@ -142,7 +144,7 @@ func TestCutAfterCutsInTheMiddle(t *testing.T) {
 		wantReset(t, first, "0123456789"[:n])
 		send(t, second, "abcdefghij")
 		wantReset(t, second, "abcdefghij"[:n])
-		until(t, "the server sees both ends", func() bool { return e.count() == 2 })
+		testkit.Await(t, "the server sees both ends", e.count, testkit.Is(2))
 		exchange(t, dial(t, r), "a new connection is whole again")
 	}
 }

@@ -134,12 +134,3 @@ func wantReset(t testing.TB, conn net.Conn, text string) {
 		t.Errorf("the end is %q, %v: want %q and a reset", got, err, text)
 	}
 }
-
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}

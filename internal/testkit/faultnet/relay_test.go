@@ -12,10 +12,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 func TestBytesPassUnchangedBothWays(t *testing.T) {
 	for name, d := range map[string]time.Duration{"without delay": 0, "with delay": time.Millisecond} {
@@ -37,7 +39,7 @@ func TestBytesPassUnchangedBothWays(t *testing.T) {
 			if want := sha256.Sum256(sent); err != nil || n != int64(len(sent)) || !bytes.Equal(hash.Sum(nil), want[:]) {
 				t.Errorf("%d bytes came back, %v: they are not the %d sent", n, err, len(sent))
 			}
-			until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+			testkit.Await(t, "no connection is left", r.Conns, testkit.Is(0))
 		})
 	}
 }
@@ -60,8 +62,8 @@ func TestCutAllResetsBothSidesAtOnce(t *testing.T) {
 			if _, err := ending(conn); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the end is %v: want a reset", err)
 			}
-			until(t, "the server sees the end", func() bool { return e.count() == 1 })
-			until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+			testkit.Await(t, "the server sees the end", e.count, testkit.Is(1))
+			testkit.Await(t, "no connection is left", r.Conns, testkit.Is(0))
 		})
 	}
 }
@@ -76,12 +78,12 @@ func TestHalfCloseKeepsTheOtherDirection(t *testing.T) {
 		t.Errorf("the end is %q, %v: want a FIN alone", got, err)
 	}
 	send(t, conn, "after")
-	until(t, "the server has what was sent after", func() bool { return e.received() == "beforeafter" })
+	testkit.Await(t, "the server has what was sent after", e.received, testkit.Is("beforeafter"))
 	if n := r.Conns(); n != 1 {
 		t.Errorf("%d connections are open: want 1", n)
 	}
 	conn.Close()
-	until(t, "the server sees the end", func() bool { return e.count() == 1 })
+	testkit.Await(t, "the server sees the end", e.count, testkit.Is(1))
 }
 
 func TestAClientsEndReachesTheServerAndBack(t *testing.T) {
@@ -111,7 +113,7 @@ func TestASlowReaderPushesBack(t *testing.T) {
 		t.Errorf("the server received %d of %d bytes: want fewer", got, n)
 	}
 	r.SlowReader(0)
-	until(t, "the rest arrives", func() bool {
+	testkit.Eventually(t, "the rest arrives", func() bool {
 		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		_, _ = conn.Read(make([]byte, 1<<20))
 		return len(e.received()) == n
@@ -150,7 +152,7 @@ func TestABlackHoleNeverAnswers(t *testing.T) {
 		t.Errorf("the half-closed end is %q, %v: want a FIN alone", got, err)
 	}
 	r.CutAll()
-	until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+	testkit.Await(t, "no connection is left", r.Conns, testkit.Is(0))
 }
 
 func TestTheTargetCanChange(t *testing.T) {
@@ -192,7 +194,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	until(t, "no connection is left", func() bool { return r.Conns() == 0 })
+	testkit.Await(t, "no connection is left", r.Conns, testkit.Is(0))
 	if n := r.Accepted(); n != 5 {
 		t.Errorf("%d connections were accepted: want 5", n)
 	}

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func TestRepliesAreText(t *testing.T) {
@@ -88,11 +89,7 @@ func TestOnlyTheConnectionsOfOthersAreCounted(t *testing.T) {
 
 func waitPeak(t testing.TB, w *ClientWatch, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); w.Peak() != n; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the peak is %d: want %d", w.Peak(), n)
-		}
-	}
+	testkit.Await(t, "the peak", w.Peak, testkit.Is(n))
 }
 
 func TestCountsAreRightAfterARestartAndAKilledControlConnection(t *testing.T) {

@@ -7,7 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // orphanEnv makes this binary start a server, say where, and wait to be killed.
@@ -40,14 +41,12 @@ func TestNoServerOutlivesAKilledTest(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	testkit.Eventually(t, "the server no longer listens", func() bool {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
-			return
+			return true
 		}
 		conn.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("the server still listens")
-		}
-	}
+		return false
+	})
 }

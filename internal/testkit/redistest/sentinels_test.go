@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func TestASentinelSetFailsOver(t *testing.T) {
@@ -58,9 +60,7 @@ func TestOutsidersAreCountedAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(setLimit); watch.Peak() < 2 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		testkit.AwaitWithin(t, setLimit, "two connections of clients", watch.Peak, testkit.AtLeast(2))
 		named.close()
 		bare.Close()
 		s.WaitOutsiders(t, 0, setLimit)

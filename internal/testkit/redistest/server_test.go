@@ -14,10 +14,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 // ask sends one inline command on conn and gives the first line of the reply.
 func ask(t testing.TB, conn net.Conn, command string) string {
