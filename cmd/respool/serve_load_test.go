@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -54,11 +54,7 @@ func TestSignalsUnderLoadLoseNothing(t *testing.T) {
 	load := func() {
 		t.Helper()
 		before := answered.Load()
-		for end := time.Now().Add(tooltest.Patience); answered.Load() < before+1000 && !t.Failed(); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("no load")
-			}
-		}
+		testkit.Eventually(t, "1000 more replies", func() bool { return answered.Load() >= before+1000 || t.Failed() })
 	}
 	for n := range 5 {
 		load()

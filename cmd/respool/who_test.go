@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/clients"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -17,11 +17,7 @@ func TestWhoAgreesWithTheServer(t *testing.T) {
 	tooltest.Hold(t, s, "orders:pod-1:main", 9, 3)
 	tooltest.Hold(t, s, "orders:pod-2:main", 6, 0)
 	tooltest.Hold(t, s, "cart:pod-1:main", 4, 0)
-	for deadline := time.Now().Add(time.Minute); strings.Count(s.Do("CLIENT", "LIST"), "flags=b") < 3; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody blocks")
-		}
-	}
+	testkit.Await(t, "three blocked clients", func() int { return strings.Count(s.Do("CLIENT", "LIST"), "flags=b") }, testkit.AtLeast(3))
 	ask := func(args ...string) clients.HoldersReport {
 		t.Helper()
 		code, out, errs := call(t, append([]string{"who", s.URL(), "--json"}, args...)...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -23,12 +24,10 @@ func TestTheGatewayRenewsCredentials(t *testing.T) {
 	if err := os.WriteFile(file, []byte(tooltest.CredentialsJSON("two", time.Now().Add(time.Hour))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(tooltest.Patience); calls(s, "auth") == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("no connection has authenticated again")
-		}
+	testkit.Eventually(t, "a connection authenticates again", func() bool {
 		c.Do("v", "GET", "k")
-	}
+		return calls(s, "auth") > 0
+	})
 	s.Do("ACL", "SETUSER", "app", "<one")
 	c.Do("v", "GET", "k")
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,10 +11,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // running is a running gateway.
@@ -76,7 +77,11 @@ func (r *running) at(t *testing.T, n int) string {
 func (r *running) page(t *testing.T, path string, code int) string {
 	t.Helper()
 	base := r.log.Until(t, `msg=pages at=(\S+)/`, 1)
-	for end := time.Now().Add(tooltest.Patience); ; time.Sleep(time.Millisecond) {
+	type reply struct {
+		code int
+		body string
+	}
+	get := func() reply {
 		answer, err := http.Get(base + path)
 		if err != nil {
 			t.Fatal(err)
@@ -86,13 +91,9 @@ func (r *running) page(t *testing.T, path string, code int) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if answer.StatusCode == code {
-			return string(body)
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %s: %s", path, answer.Status, body)
-		}
+		return reply{answer.StatusCode, string(body)}
 	}
+	return testkit.Await(t, fmt.Sprintf("status %d of %s", code, path), get, func(r reply) bool { return r.code == code }).body
 }
 
 // reload reloads the configuration, and waits for a log line.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/embedded"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -111,11 +112,7 @@ func TestAnEndWaitsForClientsWithinBounds(t *testing.T) {
 			r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, URL: s.URL(), Drain: &drain})
 			c := tooltest.Dial(t, "tcp", r.at(t, 1))
 			c.Send("BLPOP", "nothing", "0")
-			for end := time.Now().Add(tooltest.Patience); !strings.Contains(s.Do("INFO", "clients"), "blocked_clients:1"); time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("nobody is blocked")
-				}
-			}
+			testkit.Eventually(t, "one client is blocked", func() bool { return strings.Contains(s.Do("INFO", "clients"), "blocked_clients:1") })
 			r.stop <- syscall.SIGTERM
 			r.log.Until(t, "msg=stopping", 1)
 			if twice {

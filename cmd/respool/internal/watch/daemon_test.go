@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -80,21 +81,17 @@ func watch(t *testing.T, config string) *watching {
 // get reads a page.
 func (w *watching) get(t *testing.T, path string) (code int, body string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; {
-		answer, err := http.Get(w.base + path)
-		if err == nil {
-			raw, err := io.ReadAll(answer.Body)
-			answer.Body.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return answer.StatusCode, string(raw)
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond) // it is about to listen
+	var answer *http.Response
+	testkit.Await(t, "a reply to GET "+path, func() (err error) {
+		answer, err = http.Get(w.base + path)
+		return err
+	}, func(err error) bool { return err == nil })
+	raw, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return answer.StatusCode, string(raw)
 }
 
 func (w *watching) snapshot(t *testing.T) (r report.State) {
@@ -123,11 +120,7 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.hup <- os.Interrupt
-		for end := time.Now().Add(30 * time.Second); strings.Count(w.log.String(), want) == n; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("no %q in the log:\n%s", want, w.log)
-			}
-		}
+		testkit.Await(t, fmt.Sprintf("%q in the log", want), w.log.String, func(log string) bool { return strings.Count(log, want) != n })
 	}
 	// A wrong configuration is refused, and the old one stays.
 	change("url: redis://x\nevry: 1s\n", "refused, the old one kept")
@@ -167,14 +160,8 @@ func TestWatchShowsWhatHappensToTheServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	hook := tooltest.NewReceiver(t)
 	w := watch(t, fmt.Sprintf("url: %s\nevery: 20ms\nlist_every: 20ms\nrules: {down: {for: 100ms, keep: 100ms}}\ntell: [{webhook: {url: %q}}]\n", s.URL(), hook.URL))
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if r := w.snapshot(t); len(r.Nodes) == 1 && r.Nodes[0].Up {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("never up")
-		}
-	}
+	testkit.Await(t, "one node that is up", func() report.State { return w.snapshot(t) },
+		func(r report.State) bool { return len(r.Nodes) == 1 && r.Nodes[0].Up })
 	s.Kill()
 	hook.Until(t, "firing down")
 	if r := w.snapshot(t); r.Nodes[0].Up || r.Nodes[0].Error == "" {

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -28,21 +30,16 @@ func watchService(t *testing.T, rules string) *serviceWatch {
 // primary.
 func (w *serviceWatch) primary(t *testing.T, replicas int) string {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		r := w.snapshot(t)
+	r := testkit.AwaitWithin(t, time.Minute, "a primary and its replicas", func() report.State { return w.snapshot(t) }, func(r report.State) bool {
 		roles := map[string]int{}
 		for _, n := range r.Nodes {
 			if n.Up {
 				roles[n.Role]++
 			}
 		}
-		if roles["primary"] == 1 && roles["replica"] == replicas {
-			return r.Nodes[0].Addr
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%+v", r)
-		}
-	}
+		return roles["primary"] == 1 && roles["replica"] == replicas
+	})
+	return r.Nodes[0].Addr
 }
 
 // A failover raises no alert.
@@ -50,11 +47,7 @@ func TestWatchThroughAFailover(t *testing.T) {
 	w := watchService(t, "{}")
 	before := w.primary(t, 2)
 	w.set.Failover()
-	for end := time.Now().Add(time.Minute); w.primary(t, 2) == before; {
-		if time.Now().After(end) {
-			t.Fatal("the old primary is shown still")
-		}
-	}
+	testkit.AwaitWithin(t, time.Minute, "another primary than "+before, func() string { return w.primary(t, 2) }, func(now string) bool { return now != before })
 	if err := w.stop(); err != nil {
 		t.Error(err)
 	}
