@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
@@ -76,7 +77,7 @@ func TestATransactionWithAnUnknownCommandHasAConnectionThatIsReset(t *testing.T)
 		if _, err := c.Transaction().Do("SET", "k", "w").Do("OPENSESAME", "alice", "wrong").Exec(ctx); err == nil {
 			t.Error("the fake server knows no MULTI")
 		}
-		eventually(t, func() bool { return s.Count("RESET") == n+1 })
+		testkit.Await(t, "the number of RESETs", func() int { return s.Count("RESET") }, testkit.Is(n+1))
 	}
 	if n := s.Accepted(); n != before+1 {
 		t.Errorf("%d connections, %d before: want one more", n, before)
@@ -110,8 +111,7 @@ func TestAHeldConnectionSendsNoLoginAmongOthers(t *testing.T) {
 		t.Errorf("a login among others: %v", err)
 	}
 	s.Send(":1\r\n")
-	var err error
-	eventually(t, func() bool { err = login(); return !errors.Is(err, respool.ErrStateful) })
+	err := testkit.Await(t, "the login reaches the server", login, func(err error) bool { return !errors.Is(err, respool.ErrStateful) })
 	wantServerError(t, err, "WRONGPASS")
 	for _, text := range []string{"1", "2"} {
 		if got, err := conn.Do(bounded(t), "ECHO", text).Text(); got != text {

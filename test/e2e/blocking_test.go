@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -20,7 +21,7 @@ var oftenAwake = []string{"--hz", "500"}
 // blocked waits until the server counts n clients that block.
 func blocked(t *testing.T, s *redistest.Server, n int) {
 	t.Helper()
-	eventually(t, func() bool { return s.Info("clients")["blocked_clients"] == fmt.Sprint(n) })
+	testkit.Await(t, "the number of blocked clients", func() string { return s.Info("clients")["blocked_clients"] }, testkit.Is(fmt.Sprint(n)))
 }
 
 func wantPopped(t *testing.T, r respool.Reply, key, element string) {
@@ -96,13 +97,13 @@ func TestBlockingForCenturies(t *testing.T) {
 		popped := make(chan respool.Reply, 1)
 		go func() { popped <- c.Do(context.Background(), args...) }()
 		began := time.Now()
-		eventually(t, func() bool {
+		testkit.Eventually(t, "six socket timeouts pass", func() bool {
 			select {
 			case r := <-popped:
 				t.Errorf("%v ended after %v: %v", args, time.Since(began), r)
 				return true
 			default:
-				return time.Since(began) > 300*time.Millisecond // six socket timeouts
+				return time.Since(began) > 300*time.Millisecond
 			}
 		})
 		mustDo(t, c, "RPUSH", "q", "e")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -21,7 +22,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		runs := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
 		script := make(chan error, 1)
 		go func() { script <- runs.Do(bounded(t), "EVAL", "while true do end", 0).Err() }()
-		eventually(t, func() bool {
+		testkit.Eventually(t, "the server replies BUSY", func() bool {
 			var se *respool.ServerError
 			return errors.As(c.Do(bounded(t), "GET", "k").Err(), &se) && se.Code == "BUSY"
 		})
@@ -43,7 +44,7 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		wantServerError(t, other.Warm(bounded(t)), "BUSY")
 		s.Do("SCRIPT", "KILL")
 		wantServerError(t, <-script, "ERR")
-		eventually(t, func() bool {
+		testkit.Eventually(t, "the script has ended", func() bool {
 			_, err := up.Exchange(bounded(t), engine.Identity{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
 			return err == nil && other.Do(bounded(t), "GET", "k").Err() == nil
 		})

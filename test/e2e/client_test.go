@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -241,10 +242,10 @@ func TestCloseLetsWhatIsInFlightFinish(t *testing.T) {
 	conn := acquire(t, c)
 	popped := make(chan respool.Reply, 1)
 	go func() { popped <- c.Do(ctx, "BLPOP", "q", 0) }()
-	eventually(t, func() bool { return s.Info("clients")["blocked_clients"] == "1" })
+	blocked(t, s, 1)
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close(ctx) }()
-	eventually(t, func() bool { return errors.Is(c.Do(ctx, "PING").Err(), respool.ErrClosed) })
+	testkit.Await(t, "the client is closed", func() error { return c.Do(ctx, "PING").Err() }, func(err error) bool { return errors.Is(err, respool.ErrClosed) })
 	s.Do("LPUSH", "q", "last")
 	texts, err := (<-popped).Texts()
 	if err != nil || len(texts) != 2 || texts[1] != "last" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -173,7 +174,7 @@ func TestBrokenConnStaysBroken(t *testing.T) {
 	ctx := bounded(t)
 	conn := acquire(t, c)
 	killAll(s)
-	eventually(t, func() bool { return conn.Do(ctx, "SET", "k", "v").Err() != nil })
+	testkit.Await(t, "a SET fails", func() error { return conn.Do(ctx, "SET", "k", "v").Err() }, failed)
 	wantConnError(t, conn.Do(ctx, "SET", "k", "v").Err(), false)
 	conn.Release()
 	wantText(t, acquire(t, c).Do(ctx, "PING"), "PONG")

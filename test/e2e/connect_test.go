@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -187,7 +188,7 @@ func TestCredentialsAreAskedAtEachDial(t *testing.T) {
 	failing.Store(true)
 	killAll(s)
 	var err error
-	eventually(t, func() bool { err = c.Do(bounded(t), "PING").Err(); return err != nil })
+	err = testkit.Await(t, "a PING fails", func() error { return c.Do(bounded(t), "PING").Err() }, failed)
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v: want the function's error inside", err)
 	}
@@ -245,10 +246,10 @@ func TestServerThatLoads(t *testing.T) {
 	patient := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = patience })
 	mustDo(t, patient, "PING")
 	s.Kill()
-	eventually(t, func() bool { return patient.Stats().Lanes == 0 })
+	testkit.Await(t, "no lane is left", patient.Stats, func(s respool.Stats) bool { return s.Lanes == 0 })
 	restarted := make(chan struct{})
 	go func() { s.Restart(); close(restarted) }()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the server replies LOADING", func() bool {
 		err := c.Do(bounded(t), "GET", "key:1").Err()
 		var se *respool.ServerError
 		if errors.As(err, &se) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -119,20 +120,20 @@ func TestDemotedPrimary(t *testing.T) {
 					before[name] = done.Load()
 				}
 				for name, done := range counts {
-					eventually(t, func() bool { return done.Load() >= before[name]+n || t.Failed() })
+					testkit.Eventually(t, name+" goes on", func() bool { return done.Load() >= before[name]+n || t.Failed() })
 				}
 			}
 			each(20)
-			eventually(t, func() bool { return d.old.Info("clients")["blocked_clients"] == "1" })
+			blocked(t, d.old, 1)
 			d.demote()
-			eventually(t, func() bool { return d.rejected() > 20 })
+			testkit.Await(t, "the old primary rejects commands", d.rejected, testkit.AtLeast(21))
 			d.name.SetTarget(d.new.Addr())
 			each(20)
 			d.new.Do("RPUSH", "q", "a")
 			if texts, err := (<-popped).Texts(); err != nil || len(texts) != 2 {
 				t.Errorf("a blocked command got %q, %v", texts, err)
 			}
-			eventually(t, func() bool { return len(clients(d.old, "named")) == 0 })
+			testkit.Eventually(t, "no connection to the old primary is left", func() bool { return len(clients(d.old, "named")) == 0 })
 		})
 	}
 }
@@ -157,7 +158,7 @@ func TestFirstTransactionAtADemotedPrimary(t *testing.T) {
 		_, err := c.Transaction().Do("SET", "k", "v").Exec(bounded(t))
 		done <- err
 	}()
-	eventually(t, func() bool { return d.rejected() > 0 })
+	testkit.Await(t, "the old primary rejects a command", d.rejected, testkit.AtLeast(1))
 	d.name.SetTarget(d.new.Addr())
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -218,7 +219,7 @@ func TestReplicaWithoutItsPrimary(t *testing.T) {
 	d.old.Do("REPLICAOF", "127.0.0.1", "1")
 	got := make(chan respool.Reply, 1)
 	go func() { got <- c.Do(bounded(t), "GET", "k") }()
-	eventually(t, func() bool { return d.rejected() > 0 })
+	testkit.Await(t, "the old primary rejects a command", d.rejected, testkit.AtLeast(1))
 	d.name.SetTarget(d.new.Addr())
 	wantText(t, <-got, "new")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // uses are the ways in which callers come to need a connection.
@@ -192,7 +193,7 @@ func TestASubscriptionThatIsCutAgainAndAgainReconnectsSeldom(t *testing.T) {
 	}
 	defer sub.Close()
 	began := time.Now()
-	eventually(t, func() bool { return s.dials() >= 8 })
+	testkit.Await(t, "eight dials", s.dials, testkit.AtLeast(8))
 	took := time.Since(began)
 	dials := s.dials() // the seventh pause is of 320 ms at least
 	if most := 8 + int(took/(300*time.Millisecond)); dials > most || took < 300*time.Millisecond {

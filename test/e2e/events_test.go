@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -66,7 +67,7 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 		}
 		wg.Wait()
 		killAll(s)
-		eventually(t, func() bool { return c.Do(ctx, "PING").Err() == nil })
+		testkit.Await(t, "a PING succeeds", func() error { return c.Do(ctx, "PING").Err() }, succeeded)
 		if err := c.Close(ctx); err != nil {
 			t.Error(err)
 		}
@@ -118,7 +119,7 @@ func TestEventsTellOfFailures(t *testing.T) {
 	inVain := func() []respool.Event {
 		return slices.DeleteFunc(r.of(respool.EventWaitEnded), func(e respool.Event) bool { return e.Err == nil })
 	}
-	eventually(t, func() bool { return len(inVain()) == 1 })
+	testkit.Await(t, "one wait ends in an error", inVain, func(found []respool.Event) bool { return len(found) == 1 })
 	if e := inVain()[0]; e.Duration < 20*time.Millisecond || e.Class != "lane" {
 		t.Errorf("a wait in vain: %+v", e)
 	} else if !errors.Is(e.Err, respool.ErrPoolExhausted) {
@@ -126,7 +127,7 @@ func TestEventsTellOfFailures(t *testing.T) {
 	}
 	s.Kill()
 	conn.Release()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "a failed dial is reported", func() bool {
 		_ = c.Do(bounded(t), "PING").Err()
 		return len(r.of(respool.EventDialFailed)) > 0
 	})
@@ -166,7 +167,7 @@ func TestListenerMayUseTheClient(t *testing.T) {
 	close(ready)
 	mustDo(t, c, "PING")
 	acquire(t, c).Destroy()
-	eventually(t, func() bool { return calls.Load() >= 3 })
+	testkit.Await(t, "three events", calls.Load, testkit.AtLeast[int64](3))
 }
 
 func holdForLong(t *testing.T, c *respool.Client) *respool.Conn { return acquire(t, c) }
@@ -178,7 +179,7 @@ func TestLeakIsReportedOnce(t *testing.T) {
 		o.LeakThreshold, o.OnEvent, o.MaxConnections = 200*time.Millisecond, r.note, 4
 	})
 	leaked := holdForLong(t, c)
-	eventually(t, func() bool { return len(r.of(respool.EventLeakSuspected)) == 1 })
+	testkit.Eventually(t, "one suspected leak is reported", func() bool { return len(r.of(respool.EventLeakSuspected)) == 1 })
 	// What comes and goes is no leak; meanwhile the first one is not told again.
 	for range 30 {
 		conn := acquire(t, c)
@@ -199,7 +200,7 @@ func TestLeakIsReportedOnce(t *testing.T) {
 	}
 	leaked.Release()
 	again := holdForLong(t, c)
-	eventually(t, func() bool { return c.Stats().Leaks == 2 })
+	testkit.Await(t, "two leaks are counted", c.Stats, func(s respool.Stats) bool { return s.Leaks == 2 })
 	again.Release()
 }
 
@@ -235,12 +236,12 @@ func TestStatsCount(t *testing.T) {
 		t.Errorf("a reply is due: %v", st)
 	}
 	s.Resume()
-	eventually(t, func() bool { return c.Stats().RepliesDue == 0 })
+	testkit.Await(t, "no reply is pending", c.Stats, func(s respool.Stats) bool { return s.RepliesDue == 0 })
 	conn.Release()
 	if err := sub.Close(); err != nil {
 		t.Error(err)
 	}
-	eventually(t, func() bool { return c.Stats().Subscribed == 0 })
+	testkit.Await(t, "no connection is subscribed", c.Stats, func(s respool.Stats) bool { return s.Subscribed == 0 })
 }
 
 func TestResizeUpAndDown(t *testing.T) {
@@ -258,7 +259,7 @@ func TestResizeUpAndDown(t *testing.T) {
 		}
 		got <- conn
 	}()
-	eventually(t, func() bool { return c.Stats().Waiting == 1 })
+	testkit.Await(t, "one caller waits", c.Stats, func(s respool.Stats) bool { return s.Waiting == 1 })
 	if err := c.Resize(8); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +284,7 @@ func TestResizeUpAndDown(t *testing.T) {
 	}
 	mustDo(t, c, "PING")
 	// The server counts them no more; that is learned when its side of each has closed.
-	eventually(t, func() bool { st := c.Stats(); return st.MaxConnections == 3 && st.Sockets() <= 3 })
+	testkit.Await(t, "three connections at most", c.Stats, func(s respool.Stats) bool { return s.MaxConnections == 3 && s.Sockets() <= 3 })
 	if err := c.Resize(1); err != nil {
 		t.Fatal(err)
 	}
@@ -328,6 +329,6 @@ func TestResizeUnderLoad(t *testing.T) {
 	if err := c.Resize(4); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return c.Stats().Sockets() <= 4 && s.ClientCount() <= 4 })
+	testkit.Eventually(t, "four connections at most", func() bool { return c.Stats().Sockets() <= 4 && s.ClientCount() <= 4 })
 	checkFree(t, c, 4)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -136,7 +137,7 @@ func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := set.Primary()
-	eventually(t, func() bool { return len(blockedClients(old)) == 1 })
+	testkit.Eventually(t, "one client is blocked", func() bool { return len(blockedClients(old)) == 1 })
 	old.Pause() // what is sent now is in flight for as long as it lasts
 	pipelined := make(chan error, 1)
 	go func() {
@@ -193,7 +194,7 @@ func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 		got <- list
 	}()
 	old := set.Primary()
-	eventually(t, func() bool { return len(blockedClients(old)) == 1 })
+	testkit.Eventually(t, "one client is blocked", func() bool { return len(blockedClients(old)) == 1 })
 	// Demoted by hand, with nobody killing its clients.
 	old.Do("CONFIG", "SET", "replica-read-only", "yes")
 	other := set.Replicas()[0]

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -179,14 +180,14 @@ func (tr *trial) work(readers, writers int) {
 			return err
 		})
 	}
-	eventually(tr.t, func() bool { return tr.writes.count() > 10*writers && tr.reads.count() > 10*readers })
+	testkit.Eventually(tr.t, "every caller succeeds ten times", func() bool { return tr.writes.count() > 10*writers && tr.reads.count() > 10*readers })
 }
 
 // goesOn waits until the callers have had some success on the primary of now.
 func (tr *trial) goesOn() {
 	tr.t.Helper()
 	reads, writes := tr.reads.count(), tr.writes.count()
-	eventually(tr.t, func() bool {
+	testkit.Eventually(tr.t, "500 more reads and writes succeed", func() bool {
 		return tr.reads.count() >= reads+500 && tr.writes.count() >= writes+500 || tr.strange.Load() != nil
 	})
 }
@@ -195,7 +196,7 @@ func (tr *trial) goesOn() {
 func (tr *trial) moved(old *redistest.Server) *redistest.Server {
 	tr.t.Helper()
 	var now *redistest.Server
-	within(tr.t, failoverLimit, func() bool {
+	testkit.Within(tr.t, failoverLimit, "the client uses another primary", func() bool {
 		st := tr.client.Stats()
 		now = tr.set.NodeAt(st.Addr)
 		return st.Service.Known && now != nil && now != old
@@ -339,9 +340,10 @@ func TestSentinelsRestart(t *testing.T) {
 		s.Kill()
 	}
 	tr.goesOn()
-	eventually(t, func() bool {
-		return !slices.ContainsFunc(tr.client.Stats().Service.Sentinels, func(s respool.SentinelStats) bool { return s.State != "unreachable" })
-	})
+	testkit.Await(t, "all sentinels are unreachable", func() []respool.SentinelStats { return tr.client.Stats().Service.Sentinels },
+		func(all []respool.SentinelStats) bool {
+			return !slices.ContainsFunc(all, func(s respool.SentinelStats) bool { return s.State != "unreachable" })
+		})
 	tr.goesOn()
 	if st := tr.client.Stats(); !st.Service.Known || st.Service.Epoch != 1 {
 		t.Errorf("without sentinels: %v", st)

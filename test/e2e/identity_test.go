@@ -13,6 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -64,9 +65,7 @@ func TestWhatIsKeptOfLoginsIsBounded(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	eventually(t, func() bool {
-		return c.Engine().Stats().Users == engine.UserStats{}
-	})
+	testkit.Await(t, "no user is kept", func() engine.UserStats { return c.Engine().Stats().Users }, testkit.Is(engine.UserStats{}))
 	if st := c.Stats(); st.Sockets() > 4 || st.Dials > 100 {
 		t.Errorf("%d connections, %d dials: want 4 connections at most, and few dials", st.Sockets(), st.Dials)
 	}

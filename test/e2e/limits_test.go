@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -79,7 +80,7 @@ func TestHeldConnectionMakesOthersWait(t *testing.T) {
 	conn := acquire(t, c)
 	got := make(chan respool.Reply, 1)
 	go func() { got <- c.Do(ctx, "GET", "k") }()
-	eventually(t, func() bool { return c.Stats().Waiting == 1 })
+	testkit.Await(t, "one caller waits", c.Stats, func(s respool.Stats) bool { return s.Waiting == 1 })
 	wantText(t, conn.Do(ctx, "PING"), "PONG")
 	select {
 	case r := <-got:
@@ -131,7 +132,7 @@ func TestPoolExhaustedTellsThePoolsState(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the limit of waiting callers refuses one", func() bool {
 		_, err := c.Acquire(waiting)
 		return errors.Is(err, respool.ErrPoolExhausted) && strings.Contains(err.Error(), "2 callers wait already")
 	})
@@ -227,7 +228,7 @@ func TestReplyThatNobodyAskedForEndsTheConnection(t *testing.T) {
 	c := newFakeClient(t, f, func(o *respool.Options) { o.MaxConnections = 1 })
 	for i := range 5 {
 		wantText(t, mustDo(t, c, "GET", i), "mine")
-		eventually(t, func() bool { return c.Stats().FailedLanes == uint64(i+1) })
+		testkit.Await(t, "one more lane fails", c.Stats, func(s respool.Stats) bool { return s.FailedLanes == uint64(i+1) })
 	}
 }
 

@@ -16,29 +16,18 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // No test leaves a goroutine behind.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds what should come at once, on a slow machine too.
-const patience = 20 * time.Second
+// patience limits the wait for an event that follows at once.
+const patience = testkit.Patience
 
-// eventually waits until the condition holds.
-func eventually(t *testing.T, holds func() bool) {
-	t.Helper()
-	within(t, patience, holds)
-}
-
-func within(t *testing.T, limit time.Duration, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("what was waited for did not come")
-		}
-	}
-}
+func succeeded(err error) bool { return err == nil }
+func failed(err error) bool    { return err != nil }
 
 // bounded gives a ctx that ends a test which would hang.
 func bounded(t *testing.T) context.Context {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -94,7 +95,7 @@ func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 			stop := underLoad(t, c)
 			defer stop()
 			relay.Swallow()
-			eventually(t, func() bool { return c.Do(bounded(t), "INCR", "n").Err() == nil })
+			testkit.Await(t, "INCR succeeds", func() error { return c.Do(bounded(t), "INCR", "n").Err() }, succeeded)
 			if x.max > x.lanes && !strings.Contains(strings.Join(log.all(), "\n"), "answered on another connection") {
 				t.Errorf("no path was found dead by asking on another connection: %q", log.all())
 			}
@@ -190,7 +191,7 @@ func TestAScriptOfMinutesCostsNoConnection(t *testing.T) {
 				})
 			}
 			began := time.Now()
-			eventually(t, func() bool { return busy.Load() > 100 && time.Since(began) > 2*stall })
+			testkit.Eventually(t, "100 BUSY replies in two stall limits", func() bool { return busy.Load() > 100 && time.Since(began) > 2*stall })
 			close(stop)
 			others.Wait()
 			s.Do("SCRIPT", "KILL")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -70,14 +71,14 @@ func renewStanding(t *testing.T, protocol int) {
 	if err := held.Do(ctx, "WATCH", "key").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return len(ids(s)) == 6 }) // MinIdle is there again
+	testkit.Await(t, "MinIdle connections are open again", func() []string { return ids(s) }, func(ids []string) bool { return len(ids) == 6 })
 	before, dials := ids(s), c.Stats().Dials
 	e.change("two")
 	want := uint64(len(before))
 	if protocol == 2 {
 		want-- // the subscriber's
 	}
-	eventually(t, func() bool { return c.Stats().Renewals >= want })
+	testkit.Await(t, "every connection renews its credentials", c.Stats, func(s respool.Stats) bool { return s.Renewals >= want })
 	s.Do("ACL", "SETUSER", "alice", "<one")
 	if protocol == 2 {
 		if m, err := sub.Receive(ctx); err != nil || m.Gap == nil {
@@ -117,7 +118,7 @@ func TestARenewalLeavesOtherUsersAlone(t *testing.T) {
 	}
 	mustDo(t, c, "PING") // on another one
 	e.change("two")
-	eventually(t, func() bool { return c.Stats().Renewals == 1 && c.Stats().RenewalFailures > 0 })
+	testkit.Await(t, "one renewal succeeds and one fails", c.Stats, func(s respool.Stats) bool { return s.Renewals == 1 && s.RenewalFailures > 0 })
 	wantText(t, held.Do(bounded(t), "ACL", "WHOAMI"), "bob")
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 }
@@ -130,7 +131,7 @@ func TestExpiredConnectionsAreReplaced(t *testing.T) {
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 	before := ids(s)
 	e.change("wrong") // so that AUTH is refused
-	eventually(t, func() bool { return c.Stats().RenewalFailures > 0 })
+	testkit.Await(t, "a renewal fails", c.Stats, func(s respool.Stats) bool { return s.RenewalFailures > 0 })
 	wantServerError(t, c.Stats().LastRenewalError, "WRONGPASS")
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 	if after := ids(s); !slices.Equal(before, after) {
@@ -138,7 +139,7 @@ func TestExpiredConnectionsAreReplaced(t *testing.T) {
 	}
 	s.Do("ACL", "SETUSER", "alice", ">wrong")
 	s.Do("CONFIG", "RESETSTAT")
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the renewal succeeds on the one connection", func() bool {
 		after := ids(s)
 		return c.Stats().LastRenewalError == nil && len(after) == 1
 	})
@@ -156,9 +157,9 @@ func TestConnectionsToSentinelsAuthenticateAgain(t *testing.T) {
 	})
 	mustDo(t, c, "PING")
 	sockets := func() int { return c.Stats().Service.Sentinels[0].Sockets }
-	eventually(t, func() bool { return sockets() == 2 })
+	testkit.Await(t, "two connections", sockets, testkit.Is(2))
 	e.change("one")
-	eventually(t, func() bool { return c.Stats().Renewals >= 2 && sockets() == 2 })
+	testkit.Eventually(t, "both connections renew their credentials", func() bool { return c.Stats().Renewals >= 2 && sockets() == 2 })
 	if n := seen.count(respool.EventCredentialsRenewed); n == 0 {
 		t.Error("no event tells of it")
 	}

@@ -3,12 +3,14 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -29,7 +31,7 @@ func TestReplicasAreReadInTurn(t *testing.T) {
 	if err := c.Warm(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return len(c.Stats().Service.Replicas) == 2 })
+	awaitReplicas(t, c, 2)
 	for range 200 {
 		if err := c.Do(bounded(t), "GET", "k").Err(); err != nil {
 			t.Fatal(err)
@@ -69,7 +71,7 @@ func TestReadersOfReplicasSeeNoFailover(t *testing.T) {
 	}
 	goesOn := func() {
 		n := read.count()
-		eventually(t, func() bool { return read.count() > n+1000 })
+		testkit.Await(t, "1000 more reads", read.count, testkit.AtLeast(n+1001))
 	}
 	goesOn()
 	set.Replicas()[0].Kill()
@@ -77,7 +79,7 @@ func TestReadersOfReplicasSeeNoFailover(t *testing.T) {
 	set.Primary().Kill()
 	set.WaitPrimary(t, set.Primary(), failoverLimit)
 	goesOn()
-	within(t, failoverLimit, func() bool { return c.Stats().Service.Epoch == 2 })
+	testkit.AwaitWithin(t, failoverLimit, "the second epoch", c.Stats, func(s respool.Stats) bool { return s.Service.Epoch == 2 })
 	goesOn()
 }
 
@@ -90,23 +92,26 @@ func TestThePrimaryServesWhereNoReplicaCan(t *testing.T) {
 		t.Fatal(err)
 	}
 	primary, replica := set.Primary(), set.Replicas()[0]
-	get := func() {
-		if err := c.Do(bounded(t), "GET", "k").Err(); err != nil {
-			t.Fatal(err)
+	gets := func(node *redistest.Server) func() int {
+		return func() int {
+			if err := c.Do(bounded(t), "GET", "k").Err(); err != nil {
+				t.Fatal(err)
+			}
+			return calls(node, "get")
 		}
 	}
-	eventually(t, func() bool { get(); return calls(replica, "get") > 0 })
+	testkit.Await(t, "the replica executes a GET", gets(replica), testkit.AtLeast(1))
 	replica.Kill()
-	eventually(t, func() bool { get(); return calls(primary, "get") > 0 })
+	testkit.Await(t, "the primary executes a GET", gets(primary), testkit.AtLeast(1))
 	replica.Restart()
 	before := calls(replica, "get")
-	eventually(t, func() bool { get(); return calls(replica, "get") > before })
+	testkit.Await(t, "the restarted replica executes a GET", gets(replica), testkit.AtLeast(before+1))
 
 	only := openClient(t, serviceOptions(t, set, "role=replica", "timeout=0.3"))
-	eventually(t, func() bool { return only.Do(bounded(t), "GET", "k").Err() == nil })
+	testkit.Await(t, "a GET succeeds", func() error { return only.Do(bounded(t), "GET", "k").Err() }, succeeded)
 	replica.Kill()
-	var err error
-	eventually(t, func() bool { err = only.Do(bounded(t), "GET", "k").Err(); return errors.Is(err, respool.ErrNoPrimary) })
+	err := testkit.Await(t, "no replica is found", func() error { return only.Do(bounded(t), "GET", "k").Err() },
+		func(err error) bool { return errors.Is(err, respool.ErrNoPrimary) })
 	wantWords(t, err, "find a replica of mymaster", "wait timeout of 300ms", set.AddrOf(replica))
 }
 
@@ -117,10 +122,10 @@ func TestLaggingReplicasAreLeftOut(t *testing.T) {
 	if err := c.Warm(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return len(c.Stats().Service.Replicas) == 2 })
+	awaitReplicas(t, c, 2)
 	primary, slow := set.Primary(), set.Replicas()[0]
 	slow.Pause()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the slow replica is left out", func() bool {
 		primary.Do("SET", "k", "v")
 		st := c.Stats().Service
 		return len(st.Replicas) == 1 && st.Replicas[0] != set.AddrOf(slow)
@@ -133,7 +138,13 @@ func TestLaggingReplicasAreLeftOut(t *testing.T) {
 		t.Errorf("left out: %+v", st.Excluded)
 	}
 	slow.Resume()
-	eventually(t, func() bool { return len(c.Stats().Service.Replicas) == 2 })
+	awaitReplicas(t, c, 2)
+}
+
+// awaitReplicas waits until the client knows n replicas.
+func awaitReplicas(t *testing.T, c *respool.Client, n int) {
+	t.Helper()
+	testkit.Await(t, fmt.Sprintf("%d replicas", n), c.Stats, func(s respool.Stats) bool { return len(s.Service.Replicas) == n })
 }
 
 func TestTheNearestReplicaIsRead(t *testing.T) {
@@ -146,9 +157,9 @@ func TestTheNearestReplicaIsRead(t *testing.T) {
 	if err := c.Warm(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return len(c.Stats().Service.Replicas) == 2 })
+	awaitReplicas(t, c, 2)
 	// Both are measured within a second or two; from then on the far one is not read.
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the far replica gets none of 100 reads", func() bool {
 		before := calls(far, "get")
 		for range 100 {
 			c.Do(bounded(t), "GET", "k")

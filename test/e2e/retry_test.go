@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -62,7 +63,7 @@ func TestKilledConnectionsFailNoReads(t *testing.T) {
 		if lanes := clients(s, "stress"); len(lanes) > 0 {
 			s.Do("CLIENT", "KILL", "ID", lanes[0]["id"])
 		}
-		eventually(t, func() bool { return right.Load() >= before+100 || t.Failed() })
+		testkit.Eventually(t, "100 more replies are right", func() bool { return right.Load() >= before+100 || t.Failed() })
 	}
 	close(stop)
 	wg.Wait()
@@ -170,7 +171,7 @@ func TestNoWriteRunsTwice(t *testing.T) {
 		})
 	}
 	for next := int64(100); done.Load() < callers*each; next += 300 {
-		eventually(t, func() bool { n := done.Load(); return n >= next || n == callers*each })
+		testkit.Eventually(t, "300 more commands end", func() bool { n := done.Load(); return n >= next || n == callers*each })
 		killAll(s)
 	}
 	wg.Wait()
@@ -189,7 +190,7 @@ func TestServerRestart(t *testing.T) {
 	mustDo(t, c, "SET", "k", "v")
 	conn := acquire(t, c)
 	s.Stop()
-	eventually(t, func() bool { return c.Stats().Closed == c.Stats().Dials })
+	testkit.Eventually(t, "every connection is closed", func() bool { return c.Stats().Closed == c.Stats().Dials })
 	wantConnError(t, conn.Do(ctx, "PING").Err(), false)
 	conn.Release()
 	err := c.Do(ctx, "GET", "k").Err()
@@ -201,7 +202,7 @@ func TestServerRestart(t *testing.T) {
 	_, err = c.Acquire(ctx)
 	wantConnError(t, err, false)
 	s.Restart()
-	eventually(t, func() bool { return c.Do(ctx, "PING").Err() == nil })
+	testkit.Await(t, "a PING succeeds", func() error { return c.Do(ctx, "PING").Err() }, succeeded)
 	wantText(t, mustDo(t, c, "GET", "k"), "v")
 	if st := c.Stats(); st.LastDialError != nil {
 		t.Errorf("the last dial went well, but %v", st.LastDialError)

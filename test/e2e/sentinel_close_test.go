@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -63,7 +64,7 @@ func TestClosingASentinelWaitsForAClientThatCloses(t *testing.T) {
 		_ = c.Close(closing)
 		close(clientClosed)
 	}()
-	eventually(t, func() bool { return c.Do(bounded(t), "PING").Err() != nil })
+	testkit.Await(t, "a PING fails", func() error { return c.Do(bounded(t), "PING").Err() }, failed)
 	closed := make(chan int, 1)
 	go func() {
 		_ = s.Close(bounded(t))

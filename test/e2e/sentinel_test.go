@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -82,7 +83,7 @@ func TestCallersWaitForAPrimaryWithinTheirDeadlines(t *testing.T) {
 	c := openClient(t, opt)
 	mustDo(t, c, "PING")
 	set.Nodes[0].Kill()
-	eventually(t, func() bool { return !c.Stats().Service.Known })
+	testkit.Await(t, "the primary is unknown", c.Stats, func(s respool.Stats) bool { return !s.Service.Known })
 
 	err := c.Do(bounded(t), "GET", "k").Err()
 	wantConnError(t, err, false)
@@ -104,7 +105,7 @@ func TestCallersWaitForAPrimaryWithinTheirDeadlines(t *testing.T) {
 		}
 	}
 	set.Nodes[0].Restart()
-	eventually(t, func() bool { return c.Do(bounded(t), "SET", "k", "v").Err() == nil })
+	testkit.Await(t, "a SET succeeds", func() error { return c.Do(bounded(t), "SET", "k", "v").Err() }, succeeded)
 }
 
 func TestOneClientForOneServiceRoleAndOptions(t *testing.T) {
@@ -236,9 +237,8 @@ func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
 		t.Errorf("before the first use: %v", st)
 	}
 	mustDo(t, c, "PING")
-	eventually(t, func() bool {
-		st := c.Stats().Service
-		return len(st.Sentinels) == 3 && len(st.Replicas) == 2
+	testkit.Await(t, "three sentinels and two replicas", c.Stats, func(s respool.Stats) bool {
+		return len(s.Service.Sentinels) == 3 && len(s.Service.Replicas) == 2
 	})
 	st := c.Stats()
 	if s := st.Service; s.Name != "mymaster" || s.Epoch != 1 || !s.Known || s.Primary != set.AddrOf(set.Primary()) ||
@@ -257,7 +257,7 @@ func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
 	dials := st.Dials
 	old := set.Primary()
 	old.Kill()
-	within(t, failoverLimit, func() bool { s := c.Stats().Service; return s.Epoch == 2 && s.Known })
+	testkit.AwaitWithin(t, failoverLimit, "the second epoch", c.Stats, func(s respool.Stats) bool { return s.Service.Epoch == 2 && s.Service.Known })
 	mustDo(t, c, "PING")
 	if st = c.Stats(); st.Dials < dials || st.Service.Cause == "" || st.Addr == set.AddrOf(old) {
 		t.Errorf("%+v", st)
@@ -297,7 +297,7 @@ func TestDeadPathsToAllSentinelsAreLeft(t *testing.T) {
 	c := openClient(t, opt)
 	mustDo(t, c, "PING")
 	before := make([]map[string]bool, len(set.Sentinels))
-	eventually(t, func() bool {
+	testkit.Eventually(t, "one subscriber on each sentinel", func() bool {
 		all := true
 		for i, s := range set.Sentinels {
 			before[i] = subscribers(s)
@@ -308,7 +308,7 @@ func TestDeadPathsToAllSentinelsAreLeft(t *testing.T) {
 	for _, r := range relays {
 		r.Swallow()
 	}
-	within(t, 10*time.Second, func() bool {
+	testkit.Within(t, 10*time.Second, "a new subscriber on each sentinel", func() bool {
 		all := true
 		for i, s := range set.Sentinels {
 			fresh := false
@@ -320,7 +320,7 @@ func TestDeadPathsToAllSentinelsAreLeft(t *testing.T) {
 		return all
 	})
 	set.Failover()
-	within(t, failoverLimit, func() bool { return c.Stats().Addr == set.AddrOf(set.Primary()) })
+	testkit.Within(t, failoverLimit, "the client uses the new primary", func() bool { return c.Stats().Addr == set.AddrOf(set.Primary()) })
 	mustDo(t, c, "SET", "k", "v")
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -190,7 +191,7 @@ func TestStreamsUnderFaults(t *testing.T) {
 	})
 	wg.Wait()
 	// Until a dial succeeds, callers get the error of the last one, which may have been cut.
-	eventually(t, func() bool { return c.Do(bounded(t), "PING").Err() == nil })
+	testkit.Await(t, "a PING succeeds", func() error { return c.Do(bounded(t), "PING").Err() }, succeeded)
 	var all bytes.Buffer
 	if _, err := c.DoTo(bounded(t), &all, "GET", "large"); err != nil || !bytes.Equal(all.Bytes(), value) {
 		t.Errorf("%d bytes, %v", all.Len(), err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -242,9 +243,7 @@ func TestWritesThroughAKilledServer(t *testing.T) {
 			}
 		})
 	}
-	for acknowledged.Load() < 1000 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Await(t, "1000 acknowledged writes", acknowledged.Load, testkit.AtLeast[int64](1000))
 	before := dials.Load()
 	s.Kill()
 	began := time.Now()
@@ -307,9 +306,7 @@ func TestCloseUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		for running.Load() < 2000 {
-			time.Sleep(time.Millisecond)
-		}
+		testkit.Await(t, "2000 commands", running.Load, testkit.AtLeast[int64](2000))
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		if err := c.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
@@ -339,9 +336,7 @@ func TestCloseCutsWhatDoesNotEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for c.Stats().Dedicated < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Await(t, "two dedicated connections", c.Stats, func(s respool.Stats) bool { return s.Dedicated >= 2 })
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	if err := c.Close(short); !errors.Is(err, context.DeadlineExceeded) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -157,9 +158,7 @@ func stuckWindow(t *testing.T) func(ctx context.Context) error {
 	relay.Stall()
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Do(context.Background(), "PING").Err() })
-	for c.Stats().RepliesDue == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Await(t, "a pending reply", c.Stats, func(s respool.Stats) bool { return s.RepliesDue > 0 })
 	t.Cleanup(func() { relay.Resume(); wg.Wait() })
 	return func(ctx context.Context) error { return c.Do(ctx, "PING").Err() }
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -72,10 +73,10 @@ func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
 
 		target.Store(fresh)
 		killAll(old)
-		eventually(t, func() bool { err = c.Do(bounded(t), "PING").Err(); return err != nil })
+		err = testkit.Await(t, "a PING fails", func() error { return c.Do(bounded(t), "PING").Err() }, failed)
 		wantWords(t, err, "unknown authority")
 		install(fresh)
-		eventually(t, func() bool { return c.Do(bounded(t), "PING").Err() == nil })
+		testkit.Await(t, "a PING succeeds", func() error { return c.Do(bounded(t), "PING").Err() }, succeeded)
 		if list := events(); len(list) == 0 || list[len(list)-1].Kind != respool.EventTLSFilesChanged {
 			t.Errorf("events %v: want that the files were taken", list)
 		}
@@ -92,9 +93,9 @@ func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
 			for range 3 {
 				killAll(fresh)
 				closed := c.Stats().Closed
-				eventually(t, func() bool { return c.Do(bounded(t), "PING").Err() == nil && c.Stats().Closed >= closed })
+				testkit.Eventually(t, "the client replaces the closed connections", func() bool { return c.Do(bounded(t), "PING").Err() == nil && c.Stats().Closed >= closed })
 			}
-			eventually(t, func() bool { killAll(fresh); _ = c.Do(bounded(t), "PING"); return len(events()) > before })
+			testkit.Eventually(t, "an event is reported", func() bool { killAll(fresh); _ = c.Do(bounded(t), "PING"); return len(events()) > before })
 			list := events()[before:]
 			if len(list) != 1 || list[0].Kind != respool.EventTLSFilesRefused {
 				t.Errorf("events %v: want one that tells that the files are refused", list)

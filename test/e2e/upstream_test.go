@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -31,7 +32,7 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		s.Do("ACL", "SETUSER", "alice", "<old", ">new")
 		s.Do("CLIENT", "KILL", "USER", "alice")
 		var se *respool.ServerError
-		eventually(t, func() bool { // once the end of the connections is seen
+		testkit.Eventually(t, "the server refuses the old password", func() bool { // once the end of the connections is seen
 			_, err := up.Verify(bounded(t), "alice", "old")
 			return errors.As(err, &se)
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -120,15 +121,15 @@ func TestAnotherVersionIsAskedAgain(t *testing.T) {
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4, Lanes: 1, Protocol: 3})
 	mustDo(t, c, "DOC.GET", "k")
 	s.CloseConns()
-	eventually(t, func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.Accepted() == 2 })
+	testkit.Eventually(t, "DOC.GET succeeds on the second connection", func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.Accepted() == 2 })
 	if n := s.all.Load(); n != 1 {
 		t.Errorf("the same version was asked %d times", n)
 	}
 	version := "9.0.0"
 	s.version.Store(&version)
 	s.CloseConns()
-	eventually(t, func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.Accepted() == 3 })
-	eventually(t, func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.all.Load() == 2 })
+	testkit.Eventually(t, "DOC.GET succeeds on the third connection", func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.Accepted() == 3 })
+	testkit.Eventually(t, "the client loads the command table again", func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.all.Load() == 2 })
 }
 
 // A pipeline, a transaction and what a watch queues learn what their commands are before they are sent.
@@ -246,13 +247,13 @@ func TestAConnectionThatCannotBeRestoredIsClosed(t *testing.T) {
 			for range 3 {
 				wantText(t, mustDo(t, c, "DOC.GET"), "yes")
 			}
-			eventually(t, func() bool { return s.Open() == 1 })
+			testkit.Await(t, "one connection is open", s.Open, testkit.Is(1))
 			ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
 			defer cancel()
 			if err := c.Do(ctx, "DOC.HANG").Err(); err == nil {
 				t.Error("it is not answered")
 			}
-			eventually(t, func() bool { return s.Open() == 1 })
+			testkit.Await(t, "one connection is open", s.Open, testkit.Is(1))
 			if n := s.Count("RESET"); n != 3 {
 				t.Errorf("%d resets", n)
 			}
