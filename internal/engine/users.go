@@ -126,16 +126,30 @@ func (u *users) now() uint64 {
 	return u.serial
 }
 
-// disowned calls the watchers, each on a new goroutine, because the caller may hold locks.
+// disowned calls the watchers, each on a new goroutine, because the caller may hold locks. A client that has logged in
+// since the refusal keeps the user.
 func (u *users) disowned(name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed || u.list[name] == nil {
+	if u.closed || !u.refusedLocked(name) {
 		return
 	}
 	for _, fn := range u.watchers {
-		u.wg.Go(func() { fn(name) })
+		u.wg.Go(func() {
+			u.mu.Lock()
+			refused := u.refusedLocked(name)
+			u.mu.Unlock()
+			if refused {
+				fn(name)
+			}
+		})
 	}
+}
+
+// refusedLocked reports whether a user has clients, and the server accepts none of their passwords any more.
+func (u *users) refusedLocked(name string) bool {
+	who := u.list[name]
+	return who != nil && len(who.logins) == 0
 }
 
 // leave removes a client of a user. The last client removes the user.

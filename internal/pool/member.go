@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -115,6 +116,9 @@ func (r closeReason) Error() string { return "connection closed: " + string(r) }
 func (c *member) died(l *lane.Lane, cause error) {
 	p := c.pool
 	p.mu.Lock()
+	if _, intended := cause.(closeReason); !intended {
+		c.lost = true // also if its holder has already closed it, because its commands failed
+	}
 	if c.class != closing {
 		if c.retire == "" {
 			p.troubleLocked(cause)
@@ -128,7 +132,6 @@ func (c *member) died(l *lane.Lane, cause error) {
 		p.removeLaneLocked(c)
 		c.reason = cause.Error()
 		p.moveLocked(c, closing)
-		c.lost = true
 		p.failFastLocked()
 		p.serveLocked()
 	}
@@ -146,22 +149,54 @@ func (p *Pool) checkUserLocked(k Identity) {
 			return
 		}
 		p.mu.Lock()
-		if !p.closed && !p.suspended && !p.hasConnsLocked(k.User) {
+		if p.lacksConnsLocked(k.User) {
 			p.goroutines++
-			go p.checkUser(p.dials, p.subpoolLocked(k))
+			go p.checkUser(p.dials, k)
 		}
 		p.unlock()
 	})
 }
 
-func (p *Pool) checkUser(ctx context.Context, g *Subpool) {
-	c, err := p.obtain(ctx, g, shared)
+// lacksConnsLocked reports whether the pool is in use and a user has no conns.
+func (p *Pool) lacksConnsLocked(user string) bool {
+	return !p.closed && !p.suspended && !p.hasConnsLocked(user)
+}
+
+// checkUser requests a conn until the user has one, the server refuses the user, or the node is out of use. If other
+// callers hold all places, it tries again.
+func (p *Pool) checkUser(ctx context.Context, k Identity) {
+	for again := true; again; {
+		c, err := p.obtain(ctx, p.Subpool(k), shared)
+		p.mu.Lock()
+		again = false
+		switch {
+		case err == nil:
+			p.giveBackLocked(c, shared)
+		case !p.lacksConnsLocked(k.User):
+		case p.refusals[scope{Identity{User: k.User}, true}] != nil:
+			p.disownLocked(k.User) // the dial that was refused may have found other conns, which are lost since
+		default:
+			again = errors.Is(err, ErrExhausted)
+		}
+		p.unlock()
+		if again = again && p.cfg.Wanted(k.User); again {
+			select {
+			case <-time.After(refusalPause):
+			case <-ctx.Done():
+				again = false
+			}
+		}
+	}
 	p.mu.Lock()
 	p.goroutines--
-	if err == nil {
-		p.giveBackLocked(c, shared)
-	}
 	p.unlock()
+}
+
+// disownLocked reports a user that the server refuses and that has no conns.
+func (p *Pool) disownLocked(user string) {
+	if user != "" && p.cfg.OnDisowned != nil {
+		p.later = append(p.later, func() { p.cfg.OnDisowned(user) })
+	}
 }
 
 // closed is OnClosed of a lane: the socket is closed on both sides, and its place is free.

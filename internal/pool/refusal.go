@@ -100,8 +100,8 @@ func (p *Pool) refuseLocked(g *Subpool, err error) bool {
 			p.failSubpoolLocked(other, err)
 		}
 	}
-	if s.user && !lives && g.identity.User != "" && p.cfg.OnDisowned != nil {
-		p.later = append(p.later, func() { p.cfg.OnDisowned(g.identity.User) })
+	if s.user && !lives {
+		p.disownLocked(g.identity.User)
 	}
 	if g == &p.zero {
 		p.troubleLocked(err)
