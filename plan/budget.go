@@ -139,7 +139,7 @@ func Check(b Budget, services []Service) (Checked, error) {
 	names := map[string]bool{}
 	for _, s := range services {
 		if names[s.Name] {
-			return Checked{}, fmt.Errorf("plan: there are two services %q", s.Name)
+			return Checked{}, fmt.Errorf("plan: duplicate service %q", s.Name)
 		}
 		names[s.Name] = true
 		checked, err := s.check()
@@ -169,7 +169,7 @@ func (s Service) check() (CheckedService, error) {
 	case s.MaxConnections < Unbounded || s.MaxConnections > 10_000_000:
 		return CheckedService{}, fmt.Errorf("max connections is %d: want 1 to 10000000, or Unbounded", s.MaxConnections)
 	case s.MaxConnections == 0 && s.Load == nil:
-		return CheckedService{}, fmt.Errorf("neither a ceiling nor a load is given")
+		return CheckedService{}, fmt.Errorf("no ceiling and no load: want one of them")
 	}
 	s.Processes, s.Pools = max(1, s.Processes), max(1, s.Pools)
 	if float64(s.Processes)*(float64(s.Pools)*float64(s.MaxConnections)+float64(s.Held)) > mostTotal {
@@ -204,23 +204,23 @@ func (c *Checked) judge() {
 		c.Problems = append(c.Problems, Problem{severity, service, fmt.Sprintf(format, args...)})
 	}
 	if c.Over > 0 {
-		add(Failure, "", "the ceilings come to %d connections, %d more than the %d there are", c.Total, c.Over, c.Budget)
+		add(Failure, "", "the ceilings add up to %d connections, %d more than the budget of %d", c.Total, c.Over, c.Budget)
 	}
 	for _, s := range c.Services {
 		if !s.Bounded() {
-			add(Failure, s.Name, "%s has no ceiling: %d processes may open as many connections as they want", s.Name, s.Processes)
+			add(Failure, s.Name, "%s has no ceiling: its %d processes may open any number of connections", s.Name, s.Processes)
 		}
 	}
 	if used := float64(c.Total) / max(1, float64(c.Budget)); c.Over == 0 && used > warnUsed {
-		add(Warning, "", "%.0f%% of the budget is planned: above %.0f%% the next service or surge does not fit", 100*used, 100*warnUsed)
+		add(Warning, "", "%.0f%% of the budget is planned: above %.0f%% there is no room for the next service or surge", 100*used, 100*warnUsed)
 	}
 	for _, s := range c.Services {
 		switch {
 		case s.Needed == 0 || !s.Bounded():
 		case s.MaxConnections < s.Needed:
-			add(Warning, s.Name, "%s has a ceiling of %d, and its load needs %d: %.2g%% of its commands wait too long", s.Name, s.MaxConnections, s.Needed, 100*s.Late)
+			add(Warning, s.Name, "%s has a ceiling of %d, but its load needs %d: %.2g%% of its commands wait too long", s.Name, s.MaxConnections, s.Needed, 100*s.Late)
 		case s.MaxConnections > warnTimes*s.Needed && s.MaxConnections > s.Needed+warnBeyond:
-			add(Warning, s.Name, "%s has a ceiling of %d, and its load needs %d: a stall of the server makes it open all of them", s.Name, s.MaxConnections, s.Needed)
+			add(Warning, s.Name, "%s has a ceiling of %d, but its load needs %d: during a stall of the server it opens all of them", s.Name, s.MaxConnections, s.Needed)
 		}
 	}
 }
@@ -233,13 +233,13 @@ func (c *Checked) ways(b Budget) {
 		perProcess := s.Pools
 		switch {
 		case !s.Bounded() && s.Needed > 0:
-			add("give %s max_connections: its load needs %d, %d in all", s.Name, s.Needed, s.Processes*(s.Needed*perProcess+s.Held))
+			add("set max_connections of %s: its load needs %d, %d in total", s.Name, s.Needed, s.Processes*(s.Needed*perProcess+s.Held))
 		case !s.Bounded():
-			add("give %s max_connections: %s", s.Name, roomFor(c.Budget-c.Total, s))
+			add("set max_connections of %s: %s", s.Name, roomFor(c.Budget-c.Total, s))
 		case s.Needed > s.MaxConnections:
-			add("raise max_connections of %s from %d to %d: %d more in all", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.Needed-s.MaxConnections))
+			add("raise max_connections of %s from %d to %d: %d more in total", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.Needed-s.MaxConnections))
 		case s.Needed > 0 && s.MaxConnections > s.Needed && (c.Over > 0 || s.MaxConnections > warnTimes*s.Needed && s.MaxConnections > s.Needed+warnBeyond):
-			add("lower max_connections of %s from %d to the %d that its load needs: %d fewer in all", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.MaxConnections-s.Needed))
+			add("lower max_connections of %s from %d to the %d that its load needs: %d fewer in total", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.MaxConnections-s.Needed))
 		}
 		if s.Bounded() && (most < 0 || s.Connections > c.Services[most].Connections) {
 			most = i
@@ -251,7 +251,7 @@ func (c *Checked) ways(b Budget) {
 	if s := c.Services[most]; s.MaxConnections > respoolLanes+respoolSpare {
 		shared := s.Service
 		shared.MaxConnections = respoolLanes + respoolSpare
-		add("share connections in %s: %d a pool with respool instead of %d come to %d instead of %d", s.Name, shared.MaxConnections, s.MaxConnections, shared.Total(), s.Connections)
+		add("share connections in %s: with respool, %d per pool instead of %d, in total %d instead of %d", s.Name, shared.MaxConnections, s.MaxConnections, shared.Total(), s.Connections)
 	}
 	add("raise maxclients to %d", b.limitFor(c.Total))
 }
@@ -260,7 +260,7 @@ func (c *Checked) ways(b Budget) {
 func roomFor(left int, s CheckedService) string {
 	n := (left/s.Processes - s.Held) / s.Pools
 	if n < 1 {
-		return "nothing is left for it"
+		return "the budget has no room for it"
 	}
-	return fmt.Sprintf("%d would fit", n)
+	return fmt.Sprintf("at most %d", n)
 }

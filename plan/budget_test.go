@@ -45,17 +45,17 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 	}{
 		{"all is well", Budget{}, []Service{{Name: "a", Processes: 100, MaxConnections: 16}, {Name: "b", Load: load}}, true, 0, "", nil},
 		{"over the budget", Budget{MaxClients: 1000, Reserve: 50}, []Service{{Name: "a", Processes: 100, MaxConnections: 16}}, false, 650,
-			"failure: the ceilings come to 1600 connections, 650 more than the 950", []string{"come to 500 instead of 1600", "raise maxclients to 1650"}},
+			"failure: the ceilings add up to 1600 connections, 650 more than the budget of 950", []string{"in total 500 instead of 1600", "raise maxclients to 1650"}},
 		{"a reserve that grows", Budget{MaxClients: 1000}, []Service{{Name: "a", Processes: 100, MaxConnections: 16}}, false, 650,
 			"failure", []string{"raise maxclients to 1685"}},
 		{"a tenth kept free", Budget{MaxClients: 1000, Others: 20, ReserveShare: 0.1}, []Service{{Name: "a", Processes: 100, MaxConnections: 16}}, false, 720,
 			"failure", []string{"raise maxclients to 1800"}},
 		{"no budget at all", Budget{MaxClients: 100, Others: 200, Reserve: None}, []Service{{Name: "a", MaxConnections: 1}}, false, 1,
 			"failure", []string{"raise maxclients to 201"}},
-		{"no ceiling", Budget{}, []Service{{Name: "a", Processes: 5, MaxConnections: Unbounded}}, false, 0, "failure a: a has no ceiling: 5 processes", []string{"1900 would fit"}},
-		{"no ceiling but a load", Budget{}, []Service{{Name: "a", Processes: 5, MaxConnections: Unbounded, Load: load}}, false, 0, "failure a: a has no ceiling", []string{"needs 7, 35 in all"}},
+		{"no ceiling", Budget{}, []Service{{Name: "a", Processes: 5, MaxConnections: Unbounded}}, false, 0, "failure a: a has no ceiling: its 5 processes", []string{"set max_connections of a: at most 1900"}},
+		{"no ceiling but a load", Budget{}, []Service{{Name: "a", Processes: 5, MaxConnections: Unbounded, Load: load}}, false, 0, "failure a: a has no ceiling", []string{"needs 7, 35 in total"}},
 		{"nearly full", Budget{MaxClients: 1000, Reserve: None}, []Service{{Name: "a", MaxConnections: 900}}, true, 0, "warning: 90% of the budget", nil},
-		{"too low", Budget{}, []Service{{Name: "a", Processes: 2, MaxConnections: 4, Load: load}}, true, 0, "warning a: a has a ceiling of 4, and its load needs 7", []string{"from 4 to 7: 6 more"}},
+		{"too low", Budget{}, []Service{{Name: "a", Processes: 2, MaxConnections: 4, Load: load}}, true, 0, "warning a: a has a ceiling of 4, but its load needs 7", []string{"from 4 to 7: 6 more"}},
 		{"far too high", Budget{}, []Service{{Name: "a", Processes: 2, MaxConnections: 50, Load: load}}, true, 0, "warning a: a has a ceiling of 50", []string{"the 7 that its load needs: 86 fewer"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,11 +81,11 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 
 func TestImpossibleServicesAreExplained(t *testing.T) {
 	for want, services := range map[string][]Service{
-		"neither a ceiling nor a load": {{Name: "a"}},
-		"two services \"a\"":           {{Name: "a", MaxConnections: 1}, {Name: "a", MaxConnections: 1}},
-		"max connections is -2":        {{Name: "a", MaxConnections: -2}},
-		"-1 processes":                 {{Name: "a", MaxConnections: 1, Processes: -1}},
-		"rate is 0":                    {{Name: "a", Load: &Load{}}},
+		"no ceiling and no load":  {{Name: "a"}},
+		"duplicate service \"a\"": {{Name: "a", MaxConnections: 1}, {Name: "a", MaxConnections: 1}},
+		"max connections is -2":   {{Name: "a", MaxConnections: -2}},
+		"-1 processes":            {{Name: "a", MaxConnections: 1, Processes: -1}},
+		"rate is 0":               {{Name: "a", Load: &Load{}}},
 	} {
 		if _, err := Check(Budget{}, services); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "plan: ") {
 			t.Errorf("%v: want %s", err, want)

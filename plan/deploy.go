@@ -52,9 +52,9 @@ func (d Deploy) withDefaults(ceiling int) (Deploy, error) {
 	case d.Pods > mostDeployed/d.Workers:
 		return d, fmt.Errorf("plan: %d pods of %d processes are deployed: want %d processes at most", d.Pods, d.Workers, mostDeployed)
 	case d.Start < 0 || d.Drain < 0 || d.Dial < 0:
-		return d, fmt.Errorf("plan: a deployment has start %v, drain %v and dial %v: want times", d.Start, d.Drain, d.Dial)
+		return d, fmt.Errorf("plan: a deployment has start %v, drain %v and dial %v: want durations of 0 or more", d.Start, d.Drain, d.Dial)
 	case d.Warm < 0 || d.Warm > ceiling:
-		return d, fmt.Errorf("plan: %d connections are opened as a process starts: want 0 to %d", d.Warm, ceiling)
+		return d, fmt.Errorf("plan: a process opens %d connections at its start: want 0 to %d", d.Warm, ceiling)
 	case d.Held < 0 || d.Budget < 0:
 		return d, fmt.Errorf("plan: a deployment has held %d and budget %d: want 0 or more", d.Held, d.Budget)
 	}

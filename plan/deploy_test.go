@@ -73,13 +73,13 @@ func TestLargeDeploymentsArePlayedInPart(t *testing.T) {
 
 func TestImpossibleDeploymentsAreExplained(t *testing.T) {
 	for want, d := range map[string]Deploy{
-		"pods is -1":             {Pods: -1},
-		"want 100000 processes":  {Pods: 50_001, Workers: 2},
-		"want times":             {Pods: 1, Drain: -1},
-		"want 0 to 3":            {Pods: 1, Warm: 4},
-		"held -1":                {Pods: 1, Held: -1},
-		"surge is 11":            {Pods: 1, Surge: 11},
-		"as a process starts: w": {Pods: 1, Warm: -1},
+		"pods is -1":            {Pods: -1},
+		"want 100000 processes": {Pods: 50_001, Workers: 2},
+		"want durations":        {Pods: 1, Drain: -1},
+		"want 0 to 3":           {Pods: 1, Warm: 4},
+		"held -1":               {Pods: 1, Held: -1},
+		"surge is 11":           {Pods: 1, Surge: 11},
+		"at its start: want 0":  {Pods: 1, Warm: -1},
 	} {
 		_, err := Simulate(Load{Rate: 1, Mean: time.Millisecond}, Scenario{Connections: 3, Deploy: d})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "plan: ") {

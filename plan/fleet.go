@@ -128,14 +128,14 @@ func (f Fleet) ways(l Load, p Plan) []string {
 	var ways []string
 	add := func(format string, args ...any) { ways = append(ways, fmt.Sprintf(format, args...)) }
 	if f.budget() <= 0 {
-		add("raise maxclients: others (%d) and the reserve (%d) leave nothing of %d", f.Others, f.Reserve, f.MaxClients)
+		add("raise maxclients: others (%d) and the reserve (%d) use all of %d", f.Others, f.Reserve, f.MaxClients)
 		return ways
 	}
 	if p.Respool.Fits() {
-		add("share connections: %d a process instead of %d come to %d of %d", p.Respool.MaxConnections, p.Pooled.MaxConnections, p.Respool.Total, p.Respool.Budget)
+		add("share connections: with %d per process instead of %d, the total is %d of %d", p.Respool.MaxConnections, p.Pooled.MaxConnections, p.Respool.Total, p.Respool.Budget)
 	}
 	if least := f.client(p.Respool.MaxConnections-respoolLanes+1, 0, 0); !p.Respool.Fits() && least.Fits() {
-		add("share one connection: %d a process with lanes=1 come to %d of %d", least.MaxConnections, least.Total, least.Budget)
+		add("share one connection: with %d per process and lanes=1, the total is %d of %d", least.MaxConnections, least.Total, least.Budget)
 	}
 	add("raise maxclients to %d", f.Others+f.Reserve+p.Pooled.Total)
 	if fit := p.Pooled.Budget / p.Pooled.MaxConnections / f.Workers * f.Workers; fit > 0 {
@@ -145,12 +145,12 @@ func (f Fleet) ways(l Load, p Plan) []string {
 		still := f
 		still.Surge = 0
 		if c := still.client(p.Pooled.MaxConnections, 0, 0); c.Fits() {
-			add("replace pods in their place: without the surge of %.0f%% it fits (%d of %d)", 100*f.Surge, c.Total, c.Budget)
+			add("replace pods without a surge: without %.0f%% surge it fits (%d of %d)", 100*f.Surge, c.Total, c.Budget)
 		}
 	}
 	if n := p.Pooled.Budget / p.Pooled.Processes; n > f.Blocking+f.Subscribers {
 		if late, err := WaitProbability(l, n-f.Blocking-f.Subscribers, max(l.Wait, l.Mean, time.Millisecond)); err == nil && late < 1 {
-			add("take %d a process, and accept that %.2g%% of the commands wait too long", n, 100*late)
+			add("use %d per process, and accept that %.2g%% of the commands wait too long", n, 100*late)
 		}
 	}
 	return ways

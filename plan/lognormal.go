@@ -20,14 +20,14 @@ var maxRatio = math.Exp(z99 * z99 / 2)
 // Fit returns the lognormal distribution with this mean and 99th percentile.
 func Fit(mean, p99 time.Duration) (Lognormal, error) {
 	if mean <= 0 || p99 <= 0 {
-		return Lognormal{}, fmt.Errorf("plan: mean %v and p99 %v: want times", mean, p99)
+		return Lognormal{}, fmt.Errorf("plan: mean is %v and p99 is %v: want durations above 0", mean, p99)
 	}
 	ratio := float64(p99) / float64(mean)
 	switch {
 	case ratio < 1:
 		return Lognormal{}, fmt.Errorf("%w: the p99 of %v is below the mean of %v", ErrImpossible, p99, mean)
 	case ratio > maxRatio:
-		return Lognormal{}, fmt.Errorf("%w: the p99 of %v is %.1f times the mean of %v, and %.1f times is the most that a lognormal distribution has: measure again, or plan fast and slow commands apart",
+		return Lognormal{}, fmt.Errorf("%w: the p99 of %v is %.1f times the mean of %v, but a lognormal distribution has %.1f times at most: measure again, or plan fast and slow commands separately",
 			ErrImpossible, p99, ratio, mean, maxRatio)
 	}
 	// p99/mean = exp(z99 sigma - sigma^2/2). The smaller root is the solution.

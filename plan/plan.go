@@ -50,22 +50,22 @@ func (l Load) withDefaults() (Load, error) {
 	}
 	switch {
 	case !(l.Rate > 0) || math.IsInf(l.Rate, 1):
-		return l, fmt.Errorf("plan: rate is %v: want requests a second, more than 0", l.Rate)
+		return l, fmt.Errorf("plan: rate is %v: want requests per second above 0", l.Rate)
 	case !(l.Burst >= 1) || math.IsInf(l.Burst, 1):
-		return l, fmt.Errorf("plan: burst is %v: want 1 or more, the peak over the average", l.Burst)
+		return l, fmt.Errorf("plan: burst is %v: want the peak rate divided by the average rate, 1 or more", l.Burst)
 	case l.Parallel < 1 || l.Parallel > 10_000:
-		return l, fmt.Errorf("plan: parallel is %d: want 1 to 10000 commands at a time for a request", l.Parallel)
+		return l, fmt.Errorf("plan: parallel is %d: want 1 to 10000 concurrent commands of a request", l.Parallel)
 	case l.Mean <= 0:
-		return l, fmt.Errorf("plan: mean is %v: want the time for which a command holds a connection", l.Mean)
+		return l, fmt.Errorf("plan: mean is %v: want the time that a command holds a connection, above 0", l.Mean)
 	case l.Wait < 0:
-		return l, fmt.Errorf("plan: wait is %v: want a time", l.Wait)
+		return l, fmt.Errorf("plan: wait is %v: want a duration of 0 or more", l.Wait)
 	case !(l.Target > 0 && l.Target < 1):
 		return l, fmt.Errorf("plan: target is %v: want a share of commands between 0 and 1", l.Target)
 	case l.Parallel > 1 && l.Target < leastBatchTarget:
 		return l, fmt.Errorf("plan: target is %v: want %v or more for commands in batches", l.Target, leastBatchTarget)
 	}
 	if a := l.Offered(); a > 100_000 {
-		return l, fmt.Errorf("%w: %.0f commands would be in flight at a time in one process: the rate or the mean is too large", ErrImpossible, a)
+		return l, fmt.Errorf("%w: %.0f commands would be in flight in one process: the rate or the mean is too large", ErrImpossible, a)
 	}
 	_, err := Fit(l.Mean, l.P99)
 	return l, err

@@ -141,16 +141,16 @@ func TestTheLognormalHasItsMeanAndPercentile(t *testing.T) {
 
 func TestImpossibleLoadsAreExplained(t *testing.T) {
 	for want, l := range map[string]Load{
-		"is below the mean of 5ms":              {Rate: 1, Mean: 5 * time.Millisecond, P99: time.Millisecond},
-		"15.0 times is the most":                {Rate: 1, Mean: time.Millisecond, P99: 16 * time.Millisecond},
-		"rate is 0":                             {Mean: time.Millisecond},
-		"rate is NaN":                           {Rate: math.NaN(), Mean: time.Millisecond},
-		"burst is 0.5":                          {Rate: 1, Burst: 0.5, Mean: time.Millisecond},
-		"parallel is -1":                        {Rate: 1, Parallel: -1, Mean: time.Millisecond},
-		"mean is 0s":                            {Rate: 1},
-		"target is 2":                           {Rate: 1, Mean: time.Millisecond, Target: 2},
-		"in batches":                            {Rate: 1, Mean: time.Millisecond, Parallel: 2, Target: 1e-6},
-		"commands would be in flight at a time": {Rate: 1e9, Mean: time.Second},
+		"is below the mean of 5ms":           {Rate: 1, Mean: 5 * time.Millisecond, P99: time.Millisecond},
+		"15.0 times at most":                 {Rate: 1, Mean: time.Millisecond, P99: 16 * time.Millisecond},
+		"rate is 0":                          {Mean: time.Millisecond},
+		"rate is NaN":                        {Rate: math.NaN(), Mean: time.Millisecond},
+		"burst is 0.5":                       {Rate: 1, Burst: 0.5, Mean: time.Millisecond},
+		"parallel is -1":                     {Rate: 1, Parallel: -1, Mean: time.Millisecond},
+		"mean is 0s":                         {Rate: 1},
+		"target is 2":                        {Rate: 1, Mean: time.Millisecond, Target: 2},
+		"in batches":                         {Rate: 1, Mean: time.Millisecond, Parallel: 2, Target: 1e-6},
+		"commands would be in flight in one": {Rate: 1e9, Mean: time.Second},
 	} {
 		_, err := Make(l, Fleet{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "plan: ") {
@@ -219,13 +219,13 @@ func TestFleetsThatDoNotFitAreToldTheWaysOut(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	text := strings.Join(p.Ways, "\n")
-	for _, want := range []string{"share connections: 8 a process", "raise maxclients to", "processes at a time instead of 2000"} {
+	for _, want := range []string{"share connections: with 8 per process", "raise maxclients to", "processes at a time instead of 2000"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
 	p, err = Make(l, Fleet{MaxClients: 100, Others: 200})
-	if err != nil || p.Pooled.Fits() || p.Respool.Fits() || !strings.Contains(strings.Join(p.Ways, ""), "leave nothing of 100") {
+	if err != nil || p.Pooled.Fits() || p.Respool.Fits() || !strings.Contains(strings.Join(p.Ways, ""), "use all of 100") {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if n := (Fleet{Pods: 10, Surge: 0, Workers: 2}).Processes(); n != 20 {

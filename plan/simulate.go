@@ -61,7 +61,7 @@ func (s Scenario) withDefaults() (Scenario, error) {
 	case s.Commands < 1:
 		return s, fmt.Errorf("plan: %d commands: want 1 or more", s.Commands)
 	case s.StallEvery < 0 || s.StallFor < 0 || (s.StallEvery > 0) != (s.StallFor > 0):
-		return s, errors.New("plan: stalls need both how often and how long")
+		return s, errors.New("plan: stalls need both an interval and a duration")
 	}
 	for i, t := range s.Trace {
 		if t <= 0 {
