@@ -13,7 +13,7 @@ type doctorCmd struct {
 	credentialsFlag
 
 	URL        string        `arg:"" help:"URL of the server, or of the service whose primary to examine. docs/options.md lists the keys."`
-	For        time.Duration `default:"5s" help:"Time between the two looks."`
+	For        time.Duration `default:"5s" help:"Time between the two reads."`
 	Maxclients int64         `help:"The connection limit of the server, if the server does not report it."`
 	Large      bool          `help:"Read CLIENT LIST above 5,000 connections too. It takes 10 ms of the server's time at 10,000 connections."`
 	JSON       bool          `help:"Print one JSON object."`
@@ -25,7 +25,7 @@ evidence and remedy: occupancy, rejected connections, growth, storms of short co
 abandoned idle connections, settings, and memory held for clients.
 
 It holds one connection. It needs the rights +ping +hello +info +client|list, and +config|get
-for the settings. It skips checks that the server refuses, and reports them as not asked.
+for the settings. It skips checks that the server refuses, and reports them as not read.
 
 Exit codes: 0 if nothing is found, 1 for warnings, 2 for critical findings.
 

@@ -47,7 +47,7 @@ func (d *drillCmd) check() (respool.Options, error) {
 	case err != nil:
 		return opt, err
 	case opt.Sentinel == nil:
-		return opt, errors.New("this URL names one server, which can't fail over: want redis+sentinel://host:port,host:port/service")
+		return opt, errors.New("this URL names one server, which cannot fail over: want redis+sentinel://host:port,host:port/service")
 	case opt.Role != respool.RolePrimary:
 		return opt, fmt.Errorf("role is %s: want primary, since a drill writes", opt.Role)
 	}

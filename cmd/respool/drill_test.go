@@ -68,7 +68,7 @@ func TestDrill(t *testing.T) {
 	}()
 	code, out, errs := call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL("timeout=60"))
 	for _, want := range []string{"drill passed: ", "readers", "writers", "blocked", "subscribers", "lost by asynchronous replication",
-		"sockets, as each server counts", "the course", set.AddrOf(old), "does not answer any more"} {
+		"sockets, counted by each server", "timeline", set.AddrOf(old), "no longer answers"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
@@ -90,9 +90,9 @@ func TestDrillMistakes(t *testing.T) {
 		{[]string{"--limit", "1ms", "redis+sentinel://s1/m"}, "--limit is 1ms"},
 		{[]string{"--how", "magic", "redis+sentinel://s1/m"}, "--how"},
 		{[]string{"--yes", "redis+sentinel://127.0.0.1:1/m"}, "connection refused"},
-		{[]string{set.URL()}, "say --yes"},
+		{[]string{set.URL()}, "want --yes"},
 		{[]string{"--yes", "--before", "100ms", set.URL()}, "NOGOODSLAVE"},
-		{[]string{"--how", "none", "--before", "100ms", "--limit", "300ms", set.URL()}, "there was no failover"},
+		{[]string{"--how", "none", "--before", "100ms", "--limit", "300ms", set.URL()}, "no failover happened"},
 	} {
 		code, out, errs := call(t, append([]string{"drill"}, c.args...)...)
 		if code != 2 || !strings.Contains(errs, c.want) || out != "" {

@@ -13,7 +13,7 @@ type passwordCmd struct{}
 func (passwordCmd) Help() string {
 	return `Reads a password from the terminal, without echo, or one line of standard input. Prints its
 SHA-256 in hex, for password_sha256 in the configuration of respool serve. Keep the hash secret:
-short passwords can be found from it by trial.
+short passwords can be found from it by brute force.
 
 Examples:
   respool password

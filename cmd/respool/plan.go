@@ -64,7 +64,7 @@ func (s *share) UnmarshalText(text []byte) error {
 	digits, percent := strings.CutSuffix(string(text), "%")
 	f, err := strconv.ParseFloat(digits, 64)
 	if err != nil {
-		return fmt.Errorf("%q is no share: want one such as 0.25 or 25%%", text)
+		return fmt.Errorf("%q is not a share: want one such as 0.25 or 25%%", text)
 	}
 	if percent {
 		f /= 100

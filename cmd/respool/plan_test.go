@@ -55,7 +55,7 @@ func TestPlanPlaysADeployment(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	r = planJSON(t, 1, append(args, "--maxclients", "400", "--reserve", "0")...)
-	if r.Pooled.Over != 0 || r.Deployed.Over != r.Deployed.Peak-400 || !strings.HasPrefix(r.Verdict, "does not fit during a deployment: ") || !strings.Contains(strings.Join(r.Ways, ""), "pools of 5 would fit") {
+	if r.Pooled.Over != 0 || r.Deployed.Over != r.Deployed.Peak-400 || !strings.HasPrefix(r.Verdict, "does not fit during a deployment: ") || !strings.Contains(strings.Join(r.Ways, ""), "pools of 5 fit") {
 		t.Errorf("%+v %+v", r, r.Deployed)
 	}
 	code, out, _ := call(t, append([]string{"plan", "--drain", "0s"}, args[:10]...)...)
@@ -86,16 +86,16 @@ func TestPlanMistakes(t *testing.T) {
 		want string
 	}{
 		{[]string{"--rps", "900"}, "--mean"},
-		{[]string{"--rps", "900", "--mean", "1.2ms", "--p99", "40ms"}, "15.0 times is the most"},
+		{[]string{"--rps", "900", "--mean", "1.2ms", "--p99", "40ms"}, "15.0 times at most"},
 		{[]string{"--rps", "900", "--mean", "1.2ms", "--p99", "1ms"}, "is below the mean"},
 		{[]string{"--rps", "0", "--mean", "1ms"}, "rate is 0"},
-		{[]string{"--rps", "1", "--mean", "1ms", "--surge", "many"}, "is no share"},
+		{[]string{"--rps", "1", "--mean", "1ms", "--surge", "many"}, "is not a share"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--surge", "-5%"}, "--surge"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--simulate", "--trace", trace}, "line 3"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--simulate", "--trace", trace + ".none"}, "no such file"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--simulate", "--stall-every", "1s"}, "stalls need both"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--deploy", "--warm", "1000"}, "--warm is 1000"},
-		{[]string{"--rps", "1", "--mean", "1ms", "--deploy", "--drain=-1s"}, "want times"},
+		{[]string{"--rps", "1", "--mean", "1ms", "--deploy", "--drain=-1s"}, "want durations"},
 		{[]string{"--rps", "1", "--mean", "1ms", "--from", "redis://127.0.0.1:1"}, "connection refused"},
 	} {
 		code, out, errs := call(t, append([]string{"plan"}, c.args...)...)

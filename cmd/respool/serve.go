@@ -20,7 +20,7 @@ type serveCmd struct {
 	Listen      []string       `sep:"none" help:"Address to listen at: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: ${serve_listen}."`
 	HTTP        string         `name:"http" help:"Address of the HTTP pages, or off. Default: ${serve_pages}."`
 	Insecure    bool           `help:"Allow listeners without authentication at addresses that other machines reach."`
-	Admin       bool           `help:"Allow operator's commands such as CONFIG SET."`
+	Admin       bool           `help:"Allow admin commands such as CONFIG SET."`
 	PassThrough bool           `name:"pass-through" help:"Have the server verify AUTH, and send the commands of each user as that user."`
 	TLSCert     string         `name:"tls-cert" type:"path" help:"Certificate of all TCP listeners, in PEM."`
 	TLSKey      string         `name:"tls-key" type:"path" help:"Key of the certificate, in PEM."`
@@ -38,7 +38,7 @@ trials. It also watches the server, like respool watch and with the same configu
 the pages /metrics, /readyz (200 while it accepts clients and Redis answers), /healthz,
 /api/snapshot and /api/alerts.
 
-Anybody who reaches a listener may use the server. Addresses that other machines reach therefore
+Everyone who can connect to a listener may use the server. Addresses that other machines reach therefore
 need users with passwords, pass_through with need_auth, client certificates, or --insecure.
 
 SIGHUP reloads the configuration and the certificates, and keeps all clients connected. If the new

@@ -14,12 +14,12 @@ func TestServeFlagMistakesAreOneClearError(t *testing.T) {
 	empty, two := tooltest.File(t, "empty", "\n"), tooltest.File(t, "two", "redis://:hushhush@x\nredis://y\n")
 	bad := tooltest.File(t, "bad", "redis://:hushhush@x?max_conections=1")
 	for args, want := range map[string]string{
-		"redis://x --url-file " + empty:    "a URL and --url-file: want one of them",
+		"redis://x --url-file " + empty:    "a URL and --url-file: want only one",
 		"--url-file /no/such":              "--url-file: open /no/such: no such file or directory",
 		"--url-file " + empty:              "--url-file: " + empty + " holds 0 lines: want one, the URL",
 		"--url-file " + two:                "--url-file: " + two + " holds 2 lines: want one, the URL",
 		"--url-file " + bad:                "--url-file " + bad + `: URL key "max_conections" is unknown: did you mean max_connections?`,
-		"--profile x":                      "--profile without a configuration: want -c too",
+		"--profile x":                      "--profile without a configuration: want -c",
 		"--max-clients 0":                  "--max-clients is 0: want 1 to 10000000",
 		"--drain=-1s":                      "--drain is -1s: want a time such as 30s",
 		"--tls-cert x":                     "one of --tls-cert and --tls-key: want both",
@@ -27,8 +27,8 @@ func TestServeFlagMistakesAreOneClearError(t *testing.T) {
 		"--http here":                      `--http is "here": want host:port such as 127.0.0.1:9121, or off`,
 		"--listen 6380":                    `--listen is "6380": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
 		"--listen localhost:1,localhost:2": `--listen is "localhost:1,localhost:2": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
-		"--listen :1 --listen :1":          "--listen :1: the same address twice: want it once",
-		"--listen systemd:x":               "--listen systemd:x: systemd passed no such socket: it passed none at all",
+		"--listen :1 --listen :1":          "--listen :1: duplicate address: want it once",
+		"--listen systemd:x":               "--listen systemd:x: systemd passed no socket of this name: it passed none",
 		"http://x":                         `URL: scheme "http" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel`,
 		"--http 127.0.0.1:0 --listen unix:///no/such/dir/s": "--listen unix:///no/such/dir/s: listen unix /no/such/dir/s~: bind: no such file or directory",
 	} {
@@ -48,28 +48,28 @@ func TestCheckTellsWhatWouldBeServedAndNoSecret(t *testing.T) {
 			t.Errorf("%s is shown: %s%s", secret, out, errs)
 		}
 	}
-	want := file + ` is right
+	want := file + ` is valid
 
-listens at           127.0.0.1:6380
-                     unix:///run/respool.sock (mode 0660)
-                     unix:///run/other.sock (mode 0600)
-server               10.0.0.2:6380 with TLS as app, 16 connections at most, and one more that watches
-clients              500 at most, 20 of one address
-who                  3 users of its own
-  app                read, write; 2 passwords
-  old                disabled
-  ops                all; one password
-operator's commands  allowed
-at its end           clients may finish for 7s
-pages                off
-watch                every 2s, by ` + fmt.Sprint(len(monitor.DefaultRules())-1) + ` rules, tells 2 sinks
+listen          127.0.0.1:6380
+                unix:///run/respool.sock (mode 0660)
+                unix:///run/other.sock (mode 0600)
+server          10.0.0.2:6380 with TLS as app, 16 connections at most, and one more to watch it
+clients         500 at most, 20 from one address
+access          3 users of its own
+  app           read, write; 2 passwords
+  old           disabled
+  ops           all; one password
+admin commands  allowed
+shutdown        waits 7s for clients
+pages           off
+watch           every 2s, with ` + fmt.Sprint(len(monitor.DefaultRules())-1) + ` rules and 2 sinks
 `
 	if code != 0 || out != want || errs != "" {
 		t.Errorf("exit %d: %s\n%s\nwant\n%s", code, errs, out, want)
 	}
 	code, out, _ = call(t, "serve", "redis://x?max_connections=1", "--check", "--listen", "127.0.0.1:1", "--listen", ":2", "--insecure")
-	if code != 0 || strings.Count(out, "beware") != 1 || !strings.Contains(out, "\nbeware               :2: everybody who reaches this address may use the server: --insecure\n") ||
-		!strings.Contains(out, " 1 connection at most, and one more") || !strings.Contains(out, "tells 1 sink\n") {
+	if code != 0 || strings.Count(out, "warning") != 1 || !strings.Contains(out, "\nwarning         :2: everyone who can connect may use the server: --insecure\n") ||
+		!strings.Contains(out, " 1 connection at most, and one more") || !strings.Contains(out, " and 1 sink\n") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if code, out, _ := call(t, "serve", "--check", "--listen", "systemd:later"); code != 0 || !strings.Contains(out, "an embedded server") || !strings.Contains(out, "systemd:later") {

@@ -60,7 +60,7 @@ func TestSignalsUnderLoadLoseNothing(t *testing.T) {
 		load()
 		tooltest.Rewrite(t, file, fmt.Sprintf("pipeline: %d", 100+n), fmt.Sprintf("pipeline: %d", 101+n))
 		p.signal(t, syscall.SIGHUP)
-		p.log.Until(t, "the configuration is in force", n+1)
+		p.log.Until(t, "the new configuration is active", n+1)
 	}
 	load()
 	ending.Store(true)

@@ -70,11 +70,11 @@ func TestTheProcessObeysItsSignals(t *testing.T) {
 	c := tooltest.Dial(t, "tcp", p.log.Until(t, `msg=serving at=(\S+)`, 1))
 	c.Do("+PONG", "PING")
 	p.signal(t, syscall.SIGHUP)
-	p.log.Until(t, "the configuration is in force", 1)
+	p.log.Until(t, "the new configuration is active", 1)
 	c.Do("+PONG", "PING")
 	tooltest.Rewrite(t, file, "serve:", "sevre:")
 	p.signal(t, syscall.SIGHUP)
-	p.log.Until(t, "refused, the old one kept", 1)
+	p.log.Until(t, "invalid; the old one stays", 1)
 	c.Do("+PONG", "PING")
 	p.end(t)
 }
@@ -88,7 +88,7 @@ func TestALowLimitOfFilesIsTold(t *testing.T) {
 	p := startProcess(t, nil, nil, "serve", "--http", "off", "--listen", "127.0.0.1:0", "--max-clients", strconv.FormatUint(clients, 10))
 	p.log.Until(t, "try:", 1)
 	p.end(t)
-	if told := strings.Contains(p.log.String(), "the limit of open files is too low for max_clients"); told != (limit.Max < clients+serve.OtherFiles) {
+	if told := strings.Contains(p.log.String(), "the open file limit is too low for max_clients"); told != (limit.Max < clients+serve.OtherFiles) {
 		t.Errorf("limit %d: %s", limit.Max, p.log)
 	}
 }
@@ -203,7 +203,7 @@ func TestSystemdsSocketsAreServed(t *testing.T) {
 		byAddr.Do("+PONG", "PING")
 		byPath.Do("+PONG", "PING")
 		p.signal(t, syscall.SIGHUP)
-		p.log.Until(t, "the configuration is in force", 1)
+		p.log.Until(t, "the new configuration is active", 1)
 		byAddr.Do("+PONG", "PING")
 		tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
 		p.end(t)
@@ -222,8 +222,8 @@ func TestSystemdsSocketsAreServed(t *testing.T) {
 		t.Error(err) // it is systemd's: the next process gets it again
 	}
 	for args, want := range map[string]string{
-		"--listen systemd:other":           "--listen systemd:other: systemd passed no such socket: want one of a, b",
-		"--listen systemd:a":               `systemd passed the socket "b", and listen does not name it: want systemd:b in it`,
+		"--listen systemd:other":           "--listen systemd:other: systemd passed no socket of this name: want one of a, b",
+		"--listen systemd:a":               `systemd passed the socket "b", but listen does not contain it: want systemd:b`,
 		"--listen 127.0.0.1:0 --check=yes": "",
 	} {
 		p := startProcess(t, []*os.File{tcp, unix}, env("a:b"), append([]string{"serve", "--http", "off"}, strings.Fields(args)...)...)
@@ -236,7 +236,7 @@ func TestSystemdsSocketsAreServed(t *testing.T) {
 func TestASocketOfSystemdsThatEverybodyReachesIsRefused(t *testing.T) {
 	open, _ := passing(t, "tcp4", "0.0.0.0:0")
 	p := startProcess(t, []*os.File{open}, []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=respool"}, "serve", "--http", "off")
-	if err := p.ended(); err == nil || !strings.Contains(p.log.String(), "respool: systemd:respool: everybody who reaches it could use the server") {
+	if err := p.ended(); err == nil || !strings.Contains(p.log.String(), "respool: systemd:respool: everyone who can connect could use the server") {
 		t.Errorf("%v: %s", err, p.log)
 	}
 }

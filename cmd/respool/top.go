@@ -17,7 +17,7 @@ type topCmd struct {
 	Large      bool          `help:"Read CLIENT LIST above 5,000 connections too. It takes 10 ms of the server's time at 10,000 connections."`
 	Maxclients int64         `help:"The connection limit of the server, if the server does not report it."`
 	For        time.Duration `help:"Exit after this time; 0: never."`
-	JSON       bool          `help:"Print one JSON object for each look, one on a line."`
+	JSON       bool          `help:"Print one JSON object for each reading, one per line."`
 }
 
 func (topCmd) Help() string {
@@ -32,7 +32,7 @@ Keys: s, left and right select the sort column; r reverses the order; up and dow
 / filters by a part of the service's name; esc clears the filter; p or space pauses; tab selects
 the next node; ? lists the keys; q quits.
 
-If standard output is not a terminal, it prints one line for each look. It exits with 2 if it
+If standard output is not a terminal, it prints one line for each reading. It exits with 2 if it
 reaches no node at the start.
 
 Examples:

@@ -112,7 +112,7 @@ func TestTopMistakes(t *testing.T) {
 		"redis://x --list-every 0s":             "--list-every is 0s",
 		"redis://x --maxclients=-1":             "--maxclients is -1",
 		"redis://x --for=-1s":                   "--for is -1s",
-		s.URL() + " --for 200ms":                "no node answered in the time that --for gives",
+		s.URL() + " --for 200ms":                "no node answered within --for",
 	} {
 		out, err := printTop(t, t.Context(), strings.Fields(args)...)
 		if err == nil || !strings.Contains(err.Error(), want) || out != "" {

@@ -46,7 +46,7 @@ func (w *watchCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if w.Check {
-		fmt.Printf("%s is right: %s\n", cmp.Or(w.Config, "this"), s.Summary())
+		fmt.Printf("%s is valid: %s\n", cmp.Or(w.Config, "this"), s.Summary())
 		return nil
 	}
 	hup := make(chan os.Signal, 1)

@@ -10,12 +10,12 @@ import (
 func TestMistakesOfWatchAndKillAreOneClearError(t *testing.T) {
 	t.Setenv("TEST_SECRET", "hushhush")
 	for args, want := range map[string]string{
-		"watch":                                   "nothing to look at",
-		"watch redis://x -c y":                    "want one of them",
+		"watch":                                   "nothing to watch",
+		"watch redis://x -c y":                    "want only one",
 		"watch redis://x --profile p":             "--profile without a configuration",
 		"watch redis://x --listen 5":              "--listen is \"5\"",
 		"watch -c /no/such/file":                  "no such file",
-		"kill redis://x":                          "no filter: want one at least",
+		"kill redis://x":                          "no filter: want at least one",
 		"kill redis://x --service a --rate 0":     "--rate is 0",
 		"kill redis://x --service a --max 0":      "--max is 0",
 		"kill redis://x --idle=-1s":               "--idle is -1s",
@@ -28,7 +28,7 @@ func TestMistakesOfWatchAndKillAreOneClearError(t *testing.T) {
 		}
 	}
 	code, out, errs := call(t, "watch", "-c", tooltest.File(t, "respool.yaml", tooltest.WatchConfig), "--profile", "production", "--check")
-	if code != 0 || !strings.Contains(out, "is right: looks at 10.0.0.2:6380 every 2s") {
+	if code != 0 || !strings.Contains(out, "is valid: watches 10.0.0.2:6380 every 2s") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

@@ -34,7 +34,7 @@ func TestWhoAgreesWithTheServer(t *testing.T) {
 	if g := r.Groups[0]; g.Key[0] != "orders" || g.Clients != 15 || g.Blocked != 3 || g.Memory == 0 {
 		t.Errorf("%+v", g)
 	}
-	if !strings.HasPrefix(r.Verdict, "20 connections of 200 (10%); orders holds most: 15") {
+	if !strings.HasPrefix(r.Verdict, "20 connections of 200 (10%); orders holds the most: 15") {
 		t.Error(r.Verdict)
 	}
 	sum := 0
@@ -61,7 +61,7 @@ func TestWhoAgreesWithTheServer(t *testing.T) {
 func TestWhoWithTheLeastRights(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +client|list"}})
 	code, out, errs := call(t, "who", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
-	if code != 0 || !strings.HasPrefix(out, "1 connections; redistest holds most: 1") {
+	if code != 0 || !strings.HasPrefix(out, "1 connections; redistest holds the most: 1") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

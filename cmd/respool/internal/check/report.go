@@ -72,9 +72,9 @@ func newReport(c plan.Checked, from []string) *Report {
 	}
 	switch {
 	case c.Over > 0:
-		r.Verdict = fmt.Sprintf("does not fit: %s connections, %s more than the %s there are", output.Grouped(c.Total), output.Grouped(c.Over), output.Grouped(c.Budget))
+		r.Verdict = fmt.Sprintf("does not fit: %s connections, %s more than the budget of %s", output.Grouped(c.Total), output.Grouped(c.Over), output.Grouped(c.Budget))
 	case len(c.Unbounded) > 0:
-		r.Verdict = fmt.Sprintf("does not fit: no ceiling in %s; the others come to %s of %s connections", strings.Join(c.Unbounded, ", "), output.Grouped(c.Total), output.Grouped(c.Budget))
+		r.Verdict = fmt.Sprintf("does not fit: no ceiling for %s; the other services use %s of %s connections", strings.Join(c.Unbounded, ", "), output.Grouped(c.Total), output.Grouped(c.Budget))
 	default:
 		r.Verdict = fmt.Sprintf("fits: %s of %s connections", output.Grouped(c.Total), output.Grouped(c.Budget))
 	}
@@ -85,7 +85,7 @@ func newReport(c plan.Checked, from []string) *Report {
 func (r *Report) Print() error {
 	fmt.Printf("%s\n\n", r.Verdict)
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "service\tprocesses\tceiling\tfrom\tin all\tof the budget\tneeded by its load\t")
+	fmt.Fprintln(t, "service\tprocesses\tceiling\tsource\ttotal\tshare of budget\tneeded for load\t")
 	for _, s := range r.Services {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.Name, output.Grouped(s.Processes), s.ceilingText(), s.From, s.totalText(), output.Percent(s.Share), s.neededText())
 	}
@@ -97,18 +97,18 @@ func (r *Report) Print() error {
 		fmt.Printf("%s: %s\n", p.Severity, p.Text)
 	}
 	if len(r.Ways) > 0 {
-		fmt.Println("\nways out:")
+		fmt.Println("\nremedies:")
 		for _, w := range r.Ways {
 			fmt.Println("-", w)
 		}
 	}
 	switch {
 	case len(r.Ways) > 0:
-		fmt.Printf("\nnext: take a way out, and check again; respool plan sizes one service\n")
+		fmt.Printf("\nnext: apply a remedy, and check again; respool plan sizes one service\n")
 	case len(r.Problems) > 0:
-		fmt.Printf("\nnext: raise maxclients, or see what each service needs with respool plan\n")
+		fmt.Printf("\nnext: raise maxclients, or size each service with respool plan\n")
 	default:
-		fmt.Printf("\nnext: respool who URL, whether the services keep to it\n")
+		fmt.Printf("\nnext: check that the services comply: respool who URL\n")
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (f *Filter) String() string {
 
 // ErrNoFilter reports that no filter is given. Without one, a command would apply to every
 // connection.
-var ErrNoFilter = errors.New("no filter: want one at least, such as --service cart or --idle 10m")
+var ErrNoFilter = errors.New("no filter: want at least one, such as --service cart or --idle 10m")
 
 // protected reports whether a connection must never be closed: our own, those of replicas and of
 // the primary, and MONITOR.

@@ -80,7 +80,7 @@ func (w *HoldersConfig) look(ctx context.Context, probe *monitor.Probe) (*Holder
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask the server for its connections: %w", err)
+		return nil, fmt.Errorf("list the server's connections: %w", err)
 	}
 	r.Matching = w.Groups.Total().Clients
 	for i, g := range w.Groups.Sorted() {
@@ -102,18 +102,18 @@ func (r *HoldersReport) verdict(f *Filter) string {
 		text += fmt.Sprintf(" of %d (%.0f%%)", r.MaxClients, 100*float64(r.Connections)/float64(r.MaxClients))
 	}
 	if f.IsSet() {
-		text += fmt.Sprintf(", %d of them match %s", r.Matching, f.String())
+		text += fmt.Sprintf(", %d match %s", r.Matching, f.String())
 	}
 	if len(r.Groups) > 0 {
 		g := r.Groups[0]
-		text += fmt.Sprintf("; %s holds most: %d", output.Printable(strings.Join(g.Key, " ")), g.Clients)
+		text += fmt.Sprintf("; %s holds the most: %d", output.Printable(strings.Join(g.Key, " ")), g.Clients)
 	}
 	return text
 }
 
 // Print writes the report for people.
 func (r *HoldersReport) Print() error {
-	fmt.Printf("%s\n%s, %s, without this one\n\n", r.Verdict, r.Addr, r.Server)
+	fmt.Printf("%s\n%s, %s, without this connection\n\n", r.Verdict, r.Addr, r.Server)
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "%s\tconnections\tactive\tblocked\tsubscribed\tidle 60s+\toldest\tlongest idle\tmemory\n", strings.Join(r.By, "\t"))
 	for _, g := range r.Groups {
@@ -124,13 +124,13 @@ func (r *HoldersReport) Print() error {
 		return err
 	}
 	if r.Left > 0 {
-		fmt.Printf("and %d groups more: --top 0 shows them\n", r.Left)
+		fmt.Printf("and %d more groups: --top 0 shows all\n", r.Left)
 	}
 	next := "--by service,addr,cmd"
 	if !r.longIdle {
 		next = "--idle 10m"
 	}
-	fmt.Printf("\nnext: the same with %s\n", next)
+	fmt.Printf("\nnext: the same command with %s\n", next)
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (k *KillConfig) find(ctx context.Context, probe *monitor.Probe) (found []mo
 		return cmp.Or(cmp.Compare(b.Idle, a.Idle), cmp.Compare(b.Age, a.Age))
 	})
 	if err != nil {
-		err = fmt.Errorf("ask the server for its connections: %w", err)
+		err = fmt.Errorf("list the server's connections: %w", err)
 	}
 	return found, err
 }
@@ -149,14 +149,14 @@ func (k *KillConfig) closeOne(ctx context.Context, probe *monitor.Probe, was *mo
 
 func (r *KillReport) verdict(k *KillConfig) string {
 	if r.DryRun {
-		return fmt.Sprintf("%d connections match %s; none was closed", r.Matching, k.Filter.String())
+		return fmt.Sprintf("%d connections match %s; none closed", r.Matching, k.Filter.String())
 	}
-	text := fmt.Sprintf("%d of %d connections closed that matched %s", r.Closed, r.Matching, k.Filter.String())
+	text := fmt.Sprintf("closed %d of %d connections that matched %s", r.Closed, r.Matching, k.Filter.String())
 	if r.Changed > 0 {
-		text += fmt.Sprintf("; %d were gone or did not match any more", r.Changed)
+		text += fmt.Sprintf("; %d closed by themselves or no longer matched", r.Changed)
 	}
 	if r.Left > 0 {
-		text += fmt.Sprintf("; %d left, since --max is %d", r.Left, k.Max)
+		text += fmt.Sprintf("; %d not closed because of --max %d", r.Left, k.Max)
 	}
 	return text
 }
@@ -178,11 +178,11 @@ func (r *KillReport) Print() error {
 	}
 	switch {
 	case r.Matching == 0:
-		fmt.Println("next: respool who URL, to see what there is")
+		fmt.Println("next: list the connections: respool who URL")
 	case r.DryRun:
-		fmt.Println("\nnext: the same with --yes closes them")
+		fmt.Println("\nnext: close them: the same command with --yes")
 	default:
-		fmt.Println("\nnext: respool who URL, to see whether they come back")
+		fmt.Println("\nnext: check whether they return: respool who URL")
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func ParseAddress(text string) (Address, error) {
 	for key, values := range u.Query() {
 		mode, err := parseMode(values[0])
 		if key != "mode" || len(values) > 1 || err != nil {
-			return a, errors.New("unix:///path, with no key but mode: " + wantMode)
+			return a, errors.New("unix:///path, with only the key mode: " + wantMode)
 		}
 		a.Mode = mode
 	}
@@ -86,7 +86,7 @@ func parseMode(text string) (fs.FileMode, error) {
 // AppendAddress appends an address. It refuses one that is in the list.
 func AppendAddress(list []Address, a Address) ([]Address, error) {
 	if slices.ContainsFunc(list, func(other Address) bool { return other.Name == a.Name }) {
-		return list, fmt.Errorf("%s: the same address twice: want it once", a.Origin)
+		return list, fmt.Errorf("%s: duplicate address: want it once", a.Origin)
 	}
 	return append(list, a), nil
 }
@@ -134,7 +134,7 @@ func (a *Address) String() string {
 	case a.Network == "unix" && a.Inherited == nil:
 		text += fmt.Sprintf(" (mode %04o)", a.Mode)
 	case a.Files.ClientCA != "":
-		text += " with TLS, for clients with a certificate"
+		text += " with TLS and client certificates"
 	case a.Files.Cert != "":
 		text += " with TLS"
 	}
@@ -162,7 +162,7 @@ func CheckHostPort(addr string) error {
 		return err
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 || strings.ContainsAny(host, " /") {
-		return &net.AddrError{Err: "no port", Addr: addr}
+		return &net.AddrError{Err: "missing or invalid port", Addr: addr}
 	}
 	return nil
 }

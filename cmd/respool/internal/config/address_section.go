@@ -56,9 +56,9 @@ func readAddress(n yamlnode.Node) (a Address, err error) {
 	case a.Name == "":
 		return a, n.Errorf("address is missing: want one such as %s", DefaultListen)
 	case tlsAt != nil && a.Network == "unix":
-		return a, tlsAt.Errorf("TLS on a unix socket: want it where the address is host:port")
+		return a, tlsAt.Errorf("TLS on a unix socket: want TLS only for host:port")
 	case mode != nil && a.Network != "unix":
-		return a, mode.Errorf("a mode and %s: want it where the address is unix:///path", a.Name)
+		return a, mode.Errorf("a mode for %s: want a mode only for unix:///path", a.Name)
 	}
 	if tlsAt != nil {
 		if err := files.read(*tlsAt); err != nil {

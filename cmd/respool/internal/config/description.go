@@ -29,7 +29,7 @@ func (s *Serve) Banner(w io.Writer, addresses map[string]string) {
 	}
 	fmt.Fprintf(w, "from %s, over %s\n", output.Printable(s.serverText()), s.boundText())
 	if s.Embedded {
-		fmt.Fprintln(w, "the embedded server is for trying: it forgets all when this ends; name a real one with respool serve URL")
+		fmt.Fprintln(w, "the embedded server is for trials and loses all data at exit; for a real server: respool serve URL")
 	}
 	if len(s.Listen) > 0 {
 		a := s.Listen[0]
@@ -57,9 +57,9 @@ func (s *Serve) boundText() string {
 	opt := s.Watch.Sampler.Options
 	n := cmp.Or(opt.MaxConnections, defaultMaxConnections())
 	if opt.Sentinel != nil {
-		return output.Count(n, "connection") + " at most to each node, and one more that watches"
+		return output.Count(n, "connection") + " at most to each node, and one more to watch it"
 	}
-	return output.Count(n, "connection") + " at most, and one more that watches"
+	return output.Count(n, "connection") + " at most, and one more to watch it"
 }
 
 // defaultMaxConnections is the library's default.
@@ -100,7 +100,7 @@ func (s *Serve) tryCommand(a *Address, addr string) string {
 
 // Describe prints the configuration without its secrets.
 func (s *Serve) Describe(w io.Writer, config string) error {
-	fmt.Fprintf(w, "%s is right\n\n", cmp.Or(config, "this"))
+	fmt.Fprintf(w, "%s is valid\n\n", cmp.Or(config, "the configuration"))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(what, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t%s\n", what, output.Printable(fmt.Sprintf(format, args...)))
@@ -108,24 +108,24 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 	for i := range s.Listen {
 		what := ""
 		if i == 0 {
-			what = "listens at"
+			what = "listen"
 		}
 		row(what, "%s", s.Listen[i].String())
 	}
 	row("server", "%s, %s", s.serverText(), s.boundText())
 	g := &s.Gateway
-	row("clients", "%d at most, %s of one address", cmp.Or(g.MaxClients, gateway.DefaultMaxClients), limitText(g.MaxClientsPerAddress))
-	row("who", "%s", s.accessText())
+	row("clients", "%d at most, %s from one address", cmp.Or(g.MaxClients, gateway.DefaultMaxClients), limitText(g.MaxClientsPerAddress))
+	row("access", "%s", s.accessText())
 	for _, name := range slices.Sorted(maps.Keys(g.Users)) {
 		row("  "+output.Printable(name), "%s", userText(g.Users[name]))
 	}
-	row("operator's commands", "%s", map[bool]string{true: "allowed", false: "refused"}[g.Admin])
-	row("at its end", "clients may finish for %v", s.Drain)
+	row("admin commands", "%s", map[bool]string{true: "allowed", false: "refused"}[g.Admin])
+	row("shutdown", "waits %v for clients", s.Drain)
 	row("pages", "%s", cmp.Or(s.Watch.Pages, "off"))
-	row("watch", "every %v, by %s, tells %s", s.Watch.Sampler.Every, output.Count(len(s.Watch.Rules), "rule"), output.Count(len(s.Watch.Sinks), "sink"))
+	row("watch", "every %v, with %s and %s", s.Watch.Sampler.Every, output.Count(len(s.Watch.Rules), "rule"), output.Count(len(s.Watch.Sinks), "sink"))
 	for i := range s.Listen {
 		if risk := s.Risk(&s.Listen[i]); risk != "" {
-			row("beware", "%s: %s", s.Listen[i].Name, risk)
+			row("warning", "%s: %s", s.Listen[i].Name, risk)
 		}
 	}
 	return t.Flush()
@@ -143,18 +143,18 @@ func (s *Serve) accessText() string {
 	case s.Gateway.Users != nil:
 		return output.Count(len(s.Gateway.Users), "user") + " of its own"
 	case s.Gateway.NeedAuth:
-		return "users that Redis knows"
+		return "users of Redis"
 	case s.Gateway.PassThrough:
-		return "everybody, and users that Redis knows"
+		return "everyone, and users of Redis"
 	}
-	return "everybody who reaches it"
+	return "everyone who can connect"
 }
 
 func userText(u gateway.User) string {
 	if u.Disabled {
 		return "disabled"
 	}
-	text := "all commands but admin"
+	text := "all commands except admin"
 	if len(u.Commands) > 0 {
 		text = strings.Join(u.Commands, ", ")
 	}

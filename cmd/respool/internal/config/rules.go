@@ -12,10 +12,10 @@ import (
 
 // readRules changes or disables default rules.
 func (s *Watch) readRules(n yamlnode.Node) error {
-	return n.Each("rules by their names", func(name string, value yamlnode.Node) error {
+	return n.Each("a mapping of rule names to changes", func(name string, value yamlnode.Node) error {
 		at := slices.IndexFunc(s.Rules, func(r monitor.Rule) bool { return r.Name == name })
 		if at < 0 {
-			return value.Errorf("there is no such rule: want one of %s", strings.Join(monitor.RuleNames(), ", "))
+			return value.Errorf("unknown rule: want one of %s", strings.Join(monitor.RuleNames(), ", "))
 		}
 		if value.Resolved().Kind == yaml.ScalarNode && value.Resolved().Value == "off" {
 			s.Rules = slices.Delete(s.Rules, at, at+1)

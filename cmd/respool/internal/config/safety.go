@@ -10,12 +10,12 @@ import (
 func (s *Serve) Risk(a *Address) string {
 	switch {
 	case a.Expired():
-		return "the certificate has expired, and clients refuse it: " + a.Files.Cert
+		return "the certificate has expired, so clients refuse it: " + a.Files.Cert
 	case a.Local() || a.Files.ClientCA != "":
 	case s.Gateway.Users == nil && !s.Gateway.NeedAuth:
-		return "everybody who reaches this address may use the server: --insecure"
+		return "everyone who can connect may use the server: --insecure"
 	case a.Files.Cert == "":
-		return "passwords cross the network in the clear: there is no TLS"
+		return "passwords cross the network unencrypted: no TLS"
 	}
 	return ""
 }
@@ -26,7 +26,7 @@ func (s *Serve) CheckSafe() error {
 	if open < 0 || s.Gateway.PassThrough && s.Gateway.NeedAuth {
 		return nil
 	}
-	why := "everybody who reaches it could use the server"
+	why := "everyone who can connect could use the server"
 	for _, name := range slices.Sorted(maps.Keys(s.Gateway.Users)) {
 		if u := s.Gateway.Users[name]; !u.Disabled && len(u.Passwords) == 0 {
 			return fmt.Errorf("%s: %s as user %s: want a password_sha256 for that user, client certificates (tls with client_ca, or --tls-ca), a loopback address, or --insecure",

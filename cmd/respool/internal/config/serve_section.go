@@ -40,11 +40,11 @@ func (s *Serve) readSection(n yamlnode.Node) error {
 	case err != nil:
 		return err
 	case g.PassThrough && g.Users != nil:
-		return n.Errorf("users and pass_through: want one of them, as either the gateway or Redis knows the users")
+		return n.Errorf("users and pass_through: want only one, since either the gateway or Redis has the users")
 	case g.NeedAuth && !g.PassThrough:
-		return n.Errorf("need_auth without pass_through: want both; users of the gateway's own have to name themselves anyway")
+		return n.Errorf("need_auth without pass_through: want both; users of the gateway always need AUTH")
 	case g.Buffers > 0 && g.Buffers < int64(cmp.Or(g.OutputBuffer, gateway.DefaultOutputBuffer)):
-		return n.Errorf("buffers is %d bytes and output_buffer %d: want buffers, which is of all clients, to be no less",
+		return n.Errorf("buffers is %d bytes, output_buffer is %d: want buffers, the total of all clients, to be at least output_buffer",
 			g.Buffers, cmp.Or(g.OutputBuffer, gateway.DefaultOutputBuffer))
 	}
 	return nil

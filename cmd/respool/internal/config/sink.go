@@ -56,7 +56,7 @@ func readSink(n yamlnode.Node) (one Sink, err error) {
 	err = n.Each("log, or one of the keys alertmanager, command, webhook", func(key string, value yamlnode.Node) error {
 		read, ok := kinds[key]
 		if count++; !ok || count > 1 {
-			return value.Errorf("unknown, or the second one: want log, or one of the keys alertmanager, command, webhook")
+			return value.Errorf("unknown or second key: want log, or one of the keys alertmanager, command, webhook")
 		}
 		one.kind = key
 		return read(value)
@@ -76,7 +76,7 @@ func readSink(n yamlnode.Node) (one Sink, err error) {
 
 func (s *Sink) readHeaders(n yamlnode.Node) error {
 	s.http.Headers = map[string]string{}
-	return n.Each("headers by their names", func(key string, value yamlnode.Node) error {
+	return n.Each("a mapping of header names to values", func(key string, value yamlnode.Node) error {
 		var v string
 		err := yamlnode.Text(&v)(value)
 		s.http.Headers[key] = v

@@ -14,9 +14,9 @@ import (
 
 func (s *Serve) readUsers(n yamlnode.Node) error {
 	s.Gateway.Users = map[string]gateway.User{}
-	err := n.Each("users by their names", func(name string, value yamlnode.Node) error {
+	err := n.Each("a mapping of user names to settings", func(name string, value yamlnode.Node) error {
 		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
-			return value.Errorf("a user called %.40q: want a name without spaces", name)
+			return value.Errorf("user name %.40q: want a name without spaces", name)
 		}
 		var u gateway.User
 		err := value.Fields(map[string]func(yamlnode.Node) error{
@@ -28,7 +28,7 @@ func (s *Serve) readUsers(n yamlnode.Node) error {
 		return err
 	})
 	if err == nil && len(s.Gateway.Users) == 0 {
-		return n.Errorf("no user: want one at least, or the key left out")
+		return n.Errorf("no user: want at least one, or omit the key")
 	}
 	return err
 }
@@ -47,12 +47,12 @@ func readHashes(n yamlnode.Node, into *[]string) error {
 	for i, hash := range list {
 		raw, bad := hex.DecodeString(hash)
 		if bad != nil || len(raw) != 32 {
-			return n.Errorf("number %d is no SHA-256 hash (it is not shown, since it may be a password): want 64 hex digits, as respool password prints them", i+1)
+			return n.Errorf("number %d is not a SHA-256 hash (hidden, since it may be a password): want 64 hex digits, as respool password prints", i+1)
 		}
 		list[i] = hex.EncodeToString(raw)
 	}
 	if err == nil && len(list) == 0 {
-		return n.Errorf("an empty list: want one hash at least, or the key left out, so that no password is needed")
+		return n.Errorf("an empty list: want at least one hash, or omit the key to require no password")
 	}
 	*into = list
 	return err
@@ -71,7 +71,7 @@ func readClasses(n yamlnode.Node, into *[]string) error {
 		}
 	}
 	if len(*into) == 0 {
-		return n.Errorf("an empty list: want one of %s at least, or the key left out", strings.Join(gateway.ClassNames(), ", "))
+		return n.Errorf("an empty list: want at least one of %s, or omit the key", strings.Join(gateway.ClassNames(), ", "))
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func DefaultWatch() Watch {
 
 // Summary describes the watch in one line.
 func (s *Watch) Summary() string {
-	return fmt.Sprintf("looks at %s every %v, by %s, tells %s", connect.Place(&s.Sampler.Options), s.Sampler.Every,
+	return fmt.Sprintf("watches %s every %v, with %s and %s", connect.Place(&s.Sampler.Options), s.Sampler.Every,
 		output.Count(len(s.Rules), "rule"), output.Count(len(s.Sinks), "sink"))
 }
 

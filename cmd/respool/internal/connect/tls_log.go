@@ -13,9 +13,9 @@ func LogTLSFiles(opt *respool.Options, log *slog.Logger) {
 	opt.OnEvent = func(e respool.Event) {
 		switch e.Kind {
 		case respool.EventTLSFilesChanged:
-			log.Info("the TLS files of the URL have changed, new connections use them", "server", e.Addr)
+			log.Info("the TLS files of the URL changed; new connections use them", "server", e.Addr)
 		case respool.EventTLSFilesRefused:
-			log.Error("the TLS files of the URL have changed and are of no use", "server", e.Addr, "error", e.Err)
+			log.Error("the TLS files of the URL changed, but are invalid", "server", e.Addr, "error", e.Err)
 		}
 		if before != nil {
 			before(e)

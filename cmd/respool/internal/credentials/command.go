@@ -53,7 +53,7 @@ func (s *Source) run(ctx context.Context) (none respool.Credentials, err error) 
 	if limit == 0 {
 		limit = defaultTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %v", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not exit within %v", limit))
 	defer cancel()
 	name := "command " + filepath.Base(s.command[0])
 	out, said := &prefixWriter{limit: MaxSize + 1}, &prefixWriter{limit: maxStderr}
@@ -64,9 +64,9 @@ func (s *Source) run(ctx context.Context) (none respool.Credentials, err error) 
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		text := "it wrote nothing to standard error"
+		text := "standard error is empty"
 		if kept := bytes.TrimSpace(said.prefix); len(kept) > 0 {
-			text = fmt.Sprintf("it wrote %q", kept)
+			text = fmt.Sprintf("standard error: %q", kept)
 		}
 		return none, fmt.Errorf("%s for credentials failed: %w: %s", name, err, text)
 	}

@@ -38,7 +38,7 @@ func TestACommandForCredentialsIsRunOnceForManyDials(t *testing.T) {
 
 func TestACommandForCredentialsHasATimeout(t *testing.T) {
 	s := Source{command: []string{"sleep", "60"}, timeout: 20 * time.Millisecond}
-	if _, err := s.run(context.Background()); err == nil || !strings.Contains(err.Error(), "did not end within 20ms") {
+	if _, err := s.run(context.Background()); err == nil || !strings.Contains(err.Error(), "did not exit within 20ms") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -26,7 +26,7 @@ func Section(into *Source) func(yamlnode.Node) error {
 		case set != 1 || n.Resolved().Kind != yaml.MappingNode:
 			return n.Errorf("want one of the keys command, file and env")
 		case into.timeout > 0 && into.command == nil:
-			return n.Errorf("a timeout without a command: want it with one")
+			return n.Errorf("a timeout without a command: want timeout only with command")
 		}
 		if err := into.checkCommand(); err != nil {
 			return n.Errorf("%v", err)

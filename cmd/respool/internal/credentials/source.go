@@ -79,7 +79,7 @@ func (s *Source) checkCommand() error {
 		return errors.New("the command for credentials is empty: want a program and its arguments")
 	}
 	if _, err := exec.LookPath(s.command[0]); err != nil {
-		return fmt.Errorf("the command for credentials can't be run: %w", err)
+		return fmt.Errorf("the command for credentials cannot be run: %w", err)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (s *Source) AddTo(opt *respool.Options) error {
 		return nil
 	}
 	if opt.Username != "" || opt.Password != "" {
-		return errors.New("the URL has a user or a password, and there is a source of credentials: want one of them")
+		return errors.New("the URL has a user or password, and a source of credentials is set: want only one of them")
 	}
 	switch {
 	case s.file != "":
@@ -121,14 +121,14 @@ func (s *Source) fromFile(context.Context) (respool.Credentials, error) {
 func (s *Source) fromEnv(context.Context) (respool.Credentials, error) {
 	raw, ok := os.LookupEnv(s.env)
 	if !ok {
-		return respool.Credentials{}, fmt.Errorf("the environment has no variable %s: want the credentials in it, as JSON", s.env)
+		return respool.Credentials{}, fmt.Errorf("the environment variable %s is not set: want the credentials in it, as JSON", s.env)
 	}
 	return decode("variable "+s.env, []byte(raw))
 }
 
 // decode decodes the JSON object that where holds. Errors show nothing of it.
 func decode(where string, raw []byte) (c respool.Credentials, err error) {
-	const want = `want a JSON object such as {"username": "app", "password": "...", "expires": "2030-01-31T12:00:00Z"} (what is there is not shown, since it may be a password)`
+	const want = `want a JSON object such as {"username": "app", "password": "...", "expires": "2030-01-31T12:00:00Z"} (the content is hidden, since it may be a password)`
 	var got struct {
 		Username string
 		Password *string
@@ -138,14 +138,14 @@ func decode(where string, raw []byte) (c respool.Credentials, err error) {
 	case len(raw) > MaxSize:
 		return c, fmt.Errorf("the credentials in %s are larger than %d bytes: %s", where, MaxSize, want)
 	case json.Unmarshal(raw, &got) != nil:
-		return c, fmt.Errorf("the credentials in %s are no such JSON: %s", where, want)
+		return c, fmt.Errorf("the credentials in %s are not a valid JSON object: %s", where, want)
 	case got.Password == nil || *got.Password == "":
 		return c, fmt.Errorf("the credentials in %s have no password: %s", where, want)
 	}
 	c = respool.Credentials{Username: got.Username, Password: *got.Password}
 	if got.Expires != "" {
 		if c.Expires, err = time.Parse(time.RFC3339, got.Expires); err != nil {
-			return respool.Credentials{}, fmt.Errorf("the credentials in %s have an expires that is no time of RFC 3339: %s", where, want)
+			return respool.Credentials{}, fmt.Errorf("the credentials in %s have an expires that is not an RFC 3339 time: %s", where, want)
 		}
 	}
 	return c, nil

@@ -32,7 +32,7 @@ type Report struct {
 func (r *Report) Print() error {
 	a, b := r.Sides[0], r.Sides[1]
 	fmt.Println(r.verdict())
-	fmt.Printf("\n%d callers on %s for %gs a side; GET and SET of 64 bytes, 4 to 1, each reply checked\n\n", r.Callers, r.Server, r.Seconds)
+	fmt.Printf("\n%d callers on %s for %gs on each side; GET and SET of 64 bytes, 4 to 1, every reply checked\n\n", r.Callers, r.Server, r.Seconds)
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\t%s\t%s\t\n", a.Side, b.Side)
 	fmt.Fprintf(t, "operations a second\t%.0f\t%.0f\t\n", a.OpsPS, b.OpsPS)
@@ -55,7 +55,7 @@ func (r *Report) Print() error {
 func (r *Report) verdict() string {
 	a, b := r.Sides[0], r.Sides[1]
 	if a.OpsPS == 0 {
-		return fmt.Sprintf("respool: %d sockets at peak instead of %d, and %.0f operations a second where there were none.", b.Peak, a.Peak, b.OpsPS)
+		return fmt.Sprintf("respool: %d sockets at peak instead of %d, and %.0f operations a second instead of none.", b.Peak, a.Peak, b.OpsPS)
 	}
 	return fmt.Sprintf("respool: %d sockets at peak instead of %d, at %.1f times the operations a second.", b.Peak, a.Peak, b.OpsPS/a.OpsPS)
 }

@@ -84,11 +84,11 @@ func (c *infoCounter) ask(ctx context.Context) (clients, total int64, err error)
 func infoNumber(r respool.Reply, field string) (int64, error) {
 	text, err := r.Text()
 	if err != nil {
-		return 0, fmt.Errorf("ask the server for its connections: %w", err)
+		return 0, fmt.Errorf("list the server's connections: %w", err)
 	}
 	n, ok := monitor.ParseInfo(text).Int(field)
 	if !ok {
-		return 0, fmt.Errorf("the server's INFO has no %s", field)
+		return 0, fmt.Errorf("INFO of the server has no %s", field)
 	}
 	return n, nil
 }

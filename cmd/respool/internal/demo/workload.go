@@ -117,7 +117,7 @@ func (w *workload) operation(ctx context.Context, s store, r *rand.Rand) error {
 	}
 	got, err := s.get(ctx, w.keys[i])
 	if err == nil && got != w.values[i] {
-		err = fmt.Errorf("GET %s gave %.80q: want %.80q", w.keys[i], got, w.values[i])
+		err = fmt.Errorf("GET %s returned %.80q: want %.80q", w.keys[i], got, w.values[i])
 	}
 	return err
 }
@@ -152,7 +152,7 @@ func (w *workload) remove(opt respool.Options) {
 		return err
 	})
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "respool: the keys %s... could not be removed: %v\n", w.keys[0], err)
+		fmt.Fprintf(os.Stderr, "respool: cannot remove the keys %s...: %v\n", w.keys[0], err)
 	}
 }
 

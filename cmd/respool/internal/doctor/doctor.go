@@ -34,7 +34,7 @@ func Examine(ctx context.Context, opt respool.Options, d Config) (*Report, error
 }
 
 func (d *Config) report(ctx context.Context, probe *monitor.Probe) (*Report, error) {
-	bar := progress.Start("looking for "+d.For.String(), d.For)
+	bar := progress.Start("watching for "+d.For.String(), d.For)
 	before, after, between, err := probe.Between(ctx, d.For, func() { bar.Update(0) })
 	bar.Clear()
 	if err != nil {

@@ -84,7 +84,7 @@ func (rep *Report) factsText() string {
 
 // Print writes the report for people.
 func (rep *Report) Print() error {
-	fmt.Printf("%s\n%s, %s, two looks %.1f s apart\n", rep.Verdict, rep.Addr, rep.Server, rep.SecondsRun)
+	fmt.Printf("%s\n%s, %s, read twice, %.1f s apart\n", rep.Verdict, rep.Addr, rep.Server, rep.SecondsRun)
 	if facts := rep.factsText(); facts != "" {
 		fmt.Println(facts)
 	}
@@ -95,8 +95,8 @@ func (rep *Report) Print() error {
 		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), output.Printable(f.What), output.Printable(f.Evidence), f.Remedy)
 	}
 	for _, what := range rep.NotAsked {
-		fmt.Printf("\nnot asked: %s\n", what)
+		fmt.Printf("\nnot read: %s\n", what)
 	}
-	fmt.Printf("\nnext: respool who URL --by service,addr, with this URL\n")
+	fmt.Printf("\nnext: list the holders: respool who URL --by service,addr\n")
 	return nil
 }

@@ -102,14 +102,14 @@ func (r *drill) close() {
 // confirm asks the operator for permission.
 func (r *drill) confirm() error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return errors.New("a drill triggers a failover, and there is no terminal to ask: say --yes, or --how none to watch only")
+		return errors.New("a drill triggers a failover, and there is no terminal to ask: want --yes, or --how none to only watch")
 	}
 	st := r.client.Stats().Service
-	fmt.Fprintf(os.Stderr, "Service %s: primary %s, replicas %s, %d sentinels.\nWrites to keys %s... and then triggers a failover. Go on? [y/N] ",
+	fmt.Fprintf(os.Stderr, "Service %s: primary %s, replicas %s, %d sentinels.\nWrites to keys %s... and then triggers a failover. Continue? [y/N] ",
 		st.Name, st.Primary, strings.Join(st.Replicas, ", "), len(st.Sentinels), r.prefix)
 	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("nothing was done")
+		return errors.New("canceled: nothing was changed")
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (r *drill) confirm() error {
 func (r *drill) run(ctx context.Context) error {
 	r.load = newLoad(r.client, r.prefix)
 	defer r.load.remove()
-	bar := progress.Start("working on "+r.old, r.cfg.Before+r.cfg.After)
+	bar := progress.Start("load on "+r.old, r.cfg.Before+r.cfg.After)
 	defer bar.Clear()
 	if err := r.load.start(ctx, &r.cfg); err != nil {
 		return err
@@ -137,14 +137,14 @@ func (r *drill) run(ctx context.Context) error {
 	bar.Title = "waiting for the failover"
 	for r.client.Stats().Addr == r.old || r.client.Stats().Addr == "" {
 		if time.Since(r.trigger) > r.cfg.Limit {
-			return fmt.Errorf("%s was primary all the time for %v: there was no failover", r.old, r.cfg.Limit)
+			return fmt.Errorf("%s stayed primary for %v: no failover happened", r.old, r.cfg.Limit)
 		}
 		if err := r.step(ctx, bar, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	r.new = r.client.Stats().Addr
-	bar.Title = "working on " + r.new
+	bar.Title = "load on " + r.new
 	if err := r.step(ctx, bar, r.cfg.After); err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func failover(ctx context.Context, opt respool.Options) error {
 		if err == nil {
 			return nil
 		}
-		last = fmt.Errorf("sentinel %s refused to fail over: %w", addr, err)
+		last = fmt.Errorf("sentinel %s refused the failover: %w", addr, err)
 	}
 	return last
 }

@@ -106,7 +106,7 @@ func (l *load) read() {
 	l.each(l.reads, restBetween, func(int) error {
 		text, err := l.client.Do(l.ctx, "GET", l.key("read", 0)).Text()
 		if err == nil && text != "value" {
-			return fmt.Errorf("GET gave %.40q", text)
+			return fmt.Errorf("GET returned %.40q", text)
 		}
 		if errors.Is(err, respool.ErrNil) {
 			return nil // not replicated in time: not an error of the connection
@@ -186,7 +186,7 @@ func (l *load) verify(ctx context.Context) error {
 	for _, w := range l.writers {
 		there, err := l.client.Do(ctx, "HGETALL", w.key).Map()
 		if err != nil {
-			return fmt.Errorf("read what the writers wrote: %w", err)
+			return fmt.Errorf("read the written values: %w", err)
 		}
 		w.twice = 0
 		for n := range w.n {
@@ -220,6 +220,6 @@ func (l *load) remove() {
 		p.Do("DEL", l.key("list", int(i)))
 	}
 	if _, err := p.Exec(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "respool: the keys %s... could not be removed: %v\n", strings.TrimSuffix(l.prefix, ":"), err)
+		fmt.Fprintf(os.Stderr, "respool: cannot remove the keys %s...: %v\n", strings.TrimSuffix(l.prefix, ":"), err)
 	}
 }

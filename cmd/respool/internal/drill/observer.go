@@ -56,7 +56,7 @@ func (w *observer) event(e respool.Event) {
 	case respool.EventWritesHeld:
 		w.note("client", "holds writes: "+e.Reason)
 	case respool.EventPrimaryLost:
-		w.note("client", fmt.Sprintf("gives %s up: %s", e.Addr, e.Reason))
+		w.note("client", fmt.Sprintf("excludes %s: %s", e.Addr, e.Reason))
 	}
 }
 

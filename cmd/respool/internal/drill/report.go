@@ -156,7 +156,7 @@ func (rep *Report) verdict() string {
 			outage = c.Outage
 		}
 	}
-	return fmt.Sprintf("drill %s: %s moved from %s to %s; %d errors of readers, %d of writers, which stood still for %s; %d writes done twice",
+	return fmt.Sprintf("drill %s: %s moved from %s to %s; %d read errors, %d write errors, no writes for %s; %d writes executed twice",
 		word, rep.Service, rep.OldPrimary, rep.NewPrimary, rep.Errors("readers"), rep.Errors("writers"), secondsText(outage), rep.Writes.Twice)
 }
 
@@ -167,7 +167,7 @@ func (rep *Report) Print() error {
 	fmt.Println(rep.Verdict)
 	fmt.Println()
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "callers\toperations\terrors\tnone succeeded for\tlongest\t")
+	fmt.Fprintln(t, "callers\toperations\terrors\tno success for\tlongest\t")
 	for _, c := range rep.Callers {
 		if c.Ops > 0 || len(c.Errors) > 0 {
 			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t\n", c.Kind, c.Ops, rep.Errors(c.Kind), secondsText(c.Outage), secondsText(c.Longest))
@@ -179,14 +179,14 @@ func (rep *Report) Print() error {
 			fmt.Printf("  %s: %d x %s\n", c.Kind, c.Errors[kind], kind)
 		}
 		if c.Gaps > 0 {
-			fmt.Printf("  %s: %d were told of a gap\n", c.Kind, c.Gaps)
+			fmt.Printf("  %s: %d were notified of a gap\n", c.Kind, c.Gaps)
 		}
 	}
 	w := rep.Writes
-	fmt.Printf("\nwrites: %d acknowledged, %d done twice, %d with unknown outcome (%d of them were done)\n", w.Acknowledged, w.Twice, w.Unknown, w.UnknownDone)
-	fmt.Printf("lost by asynchronous replication: %d acknowledged writes that the new primary never got\n\n", w.Lost)
+	fmt.Printf("\nwrites: %d acknowledged, %d executed twice, %d with unknown outcome (%d of them were executed)\n", w.Acknowledged, w.Twice, w.Unknown, w.UnknownDone)
+	fmt.Printf("lost by asynchronous replication: %d acknowledged writes that the new primary never received\n\n", w.Lost)
 	t = tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "sockets, as each server counts\tat peak\tlimit\t")
+	fmt.Fprintln(t, "sockets, counted by each server\tpeak\tlimit\t")
 	for _, s := range rep.Sockets {
 		kind := "node"
 		if s.Sentinel {
@@ -197,13 +197,13 @@ func (rep *Report) Print() error {
 	_ = t.Flush()
 	switch {
 	case rep.OldClosed != nil:
-		fmt.Printf("the last connection to %s was gone %s after the trigger\n", rep.OldPrimary, secondsText(*rep.OldClosed))
+		fmt.Printf("the last connection to %s closed %s after the trigger\n", rep.OldPrimary, secondsText(*rep.OldClosed))
 	case rep.OldDown:
-		fmt.Printf("%s does not answer any more\n", rep.OldPrimary)
+		fmt.Printf("%s no longer answers\n", rep.OldPrimary)
 	default:
-		fmt.Printf("when the last connection to %s was gone could not be seen\n", rep.OldPrimary)
+		fmt.Printf("the time at which the last connection to %s closed is unknown\n", rep.OldPrimary)
 	}
-	fmt.Println("\nthe course, in seconds from the trigger")
+	fmt.Println("\ntimeline, in seconds from the trigger")
 	for _, m := range rep.Course {
 		fmt.Printf("%8.3f  %s: %s\n", m.At/1000, m.Who, m.What)
 	}

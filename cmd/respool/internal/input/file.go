@@ -16,7 +16,7 @@ func Open(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	scheme, _, is := strings.Cut(name, ":/")
 	if scheme = path.Base(scheme); err != nil && is && len(scheme) > 1 {
-		return nil, fmt.Errorf("a URL (%s://...) stands where the path of a file is wanted", scheme)
+		return nil, fmt.Errorf("a URL (%s://...) in place of a file: want the path of a file", scheme)
 	}
 	return f, err
 }

@@ -20,7 +20,7 @@ func Password() (string, error) {
 	}
 	password, err := read()
 	if err == nil && password == "" {
-		err = errors.New("an empty password: want one that nobody guesses")
+		err = errors.New("an empty password: want one that nobody can guess")
 	}
 	return password, err
 }
@@ -54,7 +54,7 @@ func askTwice() (string, error) {
 	}
 	second, err := ask("Again: ")
 	if err == nil && first != second {
-		err = errors.New("these are two passwords: want the same one twice")
+		err = errors.New("the two passwords differ: want the same one twice")
 	}
 	return first, err
 }

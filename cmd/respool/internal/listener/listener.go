@@ -65,7 +65,7 @@ func Open(a config.Address, log *slog.Logger) (*Listener, error) {
 	case a.Network == "tcp":
 		inner, err = net.Listen("tcp", a.Addr)
 	default:
-		err = errors.New("systemd passed no such socket")
+		err = errors.New("systemd passed no socket of this name")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Origin, err)
@@ -94,7 +94,7 @@ func (l *Listener) Reconfigure(a config.Address) {
 	l.certs.Store(a.Certs)
 	if a.Network == "unix" && a.Inherited == nil && a.Mode != l.config.Mode {
 		if err := os.Chmod(a.Addr, a.Mode); err != nil {
-			l.log.Warn("the socket keeps its mode", "error", err)
+			l.log.Warn("cannot change the mode of the socket", "error", err)
 		}
 	}
 	l.config = a
@@ -154,9 +154,9 @@ func (l *Listener) currentTLS() *tls.Config {
 	cfg, changed, err := config.TLSConfig(l.certs.Load())
 	switch {
 	case err != nil:
-		l.log.Error("the certificate's files have changed and are of no use, the old ones stay in force", "at", l.name, "error", err)
+		l.log.Error("the certificate files changed, but are invalid; the old certificate stays in use", "at", l.name, "error", err)
 	case changed:
-		l.log.Info("the certificate's files have changed, new handshakes use them", "at", l.name)
+		l.log.Info("the certificate files changed; new handshakes use them", "at", l.name)
 	}
 	return cfg
 }
@@ -194,6 +194,6 @@ func (l *Listener) logFailedHandshake(who net.Addr, err error) {
 	}
 	l.mu.Unlock()
 	if late && l.ctx.Err() == nil {
-		l.log.Warn("no TLS with a client", "at", l.name, "client", who.String(), "error", err, "others_before", more)
+		l.log.Warn("TLS handshake with a client failed", "at", l.name, "client", who.String(), "error", err, "others_before", more)
 	}
 }

@@ -53,17 +53,17 @@ func checkVacant(path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there and no socket: want another path", path)
+		return fmt.Errorf("%s exists and is not a socket: want another path", path)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("is somebody there? %w", err)
+		return fmt.Errorf("check for another listener: %w", err)
 	}
 	_ = conn.Close()
-	return fmt.Errorf("another process listens at %s", path)
+	return fmt.Errorf("another process already listens at %s", path)
 }
 
 // namedListener reports the path that clients use.

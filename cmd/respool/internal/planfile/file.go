@@ -33,7 +33,7 @@ func parse(top yamlnode.Node) (*File, error) {
 	p := &File{}
 	err := top.Fields(map[string]func(yamlnode.Node) error{"server": p.readServer, "services": p.readServices})
 	if err == nil && len(p.Services) == 0 {
-		err = fmt.Errorf("%s: services is missing: want one service at least", top.File)
+		err = fmt.Errorf("%s: services is missing: want at least one service", top.File)
 	}
 	return p, err
 }
@@ -63,7 +63,7 @@ func (p *File) readReserve(n yamlnode.Node) error {
 }
 
 func (p *File) readServices(n yamlnode.Node) error {
-	return n.Each("services by their names", func(name string, value yamlnode.Node) error {
+	return n.Each("a mapping of service names to settings", func(name string, value yamlnode.Node) error {
 		var s service
 		if err := s.read(name, value); err != nil {
 			return err

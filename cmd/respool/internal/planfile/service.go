@@ -109,9 +109,9 @@ func (s *service) readLoad(n yamlnode.Node) error {
 	}
 	switch {
 	case l.Rate == 0:
-		return n.Errorf("rps is missing: want requests a second, for one pool")
+		return n.Errorf("rps is missing: want requests per second, for one pool")
 	case l.Mean == 0:
-		return n.Errorf("mean is missing: want how long a command holds a connection, such as 1.2ms")
+		return n.Errorf("mean is missing: want the time that a command holds a connection, such as 1.2ms")
 	}
 	if _, err := plan.WaitProbability(plan.Load{Rate: l.Rate, Burst: l.Burst, Mean: l.Mean, P99: l.P99, Target: l.Target}, 1, 0); err != nil {
 		return n.Errorf("%s", strings.TrimPrefix(err.Error(), "plan: "))

@@ -50,7 +50,7 @@ func (srv *Server) warnFileLimit() {
 	most, known := fileLimit()
 	clients := cmp.Or(srv.settings.Gateway.MaxClients, gateway.DefaultMaxClients)
 	if want := clients + srv.client.Stats().MaxConnections + OtherFiles; known && most < uint64(want) {
-		srv.log.Warn("the limit of open files is too low for max_clients", "limit", most, "max_clients", clients, "want", want)
+		srv.log.Warn("the open file limit is too low for max_clients", "limit", most, "max_clients", clients, "want", want)
 	}
 }
 

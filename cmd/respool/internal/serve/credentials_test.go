@@ -46,10 +46,10 @@ func TestCredentialsInAConfiguration(t *testing.T) {
 		"credentials: {file: a, env: b}":                     "want one of the keys command, file and env",
 		"credentials: {file: a, timeout: 1s}":                "a timeout without a command",
 		"credentials: {command: []}":                         "want one of the keys command, file and env",
-		"credentials: {command: [no-such-program-here]}":     "can't be run",
+		"credentials: {command: [no-such-program-here]}":     "cannot be run",
 		"credentials: file":                                  "want the keys",
 		"credentials: {vault: a}":                            "unknown key",
-		"credentials: {file: a}\nurl: redis://:secret@cache": "want one of them",
+		"credentials: {file: a}\nurl: redis://:secret@cache": "want only one of them",
 		"serve: {credentials: {file: a}}":                    "serve.credentials without serve.url",
 	} {
 		if !strings.Contains(text, "url:") {

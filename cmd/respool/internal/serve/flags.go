@@ -78,9 +78,9 @@ func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
 func (f *Flags) check() error {
 	switch {
 	case f.URL != "" && f.URLFile != "":
-		return fmt.Errorf("a URL and --url-file: want one of them")
+		return fmt.Errorf("a URL and --url-file: want only one")
 	case f.Config == "" && f.Profile != "":
-		return fmt.Errorf("--profile without a configuration: want -c too")
+		return fmt.Errorf("--profile without a configuration: want -c")
 	case f.MaxClients != nil && (*f.MaxClients < 1 || *f.MaxClients > yamlnode.MaxCount):
 		return fmt.Errorf("--max-clients is %d: want 1 to %d", *f.MaxClients, yamlnode.MaxCount)
 	case f.Drain != nil && *f.Drain < yamlnode.MinDuration:
@@ -121,7 +121,7 @@ func (f *Flags) upstream(s *config.Serve) error {
 	case !source.IsZero():
 		return errors.New("--credentials without a URL: want both")
 	case f.Config != "":
-		return fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels (an embedded server, which forgets all, takes no configuration)", f.Config)
+		return fmt.Errorf("%s: url is missing: want the server, or the service with its sentinels (the embedded server takes no configuration)", f.Config)
 	}
 	s.Embedded = true
 	return nil

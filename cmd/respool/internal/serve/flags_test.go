@@ -105,15 +105,15 @@ func TestServeRefusesToListenForEverybody(t *testing.T) {
 	}
 	for section, want := range map[string]string{
 		"{listen: ['127.0.0.1:1', '127.8.9.1:1', 'localhost:1', '[::1]:1', 'unix:///x']}": "",
-		"{listen: ['0.0.0.0:6380']}":                                                                                      "FILE:2: serve.listen[0]: 0.0.0.0:6380: everybody who reaches it could use the server: " + hint,
-		"{listen: [':6380']}":                                                                                             "FILE:2: serve.listen[0]: :6380: everybody who reaches it could use the server: " + hint,
-		"{listen: ['[::1]:1', 'example.org:6380']}":                                                                       "FILE:2: serve.listen[1]: example.org:6380: everybody who reaches it could use the server: " + hint,
-		"{listen: ['0.0.0.0:6380'], pass_through: true}":                                                                  "FILE:2: serve.listen[0]: 0.0.0.0:6380: everybody who reaches it could use the server: " + hint,
+		"{listen: ['0.0.0.0:6380']}":                                                                                      "FILE:2: serve.listen[0]: 0.0.0.0:6380: everyone who can connect could use the server: " + hint,
+		"{listen: [':6380']}":                                                                                             "FILE:2: serve.listen[0]: :6380: everyone who can connect could use the server: " + hint,
+		"{listen: ['[::1]:1', 'example.org:6380']}":                                                                       "FILE:2: serve.listen[1]: example.org:6380: everyone who can connect could use the server: " + hint,
+		"{listen: ['0.0.0.0:6380'], pass_through: true}":                                                                  "FILE:2: serve.listen[0]: 0.0.0.0:6380: everyone who can connect could use the server: " + hint,
 		"{listen: ['0.0.0.0:6380'], pass_through: true, need_auth: true}":                                                 "",
 		"{listen: ['0.0.0.0:6380'], users: {app: {password_sha256: " + tooltest.HashOfSecret + "}}}":                      "",
-		"{listen: ['0.0.0.0:6380'], users: {app: {password_sha256: " + tooltest.HashOfSecret + "}, b: {}}}":               "FILE:2: serve.listen[0]: 0.0.0.0:6380: everybody who reaches it could use the server as user b: want a password_sha256 for that user, client certificates (tls with client_ca, or --tls-ca), a loopback address, or --insecure",
+		"{listen: ['0.0.0.0:6380'], users: {app: {password_sha256: " + tooltest.HashOfSecret + "}, b: {}}}":               "FILE:2: serve.listen[0]: 0.0.0.0:6380: everyone who can connect could use the server as user b: want a password_sha256 for that user, client certificates (tls with client_ca, or --tls-ca), a loopback address, or --insecure",
 		"{listen: ['0.0.0.0:6380'], users: {app: {password_sha256: " + tooltest.HashOfSecret + "}, b: {disabled: true}}}": "",
-		withTLS(""):                   "FILE:2: serve.listen[0]: 0.0.0.0:6380: everybody who reaches it could use the server: " + hint,
+		withTLS(""):                   "FILE:2: serve.listen[0]: 0.0.0.0:6380: everyone who can connect could use the server: " + hint,
 		withTLS(", client_ca: " + ca): "",
 	} {
 		file := tooltest.File(t, "respool.yaml", "url: redis://x\nserve: "+section+"\n")

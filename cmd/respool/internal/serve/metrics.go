@@ -35,26 +35,26 @@ func gatewayCounter(name, help string, of func(s *gateway.Stats) uint64) gateway
 }
 
 var gatewayMeasures = []gatewayMeasure{
-	gatewayGauge("clients", "Clients that are connected.", func(s *gateway.Stats) float64 { return float64(s.Clients) }),
+	gatewayGauge("clients", "Connected clients.", func(s *gateway.Stats) float64 { return float64(s.Clients) }),
 	gatewayGauge("blocked_clients", "Clients in blocking commands.", func(s *gateway.Stats) float64 { return float64(s.Blocked) }),
 	gatewayGauge("subscribed_clients", "Clients with subscriptions.", func(s *gateway.Stats) float64 { return float64(s.Subscribed) }),
-	gatewayGauge("pinned_clients", "Clients that hold a connection of their own.", func(s *gateway.Stats) float64 { return float64(s.Pinned) }),
-	gatewayGauge("buffered_bytes", "Bytes that wait for all clients, in and out.", func(s *gateway.Stats) float64 { return float64(s.Buffered) }),
-	gatewayCounter("accepted_total", "Clients that were let in.", func(s *gateway.Stats) uint64 { return s.Accepted }),
-	gatewayCounter("refused_total", "Clients that were turned away.", func(s *gateway.Stats) uint64 { return s.Refused }),
-	gatewayCounter("closed_total", "Clients whose connection is closed.", func(s *gateway.Stats) uint64 { return s.Closed }),
-	gatewayCounter("slow_closed_total", "Clients that were closed since they took no replies.", func(s *gateway.Stats) uint64 { return s.SlowClosed }),
-	gatewayCounter("commands_total", "Commands of clients.", func(s *gateway.Stats) uint64 { return s.Commands }),
-	gatewayCounter("errors_total", "Requests that were malformed, and passwords that were wrong.", func(s *gateway.Stats) uint64 { return s.Errors }),
+	gatewayGauge("pinned_clients", "Clients with a dedicated connection.", func(s *gateway.Stats) float64 { return float64(s.Pinned) }),
+	gatewayGauge("buffered_bytes", "Bytes in the buffers of all clients, input and output.", func(s *gateway.Stats) float64 { return float64(s.Buffered) }),
+	gatewayCounter("accepted_total", "Clients accepted.", func(s *gateway.Stats) uint64 { return s.Accepted }),
+	gatewayCounter("refused_total", "Clients refused.", func(s *gateway.Stats) uint64 { return s.Refused }),
+	gatewayCounter("closed_total", "Clients disconnected.", func(s *gateway.Stats) uint64 { return s.Closed }),
+	gatewayCounter("slow_closed_total", "Clients disconnected because they did not read their replies.", func(s *gateway.Stats) uint64 { return s.SlowClosed }),
+	gatewayCounter("commands_total", "Commands from clients.", func(s *gateway.Stats) uint64 { return s.Commands }),
+	gatewayCounter("errors_total", "Malformed requests and wrong passwords.", func(s *gateway.Stats) uint64 { return s.Errors }),
 	gatewayCounter("received_bytes_total", "Bytes from clients.", func(s *gateway.Stats) uint64 { return s.BytesIn }),
 	gatewayCounter("sent_bytes_total", "Bytes to clients.", func(s *gateway.Stats) uint64 { return s.BytesOut }),
 }
 
 var (
-	gatewayReady  = describeGateway("ready", "Whether clients are let in and the server answers.")
-	gatewayPinned = describeGateway("pinned_by", "Clients that hold a connection of their own, by what made them.", "reason")
-	gatewayQueue  = describeGateway("queue_seconds", "How long commands waited for a connection.")
-	gatewayServer = describeGateway("server_seconds", "How long commands that were sent waited for their reply.")
+	gatewayReady  = describeGateway("ready", "Whether the gateway accepts clients and the server answers (1) or not (0).")
+	gatewayPinned = describeGateway("pinned_by", "Clients with a dedicated connection, by the command that needs it.", "reason")
+	gatewayQueue  = describeGateway("queue_seconds", "Time that commands waited for a connection.")
+	gatewayServer = describeGateway("server_seconds", "Time from sending a command to its reply.")
 )
 
 // Describe implements prometheus.Collector.

@@ -18,10 +18,10 @@ func (srv *Server) reload() {
 	systemd.Notify(srv.log, systemd.Reloading())
 	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old configuration too
 	if err := srv.applyConfig(); err != nil {
-		srv.log.Error("the configuration is refused, the old one kept", "error", err)
+		srv.log.Error("the new configuration is invalid; the old one stays", "error", err)
 		return
 	}
-	text := "the configuration is in force"
+	text := "the new configuration is active"
 	if srv.urlKept {
 		text += ", except for the URL"
 	}
@@ -74,7 +74,7 @@ func (srv *Server) keepServer(s *config.Serve) {
 	old := &srv.settings.Watch
 	srv.urlKept = s.Embedded != srv.settings.Embedded || !s.Embedded && (s.Watch.URL != old.URL || !reflect.DeepEqual(s.Watch.Source, old.Source))
 	if srv.urlKept {
-		srv.log.Warn("the URL is not changed while clients are served, nor where its credentials come from: restart for that", "kept", connect.Place(&old.Sampler.Options))
+		srv.log.Warn("the URL and the source of its credentials cannot change while clients are served: restart to change them", "kept", connect.Place(&old.Sampler.Options))
 	}
 	s.Embedded, s.Watch.URL, s.Watch.Source = srv.settings.Embedded, old.URL, old.Source
 	s.Watch.Sampler.Options = srv.settings.Watch.Sampler.Options
@@ -91,7 +91,7 @@ func (srv *Server) apply(s *config.Serve) error {
 		return nil
 	}
 	if back := srv.gateway.Reload(srv.settings.Gateway); back != nil {
-		err = errors.Join(err, fmt.Errorf("and the gateway does not go back: %w", back))
+		err = errors.Join(err, fmt.Errorf("and restoring the old gateway settings failed: %w", back))
 	}
 	return err
 }
@@ -122,6 +122,6 @@ func (srv *Server) applyListeners(opened map[string]*listener.Listener) {
 			srv.passed.Forget(inherited)
 		}
 		delete(srv.listeners, name)
-		srv.log.Info("not listening any more", "at", name)
+		srv.log.Info("stopped listening", "at", name)
 	}
 }

@@ -23,7 +23,7 @@ func TestAReloadKeepsClients(t *testing.T) {
 
 	// The password changes.
 	tooltest.Rewrite(t, file, tooltest.HashOfSecret, tooltest.HashOfPassword)
-	r.reload(t, "in force")
+	r.reload(t, "configuration is active")
 	fresh := tooltest.Dial(t, "tcp", r.at(t, 1))
 	fresh.Do("-WRONGPASS", "AUTH", "app", "secret")
 	fresh.Do("+OK", "AUTH", "app", "password")
@@ -32,15 +32,15 @@ func TestAReloadKeepsClients(t *testing.T) {
 
 	// A mistake changes nothing.
 	tooltest.Rewrite(t, file, "  users:", "  usres:")
-	r.reload(t, "the configuration is refused, the old one kept")
+	r.reload(t, "the new configuration is invalid; the old one stays")
 	r.log.Until(t, `serve.usres: unknown key`, 1)
 	fresh.Do("v", "GET", "k")
 	tooltest.Rewrite(t, file, "  usres:", "  users:")
 
 	// The URL does not change, and the log says so.
 	tooltest.Rewrite(t, file, "url: "+s.URL(), "url: redis://127.0.0.1:1")
-	r.reload(t, "the URL is not changed while clients are served")
-	r.log.Until(t, "in force", 2)
+	r.reload(t, "the URL and the source of its credentials cannot change")
+	r.log.Until(t, "configuration is active", 2)
 	fresh.Do("+OK", "SET", "k", "w")
 	if got := s.Do("GET", "k"); got != "w" {
 		t.Error(got)
@@ -56,14 +56,14 @@ func TestAReloadOpensAndClosesListeners(t *testing.T) {
 	old.Do("+PONG", "PING")
 
 	tooltest.Rewrite(t, file, "['127.0.0.1:0']", "['127.0.0.1:0', {address: 'unix://"+path+"', mode: 0600}]")
-	r.reload(t, "in force")
+	r.reload(t, "configuration is active")
 	r.log.Until(t, "msg=serving", 2)
 	byPath := tooltest.Dial(t, "unix", path)
 	byPath.Do("+PONG", "PING")
 	wantPermissions(t, path, 0o600)
 
 	tooltest.Rewrite(t, file, "mode: 0600", "mode: 0660")
-	r.reload(t, "in force")
+	r.reload(t, "configuration is active")
 	wantPermissions(t, path, 0o660)
 
 	// A listener that cannot be opened prevents the whole change.
@@ -73,8 +73,8 @@ func TestAReloadOpensAndClosesListeners(t *testing.T) {
 	tooltest.Rewrite(t, file, "'"+s.PlainAddr()+"', ", "")
 
 	// Clients of a listener that is closed stay connected.
-	r.reload(t, "in force")
-	r.log.Until(t, `not listening any more" at=127.0.0.1:0`, 1)
+	r.reload(t, "configuration is active")
+	r.log.Until(t, `stopped listening" at=127.0.0.1:0`, 1)
 	if conn, err := net.Dial("tcp", r.at(t, 1)); err == nil {
 		conn.Close()
 		t.Error("it listens still")
@@ -96,7 +96,7 @@ func TestAReloadMovesThePages(t *testing.T) {
 	r := served(t, flags)
 	r.page(t, "/readyz", 200)
 	r.flags.HTTP = free // as if a file said so: it is read by who gets the signal
-	r.reload(t, "in force")
+	r.reload(t, "configuration is active")
 	r.log.Until(t, `msg=pages at=http://`+free, 1)
 }
 
@@ -124,7 +124,7 @@ func TestAUnixSocketHasItsModeAndGoesWithTheGateway(t *testing.T) {
 		t.Error(text)
 	}
 	tooltest.Dial(t, "unix", path).Do("id=2 addr="+path+":0 laddr="+path+":0 ", "CLIENT", "LIST", "ID", "2")
-	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), "another process listens at "+path) {
+	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), "another process already listens at "+path) {
 		t.Error(err)
 	}
 	tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
@@ -138,7 +138,7 @@ func TestAUnixSocketHasItsModeAndGoesWithTheGateway(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), path+" is there and no socket: want another path") {
+	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), path+" exists and is not a socket: want another path") {
 		t.Error(err)
 	}
 }

@@ -155,7 +155,7 @@ func (srv *Server) serveListener(l *listener.Listener) {
 			return
 		}
 		select {
-		case srv.failed <- fmt.Errorf("%s: the gateway stopped to listen: %w", cfg.Origin, cmp.Or(err, net.ErrClosed)):
+		case srv.failed <- fmt.Errorf("%s: the gateway stopped listening: %w", cfg.Origin, cmp.Or(err, net.ErrClosed)):
 		default: // one failure is enough
 		}
 	})

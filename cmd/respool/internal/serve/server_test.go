@@ -27,7 +27,7 @@ func TestServeOnTheEmbeddedServer(t *testing.T) {
 	if text := r.page(t, "/metrics", 200); !strings.Contains(text, "respool_gateway_clients 1\n") || !strings.Contains(text, `db_client_connection_max{db_client_connection_pool_name="gateway"`) {
 		t.Error(text)
 	}
-	if text := r.out.String(); !strings.Contains(text, "from an embedded server, over 16 connections at most, and one more that watches\n") || !strings.Contains(text, "try: redis-cli -p "+port(r.at(t, 1))) {
+	if text := r.out.String(); !strings.Contains(text, "from an embedded server, over 16 connections at most, and one more to watch it\n") || !strings.Contains(text, "try: redis-cli -p "+port(r.at(t, 1))) {
 		t.Error(text)
 	}
 	r.stop <- os.Interrupt
@@ -131,7 +131,7 @@ func TestServeEndsWhenAListenerFails(t *testing.T) {
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
 	r.fails = true
 	r.listeners["127.0.0.1:0"].Inner.Close()
-	if err := r.ended(); err == nil || !strings.HasPrefix(err.Error(), "--listen 127.0.0.1:0: the gateway stopped to listen: ") {
+	if err := r.ended(); err == nil || !strings.HasPrefix(err.Error(), "--listen 127.0.0.1:0: the gateway stopped listening: ") {
 		t.Error(err)
 	}
 }

@@ -27,11 +27,11 @@ func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 		case err := <-done:
 			srv.drained = true
 			if err != nil {
-				srv.log.Warn("clients were cut", "error", err)
+				srv.log.Warn("disconnected the remaining clients", "error", err)
 			}
 			return
 		case <-stop:
-			srv.log.Warn("stopping at once: told twice")
+			srv.log.Warn("second signal: disconnecting all clients")
 			cancel()
 		case <-tick:
 			systemd.Notify(srv.log, systemd.Alive)
@@ -70,7 +70,7 @@ func (srv *Server) close() {
 		_ = srv.http.Close()
 	}
 	if err := errors.Join(errs...); err != nil {
-		srv.log.Warn("not all was closed in time", "error", err)
+		srv.log.Warn("the shutdown did not finish in time", "error", err)
 	}
 	if srv.probe != nil { // it was serving
 		srv.log.Info("stopped")

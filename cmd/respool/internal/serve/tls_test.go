@@ -47,7 +47,7 @@ func TestServeWithTLS(t *testing.T) {
 	if line, err := plain.Reader.ReadString('\n'); err == nil || strings.Contains(line, "PONG") {
 		t.Errorf("%q, %v", line, err)
 	}
-	r.log.Until(t, "no TLS with a client.*first record does not look like a TLS handshake", 1)
+	r.log.Until(t, "TLS handshake with a client failed.*first record does not look like a TLS handshake", 1)
 	c.Do("v", "GET", "k")
 }
 
@@ -89,7 +89,7 @@ func TestACertificateThatHasExpiredIsTold(t *testing.T) {
 	}
 	a.Cert.NotAfter = time.Now().Add(-time.Minute)
 	a.Issue(t, dir, 3)
-	r.reload(t, `level=WARN msg="the certificate has expired, and clients refuse it: `)
+	r.reload(t, `level=WARN msg="the certificate has expired, so clients refuse it: `)
 	s, err := (&Flags{TLSCert: cert, TLSKey: key, Check: true}).Read(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 		t.Error(serial(conn))
 	}
 	a.Issue(t, dir, 7)
-	r.reload(t, "in force")
+	r.reload(t, "configuration is active")
 	after, conn := dialTLS(t, r.at(t, 1), a.ClientTLS(t, "", ""))
 	after.Do("+PONG", "PING")
 	if serial(conn) != 7 {
@@ -123,13 +123,13 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 	if err := os.WriteFile(cert, []byte("-----BEGIN"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.reload(t, "the configuration is refused, the old one kept")
+	r.reload(t, "the new configuration is invalid; the old one stays")
 	after, _ = dialTLS(t, r.at(t, 1), a.ClientTLS(t, "", ""))
 	after.Do("+PONG", "PING")
 	// Clients now need a certificate too.
 	a.Issue(t, dir, 8)
 	tooltest.Rewrite(t, file, "key: "+key, "key: "+key+", client_ca: "+ca)
-	r.reload(t, "in force")
+	r.reload(t, "configuration is active")
 	refusedTLS(t, r.at(t, 1), a.ClientTLS(t, "", ""))
 	before.Do("+PONG", "PING")
 }
@@ -163,7 +163,7 @@ func TestHandshakesUseCertificatesThatWereReplaced(t *testing.T) {
 			}
 		}
 	}
-	if text := r.log.String(); strings.Count(text, "of no use, the old ones stay in force") != 2 || !strings.Contains(text, "new handshakes use them") {
+	if text := r.log.String(); strings.Count(text, "but are invalid; the old certificate stays in use") != 2 || !strings.Contains(text, "new handshakes use them") {
 		t.Errorf("the log tells of each bad file once: %s", text)
 	}
 	// Another authority now signs the certificates of clients.

@@ -26,7 +26,7 @@ const (
 	probeTimeout  = 2 * time.Second
 )
 
-var errNotAsked = errors.New("not asked yet")
+var errNotAsked = errors.New("the server was not queried yet")
 
 func startUpstreamProbe(client *respool.Client, log *slog.Logger) *upstreamProbe {
 	ctx, cancel := context.WithCancel(context.Background())

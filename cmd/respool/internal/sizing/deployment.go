@@ -63,11 +63,11 @@ func (r *Report) addDeployment(held int) {
 		return
 	}
 	if r.Pooled.Over == 0 {
-		r.Verdict = fmt.Sprintf("does not fit during a deployment: %d connections at a time, %d more than the %d there are; otherwise %s", d.Peak, d.Over, max(0, d.Budget), r.Verdict)
+		r.Verdict = fmt.Sprintf("does not fit during a deployment: %d connections at a time, %d more than the budget of %d; otherwise %s", d.Peak, d.Over, max(0, d.Budget), r.Verdict)
 	}
-	way := fmt.Sprintf("pods that drain do not count as surge, so %d processes run at a time instead of %d: let fewer start at a time, or drain for less", d.Processes, r.Pooled.Processes)
+	way := fmt.Sprintf("draining pods do not count as surge, so %d processes run at a time instead of %d: start fewer at a time, or drain for a shorter time", d.Processes, r.Pooled.Processes)
 	if n := d.Budget/d.Processes - held; n > 0 {
-		way += fmt.Sprintf("; pools of %d would fit", n)
+		way += fmt.Sprintf("; pools of %d fit", n)
 	}
 	r.Ways = append(r.Ways, way)
 }
@@ -79,5 +79,5 @@ func (d *Deployed) print(lateMS float64) {
 	} else {
 		fmt.Printf("within the budget of %d\n", d.Budget)
 	}
-	fmt.Printf("of the commands meanwhile %s wait for a connection or its opening, %s longer than %g ms\n", output.Percent(d.Waiting), output.Percent(d.Late), lateMS)
+	fmt.Printf("during the deployment, %s of the commands wait for a connection or a dial, %s longer than %g ms\n", output.Percent(d.Waiting), output.Percent(d.Late), lateMS)
 }

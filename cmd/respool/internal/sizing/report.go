@@ -51,10 +51,10 @@ type Simulated struct {
 // Print writes the report for people.
 func (r *Report) Print() error {
 	fmt.Printf("%s\n\n", r.Verdict)
-	fmt.Printf("%.2f connections are held at the peak on average; of the commands %s wait, %s longer than %g ms\n\n",
+	fmt.Printf("%.2f connections are in use on average at the peak; %s of the commands wait, %s longer than %g ms\n\n",
 		r.Offered, output.Percent(r.Waiting), output.Percent(r.Late), r.LateMS)
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\ta connection for each\trespool\t")
+	fmt.Fprintln(t, "\tone connection per command\trespool\t")
 	row := func(name string, value func(c Client) string) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t\n", name, value(r.Pooled), value(r.Respool))
 	}
@@ -65,12 +65,12 @@ func (r *Report) Print() error {
 	row("min_idle", number(func(c Client) int { return c.MinIdle }))
 	row("wait timeout", func(c Client) string { return fmt.Sprintf("%g ms", c.WaitTimeoutMS) })
 	row("processes at a time", number(func(c Client) int { return c.Processes }))
-	row("connections in all", number(func(c Client) int { return c.Total }))
+	row("total connections", number(func(c Client) int { return c.Total }))
 	row("budget", number(func(c Client) int { return c.Budget }))
 	row("too many", number(func(c Client) int { return c.Over }))
 	_ = t.Flush()
 	if s := r.Simulated; s != nil {
-		fmt.Printf("\nsimulated %d commands: %s wait, %s longer than %g ms; %.2f connections held, longest wait %.1f ms",
+		fmt.Printf("\nsimulated %d commands: %s wait, %s longer than %g ms; %.2f connections in use, longest wait %.1f ms",
 			s.Commands, output.Percent(s.Waiting), output.Percent(s.Late), r.LateMS, s.Busy, s.MaxWaitMS)
 		if s.Stalls > 0 {
 			fmt.Printf(", %d stalls", s.Stalls)
@@ -81,7 +81,7 @@ func (r *Report) Print() error {
 		r.Deployed.print(r.LateMS)
 	}
 	if len(r.Ways) > 0 {
-		fmt.Println("\nways out:")
+		fmt.Println("\nremedies:")
 		for _, w := range r.Ways {
 			fmt.Println("-", w)
 		}

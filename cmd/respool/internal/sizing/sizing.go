@@ -59,7 +59,7 @@ func ServerLimits(ctx context.Context, opt respool.Options) (limit, used int, er
 	}
 	info := monitor.ParseInfo(text)
 	if limit, err = strconv.Atoi(info.Text("maxclients")); err != nil {
-		return 0, 0, errors.New("the server's INFO has no maxclients: say --maxclients")
+		return 0, 0, errors.New("INFO of the server has no maxclients: want --maxclients")
 	}
 	for _, field := range []string{"connected_clients", "connected_slaves", "cluster_connections"} {
 		n, _ := strconv.Atoi(info.Text(field))
@@ -80,12 +80,12 @@ func (p *Config) report(made plan.Plan) *Report {
 	pooled := made.Pooled
 	switch {
 	case pooled.Fits():
-		r.Verdict = fmt.Sprintf("fits: %d connections a process, %d in all of %d", pooled.MaxConnections, pooled.Total, pooled.Budget)
+		r.Verdict = fmt.Sprintf("fits: %d connections per process, %d of %d in total", pooled.MaxConnections, pooled.Total, pooled.Budget)
 	case made.Respool.Fits():
-		r.Verdict = fmt.Sprintf("does not fit: %d connections a process come to %d, %d more than the %d there are; with respool it fits (%d)",
+		r.Verdict = fmt.Sprintf("does not fit: %d connections per process are %d in total, %d more than the budget of %d; with respool it fits (%d)",
 			pooled.MaxConnections, pooled.Total, pooled.Over, max(0, pooled.Budget), made.Respool.Total)
 	default:
-		r.Verdict = fmt.Sprintf("does not fit: %d connections a process come to %d, %d more than the %d there are",
+		r.Verdict = fmt.Sprintf("does not fit: %d connections per process are %d in total, %d more than the budget of %d",
 			pooled.MaxConnections, pooled.Total, pooled.Over, max(0, pooled.Budget))
 	}
 	return r

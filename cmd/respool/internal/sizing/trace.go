@@ -36,7 +36,7 @@ func readTrace(name string) ([]time.Duration, error) {
 		return nil, fmt.Errorf("--trace: %w", err)
 	}
 	if len(trace) == 0 {
-		return nil, fmt.Errorf("--trace: %s holds no times", name)
+		return nil, fmt.Errorf("--trace: %s contains no durations", name)
 	}
 	return trace, nil
 }

@@ -23,7 +23,7 @@ func Reloading() string { return sd.SdNotifyReloading + "\n" + sd.SdNotifyMonoto
 // Notify notifies systemd of the program's state, if systemd asked for it.
 func Notify(log *slog.Logger, what string) {
 	if _, err := sd.SdNotify(false, what); err != nil {
-		log.Warn("systemd was not told", "what", strings.TrimSpace(what), "error", err)
+		log.Warn("cannot notify systemd", "what", strings.TrimSpace(what), "error", err)
 	}
 }
 
@@ -32,7 +32,7 @@ func Notify(log *slog.Logger, what string) {
 func Watchdog(log *slog.Logger) (tick <-chan time.Time, stop func()) {
 	within, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("no watchdog", "error", err)
+		log.Warn("the systemd watchdog is off", "error", err)
 	}
 	if within <= 0 {
 		return nil, func() {}

@@ -27,7 +27,7 @@ func Inherit() (*Sockets, error) {
 		name := f.Name()
 		_ = f.Close() // the listener has a copy
 		if err != nil {
-			return nil, fmt.Errorf("systemd passed %.60q, at which nobody can listen: want stream sockets: %w", name, err)
+			return nil, fmt.Errorf("systemd passed the socket %.60q, which cannot listen: want a stream socket: %w", name, err)
 		}
 		if u, ok := l.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false) // systemd owns the path
@@ -61,7 +61,7 @@ func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err erro
 		}
 		used[name] = true
 		if len(p.byName[name]) == 0 {
-			return nil, fmt.Errorf("%s: systemd passed no such socket: %s", a.Origin, yamlnode.WantOneOf(p.names(), "it passed none at all"))
+			return nil, fmt.Errorf("%s: systemd passed no socket of this name: %s", a.Origin, yamlnode.WantOneOf(p.names(), "it passed none"))
 		}
 		for i, l := range p.byName[name] {
 			one := a
@@ -74,7 +74,7 @@ func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err erro
 	}
 	for _, name := range p.names() {
 		if !used[name] {
-			return nil, fmt.Errorf("systemd passed the socket %.60q, and listen does not name it: want %s%s in it", name, config.SystemdPrefix, name)
+			return nil, fmt.Errorf("systemd passed the socket %.60q, but listen does not contain it: want %s%s", name, config.SystemdPrefix, name)
 		}
 	}
 	return all, nil

@@ -98,7 +98,7 @@ func (l *feed) firstState(ctx context.Context) (*monitor.State, error) {
 				return st, err
 			}
 		case <-l.ended:
-			return nil, cmp.Or(l.err, errors.New("nothing was looked at"))
+			return nil, cmp.Or(l.err, errors.New("no server was read"))
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -120,7 +120,7 @@ func anyUp(st *monitor.State) (up bool, err error) {
 			return true, nil
 		}
 		if n.Err == nil {
-			return false, nil // not looked at yet
+			return false, nil // not read yet
 		}
 	}
 	return false, errors.New(output.Error(st.Nodes[0].Err))

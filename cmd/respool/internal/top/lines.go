@@ -52,7 +52,7 @@ func (p *linePrinter) fresh(n *monitor.NodeState, now time.Time) bool {
 	before, there := p.seen[n.Addr]
 	switch {
 	case !n.Up && n.Err == nil:
-		return false // not looked at yet
+		return false // not read yet
 	case !there || n.Up != before.up:
 		return true
 	case n.Up:

@@ -49,7 +49,7 @@ func TestTopSortsByTheColumnThatKeysChoose(t *testing.T) {
 			t.Errorf("%s: got %s: want %s", keys, got, want)
 		}
 	}
-	if got := shows(screen(oneServer(t), 80, 24, "s", "r")); !strings.Contains(got, "13 services by share, reversed, seen at 12:00:00, history of 41 min") {
+	if got := shows(screen(oneServer(t), 80, 24, "s", "r")); !strings.Contains(got, "13 services by share, reversed, read at 12:00:00, history of 41 min") {
 		t.Error(got)
 	}
 }
@@ -160,10 +160,10 @@ func TestTopVerdicts(t *testing.T) {
 	assumed.Assumed = "Amazon ElastiCache"
 	for want, n := range map[string]monitor.NodeState{
 		"450 of 500 connections (90%), no forecast":                                    change(func(*monitor.NodeState) {}),
-		"9 connections, limit not known, no forecast":                                  change(func(n *monitor.NodeState) { n.Last = &limitless }),
+		"9 connections, limit unknown, no forecast":                                    change(func(n *monitor.NodeState) { n.Last = &limitless }),
 		"250 of 500 connections (50%), limit assumed: Amazon ElastiCache, no forecast": change(func(n *monitor.NodeState) { n.Last = &assumed }),
 		"450 of 500 connections (90%), rejects 3.2 a second":                           change(func(n *monitor.NodeState) { n.Rates.Rejected = 3.2 }),
-		"can't tell: INFO: the server refuses it (NOPERM)":                             change(func(n *monitor.NodeState) { n.Refused = map[string]string{"INFO": "the server refuses it (NOPERM)"} }),
+		"unknown: INFO: the server refuses it (NOPERM)":                                change(func(n *monitor.NodeState) { n.Refused = map[string]string{"INFO": "the server refuses it (NOPERM)"} }),
 		"full: refuses new connections":                                                change(func(n *monitor.NodeState) { n.Up, n.Full, n.Err = false, true, errors.New("x") }),
 		"not reachable since 60 min: dial: no route; and again":                        change(func(n *monitor.NodeState) { n.Up, n.Err = false, errors.New("respool: dial: no route\nand again") }),
 		"450 of 500 connections (90%), full in about 30 s (20 to 61)":                  change(inTime(30*time.Second, 20*time.Second, 61*time.Second)),

@@ -174,12 +174,12 @@ func tableNote(n *monitor.NodeState, shown, all int, m *model) string {
 	if m.reverse {
 		text += ", reversed"
 	}
-	text += ", seen at " + n.List.At.Format(time.TimeOnly)
+	text += ", read at " + n.List.At.Format(time.TimeOnly)
 	if len(n.Points) > 1 {
 		text += ", history of " + roughly(n.Points[len(n.Points)-1].At.Sub(n.Points[0].At))
 	}
 	if refused != "" {
-		text += "; no longer, CLIENT LIST: " + refused
+		text += "; outdated, CLIENT LIST: " + refused
 	}
 	return text
 }

@@ -63,4 +63,4 @@ func colorOptions(none string) []tea.ProgramOption {
 }
 
 // errNoAnswer is the cause of the context when --for is over.
-var errNoAnswer = errors.New("no node answered in the time that --for gives")
+var errNoAnswer = errors.New("no node answered within --for")

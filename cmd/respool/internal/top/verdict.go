@@ -65,9 +65,9 @@ func verdict(n *monitor.NodeState, now time.Time, short bool) string {
 	case !n.Up && n.Err != nil:
 		return "not reachable since " + roughly(max(0, now.Sub(n.Since))) + ": " + output.Error(n.Err)
 	case n.Last == nil:
-		return "not looked at yet"
+		return "not read yet"
 	case n.Refused["INFO"] != "":
-		return "can't tell: INFO: " + output.Cell(n.Refused["INFO"])
+		return "unknown: INFO: " + output.Cell(n.Refused["INFO"])
 	}
 	text := occupancyText(n.Last, short)
 	switch {
@@ -86,7 +86,7 @@ func occupancyText(s *monitor.Snapshot, short bool) string {
 		noun = ""
 	}
 	if !ok {
-		return fmt.Sprintf("%d connections, limit not known", s.Connections)
+		return fmt.Sprintf("%d connections, limit unknown", s.Connections)
 	}
 	text := fmt.Sprintf("%d of %d%s (%.0f%%)", s.Connections, s.MaxClients, noun, 100*share)
 	if s.Assumed != "" && !short {

@@ -256,7 +256,7 @@ func (m *model) foot() []string {
 		return nil
 	}
 	if m.paused {
-		parts = append([]string{"paused at " + m.state.At.Format(time.TimeOnly) + ", p goes on"}, parts...)
+		parts = append([]string{"paused at " + m.state.At.Format(time.TimeOnly) + ", p continues"}, parts...)
 	}
 	lines := wrapParts(parts, m.width)
 	lines = lines[:min(len(lines), most)]

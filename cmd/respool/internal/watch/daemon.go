@@ -66,14 +66,14 @@ func (d *Daemon) servePages(addr string, l net.Listener) {
 // reload reads the configuration again, and applies it if it is right.
 func (d *Daemon) reload() {
 	if d.flags.Config == "" {
-		d.log.Warn("nothing to read again: there is no configuration")
+		d.log.Warn("nothing to reload: there is no configuration")
 		return
 	}
 	if err := d.applyConfig(); err != nil {
-		d.log.Error("the configuration is refused, the old one kept", "error", err)
+		d.log.Error("the new configuration is invalid; the old one stays", "error", err)
 		return
 	}
-	d.log.Info("the configuration is in force", "file", d.flags.Config)
+	d.log.Info("the new configuration is active", "file", d.flags.Config)
 }
 
 func (d *Daemon) applyConfig() error {

@@ -123,22 +123,22 @@ func TestReload(t *testing.T) {
 		testkit.Await(t, fmt.Sprintf("%q in the log", want), w.log.String, func(log string) bool { return strings.Count(log, want) != n })
 	}
 	// A wrong configuration is refused, and the old one stays.
-	change("url: redis://x\nevry: 1s\n", "refused, the old one kept")
-	change(fmt.Sprintf(text, s.URL(), "20ms", "off", "ftp://x"), "refused, the old one kept")
+	change("url: redis://x\nevry: 1s\n", "invalid; the old one stays")
+	change(fmt.Sprintf(text, s.URL(), "20ms", "off", "ftp://x"), "invalid; the old one stays")
 	if r := w.snapshot(t); !r.Nodes[0].Up {
 		t.Errorf("%+v", r)
 	}
 	// The rules change: the sink receives no alert again.
-	change(fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL)+listen, "in force")
+	change(fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL)+listen, "configuration is active")
 	hook.Until(t, "firing occupancy-high")
 	// A new sink receives the firing alerts. The sink that stays receives none.
 	third := tooltest.NewReceiver(t)
 	both := fmt.Sprintf(text, s.URL(), "20ms", "{for: 10ms}", hook.URL) + listen
-	change(strings.Replace(both, "tell: [", fmt.Sprintf("tell: [{webhook: {url: %q}}, ", third.URL), 1), "in force")
+	change(strings.Replace(both, "tell: [", fmt.Sprintf("tell: [{webhook: {url: %q}}, ", third.URL), 1), "configuration is active")
 	third.Until(t, "firing occupancy-critical")
 	third.Until(t, "firing occupancy-high")
 	// A sink that replaces another receives the firing alerts. Another period restarts the sampler.
-	change(fmt.Sprintf(text, s.URL(), "30ms", "{for: 10ms, keep: 10ms}", second.URL)+listen, "in force")
+	change(fmt.Sprintf(text, s.URL(), "30ms", "{for: 10ms, keep: 10ms}", second.URL)+listen, "configuration is active")
 	second.Until(t, "firing occupancy-critical")
 	second.Until(t, "firing occupancy-high")
 	full.Close()

@@ -21,13 +21,13 @@ type Flags struct {
 func (f *Flags) Read() (s config.Watch, err error) {
 	switch {
 	case f.Config != "" && f.URL != "":
-		return s, errors.New("a URL and a configuration: want one of them; the configuration has its own url")
+		return s, errors.New("a URL and a configuration: want only one; set url in the configuration")
 	case f.Config == "" && f.URL == "":
-		return s, errors.New("nothing to look at: want a URL, or a configuration with -c")
+		return s, errors.New("nothing to watch: want a URL, or a configuration with -c")
 	case f.Config != "" && f.Credentials != "":
 		return s, errors.New("--credentials and a configuration: want credentials in the configuration, beside url")
 	case f.Config == "" && f.Profile != "":
-		return s, errors.New("--profile without a configuration: want -c too")
+		return s, errors.New("--profile without a configuration: want -c")
 	case f.Config != "":
 		s, err = config.ReadWatch(f.Config, f.Profile)
 	default:

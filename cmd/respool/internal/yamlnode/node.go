@@ -67,7 +67,7 @@ func Parse(file string, text []byte, keys string) (Node, error) {
 	}
 	switch err := loader.Load(&more); {
 	case err == nil:
-		return Node{}, fmt.Errorf("%s:%d: a second document: want one", file, more.Line)
+		return Node{}, fmt.Errorf("%s:%d: a second YAML document: want one", file, more.Line)
 	case !errors.Is(err, io.EOF):
 		return Node{}, parseError(file, err)
 	}
@@ -76,9 +76,9 @@ func Parse(file string, text []byte, keys string) (Node, error) {
 
 func parseError(file string, err error) error {
 	if at, ok := errors.AsType[*yaml.LoadError](err); ok {
-		return fmt.Errorf("%s:%d: this is no YAML: %s", file, at.Mark.Line, at.Message)
+		return fmt.Errorf("%s:%d: invalid YAML: %s", file, at.Mark.Line, at.Message)
 	}
-	return fmt.Errorf("%s: this is no YAML: %w", file, err)
+	return fmt.Errorf("%s: invalid YAML: %w", file, err)
 }
 
 // Errorf returns an error that begins with the node's place.
@@ -127,10 +127,10 @@ func (n Node) Each(want string, do func(key string, value Node) error) error {
 		}
 		at := Node{File: n.File, Path: value.Path, Node: key}
 		if key.Kind != yaml.ScalarNode {
-			return at.Errorf("a key that is no word: want %s", want)
+			return at.Errorf("a key that is not a plain word: want %s", want)
 		}
 		if line := lines[key.Value]; line > 0 {
-			return at.Errorf("the same key as in line %d: want it once", line)
+			return at.Errorf("duplicate of the key in line %d: want it once", line)
 		}
 		lines[key.Value] = key.Line
 		if err := do(key.Value, value); err != nil {

@@ -52,7 +52,7 @@ func Size[T ~int | ~int64](into *T, least int64) func(Node) error {
 		}
 		i, err := strconv.ParseInt(digits, 10, 64)
 		if n.Resolved().Kind != yaml.ScalarNode || err != nil || i > math.MaxInt/unit || i*unit < least {
-			return n.Want(fmt.Sprintf("a size such as 8MiB, %d bytes at least", least))
+			return n.Want(fmt.Sprintf("a size such as 8MiB, at least %d bytes", least))
 		}
 		*into = T(i * unit)
 		return nil

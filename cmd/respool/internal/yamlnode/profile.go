@@ -57,9 +57,9 @@ func splitProfiles(top Node) (base Node, profiles map[string]Node, err error) {
 		if key != "profiles" {
 			return nil
 		}
-		return value.Each("profiles by their names", func(name string, p Node) error {
+		return value.Each("a mapping of profile names to changes", func(name string, p Node) error {
 			if p.Resolved().Kind != yaml.MappingNode {
-				return p.Want("what the profile changes, by keys")
+				return p.Want("a mapping of the keys that the profile changes")
 			}
 			profiles[name] = p
 			return nil

@@ -44,22 +44,22 @@ func expand(text string) (string, error) {
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if !closed || name == "" {
-			return "", errors.New("a ${ without a name and a }: want one such as ${REDIS_PASSWORD}")
+			return "", errors.New("a ${ without a name or a }: want one such as ${REDIS_PASSWORD}")
 		}
 		value, set := os.LookupEnv(name)
 		if !set {
-			return "", fmt.Errorf("${%s}: there is no such variable in the environment", name)
+			return "", fmt.Errorf("${%s}: the environment variable is not set", name)
 		}
 		b.WriteString(value)
 		text = after
 	}
 }
 
-// Texts reads a list of texts.
+// Texts reads a list of strings.
 func Texts(into *[]string) func(Node) error {
 	return func(n Node) error {
 		if n.Resolved().Kind != yaml.SequenceNode {
-			return n.Want("a list of texts")
+			return n.Want("a list of strings")
 		}
 		for _, item := range n.Resolved().Content {
 			var one string
