@@ -127,7 +127,7 @@ func poolAlerts() []alertRule {
 			Expr:  "ALL(increase(db_client_connection_timeouts_total{REDIS}[5m])) > 0",
 			Keep:  "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
-				`{{ printf "%.0f" $value }} callers of the pool {{ $labels.db_client_connection_pool_name }} waited for a connection and got none within 5 minutes`,
+				`{{ printf "%.0f" $value }} callers of the pool {{ $labels.db_client_connection_pool_name }} timed out waiting for a connection within 5 minutes`,
 				"Each of them got an error. The pool is too small for its load, or its connections are held for too long. Size the pool: respool plan --help",
 			},
 		},
