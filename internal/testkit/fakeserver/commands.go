@@ -8,8 +8,8 @@ import (
 
 const ok = "+OK\r\n"
 
-// reply is the server's own reply to a command.
-func (c *Conn) reply(args []string) string {
+// Reply is the server's own reply to a command.
+func (c *Conn) Reply(args []string) string {
 	name := strings.ToUpper(args[0])
 	switch name {
 	case "HELLO":

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Conn is a client's connection as the server sees it. Its fields belong to the goroutine that
@@ -42,53 +43,109 @@ func (c *Conn) run() {
 	if c.s.cfg.Accept != nil {
 		c.s.cfg.Accept(c)
 	}
+	if c.s.cfg.Script != nil {
+		c.s.cfg.Script(c)
+	} else {
+		c.loop()
+	}
+	c.Flush()
+	c.conn.Close()
+	c.s.mu.Lock()
+	delete(c.s.conns, c)
+	c.s.mu.Unlock()
+	if c.s.cfg.Closed != nil {
+		c.s.cfg.Closed(c)
+	}
+}
+
+// loop replies to commands until the connection ends.
+func (c *Conn) loop() {
 	for !c.closing {
-		args, err := c.command()
+		args, err := c.Command()
 		if err != nil {
-			break
+			return
 		}
 		if len(args) > 0 {
 			c.serve(args)
 		}
 	}
-	c.flush()
-	c.conn.Close()
-	c.s.mu.Lock()
-	delete(c.s.conns, c)
-	c.s.mu.Unlock()
 }
 
-// Close closes the connection once what is pending is written.
+// Close closes the connection after the pending replies are written.
 func (c *Conn) Close() { c.closing = true }
 
-// Pending reports whether replies to earlier commands are still to be written.
+// Cut closes the connection at once. It may be called on any goroutine.
+func (c *Conn) Cut() { c.conn.Close() }
+
+// Reset ends a TCP connection with an RST.
+func (c *Conn) Reset() {
+	_ = c.conn.(*net.TCPConn).SetLinger(0)
+	_ = c.conn.Close()
+}
+
+// Pending reports whether replies to earlier commands wait to be written.
 func (c *Conn) Pending() bool { return c.pending.Len() > 0 }
 
-// Send appends text to the replies that are pending.
+// Send appends text to the pending replies.
 func (c *Conn) Send(text string) { c.pending.WriteString(text) }
 
-// Flush writes the replies that are pending.
-func (c *Conn) Flush() { c.flush() }
-
-func (c *Conn) flush() {
+// Flush writes the pending replies.
+func (c *Conn) Flush() {
 	if c.pending.Len() == 0 {
 		return
 	}
 	text := c.pending.String()
 	c.pending.Reset()
-	c.write(text)
+	_ = c.Write(text)
 }
 
-// write writes text; that the client is gone shows at the next read.
-func (c *Conn) write(text string) {
+// Write writes text at once, ahead of the pending replies. It may be called on any goroutine.
+func (c *Conn) Write(text string) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	_, _ = io.WriteString(c.conn, text)
+	_, err := io.WriteString(c.conn, text)
+	return err
 }
 
-// command reads one, in RESP or inline.
-func (c *Conn) command() ([]string, error) {
-	line, err := c.line()
+// Command reads the next command, in RESP or inline, and counts it. The pending replies are
+// written first if the read blocks.
+func (c *Conn) Command() ([]string, error) {
+	args, err := ReadCommand(c.r)
+	if err == nil && len(args) > 0 {
+		c.s.mu.Lock()
+		c.s.seen = append(c.s.seen, args)
+		c.s.mu.Unlock()
+	}
+	return args, err
+}
+
+// Next waits for the client's next byte and leaves it to be read.
+func (c *Conn) Next() error {
+	_, err := c.r.Peek(1)
+	return err
+}
+
+// NextWithin waits for the client's next bytes for at most limit and returns them, or nil if none
+// arrive. They are left to be read.
+func (c *Conn) NextWithin(limit time.Duration) []byte {
+	_ = c.conn.SetReadDeadline(time.Now().Add(limit))
+	defer func() { _ = c.conn.SetReadDeadline(time.Time{}) }()
+	b, err := c.r.Peek(1)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Discard reads until the client ends the connection and returns how many bytes arrived.
+func (c *Conn) Discard() int64 {
+	n, _ := io.Copy(io.Discard, c.r)
+	return n
+}
+
+// ReadCommand reads one command, in RESP or inline.
+func ReadCommand(r *bufio.Reader) ([]string, error) {
+	line, err := readLine(r)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +158,7 @@ func (c *Conn) command() ([]string, error) {
 	}
 	var args []string
 	for range n {
-		if line, err = c.line(); err != nil {
+		if line, err = readLine(r); err != nil {
 			return nil, err
 		}
 		size, err := strconv.Atoi(strings.TrimPrefix(line, "$"))
@@ -109,7 +166,7 @@ func (c *Conn) command() ([]string, error) {
 			return nil, errProtocol
 		}
 		b := make([]byte, size+2)
-		if _, err := io.ReadFull(c.r, b); err != nil {
+		if _, err := io.ReadFull(r, b); err != nil {
 			return nil, err
 		}
 		args = append(args, string(b[:size]))
@@ -117,22 +174,19 @@ func (c *Conn) command() ([]string, error) {
 	return args, nil
 }
 
-func (c *Conn) line() (string, error) {
-	line, err := c.r.ReadString('\n')
+func readLine(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// serve answers one command.
+// serve replies to one command.
 func (c *Conn) serve(args []string) {
-	c.s.mu.Lock()
-	c.s.seen = append(c.s.seen, args)
-	c.s.mu.Unlock()
 	reply, ok := "", false
 	if c.s.cfg.Answer != nil {
 		reply, ok = c.s.cfg.Answer(c, args)
 	}
 	if !ok {
-		reply = c.reply(args)
+		reply = c.Reply(args)
 	}
 	c.emit(args, reply)
 }

@@ -30,9 +30,16 @@ type Config struct {
 	// where that stands. An empty reply is none at all. It is called by many connections at once.
 	Answer func(c *Conn, args []string) (reply string, ok bool)
 
-	// Accept runs when a connection has come, before its first command is read: to send
-	// something unasked, or to close.
+	// Accept, if set, runs on each new connection before the server reads its first command.
 	Accept func(c *Conn)
+
+	// Script, if set, serves each connection instead of the server's loop. The server closes the
+	// connection when Script returns.
+	Script func(c *Conn)
+
+	// Closed, if set, runs after the server has closed a connection, on the goroutine that
+	// served it.
+	Closed func(c *Conn)
 }
 
 // What Config.Hello may be beside a reply.
@@ -215,8 +222,24 @@ func (s *Server) Send(text string) {
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
-		c.write(text)
+		_ = c.Write(text)
 	}
+}
+
+// SendLast writes text, unasked, to the connection accepted last.
+func (s *Server) SendLast(text string) error {
+	s.mu.Lock()
+	var last *Conn
+	for c := range s.conns {
+		if c.ID == s.accepted {
+			last = c
+		}
+	}
+	s.mu.Unlock()
+	if last == nil {
+		return net.ErrClosed
+	}
+	return last.Write(text)
 }
 
 // flushing reads from a connection. What is pending is written before a read that may block, as
@@ -224,7 +247,7 @@ func (s *Server) Send(text string) {
 type flushing struct{ c *Conn }
 
 func (f flushing) Read(b []byte) (int, error) {
-	f.c.flush()
+	f.c.Flush()
 	return f.c.conn.Read(b)
 }
 
