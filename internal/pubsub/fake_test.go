@@ -3,7 +3,6 @@ package pubsub
 import (
 	"context"
 	"errors"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,104 +12,42 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// fake is a RESP2 server in memory that answers as the test says: reply is
-// given the number of the connection, from 1, and a command. Nothing is sent
-// where it returns "".
-type fake struct {
-	reply func(conn int, command []string) string
-
-	mu    sync.Mutex
-	conns []net.Conn
+// newFake starts a server in memory. reply returns a reply in place of the server's own one, as
+// fakeserver.Config.Answer does; nil leaves all of them to the server.
+func newFake(t *testing.T, reply func(c *fakeserver.Conn, command []string) (string, bool)) *fakeserver.Server {
+	return fakeserver.Start(t, fakeserver.Config{Memory: true, Answer: reply})
 }
 
-func (f *fake) dial(context.Context, string, string) (net.Conn, error) {
-	client, server := net.Pipe()
-	f.mu.Lock()
-	f.conns = append(f.conns, server)
-	n := len(f.conns)
-	f.mu.Unlock()
-	go f.serve(n, server)
-	return client, nil
-}
-
-func (f *fake) serve(n int, conn net.Conn) {
-	defer conn.Close()
-	var buf []byte
-	chunk := make([]byte, 4096)
-	for {
-		m, err := conn.Read(chunk)
-		if err != nil {
-			return
-		}
-		buf = append(buf, chunk[:m]...)
-		for {
-			v, used, err := resp.Decode(buf)
-			if err != nil {
-				break
-			}
-			buf = buf[used:]
-			var command []string
-			for _, e := range v.Elems {
-				command = append(command, string(e.Str))
-			}
-			if _, err := conn.Write([]byte(f.reply(n, command))); err != nil {
-				return
-			}
-		}
-	}
+// newFakeHub makes a hub on connections to f.
+func newFakeHub(t *testing.T, f *fakeserver.Server, cfg Config) *Hub {
+	return newHubAt(t, &wire.Config{Addr: "fake", Protocol: 2, DialFunc: f.Dial}, setup{hub: cfg})
 }
 
 // send sends text on the connection made last.
-func (f *fake) send(t *testing.T, text string) {
+func send(t *testing.T, f *fakeserver.Server, text string) {
 	t.Helper()
-	f.mu.Lock()
-	conn := f.conns[len(f.conns)-1]
-	f.mu.Unlock()
-	if _, err := conn.Write([]byte(text)); err != nil {
+	if err := f.SendLast(text); err != nil {
 		t.Fatalf("send %q: %v", text, err)
 	}
 }
 
-func (f *fake) connections() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.conns)
-}
-
-// newFakeHub makes a hub whose connections are those of f.
-func newFakeHub(t *testing.T, f *fake, cfg Config) *Hub {
-	return newHubAt(t, &wire.Config{Addr: "fake", Protocol: 2, DialFunc: f.dial}, setup{hub: cfg})
-}
-
-// frame is an array of strings; the last one of a confirmation is a number.
+// frame is an array of strings and numbers.
 func frame(parts ...string) string {
-	var b strings.Builder
-	b.WriteString("*" + strconv.Itoa(len(parts)) + "\r\n")
+	var elems []string
 	for _, p := range parts {
-		if _, err := strconv.Atoi(p); err == nil {
-			b.WriteString(":" + p + "\r\n")
+		if n, err := strconv.Atoi(p); err == nil {
+			elems = append(elems, fakeserver.Int(n))
 			continue
 		}
-		b.WriteString("$" + strconv.Itoa(len(p)) + "\r\n" + p + "\r\n")
+		elems = append(elems, fakeserver.Bulk(p))
 	}
-	return b.String()
-}
-
-// confirm answers as a server does.
-func confirm(_ int, command []string) string {
-	if command[0] == "PING" {
-		return "+PONG\r\n"
-	}
-	out := ""
-	for _, name := range command[1:] {
-		out += frame(strings.ToLower(command[0]), name, "1")
-	}
-	return out
+	return fakeserver.Array(elems...)
 }
 
 func TestASilentServerIsLeft(t *testing.T) {
@@ -122,18 +59,18 @@ func TestASilentServerIsLeft(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
 				silent := false
-				f := &fake{reply: func(conn int, command []string) string {
+				f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
 					mu.Lock()
 					defer mu.Unlock()
-					if silent && conn == 1 {
-						return ""
+					if silent && c.ID == 1 {
+						return "", true
 					}
-					return confirm(conn, command)
-				}}
+					return "", false
+				})
 				h := newFakeHub(t, f, cfg)
 				s := mustSubscribe(t, h, Channel, "c")
 				time.Sleep(time.Hour)
-				if n := f.connections(); n != 1 {
+				if n := f.Accepted(); n != 1 {
 					t.Fatalf("%d connections were made while the server answered: want 1", n)
 				}
 				mu.Lock()
@@ -142,7 +79,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 				if msg, err := s.Receive(context.Background()); err != nil || text(msg) != "gap(reconnected, -1)" {
 					t.Fatalf("Receive: %v, %v: want a gap", text(msg), err)
 				}
-				f.send(t, frame("message", "c", "x"))
+				send(t, f, frame("message", "c", "x"))
 				wantMessages(t, s, "c x")
 			})
 		})
@@ -151,15 +88,15 @@ func TestASilentServerIsLeft(t *testing.T) {
 
 func TestAServerThatDoesNotConfirmIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: func(conn int, command []string) string {
-			if conn == 1 && command[0] == "SUBSCRIBE" {
-				return ""
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
+			if c.ID == 1 && command[0] == "SUBSCRIBE" {
+				return "", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{StallLimit: time.Second})
 		s := mustSubscribe(t, h, Channel, "c")
-		f.send(t, frame("message", "c", "x"))
+		send(t, f, frame("message", "c", "x"))
 		wantMessages(t, s, "c x") // no gap: it had never been confirmed before
 	})
 }
@@ -180,15 +117,15 @@ func TestWhatTheServerMustNotSendCostsTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fake{reply: confirm}
+				f := newFake(t, nil)
 				h := newFakeHub(t, f, Config{})
 				s := mustSubscribe(t, h, Channel, "c")
-				f.send(t, bytes+frame("message", "c", "dropped"))
+				send(t, f, bytes+frame("message", "c", "dropped"))
 				wantMessages(t, s, "gap(reconnected, -1)")
-				if n := f.connections(); n != 2 {
+				if n := f.Accepted(); n != 2 {
 					t.Errorf("%d connections were made: want 2", n)
 				}
-				f.send(t, frame("message", "c", "x"))
+				send(t, f, frame("message", "c", "x"))
 				wantMessages(t, s, "c x")
 			})
 		})
@@ -197,31 +134,31 @@ func TestWhatTheServerMustNotSendCostsTheConnection(t *testing.T) {
 
 func TestOtherPushesAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: confirm}
+		f := newFake(t, nil)
 		h := newFakeHub(t, f, Config{})
 		s := mustSubscribe(t, h, Channel, "c")
-		f.send(t, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
-		f.send(t, ">4\r\n$5\r\nother\r\n*1\r\n:1\r\n%1\r\n:1\r\n:2\r\n+x\r\n")
-		f.send(t, frame("message", "unknown", "x"))
-		f.send(t, frame("message", "c", "x"))
+		send(t, f, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
+		send(t, f, ">4\r\n$5\r\nother\r\n*1\r\n:1\r\n%1\r\n:1\r\n:2\r\n+x\r\n")
+		send(t, f, frame("message", "unknown", "x"))
+		send(t, f, frame("message", "c", "x"))
 		wantMessages(t, s, "c x")
 	})
 }
 
 func TestAShardChannelThatMovedIsSubscribedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: confirm}
+		f := newFake(t, nil)
 		h := newFakeHub(t, f, Config{})
 		s := mustSubscribe(t, h, Shard, "s", "t")
 		other := mustSubscribe(t, h, Shard, "t")
-		f.send(t, frame("smessage", "s", "before"))
-		f.send(t, frame("sunsubscribe", "s", "0"))
-		f.send(t, frame("sunsubscribe", "s", "0"))
+		send(t, f, frame("smessage", "s", "before"))
+		send(t, f, frame("sunsubscribe", "s", "0"))
+		send(t, f, frame("sunsubscribe", "s", "0"))
 		wantMessages(t, s, "s before", "gap(reconnected, -1)")
-		f.send(t, frame("smessage", "s", "after")+frame("smessage", "t", "end"))
+		send(t, f, frame("smessage", "s", "after")+frame("smessage", "t", "end"))
 		wantMessages(t, s, "s after", "t end")
 		wantMessages(t, other, "t end")
-		if n := f.connections(); n != 1 {
+		if n := f.Accepted(); n != 1 {
 			t.Errorf("%d connections were made: want 1", n)
 		}
 	})
@@ -229,39 +166,39 @@ func TestAShardChannelThatMovedIsSubscribedAgain(t *testing.T) {
 
 func TestARefusalOfTheMomentDoesNotEndASubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: func(conn int, command []string) string {
-			if command[0] != "PING" && (conn > 1 && conn < 10 || command[1] == "busy") {
-				return "-BUSY a script is running\r\n"
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
+			if command[0] != "PING" && (c.ID > 1 && c.ID < 10 || command[1] == "busy") {
+				return "-BUSY a script is running\r\n", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{})
 		s := mustSubscribe(t, h, Channel, "c", "d")
 		if err := s.Add(context.Background(), "busy"); !errors.Is(err, &resp.ServerError{Code: "BUSY"}) {
 			t.Errorf("Add: %v: want BUSY", err)
 		}
-		f.send(t, "+cut\r\n")
+		send(t, f, "+cut\r\n")
 		wantMessages(t, s, "gap(reconnected, -1)")
-		if n := f.connections(); n != 10 {
+		if n := f.Accepted(); n != 10 {
 			t.Errorf("%d connections were made: want 10", n)
 		}
-		f.send(t, frame("message", "d", "x"))
+		send(t, f, frame("message", "d", "x"))
 		wantMessages(t, s, "d x")
 	})
 }
 
 func TestARefusedPingIsAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: func(conn int, command []string) string {
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
 			if command[0] == "PING" {
-				return "-NOPERM no\r\n"
+				return "-NOPERM no\r\n", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{HealthCheck: time.Second})
 		mustSubscribe(t, h, Channel, "c")
 		time.Sleep(time.Hour)
-		if n := f.connections(); n != 1 {
+		if n := f.Accepted(); n != 1 {
 			t.Errorf("%d connections were made: want 1", n)
 		}
 	})
@@ -269,12 +206,12 @@ func TestARefusedPingIsAnAnswer(t *testing.T) {
 
 func TestRemoveEndsAnAddThatWaitsForTheName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: func(conn int, command []string) string {
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
 			if command[0] == "SUBSCRIBE" && command[1] == "late" {
-				return ""
+				return "", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{})
 		s := mustSubscribe(t, h, Channel, "c")
 		added := make(chan error)
@@ -299,13 +236,13 @@ func TestRemoveEndsAnAddThatWaitsForTheName(t *testing.T) {
 func TestAFailedAddKeepsWhatAnotherOneAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		withheld := make(chan string, 1)
-		f := &fake{reply: func(conn int, command []string) string {
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
 			if command[0] == "SUBSCRIBE" && command[1] == "late" {
-				withheld <- confirm(conn, command)
-				return ""
+				withheld <- c.Reply(command)
+				return "", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{})
 		s := mustSubscribe(t, h, Channel, "c")
 		ctx, cancel := context.WithCancel(context.Background())
@@ -317,18 +254,18 @@ func TestAFailedAddKeepsWhatAnotherOneAskedFor(t *testing.T) {
 		if err := <-left; !errors.Is(err, context.Canceled) {
 			t.Errorf("Add: %v: want context.Canceled", err)
 		}
-		f.send(t, <-withheld)
+		send(t, f, <-withheld)
 		if err := <-kept; err != nil {
 			t.Errorf("Add: %v", err)
 		}
-		f.send(t, frame("message", "late", "x")+frame("message", "c", "y"))
+		send(t, f, frame("message", "late", "x")+frame("message", "c", "y"))
 		wantMessages(t, s, "late x", "c y")
 	})
 }
 
 func TestEachWaitingReceiverGetsAMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := mustSubscribe(t, newFakeHub(t, &fake{reply: confirm}, Config{}), Channel, "c")
+		s := mustSubscribe(t, newFakeHub(t, newFake(t, nil), Config{}), Channel, "c")
 		got := make(chan Message)
 		for range 3 {
 			go func() {
@@ -351,24 +288,24 @@ func TestEachWaitingReceiverGetsAMessage(t *testing.T) {
 
 func TestARefusedUnsubscriptionEndsDeliveryAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{reply: func(conn int, command []string) string {
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
 			if command[0] == "UNSUBSCRIBE" {
-				return "-NOPERM no\r\n"
+				return "-NOPERM no\r\n", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{})
 		s := mustSubscribe(t, h, Channel, "c", "d")
 		if err := s.Remove("c"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		f.send(t, frame("message", "c", "no")+frame("message", "d", "x"))
+		send(t, f, frame("message", "c", "no")+frame("message", "d", "x"))
 		wantMessages(t, s, "d x")
 		if err := s.Add(testContext(t), "c"); err != nil {
 			t.Fatal(err)
 		}
-		f.send(t, frame("message", "c", "y"))
+		send(t, f, frame("message", "c", "y"))
 		wantMessages(t, s, "c y")
 	})
 }
@@ -378,20 +315,20 @@ func TestARefusedUnsubscriptionEndsDeliveryAllTheSame(t *testing.T) {
 func TestAGapIsHeldBackUntilAllIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		withheld := make(chan string, 1)
-		f := &fake{reply: func(conn int, command []string) string {
-			if conn == 2 && command[0] == "SUBSCRIBE" && len(command) == 2 {
-				withheld <- confirm(conn, command)
-				return ""
+		f := newFake(t, func(c *fakeserver.Conn, command []string) (string, bool) {
+			if c.ID == 2 && command[0] == "SUBSCRIBE" && len(command) == 2 {
+				withheld <- c.Reply(command)
+				return "", true
 			}
-			return confirm(conn, command)
-		}}
+			return "", false
+		})
 		h := newFakeHub(t, f, Config{})
 		names := make([]string, batch+1)
 		for i := range names {
 			names[i] = "c" + strconv.Itoa(i)
 		}
 		s := mustSubscribe(t, h, Channel, names...)
-		f.send(t, frame("message", "c0", "old")+"+cut\r\n")
+		send(t, f, frame("message", "c0", "old")+"+cut\r\n")
 		wantMessages(t, s, "c0 old")
 
 		late := <-withheld
@@ -399,13 +336,13 @@ func TestAGapIsHeldBackUntilAllIsConfirmed(t *testing.T) {
 		if strings.Contains(late, "\r\nc0\r\n") {
 			early = "c1"
 		}
-		f.send(t, frame("message", early, "early"))
+		send(t, f, frame("message", early, "early"))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		if msg, err := s.Receive(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("received %q, %v before all was confirmed: want nothing", text(msg), err)
 		}
-		f.send(t, late)
+		send(t, f, late)
 		wantMessages(t, s, "gap(reconnected, -1)", early+" early")
 	})
 }
