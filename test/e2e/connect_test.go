@@ -116,7 +116,7 @@ func TestPasswordsAreNeverShown(t *testing.T) {
 		return fmt.Sprintf("-ERR unknown command `%s`, with args beginning with: `%s`, \r\n", args[0], strings.Join(args[1:], "`, `"))
 	})
 	s := redistest.Start(t, redistest.Config{Password: "another"})
-	for _, addr := range []string{s.Addr(), old.listener.Addr().String(), "127.0.0.1:1"} {
+	for _, addr := range []string{s.Addr(), old.Addr(), "127.0.0.1:1"} {
 		for _, protocol := range []int{0, 2, 3} {
 			var mu sync.Mutex
 			var shown []string
@@ -279,7 +279,7 @@ func TestWrongServers(t *testing.T) {
 		"":                                 {"the server closed the connection"},
 	} {
 		f := startFake(t, func([]string) string { return answer })
-		wantWords(t, refused(t, respool.Options{Addr: f.listener.Addr().String(), LingerLimit: time.Second}), append(words, "handshake")...)
+		wantWords(t, refused(t, respool.Options{Addr: f.Addr(), LingerLimit: time.Second}), append(words, "handshake")...)
 	}
 }
 
@@ -313,8 +313,8 @@ func TestConnectionsAreNamed(t *testing.T) {
 	f := startFake(t, welcome) // since 7.2 servers take the library's name
 	mustDo(t, newFakeClient(t, f, nil), "PING")
 	for _, want := range []string{"CLIENT SETINFO LIB-NAME respool", "CLIENT SETINFO LIB-VER " + respool.Version} {
-		if !slices.Contains(f.commands(), want) {
-			t.Errorf("%q lacks %q", f.commands(), want)
+		if !slices.Contains(f.Commands(), want) {
+			t.Errorf("%q lacks %q", f.Commands(), want)
 		}
 	}
 }
@@ -323,10 +323,10 @@ func TestOldServersAreSpokenToInRESP2(t *testing.T) {
 	f := startFake(t, welcome)
 	c := newFakeClient(t, f, func(o *respool.Options) { o.Protocol, o.Password, o.DB = 0, "secret", 4 })
 	wantText(t, mustDo(t, c, "PING"), "PONG")
-	if got := f.commands(); !slices.Contains(got, "AUTH secret") || !slices.Contains(got, "SELECT 4") {
+	if got := f.Commands(); !slices.Contains(got, "AUTH secret") || !slices.Contains(got, "SELECT 4") {
 		t.Errorf("the handshake was %q", got)
 	}
-	opt := respool.Options{Addr: f.listener.Addr().String(), Protocol: 3}
+	opt := respool.Options{Addr: f.Addr(), Protocol: 3}
 	wantServerError(t, refused(t, opt), "ERR")
 }
 

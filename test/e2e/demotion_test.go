@@ -346,7 +346,7 @@ func TestScriptsAreNotRepeatedWhereTheRoleIsNotTold(t *testing.T) {
 				}
 				return welcome(args)
 			})
-			c := openClient(t, respool.Options{Addr: s.listener.Addr().String(), Protocol: 2, WaitTimeout: waitTimeout})
+			c := openClient(t, respool.Options{Addr: s.Addr(), Protocol: 2, WaitTimeout: waitTimeout})
 			err := c.Do(bounded(t), "EVAL", "return redis.call('incr','n')", 0).Err()
 			want := int64(1)
 			if name == "it is a replica" {

@@ -151,13 +151,6 @@ func besiege(t *testing.T, c *respool.Client, limit time.Duration, code string) 
 	return asked
 }
 
-// dials is how many connections came.
-func (f *fakeServer) dials() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.conns)
-}
-
 // Connections that stand and break with their first command are no failed
 // dials: DialRate bounds them.
 func TestConnectionsThatBreakAtOnceKeepToTheDialRate(t *testing.T) {
@@ -172,7 +165,7 @@ func TestConnectionsThatBreakAtOnceKeepToTheDialRate(t *testing.T) {
 	c := newFakeClient(t, s, func(o *respool.Options) { o.DialRate, o.MaxConnections = rate, burst })
 	began := time.Now()
 	besiege(t, c, time.Second, "")
-	if took, dials := time.Since(began), s.dials(); dials > 1+burst+int(rate*took.Seconds()) {
+	if took, dials := time.Since(began), s.Accepted(); dials > 1+burst+int(rate*took.Seconds()) {
 		t.Errorf("%d dials in %v: want %d a second at most", dials, took, rate)
 	}
 }
@@ -193,9 +186,9 @@ func TestASubscriptionThatIsCutAgainAndAgainReconnectsSeldom(t *testing.T) {
 	}
 	defer sub.Close()
 	began := time.Now()
-	testkit.Await(t, "eight dials", s.dials, testkit.AtLeast(8))
+	testkit.Await(t, "eight dials", s.Accepted, testkit.AtLeast(8))
 	took := time.Since(began)
-	dials := s.dials() // the seventh pause is of 320 ms at least
+	dials := s.Accepted() // the seventh pause is of 320 ms at least
 	if most := 8 + int(took/(300*time.Millisecond)); dials > most || took < 300*time.Millisecond {
 		t.Errorf("%d dials in %v: want %d at most", dials, took, most)
 	}

@@ -211,7 +211,7 @@ func TestMalformedReplies(t *testing.T) {
 			}
 			wantConnError(t, err, true)
 			wantText(t, mustDo(t, c, "PING"), "PONG")
-			if n := strings.Count(strings.Join(f.commands(), "\n"), "GET k"); n != 1 {
+			if n := strings.Count(strings.Join(f.Commands(), "\n"), "GET k"); n != 1 {
 				t.Errorf("the command was sent %d times", n)
 			}
 		})

@@ -1,15 +1,11 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +13,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -134,19 +131,7 @@ func acquire(t *testing.T, c *respool.Client) *respool.Conn {
 	return conn
 }
 
-// fakeServer answers as it likes.
-type fakeServer struct {
-	listener net.Listener
-	// answer gives the bytes that answer a command; "" closes the connection.
-	answer func(args []string) string
-
-	done  sync.WaitGroup
-	mu    sync.Mutex
-	seen  [][]string
-	conns []net.Conn
-}
-
-// welcome answers the handshake's commands as an old server does.
+// welcome replies to the commands of the handshake like an old server.
 func welcome(args []string) string {
 	switch args[0] {
 	case "PING":
@@ -157,95 +142,23 @@ func welcome(args []string) string {
 	return "+OK\r\n"
 }
 
-func startFake(t *testing.T, answer func(args []string) string) *fakeServer {
+// startFake starts a server that replies as answer says. It closes the connection after an empty
+// reply.
+func startFake(t *testing.T, answer func(args []string) string) *fakeserver.Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fakeServer{listener: l, answer: answer}
-	f.done.Go(f.accept)
-	t.Cleanup(func() {
-		l.Close()
-		f.mu.Lock()
-		for _, conn := range f.conns {
-			conn.Close()
+	return fakeserver.Start(t, fakeserver.Config{Answer: func(c *fakeserver.Conn, args []string) (string, bool) {
+		reply := answer(args)
+		if reply == "" {
+			c.Close()
 		}
-		f.mu.Unlock()
-		f.done.Wait()
-	})
-	return f
-}
-
-func (f *fakeServer) accept() {
-	for {
-		conn, err := f.listener.Accept()
-		if err != nil {
-			return
-		}
-		f.mu.Lock()
-		f.conns = append(f.conns, conn)
-		f.mu.Unlock()
-		f.done.Go(func() { f.serve(conn) })
-	}
-}
-
-func (f *fakeServer) serve(conn net.Conn) {
-	defer conn.Close()
-	r := bufio.NewReader(conn)
-	for {
-		args, err := readCommand(r)
-		if err != nil {
-			return
-		}
-		f.mu.Lock()
-		f.seen = append(f.seen, args)
-		f.mu.Unlock()
-		out := f.answer(args)
-		if out == "" {
-			return
-		}
-		if _, err := io.WriteString(conn, out); err != nil {
-			return
-		}
-	}
-}
-
-func readCommand(r *bufio.Reader) ([]string, error) {
-	var n int
-	if _, err := fmt.Fscanf(r, "*%d\r\n", &n); err != nil {
-		return nil, err
-	}
-	args := make([]string, n)
-	for i := range args {
-		var size int
-		if _, err := fmt.Fscanf(r, "$%d\r\n", &size); err != nil {
-			return nil, err
-		}
-		b := make([]byte, size+2)
-		if _, err := io.ReadFull(r, b); err != nil {
-			return nil, err
-		}
-		args[i] = string(b[:size])
-	}
-	return args, nil
-}
-
-// commands are those that came, each in one line.
-func (f *fakeServer) commands() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var lines []string
-	for _, args := range f.seen {
-		lines = append(lines, strings.Join(args, " "))
-	}
-	return lines
+		return reply, true
+	}})
 }
 
 // newFakeClient makes a client of a fake server.
-func newFakeClient(t *testing.T, f *fakeServer, change func(*respool.Options)) *respool.Client {
+func newFakeClient(t *testing.T, f *fakeserver.Server, change func(*respool.Options)) *respool.Client {
 	t.Helper()
-	opt := respool.Options{Addr: f.listener.Addr().String(), Protocol: 2, LingerLimit: time.Second}
+	opt := respool.Options{Addr: f.Addr(), Protocol: 2, LingerLimit: time.Second}
 	if change != nil {
 		change(&opt)
 	}

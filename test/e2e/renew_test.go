@@ -1,12 +1,9 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -15,11 +12,13 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
 // issuer makes tokens that are valid for a time, and is the server that takes them: it closes each
 // connection whose token has expired. It works in memory, under the fake clock of synctest.
 type issuer struct {
+	*fakeserver.Server
 	t    *testing.T
 	life time.Duration
 
@@ -28,14 +27,14 @@ type issuer struct {
 	auths    int
 	refusing bool
 	failing  error
-	expired  int // connections that were closed for that
-	open     int
-	log      map[int][]string // commands by connection, except GET and PING
-	last     int
+	expired  int                    // connections that were closed for that
+	sessions map[int]*issuedSession // by the number of the connection
 }
 
 func newIssuer(t *testing.T, life time.Duration) *issuer {
-	return &issuer{t: t, life: life, log: map[int][]string{}}
+	s := &issuer{t: t, life: life, sessions: map[int]*issuedSession{}}
+	s.Server = fakeserver.Start(t, fakeserver.Config{Memory: true, Answer: s.answer, Closed: s.closed})
+	return s
 }
 
 // credentials is the provider.
@@ -50,56 +49,35 @@ func (s *issuer) credentials(ctx context.Context) (respool.Credentials, error) {
 	return respool.Credentials{Username: "app", Password: until.Format(time.RFC3339Nano), Expires: until}, nil
 }
 
-func (s *issuer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	s.mu.Lock()
-	s.last++
-	s.open++
-	id := s.last
-	s.mu.Unlock()
-	go s.serve(id, theirs)
-	return ours, nil
-}
-
 // options are of a client of this server.
 func (s *issuer) options() respool.Options {
-	return respool.Options{Addr: "issuer:6379", Dialer: s.dial, Credentials: s.credentials, LingerLimit: time.Second}
+	return respool.Options{Addr: "issuer:6379", Dialer: s.Dial, Credentials: s.credentials, LingerLimit: time.Second}
 }
 
-// session is one connection.
+// issuedSession is one connection.
 type issuedSession struct {
+	*fakeserver.Conn
 	s     *issuer
-	id    int
-	conn  net.Conn
-	r     *bufio.Reader
 	end   *time.Timer
 	multi bool
 }
 
-func (s *issuer) serve(id int, conn net.Conn) {
-	c := &issuedSession{s: s, id: id, conn: conn, r: bufio.NewReader(conn)}
-	defer func() {
-		conn.Close()
-		if c.end != nil {
-			c.end.Stop()
-		}
-		s.mu.Lock()
-		s.open--
-		s.mu.Unlock()
-	}()
-	for {
-		args, err := readCommand(c.r)
-		if err != nil {
-			return
-		}
-		if args[0] != "GET" && args[0] != "PING" {
-			s.mu.Lock()
-			s.log[id] = append(s.log[id], args[0])
-			s.mu.Unlock()
-		}
-		if _, err := io.WriteString(conn, c.answer(args)); err != nil {
-			return
-		}
+func (s *issuer) answer(conn *fakeserver.Conn, args []string) (string, bool) {
+	s.mu.Lock()
+	c := s.sessions[conn.ID]
+	if c == nil {
+		c = &issuedSession{Conn: conn, s: s}
+		s.sessions[conn.ID] = c
+	}
+	s.mu.Unlock()
+	return c.answer(args), true
+}
+
+func (s *issuer) closed(conn *fakeserver.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.sessions[conn.ID]; c != nil && c.end != nil {
+		c.end.Stop()
 	}
 }
 
@@ -124,10 +102,11 @@ func (c *issuedSession) answer(args []string) string {
 	case "PING":
 		return "+PONG\r\n"
 	case "ECHO":
-		return fmt.Sprintf("$%d\r\n%s\r\n", len(args[1]), args[1])
+		return fakeserver.Bulk(args[1])
 	case "SUBSCRIBE":
 		return fmt.Sprintf(">3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(args[1]), args[1])
 	case "BLPOP":
+		c.Flush()
 		time.Sleep(2 * time.Minute)
 		return "_\r\n"
 	case "MULTI":
@@ -148,11 +127,9 @@ func (c *issuedSession) alone() {
 	if c.multi {
 		c.s.t.Error("AUTH inside MULTI")
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-	if b, err := c.r.Peek(1); err == nil {
-		c.s.t.Errorf("%q came behind an AUTH before its reply", b)
+	if b := c.NextWithin(time.Millisecond); b != nil {
+		c.s.t.Errorf("%q arrived after an AUTH, before its reply", b)
 	}
-	_ = c.conn.SetReadDeadline(time.Time{})
 }
 
 func (c *issuedSession) login(token string) (refusal string) {
@@ -161,7 +138,7 @@ func (c *issuedSession) login(token string) (refusal string) {
 	refusing := c.s.refusing
 	c.s.mu.Unlock()
 	if err != nil || !time.Now().Before(until) || refusing {
-		return "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+		return fakeserver.WrongPass
 	}
 	if c.end != nil {
 		c.end.Stop()
@@ -170,7 +147,7 @@ func (c *issuedSession) login(token string) (refusal string) {
 		c.s.mu.Lock()
 		c.s.expired++
 		c.s.mu.Unlock()
-		c.conn.Close()
+		c.Cut()
 	})
 	return ""
 }
@@ -178,7 +155,7 @@ func (c *issuedSession) login(token string) (refusal string) {
 func (s *issuer) figures() (asked, auths, expired, dials int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked, s.auths, s.expired, s.last
+	return s.asked, s.auths, s.expired, s.Accepted()
 }
 
 // with changes what the server, or the provider, does from now on.

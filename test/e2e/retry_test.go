@@ -252,7 +252,7 @@ func TestNoRetries(t *testing.T) {
 		c := newFakeClient(t, f, func(o *respool.Options) { o.Retries = retries })
 		key := fmt.Sprint("with ", retries)
 		wantConnError(t, c.Do(bounded(t), "GET", key).Err(), true)
-		if n := strings.Count(strings.Join(f.commands(), "\n")+"\n", key+"\n"); n != want {
+		if n := strings.Count(strings.Join(f.Commands(), "\n")+"\n", key+"\n"); n != want {
 			t.Errorf("with Retries %d it was sent %d times: want %d", retries, n, want)
 		}
 	}

@@ -64,7 +64,7 @@ func TestOpenTellsWhatIsWrongWithAService(t *testing.T) {
 	wantOpenError(t, "redis+sentinel://"+nobody+"/mymaster", nobody, "unreachable", "connection refused")
 	wantOpenError(t, "redis+sentinel://"+plain.Addr()+"/mymaster", plain.Addr(), "is no sentinel")
 	wantOpenError(t, "redis+sentinel://"+guarded.Addr()+"/mymaster", guarded.Addr(), "refuses the credentials")
-	wantOpenError(t, "redis+sentinel://"+other.listener.Addr().String()+"/mymaster", other.listener.Addr().String(), "is no sentinel")
+	wantOpenError(t, "redis+sentinel://"+other.Addr()+"/mymaster", other.Addr(), "is no sentinel")
 	wantOpenError(t, "redis+sentinel://"+deaf.Addr().String()+"/mymaster?sentinel_timeout=0.2", deaf.Addr().String(), "unreachable")
 	wantOpenError(t, "redis+sentinel://"+nobody+","+plain.Addr()+"/mymaster", nobody, "unreachable", plain.Addr(), "is no sentinel")
 	wantOpenError(t, "redis+sentinel://"+addr+"/mymaster?sentinel_password=hushsentinel&min_other_sentinels=1&socket_connect_timeout=1",
