@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"testing"
@@ -14,12 +13,11 @@ import (
 func TestAnInterruptedReadGoesOnAfterwards(t *testing.T) {
 	speak := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(helloReply + "+PONG\r\n")
+		skip(p, 2)
+		p.Write(helloReply + "+PONG\r\n")
 		<-speak
-		p.send("+hello\r\n")
-		p.drop()
+		p.Write("+hello\r\n")
+		p.Discard()
 	})
 	c := dial(t, s.config())
 	failed := make(chan error, 1)
@@ -46,9 +44,8 @@ func TestAnInterruptedReadGoesOnAfterwards(t *testing.T) {
 func TestInterruptEndsReadsAndWrites(t *testing.T) {
 	end := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(helloReply + "+PONG\r\n")
+		skip(p, 2)
+		p.Write(helloReply + "+PONG\r\n")
 		<-end
 	})
 	defer close(end)
@@ -75,12 +72,10 @@ func TestTryWriteNeverBlocks(t *testing.T) {
 	read := make(chan struct{})
 	total := make(chan int64, 1)
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(helloReply + "+PONG\r\n")
+		skip(p, 2)
+		p.Write(helloReply + "+PONG\r\n")
 		<-read
-		n, _ := io.Copy(io.Discard, p.in)
-		total <- n
+		total <- p.Discard()
 	})
 	c := dial(t, s.config())
 	if !c.CanTry() {
@@ -110,10 +105,9 @@ func TestTryWriteNeverBlocks(t *testing.T) {
 
 func TestTryWriteAllocatesNothing(t *testing.T) {
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(helloReply + "+PONG\r\n")
-		p.drop()
+		skip(p, 2)
+		p.Write(helloReply + "+PONG\r\n")
+		p.Discard()
 	})
 	c := dial(t, s.config())
 	b := []byte("x")
@@ -145,9 +139,8 @@ func TestAWrappersWriteIsNotBypassed(t *testing.T) {
 func TestLingerHasALimit(t *testing.T) {
 	end := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(helloReply + "+PONG\r\n")
+		skip(p, 2)
+		p.Write(helloReply + "+PONG\r\n")
 		<-end
 	})
 	defer close(end)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -74,29 +75,27 @@ func TestTheConnectTimeoutBoundsEachPhase(t *testing.T) {
 // when Dial returns.
 func TestACancelledDialLeavesNothingBehind(t *testing.T) {
 	phases := map[string]struct {
+		serve  func(*testing.T, func(*peer)) *server
 		tls    bool
 		script func(p *peer, reached func())
 	}{
-		"TLS":       {true, func(p *peer, reached func()) { _, _ = p.in.Peek(1); reached(); p.drop() }},
-		"handshake": {false, func(p *peer, reached func()) { p.command(); reached(); p.drop() }},
-		"second exchange": {false, func(p *peer, reached func()) {
-			p.command()
-			p.command()
-			p.send(unknownHello + "+PONG\r\n")
-			p.command()
+		"TLS":       {serve, true, func(p *peer, reached func()) { p.Next(); reached(); p.Discard() }},
+		"handshake": {serve, false, func(p *peer, reached func()) { skip(p, 1); reached(); p.Discard() }},
+		"second exchange": {serve, false, func(p *peer, reached func()) {
+			skip(p, 2)
+			p.Write(unknownHello + "+PONG\r\n")
+			skip(p, 1)
 			reached()
-			p.drop()
+			p.Discard()
 		}},
-		"handshake over TLS": {true, func(p *peer, reached func()) {
-			overTLS(func(p *peer) { p.command(); reached(); p.drop() })(p)
-		}},
+		"handshake over TLS": {serveTLS, true, func(p *peer, reached func()) { skip(p, 1); reached(); p.Discard() }},
 	}
 	for name, x := range phases {
 		t.Run(name, func(t *testing.T) {
 			for range 20 {
 				ctx, cancel := context.WithCancel(background)
 				last := make(chan struct{})
-				s := serve(t, func(p *peer) {
+				s := x.serve(t, func(p *peer) {
 					x.script(p, cancel)
 					close(last)
 				})
@@ -126,9 +125,9 @@ func TestAFailedDialWaitsForTheServersEnd(t *testing.T) {
 	for _, withTLS := range []bool{false, true} {
 		begun, proceed, saw := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		s := serve(t, func(p *peer) {
-			_, _ = p.in.Peek(1)
+			p.Next()
 			close(begun)
-			p.drop()
+			p.Discard()
 			close(saw)
 			<-proceed
 		})
@@ -161,8 +160,8 @@ func TestCutEndsTheLingeringOfAFailedDial(t *testing.T) {
 	proceed := make(chan struct{})
 	saw := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		p.send("HTTP/1.1 400 Bad Request\r\n")
-		p.drop()
+		p.Write("HTTP/1.1 400 Bad Request\r\n")
+		p.Discard()
 		close(saw)
 		<-proceed
 	})
@@ -181,12 +180,11 @@ func TestCutEndsTheLingeringOfAFailedDial(t *testing.T) {
 // The end of ctx at any moment gives a connection that works, or none.
 func TestADialCancelledAtAnyMoment(t *testing.T) {
 	for _, withTLS := range []bool{false, true} {
-		script := redis(nil)
+		start := serve
 		if withTLS {
-			script = overTLS(script)
+			start = serveTLS
 		}
-		s := serve(t, script)
-		cfg := s.config()
+		cfg := start(t, redis(nil)).config()
 		if withTLS {
 			cfg.TLS = &tls.Config{InsecureSkipVerify: true}
 		}
@@ -217,14 +215,14 @@ func TestADialCancelledAtAnyMoment(t *testing.T) {
 }
 
 func TestAServerWithoutTLSIsNamed(t *testing.T) {
-	s := serve(t, func(p *peer) { p.send("-ERR Protocol error: unbalanced quotes in request\r\n"); p.drop() })
+	s := serve(t, func(p *peer) { p.Write("-ERR Protocol error: unbalanced quotes in request\r\n"); p.Discard() })
 	cfg := s.config()
 	cfg.TLS = &tls.Config{InsecureSkipVerify: true}
 	wantText(t, refused(t, cfg), "TLS handshake with", "does not speak TLS here")
 }
 
 func TestACertificateThatIsNotTrustedIsRefused(t *testing.T) {
-	s := serve(t, overTLS(redis(nil)))
+	s := serveTLS(t, redis(nil))
 	cfg := s.config()
 	cfg.TLS = &tls.Config{ServerName: "localhost"}
 	wantText(t, refused(t, cfg), "TLS handshake with", "certificate")
@@ -232,7 +230,7 @@ func TestACertificateThatIsNotTrustedIsRefused(t *testing.T) {
 }
 
 func TestTLSAndUnixSocketsWork(t *testing.T) {
-	s := serve(t, overTLS(redis(nil)))
+	s := serveTLS(t, redis(nil))
 	cfg := s.config()
 	cfg.TLS = &tls.Config{InsecureSkipVerify: true}
 	if c := dial(t, cfg); c.CanTry() || c.Protocol() != 3 {
@@ -243,7 +241,7 @@ func TestTLSAndUnixSocketsWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	u := serveOn(t, "unix", filepath.Join(dir, "s"), redis(nil))
+	u := serveWith(t, fakeserver.Config{Unix: filepath.Join(dir, "s"), Script: redis(nil)})
 	if c := dial(t, u.config()); c.Protocol() != 3 {
 		t.Errorf("protocol %d", c.Protocol())
 	}

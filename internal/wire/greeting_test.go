@@ -15,7 +15,7 @@ func TestHelloIntroducesRESP2WhereItIsKnown(t *testing.T) {
 		s := serve(t, redis(map[string]string{"HELLO": hello, "CLIENT": ":43\r\n"}))
 		cfg := s.config()
 		cfg.Protocol, cfg.Peer = protocol, peer
-		return dial(t, cfg), s.commands()
+		return dial(t, cfg), s.Commands()
 	}
 	if dialTo(3, hello); peer.Greeting() == nil {
 		t.Fatal("nothing is remembered")

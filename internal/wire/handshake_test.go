@@ -26,7 +26,7 @@ func TestTheHandshakeIsOneRoundTrip(t *testing.T) {
 		"HELLO 3 AUTH me " + secret + " SETNAME app", "CLIENT SETINFO LIB-NAME respool",
 		"CLIENT SETINFO LIB-VER 1.0", "SELECT 3", "PING",
 	}
-	if got := s.commands(); !slices.Equal(got, want) {
+	if got := s.Commands(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -52,7 +52,7 @@ func TestAPasswordAloneIsOfTheDefaultUser(t *testing.T) {
 	cfg := s.config()
 	cfg.Password = secret
 	dial(t, cfg)
-	if got := s.commands()[0]; got != "HELLO 3 AUTH default "+secret {
+	if got := s.Commands()[0]; got != "HELLO 3 AUTH default "+secret {
 		t.Errorf("got %q", got)
 	}
 }
@@ -63,7 +63,7 @@ func TestProtocol2NeedsNoHello(t *testing.T) {
 		cfg := s.config()
 		cfg.Protocol, cfg.Username, cfg.Password, cfg.ClientName = 2, user, secret, "app"
 		c := dial(t, cfg)
-		if got := s.commands(); c.Protocol() != 2 || !slices.Equal(got, []string{want, "CLIENT SETNAME app", "CLIENT ID", "PING"}) {
+		if got := s.Commands(); c.Protocol() != 2 || !slices.Equal(got, []string{want, "CLIENT SETNAME app", "CLIENT ID", "PING"}) {
 			t.Errorf("protocol %d: got %q", c.Protocol(), got)
 		}
 	}
@@ -81,7 +81,7 @@ func TestAServerWithoutHelloGetsProtocol2(t *testing.T) {
 		if c.Protocol() != 2 {
 			t.Errorf("got protocol %d", c.Protocol())
 		}
-		if got := s.commands(); !slices.Contains(got, "AUTH "+secret) || got[len(got)-1] != "PING" || !slices.Contains(got, "SELECT 1") {
+		if got := s.Commands(); !slices.Contains(got, "AUTH "+secret) || got[len(got)-1] != "PING" || !slices.Contains(got, "SELECT 1") {
 			t.Errorf("got %q", got)
 		}
 	}
@@ -128,7 +128,7 @@ func TestAServerThatRefusesAndClosesIsUnderstood(t *testing.T) {
 		"-ERR max number of clients reached\r\n":                     "maxclients",
 		"-DENIED Redis is running in protected mode because ...\r\n": "protected mode",
 	} {
-		s := serve(t, func(p *peer) { p.send(reply) })
+		s := serve(t, func(p *peer) { p.Write(reply) })
 		for range 20 { // the refusal and the write race
 			cfg := s.config()
 			cfg.Password = secret
@@ -151,12 +151,12 @@ func TestWhatIsNoRedisIsNamed(t *testing.T) {
 		script func(*peer)
 		want   string
 	}{
-		"HTTP":         {func(p *peer) { p.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"); p.drop() }, `no Redis server: it answered "HTTP/1.1 400`},
-		"SSH":          {func(p *peer) { p.send("SSH-2.0-OpenSSH_9.2p1\r\n"); p.drop() }, "no Redis server"},
-		"TLS":          {func(p *peer) { p.send("\x15\x03\x01\x00\x02\x02\x46"); p.drop() }, "the server speaks TLS here"},
-		"closes":       {func(p *peer) { _, _ = p.command() }, "closed the connection"},
-		"huge reply":   {func(p *peer) { p.send("$1000000\r\n"); p.drop() }, "frame"},
-		"half a frame": {func(p *peer) { p.command(); p.command(); p.send("%2\r\n+ver") }, "closed the connection"},
+		"HTTP":         {func(p *peer) { p.Write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"); p.Discard() }, `no Redis server: it answered "HTTP/1.1 400`},
+		"SSH":          {func(p *peer) { p.Write("SSH-2.0-OpenSSH_9.2p1\r\n"); p.Discard() }, "no Redis server"},
+		"TLS":          {func(p *peer) { p.Write("\x15\x03\x01\x00\x02\x02\x46"); p.Discard() }, "the server speaks TLS here"},
+		"closes":       {func(p *peer) { skip(p, 1) }, "closed the connection"},
+		"huge reply":   {func(p *peer) { p.Write("$1000000\r\n"); p.Discard() }, "frame"},
+		"half a frame": {func(p *peer) { skip(p, 2); p.Write("%2\r\n+ver") }, "closed the connection"},
 	}
 	for name, x := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestCredentialsAreAskedAtEachDial(t *testing.T) {
 	for range 3 {
 		await(t, "a connection's end", s.ended)
 	}
-	if got, want := s.commands(), []string{"HELLO 3 AUTH me x", "PING", "HELLO 3 AUTH me xx", "PING"}; !slices.Equal(got, want) {
+	if got, want := s.Commands(), []string{"HELLO 3 AUTH me x", "PING", "HELLO 3 AUTH me xx", "PING"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -207,11 +207,10 @@ func TestCredentialsAreAskedAtEachDial(t *testing.T) {
 // What stands behind the handshake's last reply belongs to the connection's user.
 func TestBytesBehindTheHandshakeAreKept(t *testing.T) {
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(helloReply + ">1\r\n+skipped\r\n+PONG\r\n>1\r\n+pu")
-		p.send("sh\r\n+more\r\n")
-		p.drop()
+		skip(p, 2)
+		p.Write(helloReply + ">1\r\n+skipped\r\n+PONG\r\n>1\r\n+pu")
+		p.Write("sh\r\n+more\r\n")
+		p.Discard()
 	})
 	c := dial(t, s.config())
 	want := ">1\r\n+push\r\n+more\r\n"
@@ -224,13 +223,11 @@ func TestBytesBehindTheHandshakeAreKept(t *testing.T) {
 // A push that is cut between the two exchanges of an old server's handshake.
 func TestBytesBehindTheFirstExchangeAreKept(t *testing.T) {
 	s := serve(t, func(p *peer) {
-		p.command()
-		p.command()
-		p.send(unknownHello + "+PONG\r\n>1\r\n$4\r\npu")
-		p.command()
-		p.command()
-		p.send("sh\r\n:7\r\n+PONG\r\n+more\r\n")
-		p.drop()
+		skip(p, 2)
+		p.Write(unknownHello + "+PONG\r\n>1\r\n$4\r\npu")
+		skip(p, 2)
+		p.Write("sh\r\n:7\r\n+PONG\r\n+more\r\n")
+		p.Discard()
 	})
 	c := dial(t, s.config())
 	want := "+more\r\n"
@@ -249,11 +246,10 @@ func TestAHandshakeCutAnywherePasses(t *testing.T) {
 	reply := helloReply + "+PONG\r\n"
 	for at := 1; at < len(reply); at++ {
 		s := serve(t, func(p *peer) {
-			p.command()
-			p.command()
-			p.send(reply[:at])
-			p.send(reply[at:])
-			p.drop()
+			skip(p, 2)
+			p.Write(reply[:at])
+			p.Write(reply[at:])
+			p.Discard()
 		})
 		c, err := wire.Dial(background, background, s.config())
 		if err != nil {

@@ -47,7 +47,7 @@ func TestAServerThatRefusesHelloIsSpokenToInRESP2(t *testing.T) {
 			if c.Protocol() != 2 || cfg.Peer.Protocol() != 2 {
 				t.Errorf("%q: RESP%d, remembered %d", answer, c.Protocol(), cfg.Peer.Protocol())
 			}
-			got := s.commands()
+			got := s.Commands()
 			for _, want := range []string{"SELECT 3", "CLIENT SETNAME name"} {
 				if !slices.Contains(got, want) {
 					t.Errorf("%q: %q lacks %q", answer, got, want)
@@ -77,7 +77,7 @@ func TestOtherAnswersToHelloAreFinal(t *testing.T) {
 		if !errors.As(err, &se) || !strings.HasPrefix(answer, "-"+se.Code) {
 			t.Errorf("%q: got %v", answer, err)
 		}
-		if got := s.commands(); slices.Contains(got, "AUTH "+secret) {
+		if got := s.Commands(); slices.Contains(got, "AUTH "+secret) {
 			t.Errorf("%q: it went on with %q", answer, got)
 		}
 	}
@@ -85,27 +85,26 @@ func TestOtherAnswersToHelloAreFinal(t *testing.T) {
 	cfg := s.config()
 	cfg.DB = 1
 	wantText(t, refused(t, cfg), "NOPERM no right to select")
-	if got := s.commands(); len(got) != 3 {
+	if got := s.Commands(); len(got) != 3 {
 		t.Errorf("HELLO was accepted, and yet it went on: %q", got)
 	}
 }
 
-// closesOn answers as redis, and closes the connection on a command, after some text.
+// closesOn replies like redis. It closes the connection on a command, after some text.
 func closesOn(word, text string) func(*peer) {
 	return func(p *peer) {
 		for {
-			c, ok := p.command()
-			name, _, _ := strings.Cut(c, " ")
+			args, err := p.Command()
 			switch {
-			case !ok:
+			case err != nil:
 				return
-			case name == word:
-				p.send(text)
+			case args[0] == word:
+				p.Write(text)
 				return
-			case name == "PING":
-				p.send("+PONG\r\n")
+			case args[0] == "PING":
+				p.Write("+PONG\r\n")
 			default:
-				p.send("+OK\r\n")
+				p.Write("+OK\r\n")
 			}
 		}
 	}
@@ -142,7 +141,7 @@ func TestAServerThatClosesOnHelloIsSpokenToOnASecondConnection(t *testing.T) {
 			if n := len(s.ended); n != 0 {
 				t.Errorf("closes on %s: %d connections more than one for each dial", word, n)
 			}
-			got := s.commands()
+			got := s.Commands()
 			if last := got[len(got)-3:]; !slices.Equal(last, []string{"AUTH " + secret, "SELECT 3", "PING"}) {
 				t.Errorf("the bare handshake was %q", last)
 			}
@@ -157,7 +156,7 @@ func TestTheSecondConnectionComesAfterTheFirst(t *testing.T) {
 }
 
 func TestAServerThatClosesEveryConnectionIsDialedTwiceOnce(t *testing.T) {
-	s := serve(t, func(p *peer) { _, _ = p.command() })
+	s := serve(t, func(p *peer) { skip(p, 1) })
 	cfg := s.config()
 	cfg.Peer = &wire.Peer{}
 	for range 5 {
@@ -179,7 +178,7 @@ func TestAServerThatKnowsHelloIsDialedOnce(t *testing.T) {
 		if good.Load() {
 			redis(nil)(p)
 		} else {
-			_, _ = p.command()
+			skip(p, 1)
 		}
 	})
 	cfg := s.config()
@@ -202,9 +201,9 @@ func TestAServerThatKnowsHelloIsDialedOnce(t *testing.T) {
 func TestWhatIsSaidBeforeAConnectionClosesIsItsError(t *testing.T) {
 	for _, answer := range []string{"-ERR max number of clients reached", "-DENIED Redis is running in protected mode", "-LOADING Redis is loading the dataset in memory"} {
 		for name, script := range map[string]func(*peer){
-			"at once":               func(p *peer) { p.send(answer + "\r\n") },
-			"with a reset":          func(p *peer) { _, _ = p.in.ReadByte(); p.send(answer + "\r\n"); p.reset() },
-			"after the first bytes": func(p *peer) { _, _ = p.in.ReadByte(); p.send(answer + "\r\n") },
+			"at once":               func(p *peer) { p.Write(answer + "\r\n") },
+			"with a reset":          func(p *peer) { p.Next(); p.Write(answer + "\r\n"); p.Reset() },
+			"after the first bytes": func(p *peer) { p.Next(); p.Write(answer + "\r\n") },
 		} {
 			for _, protocol := range []int{0, 2, 3} {
 				for _, password := range []string{"", secret} {

@@ -96,11 +96,14 @@ func (c *Conn) Flush() {
 	}
 	text := c.pending.String()
 	c.pending.Reset()
-	_ = c.Write(text)
+	c.Write(text)
 }
 
-// Write writes text at once, ahead of the pending replies. It may be called on any goroutine.
-func (c *Conn) Write(text string) error {
+// Write writes text at once, ahead of the pending replies. If the client is gone, the next read
+// fails. It may be called on any goroutine.
+func (c *Conn) Write(text string) { _ = c.write(text) }
+
+func (c *Conn) write(text string) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_, err := io.WriteString(c.conn, text)
@@ -119,11 +122,8 @@ func (c *Conn) Command() ([]string, error) {
 	return args, err
 }
 
-// Next waits for the client's next byte and leaves it to be read.
-func (c *Conn) Next() error {
-	_, err := c.r.Peek(1)
-	return err
-}
+// Next waits for the client's next byte, or its end, and reads nothing.
+func (c *Conn) Next() { _, _ = c.r.Peek(1) }
 
 // NextWithin waits for the client's next bytes for at most limit and returns them, or nil if none
 // arrive. They are left to be read.

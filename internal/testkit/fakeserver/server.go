@@ -222,7 +222,7 @@ func (s *Server) Send(text string) {
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
-		_ = c.Write(text)
+		c.Write(text)
 	}
 }
 
@@ -239,7 +239,7 @@ func (s *Server) SendLast(text string) error {
 	if last == nil {
 		return net.ErrClosed
 	}
-	return last.Write(text)
+	return last.write(text)
 }
 
 // flushing reads from a connection. What is pending is written before a read that may block, as
