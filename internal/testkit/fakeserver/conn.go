@@ -28,6 +28,7 @@ type Conn struct {
 	pending  strings.Builder // replies that are not written yet
 	held     string          // a reply that the next one overtakes
 	closing  bool
+	done     chan struct{} // closed after the connection has ended
 
 	subscribed, shards map[string]struct{} // channels and patterns, and those of shards
 
@@ -40,6 +41,7 @@ const maxArgument = 1 << 26
 var errProtocol = errors.New("fakeserver: protocol error")
 
 func (c *Conn) run() {
+	defer close(c.done)
 	if c.s.cfg.Accept != nil {
 		c.s.cfg.Accept(c)
 	}
@@ -70,6 +72,9 @@ func (c *Conn) loop() {
 		}
 	}
 }
+
+// Done is closed after the server has closed the connection and Config.Closed has returned.
+func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Close closes the connection after the pending replies are written.
 func (c *Conn) Close() { c.closing = true }
@@ -104,6 +109,9 @@ func (c *Conn) Flush() {
 func (c *Conn) Write(text string) { _ = c.write(text) }
 
 func (c *Conn) write(text string) error {
+	if text == "" {
+		return nil // on a connection in memory it would wait for a read
+	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_, err := io.WriteString(c.conn, text)

@@ -124,11 +124,18 @@ func (s *Server) Version() Version { return s.cfg.Version }
 
 // Dial connects in memory, whatever the address.
 func (s *Server) Dial(context.Context, string, string) (net.Conn, error) {
+	client, _, err := s.Connect()
+	return client, err
+}
+
+// Connect connects in memory and returns both ends.
+func (s *Server) Connect() (client net.Conn, server *Conn, err error) {
 	ours, theirs := net.Pipe()
-	if !s.take(theirs) {
-		return nil, fmt.Errorf("dial a fake server: %w", net.ErrClosed)
+	c := s.take(theirs)
+	if c == nil {
+		return nil, nil, fmt.Errorf("dial a fake server: %w", net.ErrClosed)
 	}
-	return ours, nil
+	return ours, c, nil
 }
 
 func (s *Server) accept() {
@@ -142,7 +149,7 @@ func (s *Server) accept() {
 }
 
 // take serves a connection on a goroutine, unless the server has ended.
-func (s *Server) take(conn net.Conn) bool {
+func (s *Server) take(conn net.Conn) *Conn {
 	if s.cfg.TLS != nil {
 		conn = tls.Server(conn, s.cfg.TLS)
 	}
@@ -150,15 +157,15 @@ func (s *Server) take(conn net.Conn) bool {
 	defer s.mu.Unlock()
 	if s.closed {
 		conn.Close()
-		return false
+		return nil
 	}
 	s.accepted++
 	c := &Conn{s: s, conn: conn, ID: s.accepted, user: "default", in: s.cfg.Password == "", protocol: 2,
-		subscribed: map[string]struct{}{}, shards: map[string]struct{}{}}
+		done: make(chan struct{}), subscribed: map[string]struct{}{}, shards: map[string]struct{}{}}
 	c.r = bufio.NewReader(flushing{c})
 	s.conns[c] = struct{}{}
 	s.done.Go(c.run)
-	return true
+	return c
 }
 
 // SetPassword changes a user's password, as CONFIG SET requirepass and ACL SETUSER do: those who are in stay in.

@@ -14,7 +14,7 @@ func TestDeadPathsToAllSentinelsAreLeftAQueryTimeoutAfterTheFirstLostQuery(t *te
 	for wait := range 12 {
 		t.Run(fmt.Sprintf("after %d s", 60+wait), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(addrs...)
+				w := newWorld(t, addrs...)
 				s := w.set()
 				defer closeAll(t, s, w)
 				service, n := w.watch(s)
@@ -54,7 +54,7 @@ func TestDeadPathsToAllSentinelsAreLeftAQueryTimeoutAfterTheFirstLostQuery(t *te
 // While all is well a subscription carries the pings of its own period alone.
 func TestHealthySubscriptionsAreNotChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		defer closeAll(t, s, w)
 		service, n := w.watch(s)

@@ -63,7 +63,7 @@ func (w *world) checkPeaks(t interface{ Errorf(string, ...any) }) {
 func TestAPrimaryIsFoundAndItsSuccessorToo(t *testing.T) {
 	for i, teller := range addrs { // of RESP2 and of RESP3
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(addrs...)
+			w := newWorld(t, addrs...)
 			s := w.set()
 			defer closeAll(t, s, w)
 			_, n := w.watch(s)
@@ -83,7 +83,7 @@ func TestAPrimaryIsFoundAndItsSuccessorToo(t *testing.T) {
 
 func TestServicesShareTheSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		defer closeAll(t, s, w)
 		var services []*Service
@@ -120,7 +120,7 @@ func TestServicesShareTheSockets(t *testing.T) {
 // A sentinel that takes its time to forget a connection is not dialed before.
 func TestASlowlyClosingSentinelGetsNoThirdSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		for _, f := range w.sentinels {
 			f.slowClose = 3 * time.Second
 		}
@@ -137,7 +137,7 @@ func TestASlowlyClosingSentinelGetsNoThirdSocket(t *testing.T) {
 
 func TestASentinelThatStandsStillIsPassedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		w.sentinels[addrs[0]].deaf = true
 		s := w.set()
 		defer closeAll(t, s, w)
@@ -159,7 +159,7 @@ func TestASentinelThatStandsStillIsPassedOver(t *testing.T) {
 // A subscription whose other side is gone without a word is made again.
 func TestASilentSubscriptionIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs[0])
+		w := newWorld(t, addrs[0])
 		s := w.set()
 		defer closeAll(t, s, w)
 		n := &nodes{w: w}
@@ -199,7 +199,7 @@ func TestWhatIsNoSentinelIsFoundOut(t *testing.T) {
 		"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n": sentinel.NotSentinel,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(addrs[0])
+			w := newWorld(t, addrs[0])
 			w.sentinels[addrs[0]].answer = func([]string) (string, bool) { return answer, true }
 			s := w.set()
 			defer closeAll(t, s, w)
@@ -216,7 +216,7 @@ func TestWhatIsNoSentinelIsFoundOut(t *testing.T) {
 
 func TestARefusedSubscriptionCostsNoDiscovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		for _, f := range w.sentinels {
 			f.answer = func(args []string) (string, bool) { return "-NOPERM no channels\r\n", args[0] == "SUBSCRIBE" }
 		}
@@ -243,7 +243,7 @@ func TestARefusedSubscriptionCostsNoDiscovery(t *testing.T) {
 
 func TestEvidenceIsNotQueuedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		defer closeAll(t, s, w)
 		service, n := w.watch(s)
@@ -284,7 +284,7 @@ func TestNothingIsLeftWheneverItEnds(t *testing.T) {
 		patience := rapid.IntRange(0, 3).Draw(rt, "patience")
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			w := newWorld(addrs...)
+			w := newWorld(t, addrs...)
 			s := w.set()
 			var all []*nodes
 			var running []*Service

@@ -1,11 +1,9 @@
 package discovery
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -14,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -29,8 +28,9 @@ type world struct {
 	epoch     int
 }
 
-// fake is one sentinel. Its fields but for the first are guarded by world.mu.
+// fake is one sentinel. world.mu guards the fields after addr.
 type fake struct {
+	server      *fakeserver.Server
 	w           *world
 	addr        string
 	protocol    int                                // pushes as arrays for 2
@@ -42,16 +42,18 @@ type fake struct {
 	wasSilent   bool                               // it did not answer, or not notice the end of a connection
 	open, peak  int
 	total       int
-	conns       map[net.Conn]bool // whether its path is dead
-	lostAt      time.Time         // when a query was lost on a dead path for the first time
-	subscribers map[net.Conn]struct{}
+	conns       map[*fakeserver.Conn]bool // whether its path is dead
+	lostAt      time.Time                 // when a query was lost on a dead path for the first time
+	subscribers map[*fakeserver.Conn]struct{}
 	commands    map[string]int
 }
 
-func newWorld(addrs ...string) *world {
+func newWorld(t *testing.T, addrs ...string) *world {
 	w := &world{sentinels: map[string]*fake{}, roles: map[string]string{"A:6379": "master", "B:6379": "slave"}, primary: "A:6379", epoch: 1}
 	for i, addr := range addrs {
-		w.sentinels[addr] = &fake{w: w, addr: addr, protocol: 2 + i%2, conns: map[net.Conn]bool{}, subscribers: map[net.Conn]struct{}{}, commands: map[string]int{}}
+		f := &fake{w: w, addr: addr, protocol: 2 + i%2, conns: map[*fakeserver.Conn]bool{}, subscribers: map[*fakeserver.Conn]struct{}{}, commands: map[string]int{}}
+		f.server = fakeserver.Start(t, fakeserver.Config{Memory: true, Script: f.serve, Closed: f.closed})
+		w.sentinels[addr] = f
 	}
 	return w
 }
@@ -66,8 +68,8 @@ func (w *world) change(fn func()) {
 // pipe is the client's end of a connection in memory.
 type pipe struct {
 	net.Conn
-	gone chan struct{} // closed when the sentinel does not count it any more
-	stop chan struct{} // closed by Abort
+	gone <-chan struct{} // closed when the sentinel does not count it any more
+	stop chan struct{}   // closed by Abort
 	once sync.Once
 }
 
@@ -100,9 +102,11 @@ func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
 	f.total++
 	f.peak = max(f.peak, f.open)
 	w.mu.Unlock()
-	ours, theirs := net.Pipe()
-	p := &pipe{Conn: ours, gone: make(chan struct{}), stop: make(chan struct{})}
-	go f.serve(theirs, p.gone)
+	client, server, err := f.server.Connect()
+	if err != nil {
+		return nil, err
+	}
+	p := &pipe{Conn: client, gone: server.Done(), stop: make(chan struct{})}
 	select {
 	case <-time.After(time.Millisecond): // the handshake
 		return p, nil
@@ -112,33 +116,29 @@ func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
 	}
 }
 
-func (f *fake) serve(conn net.Conn, gone chan struct{}) {
-	in := bufio.NewReader(conn)
-	f.w.change(func() { f.conns[conn] = false })
+func (f *fake) serve(c *fakeserver.Conn) {
+	f.w.change(func() { f.conns[c] = false })
 	for {
 		f.awaitRun()
-		args, err := readCommand(in)
+		args, err := c.Command()
 		if err != nil {
-			break
+			return
 		}
-		if text := f.reply(conn, args); text != "" {
-			if _, err := io.WriteString(conn, text); err != nil {
-				break
-			}
-		}
+		c.Write(f.reply(c, args))
 	}
-	conn.Close()
+}
+
+func (f *fake) closed(c *fakeserver.Conn) {
 	f.w.mu.Lock()
-	delete(f.subscribers, conn)
+	delete(f.subscribers, c)
 	slow := f.slowClose
-	if f.conns[conn] {
+	if f.conns[c] {
 		slow = 15 * time.Second // the close is lost too
 	}
-	delete(f.conns, conn)
+	delete(f.conns, c)
 	f.w.mu.Unlock()
 	time.Sleep(slow)
 	f.w.change(func() { f.open-- })
-	close(gone)
 }
 
 // awaitRun waits while f is halted, looking each second of virtual time.
@@ -155,35 +155,15 @@ func (f *fake) awaitRun() {
 	}
 }
 
-func readCommand(in *bufio.Reader) ([]string, error) {
-	var n int
-	if _, err := fmt.Fscanf(in, "*%d\r\n", &n); err != nil {
-		return nil, err
-	}
-	args := make([]string, n)
-	for i := range args {
-		var size int
-		if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
-			return nil, err
-		}
-		b := make([]byte, size+2)
-		if _, err := io.ReadFull(in, b); err != nil {
-			return nil, err
-		}
-		args[i] = string(b[:size])
-	}
-	return args, nil
-}
-
 func array(kind byte, parts ...string) string {
 	text := fmt.Sprintf("%c%d\r\n", kind, len(parts))
 	for _, p := range parts {
-		text += fmt.Sprintf("$%d\r\n%s\r\n", len(p), p)
+		text += fakeserver.Bulk(p)
 	}
 	return text
 }
 
-func (f *fake) reply(conn net.Conn, args []string) string {
+func (f *fake) reply(conn *fakeserver.Conn, args []string) string {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	name := strings.Join(args[:min(2, len(args))], " ")
@@ -211,7 +191,7 @@ func (f *fake) reply(conn net.Conn, args []string) string {
 		f.subscribers[conn] = struct{}{}
 		text := ""
 		for i, c := range args[1:] {
-			text += fmt.Sprintf("%c3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:%d\r\n", kind, len(c), c, i+1)
+			text += fmt.Sprintf("%c3\r\n", kind) + fakeserver.Bulk("subscribe") + fakeserver.Bulk(c) + fakeserver.Int(i+1)
 		}
 		return text
 	case args[0] == "PING" && f.protocol == 2 && len(f.subscribers) > 0:
@@ -219,7 +199,7 @@ func (f *fake) reply(conn net.Conn, args []string) string {
 	case args[0] == "PING":
 		return "+PONG\r\n"
 	case name == "SENTINEL MYID":
-		return array('*', "id of "+f.addr)[len("*1\r\n"):]
+		return fakeserver.Bulk("id of " + f.addr)
 	case name == "SENTINEL MASTER":
 		host, port, _ := strings.Cut(f.w.primary, ":")
 		return array('*', "name", args[2], "ip", host, "port", port, "flags", "master",
@@ -247,13 +227,13 @@ func (f *fake) publish(channel, payload string) {
 	if f.protocol == 3 {
 		kind = '>'
 	}
-	var conns []net.Conn
+	var conns []*fakeserver.Conn
 	for c := range f.subscribers {
 		conns = append(conns, c)
 	}
 	f.w.mu.Unlock()
 	for _, c := range conns {
-		_, _ = io.WriteString(c, array(kind, "message", channel, payload))
+		c.Write(array(kind, "message", channel, payload))
 	}
 }
 

@@ -60,7 +60,7 @@ func (h *hand) down() error {
 func byHand(t *testing.T, fn func(t *testing.T, w *world, s *Sentinels)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs[0])
+		w := newWorld(t, addrs[0])
 		s := w.set()
 		fn(t, w, s)
 		w.checkPeaks(t)

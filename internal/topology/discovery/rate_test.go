@@ -27,7 +27,7 @@ func TestUselessSentinelsAreDialedSeldom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(addrs...)
+				w := newWorld(t, addrs...)
 				for _, f := range w.sentinels {
 					f.answer = func([]string) (string, bool) { return c.answer, true }
 				}

@@ -17,7 +17,7 @@ import (
 // Hundreds of services ask at the same moment.
 func TestManyServicesBeginAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs[0])
+		w := newWorld(t, addrs[0])
 		s := w.set()
 		defer closeAll(t, s, w)
 		var all []*nodes
@@ -42,7 +42,7 @@ func TestManyServicesBeginAtOnce(t *testing.T) {
 
 func TestASentinelThatReadsNothingIsPassedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		_, n := w.watch(s)
 		time.Sleep(time.Second)
@@ -77,7 +77,7 @@ func (b *blocked) NewEpoch(e sentinel.NewEpoch) {
 
 func TestStopWaitsForWhatIsBeingDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		b := &blocked{nodes: nodes{w: w}, begun: make(chan struct{}), release: make(chan struct{})}
 		service := s.Watch(config(), b)
@@ -116,7 +116,7 @@ func (*lasting) Role(ctx context.Context, _ string) (resp.Value, error) {
 
 func TestCloseStopsAllServicesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		for range 20 {
 			s.Watch(config(), &lasting{nodes{w: w}})
@@ -132,7 +132,7 @@ func TestCloseStopsAllServicesAtOnce(t *testing.T) {
 
 func TestCloseCutsWhenItsCtxHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		for _, f := range w.sentinels {
 			f.slowClose = 5 * time.Second
 		}
@@ -160,7 +160,7 @@ func TestCloseCutsWhenItsCtxHasEnded(t *testing.T) {
 
 func TestEvidenceAfterStopIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(addrs...)
+		w := newWorld(t, addrs...)
 		s := w.set()
 		service, _ := w.watch(s)
 		service.Stop()
