@@ -12,22 +12,22 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// blockedCommand is a command that runs on a dedicated connection. CLIENT UNBLOCK ends it by the connection's number,
-// if it may block. If the handshake did not return the number, run asks for it first, but not as another user, who may
-// not have the right.
+// blockedCommand is a command that runs on a dedicated connection. If it may block, CLIENT UNBLOCK ends it by the
+// connection's ID. If the handshake did not return the ID, run queries it first, but only as the gateway's own user:
+// another user may lack the permission.
 type blockedCommand struct {
 	w    *worker
 	done chan struct{}
 
 	mu        sync.Mutex
-	asked     bool
-	id        int64 // of the connection; 0 if unknown
+	askedID   bool
+	id        int64 // ID of the connection; 0 if unknown
 	want      int
 	frames    [][]byte
 	err       error
 	asking    int  // CLIENT UNBLOCK requests without a reply
 	unblocked bool // the server has confirmed an UNBLOCK
-	over      bool
+	ended     bool
 }
 
 var rawClientID = []byte("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
@@ -40,7 +40,7 @@ func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error
 	if opt.Block != command.NoBlock && !w.step.Destroy && !w.step.Restore {
 		b.id = l.Conn().ID()
 		if b.id == 0 && w.key.User == "" {
-			b.asked = true
+			b.askedID = true
 			b.want++
 			raw = append(bytes.Clone(rawClientID), raw...)
 		}
@@ -61,7 +61,7 @@ func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error
 	return b.frames, b.err
 }
 
-// enter makes the command the one that blocks its client.
+// enter registers the command as its client's blocking command.
 func (b *blockedCommand) enter() {
 	c := b.w.c
 	c.mu.Lock()
@@ -83,12 +83,12 @@ func (b *blockedCommand) leave() {
 func (b *blockedCommand) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over {
+	if b.ended {
 		return
 	}
 	b.want--
-	if b.asked {
-		b.asked = false
+	if b.askedID {
+		b.askedID = false
 		if id, err := strconv.ParseInt(string(bytes.TrimSpace(frame[1:])), 10, 64); frame[0] == byte(resp.Integer) && err == nil {
 			b.id = id
 		}
@@ -103,7 +103,7 @@ func (b *blockedCommand) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch
 	}
 }
 
-// Part takes no parts: the lane passes the reply whole.
+// Part refuses a part of a reply, so that the lane passes the reply as a whole.
 func (b *blockedCommand) Part(uint64, []byte) bool { return false }
 
 // Fail handles the end of the connection.
@@ -114,17 +114,17 @@ func (b *blockedCommand) Fail(_ uint64, err error) {
 }
 
 func (b *blockedCommand) endLocked(err error) {
-	if !b.over {
-		b.over, b.err = true, err
+	if !b.ended {
+		b.ended, b.err = true, err
 		close(b.done)
 	}
 }
 
-// unblock asks the server to end the command, and reports whether it did.
+// unblock sends CLIENT UNBLOCK for the command and reports whether the server ended it.
 func (b *blockedCommand) unblock(ctx context.Context, e *engine.Engine, fail bool) (bool, error) {
 	b.mu.Lock()
 	id := b.id
-	if id == 0 || b.over {
+	if id == 0 || b.ended {
 		b.mu.Unlock()
 		return false, nil
 	}
@@ -147,14 +147,14 @@ func (b *blockedCommand) unblock(ctx context.Context, e *engine.Engine, fail boo
 	return done, nil
 }
 
-// unsettled reports, by the last reply to a completed command, whether the server may still unblock the next command on
-// the connection, or has unblocked this one without a request of ours.
-func (b *blockedCommand) unsettled(last []byte) bool {
+// unblockPending reports whether an unconfirmed CLIENT UNBLOCK may still end the next command on the connection, or
+// whether another client of the server ended this command. last is the last reply to the completed command.
+func (b *blockedCommand) unblockPending(last []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	open := b.asking
 	if bytes.HasPrefix(last, replyUnblocked) && !b.unblocked {
-		open-- // the request without a reply did it
+		open-- // the unconfirmed request ended this command
 	}
 	return open != 0
 }

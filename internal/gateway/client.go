@@ -20,15 +20,15 @@ import (
 // client is one connection of a client. Its link passes input, lanes pass replies, and a worker executes the commands
 // that cannot be posted at once.
 //
-// Lock order: client.mu, then the locks of lanes, pools and hubs, then the lock of the output. Nobody holds the mu of
-// two clients.
+// Lock order: client.mu, then the locks of lanes, pools and hubs, then the lock of the output. No goroutine holds the mu
+// of two clients.
 type client struct {
-	g           *Gateway
-	id          int64
-	addr, laddr string
-	host        string // counts against MaxClientsPerAddress
-	born        time.Time
-	out         netio.Output
+	g               *Gateway
+	id              int64
+	addr, localAddr string
+	host            string // counts against MaxClientsPerAddress
+	connectedAt     time.Time
+	out             netio.Output
 
 	mu        sync.Mutex
 	session   *session.Session
@@ -42,17 +42,17 @@ type client struct {
 	tokens    []string                     // token and the tokens of its subscriptions, without the empty one
 	topics    map[string]*pubsub.Listening // by the token of the subscription
 	ticket    *ticket                      // the subscription that is not confirmed yet
-	waits     string                       // the console's word for the worker's wait before it sends a command
-	barrier   *session.Step                // waits for the replies before it, or runs
+	waitState string                       // why the worker waits before it sends a command, for the console
+	barrier   *session.Step                // a step that waits for the replies before it, or runs
 	ctx       context.Context
 	cancel    context.CancelFunc
 
-	// The flags stand together: there may be many thousand clients.
-	working bool // the worker runs
-	begun   bool // barrier runs
-	closing bool // take no more requests: the connection ends after the last reply
-	gone    bool // the client has left
-	reserve bool // it came past MaxClients: only operator commands are allowed
+	// The flags are adjacent to save memory: there may be many thousand clients.
+	working      bool // the worker runs
+	barrierRuns  bool // barrier runs
+	closing      bool // no more requests: the connection ends after the last reply
+	gone         bool // the client has left
+	operatorOnly bool // it connected beyond MaxClients: only operatorCommands are allowed
 }
 
 // Input takes bytes from the link. It reports whether the link may read on; otherwise Resume follows.
@@ -123,7 +123,7 @@ func (c *client) HangUp() {
 	c.hangUpLocked()
 }
 
-// hangUpLocked cancels a blocking command: otherwise the server would pop an element for nobody.
+// hangUpLocked cancels a blocking command: otherwise the server would pop an element that no client receives.
 func (c *client) hangUpLocked() {
 	c.in.hungUp = true
 	if c.dedicated.blocked != nil && c.cancel != nil {
@@ -187,8 +187,8 @@ func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, mor
 	return nil, false
 }
 
-// applySettingsLocked applies new settings, and the rights that they give to the client's user. It reports whether the
-// client may stay.
+// applySettingsLocked applies new settings, and the new permissions of the client's user. It reports whether the client
+// may stay.
 func (c *client) applySettingsLocked(s *settings) bool {
 	c.set = s
 	c.in.scanner.Limits = s.requestLimits()
@@ -221,7 +221,7 @@ func (c *client) malformedLocked(err error, batch *netio.FlushBatch) {
 // handleLocked handles one request.
 func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 	if c.pending.n == 0 && c.dedicated.pinLost() {
-		c.applyOutcomeLocked(c.session.Lost())
+		c.applyOutcomeLocked(c.session.PinLost())
 		if c.closing {
 			c.closeIfDoneLocked()
 			return
@@ -247,16 +247,16 @@ func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 // postMultiplexedLocked posts a request of the most frequent kind, at the lowest cost. It returns false for all other
 // requests.
 func (c *client) postMultiplexedLocked(req request.Request, batch *netio.FlushBatch) bool {
-	if c.pending.queued > 0 || c.reserve || c.user != nil || c.g.pauses.active.Load() {
+	if c.pending.queued > 0 || c.operatorOnly || c.user != nil || c.g.pauses.active.Load() {
 		return false
 	}
 	info, ok := c.session.NextMultiplexed(req.Args)
 	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), batch) != nil
 }
 
-// nextLocked asks the session for the step of a request, if the user has the right to it.
+// nextLocked returns the session's step for a request, or a refusal if the user may not run it.
 func (c *client) nextLocked(req request.Request) session.Step {
-	if c.reserve {
+	if c.operatorOnly {
 		if text := c.g.denyReason(c, req.Args); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
@@ -298,7 +298,7 @@ func (c *client) applyOutcomeLocked(out session.Outcome) {
 	c.out.SetProto(c.session.Identity().Proto)
 }
 
-// Left handles the end of the connection: it gives up everything that the client held.
+// Left handles the end of the connection: it releases everything that the client holds.
 func (c *client) Left() {
 	c.mu.Lock()
 	if c.gone {
@@ -310,13 +310,13 @@ func (c *client) Left() {
 	if c.cancel != nil {
 		c.cancel()
 	}
-	c.dedicated.release(c.session.Ended())
+	c.dedicated.release(c.session.End())
 	for _, l := range c.topics {
 		l.Close()
 	}
 	c.topics = nil
 	for len(c.tokens) > 0 {
-		c.leaveUserLocked(c.tokens[0])
+		c.dropUserLocked(c.tokens[0])
 	}
 	c.pending.drop()
 	c.in.rest, c.barrier, c.route.lane = nil, nil, nil

@@ -17,7 +17,7 @@ import (
 func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 	q, g := w.step.Query, w.c.g
 	if probe, ok := probes[q.Op]; ok {
-		if refusal, err := w.refusal(ctx, probe); refusal != nil || err != nil {
+		if refusal, err := w.permissionError(ctx, probe); refusal != nil || err != nil {
 			return [][]byte{refusal}, err
 		}
 	}
@@ -40,10 +40,10 @@ func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 		return w.unblock(ctx, q)
 	case session.QueryPause:
 		mode := pauseAll
-		if q.Writes {
+		if q.OnlyWrites {
 			mode = pauseWrites
 		}
-		g.pauses.pause(byClient, mode, q.For)
+		g.pauses.pause(byClient, mode, q.Duration)
 		reply = replyOK
 	case session.QueryUnpause:
 		g.pauses.resume(byClient)
@@ -52,7 +52,7 @@ func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 	return [][]byte{reply}, nil
 }
 
-// probes are commands without an effect. The server's reply shows whether a user has the right to the operation.
+// probes are commands without an effect. The server's reply shows whether a user has the permission for the operation.
 var probes = map[session.QueryOp][]any{
 	session.QueryList:    {"CLIENT", "LIST", "ID", 0},
 	session.QueryKill:    probeKill,
@@ -63,8 +63,8 @@ var probes = map[session.QueryOp][]any{
 
 var probeKill = []any{"CLIENT", "KILL", "ID", math.MaxInt64}
 
-// refusal returns the server's NOPERM reply if the user may not run a command, or nil.
-func (w *worker) refusal(ctx context.Context, command []any) ([]byte, error) {
+// permissionError returns the server's NOPERM reply if the user may not run a command, or nil.
+func (w *worker) permissionError(ctx context.Context, command []any) ([]byte, error) {
 	if w.token == "" {
 		return nil, nil
 	}
@@ -95,13 +95,13 @@ func (c *client) matches(q *session.Query) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.gone, c.out.IsClosed(), // it is closed, or about to be
+	case c.gone, c.out.IsClosed(),
 		len(q.IDs) > 0 && !slices.Contains(q.IDs, c.id),
 		q.Type != "" && q.Type != c.session.Type(),
 		q.User != "" && (q.User != c.session.Identity().User || !c.session.Authenticated()),
 		q.Addr != "" && q.Addr != c.addr,
-		q.LocalAddr != "" && q.LocalAddr != c.laddr,
-		q.MinAge > 0 && time.Since(c.born) < q.MinAge:
+		q.LocalAddr != "" && q.LocalAddr != c.localAddr,
+		q.MinAge > 0 && time.Since(c.connectedAt) < q.MinAge:
 		return false
 	}
 	return true
@@ -138,7 +138,7 @@ func (w *worker) kill(q *session.Query) []byte {
 		c.out.Close()
 	}
 	switch {
-	case !q.One:
+	case !q.OldForm:
 		return resp.AppendInteger(nil, int64(len(killed)))
 	case len(killed) == 0:
 		return resp.AppendError(nil, "No such client")
@@ -154,7 +154,7 @@ func (w *worker) unblock(ctx context.Context, q *session.Query) ([][]byte, error
 		if b == nil {
 			break
 		}
-		ok, err := b.unblock(ctx, w.c.g.engine, q.Fail)
+		ok, err := b.unblock(ctx, w.c.g.engine, q.WithError)
 		if err != nil {
 			return nil, err
 		}
@@ -165,24 +165,25 @@ func (w *worker) unblock(ctx context.Context, q *session.Query) ([][]byte, error
 	return [][]byte{resp.AppendInteger(nil, 0)}, nil
 }
 
-// appendInfo appends the client's line of CLIENT LIST. The client that asks is neither idle nor blocked.
-func (c *client) appendInfo(dst []byte, asks bool) []byte {
+// appendInfo appends the client's line of CLIENT LIST. The client that sent the command (self) is neither idle nor
+// blocked.
+func (c *client) appendInfo(dst []byte, self bool) []byte {
 	waiting, _ := c.out.Waiting()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	idle := time.Duration(0)
-	if !asks {
+	if !self {
 		idle = c.in.idle(now)
 	}
-	return c.session.AppendInfo(dst, session.Facts{
-		LocalAddr: c.laddr, FD: c.out.Descriptor(), Age: now.Sub(c.born), Idle: idle,
+	return c.session.AppendInfo(dst, session.ConnInfo{
+		LocalAddr: c.localAddr, FD: c.out.Descriptor(), Age: now.Sub(c.connectedAt), Idle: idle,
 		Output: waiting, Blocked: c.dedicated.blocked != nil || c.pending.n > 0 && idle > blockedAfter, Unix: c.host == unixHost,
 	})
 }
 
 // blockedAfter is the wait for a reply after which CLIENT LIST shows a client as blocked. Clients with several
-// connections must not take a shorter wait for a dead path.
+// connections must not mistake a shorter wait for a dead path.
 const blockedAfter = 50 * time.Millisecond
 
 func (c *client) text(lines []byte) []byte {
@@ -205,8 +206,8 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.dedicated.blocked != nil, "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {c.waits != "", c.waits},
-		{waiting > 0 && c.waits == "", "waiting"}, {c.pending.n > waiting && c.waits == "", "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {c.waitState != "", c.waitState},
+		{waiting > 0 && c.waitState == "", "waiting"}, {c.pending.n > waiting && c.waitState == "", "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

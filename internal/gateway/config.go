@@ -19,73 +19,67 @@ const (
 	DefaultWriteTimeout   = 30 * time.Second
 )
 
-// Config says whom a gateway serves and within which bounds. The zero value of a
-// field stands for its default; negative values are errors of New and Reload.
+// Config is the configuration of a gateway. A zero value means the default of its field. New and Reload return an error
+// for a negative value.
 type Config struct {
-	// MaxClients bounds the client connections of all listeners. Default: 10,000, as
-	// in Redis.
+	// MaxClients limits the client connections of all listeners together. Default: 10,000, as in Redis.
 	MaxClients int
-	// MaxClientsPerAddress bounds those from one address; unix sockets and dialers
-	// in memory count as one address each. Default: 0, no limit.
+	// MaxClientsPerAddress limits the client connections from one address. All unix sockets count as one address, and
+	// so do all connections in memory. Default: 0, no limit.
 	MaxClientsPerAddress int
-	// AdminClients is how many more connections are let in, beyond MaxClients, that may
-	// do nothing but AUTH, HELLO, PING, QUIT, RESPOOL and CLIENT: so that an operator gets in.
-	// Default: 4.
+	// AdminClients is the number of connections that the gateway accepts beyond MaxClients, so that an operator can
+	// still connect. They may run only AUTH, HELLO, PING, QUIT, RESET, RESPOOL and CLIENT. Default: 4.
 	AdminClients int
 
-	// InputBuffer is the largest request in bytes, which is held until it is whole.
-	// Default: 1 GiB, as in Redis.
+	// InputBuffer is the largest request in bytes. The gateway holds a request in memory until it is complete. Default:
+	// 1 GiB, as in Redis.
 	InputBuffer int
-	// OutputBuffer is how many bytes of replies may wait for one client; past it nothing
-	// more is read from the client, and of a subscriber the connection is closed. A
-	// single reply may be larger. Default: 8 MiB.
+	// OutputBuffer limits the bytes of replies that wait for one client. Beyond it, the gateway reads no more requests
+	// from the client, and closes the connection of a subscriber. A single reply may be larger. Default: 8 MiB.
 	OutputBuffer int
-	// Buffers bounds the bytes that are held for all clients, in and out. Past it the client that
-	// holds most is closed, within half a second. Default: 1 GiB.
+	// Buffers limits the bytes of input and output that the gateway holds for all clients. Beyond it, the gateway closes
+	// the client that holds the most, within half a second. Default: 1 GiB.
 	Buffers int64
-	// Pipeline is how many commands of one client may be under way. Default: 1,024.
+	// Pipeline limits the pending commands of one client. Default: 1,024.
 	Pipeline int
-	// Request bounds what a client may send as one request.
+	// Request limits the parts of one request.
 	Request request.Limits
 
-	// IdleTimeout closes clients from which nothing came for so long, but for blocked and
-	// subscribed ones. Default: 0, never.
+	// IdleTimeout closes clients that send nothing for this time, except clients with pending commands, subscriptions or
+	// MONITOR. Default: 0, never.
 	IdleTimeout time.Duration
-	// RequestTimeout closes clients whose begun request is not whole within it, and those
-	// that do not authenticate within it where they have to. Default: 30 s.
+	// RequestTimeout closes clients that do not complete a request within this time, and clients that do not
+	// authenticate within it if they must. Default: 30 s.
 	RequestTimeout time.Duration
-	// WriteTimeout closes clients that take none of what waits for them for so long.
-	// Default: 30 s.
+	// WriteTimeout closes clients that read none of their pending replies for this time. Default: 30 s.
 	WriteTimeout time.Duration
 
-	// CloseOnFailure ends a client's connection where the server's connection is lost, or none is to be had, in
-	// place of an error reply.
+	// CloseOnFailure closes a client's connection instead of an error reply if a server connection is lost or
+	// unavailable.
 	CloseOnFailure bool
 
-	// Admin lets clients run what belongs to the server's operator.
+	// Admin allows clients to run administrative commands.
 	Admin bool
-	// Users are the gateway's own. A client that names none is the user default, if
-	// there is one without a password. Nil: everybody is let in, as Client.
+	// Users are the gateway's own users. A client that does not authenticate is the user "default" if that user needs no
+	// password. If Users is nil and PassThrough is not set, clients need not authenticate.
 	Users map[string]User
-	// PassThrough has Redis verify AUTH and HELLO, and each user's commands go out on
-	// connections of his own. It excludes Users. NeedAuth says whether clients have to
-	// name themselves.
+	// PassThrough lets Redis verify the credentials of AUTH and HELLO. The commands of each user run on connections of
+	// that user. It excludes Users. NeedAuth requires clients to authenticate.
 	PassThrough, NeedAuth bool
-	// TLS of the listeners that ServeTLS serves is the listener's own business.
 
-	// ServerVersion is what HELLO tells. Default: what the server says.
+	// ServerVersion is the version that HELLO returns. Default: the server's version.
 	ServerVersion string
-	// Log receives what an operator wants to know; nil discards it.
+	// Log receives the events for an operator. Nil discards them.
 	Log *slog.Logger
 }
 
 // User is one of the gateway's own users.
 type User struct {
-	// Passwords are hex SHA-256 hashes, any of which opens. None: no password is needed.
+	// Passwords are hex SHA-256 hashes. Any of these passwords is valid. If there is none, the user needs no password.
 	Passwords []string
-	// Commands are the classes of commands that he may use: read, write, pubsub, blocking,
-	// scripting, admin, or all. None: all but admin.
+	// Commands are the classes of commands that the user may run: read, write, pubsub, blocking, scripting, admin, or
+	// all. If there is none, the user may run all classes except admin.
 	Commands []string
-	// Disabled refuses him.
+	// Disabled refuses the user.
 	Disabled bool
 }

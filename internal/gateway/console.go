@@ -12,30 +12,30 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// consoleCommands are those of RESPOOL, with what they do.
+// consoleCommands are the subcommands of RESPOOL.
 var consoleCommands = []struct {
-	name, does string
-	run        func(w *worker, args []string) []byte
-	args       int  // at most
-	disturbs   bool // other clients
+	name, help    string
+	run           func(w *worker, args []string) []byte
+	maxArgs       int
+	affectsOthers bool // it affects other clients, so it is logged
 }{
-	{"POOLS", "the connections to each server, and who waits for them", (*worker).consolePools, 0, false},
-	{"CLIENTS", "the clients of the gateway: id, address, user, db, what each does", (*worker).consoleClients, 0, false},
-	{"SERVERS", "the servers behind the gateway", (*worker).consoleServers, 0, false},
-	{"STATS", "what was counted since the start, and where commands spent their time", (*worker).consoleStats, 0, false},
-	{"CONFIG", "the settings in force, without secrets", (*worker).consoleConfig, 0, false},
-	{"PAUSE", "[seconds] hold all commands back until RESUME, 60 s by default; commands in flight end", (*worker).consolePause, 1, true},
-	{"RESUME", "end a pause", (*worker).consoleResume, 0, true},
-	{"RECONNECT", "replace the connections to the servers, each when no reply is pending on it; subscriptions keep theirs", (*worker).consoleReconnect, 0, true},
+	{"POOLS", "show the connections to each server and the number of waiting callers", (*worker).consolePools, 0, false},
+	{"CLIENTS", "list the clients of the gateway: id, address, user, db, state", (*worker).consoleClients, 0, false},
+	{"SERVERS", "show the dials, failures and waits of each server", (*worker).consoleServers, 0, false},
+	{"STATS", "show the counters since the start and the mean time of commands", (*worker).consoleStats, 0, false},
+	{"CONFIG", "show the current settings without secrets", (*worker).consoleConfig, 0, false},
+	{"PAUSE", "[seconds] hold back all commands until RESUME or for this time (60); commands in flight complete", (*worker).consolePause, 1, true},
+	{"RESUME", "end all pauses", (*worker).consoleResume, 0, true},
+	{"RECONNECT", "replace the connections to the servers when no reply is pending on them; subscriptions keep theirs", (*worker).consoleReconnect, 0, true},
 }
 
-// console answers RESPOOL.
+// console executes a RESPOOL command.
 func (w *worker) console(ctx context.Context) ([][]byte, error) {
-	switch refusal, err := w.refusal(ctx, probeKill); {
+	switch refusal, err := w.permissionError(ctx, probeKill); {
 	case err != nil:
 		return nil, err
 	case refusal != nil:
-		return [][]byte{resp.AppendError(nil, "-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis")}, nil
+		return [][]byte{resp.AppendError(nil, "-NOPERM respool: RESPOOL requires the permission to run CLIENT KILL in Redis")}, nil
 	}
 	raw, err := resp.Elements(w.raw)
 	if err != nil {
@@ -53,10 +53,10 @@ func (w *worker) console(ctx context.Context) ([][]byte, error) {
 		if !strings.EqualFold(cmd.name, args[1]) {
 			continue
 		}
-		if len(args)-2 > cmd.args {
-			return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: RESPOOL %s has %d arguments: want %d at most", cmd.name, len(args)-2, cmd.args))}, nil
+		if len(args)-2 > cmd.maxArgs {
+			return [][]byte{resp.AppendError(nil, fmt.Sprintf("respool: RESPOOL %s has %d arguments: want at most %d", cmd.name, len(args)-2, cmd.maxArgs))}, nil
 		}
-		if cmd.disturbs {
+		if cmd.affectsOthers {
 			w.logConsole(append([]string{"RESPOOL", cmd.name}, args[2:]...))
 		}
 		return [][]byte{cmd.run(w, args[2:])}, nil
@@ -69,18 +69,18 @@ func (w *worker) logConsole(command []string) {
 	w.c.mu.Lock()
 	id, user := w.c.id, w.c.session.Identity().User
 	w.c.mu.Unlock()
-	w.c.g.settings.Load().Log.Warn("told by a client", "command", strings.Join(command, " "), "id", id, "addr", w.c.addr, "user", user)
+	w.c.g.settings.Load().Log.Warn("console command", "command", strings.Join(command, " "), "id", id, "addr", w.c.addr, "user", user)
 }
 
 func consoleHelp() []byte {
-	lines := []string{"RESPOOL <command>, of the gateway itself:"}
+	lines := []string{"RESPOOL <command> controls the gateway. Commands:"}
 	for _, cmd := range consoleCommands {
-		lines = append(lines, cmd.name, "    "+cmd.does)
+		lines = append(lines, cmd.name, "    "+cmd.help)
 	}
-	return linesReply(append(lines, "HELP", "    this text"))
+	return linesReply(append(lines, "HELP", "    show this text"))
 }
 
-// linesReply is an array of lines, as HELP of Redis' commands is.
+// linesReply returns an array of lines, like the HELP of Redis' commands.
 func linesReply(lines []string) []byte {
 	out := resp.AppendArrayHeader(nil, len(lines))
 	for _, line := range lines {
@@ -98,10 +98,10 @@ func (w *worker) consolePools([]string) []byte {
 	return w.c.g.serversReply(lines)
 }
 
-// serversReply is of a line for each server, or of why there is none.
+// serversReply returns an array with a line for each server, or with the reason why no server is known.
 func (g *Gateway) serversReply(lines []string) []byte {
 	if s := g.engine.Stats().Service; len(lines) == 0 && s != nil {
-		why := "the sentinels were not asked yet"
+		why := "no sentinel has replied yet"
 		if s.Err != nil {
 			why = strings.TrimPrefix(s.Err.Error(), "respool: ")
 		}
@@ -133,7 +133,7 @@ func (w *worker) consoleClients([]string) []byte {
 		c.mu.Lock()
 		key := c.session.Identity()
 		lines = append(lines, fmt.Sprintf("id=%d addr=%s user=%s db=%d resp=%d name=%s age=%d commands=%d output=%d state=%s",
-			c.id, c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.born)/time.Second), c.in.commands, waiting, state))
+			c.id, c.addr, key.User, key.DB, key.Proto, c.session.Name(), int64(time.Since(c.connectedAt)/time.Second), c.in.commands, waiting, state))
 		c.mu.Unlock()
 	}
 	return linesReply(lines)
@@ -157,18 +157,17 @@ func (w *worker) consoleConfig([]string) []byte {
 	return linesReply(w.c.g.settings.Load().lines())
 }
 
-// The bounds of a pause, beyond which somebody has mistaken the unit.
 const (
 	defaultPause = time.Minute
-	longestPause = 24 * time.Hour
+	longestPause = 24 * time.Hour // a longer pause is likely to be in a wrong unit
 )
 
 func (w *worker) consolePause(args []string) []byte {
 	d := defaultPause
 	if len(args) > 0 {
 		seconds, err := strconv.ParseFloat(args[0], 64)
-		if err != nil || !(seconds > 0 && seconds <= longestPause.Seconds()) { // neither is true of NaN
-			return resp.AppendError(nil, fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0, %v at most", printable([]byte(args[0])), longestPause.Seconds()))
+		if err != nil || !(seconds > 0 && seconds <= longestPause.Seconds()) { // both comparisons are false for NaN
+			return resp.AppendError(nil, fmt.Sprintf("respool: PAUSE %s: want a number of seconds above 0 and at most %v", printable([]byte(args[0])), longestPause.Seconds()))
 		}
 		d = time.Duration(seconds * float64(time.Second))
 	}

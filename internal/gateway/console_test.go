@@ -38,15 +38,15 @@ func TestTheConsoleRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	h := open(t, s.URL(), gateway.Config{})
 	p := h.dial()
 	for _, seconds := range []string{"5m", "10s", "soon", "-1", "0", "NaN", "Inf", "86401"} {
-		want := "-ERR respool: PAUSE " + seconds + ": want a number of seconds above 0, 86400 at most|"
+		want := "-ERR respool: PAUSE " + seconds + ": want a number of seconds above 0 and at most 86400|"
 		if got := p.ask("RESPOOL PAUSE " + seconds); got != want {
 			t.Errorf("%s: %s", seconds, got)
 		}
 	}
 	for line, want := range map[string]string{
-		"PAUSE 1 2":     "-ERR respool: RESPOOL PAUSE has 2 arguments: want 1 at most|",
-		"resume now":    "-ERR respool: RESPOOL RESUME has 1 arguments: want 0 at most|",
-		"RECONNECT all": "-ERR respool: RESPOOL RECONNECT has 1 arguments: want 0 at most|",
+		"PAUSE 1 2":     "-ERR respool: RESPOOL PAUSE has 2 arguments: want at most 1|",
+		"resume now":    "-ERR respool: RESPOOL RESUME has 1 arguments: want at most 0|",
+		"RECONNECT all": "-ERR respool: RESPOOL RECONNECT has 1 arguments: want at most 0|",
 	} {
 		if got := p.ask("RESPOOL " + line); got != want {
 			t.Errorf("%s: %s", line, got)
@@ -90,13 +90,13 @@ func TestTheConsoleIsForUsersWhomRedisTrusts(t *testing.T) {
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{PassThrough: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	p := h.dial()
 	p.send("AUTH small s", "RESPOOL PAUSE", "RESPOOL RECONNECT", "RESPOOL RESUME", "GET k")
-	p.want("+OK|", "-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis|",
-		"-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis|",
-		"-NOPERM respool: RESPOOL is for users who may run CLIENT KILL at Redis|", "$-1|")
+	p.want("+OK|", "-NOPERM respool: RESPOOL requires the permission to run CLIENT KILL in Redis|",
+		"-NOPERM respool: RESPOOL requires the permission to run CLIENT KILL in Redis|",
+		"-NOPERM respool: RESPOOL requires the permission to run CLIENT KILL in Redis|", "$-1|")
 	p.send("AUTH large l", "RESPOOL PAUSE 600", "RESPOOL RESUME", "GET k")
 	p.want("+OK|", "+OK|", "+OK|", "$-1|")
 	h.close()
-	if text := log.String(); strings.Count(text, "told by a client") != 2 || !strings.Contains(text, `command="RESPOOL PAUSE 600"`) || !strings.Contains(text, "user=large") {
+	if text := log.String(); strings.Count(text, "console command") != 2 || !strings.Contains(text, `command="RESPOOL PAUSE 600"`) || !strings.Contains(text, "user=large") {
 		t.Error(text)
 	}
 }

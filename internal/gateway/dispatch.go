@@ -61,7 +61,7 @@ func (c *client) applyStepLocked(step *session.Step) {
 	c.closing = c.closing || step.Kind == session.Close
 }
 
-// leaving returns the topics that a step takes from the client. The client gets all their messages before the reply,
+// leaving returns the topics that a step removes from the client. The client gets all their messages before the reply,
 // and none after it.
 func leaving(step *session.Step) []session.Topic {
 	if step.Reset {
@@ -80,7 +80,7 @@ func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.g.pauses.holds(step) {
 		return false
 	}
-	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Key), batch)
+	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Identity), batch)
 	if s == nil {
 		return false
 	}
@@ -122,7 +122,7 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 	if c.dedicated.pin == nil || c.g.pauses.holds(step) {
 		return false
 	}
-	tag, s := c.pending.push(c.key(step.Key))
+	tag, s := c.pending.push(c.key(step.Identity))
 	s.state, s.silent, s.want = posted, step.Silent, step.Replies
 	s.step = &stepReplies{Step: *step}
 	s.from, s.to = c.pending.replay.add(nil)
@@ -132,7 +132,7 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 		return false
 	}
 	if step.Barrier {
-		c.barrier, c.begun = &s.step.Step, true
+		c.barrier, c.barrierRuns = &s.step.Step, true
 	}
 	c.route.lane, c.route.dedicated = l, true
 	c.pending.posted++
@@ -142,14 +142,14 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 
 // endBarrierLocked ends a barrier: requests that waited for its step may follow.
 func (c *client) endBarrierLocked(step *session.Step) {
-	if c.begun && c.barrier == step {
-		c.barrier, c.begun = nil, false
+	if c.barrierRuns && c.barrier == step {
+		c.barrier, c.barrierRuns = nil, false
 	}
 }
 
 // queueLocked queues a step for the worker.
 func (c *client) queueLocked(step *session.Step) {
-	_, s := c.pending.push(c.key(step.Key))
+	_, s := c.pending.push(c.key(step.Identity))
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
 	s.reads = step.Info != nil && step.Info.ReadOnly
 	s.from, s.to = c.pending.replay.add(step.Raw)
@@ -159,7 +159,7 @@ func (c *client) queueLocked(step *session.Step) {
 		s.step = &stepReplies{Step: *step}
 		if step.Barrier {
 			c.barrier = &s.step.Step
-			c.begun = true
+			c.barrierRuns = true
 		}
 	}
 	c.pending.queued++

@@ -13,28 +13,27 @@ import (
 )
 
 // errPinLost is the error of a step whose dedicated connection has ended.
-var errPinLost = errors.New("the connection that was held for this client is lost")
+var errPinLost = errors.New("the client's dedicated connection is lost")
 
 // maxClients is the text of a Redis server. Clients recognize it and retry later.
 const maxClients = "max number of clients reached"
 
-// retryable is the code of an error whose command had no effect. Clients that retry do so on this code, or take the
-// connection for lost.
+// retryable is the code of an error for a command that had no effect. Clients retry on this code, or treat the connection
+// as lost.
 const retryable = "-LOADING"
 
 // failure is the failure of a command without a reply from the server.
 type failure struct {
-	text string // an error reply that begins with its code
-	ends bool   // close the client's connection instead of a reply
-	err  error
+	text   string // an error reply that begins with its code
+	closes bool   // close the client's connection instead of a reply
+	err    error
 }
 
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.err }
 
-// failureOf is the only place that decides what a client gets. harmless means that the command may run twice; waits
-// that the server may delay its reply: for such a command clients handle the end of the connection better than an
-// error.
+// failureOf decides what a client gets for a failed command. harmless means that the command may run twice. waits means
+// that the server may delay its reply: clients of such a command handle the end of the connection better than an error.
 func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 	f := &failure{text: "-ERR respool: " + explain(err), err: err}
 	lost, sent := connectionLost(err)
@@ -48,7 +47,7 @@ func (g *Gateway) failureOf(err error, harmless, waits bool) *failure {
 		if !sent || harmless {
 			f.text = retryable + strings.TrimPrefix(f.text, "-ERR")
 		}
-		f.ends = sent && waits || g.settings.Load().CloseOnFailure
+		f.closes = sent && waits || g.settings.Load().CloseOnFailure
 	}
 	return f
 }

@@ -34,7 +34,7 @@ var ErrClosed = netio.ErrClosed
 type Gateway struct {
 	engine   *engine.Engine
 	settings atomic.Pointer[settings]
-	ctx      context.Context // parent of all contexts; ends when the last clients are cut
+	ctx      context.Context // parent of all contexts; ends when Shutdown closes the last clients
 	cancel   context.CancelFunc
 	workers  sync.WaitGroup // goroutines of clients
 	servers  sync.WaitGroup // the reaper and learn
@@ -44,7 +44,7 @@ type Gateway struct {
 	count    counters
 	pauses   pauseControl
 
-	greeted   atomic.Pointer[greeted]
+	greeted   atomic.Pointer[serverGreeting]
 	setting   sync.Mutex // held while settings are built and stored
 	databases int        // of the server; 0 if unknown
 
@@ -54,7 +54,7 @@ type Gateway struct {
 	lastID  int64
 	past    past
 	closing bool
-	empty   chan struct{} // closed when closing is set and the last client has left
+	empty   chan struct{} // closed when closing is true and the last client has left
 }
 
 // counters only rise.
@@ -100,19 +100,19 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.servers.Go(g.reap)
-	context.AfterFunc(g.ctx, g.engine.OnDisowned(g.disowned))
+	context.AfterFunc(g.ctx, g.engine.OnDisowned(g.closeRefusedUser))
 	return g, nil
 }
 
-// learn retries until the server has replied. It closes known then.
+// learn queries the server until it has replied, and then closes known.
 func (g *Gateway) learn(known chan<- struct{}) {
 	defer close(known)
 	for {
-		is, databases, ok := g.ask()
+		greeting, databases, ok := g.ask()
 		if ok {
 			g.setting.Lock()
 			defer g.setting.Unlock()
-			g.greeted.CompareAndSwap(nil, &greeted{is: is})
+			g.greeted.CompareAndSwap(nil, &serverGreeting{greeting: greeting})
 			g.databases = databases
 			if old := g.settings.Load(); old != nil {
 				if set, err := g.newSettingsLocked(old.Config); err == nil {
@@ -129,8 +129,8 @@ func (g *Gateway) learn(known chan<- struct{}) {
 	}
 }
 
-// ask asks once. An error reply counts as a reply.
-func (g *Gateway) ask() (is *session.Greeting, databases int, ok bool) {
+// ask queries the server once. An error reply counts as a reply, except LOADING.
+func (g *Gateway) ask() (greeting *session.Greeting, databases int, ok bool) {
 	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
 	defer cancel()
 	info, err := g.engine.Do(ctx, []any{"INFO", "server"})
@@ -168,8 +168,8 @@ func (g *Gateway) Reload(cfg Config) error {
 	return nil
 }
 
-// Shutdown stops accepting, lets the clients' commands complete, and closes their connections. After a second it takes
-// no more requests. When ctx ends, it cuts the remaining clients and returns the error of ctx.
+// Shutdown stops accepting, lets the clients' commands complete, and closes their connections. After a second it accepts
+// no more requests. When ctx ends, it closes the remaining clients and returns the error of ctx.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.closing {
@@ -205,7 +205,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	}
 	err = cmp.Or(err, g.net.AwaitLastWrites(ctx))
 	g.cancel()
-	g.net.Close() // it starts workers until then
+	g.net.Close() // it may start workers until it returns
 	g.servers.Wait()
 	g.workers.Wait()
 	return err
@@ -221,10 +221,10 @@ func (c *client) drain() {
 	c.closeIfDoneLocked()
 }
 
-// shutdownGrace is how long a shutdown takes requests from clients that always have a command in flight.
+// shutdownGrace is how long a shutdown accepts requests from clients that always have a command in flight.
 const shutdownGrace = time.Second
 
-// refuse takes no more requests and ends the connection after the pending replies.
+// refuse accepts no more requests and ends the connection after the pending replies.
 func (c *client) refuse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,16 +247,16 @@ func (g *Gateway) listLocked() []*client {
 	return all
 }
 
-// operatorCommands are the commands that clients past MaxClients may run.
+// operatorCommands are the commands that clients beyond MaxClients may run.
 var operatorCommands = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
 
-// denyReason returns why a client past MaxClients may not run a command. It returns an empty string if the client may,
-// or if there is room by now.
+// denyReason returns the error reply if a client beyond MaxClients may not run a command, or an empty string. The limits
+// of the client end as soon as the number of clients is within MaxClients.
 func (g *Gateway) denyReason(c *client, args [][]byte) string {
 	g.mu.Lock()
-	c.reserve = len(g.clients) > g.settings.Load().MaxClients
+	c.operatorOnly = len(g.clients) > g.settings.Load().MaxClients
 	g.mu.Unlock()
-	if !c.reserve || slices.ContainsFunc(operatorCommands, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
+	if !c.operatorOnly || slices.ContainsFunc(operatorCommands, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
 		return ""
 	}
 	return maxClients
@@ -283,8 +283,8 @@ func (g *Gateway) forget(c *client) {
 	}
 }
 
-// Pause holds all commands to the server back until Resume, or for at most d. Commands in flight complete. Another
-// Pause replaces the time.
+// Pause holds back all commands to the server until Resume, or for at most d. Commands in flight complete. Another Pause
+// replaces d.
 func (g *Gateway) Pause(d time.Duration) { g.pauses.pause(byConsole, pauseServer, d) }
 
 // Resume ends all pauses, including those of clients.

@@ -7,29 +7,29 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// greeted is what a server said of itself: in a reply to HELLO, or else in INFO.
-type greeted struct {
-	hello *resp.Value // nil: in INFO
-	is    *session.Greeting
+// serverGreeting is a server's description of itself, from a reply to HELLO or from INFO.
+type serverGreeting struct {
+	hello    *resp.Value // nil if it comes from INFO
+	greeting *session.Greeting
 }
 
-// greeting is what the server says of itself, and nil as long as that is not known. The handshake of each connection
-// tells it, so it is another one's as soon as commands have gone to another server.
+// greeting returns the description of the server from the latest handshake, or nil while it is unknown. After a failover
+// it describes the new server.
 func (g *Gateway) greeting() *session.Greeting {
 	known := g.greeted.Load()
 	if hello := g.engine.Greeting(); hello != nil && (known == nil || known.hello != hello) {
-		if is := session.ReadGreeting(hello); is != nil {
-			known = &greeted{hello, is}
+		if greeting := session.ReadGreeting(hello); greeting != nil {
+			known = &serverGreeting{hello, greeting}
 			g.greeted.Store(known)
 		}
 	}
 	if known == nil {
 		return nil
 	}
-	return known.is
+	return known.greeting
 }
 
-// greetingOf reads what INFO says of the server.
+// greetingOf reads the server's name and version from the text of INFO.
 func greetingOf(info string) *session.Greeting {
 	name, version := "redis", ""
 	for line := range strings.Lines(info) {

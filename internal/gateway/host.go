@@ -23,7 +23,7 @@ func (g *Gateway) Serve(l net.Listener) error { return g.net.Serve(l) }
 // DialContext returns a connection to the gateway without a socket. The caller must close it.
 func (g *Gateway) DialContext(ctx context.Context) (net.Conn, error) { return g.net.Dial(ctx) }
 
-// Admit makes a client of a connection, or returns the error reply of a refusal.
+// Admit creates the client of a connection, or returns the error reply of a refusal.
 func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
 	g, from := (*Gateway)(h), hostOf(addr)
 	set := g.settings.Load()
@@ -43,7 +43,7 @@ func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
 	g.count.accepted.Add(1)
 	g.lastID++
 	now := time.Now()
-	c := &client{g: g, id: g.lastID, addr: addr, laddr: laddr, host: from, born: now, reserve: len(g.clients) >= set.MaxClients}
+	c := &client{g: g, id: g.lastID, addr: addr, localAddr: laddr, host: from, connectedAt: now, operatorOnly: len(g.clients) >= set.MaxClients}
 	c.in.lastAt, c.in.wholeAt = now, now
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.applySettingsLocked(set)
@@ -54,7 +54,7 @@ func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
 	return c, nil
 }
 
-// Context ends when the gateway cuts the last connections.
+// Context ends when the gateway closes the last connections.
 func (h *host) Context() context.Context { return h.ctx }
 
 // Go runs f on a goroutine that Shutdown waits for.
@@ -63,7 +63,7 @@ func (h *host) Go(f func()) { h.workers.Go(f) }
 // HandshakeTimeout bounds a TLS handshake.
 func (h *host) HandshakeTimeout() time.Duration { return h.settings.Load().RequestTimeout }
 
-// Log returns the logger of the present settings.
+// Log returns the logger of the current settings.
 func (h *host) Log() *slog.Logger { return h.settings.Load().Log }
 
 // unixHost is the host of clients on unix sockets.

@@ -28,7 +28,7 @@ func (g *Gateway) classify(args [][]byte) (info *command.Info, class command.Cla
 
 // learn asks the server about the command of a request.
 func (w *worker) learn(ctx context.Context, pin *engine.Lease) error {
-	if !w.step.OnPin || w.token != "" { // the gateway's own user asks
+	if !w.step.OnPin || w.token != "" { // the query runs as the gateway's own user
 		pin = nil
 	}
 	args, err := arguments(w.raw)
@@ -64,7 +64,7 @@ func (c *client) dispatchLearnedLocked(w *worker, failed *failure) {
 	}
 	var batch netio.FlushBatch
 	step := session.Step{Kind: session.Close}
-	if broken == nil && (failed == nil || !failed.ends) {
+	if broken == nil && (failed == nil || !failed.closes) {
 		step = c.nextLearnedLocked(raw, args, failed)
 	}
 	c.dispatchLocked(&step, &batch)

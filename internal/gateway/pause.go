@@ -11,8 +11,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// pauseControl holds commands back: during a pause, and commands that publish or list subscribers behind the earlier
-// subscriptions. If it holds nothing back, a command costs one load of active.
+// pauseControl holds commands back during a pause. It also holds commands that publish or list subscribers behind
+// earlier subscriptions that the server has not confirmed. While it holds nothing back, a command costs one load of
+// active.
 type pauseControl struct {
 	active atomic.Bool // it holds some commands back
 
@@ -20,7 +21,7 @@ type pauseControl struct {
 	pauses  [pausers]pause
 	changed chan struct{} // closed when a pause ends
 	pending []*ticket     // unconfirmed subscriptions, in order of arrival
-	open    bool          // the gateway shuts down: no pause holds
+	closed  bool          // the gateway shuts down: no pause holds
 }
 
 // pauser is the origin of a pause. A pause of one origin neither ends nor changes that of another.
@@ -59,7 +60,7 @@ func (g *pauseControl) init() { g.changed = make(chan struct{}) }
 func (g *pauseControl) pause(by pauser, mode pauseMode, d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open {
+	if g.closed {
 		return
 	}
 	d = min(d, maxPause)
@@ -77,7 +78,7 @@ func (g *pauseControl) pause(by pauser, mode pauseMode, d time.Duration) {
 	timer = time.AfterFunc(d, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if p.timer == timer { // otherwise another pause has started meanwhile
+		if p.timer == timer { // otherwise a later pause has replaced this one
 			g.endLocked(p)
 		}
 	})
@@ -96,10 +97,10 @@ func (g *pauseControl) resume(by pauser) {
 	}
 }
 
-// close ends all pauses and lets no other start.
+// close ends all pauses and prevents later ones.
 func (g *pauseControl) close() {
 	g.mu.Lock()
-	g.open = true
+	g.closed = true
 	g.mu.Unlock()
 	g.resume(byConsole)
 }
@@ -150,8 +151,8 @@ func (g *pauseControl) awaitResume(ctx context.Context, level pauseMode) error {
 // ticket is a subscription that the server has not confirmed yet.
 type ticket struct {
 	keyspace bool // it may receive notifications of changed keys
-	over     bool
-	passed   chan struct{} // closed when it and all earlier ones are over
+	ended    bool
+	passed   chan struct{} // closed when it and all earlier tickets have ended
 }
 
 // enter adds a subscription.
@@ -171,8 +172,8 @@ func (g *pauseControl) leave(t *ticket) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t.over = true
-	for len(g.pending) > 0 && g.pending[0].over {
+	t.ended = true
+	for len(g.pending) > 0 && g.pending[0].ended {
 		close(g.pending[0].passed)
 		g.pending[0] = nil
 		g.pending = g.pending[1:]
@@ -185,7 +186,7 @@ func (g *pauseControl) behind(step *session.Step) *ticket {
 	if !g.active.Load() {
 		return nil
 	}
-	sees, writes := step.SeesSubscribers(), step.Writes()
+	sees, writes := step.InvolvesSubscribers(), step.Writes()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, t := range slices.Backward(g.pending) {
@@ -244,7 +245,7 @@ const subscribeLimit = time.Second
 func (w *worker) awaitTurn(ctx context.Context) error {
 	g := &w.c.g.pauses
 	if w.behind != nil {
-		timer := time.NewTimer(time.Until(w.at.Add(subscribeLimit)))
+		timer := time.NewTimer(time.Until(w.queuedAt.Add(subscribeLimit)))
 		defer timer.Stop()
 		select {
 		case <-w.behind.passed:
@@ -256,8 +257,8 @@ func (w *worker) awaitTurn(ctx context.Context) error {
 	if !g.active.Load() || g.paused(w.level) == nil {
 		return nil
 	}
-	w.c.setWaits("paused")
-	defer w.c.setWaits("")
+	w.c.setWaitState("paused")
+	defer w.c.setWaitState("")
 	return g.awaitResume(ctx, w.level)
 }
 

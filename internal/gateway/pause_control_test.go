@@ -23,7 +23,7 @@ func (g *Gateway) Unconfirmed() int {
 	defer g.pauses.mu.Unlock()
 	n := 0
 	for _, t := range g.pauses.pending {
-		if !t.over {
+		if !t.ended {
 			n++
 		}
 	}
@@ -163,7 +163,7 @@ func TestASubscriptionThatIsNotConfirmedHoldsNobodyUpForLong(t *testing.T) {
 		g.pauses.enter([]session.Topic{{Name: "news"}})
 		start := time.Now()
 		for range 3 { // those of a pipeline wait together
-			waits := &worker{c: &client{g: g}, behind: g.pauses.behind(shared("PUBLISH")), level: pauseWrites, at: start}
+			waits := &worker{c: &client{g: g}, behind: g.pauses.behind(shared("PUBLISH")), level: pauseWrites, queuedAt: start}
 			if err := waits.awaitTurn(context.Background()); err != nil {
 				t.Fatal(err)
 			}

@@ -13,8 +13,8 @@ const (
 	posted   replyState = iota // on a lane
 	queued                     // waits for the client's worker
 	running                    // the worker executes it
-	answered                   // its reply is there, and waits for its turn
-	broken                     // it gets no reply: in its turn the client's connection ends
+	answered                   // its reply waits for the replies before it
+	broken                     // it gets no reply: after the replies before it, the client's connection ends
 )
 
 // pendingReply is the place of a request in the order of its client.
@@ -57,7 +57,7 @@ type pendingReplies struct {
 	replay   replayBuffer
 	identity engine.Identity // of the connections of all of them
 	posted   int             // those on a lane
-	queued   int             // those that the worker is to execute, or executes: no request may overtake them
+	queued   int             // those that wait for the worker or run there: no request may overtake them
 	typical  int             // bytes of a reply, from the recent ones
 	unsent   int             // bytes of replies that wait for the replies before them
 }
@@ -119,14 +119,14 @@ func (p *pendingReplies) pop() {
 	p.n--
 }
 
-// fill keeps a reply until its turn.
+// fill keeps a reply until the replies before it are sent.
 func (p *pendingReplies) fill(at *pendingReply, reply []byte) {
 	at.state, at.reply = answered, reply
 	p.unsent += len(reply)
 }
 
-// sendAnswered moves the replies whose turn it is to the output. flush reports that the output was empty before, ends
-// that the next request is broken.
+// sendAnswered moves the first replies, up to the first missing one, to the output. flush reports that the output was
+// empty before, ends that the next request is broken.
 func (p *pendingReplies) sendAnswered(out *netio.Output) (flush, ends bool) {
 	at := p.front()
 	for ; at != nil && at.state == answered; at = p.front() {
@@ -149,8 +149,8 @@ func (p *pendingReplies) trim() {
 // learn takes note of the size of a reply.
 func (p *pendingReplies) learn(size int) { p.typical = max(size, p.typical-p.typical>>3) }
 
-// mostReplay bounds the bytes of a client's pending requests. The window of a lane holds no more either, and the client
-// can keep the rest as well as the gateway.
+// mostReplay limits the bytes of a client's pending requests. The window of a lane has the same limit, and the client can
+// keep the rest in its own memory.
 const mostReplay = 4 << 20
 
 // firstPipeline is how many commands of a client may be pending before the size of its replies is known: the output

@@ -31,7 +31,7 @@ func (g *Gateway) reapOnce(now time.Time) {
 	}
 }
 
-// closeFullest closes the client that holds most bytes, if all clients together exceed the limit.
+// closeFullest closes the client for which the gateway holds the most bytes, if all clients together exceed the limit.
 func (g *Gateway) closeFullest(set *settings) bool {
 	var worst *client
 	total, most := 0, 0
@@ -45,7 +45,7 @@ func (g *Gateway) closeFullest(set *settings) bool {
 		return false
 	}
 	g.count.slow.Add(1)
-	set.Log.Warn("client closed", "id", worst.id, "addr", worst.addr, "reason", "the buffers of all clients are full, and it holds most", "bytes", most)
+	set.Log.Warn("client closed", "id", worst.id, "addr", worst.addr, "reason", "the buffers of all clients are full and this client holds the most", "bytes", most)
 	worst.out.Close()
 	return true
 }
@@ -65,7 +65,7 @@ func (c *client) holds() int {
 func (c *client) overdue(now time.Time, set *settings) string {
 	if _, since := c.out.Waiting(); !since.IsZero() && now.Sub(since) > set.WriteTimeout {
 		c.g.count.slow.Add(1)
-		return "it took none of its replies within the write timeout"
+		return "it read none of its replies within the write timeout"
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,8 +75,8 @@ func (c *client) overdue(now time.Time, set *settings) string {
 	}
 	switch {
 	case now.Sub(c.in.wholeAt) > set.RequestTimeout:
-		return "its request was not whole within the request timeout"
-	case !c.session.Authenticated() && now.Sub(c.born) > set.RequestTimeout:
+		return "it did not complete a request within the request timeout"
+	case !c.session.Authenticated() && now.Sub(c.connectedAt) > set.RequestTimeout:
 		return "it did not authenticate within the request timeout"
 	case set.IdleTimeout > 0 && now.Sub(c.in.lastAt) > set.IdleTimeout && c.session.Type() != "pubsub" && c.dedicated.monitor == nil:
 		return "idle timeout"

@@ -26,7 +26,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.pending.learn(s.sent + len(frame))
 	if s.at != 0 {
 		c.g.count.server.add(s.at)
-		c.g.count.queue.none()
+		c.g.count.queue.addZero()
 	}
 	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
 		return
@@ -140,7 +140,7 @@ func (c *client) Fail(tag uint64, err error) {
 	default:
 		c.pending.fill(s, resp.AppendError(nil, f.text))
 	}
-	if f.ends {
+	if f.closes {
 		s.state = broken
 	}
 	c.advanceLocked(nil)
@@ -159,7 +159,7 @@ func (c *client) requeueLocked(s *pendingReply) {
 // Flush writes the replies of a batch.
 func (c *client) Flush() { c.out.Flush() }
 
-// advanceLocked sends the replies whose turn it is, and starts the commands that waited for them.
+// advanceLocked sends the replies that are next in order, and starts the commands that waited for them.
 func (c *client) advanceLocked(b *lane.Batch) {
 	flush, ends := c.pending.sendAnswered(&c.out)
 	if ends {
@@ -174,7 +174,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 		c.startWorkerLocked()
 	} else {
 		c.route.lane = nil
-		if c.barrier != nil && !c.begun {
+		if c.barrier != nil && !c.barrierRuns {
 			c.startBarrierLocked()
 		}
 	}

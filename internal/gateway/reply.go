@@ -2,7 +2,7 @@ package gateway
 
 import "strconv"
 
-// printable is a client's word as it may stand in an error or a log.
+// printable escapes and shortens an argument of a client for an error or a log.
 func printable(b []byte) string {
 	const longest = 64
 	text := strconv.QuoteToASCII(string(b[:min(len(b), longest)]))

@@ -13,21 +13,21 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// settings are a Config with its defaults, ready for use. They are not changed.
+// settings are a Config with its defaults, and what follows from it. They are immutable.
 type settings struct {
 	Config
 	session session.Config
 	users   map[string]*user
 }
 
-// Check says what New and Reload would refuse.
+// Check returns the error that New and Reload return for the configuration.
 func (cfg Config) Check() error {
-	_, err := cfg.ready()
+	_, err := cfg.newUsers()
 	return err
 }
 
-// ready checks a configuration, and gives its users as they are needed.
-func (cfg Config) ready() (map[string]*user, error) {
+// newUsers checks a configuration and returns its users. The map is nil if the configuration has no users.
+func (cfg Config) newUsers() (map[string]*user, error) {
 	for _, f := range []struct {
 		name  string
 		value int64
@@ -38,28 +38,28 @@ func (cfg Config) ready() (map[string]*user, error) {
 		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)},
 	} {
 		if f.value < 0 {
-			return nil, fmt.Errorf("gateway: %s is %d: want 0 for the default, or more", f.name, f.value)
+			return nil, fmt.Errorf("gateway: %s is %d: want a positive value, or 0 for the default", f.name, f.value)
 		}
 	}
 	if cfg.PassThrough && cfg.Users != nil {
-		return nil, fmt.Errorf("gateway: Users and PassThrough are both set: want one of them, since either the gateway or Redis verifies passwords")
+		return nil, fmt.Errorf("gateway: Users and PassThrough are both set: set one of them, because either the gateway or Redis verifies passwords")
 	}
 	if cfg.Users == nil {
 		return nil, nil
 	}
 	users := map[string]*user{}
 	for name, u := range cfg.Users {
-		ready, err := newUser(name, u)
+		checked, err := newUser(name, u)
 		if err != nil {
 			return nil, err
 		}
-		users[name] = ready
+		users[name] = checked
 	}
 	return users, nil
 }
 
 func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
-	users, err := cfg.ready()
+	users, err := cfg.newUsers()
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	return s, nil
 }
 
-// needAuth reports whether a client has to name itself.
+// needAuth reports whether clients must authenticate.
 func (s *settings) needAuth() bool {
 	if s.PassThrough {
 		return s.NeedAuth
@@ -96,7 +96,7 @@ func (s *settings) requestLimits() request.Limits {
 	return limits
 }
 
-// lines are the settings in force, for the console.
+// lines returns the current settings for RESPOOL CONFIG.
 func (s *settings) lines() []string {
 	return []string{
 		fmt.Sprintf("max_clients=%d", s.MaxClients), "max_clients_per_address=" + orNone(s.MaxClientsPerAddress),
@@ -116,7 +116,7 @@ func orNone[T int | time.Duration](n T) string {
 	return fmt.Sprint(n)
 }
 
-// sizeText writes a size as a configuration has it.
+// sizeText formats a number of bytes as a configuration file writes it.
 func sizeText(n int64) string {
 	unit := 0
 	for unit < 3 && n > 0 && n%1024 == 0 {

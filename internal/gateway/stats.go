@@ -5,54 +5,54 @@ import (
 	"time"
 )
 
-// Stats is the state of a gateway at one moment, and what it counted.
+// Stats is a snapshot of the state and the counters of a gateway.
 type Stats struct {
-	Clients    int            // connections of clients
-	Blocked    int            // clients with a blocking command under way
+	Clients    int            // client connections
+	Blocked    int            // clients with a pending blocking command
 	Subscribed int            // clients with subscriptions
-	Pinned     int            // clients that hold a connection of their own
-	PinnedBy   map[string]int // the same by reason
+	Pinned     int            // clients with a dedicated connection, apart from blocking commands
+	PinnedBy   map[string]int // dedicated connections by reason
 
-	Accepted   uint64 // connections let in
-	Refused    uint64 // connections refused for a limit
+	Accepted   uint64 // accepted connections
+	Refused    uint64 // connections refused because of a limit
 	Closed     uint64 // connections that have ended
-	Commands   uint64 // requests taken
+	Commands   uint64 // requests received
 	Errors     uint64 // malformed requests and wrong passwords
-	SlowClosed uint64 // clients closed because they took nothing
-	BytesIn    uint64 // from clients
+	SlowClosed uint64 // clients closed because they did not read their replies
+	BytesIn    uint64 // received from clients
 	BytesOut   uint64 // sent to clients
-	Buffered   int64  // bytes that wait to be sent, about
+	Buffered   int64  // bytes that wait to be sent, approximately
 
-	Queue  Latency // of commands before they were sent: of all that had to wait, and a sample of others
-	Server Latency // from there to the reply, of a sample
+	Queue  Latency // time before a command was sent: of all commands that waited, and a sample of the others
+	Server Latency // time from the sending to the reply, of a sample
 }
 
-// stopwatch adds up times.
+// stopwatch sums durations.
 type stopwatch struct{ count, sum atomic.Int64 }
 
-// add takes a time that began then, in unix nanoseconds; 0 is none.
-func (w *stopwatch) add(began int64) {
-	if began == 0 {
+// add adds the time since start, in Unix nanoseconds. It ignores a start of 0.
+func (w *stopwatch) add(start int64) {
+	if start == 0 {
 		return
 	}
 	w.count.Add(1)
-	w.sum.Add(time.Now().UnixNano() - began)
+	w.sum.Add(time.Now().UnixNano() - start)
 }
 
-// none counts one that took no time.
-func (w *stopwatch) none() { w.count.Add(1) }
+// addZero adds a duration of zero.
+func (w *stopwatch) addZero() { w.count.Add(1) }
 
 func (w *stopwatch) latency() Latency {
 	return Latency{Count: uint64(w.count.Load()), Sum: time.Duration(w.sum.Load())}
 }
 
-// Latency is a sum of times.
+// Latency is the number and the sum of durations.
 type Latency struct {
 	Count uint64
 	Sum   time.Duration
 }
 
-// mean is none as long as nothing was timed.
+// mean returns the mean duration, or "none".
 func (l Latency) mean() string {
 	if l.Count == 0 {
 		return "none"
@@ -60,7 +60,7 @@ func (l Latency) mean() string {
 	return (l.Sum / time.Duration(l.Count)).Round(time.Microsecond).String()
 }
 
-// Stats takes a snapshot. It looks at every client.
+// Stats returns a snapshot. It visits every client.
 func (g *Gateway) Stats() Stats {
 	s := Stats{
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
@@ -69,7 +69,7 @@ func (g *Gateway) Stats() Stats {
 	}
 	g.mu.Lock()
 	s.Closed, s.Commands, s.BytesIn, s.BytesOut = g.past.closed, g.past.commands, g.past.bytesIn, g.past.bytesOut
-	all := g.listLocked() // each client is here or in the past
+	all := g.listLocked() // each client is either here or in g.past
 	g.mu.Unlock()
 	for _, c := range all {
 		c.count(&s)
@@ -77,7 +77,7 @@ func (g *Gateway) Stats() Stats {
 	return s
 }
 
-// count adds what a client has and did.
+// count adds the client's state and counters.
 func (c *client) count(s *Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,7 +92,7 @@ func (c *client) count(s *Stats) {
 	c.dedicated.count(s, c.session)
 }
 
-// countLocked adds what the client has counted, which rises no more once it is gone.
+// countLocked adds the client's counters. They are final once the client has left.
 func (c *client) countLocked(s *Stats) {
 	s.Commands += c.in.commands
 	s.BytesIn += c.in.bytes

@@ -34,7 +34,7 @@ func (w *worker) subscribe(ctx context.Context) ([][]byte, error) {
 
 	for kind, list := range byKind(w.step.Topics) { // there is one kind
 		if err := topics.Add(ctx, kinds[kind], list); err != nil {
-			if frame, ok := serverErrorFrame(err); ok && !w.disowned(ctx, err) {
+			if frame, ok := serverErrorFrame(err); ok && !w.userRefused(ctx, err) {
 				return [][]byte{frame}, nil
 			}
 			return nil, err

@@ -17,33 +17,33 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// user is one of the gateway's own, ready for use.
+// user is one of the gateway's own users, with parsed passwords and classes.
 type user struct {
 	name     string
 	hashes   [][sha256.Size]byte
-	may      classes
+	allowed  classes
 	disabled bool
 }
 
-// classes are the kinds of commands that a user may use.
+// classes is a set of command classes.
 type classes uint8
 
 const (
-	reads classes = 1 << iota
-	writes
-	pubsubs
-	blocks
-	scripts
-	admins
+	classRead classes = 1 << iota
+	classWrite
+	classPubSub
+	classBlocking
+	classScripting
+	classAdmin
 )
 
-// classNames are what a configuration calls them.
-var classNames = map[string]classes{
-	"read": reads, "write": writes, "pubsub": pubsubs, "blocking": blocks, "scripting": scripts, "admin": admins,
-	"all": reads | writes | pubsubs | blocks | scripts | admins,
+// classByName holds the names of the classes in a configuration.
+var classByName = map[string]classes{
+	"read": classRead, "write": classWrite, "pubsub": classPubSub, "blocking": classBlocking, "scripting": classScripting, "admin": classAdmin,
+	"all": classRead | classWrite | classPubSub | classBlocking | classScripting | classAdmin,
 }
 
-// ClassNames lists what User.Commands may name.
+// ClassNames lists the valid elements of User.Commands.
 func ClassNames() []string {
 	return []string{"read", "write", "pubsub", "blocking", "scripting", "admin", "all"}
 }
@@ -54,24 +54,24 @@ func newUser(name string, cfg User) (*user, error) {
 		var hash [sha256.Size]byte
 		raw, err := hex.DecodeString(text)
 		if err != nil || len(raw) != len(hash) {
-			return nil, fmt.Errorf("gateway: a password of user %q is no SHA-256 hash: want %d hex digits", name, 2*len(hash))
+			return nil, fmt.Errorf("gateway: a password of user %q is not a SHA-256 hash: want %d hex digits", name, 2*len(hash))
 		}
 		u.hashes = append(u.hashes, [sha256.Size]byte(raw))
 	}
 	for _, text := range cfg.Commands {
-		class, ok := classNames[text]
+		class, ok := classByName[text]
 		if !ok {
-			return nil, fmt.Errorf("gateway: user %q may use the class of commands %q: want %s", name, text, strings.Join(ClassNames(), ", "))
+			return nil, fmt.Errorf("gateway: user %q has the unknown command class %q: want one of %s", name, text, strings.Join(ClassNames(), ", "))
 		}
-		u.may |= class
+		u.allowed |= class
 	}
 	if len(cfg.Commands) == 0 {
-		u.may = classNames["all"] &^ admins
+		u.allowed = classByName["all"] &^ classAdmin
 	}
 	return u, nil
 }
 
-// accepts reports whether a password is the user's.
+// accepts reports whether the user is enabled and the password is valid. A nil user accepts none.
 func (u *user) accepts(password string) bool {
 	if u == nil || u.disabled {
 		return false
@@ -84,53 +84,56 @@ func (u *user) accepts(password string) bool {
 	return ok
 }
 
-// connectionCommands are commands that concern the connection alone.
+// connectionCommands affect only the client's connection. Every user may run them.
 var connectionCommands = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
 	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING"}
 
-// unrestricted reports whether the user may run everything, so that nobody needs to know what it is.
-func (u *user) unrestricted() bool { return u.may == classNames["all"] }
+// unrestricted reports whether the user may run all commands, including unknown ones.
+func (u *user) unrestricted() bool { return u.allowed == classByName["all"] }
 
-// denyReason says why the user may not run a command; empty if he may. info is nil where nothing tells what it is.
+// denyReason returns the error reply if the user may not run a command, or an empty string. info is nil for an unknown
+// command.
 func (u *user) denyReason(args [][]byte, info *command.Info, class command.Class) string {
 	if info == nil {
-		if bytes.EqualFold(args[0], []byte("respool")) && u.may&admins == 0 {
+		if bytes.EqualFold(args[0], []byte("respool")) && u.allowed&classAdmin == 0 {
 			return fmt.Sprintf("-NOPERM User %s has no permissions to run the 'respool' command", u.name)
 		}
-		if u.unrestricted() || u.may == classNames["all"]&^admins {
+		if u.unrestricted() || u.allowed == classByName["all"]&^classAdmin {
 			return ""
 		}
 		return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, printable(args[0]))
 	}
 	name, _, _ := strings.Cut(info.Name, " ")
-	if need := requiredClasses(info, class); u.may&need == need && (!info.Admin || u.may&admins != 0) || slices.Contains(connectionCommands, name) && !info.Admin {
+	if need := requiredClasses(info, class); u.allowed&need == need && (!info.Admin || u.allowed&classAdmin != 0) || slices.Contains(connectionCommands, name) && !info.Admin {
 		return ""
 	}
 	return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, strings.ToLower(info.Name))
 }
 
-// requiredClasses tells the classes that a command takes.
+// requiredClasses returns the classes that a user needs for a command.
 func requiredClasses(info *command.Info, class command.Class) classes {
 	name, _, _ := strings.Cut(info.Name, " ")
 	switch {
 	case info.Admin || name == "MONITOR" || name == "DEBUG" || name == "CONFIG":
-		return admins
+		return classAdmin
 	case strings.HasSuffix(name, "SUBSCRIBE") || strings.HasSuffix(name, "PUBLISH") || name == "PUBSUB":
-		return pubsubs
+		return classPubSub
 	case strings.HasPrefix(name, "EVAL") || strings.HasPrefix(name, "FCALL") || name == "SCRIPT" || name == "FUNCTION":
-		return scripts
+		return classScripting
 	case class == command.Blocking && info.ReadOnly:
-		return blocks | reads
+		return classBlocking | classRead
 	case class == command.Blocking:
-		return blocks | writes
+		return classBlocking | classWrite
 	case info.ReadOnly:
-		return reads
+		return classRead
 	}
-	return writes
+	return classWrite
 }
 
-// identify verifies a password: by the gateway's users, or by Redis. Where everybody is let in, clients that still
-// send what they needed before need not be changed.
+// identify verifies the credentials of the step against the gateway's users, or lets Redis verify them. A non-empty
+// result is the error reply of Redis. If clients need not authenticate, identify accepts the gateway's own server
+// password, and any password of the default user if there is none: clients keep the configuration of a direct
+// connection.
 func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	set, c := w.c.g.settings.Load(), w.step.Credentials
 	switch {
@@ -155,7 +158,7 @@ func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, err
 func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	c := w.step.Credentials
 	user := c.User
-	if c.Alone {
+	if c.PasswordOnly {
 		user = ""
 	}
 	token, err := w.c.g.engine.Verify(ctx, user, c.Password)
@@ -167,7 +170,7 @@ func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]by
 		return nil, err
 	}
 	if w.step.OnPin && pin != nil {
-		pin.Lane().Forbid() // a renewal of credentials would bring the user before back
+		pin.Lane().Forbid() // a renewal of credentials would switch back to the previous user
 		frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, w.c.g.optionsOf(nil))
 		if err != nil || frame[0] == '-' {
 			w.c.g.engine.Leave(token)
@@ -178,8 +181,8 @@ func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]by
 	return nil, nil
 }
 
-// switchUserLocked makes the client another user's among the engine's. The user it was is kept while the client is
-// subscribed as that one.
+// switchUserLocked changes the client's user in the engine. The client keeps the previous user while it has
+// subscriptions of that user.
 func (c *client) switchUserLocked(token string) {
 	e := c.g.engine
 	switch {
@@ -187,42 +190,41 @@ func (c *client) switchUserLocked(token string) {
 		e.Leave(token)
 		return
 	case slices.Contains(c.tokens, token):
-		e.Leave(token) // once is enough
+		e.Leave(token) // the client counts once
 	case token != "":
 		c.tokens = append(c.tokens, token)
 	}
 	c.token = token
 	for _, held := range slices.Clone(c.tokens) {
 		if held != token && c.topics[held] == nil {
-			c.leaveUserLocked(held)
+			c.dropUserLocked(held)
 		}
 	}
 }
 
-// leaveUserLocked gives up one of the client's users.
-func (c *client) leaveUserLocked(token string) {
+// dropUserLocked removes one of the client's users.
+func (c *client) dropUserLocked(token string) {
 	if i := slices.Index(c.tokens, token); i >= 0 {
 		c.tokens = slices.Delete(c.tokens, i, i+1)
 		c.g.engine.Leave(token)
 	}
 }
 
-// disowned ends the connections of clients whose user the server has taken all connections, and lets in no more: it
-// would have ended theirs.
-func (g *Gateway) disowned(token string) {
+// closeRefusedUser closes the clients of a user that the server refuses, as a server does when a user is deleted.
+func (g *Gateway) closeRefusedUser(token string) {
 	for _, c := range g.list() {
 		c.mu.Lock()
-		ends := slices.Contains(c.tokens, token)
+		refused := slices.Contains(c.tokens, token)
 		c.mu.Unlock()
-		if ends {
+		if refused {
 			c.out.Close()
 		}
 	}
 }
 
-// disowned reports whether the server lets the worker's user in no more, for which it would have ended the client's
-// connection. Where a connection was lost within a command it is asked.
-func (w *worker) disowned(ctx context.Context, err error) bool {
+// userRefused reports whether the server refuses the worker's user. A server closes the connections of such a user. err
+// is the failure of the worker's command. If a connection was lost during the command, userRefused queries the server.
+func (w *worker) userRefused(ctx context.Context, err error) bool {
 	if w.key.User == "" || ctx.Err() != nil {
 		return false
 	}
@@ -235,11 +237,11 @@ func (w *worker) disowned(ctx context.Context, err error) bool {
 	return lost && !sent && errors.As(err, &refusal) && (refusal.Code == "WRONGPASS" || refusal.Code == "NOAUTH")
 }
 
-// rawHello asks for nothing that takes a right.
+// rawHello needs no permission.
 var rawHello = []byte("*1\r\n$5\r\nHELLO\r\n")
 
-// serverErrorFrame makes a reply of an error by which the server refused.
-func serverErrorFrame(err error) ([]byte, bool) {
+// serverErrorFrame returns the error reply for an error that a server returned. ok is false for other errors.
+func serverErrorFrame(err error) (frame []byte, ok bool) {
 	var se *resp.ServerError
 	if !errors.As(err, &se) {
 		return nil, false

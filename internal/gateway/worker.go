@@ -46,14 +46,14 @@ type worker struct {
 	n     int
 	reads bool
 
-	at     time.Time       // when it was queued
-	behind *ticket         // the subscription that it must not overtake
-	level  pauseMode       // the mildest pause that holds it back
-	before *engine.Refusal // an earlier refusal by a server
+	queuedAt       time.Time       // when it was queued
+	behind         *ticket         // the subscription that it must not overtake
+	level          pauseMode       // the mildest pause that holds it back
+	earlierRefusal *engine.Refusal // an earlier refusal by a server
 
-	token string // of the user whose password was verified
-	user  *user
-	close bool // the client asked to be closed
+	token string // of the verified user
+	user  *user  // the verified user, of the gateway's own
+	close bool   // the client killed itself
 
 	abandoned bool // the command was canceled because nobody reads its reply
 }
@@ -63,7 +63,7 @@ func (c *client) executeLocked(s *pendingReply) {
 	s.state = running
 	queuedAt := s.at
 	w := &worker{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
-		before: s.refusal, token: c.token, user: c.user, at: time.Unix(0, s.at), behind: s.behind, level: s.level}
+		earlierRefusal: s.refusal, token: c.token, user: c.user, queuedAt: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		w.step = &s.step.Step
 	}
@@ -79,7 +79,7 @@ func (c *client) executeLocked(s *pendingReply) {
 		failed = c.g.learnFailure(err)
 	default:
 		failed = c.g.failureOf(err, w.reads || w.step != nil && w.step.Kind == session.Subscribe, w.step != nil && w.step.Waits())
-		failed.ends = failed.ends || w.disowned(ctx, err)
+		failed.closes = failed.closes || w.userRefused(ctx, err)
 	}
 	c.mu.Lock()
 	w.abandoned = err != nil && ctx.Err() != nil
@@ -137,14 +137,14 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 	if s != nil {
 		c.pending.fill(s, s.reply)
 		c.pending.queued--
-		if failed != nil && failed.ends {
+		if failed != nil && failed.closes {
 			s.state = broken
 		}
 	}
 	c.endBarrierLocked(w.step)
 }
 
-// announces reports whether messages may follow that must not come before the reply.
+// announces reports whether pushes may follow that must not precede the reply.
 func (w *worker) announces() bool {
 	return w.step.Kind == session.Subscribe || w.step.Kind == session.Monitor || w.step.Kind == session.Pin
 }
@@ -191,7 +191,7 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	}
 	e := w.c.g.engine
 	if w.step == nil {
-		return e.Exchange(ctx, w.key, w.raw, w.n, w.reads, w.before)
+		return e.Exchange(ctx, w.key, w.raw, w.n, w.reads, w.earlierRefusal)
 	}
 	switch w.step.Kind {
 	case session.Transaction:
@@ -199,7 +199,7 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 			return w.runDedicated(ctx)
 		}
 		if !w.step.OnPin {
-			return e.Exchange(ctx, w.key, w.raw, w.n, false, w.before)
+			return e.Exchange(ctx, w.key, w.raw, w.n, false, w.earlierRefusal)
 		}
 		return w.onPin(ctx, pin)
 	case session.Pinned:
@@ -223,20 +223,20 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	case session.Console:
 		return w.console(ctx)
 	}
-	panic("gateway: no way to carry out " + w.step.Kind.String())
+	panic("gateway: cannot execute a step of kind " + w.step.Kind.String())
 }
 
 // acquire waits for a dedicated connection.
 func (c *client) acquire(ctx context.Context, key engine.Identity) (*engine.Lease, error) {
-	c.setWaits("waiting")
-	defer c.setWaits("")
+	c.setWaitState("waiting")
+	defer c.setWaitState("")
 	return c.g.engine.Lease(ctx, key)
 }
 
-func (c *client) setWaits(what string) {
+func (c *client) setWaitState(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waits = what
+	c.waitState = what
 }
 
 // options returns the lane options of the worker's command.
@@ -279,8 +279,8 @@ func (w *worker) pin(ctx context.Context) ([][]byte, error) {
 	return held.Lane().DoRaw(ctx, w.raw, w.n, w.options())
 }
 
-// watchPin handles the end of a dedicated connection on which pushes may come: no request may follow that would notice
-// it. It returns when the session gives up the connection.
+// watchPin handles the end of a dedicated connection on which pushes may come: there may be no later request that would
+// notice it. It returns when the session releases the connection.
 func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	select {
 	case <-held.Lane().Done():
@@ -294,7 +294,7 @@ func (c *client) watchPin(held *engine.Lease, unpinned <-chan struct{}) {
 	if c.dedicated.pin != held || c.pending.n > 0 || c.gone {
 		return
 	}
-	c.applyOutcomeLocked(c.session.Lost())
+	c.applyOutcomeLocked(c.session.PinLost())
 	c.closeIfDoneLocked()
 }
 
@@ -305,30 +305,30 @@ func (c *client) push(frame []byte) {
 
 // runDedicated runs one command on a dedicated connection.
 func (w *worker) runDedicated(ctx context.Context) ([][]byte, error) {
-	w.c.setWaits("waiting")
-	defer w.c.setWaits("")
+	w.c.setWaitState("waiting")
+	defer w.c.setWaitState("")
 	key := w.key
-	frames, err := w.onLeased(ctx, key)
+	frames, err := w.exchangeLeased(ctx, key)
 	if w.step.AnyDB && key.DB != 0 && isBusy(err) {
 		key.DB = 0
-		return w.onLeased(ctx, key)
+		return w.exchangeLeased(ctx, key)
 	}
 	return frames, err
 }
 
-// isBusy reports whether the server refused a connection because a script runs: it selects no database then.
+// isBusy reports whether the server refused SELECT because a script runs.
 func isBusy(err error) bool {
 	refusal, ok := errors.AsType[*resp.ServerError](err)
 	return ok && refusal.Code == "BUSY"
 }
 
-func (w *worker) onLeased(ctx context.Context, key engine.Identity) ([][]byte, error) {
+func (w *worker) exchangeLeased(ctx context.Context, key engine.Identity) ([][]byte, error) {
 	return w.c.g.engine.ExchangeLeased(ctx, key, w.raw, w.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
-		w.c.setWaits("")
+		w.c.setWaitState("")
 		b := &blockedCommand{w: w, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
 		if err != nil {
-			return nil, engine.After{Spoilt: "its client's command was not answered"}, err
+			return nil, engine.After{Spoilt: "its command got no reply"}, err
 		}
 		db, known := w.step.Database(frames)
 		if known {
@@ -338,11 +338,11 @@ func (w *worker) onLeased(ctx context.Context, key engine.Identity) ([][]byte, e
 		case w.step.Destroy && !unknownCommand(frames[0]):
 			after.Spoilt = "it ran a command that may have changed it"
 		case w.step.Restore && !unknownCommand(frames[0]):
-			after.Unsure = "it ran a command of which nothing is known"
+			after.Unsure = "it ran an unknown command"
 		case !known:
-			after.Unsure = "its database is not known"
-		case b.unsettled(frames[len(frames)-1]):
-			after.Spoilt = "its command was unblocked, or may be yet"
+			after.Unsure = "its database is unknown"
+		case b.unblockPending(frames[len(frames)-1]):
+			after.Spoilt = "its command was unblocked or may be unblocked later"
 		}
 		return frames, after, nil
 	})

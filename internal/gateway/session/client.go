@@ -32,7 +32,7 @@ func (s *Session) clientSetInfo(r request) Step {
 	case equalFold(r.args[2], "lib-ver"):
 		attribute, field = "lib-ver", &s.lib.version
 	default:
-		return failure(fmt.Sprintf("Unrecognized option '%s'", cText(r.args[2], len(r.args[2]))))
+		return failure(fmt.Sprintf("Unrecognized option '%s'", cString(r.args[2], len(r.args[2]))))
 	}
 	if !validName(r.args[3]) {
 		return failure(attribute + " cannot contain spaces, newlines or special characters.")
@@ -64,18 +64,18 @@ func flag(to *bool, word []byte) Step {
 
 func (s *Session) clientGetRedir(r request) Step {
 	if s.pins&pinTracking != 0 {
-		return s.share(r)
+		return s.forward(r)
 	}
 	return answer(resp.AppendInteger(nil, -1))
 }
 
 func (s *Session) clientTrackingInfo(r request) Step {
 	if s.pins&pinTracking != 0 {
-		return s.share(r)
+		return s.forward(r)
 	}
 	b := s.appendMapHeader(nil, 3)
 	b = resp.AppendBulkString(b, "flags")
-	if s.key.Proto == 3 {
+	if s.identity.Proto == 3 {
 		b = appendHeader(b, '~', 1)
 	} else {
 		b = appendHeader(b, '*', 1)
@@ -89,13 +89,13 @@ func (s *Session) clientTrackingInfo(r request) Step {
 func (s *Session) clientReply(r request) Step {
 	switch mode := r.args[2]; {
 	case equalFold(mode, "on"):
-		s.off, s.skipping = false, false
+		s.replyOff, s.skipThis = false, false
 		return answer(replyOK)
 	case equalFold(mode, "off"):
-		s.off = true
+		s.replyOff = true
 		return Step{}
 	case equalFold(mode, "skip"):
-		s.skipNext = !s.off
+		s.skipNext = !s.replyOff
 		return Step{}
 	}
 	return failure("syntax error")

@@ -44,13 +44,13 @@ type Query struct {
 	// SkipMe leaves the asking session out of Kill.
 	SkipMe bool
 	// One is the old form of CLIENT KILL, which names an address alone.
-	One bool
+	OldForm bool
 	// Fail, of Unblock, is whether the command fails rather than runs into its timeout.
-	Fail bool
+	WithError bool
 	// Writes, of Pause, leaves commands that write nothing alone.
-	Writes bool
+	OnlyWrites bool
 	// For is how long Pause lasts.
-	For time.Duration
+	Duration time.Duration
 }
 
 func clientCommand(q Query) Step { return Step{Kind: ClientCommand, Barrier: true, Query: &q} }
@@ -86,7 +86,7 @@ func (s *Session) clientList(r request) Step {
 
 func (s *Session) clientKill(r request) Step {
 	if len(r.args) == 3 {
-		return clientCommand(Query{Op: QueryKill, Addr: string(r.args[2]), One: true})
+		return clientCommand(Query{Op: QueryKill, Addr: string(r.args[2]), OldForm: true})
 	}
 	q := Query{Op: QueryKill, SkipMe: true}
 	options := r.args[2:]
@@ -157,12 +157,12 @@ func parseType(b []byte) (kind, text string) {
 	case "slave":
 		return "replica", ""
 	}
-	return "", fmt.Sprintf("Unknown client type '%s'", cText(b, len(b)))
+	return "", fmt.Sprintf("Unknown client type '%s'", cString(b, len(b)))
 }
 
 // wrongForm is a server's text for a subcommand that is given too many arguments.
-func wrongForm(r request) string {
-	return fmt.Sprintf("unknown subcommand or wrong number of arguments for '%s'. Try CLIENT HELP.", cText(r.args[1], 128))
+func wrongArgumentCount(r request) string {
+	return fmt.Sprintf("unknown subcommand or wrong number of arguments for '%s'. Try CLIENT HELP.", cString(r.args[1], 128))
 }
 
 func (s *Session) clientUnblock(r request) Step {
@@ -171,11 +171,11 @@ func (s *Session) clientUnblock(r request) Step {
 	case len(r.args) == 3:
 	case len(r.args) == 4 && equalFold(r.args[3], "timeout"):
 	case len(r.args) == 4 && equalFold(r.args[3], "error"):
-		q.Fail = true
+		q.WithError = true
 	case len(r.args) == 4:
 		return failure("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 	default:
-		return failure(wrongForm(r))
+		return failure(wrongArgumentCount(r))
 	}
 	id, ok := parseInt(r.args[2])
 	if !ok {
@@ -190,12 +190,12 @@ func (s *Session) clientPause(r request) Step {
 	switch {
 	case len(r.args) == 3:
 	case len(r.args) == 4 && equalFold(r.args[3], "write"):
-		q.Writes = true
+		q.OnlyWrites = true
 	case len(r.args) == 4 && equalFold(r.args[3], "all"):
 	case len(r.args) == 4:
 		return failure("CLIENT PAUSE mode must be WRITE or ALL")
 	default:
-		return failure(wrongForm(r))
+		return failure(wrongArgumentCount(r))
 	}
 	ms, ok := parseInt(r.args[2])
 	switch {
@@ -204,6 +204,6 @@ func (s *Session) clientPause(r request) Step {
 	case ms < 0:
 		return failure("timeout is negative")
 	}
-	q.For = time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+	q.Duration = time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	return clientCommand(q)
 }

@@ -70,7 +70,7 @@ func lacking(v redistest.Version, s *session.Session, words []string) bool {
 }
 
 func inMulti(s *session.Session) bool {
-	return !bytes.Contains(s.AppendInfo(nil, session.Facts{}), []byte(" multi=-1 "))
+	return !bytes.Contains(s.AppendInfo(nil, session.ConnInfo{}), []byte(" multi=-1 "))
 }
 
 func TestSessionsAnswerAsTheServerDoes(t *testing.T) {
@@ -216,7 +216,7 @@ func silenced(sent [][]string) bool {
 // finish ends a session with tail, as straight does, and checks that it is as a new one.
 func finish(t *rapid.T, exec *executor, s *session.Session, got []byte, closed bool, tail [][]string) []byte {
 	if closed {
-		if err := exec.release(s.Ended()); err != nil {
+		if err := exec.release(s.End()); err != nil {
 			t.Fatal(err)
 		}
 		return got

@@ -12,7 +12,7 @@ import (
 var ErrWrongPassword = errors.New("respool: invalid username-password pair or user is disabled")
 
 // errShort stands for frames that are missing without an error.
-var errShort = errors.New("respool: replies are missing")
+var errMissingFrames = errors.New("respool: replies are missing")
 
 // Done takes what came of a step: its frames, as many as Replies and in order, or the
 // error that says why there are none. Of an Identify that the gateway verified by itself,
@@ -21,29 +21,29 @@ var errShort = errors.New("respool: replies are missing")
 //
 // An error on the session's conn is taken for its end: see [Session.Lost].
 func (s *Session) Done(step *Step, frames [][]byte, err error) Outcome {
-	if err == nil && len(frames) < step.expected() {
-		err = errShort
+	if err == nil && len(frames) < step.minFrames() {
+		err = errMissingFrames
 	}
 	var out Outcome
 	switch {
 	case s.ended:
-		return Outcome{Release: step.unwanted(err != nil || len(frames) > 0 && isError(frames[0])), Close: true}
+		return Outcome{Release: step.releaseAfterEnd(err != nil || len(frames) > 0 && isError(frames[0])), Close: true}
 	case err != nil:
-		out = s.failed(step, err)
-	case step.after != nil:
-		out = step.after(s, step, frames)
+		out = s.failedOutcome(step, err)
+	case step.onDone != nil:
+		out = step.onDone(s, step, frames)
 	case len(frames) > 0:
 		out = Outcome{Reply: frames[len(frames)-1]}
 	}
 	if step.Silent && (step.Kind != Subscribe || err != nil) {
 		out.Reply = nil
 	}
-	s.settle()
+	s.updateFastPath()
 	return out
 }
 
 // expected is the least number of frames that the step's end needs.
-func (st *Step) expected() int {
+func (st *Step) minFrames() int {
 	switch {
 	case st.Kind.Upstream():
 		return st.Replies
@@ -54,7 +54,7 @@ func (st *Step) expected() int {
 }
 
 // failed answers for a step that has no frames.
-func (s *Session) failed(step *Step, err error) Outcome {
+func (s *Session) failedOutcome(step *Step, err error) Outcome {
 	var out Outcome
 	switch {
 	case step.Kind == Identify && errors.Is(err, ErrWrongPassword):
@@ -64,12 +64,12 @@ func (s *Session) failed(step *Step, err error) Outcome {
 	case step.Kind == Monitor:
 		out.Release = Release{Monitor: true, Reason: step.Reason + " has failed"}
 	case step.OnPin:
-		out = s.pinLost()
-		if step.Kind == Transaction || step.fixed != nil {
+		out = s.losePin()
+		if step.Kind == Transaction || step.fixedReply != nil {
 			s.watchLost = false // the step would have forgotten the keys, and its client is told what came of it
 		}
-		if step.fixed != nil {
-			out.Reply = step.fixed
+		if step.fixedReply != nil {
+			out.Reply = step.fixedReply
 			return out
 		}
 	}
@@ -82,7 +82,7 @@ func (s *Session) failed(step *Step, err error) Outcome {
 }
 
 // unwanted is what a step has got for a client that is gone.
-func (st *Step) unwanted(failed bool) Release {
+func (st *Step) releaseAfterEnd(failed bool) Release {
 	rel := Release{Reason: "the client is gone"}
 	switch st.Kind {
 	case Pin:

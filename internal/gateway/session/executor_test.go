@@ -128,8 +128,8 @@ func (e *executor) dedicated(key session.Identity) (*wire, error) {
 // do carries out a request of a session and gives what its client reads.
 func (e *executor) do(s *session.Session, raw []byte, args [][]byte) (reply []byte, closed bool, err error) {
 	step := s.Next(raw, args)
-	if step.Key != s.Identity() {
-		return nil, false, fmt.Errorf("%v has the key %v, the session %v", &step, step.Key, s.Identity())
+	if step.Identity != s.Identity() {
+		return nil, false, fmt.Errorf("%v has the key %v, the session %v", &step, step.Identity, s.Identity())
 	}
 	e.subscriptions(&step)
 	if !step.NeedsDone() && step.Kind != session.Multiplexed {
@@ -173,7 +173,7 @@ func (e *executor) carry(step *session.Step) ([][]byte, error) {
 		if step.Destroy {
 			_ = w.Close()
 		} else {
-			e.idle[step.Key] = append(e.idle[step.Key], w)
+			e.idle[step.Identity] = append(e.idle[step.Identity], w)
 		}
 	}
 	return frames, err
@@ -184,13 +184,13 @@ func (e *executor) connFor(step *session.Step) (*wire, error) {
 	case step.OnPin:
 		return e.pin, nil
 	case step.Kind == session.Multiplexed, step.Kind == session.Transaction:
-		return e.lane(step.Key)
+		return e.lane(step.Identity)
 	case step.Kind == session.Pin:
-		w, err := e.dedicated(step.Key)
-		e.pin, e.pinKey = w, step.Key
+		w, err := e.dedicated(step.Identity)
+		e.pin, e.pinKey = w, step.Identity
 		return w, err
 	case step.Kind == session.Dedicated:
-		return e.dedicated(step.Key)
+		return e.dedicated(step.Identity)
 	}
 	return nil, errors.New("cannot be carried out")
 }

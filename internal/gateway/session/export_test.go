@@ -15,7 +15,7 @@ func (s *Session) IsNew() bool {
 func HasRule(name string) (has, carriesOut bool) {
 	for info, r := range rules {
 		if info.Name == name {
-			return true, r.run != nil || r.policy == nobody
+			return true, r.run != nil || r.policy == noClient
 		}
 	}
 	return false, false
@@ -24,7 +24,7 @@ func HasRule(name string) (has, carriesOut bool) {
 // Listed are the names of all rules.
 func Listed() map[string]bool {
 	names := map[string]bool{}
-	for name := range byName {
+	for name := range namedRules {
 		names[name] = true
 	}
 	return names

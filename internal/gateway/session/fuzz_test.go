@@ -69,14 +69,14 @@ func FuzzSession(f *testing.F) {
 				break
 			}
 			if fate() == 77 && s.Pinned() {
-				if s.Lost(); s.Pinned() {
+				if s.PinLost(); s.Pinned() {
 					t.Fatal("the conn is lost, and still held")
 				}
 			}
 		}
 		_ = s.String()
-		whole(t, s.Text(s.AppendInfo(nil, session.Facts{})))
-		s.Ended()
+		whole(t, s.Text(s.AppendInfo(nil, session.ConnInfo{})))
+		s.End()
 		if s.Pinned() {
 			t.Fatal("the client is gone, and holds a conn")
 		}

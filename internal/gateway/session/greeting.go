@@ -30,7 +30,7 @@ type module struct {
 }
 
 // plainGreeting has the fields of all servers.
-var plainGreeting = []greetingField{
+var standardFields = []greetingField{
 	{name: "server"}, {name: "version"}, {name: "proto"}, {name: "id"}, {name: "mode"}, {name: "role"}, {name: "modules"},
 }
 
@@ -38,25 +38,25 @@ var plainGreeting = []greetingField{
 func NewGreeting(name, version string) *Greeting {
 	major, _, _ := strings.Cut(version, ".")
 	n, _ := strconv.Atoi(major)
-	return &Greeting{name: name, version: version, fields: plainGreeting, major: n}
+	return &Greeting{name: name, version: version, fields: standardFields, major: n}
 }
 
 // valkey8 reports whether it is Valkey that goes its own way: its versions before 8.0 are Redis 7.2 by another name.
-func (g *Greeting) valkey8() bool { return g.name == "valkey" && g.major >= 8 }
+func (g *Greeting) isValkey8() bool { return g.name == "valkey" && g.major >= 8 }
 
 // takesClusterMode reports whether a server without a cluster takes READONLY or READWRITE.
-func (g *Greeting) takesClusterMode(name string) bool {
+func (g *Greeting) acceptsClusterMode(name string) bool {
 	switch name {
 	case "READONLY":
-		return g.valkey8()
+		return g.isValkey8()
 	case "READWRITE":
-		return g.valkey8() || g.name == "redis" && g.major > 0 && g.major < 7
+		return g.isValkey8() || g.name == "redis" && g.major > 0 && g.major < 7
 	}
 	return false
 }
 
 // unknown is the greeting of a server of which nothing is known.
-var unknown = NewGreeting("redis", "")
+var unknownServer = NewGreeting("redis", "")
 
 // ReadGreeting reads a server's reply to HELLO, a map or what RESP2 has for one. It gives nil for anything else.
 func ReadGreeting(v *resp.Value) *Greeting {
@@ -77,7 +77,7 @@ func ReadGreeting(v *resp.Value) *Greeting {
 			field.modules = readModules(value.Elems)
 		default:
 			var ok bool
-			if field.value, ok = appendSame(nil, value); !ok {
+			if field.value, ok = appendPortable(nil, value); !ok {
 				continue
 			}
 		}
@@ -93,11 +93,11 @@ func readModules(list []resp.Value) (modules []module) {
 	for i := range list {
 		var m module
 		for pairs := list[i].Elems; len(pairs) > 1; pairs = pairs[2:] {
-			raw, ok := appendSame(m.raw, &pairs[0])
+			raw, ok := appendPortable(m.raw, &pairs[0])
 			if !ok {
 				continue
 			}
-			if raw, ok = appendSame(raw, &pairs[1]); ok {
+			if raw, ok = appendPortable(raw, &pairs[1]); ok {
 				m.raw, m.pairs = raw, m.pairs+1
 			}
 		}
@@ -107,7 +107,7 @@ func readModules(list []resp.Value) (modules []module) {
 }
 
 // appendSame appends a string, an integer, or an array of them. Everything else may differ between RESP2 and RESP3.
-func appendSame(dst []byte, v *resp.Value) ([]byte, bool) {
+func appendPortable(dst []byte, v *resp.Value) ([]byte, bool) {
 	switch {
 	case v.Null:
 		return dst, false
@@ -126,7 +126,7 @@ func appendSame(dst []byte, v *resp.Value) ([]byte, bool) {
 		if v.Elems[i].Kind == resp.Array {
 			return dst, false
 		}
-		if whole, ok = appendSame(whole, &v.Elems[i]); !ok {
+		if whole, ok = appendPortable(whole, &v.Elems[i]); !ok {
 			return dst, false
 		}
 	}
@@ -140,7 +140,7 @@ func (s *Session) greeting() *Greeting {
 			return g
 		}
 	}
-	return unknown
+	return unknownServer
 }
 
 // appendGreeting appends the reply to HELLO: what the server tells, with what is the session's own.
@@ -156,7 +156,7 @@ func (s *Session) appendGreeting(dst []byte) []byte {
 		case "version":
 			dst = resp.AppendBulkString(dst, cmp.Or(s.cfg.ServerVersion, g.version))
 		case "proto":
-			dst = appendInteger(dst, int64(s.key.Proto))
+			dst = appendInteger(dst, int64(s.identity.Proto))
 		case "id":
 			dst = appendInteger(dst, s.id)
 		case "mode":

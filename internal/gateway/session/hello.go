@@ -13,7 +13,7 @@ const (
 )
 
 // hello is what a HELLO asks for.
-type hello struct {
+type helloOptions struct {
 	proto       int // 0: as before
 	credentials *Credentials
 	name        string
@@ -29,13 +29,13 @@ func (s *Session) auth(r request) Step {
 	case !s.cfg.NeedAuth && !s.cfg.Password:
 		return failure(noPassword)
 	}
-	return s.identify(Credentials{User: DefaultUser, Password: string(r.args[1]), Alone: true}, nil)
+	return s.identify(Credentials{User: DefaultUser, Password: string(r.args[1]), PasswordOnly: true}, nil)
 }
 
-func (s *Session) identify(c Credentials, h *hello) Step {
+func (s *Session) identify(c Credentials, h *helloOptions) Step {
 	return Step{
-		Kind: Identify, Barrier: true, OnPin: s.pins != 0, Credentials: &c, hello: h,
-		after: (*Session).identified,
+		Kind: Identify, Barrier: true, OnPin: s.pins != 0, Credentials: &c, helloOptions: h,
+		onDone: (*Session).identified,
 	}
 }
 
@@ -44,18 +44,18 @@ func (s *Session) identified(step *Step, frames [][]byte) Outcome {
 	if len(frames) > 0 && isError(frames[0]) {
 		return Outcome{Reply: frames[0]}
 	}
-	s.authed = true
+	s.authenticated = true
 	s.tainted = s.tainted || step.OnPin
-	s.key.User = step.Credentials.User
-	if step.hello != nil {
-		return Outcome{Reply: s.greet(step.hello)}
+	s.identity.User = step.Credentials.User
+	if step.helloOptions != nil {
+		return Outcome{Reply: s.applyHello(step.helloOptions)}
 	}
 	return Outcome{Reply: replyOK}
 }
 
 func (s *Session) helloCommand(r request) Step {
 	h, text := parseHello(r.args)
-	switches := h.proto != 0 && h.proto != s.key.Proto
+	switches := h.proto != 0 && h.proto != s.identity.Proto
 	switch {
 	case text != "":
 		return failure(text)
@@ -63,34 +63,34 @@ func (s *Session) helloCommand(r request) Step {
 		return failure("respool: HELLO cannot change user and protocol while the connection is held for WATCH or CLIENT TRACKING")
 	case h.credentials != nil:
 		return s.identify(*h.credentials, &h)
-	case !s.authed:
+	case !s.authenticated:
 		return failure(helloNoAuth)
 	case s.pins != 0 && switches:
 		s.tainted = true
 		return Step{
 			Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: helloRequest(h.proto),
-			hello: &h, after: (*Session).switched,
+			helloOptions: &h, onDone: (*Session).protocolSwitched,
 		}
 	}
-	return Step{Barrier: switches, Reply: s.greet(&h)}
+	return Step{Barrier: switches, Reply: s.applyHello(&h)}
 }
 
-func (s *Session) switched(step *Step, frames [][]byte) Outcome {
+func (s *Session) protocolSwitched(step *Step, frames [][]byte) Outcome {
 	if isError(frames[0]) {
 		return Outcome{Reply: frames[0]}
 	}
-	return Outcome{Reply: s.greet(step.hello)}
+	return Outcome{Reply: s.applyHello(step.helloOptions)}
 }
 
 // changesMore is whether a HELLO changes the user or the protocol.
-func changesMore(args [][]byte, proto int) bool {
+func changesIdentity(args [][]byte, proto int) bool {
 	h, text := parseHello(args)
 	return text == "" && (h.credentials != nil || h.proto != 0 && h.proto != proto)
 }
 
 // parseHello reads HELLO with its options; text is the error, if it is wrong. Then it changes
 // nothing, as on servers from 7.2 on; older ones carry out what stands before the fault.
-func parseHello(args [][]byte) (h hello, text string) {
+func parseHello(args [][]byte) (h helloOptions, text string) {
 	if len(args) < 2 {
 		return h, ""
 	}
@@ -109,24 +109,24 @@ func parseHello(args [][]byte) (h hello, text string) {
 			rest = rest[3:]
 		case equalFold(option, "setname") && len(rest) > 1:
 			if !validName(rest[1]) {
-				return hello{}, badName
+				return helloOptions{}, badName
 			}
 			h.name, h.named = string(rest[1]), true
 			rest = rest[2:]
 		default:
-			return hello{}, fmt.Sprintf("Syntax error in HELLO option '%s'", cText(option, len(option)))
+			return helloOptions{}, fmt.Sprintf("Syntax error in HELLO option '%s'", cString(option, len(option)))
 		}
 	}
 	return h, ""
 }
 
 // greet carries out what HELLO asks for, but for its credentials, and makes its map.
-func (s *Session) greet(h *hello) []byte {
+func (s *Session) applyHello(h *helloOptions) []byte {
 	if h.named {
 		s.name = h.name
 	}
 	if h.proto != 0 {
-		s.key.Proto = h.proto
+		s.identity.Proto = h.proto
 	}
 	return s.appendGreeting(nil)
 }

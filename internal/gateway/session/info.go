@@ -9,7 +9,7 @@ import (
 )
 
 // Facts are what the gateway knows of a client's connection and the session does not.
-type Facts struct {
+type ConnInfo struct {
 	LocalAddr string
 	FD        int
 	Age, Idle time.Duration // since the client connected, since its last request
@@ -20,7 +20,7 @@ type Facts struct {
 
 // AppendInfo appends the session's line of CLIENT LIST, with its line break. What only a
 // server could know of its own buffers is 0.
-func (s *Session) AppendInfo(dst []byte, f Facts) []byte {
+func (s *Session) AppendInfo(dst []byte, f ConnInfo) []byte {
 	channels, patterns, shards := s.Subscriptions()
 	queued, memory, redirect := -1, 0, -1
 	if s.multi.open {
@@ -37,11 +37,11 @@ func (s *Session) AppendInfo(dst []byte, f Facts) []byte {
 		last = fullName(s.last)
 	}
 	dst = fmt.Appendf(dst, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d",
-		s.id, s.addr, f.LocalAddr, f.FD, s.name, int64(f.Age/time.Second), int64(f.Idle/time.Second), s.flags(f), s.key.DB)
+		s.id, s.addr, f.LocalAddr, f.FD, s.name, int64(f.Age/time.Second), int64(f.Idle/time.Second), s.flags(f), s.identity.DB)
 	dst = fmt.Appendf(dst, " sub=%d psub=%d ssub=%d multi=%d qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=%d rbs=0 rbp=0 obl=%d",
 		channels, patterns, shards, queued, memory, f.Output)
 	dst = fmt.Appendf(dst, " oll=0 omem=0 tot-mem=%d events=r cmd=%s user=%s redir=%d resp=%d",
-		memory+f.Output, last, s.key.User, redirect, s.key.Proto)
+		memory+f.Output, last, s.identity.User, redirect, s.identity.Proto)
 	if s.lib != (library{}) {
 		dst = fmt.Appendf(dst, " lib-name=%s lib-ver=%s", s.lib.name, s.lib.version)
 	}
@@ -50,7 +50,7 @@ func (s *Session) AppendInfo(dst []byte, f Facts) []byte {
 
 // Text makes a reply of the lines that AppendInfo gives: a verbatim string under RESP3.
 func (s *Session) Text(lines []byte) []byte {
-	if s.key.Proto == 2 {
+	if s.identity.Proto == 2 {
 		return bulk(lines)
 	}
 	b := appendHeader(nil, byte(resp.Verbatim), len("txt:")+len(lines))
@@ -59,7 +59,7 @@ func (s *Session) Text(lines []byte) []byte {
 }
 
 // flags are as in CLIENT LIST.
-func (s *Session) flags(f Facts) string {
+func (s *Session) flags(f ConnInfo) string {
 	channels, patterns, shards := s.Subscriptions()
 	var b strings.Builder
 	for _, flag := range []struct {

@@ -20,16 +20,16 @@ type transaction struct {
 	raw     []byte // from MULTI on
 	n       int    // commands in raw
 	bytes   int    // of raw and own
-	own     []ownCommand
+	local   []localCommand
 	selects int // SELECTs among the commands
 
-	writes, seesSubscribers bool // one of the commands does, or may
-	unsure                  bool // nothing is known of one of them
+	writes, involvesSubscribers bool // one of the commands does, or may
+	unknown                     bool // nothing is known of one of them
 }
 
 // ownCommand is one that the session looks at again when EXEC has run: a SELECT, or one that
 // it answers, for which a placeholder stands in the transaction.
-type ownCommand struct {
+type localCommand struct {
 	index int
 	raw   []byte
 	info  *command.Info
@@ -53,7 +53,7 @@ func (s *Session) multiCommand(request) Step {
 }
 
 // spoil makes the EXEC of an open transaction abort. What is queued is not needed any more.
-func (s *Session) spoil() {
+func (s *Session) abortMulti() {
 	if s.multi.open {
 		s.multi.dirty, s.multi.queued = true, nil
 	}
@@ -61,13 +61,13 @@ func (s *Session) spoil() {
 
 // enqueue keeps a command for EXEC.
 func (s *Session) enqueue(r request) Step {
-	if text := s.notInMulti(r); text != "" {
+	if text := s.multiReason(r); text != "" {
 		return s.reject(r, text)
 	}
 	if s.multi.dirty {
 		return answer(replyQueued)
 	}
-	t, own := s.multi.queued, s.ownWord(r)
+	t, own := s.multi.queued, s.answersQueued(r)
 	limit := s.cfg.QueueLimit
 	if limit == 0 {
 		limit = DefaultQueueLimit
@@ -83,7 +83,7 @@ func (s *Session) enqueue(r request) Step {
 		t.selects++
 	}
 	if own || r.info == infoSelect {
-		t.own = append(t.own, ownCommand{t.n, bytes.Clone(r.raw), r.info, r.rule})
+		t.local = append(t.local, localCommand{t.n, bytes.Clone(r.raw), r.info, r.rule})
 	}
 	if own {
 		raw = s.placeholder()
@@ -91,22 +91,22 @@ func (s *Session) enqueue(r request) Step {
 	t.raw = append(t.raw, raw...)
 	t.n++
 	t.writes = t.writes || !own && writes(r.info)
-	t.unsure = t.unsure || r.unknown
-	t.seesSubscribers = t.seesSubscribers || seesSubscribers(r.info)
+	t.unknown = t.unknown || r.unknown
+	t.involvesSubscribers = t.involvesSubscribers || involvesSubscribers(r.info)
 	return answer(replyQueued)
 }
 
 // placeholder stands in a transaction for what the session answers. HELLO takes no right.
 func (s *Session) placeholder() []byte {
-	if s.asks {
+	if s.serverDecides {
 		return rawHello
 	}
 	return rawPing
 }
 
 // ownWord is whether the session answers a queued command.
-func (s *Session) ownWord(r request) bool {
-	if r.rule == nil || r.rule.multi != ownWord {
+func (s *Session) answersQueued(r request) bool {
+	if r.rule == nil || r.rule.multi != multiLocal {
 		return false
 	}
 	tracked := r.info == infoGetRedir || r.info == infoTrackingInfo
@@ -120,10 +120,10 @@ var (
 )
 
 // notInMulti refuses what would change the conn under a transaction.
-func (s *Session) notInMulti(r request) string {
-	refused := r.rule != nil && r.rule.multi == never
+func (s *Session) multiReason(r request) string {
+	refused := r.rule != nil && r.rule.multi == multiRefuse
 	if r.info == infoHello {
-		refused = changesMore(r.args, s.key.Proto)
+		refused = changesIdentity(r.args, s.identity.Proto)
 	}
 	if refused {
 		return "respool: " + r.info.Name + " is not possible inside MULTI"
@@ -135,7 +135,7 @@ func (s *Session) notInMulti(r request) string {
 // forgotten on their conn.
 func (s *Session) endMulti(reply []byte) Step {
 	s.multi = multi{}
-	return s.forget(reply)
+	return s.clearWatch(reply)
 }
 
 func (s *Session) discard(request) Step {
@@ -162,11 +162,11 @@ func (s *Session) exec(r request) Step {
 		t.raw = append(t.raw, rawMulti...)
 	}
 	t.raw = append(t.raw, r.raw...)
-	s.tainted = s.tainted || (t.selects > 0 || t.unsure) && s.pins != 0
+	s.tainted = s.tainted || (t.selects > 0 || t.unknown) && s.pins != 0
 	step := Step{
-		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, queued: t,
-		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.own) > 0 || t.unsure, Restore: t.unsure && s.pins == 0,
-		after: (*Session).executed,
+		Kind: Transaction, Raw: t.raw, Replies: t.n + 2, transaction: t,
+		OnPin: s.pins != 0, Barrier: s.pins != 0 || len(t.local) > 0 || t.unknown, Restore: t.unknown && s.pins == 0,
+		onDone: (*Session).executed,
 	}
 	if t.selects > 0 && s.pins == 0 {
 		step.Kind = Dedicated // a user may have the right to leave a database and not to come back
@@ -176,9 +176,9 @@ func (s *Session) exec(r request) Step {
 
 // executed finds the client's reply among those to MULTI, each command and EXEC.
 func (s *Session) executed(step *Step, frames [][]byte) Outcome {
-	out := Outcome{Reply: s.execReply(step.queued, frames)}
+	out := Outcome{Reply: s.execReply(step.transaction, frames)}
 	if step.OnPin {
-		out.Release = s.watchEnded()
+		out.Release = s.endWatch()
 	}
 	return out
 }
@@ -196,32 +196,32 @@ func (s *Session) execReply(t *transaction, frames [][]byte) []byte {
 		}
 		return last
 	}
-	if len(t.own) == 0 {
+	if len(t.local) == 0 {
 		return last
 	}
 	elements, err := resp.Elements(last)
 	if err != nil || len(elements) < t.n {
 		return last // a watched key has changed
 	}
-	return s.withOwnWords(t, elements)
+	return s.withLocalReplies(t, elements)
 }
 
 // withOwnWords puts the session's own replies where others stood for them.
-func (s *Session) withOwnWords(t *transaction, elements [][]byte) []byte {
-	for _, own := range t.own {
+func (s *Session) withLocalReplies(t *transaction, elements [][]byte) []byte {
+	for _, own := range t.local {
 		args := split(own.raw)
 		if own.info != infoSelect {
 			r := request{raw: own.raw, args: args, info: own.info, class: own.info.Class, rule: own.rule}
 			elements[own.index] = own.rule.run(s, r).Reply
 		}
 	}
-	s.key.DB = t.selected(s.key.DB, elements)
+	s.identity.DB = t.selected(s.identity.DB, elements)
 	return append(resp.AppendArrayHeader(nil, len(elements)), bytes.Join(elements, nil)...)
 }
 
 // selected is the database after EXEC that began in one.
 func (t *transaction) selected(db int, elements [][]byte) int {
-	for _, own := range t.own {
+	for _, own := range t.local {
 		if own.info != infoSelect || isError(elements[own.index]) {
 			continue
 		}

@@ -46,10 +46,10 @@ func (s *Session) Pins() []string {
 
 // pinned sends a command on the session's conn, which it gets if it has none. Unless the
 // server refuses, the conn is held for why from then on.
-func (s *Session) pinned(r request, why pins) Step {
+func (s *Session) forwardPinning(r request, why pins) Step {
 	step := Step{
 		Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info,
-		Reason: why.String(), pin: why, after: (*Session).pinnedDone,
+		Reason: why.String(), pin: why, onDone: (*Session).pinnedDone,
 	}
 	if s.pins == 0 {
 		step.Kind, step.OnPin = Pin, false
@@ -71,9 +71,9 @@ func (s *Session) pinnedDone(step *Step, frames [][]byte) Outcome {
 }
 
 // unpinned sends a command after which the conn is not held for why any more.
-func (s *Session) unpinned(r request, why pins) Step {
-	step := s.pinned(r, why)
-	step.after = (*Session).unpinnedDone
+func (s *Session) forwardUnpinning(r request, why pins) Step {
+	step := s.forwardPinning(r, why)
+	step.onDone = (*Session).unpinnedDone
 	return step
 }
 
@@ -82,13 +82,13 @@ func (s *Session) unpinnedDone(step *Step, frames [][]byte) Outcome {
 	if !isError(frames[0]) {
 		s.tainted = true
 		s.pins &^= step.pin
-		out.Release = s.unpin(step.Reason + " has ended")
+		out.Release = s.releasePin(step.Reason + " has ended")
 	}
 	return out
 }
 
 // unpin gives the conn back if nothing needs it any more.
-func (s *Session) unpin(why string) Release {
+func (s *Session) releasePin(why string) Release {
 	if s.pins != 0 {
 		return Release{}
 	}
@@ -104,35 +104,35 @@ func (s *Session) watch(r request) Step {
 	if s.multi.open {
 		return failure("WATCH inside MULTI is not allowed")
 	}
-	return s.pinned(r, pinWatch)
+	return s.forwardPinning(r, pinWatch)
 }
 
-func (s *Session) unwatch(request) Step { return s.forget(replyOK) }
+func (s *Session) unwatch(request) Step { return s.clearWatch(replyOK) }
 
 // forget forgets the watched keys, on their conn too, and answers.
-func (s *Session) forget(reply []byte) Step {
+func (s *Session) clearWatch(reply []byte) Step {
 	s.watchLost = false
 	if s.pins&pinWatch == 0 {
 		return answer(reply)
 	}
 	return Step{
 		Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: rawUnwatch,
-		fixed: reply, after: (*Session).forgotten,
+		fixedReply: reply, onDone: (*Session).watchCleared,
 	}
 }
 
-func (s *Session) forgotten(step *Step, frames [][]byte) Outcome {
+func (s *Session) watchCleared(step *Step, frames [][]byte) Outcome {
 	s.tainted = s.tainted || isError(frames[0])
-	return Outcome{Reply: step.fixed, Release: s.watchEnded()}
+	return Outcome{Reply: step.fixedReply, Release: s.endWatch()}
 }
 
-func (s *Session) watchEnded() Release {
+func (s *Session) endWatch() Release {
 	s.watchLost = false
 	if s.pins&pinWatch == 0 {
 		return Release{}
 	}
 	s.pins &^= pinWatch
-	return s.unpin("WATCH has ended")
+	return s.releasePin("WATCH has ended")
 }
 
 // clientTracking handles CLIENT TRACKING, which stays on a conn of the session's own.
@@ -144,24 +144,24 @@ func (s *Session) clientTracking(r request) Step {
 				return failure("respool: CLIENT TRACKING with REDIRECT is not possible through the gateway: use RESP3")
 			}
 		}
-		step := s.pinned(r, pinTracking)
+		step := s.forwardPinning(r, pinTracking)
 		step.broadcast = slices.ContainsFunc(r.args[3:], func(option []byte) bool { return equalFold(option, "bcast") })
 		return step
 	case !equalFold(r.args[2], "off"):
 		return failure("syntax error")
 	case s.pins&pinTracking != 0:
-		return s.unpinned(r, pinTracking)
+		return s.forwardUnpinning(r, pinTracking)
 	case len(r.args) == 3:
 		return answer(replyOK)
 	}
-	step := s.hold(r)
+	step := s.forwardDedicated(r)
 	step.Barrier, step.Destroy = true, !step.OnPin
 	return step
 }
 
 func (s *Session) clientCaching(r request) Step {
 	if s.pins&pinTracking != 0 {
-		return s.share(r)
+		return s.forward(r)
 	}
 	return failure("CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
 }
@@ -169,11 +169,11 @@ func (s *Session) clientCaching(r request) Step {
 func (s *Session) scriptDebug(r request) Step {
 	switch mode := r.args[2]; {
 	case equalFold(mode, "yes"), equalFold(mode, "sync"):
-		return s.pinned(r, pinDebug)
+		return s.forwardPinning(r, pinDebug)
 	case !equalFold(mode, "no"):
 		return failure("Use SCRIPT DEBUG YES/SYNC/NO")
 	case s.pins&pinDebug != 0:
-		return s.unpinned(r, pinDebug)
+		return s.forwardUnpinning(r, pinDebug)
 	}
 	return answer(replyOK)
 }
@@ -185,7 +185,7 @@ func (s *Session) monitorCommand(r request) Step {
 	}
 	return Step{
 		Kind: Monitor, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info,
-		Reason: r.info.Name, after: (*Session).monitorStarted,
+		Reason: r.info.Name, onDone: (*Session).monitorStarted,
 	}
 }
 
@@ -200,7 +200,7 @@ func (s *Session) monitorStarted(_ *Step, frames [][]byte) Outcome {
 // wait sends WAIT or WAITAOF behind a write on the same conn, since they look at the
 // last write of their own conn alone.
 func (s *Session) wait(r request) Step {
-	step := s.hold(r)
+	step := s.forwardDedicated(r)
 	step.Kind, step.Barrier = Wait, true
 	step.Block = command.BlockForBytes(r.info, r.args)
 	if s.cfg.Cluster {
@@ -212,7 +212,7 @@ func (s *Session) wait(r request) Step {
 	}
 	step.Raw = append(makeRequest("PUBLISH", channel, ""), r.raw...)
 	step.Replies = 2
-	step.after = (*Session).waited
+	step.onDone = (*Session).waited
 	return step
 }
 
@@ -227,13 +227,13 @@ func (s *Session) waited(_ *Step, frames [][]byte) Outcome {
 // may have changed meanwhile, so that EXEC will fail as if they had; who relied on more is
 // disconnected. It must not be called while a step is under way on the conn: Done gets its
 // error then.
-func (s *Session) Lost() Outcome {
-	out := s.pinLost()
-	s.settle()
+func (s *Session) PinLost() Outcome {
+	out := s.losePin()
+	s.updateFastPath()
 	return out
 }
 
-func (s *Session) pinLost() Outcome {
+func (s *Session) losePin() Outcome {
 	out := Outcome{Close: s.pins&^pinWatch != 0}
 	if s.pins != 0 {
 		out.Release = Release{Conn: Destroy, Reason: "the conn is lost"}
@@ -247,7 +247,7 @@ func (s *Session) pinLost() Outcome {
 func (s *Session) MonitorLost() Outcome {
 	out := Outcome{Close: true, Release: Release{Monitor: s.monitor, Reason: "the conn is lost"}}
 	s.monitor = false
-	s.settle()
+	s.updateFastPath()
 	return out
 }
 

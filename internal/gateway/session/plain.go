@@ -10,14 +10,14 @@ func (s *Session) ping(r request) Step {
 	switch {
 	case len(r.args) > 2:
 		return failure("wrong number of arguments for 'ping' command")
-	case s.restricted():
+	case s.subscriberMode():
 		reply := resp.AppendBulkString(resp.AppendArrayHeader(nil, 2), "pong")
 		if len(r.args) == 1 {
 			return answer(resp.AppendBulk(reply, nil))
 		}
 		return answer(resp.AppendBulk(reply, r.args[1]))
-	case s.pins != 0, s.asks:
-		return s.share(r) // on the session's conn it comes after the pushes that were due before it
+	case s.pins != 0, s.serverDecides:
+		return s.forward(r) // on the session's conn it comes after the pushes that were due before it
 	case len(r.args) == 1:
 		return answer(replyPong)
 	}
@@ -25,8 +25,8 @@ func (s *Session) ping(r request) Step {
 }
 
 func (s *Session) echo(r request) Step {
-	if s.pins != 0 || s.asks {
-		return s.share(r)
+	if s.pins != 0 || s.serverDecides {
+		return s.forward(r)
 	}
 	return answer(bulk(r.args[1]))
 }
@@ -45,7 +45,7 @@ func (s *Session) reset(request) Step {
 // clusterMode answers READONLY, READWRITE and ASKING. Where a command goes is the
 // gateway's to choose.
 func (s *Session) clusterMode(r request) Step {
-	if !s.cfg.Cluster && !s.greeting().takesClusterMode(r.info.Name) {
+	if !s.cfg.Cluster && !s.greeting().acceptsClusterMode(r.info.Name) {
 		return failure("This instance has cluster support disabled")
 	}
 	switch r.info.Name {
@@ -68,21 +68,21 @@ func (s *Session) selectDB(r request) Step {
 		return failure("DB index is out of range")
 	case s.pins != 0:
 		s.tainted = true
-		return Step{Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
-	case db == s.key.DB && s.asks:
-		return s.share(r)
-	case db == s.key.DB:
+		return Step{Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, onDone: (*Session).selected}
+	case db == s.identity.DB && s.serverDecides:
+		return s.forward(r)
+	case db == s.identity.DB:
 		return answer(replyOK)
-	case s.cfg.Databases == 0, s.asks:
-		return Step{Kind: Dedicated, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, after: (*Session).selected}
+	case s.cfg.Databases == 0, s.serverDecides:
+		return Step{Kind: Dedicated, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, onDone: (*Session).selected}
 	}
-	s.key.DB = db
+	s.identity.DB = db
 	return Step{Barrier: true, Reply: replyOK}
 }
 
 func (s *Session) selected(step *Step, frames [][]byte) Outcome {
 	if !isError(frames[0]) {
-		s.key.DB = step.db
+		s.identity.DB = step.db
 	}
 	return Outcome{Reply: frames[0]}
 }
@@ -90,12 +90,12 @@ func (s *Session) selected(step *Step, frames [][]byte) Outcome {
 // Database is the database in which the commands of a Dedicated have left its conn, as their replies tell, if it is known.
 func (st *Step) Database(frames [][]byte) (db int, known bool) {
 	switch {
-	case st.queued != nil:
-		return st.queued.database(st.Key.DB, frames)
+	case st.transaction != nil:
+		return st.transaction.database(st.Identity.DB, frames)
 	case st.Info == infoSelect && !isError(frames[0]):
 		return st.db, true
 	}
-	return st.Key.DB, true
+	return st.Identity.DB, true
 }
 
 func parseDB(b []byte) (db int, text string) {

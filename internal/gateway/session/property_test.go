@@ -142,7 +142,7 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 				t.Fatalf("%v has changed its request", &step)
 			}
 			if h.conn && rapid.IntRange(0, 9).Draw(t, "lost") == 0 {
-				out := s.Lost()
+				out := s.PinLost()
 				if h.release(t, out.Release); out.Close {
 					break
 				}
@@ -193,7 +193,7 @@ func (h *holder) end(t *rapid.T, s *session.Session) {
 		step := s.Next(request("RESET"))
 		h.release(t, step.Release)
 	case 1:
-		h.release(t, s.Ended())
+		h.release(t, s.End())
 	case 2:
 		raw, args := request(drawAny(t, 0)...)
 		step := s.Next(raw, args)
@@ -204,7 +204,7 @@ func (h *holder) end(t *rapid.T, s *session.Session) {
 			h.release(t, session.Release{Topics: step.Topics})
 		}
 		h.release(t, step.Release)
-		h.release(t, s.Ended())
+		h.release(t, s.End())
 		if step.NeedsDone() {
 			h.done(t, s, &step)
 		}

@@ -77,12 +77,12 @@ func (s *Session) Subscriptions() (channels, patterns, shards int) {
 }
 
 // restricted is whether RESP2 leaves a subscriber nothing but subscriptions.
-func (s *Session) restricted() bool {
-	return s.key.Proto == 2 && len(s.topics[Channel].at)+len(s.topics[Pattern].at)+len(s.topics[Shard].at) > 0
+func (s *Session) subscriberMode() bool {
+	return s.identity.Proto == 2 && len(s.topics[Channel].at)+len(s.topics[Pattern].at)+len(s.topics[Shard].at) > 0
 }
 
 // count is the number that replies to subscriptions of a kind hold.
-func (s *Session) count(kind TopicKind) int {
+func (s *Session) subscriptionCount(kind TopicKind) int {
 	channels, patterns, shards := s.Subscriptions()
 	if kind == Shard {
 		return shards
@@ -114,11 +114,11 @@ func kindOf(r request) TopicKind {
 
 func (s *Session) subscribe(r request) Step {
 	kind := kindOf(r)
-	step := Step{Kind: Subscribe, Barrier: true, Info: r.info, after: (*Session).subscribed}
+	step := Step{Kind: Subscribe, Barrier: true, Info: r.info, onDone: (*Session).subscribed}
 	fresh := make(map[string]bool)
 	for _, arg := range r.args[1:] {
 		topic := Topic{kind, string(arg)}
-		step.asked = append(step.asked, topic)
+		step.requested = append(step.requested, topic)
 		if !s.topics[kind].has(topic.Name) && !fresh[topic.Name] {
 			fresh[topic.Name] = true
 			step.Topics = append(step.Topics, topic)
@@ -142,8 +142,8 @@ func (s *Session) subscribed(step *Step, frames [][]byte) Outcome {
 		return Outcome{Reply: frames[0]}
 	}
 	var reply []byte
-	for i := range step.asked {
-		topic := &step.asked[i]
+	for i := range step.requested {
+		topic := &step.requested[i]
 		s.topics[topic.Kind].add(topic.Name)
 		reply = s.appendTopic(reply, "subscribe", topic.Kind, &topic.Name)
 	}
@@ -177,7 +177,7 @@ func (s *Session) unsubscribe(r request) Step {
 // appendTopic appends the push that confirms a change. The name is nil where there was
 // nothing to unsubscribe.
 func (s *Session) appendTopic(dst []byte, verb string, kind TopicKind, name *string) []byte {
-	if s.key.Proto == 3 {
+	if s.identity.Proto == 3 {
 		dst = appendHeader(dst, '>', 3)
 	} else {
 		dst = appendHeader(dst, '*', 3)
@@ -188,5 +188,5 @@ func (s *Session) appendTopic(dst []byte, verb string, kind TopicKind, name *str
 	} else {
 		dst = append(dst, s.null()...)
 	}
-	return appendInteger(dst, int64(s.count(kind)))
+	return appendInteger(dst, int64(s.subscriptionCount(kind)))
 }

@@ -14,25 +14,25 @@ const noAuth = "-NOAUTH Authentication required."
 
 // objection is the text of the error by which a request is refused before anything else, or
 // empty.
-func (s *Session) objection(r request) string {
-	local := !s.authed || s.multi.open || s.restricted()
+func (s *Session) denyReason(r request) string {
+	local := !s.authenticated || s.multi.open || s.subscriberMode()
 	switch {
-	case r.absent && (local || isClient(r.info) || r.misnamed()):
+	case r.notOnServer && (local || isClient(r.info) || r.zeroInName()):
 		return unknownText(r)
 	case (local || r.rule != nil) && !r.unknown && !arityFits(r.info, len(r.args)):
 		return fmt.Sprintf("wrong number of arguments for '%s' command", fullName(r.info))
-	case !s.authed && !open[r.info]:
+	case !s.authenticated && !allowedBeforeAuth[r.info]:
 		return noAuth
-	case s.multi.open && r.info != nil && (r.info.NoMulti || s.notNested(r.info)):
+	case s.multi.open && r.info != nil && (r.info.NoMulti || s.nestedMultiAborts(r.info)):
 		return "Command not allowed inside a transaction"
 	}
-	if text := s.forbidden(r); text != "" {
+	if text := s.policyReason(r); text != "" {
 		return text
 	}
 	switch {
-	case s.restricted() && !forSubscribers[r.info]:
+	case s.subscriberMode() && !allowedForSubscribers[r.info]:
 		return fmt.Sprintf("Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"+
-			" are allowed in this context", strings.ToLower(strings.ReplaceAll(asGiven(r), " ", "|")))
+			" are allowed in this context", strings.ToLower(strings.ReplaceAll(givenName(r), " ", "|")))
 	case s.monitor && touchesKeyspace(r.info):
 		return "Replica can't interact with the keyspace"
 	}
@@ -40,12 +40,12 @@ func (s *Session) objection(r request) string {
 }
 
 // notNested reports whether the server has MULTI and WATCH spoil a transaction. Others refuse them and go on.
-func (s *Session) notNested(info *command.Info) bool {
-	return (info == infoMulti || info == infoWatch) && s.greeting().valkey8()
+func (s *Session) nestedMultiAborts(info *command.Info) bool {
+	return (info == infoMulti || info == infoWatch) && s.greeting().isValkey8()
 }
 
 // forbidden refuses what the gateway does not let through.
-func (s *Session) forbidden(r request) string {
+func (s *Session) policyReason(r request) string {
 	if r.rule == nil {
 		if r.info != nil && r.info.Admin && !r.info.ReadOnly && !s.cfg.Admin { // one that the server alone knows
 			return needsAdmin(r)
@@ -53,20 +53,20 @@ func (s *Session) forbidden(r request) string {
 		return ""
 	}
 	switch {
-	case r.rule.policy == nobody:
-		return fmt.Sprintf("respool: %s is not possible through the gateway", asGiven(r))
-	case r.rule.policy == operator && !s.cfg.Admin:
+	case r.rule.policy == noClient:
+		return fmt.Sprintf("respool: %s is not possible through the gateway", givenName(r))
+	case r.rule.policy == adminOnly && !s.cfg.Admin:
 		return needsAdmin(r)
-	case r.info == infoConfigGet && !s.cfg.Admin && asksForSecrets(r.args[2:]):
+	case r.info == infoConfigGet && !s.cfg.Admin && matchesSecret(r.args[2:]):
 		return fmt.Sprintf("-NOPERM respool: CONFIG GET of %s, or of a pattern that matches one, needs admin: true in the gateway's configuration",
-			strings.Join(secrets, ", "))
+			strings.Join(secretSettings, ", "))
 	}
-	return s.lockOut(r)
+	return s.lockoutReason(r)
 }
 
 // lockOut refuses what would change the login of the gateway's own user: the server would let the gateway in no more
 // once its connections have to be replaced.
-func (s *Session) lockOut(r request) string {
+func (s *Session) lockoutReason(r request) string {
 	if s.cfg.OwnUser == "" || !changesLogin(r, s.cfg.OwnUser) {
 		return ""
 	}
@@ -103,18 +103,18 @@ func changesLogin(r request, user string) bool {
 }
 
 func needsAdmin(r request) string {
-	return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", asGiven(r))
+	return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", givenName(r))
 }
 
 // secrets are settings of servers that hold passwords: with one of them a client could go straight to a server, as
 // the gateway's user.
-var secrets = []string{"requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"}
+var secretSettings = []string{"requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"}
 
 // asksForSecrets is whether one of the patterns of a CONFIG GET matches a secret.
-func asksForSecrets(patterns [][]byte) bool {
+func matchesSecret(patterns [][]byte) bool {
 	for _, pattern := range patterns {
-		lower := strings.ToLower(cText(pattern, len(pattern)))
-		for _, name := range secrets {
+		lower := strings.ToLower(cString(pattern, len(pattern)))
+		for _, name := range secretSettings {
 			if ok, err := path.Match(lower, name); ok || err != nil {
 				return true
 			}
@@ -124,12 +124,12 @@ func asksForSecrets(patterns [][]byte) bool {
 }
 
 // asGiven is the name of a command, with a subcommand that nobody knows.
-func asGiven(r request) string {
+func givenName(r request) string {
 	if r.info == nil {
-		return strings.ToUpper(cText(r.args[0], 128))
+		return strings.ToUpper(cString(r.args[0], 128))
 	}
 	if r.unknown && r.info.Container() && len(r.args) > 1 {
-		return r.info.Name + " " + strings.ToUpper(cText(r.args[1], 128))
+		return r.info.Name + " " + strings.ToUpper(cString(r.args[1], 128))
 	}
 	return r.info.Name
 }
@@ -140,7 +140,7 @@ func (s *Session) reject(r request, text string) Step {
 	if r.info != nil && r.info == infoExec {
 		return s.endMulti(resp.AppendError(nil, "-EXECABORT Transaction discarded because of: "+strings.TrimPrefix(text, "-")))
 	}
-	s.spoil()
+	s.abortMulti()
 	return failure(text)
 }
 
@@ -154,7 +154,7 @@ func arityFits(info *command.Info, n int) bool {
 // unknownText is a server's text for a command that it does not know.
 func unknownText(r request) string {
 	if r.info != nil && r.info.Container() {
-		return fmt.Sprintf("unknown subcommand '%s'. Try %s HELP.", cText(r.args[1], 128), r.info.Name)
+		return fmt.Sprintf("unknown subcommand '%s'. Try %s HELP.", cString(r.args[1], 128), r.info.Name)
 	}
 	const limit = 128
 	var begin strings.Builder
@@ -162,9 +162,9 @@ func unknownText(r request) string {
 		if begin.Len() >= limit {
 			break
 		}
-		fmt.Fprintf(&begin, "'%s' ", cText(arg, limit-begin.Len()))
+		fmt.Fprintf(&begin, "'%s' ", cString(arg, limit-begin.Len()))
 	}
-	return fmt.Sprintf("unknown command '%s', with args beginning with: %s", cText(r.args[0], limit), begin.String())
+	return fmt.Sprintf("unknown command '%s', with args beginning with: %s", cString(r.args[0], limit), begin.String())
 }
 
 // fullName is a command's name as servers print it: client|id.
@@ -187,12 +187,12 @@ var (
 	infoACLDelUser = command.LookupSub("ACL", "DELUSER")
 
 	// open may be sent before the client has named itself.
-	open = infos("AUTH", "HELLO", "QUIT", "RESET")
+	allowedBeforeAuth = infos("AUTH", "HELLO", "QUIT", "RESET")
 	// forSubscribers may be sent by subscribers under RESP2.
-	forSubscribers = infos("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
+	allowedForSubscribers = infos("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
 		"PING", "QUIT", "RESET")
 	// spread reach every client or the whole keyspace without a key.
-	spread = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO",
+	keylessCommands = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO",
 		"DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "PFCOUNT")
 	notKeyspace = infos("WATCH", "SSUBSCRIBE", "SUNSUBSCRIBE")
 	// publishers may publish to channels. The scripts that only read are not let do that by servers.
@@ -224,5 +224,5 @@ func touchesKeyspace(info *command.Info) bool {
 	if info == nil {
 		return false
 	}
-	return info.Write || spread[info] || len(info.Keys) > 0 && !notKeyspace[info]
+	return info.Write || keylessCommands[info] || len(info.Keys) > 0 && !notKeyspace[info]
 }

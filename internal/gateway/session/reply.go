@@ -27,7 +27,7 @@ func bulk(b []byte) []byte { return resp.AppendBulk(nil, b) }
 
 // null is the null of a string reply.
 func (s *Session) null() []byte {
-	if s.key.Proto == 3 {
+	if s.identity.Proto == 3 {
 		return replyNull
 	}
 	return replyNullBulk
@@ -35,7 +35,7 @@ func (s *Session) null() []byte {
 
 // nullArray is what EXEC answers when a watched key has changed.
 func (s *Session) nullArray() []byte {
-	if s.key.Proto == 3 {
+	if s.identity.Proto == 3 {
 		return replyNull
 	}
 	return replyNullArray
@@ -43,7 +43,7 @@ func (s *Session) nullArray() []byte {
 
 // appendMapHeader begins a map of n pairs, which RESP2 has as an array.
 func (s *Session) appendMapHeader(dst []byte, n int) []byte {
-	if s.key.Proto == 3 {
+	if s.identity.Proto == 3 {
 		return appendHeader(dst, '%', n)
 	}
 	return appendHeader(dst, '*', 2*n)
@@ -98,7 +98,7 @@ func parseInt(b []byte) (int64, bool) {
 }
 
 // cText is what a server prints of an argument by %s with a limit: it ends at a zero byte.
-func cText(b []byte, limit int) string {
+func cString(b []byte, limit int) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}

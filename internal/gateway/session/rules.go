@@ -3,107 +3,107 @@ package session
 import "github.com/seed-2b0d76a6/respool/internal/command"
 
 // inMulti says what becomes of a command between MULTI and EXEC.
-type inMulti uint8
+type multiRule uint8
 
 const (
-	queued  inMulti = iota // sent to the server with the others
-	atOnce                 // carried out at once
-	ownWord                // queued, but answered by the session when EXEC has run
-	never                  // refused, which spoils the transaction
+	multiQueue  multiRule = iota // sent to the server with the others
+	multiNow                     // carried out at once
+	multiLocal                   // queued, but answered by the session when EXEC has run
+	multiRefuse                  // refused, which spoils the transaction
 )
 
 // policy says who may send a command.
 type policy uint8
 
 const (
-	free policy = iota
-	operator
-	nobody
+	anyClient policy = iota
+	adminOnly
+	noClient
 )
 
 // rule is what the session knows of a command beyond the command table.
 type rule struct {
 	run    func(*Session, request) Step // nil: as the command's class says
-	multi  inMulti
+	multi  multiRule
 	policy policy
 }
 
 // byName lists the commands that are more than ordinary. A container stands for the
 // subcommands that the command table lacks.
-var byName = map[string]rule{
+var namedRules = map[string]rule{
 	"PING":      {run: (*Session).ping},
 	"ECHO":      {run: (*Session).echo},
-	"QUIT":      {run: (*Session).quit, multi: atOnce},
-	"RESET":     {run: (*Session).reset, multi: atOnce},
+	"QUIT":      {run: (*Session).quit, multi: multiNow},
+	"RESET":     {run: (*Session).reset, multi: multiNow},
 	"SELECT":    {run: (*Session).selectDB},
-	"AUTH":      {run: (*Session).auth, multi: never},
-	"HELLO":     {run: (*Session).helloCommand, multi: ownWord},
-	"READONLY":  {run: (*Session).clusterMode, multi: ownWord},
-	"READWRITE": {run: (*Session).clusterMode, multi: ownWord},
-	"ASKING":    {run: (*Session).clusterMode, multi: ownWord},
+	"AUTH":      {run: (*Session).auth, multi: multiRefuse},
+	"HELLO":     {run: (*Session).helloCommand, multi: multiLocal},
+	"READONLY":  {run: (*Session).clusterMode, multi: multiLocal},
+	"READWRITE": {run: (*Session).clusterMode, multi: multiLocal},
+	"ASKING":    {run: (*Session).clusterMode, multi: multiLocal},
 
-	"MULTI":   {run: (*Session).multiCommand, multi: atOnce},
-	"EXEC":    {run: (*Session).exec, multi: atOnce},
-	"DISCARD": {run: (*Session).discard, multi: atOnce},
-	"WATCH":   {run: (*Session).watch, multi: atOnce},
+	"MULTI":   {run: (*Session).multiCommand, multi: multiNow},
+	"EXEC":    {run: (*Session).exec, multi: multiNow},
+	"DISCARD": {run: (*Session).discard, multi: multiNow},
+	"WATCH":   {run: (*Session).watch, multi: multiNow},
 	"UNWATCH": {run: (*Session).unwatch},
 
-	"SUBSCRIBE":    {run: (*Session).subscribe, multi: never},
-	"PSUBSCRIBE":   {run: (*Session).subscribe, multi: never},
-	"SSUBSCRIBE":   {run: (*Session).subscribe, multi: never},
-	"UNSUBSCRIBE":  {run: (*Session).unsubscribe, multi: never},
-	"PUNSUBSCRIBE": {run: (*Session).unsubscribe, multi: never},
-	"SUNSUBSCRIBE": {run: (*Session).unsubscribe, multi: never},
+	"SUBSCRIBE":    {run: (*Session).subscribe, multi: multiRefuse},
+	"PSUBSCRIBE":   {run: (*Session).subscribe, multi: multiRefuse},
+	"SSUBSCRIBE":   {run: (*Session).subscribe, multi: multiRefuse},
+	"UNSUBSCRIBE":  {run: (*Session).unsubscribe, multi: multiRefuse},
+	"PUNSUBSCRIBE": {run: (*Session).unsubscribe, multi: multiRefuse},
+	"SUNSUBSCRIBE": {run: (*Session).unsubscribe, multi: multiRefuse},
 
-	"MONITOR":      {run: (*Session).monitorCommand, multi: never},
-	"SCRIPT DEBUG": {run: (*Session).scriptDebug, multi: never},
+	"MONITOR":      {run: (*Session).monitorCommand, multi: multiRefuse},
+	"SCRIPT DEBUG": {run: (*Session).scriptDebug, multi: multiRefuse},
 	"WAIT":         {run: (*Session).wait},
 	"WAITAOF":      {run: (*Session).wait},
 	// The server reads nothing more from the conn of a script until it has ended.
-	"SCRIPT KILL":    {run: (*Session).holdInAnyDB},
-	"FUNCTION KILL":  {run: (*Session).holdInAnyDB},
-	"FUNCTION STATS": {run: (*Session).holdInAnyDB},
+	"SCRIPT KILL":    {run: (*Session).forwardInAnyDB},
+	"FUNCTION KILL":  {run: (*Session).forwardInAnyDB},
+	"FUNCTION STATS": {run: (*Session).forwardInAnyDB},
 
 	"CLIENT":         {},
-	"CLIENT ID":      {run: (*Session).clientID, multi: ownWord},
-	"CLIENT SETNAME": {run: (*Session).clientSetName, multi: ownWord},
-	"CLIENT GETNAME": {run: (*Session).clientGetName, multi: ownWord},
-	"CLIENT SETINFO": {run: (*Session).clientSetInfo, multi: ownWord},
-	"CLIENT CAPA":    {run: (*Session).clientCapa, multi: ownWord},
+	"CLIENT ID":      {run: (*Session).clientID, multi: multiLocal},
+	"CLIENT SETNAME": {run: (*Session).clientSetName, multi: multiLocal},
+	"CLIENT GETNAME": {run: (*Session).clientGetName, multi: multiLocal},
+	"CLIENT SETINFO": {run: (*Session).clientSetInfo, multi: multiLocal},
+	"CLIENT CAPA":    {run: (*Session).clientCapa, multi: multiLocal},
 	// It would make the server take a lane for a source of imported keys.
-	"CLIENT IMPORT-SOURCE": {policy: nobody},
-	"CLIENT NO-EVICT":      {run: (*Session).clientNoEvict, multi: ownWord},
-	"CLIENT NO-TOUCH":      {run: (*Session).clientNoTouch, multi: ownWord},
-	"CLIENT GETREDIR":      {run: (*Session).clientGetRedir, multi: ownWord},
-	"CLIENT TRACKINGINFO":  {run: (*Session).clientTrackingInfo, multi: ownWord},
-	"CLIENT REPLY":         {run: (*Session).clientReply, multi: never},
-	"CLIENT TRACKING":      {run: (*Session).clientTracking, multi: never},
-	"CLIENT CACHING":       {run: (*Session).clientCaching, multi: never},
-	"CLIENT INFO":          {run: (*Session).clientInfo, multi: never},
-	"CLIENT LIST":          {run: (*Session).clientList, multi: never},
-	"CLIENT KILL":          {run: (*Session).clientKill, multi: never},
-	"CLIENT UNBLOCK":       {run: (*Session).clientUnblock, multi: never},
-	"CLIENT PAUSE":         {run: (*Session).clientPause, multi: never, policy: operator},
-	"CLIENT UNPAUSE":       {run: (*Session).clientUnpause, multi: never, policy: operator},
+	"CLIENT IMPORT-SOURCE": {policy: noClient},
+	"CLIENT NO-EVICT":      {run: (*Session).clientNoEvict, multi: multiLocal},
+	"CLIENT NO-TOUCH":      {run: (*Session).clientNoTouch, multi: multiLocal},
+	"CLIENT GETREDIR":      {run: (*Session).clientGetRedir, multi: multiLocal},
+	"CLIENT TRACKINGINFO":  {run: (*Session).clientTrackingInfo, multi: multiLocal},
+	"CLIENT REPLY":         {run: (*Session).clientReply, multi: multiRefuse},
+	"CLIENT TRACKING":      {run: (*Session).clientTracking, multi: multiRefuse},
+	"CLIENT CACHING":       {run: (*Session).clientCaching, multi: multiRefuse},
+	"CLIENT INFO":          {run: (*Session).clientInfo, multi: multiRefuse},
+	"CLIENT LIST":          {run: (*Session).clientList, multi: multiRefuse},
+	"CLIENT KILL":          {run: (*Session).clientKill, multi: multiRefuse},
+	"CLIENT UNBLOCK":       {run: (*Session).clientUnblock, multi: multiRefuse},
+	"CLIENT PAUSE":         {run: (*Session).clientPause, multi: multiRefuse, policy: adminOnly},
+	"CLIENT UNPAUSE":       {run: (*Session).clientUnpause, multi: multiRefuse, policy: adminOnly},
 
 	// DEBUG may change its conn.
-	"DEBUG":  {run: (*Session).onceDestroyed, multi: never, policy: operator},
-	"CONFIG": {policy: operator},
+	"DEBUG":  {run: (*Session).forwardAndDestroy, multi: multiRefuse, policy: adminOnly},
+	"CONFIG": {policy: adminOnly},
 	// Its pattern decides: see asksForSecrets.
 	"CONFIG GET": {},
 	// They show hashes of passwords.
-	"ACL LIST":    {policy: operator},
-	"ACL GETUSER": {policy: operator},
-	"MODULE":      {policy: operator},
-	"ACL":         {policy: operator},
+	"ACL LIST":    {policy: adminOnly},
+	"ACL GETUSER": {policy: adminOnly},
+	"MODULE":      {policy: adminOnly},
+	"ACL":         {policy: adminOnly},
 
-	"SYNC":           {policy: nobody},
-	"PSYNC":          {policy: nobody},
-	"REPLCONF":       {policy: nobody},
-	"SHUTDOWN":       {policy: nobody},
-	"RESTORE-ASKING": {policy: nobody},
-	"SENTINEL":       {policy: nobody},
-	"CLUSTER":        {policy: nobody},
+	"SYNC":           {policy: noClient},
+	"PSYNC":          {policy: noClient},
+	"REPLCONF":       {policy: noClient},
+	"SHUTDOWN":       {policy: noClient},
+	"RESTORE-ASKING": {policy: noClient},
+	"SENTINEL":       {policy: noClient},
+	"CLUSTER":        {policy: noClient},
 }
 
 // rules holds byName, and the operator's commands beside, for a quick look. Nobody changes it.
@@ -111,17 +111,17 @@ var rules = makeRules()
 
 func makeRules() map[*command.Info]*rule {
 	m := make(map[*command.Info]*rule)
-	container := policy(free)
+	container := policy(anyClient)
 	for info := range command.All() {
-		r, listed := byName[info.Name]
+		r, listed := namedRules[info.Name]
 		switch {
 		case info.Container():
 			container = r.policy
 		case listed:
 		case isSubcommandOf(info, "SENTINEL"):
-			r, listed = rule{policy: nobody}, true
+			r, listed = rule{policy: noClient}, true
 		case info.Admin && !info.ReadOnly:
-			r, listed = rule{policy: max(operator, subcommandPolicy(info, container))}, true
+			r, listed = rule{policy: max(adminOnly, subcommandPolicy(info, container))}, true
 		}
 		if listed {
 			m[info] = &r
@@ -137,7 +137,7 @@ func subcommandPolicy(info *command.Info, container policy) policy {
 			return container
 		}
 	}
-	return free
+	return anyClient
 }
 
 func isSubcommandOf(info *command.Info, container string) bool {
@@ -147,7 +147,7 @@ func isSubcommandOf(info *command.Info, container string) bool {
 // consoleInfo and consoleRule are RESPOOL's, which no server knows.
 var (
 	consoleInfo = &command.Info{Name: "RESPOOL", Arity: -1, Class: command.Stateful}
-	consoleRule = &rule{run: (*Session).console, multi: never}
+	consoleRule = &rule{run: (*Session).console, multi: multiRefuse}
 )
 
 func (s *Session) console(r request) Step {

@@ -64,17 +64,17 @@ type Session struct {
 	addr string
 
 	// plain is whether nothing but the command decides what becomes of a request.
-	plain bool
+	fastPath bool
 
-	authed bool
-	asks   bool // the server decides what the user may, also of what is answered here
-	key    Identity
-	name   string
-	lib    library
-	last   *command.Info
+	authenticated bool
+	serverDecides bool // the server decides what the user may, also of what is answered here
+	identity      Identity
+	name          string
+	lib           library
+	last          *command.Info
 
-	off      bool // CLIENT REPLY OFF
-	skipping bool // this request is not answered
+	replyOff bool // CLIENT REPLY OFF
+	skipThis bool // this request is not answered
 	skipNext bool // nor will be the next one
 
 	noEvict, noTouch, readOnly bool
@@ -105,16 +105,16 @@ func New(cfg *Config, id int64, addr string) *Session {
 func (s *Session) clear() {
 	*s = Session{
 		cfg: s.cfg, id: s.id, addr: s.addr, lib: s.lib, last: s.last,
-		skipping: s.skipping,
-		authed:   !s.cfg.NeedAuth, key: Identity{User: DefaultUser, Proto: 2},
+		skipThis:      s.skipThis,
+		authenticated: !s.cfg.NeedAuth, identity: Identity{User: DefaultUser, Proto: 2},
 	}
-	s.settle()
+	s.updateFastPath()
 }
 
 // settle finds out whether the fast way is open. It follows every change.
-func (s *Session) settle() {
-	s.plain = s.authed && !s.multi.open && s.pins == 0 && !s.monitor &&
-		!s.off && !s.skipping && !s.skipNext && !s.restricted()
+func (s *Session) updateFastPath() {
+	s.fastPath = s.authenticated && !s.multi.open && s.pins == 0 && !s.monitor &&
+		!s.replyOff && !s.skipThis && !s.skipNext && !s.subscriberMode()
 }
 
 // Refuse is Next for a request that the client may not make: text is the error.
@@ -123,25 +123,25 @@ func (s *Session) Refuse(raw []byte, args [][]byte, text string) Step {
 		return Step{}
 	}
 	info, class := command.ClassifyBytes(args)
-	s.skipping, s.skipNext = s.skipNext, false
+	s.skipThis, s.skipNext = s.skipNext, false
 	step := s.reject(request{raw: raw, args: args, info: info, class: class}, text)
-	step.Key = s.key
-	if step.Silent = s.off || s.skipping; step.Silent {
+	step.Identity = s.identity
+	if step.Silent = s.replyOff || s.skipThis; step.Silent {
 		step.Reply = nil
 	}
-	s.skipping = false
-	s.settle()
+	s.skipThis = false
+	s.updateFastPath()
 	return step
 }
 
 // Reconfigure makes another configuration hold from the next request on.
 func (s *Session) Reconfigure(cfg *Config) {
 	s.cfg = cfg
-	s.settle()
+	s.updateFastPath()
 }
 
 // LetServerDecide says whether the server decides what the user may: then it is asked to PING, to ECHO and to SELECT.
-func (s *Session) LetServerDecide(asks bool) { s.asks = asks }
+func (s *Session) LetServerDecide(asks bool) { s.serverDecides = asks }
 
 // ID is the number that CLIENT ID answers.
 func (s *Session) ID() int64 { return s.id }
@@ -150,18 +150,18 @@ func (s *Session) ID() int64 { return s.id }
 func (s *Session) Addr() string { return s.addr }
 
 // Identity says which lanes and dedicated conns are the session's now.
-func (s *Session) Identity() Identity { return s.key }
+func (s *Session) Identity() Identity { return s.identity }
 
 // Name is what CLIENT SETNAME set.
 func (s *Session) Name() string { return s.name }
 
 // Authenticated is whether the client may send more than AUTH, HELLO, RESET and QUIT.
-func (s *Session) Authenticated() bool { return s.authed }
+func (s *Session) Authenticated() bool { return s.authenticated }
 
 // String describes the session for logs. It holds no secret and no data.
 func (s *Session) String() string {
 	return fmt.Sprintf("session %d of %s: user %q, db %d, RESP%d, flags %s",
-		s.id, s.addr, s.key.User, s.key.DB, s.key.Proto, s.flags(Facts{}))
+		s.id, s.addr, s.identity.User, s.identity.DB, s.identity.Proto, s.flags(ConnInfo{}))
 }
 
 // request is one request on its way through the session.
@@ -175,9 +175,9 @@ type request struct {
 	// unknown is whether nothing tells what the command, or the subcommand of info, does to its connection.
 	unknown bool
 	// absent is whether the server lacks it.
-	absent bool
+	notOnServer bool
 	// learnt is whether the server was asked about it.
-	learnt bool
+	learned bool
 }
 
 // Next takes one whole request and says what to do. args are its arguments and raw its
@@ -191,10 +191,10 @@ func (s *Session) Next(raw []byte, args [][]byte) Step {
 		return Step{}
 	}
 	info, class := command.ClassifyBytes(args)
-	if s.shares(args, info, class) {
-		return Step{Kind: Multiplexed, Replies: 1, Raw: raw, Info: info, Key: s.key}
+	if s.takesFastPath(args, info, class) {
+		return Step{Kind: Multiplexed, Replies: 1, Raw: raw, Info: info, Identity: s.identity}
 	}
-	return s.slow(request{raw: raw, args: args, info: info, class: class})
+	return s.next(request{raw: raw, args: args, info: info, class: class})
 }
 
 // NextMultiplexed is Next for most requests, at less cost: those whose step is Multiplexed, and that change nothing of the
@@ -204,11 +204,11 @@ func (s *Session) NextMultiplexed(args [][]byte) (*command.Info, bool) {
 		return nil, false
 	}
 	info, class := command.ClassifyBytes(args)
-	return info, s.shares(args, info, class)
+	return info, s.takesFastPath(args, info, class)
 }
 
-func (s *Session) shares(args [][]byte, info *command.Info, class command.Class) bool {
-	if s.plain && class == command.Multiplexed && rules[info] == nil && !(info.Container() && len(args) > 1) {
+func (s *Session) takesFastPath(args [][]byte, info *command.Info, class command.Class) bool {
+	if s.fastPath && class == command.Multiplexed && rules[info] == nil && !(info.Container() && len(args) > 1) {
 		s.last = info
 		return true
 	}
@@ -221,68 +221,68 @@ func (s *Session) NextLearned(raw []byte, args [][]byte) Step {
 		return Step{}
 	}
 	info, class := command.ClassifyBytes(args)
-	return s.slow(request{raw: raw, args: args, info: info, class: class, learnt: true})
+	return s.next(request{raw: raw, args: args, info: info, class: class, learned: true})
 }
 
 // Learn is the step that asks the server what a request is.
 func (s *Session) Learn(raw []byte) Step {
-	return Step{Kind: Learn, Barrier: true, OnPin: s.pins != 0, Raw: raw, Key: s.key}
+	return Step{Kind: Learn, Barrier: true, OnPin: s.pins != 0, Raw: raw, Identity: s.identity}
 }
 
-func (s *Session) slow(r request) Step {
-	if known := s.complete(&r); known == command.NotAsked && !r.learnt && s.authed {
+func (s *Session) next(r request) Step {
+	if known := s.resolve(&r); known == command.NotAsked && !r.learned && s.authenticated {
 		return s.Learn(r.raw)
 	}
-	s.skipping, s.skipNext = s.skipNext, false
+	s.skipThis, s.skipNext = s.skipNext, false
 	if r.info != nil && !r.unknown {
 		s.last = r.info
 	}
 	step := s.decide(r)
-	step.Key = s.key
-	if step.Silent = (s.off || s.skipping) && step.Kind != Unsubscribe; step.Silent {
+	step.Identity = s.identity
+	if step.Silent = (s.replyOff || s.skipThis) && step.Kind != Unsubscribe; step.Silent {
 		step.Reply = nil
 	}
-	s.skipping = false
-	s.settle()
+	s.skipThis = false
+	s.updateFastPath()
 	return step
 }
 
 // complete finds out what else is known about the command, and how much that is.
-func (s *Session) complete(r *request) (known command.Known) {
+func (s *Session) resolve(r *request) (known command.Known) {
 	r.unknown = r.info == nil || r.info.Container() && len(r.args) > 1
 	if !r.unknown {
 		r.rule = rules[r.info]
 		return command.Learned
 	}
 	switch {
-	case r.misnamed():
-		r.absent = true
+	case r.zeroInName():
+		r.notOnServer = true
 		return command.Absent
 	case equalFold(r.args[0], "respool"):
 		r.unknown, r.info, r.rule = false, consoleInfo, consoleRule
 		return command.Learned
 	}
 	r.rule = rules[r.info] // the container's stands for subcommands that the table lacks
-	if s.cfg.Lookup == nil || r.rule != nil && !s.asksOf(r) {
-		r.absent = true
+	if s.cfg.Lookup == nil || r.rule != nil && !s.mayLearn(r) {
+		r.notOnServer = true
 		return command.Absent
 	}
 	info, known := s.cfg.Lookup(r.args)
 	if known == command.Learned {
 		r.unknown, r.info, r.class = info.Class == command.Unknown, info, info.Class
 	}
-	r.absent = known == command.Absent || known == command.NotAsked && !s.authed
+	r.notOnServer = known == command.Absent || known == command.NotAsked && !s.authenticated
 	return known
 }
 
 // asksOf is whether the server is asked about subcommands of a container that has a rule: if they may be sent.
-func (s *Session) asksOf(r *request) bool {
-	return !isClient(r.info) && r.rule.policy != nobody && (s.cfg.Admin || r.rule.policy == free)
+func (s *Session) mayLearn(r *request) bool {
+	return !isClient(r.info) && r.rule.policy != noClient && (s.cfg.Admin || r.rule.policy == anyClient)
 }
 
 // misnamed is whether the name, or that of the subcommand, holds a zero byte. A server compares names up to there if
 // they meet in its hash table, and so may carry out what has another name here.
-func (r *request) misnamed() bool {
+func (r *request) zeroInName() bool {
 	return hasZero(r.args[0]) || r.info != nil && r.info.Container() && hasZero(r.args[1])
 }
 
@@ -293,26 +293,26 @@ func (s *Session) decide(r request) Step {
 	if equalFold(r.args[0], "host:") || equalFold(r.args[0], "post") {
 		return Step{Kind: Close} // an HTTP request that a browser was made to send
 	}
-	if text := s.objection(r); text != "" {
+	if text := s.denyReason(r); text != "" {
 		return s.reject(r, text)
 	}
 	switch {
-	case s.multi.open && (r.rule == nil || r.rule.multi != atOnce):
+	case s.multi.open && (r.rule == nil || r.rule.multi != multiNow):
 		return s.enqueue(r)
 	case r.rule != nil && r.rule.run != nil:
 		return r.rule.run(s, r)
 	case r.unknown:
-		return s.unsure(r)
+		return s.forwardAndRestore(r)
 	case r.info.Answers() != command.Once:
-		return s.onceDestroyed(r)
+		return s.forwardAndDestroy(r)
 	case r.class == command.Blocking:
-		return s.block(r)
+		return s.forwardBlocking(r)
 	}
-	return s.share(r)
+	return s.forward(r)
 }
 
 // share sends a command to a lane, or to the session's own conn if it holds one.
-func (s *Session) share(r request) Step {
+func (s *Session) forward(r request) Step {
 	if s.pins != 0 {
 		return Step{Kind: Pinned, OnPin: true, Replies: 1, Raw: r.raw, Info: r.info}
 	}
@@ -320,8 +320,8 @@ func (s *Session) share(r request) Step {
 }
 
 // hold gives a command a conn of its own.
-func (s *Session) hold(r request) Step {
-	step := s.share(r)
+func (s *Session) forwardDedicated(r request) Step {
+	step := s.forward(r)
 	if !step.OnPin {
 		step.Kind, step.Barrier = Dedicated, true
 	}
@@ -329,23 +329,23 @@ func (s *Session) hold(r request) Step {
 }
 
 // holdInAnyDB is hold for what a server answers while a script runs too long, when it selects no database.
-func (s *Session) holdInAnyDB(r request) Step {
-	step := s.hold(r)
+func (s *Session) forwardInAnyDB(r request) Step {
+	step := s.forwardDedicated(r)
 	step.AnyDB = true
 	return step
 }
 
 // block sends a command that the server may hold back.
-func (s *Session) block(r request) Step {
-	step := s.hold(r)
+func (s *Session) forwardBlocking(r request) Step {
+	step := s.forwardDedicated(r)
 	step.Barrier = true
 	step.Block = command.BlockForBytes(r.info, r.args)
 	return step
 }
 
 // onceDestroyed gives a command a conn that nobody uses afterwards.
-func (s *Session) onceDestroyed(r request) Step {
-	step := s.hold(r)
+func (s *Session) forwardAndDestroy(r request) Step {
+	step := s.forwardDedicated(r)
 	step.Barrier, step.Destroy = true, !step.OnPin
 	step.Block = command.BlockForever
 	s.tainted = s.tainted || step.OnPin
@@ -353,8 +353,8 @@ func (s *Session) onceDestroyed(r request) Step {
 }
 
 // unsure gives a command a conn that is restored before anybody uses it, since nothing is known of what it does there.
-func (s *Session) unsure(r request) Step {
-	step := s.onceDestroyed(r)
+func (s *Session) forwardAndRestore(r request) Step {
+	step := s.forwardAndDestroy(r)
 	step.Restore, step.Destroy = step.Destroy, false
 	return step
 }
@@ -362,9 +362,9 @@ func (s *Session) unsure(r request) Step {
 // Ended takes the client's end and says what the session still holds. A command that
 // is under way on a conn of its own is the gateway's to cut; what becomes of its conn, Done
 // tells as ever. The session takes no more requests.
-func (s *Session) Ended() Release {
+func (s *Session) End() Release {
 	rel := s.releaseAll("the client is gone")
-	s.lib, s.last, s.skipping = library{}, nil, false
+	s.lib, s.last, s.skipThis = library{}, nil, false
 	s.clear()
 	s.ended = true
 	return rel

@@ -15,7 +15,7 @@ func TestASessionTellsWhoItIs(t *testing.T) {
 	if s.ID() != 7 || s.Addr() != "10.0.0.1:5000" || s.Name() != "me" || s.Type() != "normal" {
 		t.Errorf("%v", s)
 	}
-	line := s.AppendInfo(nil, session.Facts{Blocked: true, Age: time.Minute})
+	line := s.AppendInfo(nil, session.ConnInfo{Blocked: true, Age: time.Minute})
 	if text := string(s.Text([]byte("a\n"))); text != "=6\r\ntxt:a\n\r\n" {
 		t.Errorf("%q", text)
 	}

@@ -91,7 +91,7 @@ type Step struct {
 	// Block is how long the server may hold the reply back.
 	Block command.Block
 	// Key is the session's when the step was made.
-	Key Identity
+	Identity Identity
 	// Replies is how many frames answer Raw.
 	Replies int
 	// Raw is what is sent. It is the request itself where that can be, and valid as long as that is.
@@ -114,13 +114,13 @@ type Step struct {
 	// client before that. Of steps that go upstream, Done tells it.
 	Release Release
 
-	after  func(*Session, *Step, [][]byte) Outcome
-	db     int
-	fixed  []byte // the reply, whatever the server says
-	asked  []Topic
-	hello  *hello
-	queued *transaction
-	pin    pins
+	onDone       func(*Session, *Step, [][]byte) Outcome
+	db           int
+	fixedReply   []byte // the reply, whatever the server says
+	requested    []Topic
+	helloOptions *helloOptions
+	transaction  *transaction
+	pin          pins
 
 	broadcast bool // of CLIENT TRACKING
 }
@@ -142,8 +142,8 @@ func (st *Step) Writes() bool {
 	switch {
 	case !st.Kind.Upstream():
 		return false
-	case st.queued != nil:
-		return st.queued.writes
+	case st.transaction != nil:
+		return st.transaction.writes
 	}
 	return writes(st.Info)
 }
@@ -154,14 +154,14 @@ func writes(info *command.Info) bool {
 
 // SeesSubscribers is whether what goes to a server may publish to channels, or is answered by who is subscribed: it
 // must not overtake a subscription.
-func (st *Step) SeesSubscribers() bool {
-	if st.queued != nil {
-		return st.queued.seesSubscribers
+func (st *Step) InvolvesSubscribers() bool {
+	if st.transaction != nil {
+		return st.transaction.involvesSubscribers
 	}
-	return st.Kind.Upstream() && seesSubscribers(st.Info)
+	return st.Kind.Upstream() && involvesSubscribers(st.Info)
 }
 
-func seesSubscribers(info *command.Info) bool { return publishers[info] || subscriberQueries[info] }
+func involvesSubscribers(info *command.Info) bool { return publishers[info] || subscriberQueries[info] }
 
 // String describes the step for logs, without data.
 func (st *Step) String() string {
@@ -191,23 +191,23 @@ func (st *Step) String() string {
 func (st *Step) GoString() string { return st.String() }
 
 // Fate is what becomes of the session's dedicated conn.
-type Fate uint8
+type ConnAction uint8
 
 const (
 	// Keep leaves it to the session, if there is one.
-	Keep Fate = iota
+	Keep ConnAction = iota
 	// Clean gives it back: it is as a new conn of its Key.
 	Clean
 	// Destroy closes it: it is not.
 	Destroy
 )
 
-func (f Fate) String() string { return [...]string{"keep", "clean", "destroy"}[f] }
+func (f ConnAction) String() string { return [...]string{"keep", "clean", "destroy"}[f] }
 
 // Release is what a session no longer needs.
 type Release struct {
 	// Conn is what becomes of the session's dedicated conn. After a Pin that failed there may be none.
-	Conn Fate
+	Conn ConnAction
 	// Monitor is whether the conn of MONITOR is to be destroyed, if there is one.
 	Monitor bool
 	// Topics are to be unsubscribed.
@@ -230,9 +230,9 @@ type Outcome struct {
 // Credentials are a user and a password that have to be verified. Printing them does not show
 // the password.
 type Credentials struct {
-	User     string
-	Password string
-	Alone    bool // the password came without a user, and means the default one
+	User         string
+	Password     string
+	PasswordOnly bool // the password came without a user, and means the default one
 }
 
 // String leaves the password out.

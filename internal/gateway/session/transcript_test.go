@@ -116,13 +116,13 @@ func (tr *transcript) run(line string) error {
 	case "learnt":
 		return tr.learnt(rest)
 	case "lost":
-		tr.outcome(tr.s.Lost())
+		tr.outcome(tr.s.PinLost())
 	case "monitor":
 		tr.outcome(tr.s.MonitorLost())
 	case "ended":
-		tr.release(tr.s.Ended())
+		tr.release(tr.s.End())
 	case "info":
-		tr.out.Write(tr.s.AppendInfo(nil, session.Facts{LocalAddr: "gw:6379", FD: 7, Age: 90 * time.Second, Idle: time.Second}))
+		tr.out.Write(tr.s.AppendInfo(nil, session.ConnInfo{LocalAddr: "gw:6379", FD: 7, Age: 90 * time.Second, Idle: time.Second}))
 	default:
 		return errors.New("unknown line")
 	}
@@ -230,7 +230,7 @@ func (tr *transcript) learnt(what string) error {
 func (tr *transcript) take(step session.Step) error {
 	fmt.Fprintf(&tr.out, "%s\n", &step)
 	if step.Kind.Upstream() {
-		fmt.Fprintf(&tr.out, "  send %s to %s/%d/RESP%d, %d due\n", show(step.Raw), step.Key.User, step.Key.DB, step.Key.Proto, step.Replies)
+		fmt.Fprintf(&tr.out, "  send %s to %s/%d/RESP%d, %d due\n", show(step.Raw), step.Identity.User, step.Identity.DB, step.Identity.Proto, step.Replies)
 	}
 	if step.Credentials != nil {
 		fmt.Fprintf(&tr.out, "  credentials %v\n", step.Credentials)
