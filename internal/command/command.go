@@ -10,6 +10,9 @@ import "iter"
 
 //go:generate go run ./gen
 
+// DefaultUser is the user of a connection that does not authenticate, and of AUTH without a user name.
+const DefaultUser = "default"
+
 // Class is the kind of connection that a command needs.
 type Class uint8
 

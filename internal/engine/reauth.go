@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/topology/discovery"
@@ -184,6 +185,6 @@ func (e *Engine) ownCredentials(ctx context.Context) (Credentials, error) {
 	if e.renewer != nil {
 		own, err = e.renewer.ask(ctx)
 	}
-	own.Username = cmp.Or(own.Username, defaultUser) // AUTH without a user name may refer to another user
+	own.Username = cmp.Or(own.Username, command.DefaultUser) // AUTH without a user name may refer to another user
 	return own, err
 }

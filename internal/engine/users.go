@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -230,9 +231,6 @@ func wrongPassword(err error) bool {
 	return ok && se.Code == "WRONGPASS"
 }
 
-// defaultUser is the user of a client that names none.
-const defaultUser = "default"
-
 // Verify verifies a password with the server and returns the user for an Identity: empty for the engine's own user,
 // else the user's name. Without a user the password belongs to the default user. The engine keeps the user until
 // Leave was called once for each successful Verify. If the server refuses, the error is a *resp.ServerError. It
@@ -245,7 +243,7 @@ func (e *Engine) Verify(ctx context.Context, user, password string) (string, err
 	}
 	args := []any{"AUTH", user, password}
 	if user == "" {
-		args, user = []any{"AUTH", password}, defaultUser
+		args, user = []any{"AUTH", password}, command.DefaultUser
 	}
 	before := e.users.now()
 	if err := e.verifyLogin(ctx, args); err != nil {
@@ -300,7 +298,7 @@ func (e *Engine) Hub(user string) *pubsub.Hub {
 // time.
 func (e *Engine) IsOwn(user, password string) bool {
 	own := &e.cfg.Dial
-	return e.HasPassword() && user == cmp.Or(own.Username, defaultUser) &&
+	return e.HasPassword() && user == cmp.Or(own.Username, command.DefaultUser) &&
 		subtle.ConstantTimeCompare([]byte(password), []byte(own.Password)) == 1
 }
 
@@ -312,7 +310,7 @@ func (e *Engine) OwnUser() string {
 	if e.cfg.Credentials != nil {
 		return ""
 	}
-	return cmp.Or(e.cfg.Dial.Username, defaultUser)
+	return cmp.Or(e.cfg.Dial.Username, command.DefaultUser)
 }
 
 // Greeting returns the server's last reply to HELLO in a handshake; nil before the first. The pointer changes with
