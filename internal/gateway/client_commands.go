@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -110,7 +111,7 @@ func (c *client) matches(q *session.Query) bool {
 // knowsUser reports whether a user of this name exists: among the gateway's own users if there are any, otherwise at
 // the server. It returns true if the server does not reply.
 func (w *worker) knowsUser(ctx context.Context, name string) bool {
-	if name == "" || name == session.DefaultUser {
+	if name == "" || name == command.DefaultUser {
 		return true
 	}
 	if users := w.c.g.settings.Load().users; users != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
@@ -55,7 +56,7 @@ func (c *client) applyStepLocked(step *session.Step) {
 		}
 		c.topics = nil
 		c.switchUserLocked("")
-		c.user = c.set.users[session.DefaultUser]
+		c.user = c.set.users[command.DefaultUser]
 	}
 	c.dedicated.release(step.Release)
 	c.closing = c.closing || step.Kind == session.Close

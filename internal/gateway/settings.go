@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
@@ -86,7 +87,7 @@ func (s *settings) needAuth() bool {
 	if s.PassThrough {
 		return s.NeedAuth
 	}
-	d := s.users[session.DefaultUser]
+	d := s.users[command.DefaultUser]
 	return s.users != nil && (d == nil || d.disabled || len(d.hashes) > 0)
 }
 

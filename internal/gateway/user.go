@@ -140,7 +140,7 @@ func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, err
 	case set.PassThrough:
 		return w.identifyByRedis(ctx, pin)
 	case set.users == nil:
-		if e := w.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != session.DefaultUser) {
+		if e := w.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != command.DefaultUser) {
 			w.c.g.count.denied.Add(1)
 			return nil, session.ErrWrongPassword
 		}

@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// QueryOp says what a ClientCommand step asks for.
+// QueryOp is the operation of a ClientCommand step.
 type QueryOp uint8
 
 const (
-	// QueryInfo asks for the session's own line, from AppendInfo, as [Session.Text] gives it.
+	// QueryInfo returns the session's own line of AppendInfo, through [Session.Text].
 	QueryInfo QueryOp = iota
-	// QueryList asks for the lines of all sessions that match, as one text.
+	// QueryList returns the lines of all matching sessions as one text.
 	QueryList
-	// QueryKill disconnects the sessions that match and answers their number. With One set it
-	// answers OK, or that there is no such client.
+	// QueryKill closes the matching clients and returns their number. With OldForm it returns OK, or an error if no client
+	// matches.
 	QueryKill
-	// QueryUnblock ends a blocking command of the session with the ID and answers 1, or 0 if
-	// there is none.
+	// QueryUnblock ends the blocking command of the session with the ID and returns 1, or 0 if there is no such command.
 	QueryUnblock
-	// QueryPause holds the sessions' commands back for a time and answers OK.
+	// QueryPause holds back the commands of all sessions for Duration and returns OK.
 	QueryPause
-	// QueryUnpause ends a pause and answers OK.
+	// QueryUnpause ends the pause and returns OK.
 	QueryUnpause
 )
 
@@ -31,7 +30,7 @@ func (op QueryOp) String() string {
 	return [...]string{"info", "list", "kill", "unblock", "pause", "unpause"}[op]
 }
 
-// Query is what a ClientCommand step asks for. Every filter that is set has to match.
+// Query is the request of a ClientCommand step. A session matches if it matches all filters that are set.
 type Query struct {
 	Op        QueryOp
 	IDs       []int64
@@ -39,27 +38,27 @@ type Query struct {
 	User      string
 	Addr      string
 	LocalAddr string
-	// MinAge is how long ago the sessions have connected, at least: what CLIENT KILL calls MAXAGE.
+	// MinAge is the least age of the connection: the MAXAGE of CLIENT KILL.
 	MinAge time.Duration
-	// SkipMe leaves the asking session out of Kill.
+	// SkipMe excludes the session that sent the command, for QueryKill.
 	SkipMe bool
-	// One is the old form of CLIENT KILL, which names an address alone.
+	// OldForm is true for CLIENT KILL with only an address.
 	OldForm bool
-	// Fail, of Unblock, is whether the command fails rather than runs into its timeout.
+	// WithError ends the command with an error instead of its timeout reply, for QueryUnblock.
 	WithError bool
-	// Writes, of Pause, leaves commands that write nothing alone.
+	// OnlyWrites holds back only commands that may write, for QueryPause.
 	OnlyWrites bool
-	// For is how long Pause lasts.
+	// Duration is the length of the pause, for QueryPause.
 	Duration time.Duration
 }
 
 func clientCommand(q Query) Step { return Step{Kind: ClientCommand, Barrier: true, Query: &q} }
 
-func (s *Session) clientInfo(request) Step { return clientCommand(Query{Op: QueryInfo}) }
+func clientInfo(request) Step { return clientCommand(Query{Op: QueryInfo}) }
 
-func (s *Session) clientUnpause(request) Step { return clientCommand(Query{Op: QueryUnpause}) }
+func clientUnpause(request) Step { return clientCommand(Query{Op: QueryUnpause}) }
 
-func (s *Session) clientList(r request) Step {
+func clientList(r request) Step {
 	q := Query{Op: QueryList}
 	options := r.args[2:]
 	switch {
@@ -84,7 +83,7 @@ func (s *Session) clientList(r request) Step {
 	return clientCommand(q)
 }
 
-func (s *Session) clientKill(r request) Step {
+func clientKill(r request) Step {
 	if len(r.args) == 3 {
 		return clientCommand(Query{Op: QueryKill, Addr: string(r.args[2]), OldForm: true})
 	}
@@ -114,7 +113,7 @@ func (s *Session) clientKill(r request) Step {
 
 const badClientID = "client-id should be greater than 0"
 
-// filter takes one filter of CLIENT KILL; text is the error, if there is one.
+// filter adds one filter of CLIENT KILL. text is the error, if there is one.
 func (q *Query) filter(name, value []byte) (text string) {
 	switch {
 	case equalFold(name, "id"):
@@ -160,12 +159,12 @@ func parseType(b []byte) (kind, text string) {
 	return "", fmt.Sprintf("Unknown client type '%s'", cString(b, len(b)))
 }
 
-// wrongForm is a server's text for a subcommand that is given too many arguments.
+// wrongArgumentCount returns a server's error text for a subcommand with too many arguments.
 func wrongArgumentCount(r request) string {
 	return fmt.Sprintf("unknown subcommand or wrong number of arguments for '%s'. Try CLIENT HELP.", cString(r.args[1], 128))
 }
 
-func (s *Session) clientUnblock(r request) Step {
+func clientUnblock(r request) Step {
 	q := Query{Op: QueryUnblock}
 	switch {
 	case len(r.args) == 3:
@@ -185,7 +184,7 @@ func (s *Session) clientUnblock(r request) Step {
 	return clientCommand(q)
 }
 
-func (s *Session) clientPause(r request) Step {
+func clientPause(r request) Step {
 	q := Query{Op: QueryPause}
 	switch {
 	case len(r.args) == 3:

@@ -6,14 +6,11 @@ import (
 	"strings"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
-
-	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 const noAuth = "-NOAUTH Authentication required."
 
-// objection is the text of the error by which a request is refused before anything else, or
-// empty.
+// denyReason returns the error text if the session refuses a request, or an empty string.
 func (s *Session) denyReason(r request) string {
 	local := !s.authenticated || s.multi.open || s.subscriberMode()
 	switch {
@@ -26,7 +23,7 @@ func (s *Session) denyReason(r request) string {
 	case s.multi.open && r.info != nil && (r.info.NoMulti || s.nestedMultiAborts(r.info)):
 		return "Command not allowed inside a transaction"
 	}
-	if text := s.policyReason(r); text != "" {
+	if text := s.cfg.policyReason(r); text != "" {
 		return text
 	}
 	switch {
@@ -39,15 +36,15 @@ func (s *Session) denyReason(r request) string {
 	return ""
 }
 
-// notNested reports whether the server has MULTI and WATCH spoil a transaction. Others refuse them and go on.
+// nestedMultiAborts reports whether MULTI or WATCH inside a transaction aborts it. Other servers only refuse the command.
 func (s *Session) nestedMultiAborts(info *command.Info) bool {
 	return (info == infoMulti || info == infoWatch) && s.greeting().isValkey8()
 }
 
-// forbidden refuses what the gateway does not let through.
-func (s *Session) policyReason(r request) string {
+// policyReason returns the error text if the gateway does not allow a command, or an empty string.
+func (cfg *Config) policyReason(r request) string {
 	if r.rule == nil {
-		if r.info != nil && r.info.Admin && !r.info.ReadOnly && !s.cfg.Admin { // one that the server alone knows
+		if r.info != nil && r.info.Admin && !r.info.ReadOnly && !cfg.Admin { // a command that only the server knows
 			return needsAdmin(r)
 		}
 		return ""
@@ -55,30 +52,30 @@ func (s *Session) policyReason(r request) string {
 	switch {
 	case r.rule.policy == noClient:
 		return fmt.Sprintf("respool: %s is not possible through the gateway", givenName(r))
-	case r.rule.policy == adminOnly && !s.cfg.Admin:
+	case r.rule.policy == adminOnly && !cfg.Admin:
 		return needsAdmin(r)
-	case r.info == infoConfigGet && !s.cfg.Admin && matchesSecret(r.args[2:]):
+	case r.info == infoConfigGet && !cfg.Admin && matchesSecret(r.args[2:]):
 		return fmt.Sprintf("-NOPERM respool: CONFIG GET of %s, or of a pattern that matches one, needs admin: true in the gateway's configuration",
 			strings.Join(secretSettings, ", "))
 	}
-	return s.lockoutReason(r)
+	return cfg.lockoutReason(r)
 }
 
-// lockOut refuses what would change the login of the gateway's own user: the server would let the gateway in no more
-// once its connections have to be replaced.
-func (s *Session) lockoutReason(r request) string {
-	if s.cfg.OwnUser == "" || !changesLogin(r, s.cfg.OwnUser) {
+// lockoutReason returns the error text if a command would change the login of the gateway's own server user: the server
+// would refuse the gateway's next connection.
+func (cfg *Config) lockoutReason(r request) string {
+	if cfg.OwnUser == "" || !changesLogin(r, cfg.OwnUser) {
 		return ""
 	}
-	return fmt.Sprintf("respool: %s would lock the gateway out, which logs in as user %q with what its URL holds: "+
-		"change it at the server, and the URL with it", r.info.Name, s.cfg.OwnUser)
+	return fmt.Sprintf("respool: %s would lock the gateway out, because it logs in as user %q with the password of its URL: "+
+		"change the user on the server and the URL together", r.info.Name, cfg.OwnUser)
 }
 
-// changesLogin is whether a command changes how a user logs in.
+// changesLogin reports whether a command changes the login of a user.
 func changesLogin(r request, user string) bool {
 	switch r.info {
 	case infoConfigSet:
-		for i := 2; i < len(r.args) && user == DefaultUser; i += 2 {
+		for i := 2; i < len(r.args) && user == command.DefaultUser; i += 2 {
 			if equalFold(r.args[i], "requirepass") {
 				return true
 			}
@@ -106,11 +103,11 @@ func needsAdmin(r request) string {
 	return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", givenName(r))
 }
 
-// secrets are settings of servers that hold passwords: with one of them a client could go straight to a server, as
-// the gateway's user.
+// secretSettings are server settings that contain passwords. With one of them a client could connect to a server directly
+// as the gateway's user.
 var secretSettings = []string{"requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"}
 
-// asksForSecrets is whether one of the patterns of a CONFIG GET matches a secret.
+// matchesSecret reports whether one of the patterns of a CONFIG GET matches a secret setting.
 func matchesSecret(patterns [][]byte) bool {
 	for _, pattern := range patterns {
 		lower := strings.ToLower(cString(pattern, len(pattern)))
@@ -123,7 +120,7 @@ func matchesSecret(patterns [][]byte) bool {
 	return false
 }
 
-// asGiven is the name of a command, with a subcommand that nobody knows.
+// givenName returns the name of a command as the client sent it, if the command or subcommand is unknown.
 func givenName(r request) string {
 	if r.info == nil {
 		return strings.ToUpper(cString(r.args[0], 128))
@@ -134,24 +131,14 @@ func givenName(r request) string {
 	return r.info.Name
 }
 
-// reject answers with an error of its own. Inside MULTI the transaction is spoilt; an EXEC
-// that is refused ends it.
-func (s *Session) reject(r request, text string) Step {
-	if r.info != nil && r.info == infoExec {
-		return s.endMulti(resp.AppendError(nil, "-EXECABORT Transaction discarded because of: "+strings.TrimPrefix(text, "-")))
-	}
-	s.abortMulti()
-	return failure(text)
-}
-
 func arityFits(info *command.Info, n int) bool {
-	if info.Arity <= 0 { // 0: nobody told
+	if info.Arity <= 0 { // 0: unknown
 		return n >= -info.Arity
 	}
 	return n == info.Arity
 }
 
-// unknownText is a server's text for a command that it does not know.
+// unknownText returns a server's error text for an unknown command.
 func unknownText(r request) string {
 	if r.info != nil && r.info.Container() {
 		return fmt.Sprintf("unknown subcommand '%s'. Try %s HELP.", cString(r.args[1], 128), r.info.Name)
@@ -167,7 +154,7 @@ func unknownText(r request) string {
 	return fmt.Sprintf("unknown command '%s', with args beginning with: %s", cString(r.args[0], limit), begin.String())
 }
 
-// fullName is a command's name as servers print it: client|id.
+// fullName returns a command's name as servers print it: client|id.
 func fullName(info *command.Info) string {
 	return strings.ReplaceAll(strings.ToLower(info.Name), " ", "|")
 }
@@ -178,7 +165,7 @@ var (
 	infoWatch  = command.Lookup("WATCH")
 	infoSelect = command.Lookup("SELECT")
 	infoClient = command.Lookup("CLIENT")
-	// It writes what it has counted.
+	// PFCOUNT caches its count in the key.
 	infoPFCount = command.Lookup("PFCOUNT")
 
 	infoConfigGet  = command.LookupSub("CONFIG", "GET")
@@ -186,18 +173,18 @@ var (
 	infoACLSetUser = command.LookupSub("ACL", "SETUSER")
 	infoACLDelUser = command.LookupSub("ACL", "DELUSER")
 
-	// open may be sent before the client has named itself.
+	// allowedBeforeAuth are the commands for clients that have not authenticated.
 	allowedBeforeAuth = infos("AUTH", "HELLO", "QUIT", "RESET")
-	// forSubscribers may be sent by subscribers under RESP2.
+	// allowedForSubscribers are the commands for subscribers in RESP2.
 	allowedForSubscribers = infos("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
 		"PING", "QUIT", "RESET")
-	// spread reach every client or the whole keyspace without a key.
+	// keylessCommands affect all clients or the whole keyspace without a key.
 	keylessCommands = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO",
 		"DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "PFCOUNT")
 	notKeyspace = infos("WATCH", "SSUBSCRIBE", "SUNSUBSCRIBE")
-	// publishers may publish to channels. The scripts that only read are not let do that by servers.
+	// publishers may publish to channels. Servers do not allow read-only scripts to publish.
 	publishers = infos("PUBLISH", "SPUBLISH", "EVAL", "EVALSHA", "FCALL")
-	// subscriberQueries tell who is subscribed.
+	// subscriberQueries return information about subscribers.
 	subscriberQueries = subInfos("PUBSUB", "CHANNELS", "NUMPAT", "NUMSUB", "SHARDCHANNELS", "SHARDNUMSUB")
 )
 
@@ -219,7 +206,7 @@ func subInfos(container string, names ...string) map[*command.Info]bool {
 
 func isClient(info *command.Info) bool { return info == infoClient }
 
-// touchesKeyspace is whether a server refuses the command of a client that monitors.
+// touchesKeyspace reports whether a server refuses the command from a client in MONITOR.
 func touchesKeyspace(info *command.Info) bool {
 	if info == nil {
 		return false

@@ -7,19 +7,17 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// ErrWrongPassword is what Done is given when the gateway's users know no such user with
-// such a password.
+// ErrWrongPassword is the error for Done if the gateway has no such user, or if the password is wrong.
 var ErrWrongPassword = errors.New("respool: invalid username-password pair or user is disabled")
 
-// errShort stands for frames that are missing without an error.
+// errMissingFrames is the error of a step with too few frames and no error.
 var errMissingFrames = errors.New("respool: replies are missing")
 
-// Done takes what came of a step: its frames, as many as Replies and in order, or the
-// error that says why there are none. Of an Identify that the gateway verified by itself,
-// and of a Subscribe, no frame is expected. The error's text is shown to the client, so it must
-// hold no secrets; it may begin with - and a code of its own. A Subscribe that fails must leave nothing subscribed.
+// Done completes a step. frames are the replies in order, as many as Step.Replies. err is the error if there are none. An
+// Identify that the gateway verified and a Subscribe need no frame. The client gets the text of the error, so it must
+// contain no secrets. It may begin with "-" and a code. A Subscribe that fails must not leave topics subscribed.
 //
-// An error on the session's conn is taken for its end: see [Session.Lost].
+// An error of a step on the session's connection means that the connection has ended: see [Session.PinLost].
 func (s *Session) Done(step *Step, frames [][]byte, err error) Outcome {
 	if err == nil && len(frames) < step.minFrames() {
 		err = errMissingFrames
@@ -42,7 +40,7 @@ func (s *Session) Done(step *Step, frames [][]byte, err error) Outcome {
 	return out
 }
 
-// expected is the least number of frames that the step's end needs.
+// minFrames returns the number of frames without which the step fails.
 func (st *Step) minFrames() int {
 	switch {
 	case st.Kind.Upstream():
@@ -53,7 +51,7 @@ func (st *Step) minFrames() int {
 	return 0
 }
 
-// failed answers for a step that has no frames.
+// failedOutcome returns the outcome of a step with an error.
 func (s *Session) failedOutcome(step *Step, err error) Outcome {
 	var out Outcome
 	switch {
@@ -64,9 +62,9 @@ func (s *Session) failedOutcome(step *Step, err error) Outcome {
 	case step.Kind == Monitor:
 		out.Release = Release{Monitor: true, Reason: step.Reason + " has failed"}
 	case step.OnPin:
-		out = s.losePin()
+		out = s.pin.lose()
 		if step.Kind == Transaction || step.fixedReply != nil {
-			s.watchLost = false // the step would have forgotten the keys, and its client is told what came of it
+			s.pin.watchLost = false // the step ends WATCH, and the client gets its error or its reply
 		}
 		if step.fixedReply != nil {
 			out.Reply = step.fixedReply
@@ -81,7 +79,7 @@ func (s *Session) failedOutcome(step *Step, err error) Outcome {
 	return out
 }
 
-// unwanted is what a step has got for a client that is gone.
+// releaseAfterEnd returns what a step has leased or subscribed for a client that has left.
 func (st *Step) releaseAfterEnd(failed bool) Release {
 	rel := Release{Reason: "the client is gone"}
 	switch st.Kind {

@@ -2,17 +2,29 @@ package session
 
 import "reflect"
 
-// IsNew is whether a session is as a new one, apart from what no RESET touches: its id and
-// address, the library that the client told of and the last command.
+// ID returns the reply to CLIENT ID.
+func (s *Session) ID() int64 { return s.id }
+
+// Addr returns the client's address.
+func (s *Session) Addr() string { return s.addr }
+
+// Pinned reports whether the session holds a dedicated connection.
+func (s *Session) Pinned() bool { return s.pin.held() }
+
+// Subscriptions returns the number of subscriptions of each kind.
+func (s *Session) Subscriptions() (channels, patterns, shards int) {
+	return len(s.subscriptions[Channel].order), len(s.subscriptions[Pattern].order), len(s.subscriptions[Shard].order)
+}
+
+// IsNew reports whether a session equals a new one, apart from the library and the last command, which RESET keeps.
 func (s *Session) IsNew() bool {
 	fresh := New(s.cfg, s.id, s.addr)
-	fresh.lib, fresh.last, fresh.ended = s.lib, s.last, s.ended
+	fresh.attributes.library, fresh.last, fresh.ended = s.attributes.library, s.last, s.ended
 	return reflect.DeepEqual(s, fresh)
 }
 
-// HasRule is whether the session knows more of a command than the command table does, and
-// CarriesOut whether it decides by itself what becomes of it.
-func HasRule(name string) (has, carriesOut bool) {
+// HasRule reports whether a command has a rule, and whether the session handles the command with it.
+func HasRule(name string) (has, handles bool) {
 	for info, r := range rules {
 		if info.Name == name {
 			return true, r.run != nil || r.policy == noClient
@@ -21,8 +33,8 @@ func HasRule(name string) (has, carriesOut bool) {
 	return false, false
 }
 
-// Listed are the names of all rules.
-func Listed() map[string]bool {
+// RuleNames returns the names of all named rules.
+func RuleNames() map[string]bool {
 	names := map[string]bool{}
 	for name := range namedRules {
 		names[name] = true
@@ -30,12 +42,12 @@ func Listed() map[string]bool {
 	return names
 }
 
-// Policy is who may send a command: free, operator or nobody.
+// Policy returns the clients that may run a command: any, admin or none.
 func Policy(name string) string {
 	for info, r := range rules {
 		if info.Name == name {
-			return [...]string{"free", "operator", "nobody"}[r.policy]
+			return [...]string{"any", "admin", "none"}[r.policy]
 		}
 	}
-	return "free"
+	return "any"
 }

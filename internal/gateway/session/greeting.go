@@ -9,42 +9,43 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Greeting is what a server tells of itself in reply to HELLO. It is not changed once it is made.
+// Greeting is a server's description of itself in the reply to HELLO. It is immutable.
 type Greeting struct {
 	name, version string
-	fields        []greetingField // in the server's order
-	major         int             // of version; 0: not known
+	fields        []greetingField // in the order of the server
+	major         int             // of version; 0: unknown
 }
 
-// greetingField is one of a greeting. Those of the connection, such as its number, have no value.
+// greetingField is one field of the reply to HELLO. A field of the connection, such as its ID, has no value.
 type greetingField struct {
 	name    string
-	value   []byte // a frame that is the same in RESP2 and RESP3
+	value   []byte // a frame that is identical in RESP2 and RESP3
 	modules []module
 }
 
-// module is what a server tells of one of its modules: a map, as frames that are the same in RESP2 and RESP3.
+// module is the description of a module: a map, whose frames are identical in RESP2 and RESP3.
 type module struct {
 	pairs int
 	raw   []byte
 }
 
-// plainGreeting has the fields of all servers.
+// standardFields are the fields of all servers.
 var standardFields = []greetingField{
 	{name: "server"}, {name: "version"}, {name: "proto"}, {name: "id"}, {name: "mode"}, {name: "role"}, {name: "modules"},
 }
 
-// NewGreeting makes the greeting of a server of which no more is known: redis or valkey, and the version, which may be empty.
+// NewGreeting returns the greeting of a server of which only the name (redis or valkey) and the version are known. The
+// version may be empty.
 func NewGreeting(name, version string) *Greeting {
 	major, _, _ := strings.Cut(version, ".")
 	n, _ := strconv.Atoi(major)
 	return &Greeting{name: name, version: version, fields: standardFields, major: n}
 }
 
-// valkey8 reports whether it is Valkey that goes its own way: its versions before 8.0 are Redis 7.2 by another name.
+// isValkey8 reports whether the server is Valkey 8.0 or later. Earlier versions behave like Redis 7.2.
 func (g *Greeting) isValkey8() bool { return g.name == "valkey" && g.major >= 8 }
 
-// takesClusterMode reports whether a server without a cluster takes READONLY or READWRITE.
+// acceptsClusterMode reports whether a server outside a cluster accepts a command: READONLY or READWRITE.
 func (g *Greeting) acceptsClusterMode(name string) bool {
 	switch name {
 	case "READONLY":
@@ -55,10 +56,11 @@ func (g *Greeting) acceptsClusterMode(name string) bool {
 	return false
 }
 
-// unknown is the greeting of a server of which nothing is known.
+// unknownServer is the greeting of an unknown server.
 var unknownServer = NewGreeting("redis", "")
 
-// ReadGreeting reads a server's reply to HELLO, a map or what RESP2 has for one. It gives nil for anything else.
+// ReadGreeting reads a server's reply to HELLO, which is a map or the equivalent array of RESP2. It returns nil for other
+// replies.
 func ReadGreeting(v *resp.Value) *Greeting {
 	if v.Kind != resp.Map && v.Kind != resp.Array || len(v.Elems) == 0 || len(v.Elems)%2 != 0 {
 		return nil
@@ -88,7 +90,7 @@ func ReadGreeting(v *resp.Value) *Greeting {
 	return g
 }
 
-// readModules leaves out what differs between RESP2 and RESP3.
+// readModules omits the values that differ between RESP2 and RESP3.
 func readModules(list []resp.Value) (modules []module) {
 	for i := range list {
 		var m module
@@ -106,8 +108,9 @@ func readModules(list []resp.Value) (modules []module) {
 	return modules
 }
 
-// appendSame appends a string, an integer, or an array of them. Everything else may differ between RESP2 and RESP3.
-func appendPortable(dst []byte, v *resp.Value) ([]byte, bool) {
+// appendPortable appends a string, an integer, or an array of them. ok is false for other values, which may differ between
+// RESP2 and RESP3.
+func appendPortable(dst []byte, v *resp.Value) (out []byte, ok bool) {
 	switch {
 	case v.Null:
 		return dst, false
@@ -133,7 +136,7 @@ func appendPortable(dst []byte, v *resp.Value) ([]byte, bool) {
 	return whole, true
 }
 
-// greeting is the server's.
+// greeting returns the greeting of the server.
 func (s *Session) greeting() *Greeting {
 	if s.cfg.Greeting != nil {
 		if g := s.cfg.Greeting(); g != nil {
@@ -143,10 +146,10 @@ func (s *Session) greeting() *Greeting {
 	return unknownServer
 }
 
-// appendGreeting appends the reply to HELLO: what the server tells, with what is the session's own.
-func (s *Session) appendGreeting(dst []byte) []byte {
-	g := s.greeting()
-	dst = s.appendMapHeader(dst, len(g.fields))
+// appendHello appends the reply to HELLO: the description of the server, with the fields of the session's connection.
+func (g *Greeting) appendHello(dst []byte, s *Session) []byte {
+	p := s.protocol()
+	dst = p.appendMapHeader(dst, len(g.fields))
 	for i := range g.fields {
 		f := &g.fields[i]
 		dst = resp.AppendBulkString(dst, f.name)
@@ -156,15 +159,15 @@ func (s *Session) appendGreeting(dst []byte) []byte {
 		case "version":
 			dst = resp.AppendBulkString(dst, cmp.Or(s.cfg.ServerVersion, g.version))
 		case "proto":
-			dst = appendInteger(dst, int64(s.identity.Proto))
+			dst = appendInteger(dst, int64(p))
 		case "id":
 			dst = appendInteger(dst, s.id)
 		case "mode":
-			dst = resp.AppendBulkString(dst, s.mode())
+			dst = resp.AppendBulkString(dst, s.cfg.mode())
 		case "role":
 			dst = resp.AppendBulkString(dst, cmp.Or(s.cfg.Role, "master"))
 		case "modules":
-			dst = s.appendModules(dst, f.modules)
+			dst = appendModules(dst, f.modules, p)
 		default:
 			dst = append(dst, f.value...)
 		}
@@ -172,17 +175,17 @@ func (s *Session) appendGreeting(dst []byte) []byte {
 	return dst
 }
 
-func (s *Session) mode() string {
-	if s.cfg.Cluster {
+func (cfg *Config) mode() string {
+	if cfg.Cluster {
 		return "cluster"
 	}
 	return "standalone"
 }
 
-func (s *Session) appendModules(dst []byte, modules []module) []byte {
+func appendModules(dst []byte, modules []module, p protocol) []byte {
 	dst = resp.AppendArrayHeader(dst, len(modules))
 	for _, m := range modules {
-		dst = append(s.appendMapHeader(dst, m.pairs), m.raw...)
+		dst = append(p.appendMapHeader(dst, m.pairs), m.raw...)
 	}
 	return dst
 }

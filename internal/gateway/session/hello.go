@@ -1,20 +1,23 @@
 package session
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+)
 
 const (
-	DefaultUser   = "default"
 	wrongPassword = "-WRONGPASS invalid username-password pair or user is disabled."
 	noPassword    = "AUTH <password> called without any password configured for the default user." +
 		" Are you sure your configuration is correct?"
 	helloNoAuth = "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass>" +
 		" option can be used to authenticate the client and select the RESP protocol version at the same time"
-	badName = "Client names cannot contain spaces, newlines or special characters."
 )
 
-// hello is what a HELLO asks for.
+// helloOptions are the arguments of HELLO.
 type helloOptions struct {
-	proto       int // 0: as before
+	proto       int // 0: no change
 	credentials *Credentials
 	name        string
 	named       bool
@@ -29,23 +32,23 @@ func (s *Session) auth(r request) Step {
 	case !s.cfg.NeedAuth && !s.cfg.Password:
 		return failure(noPassword)
 	}
-	return s.identify(Credentials{User: DefaultUser, Password: string(r.args[1]), PasswordOnly: true}, nil)
+	return s.identify(Credentials{User: command.DefaultUser, Password: string(r.args[1]), PasswordOnly: true}, nil)
 }
 
 func (s *Session) identify(c Credentials, h *helloOptions) Step {
 	return Step{
-		Kind: Identify, Barrier: true, OnPin: s.pins != 0, Credentials: &c, helloOptions: h,
+		Kind: Identify, Barrier: true, OnPin: s.pin.held(), Credentials: &c, helloOptions: h,
 		onDone: (*Session).identified,
 	}
 }
 
-// identified takes credentials that are right, unless Redis said otherwise.
+// identified applies verified credentials. If there is a frame, it is the reply of Redis, which may be an error.
 func (s *Session) identified(step *Step, frames [][]byte) Outcome {
 	if len(frames) > 0 && isError(frames[0]) {
 		return Outcome{Reply: frames[0]}
 	}
 	s.authenticated = true
-	s.tainted = s.tainted || step.OnPin
+	s.pin.taint(step.OnPin)
 	s.identity.User = step.Credentials.User
 	if step.helloOptions != nil {
 		return Outcome{Reply: s.applyHello(step.helloOptions)}
@@ -59,14 +62,14 @@ func (s *Session) helloCommand(r request) Step {
 	switch {
 	case text != "":
 		return failure(text)
-	case h.credentials != nil && s.pins != 0 && switches:
+	case h.credentials != nil && s.pin.held() && switches:
 		return failure("respool: HELLO cannot change user and protocol while the connection is held for WATCH or CLIENT TRACKING")
 	case h.credentials != nil:
 		return s.identify(*h.credentials, &h)
 	case !s.authenticated:
 		return failure(helloNoAuth)
-	case s.pins != 0 && switches:
-		s.tainted = true
+	case s.pin.held() && switches:
+		s.pin.taint(true)
 		return Step{
 			Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: helloRequest(h.proto),
 			helloOptions: &h, onDone: (*Session).protocolSwitched,
@@ -82,14 +85,14 @@ func (s *Session) protocolSwitched(step *Step, frames [][]byte) Outcome {
 	return Outcome{Reply: s.applyHello(step.helloOptions)}
 }
 
-// changesMore is whether a HELLO changes the user or the protocol.
+// changesIdentity reports whether a HELLO changes the user or the protocol.
 func changesIdentity(args [][]byte, proto int) bool {
 	h, text := parseHello(args)
 	return text == "" && (h.credentials != nil || h.proto != 0 && h.proto != proto)
 }
 
-// parseHello reads HELLO with its options; text is the error, if it is wrong. Then it changes
-// nothing, as on servers from 7.2 on; older ones carry out what stands before the fault.
+// parseHello parses HELLO with its options. text is the error, if there is one. Then HELLO changes nothing, as on servers
+// since 7.2. Older servers execute the options before the invalid one.
 func parseHello(args [][]byte) (h helloOptions, text string) {
 	if len(args) < 2 {
 		return h, ""
@@ -109,7 +112,7 @@ func parseHello(args [][]byte) (h helloOptions, text string) {
 			rest = rest[3:]
 		case equalFold(option, "setname") && len(rest) > 1:
 			if !validName(rest[1]) {
-				return helloOptions{}, badName
+				return helloOptions{}, invalidName
 			}
 			h.name, h.named = string(rest[1]), true
 			rest = rest[2:]
@@ -120,23 +123,16 @@ func parseHello(args [][]byte) (h helloOptions, text string) {
 	return h, ""
 }
 
-// greet carries out what HELLO asks for, but for its credentials, and makes its map.
+// applyHello applies the options of HELLO, except the credentials, and returns its reply.
 func (s *Session) applyHello(h *helloOptions) []byte {
 	if h.named {
-		s.name = h.name
+		s.attributes.name = h.name
 	}
 	if h.proto != 0 {
 		s.identity.Proto = h.proto
 	}
-	return s.appendGreeting(nil)
+	return s.greeting().appendHello(nil, s)
 }
 
-// validName is whether a client may be called so: CLIENT LIST must stay readable.
-func validName(name []byte) bool {
-	for _, c := range name {
-		if c < '!' || c > '~' {
-			return false
-		}
-	}
-	return true
-}
+// helloRequest returns the request that changes the protocol of a connection.
+func helloRequest(proto int) []byte { return makeRequest("HELLO", strconv.Itoa(proto)) }

@@ -4,32 +4,24 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Facts are what the gateway knows of a client's connection and the session does not.
+// ConnInfo is the gateway's information about a client connection, for CLIENT LIST.
 type ConnInfo struct {
 	LocalAddr string
 	FD        int
 	Age, Idle time.Duration // since the client connected, since its last request
 	Output    int           // bytes that wait to be sent to the client
-	Blocked   bool          // it waits for a command that takes long
-	Unix      bool          // it has connected to a unix socket
+	Blocked   bool          // the client waits for a slow command
+	Unix      bool          // the connection is a unix socket
 }
 
-// AppendInfo appends the session's line of CLIENT LIST, with its line break. What only a
-// server could know of its own buffers is 0.
-func (s *Session) AppendInfo(dst []byte, f ConnInfo) []byte {
-	channels, patterns, shards := s.Subscriptions()
-	queued, memory, redirect := -1, 0, -1
-	if s.multi.open {
-		queued = 0
-		if t := s.multi.queued; t != nil {
-			queued, memory = t.n, t.bytes
-		}
-	}
-	if s.pins&pinTracking != 0 {
+// AppendInfo appends the session's line of CLIENT LIST, with its line break. Sizes of buffers that only a server has are 0.
+func (s *Session) AppendInfo(dst []byte, c ConnInfo) []byte {
+	subs := &s.subscriptions
+	queued, memory := s.multi.queueInfo()
+	redirect := -1
+	if s.pin.tracking() {
 		redirect = 0
 	}
 	last := "NULL"
@@ -37,46 +29,38 @@ func (s *Session) AppendInfo(dst []byte, f ConnInfo) []byte {
 		last = fullName(s.last)
 	}
 	dst = fmt.Appendf(dst, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d",
-		s.id, s.addr, f.LocalAddr, f.FD, s.name, int64(f.Age/time.Second), int64(f.Idle/time.Second), s.flags(f), s.identity.DB)
+		s.id, s.addr, c.LocalAddr, c.FD, s.attributes.name, int64(c.Age/time.Second), int64(c.Idle/time.Second), s.flags(c), s.identity.DB)
 	dst = fmt.Appendf(dst, " sub=%d psub=%d ssub=%d multi=%d qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=%d rbs=0 rbp=0 obl=%d",
-		channels, patterns, shards, queued, memory, f.Output)
+		len(subs[Channel].order), len(subs[Pattern].order), len(subs[Shard].order), queued, memory, c.Output)
 	dst = fmt.Appendf(dst, " oll=0 omem=0 tot-mem=%d events=r cmd=%s user=%s redir=%d resp=%d",
-		memory+f.Output, last, s.identity.User, redirect, s.identity.Proto)
-	if s.lib != (library{}) {
-		dst = fmt.Appendf(dst, " lib-name=%s lib-ver=%s", s.lib.name, s.lib.version)
+		memory+c.Output, last, s.identity.User, redirect, s.identity.Proto)
+	if lib := s.attributes.library; lib != (library{}) {
+		dst = fmt.Appendf(dst, " lib-name=%s lib-ver=%s", lib.name, lib.version)
 	}
 	return append(dst, '\n')
 }
 
-// Text makes a reply of the lines that AppendInfo gives: a verbatim string under RESP3.
-func (s *Session) Text(lines []byte) []byte {
-	if s.identity.Proto == 2 {
-		return bulk(lines)
-	}
-	b := appendHeader(nil, byte(resp.Verbatim), len("txt:")+len(lines))
-	b = append(append(b, "txt:"...), lines...)
-	return append(b, '\r', '\n')
-}
+// Text returns the reply for lines of AppendInfo.
+func (s *Session) Text(lines []byte) []byte { return s.protocol().text(lines) }
 
-// flags are as in CLIENT LIST.
-func (s *Session) flags(f ConnInfo) string {
-	channels, patterns, shards := s.Subscriptions()
+// flags returns the flags of CLIENT LIST.
+func (s *Session) flags(c ConnInfo) string {
 	var b strings.Builder
 	for _, flag := range []struct {
 		set  bool
 		char byte
 	}{
 		{s.monitor, 'O'},
-		{channels+patterns+shards > 0, 'P'},
+		{s.subscriptions.total() > 0, 'P'},
 		{s.multi.open, 'x'},
-		{f.Blocked, 'b'},
-		{s.pins&pinTracking != 0, 't'},
-		{s.pins&pinTracking != 0 && s.broadcast, 'B'},
-		{s.watchLost, 'd'},
-		{f.Unix, 'U'},
+		{c.Blocked, 'b'},
+		{s.pin.tracking(), 't'},
+		{s.pin.tracking() && s.pin.broadcast, 'B'},
+		{s.pin.watchLost, 'd'},
+		{c.Unix, 'U'},
 		{s.readOnly, 'r'},
-		{s.noEvict, 'e'},
-		{s.noTouch, 'T'},
+		{s.attributes.noEvict, 'e'},
+		{s.attributes.noTouch, 'T'},
 	} {
 		if flag.set {
 			b.WriteByte(flag.char)
@@ -88,9 +72,9 @@ func (s *Session) flags(f ConnInfo) string {
 	return b.String()
 }
 
-// Type is what CLIENT LIST TYPE and CLIENT KILL TYPE know the session as.
+// Type returns the type of the client for CLIENT LIST TYPE and CLIENT KILL TYPE.
 func (s *Session) Type() string {
-	if channels, patterns, shards := s.Subscriptions(); channels+patterns+shards > 0 {
+	if s.subscriptions.total() > 0 {
 		return "pubsub"
 	}
 	return "normal"

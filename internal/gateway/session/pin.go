@@ -2,23 +2,30 @@ package session
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// pins are the reasons why the session holds a dedicated conn.
-type pins uint8
+// pinnedConn is the session's dedicated connection: the reasons to hold one, and its difference from a new connection.
+type pinnedConn struct {
+	reasons   pinReasons // 0: the session holds no connection
+	tainted   bool       // the connection differs from a new one by more than WATCH
+	watchLost bool       // watched keys were lost with their connection: the next EXEC must fail
+	broadcast bool       // CLIENT TRACKING has the option BCAST
+}
+
+// pinReasons are the commands for which the session holds a dedicated connection.
+type pinReasons uint8
 
 const (
-	pinWatch pins = 1 << iota
+	pinWatch pinReasons = 1 << iota
 	pinTracking
 	pinDebug
 )
 
-func (p pins) String() string {
+func (p pinReasons) String() string {
 	switch p {
 	case pinWatch:
 		return "WATCH"
@@ -30,39 +37,95 @@ func (p pins) String() string {
 	return "nothing"
 }
 
-// Pinned is whether the session holds a dedicated conn.
-func (s *Session) Pinned() bool { return s.pins != 0 }
+// held reports whether the session holds a dedicated connection.
+func (p *pinnedConn) held() bool { return p.reasons != 0 }
 
-// Pins names the reasons why it does.
-func (s *Session) Pins() []string {
+func (p *pinnedConn) watching() bool { return p.reasons&pinWatch != 0 }
+
+func (p *pinnedConn) tracking() bool { return p.reasons&pinTracking != 0 }
+
+// names returns the names of the reasons.
+func (p *pinnedConn) names() []string {
 	var names []string
-	for _, p := range []pins{pinWatch, pinTracking, pinDebug} {
-		if s.pins&p != 0 {
-			names = append(names, p.String())
+	for _, reason := range []pinReasons{pinWatch, pinTracking, pinDebug} {
+		if p.reasons&reason != 0 {
+			names = append(names, reason.String())
 		}
 	}
 	return names
 }
 
-// pinned sends a command on the session's conn, which it gets if it has none. Unless the
-// server refuses, the conn is held for why from then on.
-func (s *Session) forwardPinning(r request, why pins) Step {
+// taint marks the connection as different from a new one, if the session holds it and changed is true.
+func (p *pinnedConn) taint(changed bool) { p.tainted = p.tainted || changed && p.held() }
+
+// forward sends a command to the session's connection if there is one, and otherwise to a lane.
+func (p *pinnedConn) forward(r request) Step {
+	if p.held() {
+		return Step{Kind: Pinned, OnPin: true, Replies: 1, Raw: r.raw, Info: r.info}
+	}
+	return Step{Kind: Multiplexed, Replies: 1, Raw: r.raw, Info: r.info}
+}
+
+// forwardDedicated sends a command to the session's connection, or to a dedicated one for this command.
+func (p *pinnedConn) forwardDedicated(r request) Step {
+	step := p.forward(r)
+	if !step.OnPin {
+		step.Kind, step.Barrier = Dedicated, true
+	}
+	return step
+}
+
+// forwardInAnyDB is forwardDedicated for commands that a server executes during a slow script, when it refuses SELECT.
+func (p *pinnedConn) forwardInAnyDB(r request) Step {
+	step := p.forwardDedicated(r)
+	step.AnyDB = true
+	return step
+}
+
+// forwardBlocking sends a command whose reply the server may delay.
+func (p *pinnedConn) forwardBlocking(r request) Step {
+	step := p.forwardDedicated(r)
+	step.Barrier = true
+	step.Block = command.BlockForBytes(r.info, r.args)
+	return step
+}
+
+// forwardAndDestroy sends a command to a dedicated connection that is destroyed afterwards.
+func (p *pinnedConn) forwardAndDestroy(r request) Step {
+	step := p.forwardDedicated(r)
+	step.Barrier, step.Destroy = true, !step.OnPin
+	step.Block = command.BlockForever
+	p.taint(true)
+	return step
+}
+
+// forwardAndRestore sends a command with an unknown effect to a dedicated connection that is restored before its next
+// use.
+func (p *pinnedConn) forwardAndRestore(r request) Step {
+	step := p.forwardAndDestroy(r)
+	step.Restore, step.Destroy = step.Destroy, false
+	return step
+}
+
+// forwardPinning sends a command to the session's connection, which the session leases if it has none. The session holds
+// the connection for this reason unless the server refuses the command.
+func (p *pinnedConn) forwardPinning(r request, reason pinReasons) Step {
 	step := Step{
 		Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info,
-		Reason: why.String(), pin: why, onDone: (*Session).pinnedDone,
+		Reason: reason.String(), pinReason: reason, onDone: pinningDone,
 	}
-	if s.pins == 0 {
+	if !p.held() {
 		step.Kind, step.OnPin = Pin, false
 	}
 	return step
 }
 
-func (s *Session) pinnedDone(step *Step, frames [][]byte) Outcome {
-	out := Outcome{Reply: frames[0]}
+func pinningDone(s *Session, step *Step, frames [][]byte) Outcome {
+	out, p := Outcome{Reply: frames[0]}, &s.pin
 	if !isError(frames[0]) {
-		s.pins |= step.pin
-		if step.pin == pinTracking {
-			s.broadcast = step.broadcast
+		p.reasons |= step.pinReason
+		if step.pinReason == pinTracking {
+			p.broadcast = step.broadcast
 		}
 	} else if step.Kind == Pin {
 		out.Release = Release{Conn: Clean, Reason: step.Reason + " was refused"}
@@ -70,73 +133,77 @@ func (s *Session) pinnedDone(step *Step, frames [][]byte) Outcome {
 	return out
 }
 
-// unpinned sends a command after which the conn is not held for why any more.
-func (s *Session) forwardUnpinning(r request, why pins) Step {
-	step := s.forwardPinning(r, why)
-	step.onDone = (*Session).unpinnedDone
+// forwardUnpinning sends a command that ends a reason to hold the connection.
+func (p *pinnedConn) forwardUnpinning(r request, reason pinReasons) Step {
+	step := p.forwardPinning(r, reason)
+	step.onDone = unpinningDone
 	return step
 }
 
-func (s *Session) unpinnedDone(step *Step, frames [][]byte) Outcome {
+func unpinningDone(s *Session, step *Step, frames [][]byte) Outcome {
 	out := Outcome{Reply: frames[0]}
 	if !isError(frames[0]) {
-		s.tainted = true
-		s.pins &^= step.pin
-		out.Release = s.releasePin(step.Reason + " has ended")
+		s.pin.tainted = true
+		out.Release = s.pin.drop(step.pinReason)
 	}
 	return out
 }
 
-// unpin gives the conn back if nothing needs it any more.
-func (s *Session) releasePin(why string) Release {
-	if s.pins != 0 {
+// drop removes a reason, and releases the connection if it was the last one.
+func (p *pinnedConn) drop(reason pinReasons) Release {
+	if p.reasons &^= reason; p.held() {
 		return Release{}
 	}
-	rel := Release{Conn: Clean, Reason: why}
-	if s.tainted {
+	rel := Release{Conn: Clean, Reason: reason.String() + " has ended"}
+	if p.tainted {
 		rel.Conn = Destroy
-		s.tainted = false
+		p.tainted = false
 	}
 	return rel
 }
 
-func (s *Session) watch(r request) Step {
-	if s.multi.open {
-		return failure("WATCH inside MULTI is not allowed")
-	}
-	return s.forwardPinning(r, pinWatch)
-}
-
-func (s *Session) unwatch(request) Step { return s.clearWatch(replyOK) }
-
-// forget forgets the watched keys, on their conn too, and answers.
-func (s *Session) clearWatch(reply []byte) Step {
-	s.watchLost = false
-	if s.pins&pinWatch == 0 {
+// clearWatch returns a step that unwatches all keys, also on their connection, and then replies.
+func (p *pinnedConn) clearWatch(reply []byte) Step {
+	p.watchLost = false
+	if !p.watching() {
 		return answer(reply)
 	}
 	return Step{
 		Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: rawUnwatch,
-		fixedReply: reply, onDone: (*Session).watchCleared,
+		fixedReply: reply, onDone: watchCleared,
 	}
 }
 
-func (s *Session) watchCleared(step *Step, frames [][]byte) Outcome {
-	s.tainted = s.tainted || isError(frames[0])
-	return Outcome{Reply: step.fixedReply, Release: s.endWatch()}
+func watchCleared(s *Session, step *Step, frames [][]byte) Outcome {
+	s.pin.taint(isError(frames[0]))
+	return Outcome{Reply: step.fixedReply, Release: s.pin.endWatch()}
 }
 
-func (s *Session) endWatch() Release {
-	s.watchLost = false
-	if s.pins&pinWatch == 0 {
+// endWatch handles the end of WATCH: the server has unwatched all keys.
+func (p *pinnedConn) endWatch() Release {
+	p.watchLost = false
+	if !p.watching() {
 		return Release{}
 	}
-	s.pins &^= pinWatch
-	return s.releasePin("WATCH has ended")
+	return p.drop(pinWatch)
 }
 
-// clientTracking handles CLIENT TRACKING, which stays on a conn of the session's own.
-func (s *Session) clientTracking(r request) Step {
+// lose handles the end of the connection. The client must be closed if the session held it for more than WATCH.
+func (p *pinnedConn) lose() Outcome {
+	out := Outcome{Close: p.reasons&^pinWatch != 0}
+	if p.held() {
+		out.Release = Release{Conn: Destroy, Reason: "the conn is lost"}
+	}
+	p.watchLost = p.watchLost || p.watching()
+	p.reasons, p.tainted = 0, false
+	return out
+}
+
+// unwatch handles UNWATCH.
+func (p *pinnedConn) unwatch(request) Step { return p.clearWatch(replyOK) }
+
+// clientTracking handles CLIENT TRACKING, which holds a dedicated connection.
+func (p *pinnedConn) clientTracking(r request) Step {
 	switch {
 	case equalFold(r.args[2], "on"):
 		for _, option := range r.args[3:] {
@@ -144,112 +211,52 @@ func (s *Session) clientTracking(r request) Step {
 				return failure("respool: CLIENT TRACKING with REDIRECT is not possible through the gateway: use RESP3")
 			}
 		}
-		step := s.forwardPinning(r, pinTracking)
+		step := p.forwardPinning(r, pinTracking)
 		step.broadcast = slices.ContainsFunc(r.args[3:], func(option []byte) bool { return equalFold(option, "bcast") })
 		return step
 	case !equalFold(r.args[2], "off"):
 		return failure("syntax error")
-	case s.pins&pinTracking != 0:
-		return s.forwardUnpinning(r, pinTracking)
+	case p.tracking():
+		return p.forwardUnpinning(r, pinTracking)
 	case len(r.args) == 3:
 		return answer(replyOK)
 	}
-	step := s.forwardDedicated(r)
+	step := p.forwardDedicated(r)
 	step.Barrier, step.Destroy = true, !step.OnPin
 	return step
 }
 
-func (s *Session) clientCaching(r request) Step {
-	if s.pins&pinTracking != 0 {
-		return s.forward(r)
+func (p *pinnedConn) clientCaching(r request) Step {
+	if p.tracking() {
+		return p.forward(r)
 	}
 	return failure("CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
 }
 
-func (s *Session) scriptDebug(r request) Step {
+func (p *pinnedConn) clientGetRedir(r request) Step {
+	if p.tracking() {
+		return p.forward(r)
+	}
+	return answer(resp.AppendInteger(nil, -1))
+}
+
+func (p *pinnedConn) scriptDebug(r request) Step {
 	switch mode := r.args[2]; {
 	case equalFold(mode, "yes"), equalFold(mode, "sync"):
-		return s.forwardPinning(r, pinDebug)
+		return p.forwardPinning(r, pinDebug)
 	case !equalFold(mode, "no"):
 		return failure("Use SCRIPT DEBUG YES/SYNC/NO")
-	case s.pins&pinDebug != 0:
-		return s.forwardUnpinning(r, pinDebug)
+	case p.reasons&pinDebug != 0:
+		return p.forwardUnpinning(r, pinDebug)
 	}
 	return answer(replyOK)
 }
 
-// monitorCommand starts the stream once; a second MONITOR is not even answered.
-func (s *Session) monitorCommand(r request) Step {
-	if s.monitor {
-		return Step{}
-	}
-	return Step{
-		Kind: Monitor, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info,
-		Reason: r.info.Name, onDone: (*Session).monitorStarted,
-	}
-}
-
-func (s *Session) monitorStarted(_ *Step, frames [][]byte) Outcome {
-	out := Outcome{Reply: frames[0]}
-	if s.monitor = !isError(frames[0]); !s.monitor {
-		out.Release = Release{Monitor: true, Reason: "MONITOR was refused"}
-	}
-	return out
-}
-
-// wait sends WAIT or WAITAOF behind a write on the same conn, since they look at the
-// last write of their own conn alone.
-func (s *Session) wait(r request) Step {
-	step := s.forwardDedicated(r)
-	step.Kind, step.Barrier = Wait, true
-	step.Block = command.BlockForBytes(r.info, r.args)
-	if s.cfg.Cluster {
-		return step
-	}
-	channel := s.cfg.WaitChannel
-	if channel == "" {
-		channel = "respool:wait"
-	}
-	step.Raw = append(makeRequest("PUBLISH", channel, ""), r.raw...)
-	step.Replies = 2
-	step.onDone = (*Session).waited
-	return step
-}
-
-func (s *Session) waited(_ *Step, frames [][]byte) Outcome {
-	if text, failed := errorText(frames[0]); failed {
-		return Outcome{Reply: resp.AppendError(nil, "respool: WAIT needs a PUBLISH before it: "+text)}
-	}
-	return Outcome{Reply: frames[1]}
-}
-
-// Lost takes the end of the session's dedicated conn between two steps. Watched keys
-// may have changed meanwhile, so that EXEC will fail as if they had; who relied on more is
-// disconnected. It must not be called while a step is under way on the conn: Done gets its
-// error then.
+// PinLost handles the end of the session's dedicated connection between two steps. Watched keys may have changed, so the
+// next EXEC fails as if they had. If the session held the connection for more than WATCH, the client must be closed. Do
+// not call PinLost while a step is pending on the connection: Done gets the error of that step.
 func (s *Session) PinLost() Outcome {
-	out := s.losePin()
+	out := s.pin.lose()
 	s.updateFastPath()
 	return out
 }
-
-func (s *Session) losePin() Outcome {
-	out := Outcome{Close: s.pins&^pinWatch != 0}
-	if s.pins != 0 {
-		out.Release = Release{Conn: Destroy, Reason: "the conn is lost"}
-	}
-	s.watchLost = s.watchLost || s.pins&pinWatch != 0
-	s.pins, s.tainted = 0, false
-	return out
-}
-
-// MonitorLost takes the end of the conn of MONITOR. The client has to be disconnected.
-func (s *Session) MonitorLost() Outcome {
-	out := Outcome{Close: true, Release: Release{Monitor: s.monitor, Reason: "the conn is lost"}}
-	s.monitor = false
-	s.updateFastPath()
-	return out
-}
-
-// helloRequest switches the protocol of the session's conn.
-func helloRequest(proto int) []byte { return makeRequest("HELLO", strconv.Itoa(proto)) }

@@ -16,8 +16,8 @@ func (s *Session) ping(r request) Step {
 			return answer(resp.AppendBulk(reply, nil))
 		}
 		return answer(resp.AppendBulk(reply, r.args[1]))
-	case s.pins != 0, s.serverDecides:
-		return s.forward(r) // on the session's conn it comes after the pushes that were due before it
+	case s.pin.held(), s.serverDecides:
+		return s.pin.forward(r) // on the session's connection the reply comes after earlier pushes
 	case len(r.args) == 1:
 		return answer(replyPong)
 	}
@@ -25,25 +25,24 @@ func (s *Session) ping(r request) Step {
 }
 
 func (s *Session) echo(r request) Step {
-	if s.pins != 0 || s.serverDecides {
-		return s.forward(r)
+	if s.pin.held() || s.serverDecides {
+		return s.pin.forward(r)
 	}
 	return answer(bulk(r.args[1]))
 }
 
 func (s *Session) quit(request) Step {
-	return Step{Kind: Close, Reply: replyOK, Topics: s.allTopics()}
+	return Step{Kind: Close, Reply: replyOK, Topics: s.subscriptions.all()}
 }
 
-// reset makes the session a new one, apart from what CLIENT SETINFO told.
+// reset handles RESET. Like a server, it keeps the library of CLIENT SETINFO.
 func (s *Session) reset(request) Step {
 	step := Step{Barrier: true, Reset: true, Reply: replyReset, Release: s.releaseAll("RESET")}
 	s.clear()
 	return step
 }
 
-// clusterMode answers READONLY, READWRITE and ASKING. Where a command goes is the
-// gateway's to choose.
+// clusterMode answers READONLY, READWRITE and ASKING. They do not affect the routing of the gateway.
 func (s *Session) clusterMode(r request) Step {
 	if !s.cfg.Cluster && !s.greeting().acceptsClusterMode(r.info.Name) {
 		return failure("This instance has cluster support disabled")
@@ -66,11 +65,11 @@ func (s *Session) selectDB(r request) Step {
 		return failure("SELECT is not allowed in cluster mode")
 	case db < 0 || s.cfg.Databases > 0 && db >= s.cfg.Databases:
 		return failure("DB index is out of range")
-	case s.pins != 0:
-		s.tainted = true
+	case s.pin.held():
+		s.pin.taint(true)
 		return Step{Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info, db: db, onDone: (*Session).selected}
 	case db == s.identity.DB && s.serverDecides:
-		return s.forward(r)
+		return s.pin.forward(r)
 	case db == s.identity.DB:
 		return answer(replyOK)
 	case s.cfg.Databases == 0, s.serverDecides:
@@ -87,7 +86,8 @@ func (s *Session) selected(step *Step, frames [][]byte) Outcome {
 	return Outcome{Reply: frames[0]}
 }
 
-// Database is the database in which the commands of a Dedicated have left its conn, as their replies tell, if it is known.
+// Database returns the database of the connection of a Dedicated after its commands, from their replies. known is false if
+// the replies do not show it.
 func (st *Step) Database(frames [][]byte) (db int, known bool) {
 	switch {
 	case st.transaction != nil:

@@ -7,7 +7,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Replies that are always the same. Nobody changes them.
+// Constant replies.
 var (
 	replyOK        = []byte("+OK\r\n")
 	replyPong      = []byte("+PONG\r\n")
@@ -25,30 +25,6 @@ func answer(reply []byte) Step { return Step{Reply: reply} }
 
 func bulk(b []byte) []byte { return resp.AppendBulk(nil, b) }
 
-// null is the null of a string reply.
-func (s *Session) null() []byte {
-	if s.identity.Proto == 3 {
-		return replyNull
-	}
-	return replyNullBulk
-}
-
-// nullArray is what EXEC answers when a watched key has changed.
-func (s *Session) nullArray() []byte {
-	if s.identity.Proto == 3 {
-		return replyNull
-	}
-	return replyNullArray
-}
-
-// appendMapHeader begins a map of n pairs, which RESP2 has as an array.
-func (s *Session) appendMapHeader(dst []byte, n int) []byte {
-	if s.identity.Proto == 3 {
-		return appendHeader(dst, '%', n)
-	}
-	return appendHeader(dst, '*', 2*n)
-}
-
 func appendHeader(dst []byte, kind byte, n int) []byte {
 	dst = append(dst, kind)
 	dst = strconv.AppendInt(dst, int64(n), 10)
@@ -61,7 +37,7 @@ func appendInteger(dst []byte, n int64) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// request bytes of the gateway's own.
+// makeRequest returns a request of the gateway.
 func makeRequest(args ...string) []byte {
 	b := resp.AppendArrayHeader(nil, len(args))
 	for _, arg := range args {
@@ -70,7 +46,7 @@ func makeRequest(args ...string) []byte {
 	return b
 }
 
-// errorText is the text of an error frame, without its first byte.
+// errorText returns the text of an error reply without its first byte. ok is false for other replies.
 func errorText(frame []byte) (text string, ok bool) {
 	h, err := resp.ReadHead(frame)
 	if err != nil || h.Kind != resp.SimpleError && h.Kind != resp.BulkError {
@@ -84,7 +60,7 @@ func isError(frame []byte) bool {
 	return ok
 }
 
-// parseInt reads an integer as servers do: no sign but a minus, no spaces, no leading zeros.
+// parseInt parses an integer as servers do: it accepts a minus sign, but no plus sign, spaces or leading zeros.
 func parseInt(b []byte) (int64, bool) {
 	if len(b) == 0 || len(b) > 20 {
 		return 0, false
@@ -97,7 +73,7 @@ func parseInt(b []byte) (int64, bool) {
 	return n, bytes.Equal(strconv.AppendInt(text[:0], n, 10), b)
 }
 
-// cText is what a server prints of an argument by %s with a limit: it ends at a zero byte.
+// cString returns an argument as a server prints it with %s and a limit: up to a zero byte.
 func cString(b []byte, limit int) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
@@ -105,7 +81,7 @@ func cString(b []byte, limit int) string {
 	return string(b[:min(len(b), limit)])
 }
 
-// equalFold compares with a text in lower case, as servers do: a zero byte is the end.
+// equalFold compares an argument with a lower-case word, ignoring case. As on a server, the argument ends at a zero byte.
 func equalFold(b []byte, lower string) bool {
 	if len(b) > len(lower) && b[len(lower)] == 0 {
 		b = b[:len(lower)]

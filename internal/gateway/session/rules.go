@@ -2,34 +2,56 @@ package session
 
 import "github.com/seed-2b0d76a6/respool/internal/command"
 
-// inMulti says what becomes of a command between MULTI and EXEC.
+// multiRule is the handling of a command between MULTI and EXEC.
 type multiRule uint8
 
 const (
-	multiQueue  multiRule = iota // sent to the server with the others
-	multiNow                     // carried out at once
-	multiLocal                   // queued, but answered by the session when EXEC has run
-	multiRefuse                  // refused, which spoils the transaction
+	multiQueue  multiRule = iota // queue it for the server
+	multiNow                     // execute it immediately
+	multiLocal                   // queue it; the session answers it after EXEC
+	multiRefuse                  // refuse it and abort the transaction
 )
 
-// policy says who may send a command.
+// policy is the set of clients that may run a command.
 type policy uint8
 
 const (
 	anyClient policy = iota
-	adminOnly
+	adminOnly        // clients of a gateway with Admin
 	noClient
 )
 
-// rule is what the session knows of a command beyond the command table.
+// rule is the session's handling of a command, beyond the command table.
 type rule struct {
-	run    func(*Session, request) Step // nil: as the command's class says
+	run    func(*Session, request) Step // nil: the class of the command decides
 	multi  multiRule
 	policy policy
 }
 
-// byName lists the commands that are more than ordinary. A container stands for the
-// subcommands that the command table lacks.
+// The functions below adapt handlers that need only a part of the session.
+
+func stateless(f func(request) Step) func(*Session, request) Step {
+	return func(_ *Session, r request) Step { return f(r) }
+}
+
+func onPin(f func(*pinnedConn, request) Step) func(*Session, request) Step {
+	return func(s *Session, r request) Step { return f(&s.pin, r) }
+}
+
+func onMulti(f func(*multi, request) Step) func(*Session, request) Step {
+	return func(s *Session, r request) Step { return f(&s.multi, r) }
+}
+
+func onReplyMode(f func(*replyMode, request) Step) func(*Session, request) Step {
+	return func(s *Session, r request) Step { return f(&s.replies, r) }
+}
+
+func onAttributes(f func(*attributes, request) Step) func(*Session, request) Step {
+	return func(s *Session, r request) Step { return f(&s.attributes, r) }
+}
+
+// namedRules are the rules by command name. The rule of a container also applies to subcommands that the command table
+// lacks.
 var namedRules = map[string]rule{
 	"PING":      {run: (*Session).ping},
 	"ECHO":      {run: (*Session).echo},
@@ -42,11 +64,11 @@ var namedRules = map[string]rule{
 	"READWRITE": {run: (*Session).clusterMode, multi: multiLocal},
 	"ASKING":    {run: (*Session).clusterMode, multi: multiLocal},
 
-	"MULTI":   {run: (*Session).multiCommand, multi: multiNow},
+	"MULTI":   {run: onMulti((*multi).begin), multi: multiNow},
 	"EXEC":    {run: (*Session).exec, multi: multiNow},
 	"DISCARD": {run: (*Session).discard, multi: multiNow},
 	"WATCH":   {run: (*Session).watch, multi: multiNow},
-	"UNWATCH": {run: (*Session).unwatch},
+	"UNWATCH": {run: onPin((*pinnedConn).unwatch)},
 
 	"SUBSCRIBE":    {run: (*Session).subscribe, multi: multiRefuse},
 	"PSUBSCRIBE":   {run: (*Session).subscribe, multi: multiRefuse},
@@ -55,43 +77,43 @@ var namedRules = map[string]rule{
 	"PUNSUBSCRIBE": {run: (*Session).unsubscribe, multi: multiRefuse},
 	"SUNSUBSCRIBE": {run: (*Session).unsubscribe, multi: multiRefuse},
 
-	"MONITOR":      {run: (*Session).monitorCommand, multi: multiRefuse},
-	"SCRIPT DEBUG": {run: (*Session).scriptDebug, multi: multiRefuse},
+	"MONITOR":      {run: (*Session).startMonitor, multi: multiRefuse},
+	"SCRIPT DEBUG": {run: onPin((*pinnedConn).scriptDebug), multi: multiRefuse},
 	"WAIT":         {run: (*Session).wait},
 	"WAITAOF":      {run: (*Session).wait},
-	// The server reads nothing more from the conn of a script until it has ended.
-	"SCRIPT KILL":    {run: (*Session).forwardInAnyDB},
-	"FUNCTION KILL":  {run: (*Session).forwardInAnyDB},
-	"FUNCTION STATS": {run: (*Session).forwardInAnyDB},
+	// A server does not read from the connection of a script until the script has ended.
+	"SCRIPT KILL":    {run: onPin((*pinnedConn).forwardInAnyDB)},
+	"FUNCTION KILL":  {run: onPin((*pinnedConn).forwardInAnyDB)},
+	"FUNCTION STATS": {run: onPin((*pinnedConn).forwardInAnyDB)},
 
 	"CLIENT":         {},
 	"CLIENT ID":      {run: (*Session).clientID, multi: multiLocal},
-	"CLIENT SETNAME": {run: (*Session).clientSetName, multi: multiLocal},
+	"CLIENT SETNAME": {run: onAttributes((*attributes).setName), multi: multiLocal},
 	"CLIENT GETNAME": {run: (*Session).clientGetName, multi: multiLocal},
-	"CLIENT SETINFO": {run: (*Session).clientSetInfo, multi: multiLocal},
-	"CLIENT CAPA":    {run: (*Session).clientCapa, multi: multiLocal},
-	// It would make the server take a lane for a source of imported keys.
+	"CLIENT SETINFO": {run: onAttributes((*attributes).setInfo), multi: multiLocal},
+	"CLIENT CAPA":    {run: stateless(clientCapa), multi: multiLocal},
+	// It would mark a lane as a source of imported keys.
 	"CLIENT IMPORT-SOURCE": {policy: noClient},
-	"CLIENT NO-EVICT":      {run: (*Session).clientNoEvict, multi: multiLocal},
-	"CLIENT NO-TOUCH":      {run: (*Session).clientNoTouch, multi: multiLocal},
-	"CLIENT GETREDIR":      {run: (*Session).clientGetRedir, multi: multiLocal},
+	"CLIENT NO-EVICT":      {run: onAttributes((*attributes).setNoEvict), multi: multiLocal},
+	"CLIENT NO-TOUCH":      {run: onAttributes((*attributes).setNoTouch), multi: multiLocal},
+	"CLIENT GETREDIR":      {run: onPin((*pinnedConn).clientGetRedir), multi: multiLocal},
 	"CLIENT TRACKINGINFO":  {run: (*Session).clientTrackingInfo, multi: multiLocal},
-	"CLIENT REPLY":         {run: (*Session).clientReply, multi: multiRefuse},
-	"CLIENT TRACKING":      {run: (*Session).clientTracking, multi: multiRefuse},
-	"CLIENT CACHING":       {run: (*Session).clientCaching, multi: multiRefuse},
-	"CLIENT INFO":          {run: (*Session).clientInfo, multi: multiRefuse},
-	"CLIENT LIST":          {run: (*Session).clientList, multi: multiRefuse},
-	"CLIENT KILL":          {run: (*Session).clientKill, multi: multiRefuse},
-	"CLIENT UNBLOCK":       {run: (*Session).clientUnblock, multi: multiRefuse},
-	"CLIENT PAUSE":         {run: (*Session).clientPause, multi: multiRefuse, policy: adminOnly},
-	"CLIENT UNPAUSE":       {run: (*Session).clientUnpause, multi: multiRefuse, policy: adminOnly},
+	"CLIENT REPLY":         {run: onReplyMode((*replyMode).set), multi: multiRefuse},
+	"CLIENT TRACKING":      {run: onPin((*pinnedConn).clientTracking), multi: multiRefuse},
+	"CLIENT CACHING":       {run: onPin((*pinnedConn).clientCaching), multi: multiRefuse},
+	"CLIENT INFO":          {run: stateless(clientInfo), multi: multiRefuse},
+	"CLIENT LIST":          {run: stateless(clientList), multi: multiRefuse},
+	"CLIENT KILL":          {run: stateless(clientKill), multi: multiRefuse},
+	"CLIENT UNBLOCK":       {run: stateless(clientUnblock), multi: multiRefuse},
+	"CLIENT PAUSE":         {run: stateless(clientPause), multi: multiRefuse, policy: adminOnly},
+	"CLIENT UNPAUSE":       {run: stateless(clientUnpause), multi: multiRefuse, policy: adminOnly},
 
-	// DEBUG may change its conn.
-	"DEBUG":  {run: (*Session).forwardAndDestroy, multi: multiRefuse, policy: adminOnly},
+	// DEBUG may change its connection.
+	"DEBUG":  {run: onPin((*pinnedConn).forwardAndDestroy), multi: multiRefuse, policy: adminOnly},
 	"CONFIG": {policy: adminOnly},
-	// Its pattern decides: see asksForSecrets.
+	// The patterns decide: see matchesSecret.
 	"CONFIG GET": {},
-	// They show hashes of passwords.
+	// Their replies contain password hashes.
 	"ACL LIST":    {policy: adminOnly},
 	"ACL GETUSER": {policy: adminOnly},
 	"MODULE":      {policy: adminOnly},
@@ -106,7 +128,7 @@ var namedRules = map[string]rule{
 	"CLUSTER":        {policy: noClient},
 }
 
-// rules holds byName, and the operator's commands beside, for a quick look. Nobody changes it.
+// rules holds namedRules and a rule for each other administrative command. It is immutable.
 var rules = makeRules()
 
 func makeRules() map[*command.Info]*rule {
@@ -130,7 +152,7 @@ func makeRules() map[*command.Info]*rule {
 	return m
 }
 
-// subcommandPolicy is the container's, if info is a subcommand.
+// subcommandPolicy returns the policy of the container if info is a subcommand.
 func subcommandPolicy(info *command.Info, container policy) policy {
 	for i := range len(info.Name) {
 		if info.Name[i] == ' ' {
@@ -144,12 +166,15 @@ func isSubcommandOf(info *command.Info, container string) bool {
 	return len(info.Name) > len(container) && info.Name[:len(container)] == container && info.Name[len(container)] == ' '
 }
 
-// consoleInfo and consoleRule are RESPOOL's, which no server knows.
+// consoleInfo and consoleRule describe RESPOOL, which no server has.
 var (
 	consoleInfo = &command.Info{Name: "RESPOOL", Arity: -1, Class: command.Stateful}
-	consoleRule = &rule{run: (*Session).console, multi: multiRefuse}
+	consoleRule = &rule{run: stateless(console), multi: multiRefuse}
 )
 
-func (s *Session) console(r request) Step {
+func console(r request) Step {
 	return Step{Kind: Console, Barrier: true, Raw: r.raw, Info: r.info}
 }
+
+// clientCapa handles CLIENT CAPA. Like a server, the gateway ignores capabilities that it does not use.
+func clientCapa(request) Step { return answer(replyOK) }

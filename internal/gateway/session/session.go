@@ -1,191 +1,148 @@
-// Package session holds the state of one client connection of the gateway: requests go
-// in, steps come out. A [Session] answers commands that concern only the connection,
-// with the words of redis-server, and says of everything else which kind of server
-// connection it needs, what must have ended before it, and what it leaves behind.
+// Package session holds the protocol state of one client connection of the gateway: requests go in, steps come out. A
+// [Session] answers commands that concern only the connection, with the texts of redis-server. For every other command it
+// returns which kind of server connection the command needs, which steps must be complete before it, and what to release
+// after it.
 //
-// The package does no I/O and has no goroutines, no locks and no clock. It neither frames
-// requests nor routes them: the gateway does, and drives the session. A session belongs
-// to one goroutine at a time.
+// The package does no I/O and has no goroutines, locks or clock. It neither frames nor routes requests: the gateway does
+// both, and drives the session. One goroutine at a time may use a session.
 package session
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 )
 
-// The limits of a Config that sets none.
+// Defaults of the fields of Config.
 const (
 	DefaultQueueLimit = 16 << 20
 	DefaultMaxTopics  = 10_000
 )
 
-// Config is what the gateway allows and what it says of itself. All sessions share one
-// and none changes it.
+// Config is the configuration of sessions. All sessions of a gateway share one. It is immutable.
 type Config struct {
-	// Admin lets through what belongs to the server's operator: CONFIG SET, DEBUG, CLIENT PAUSE.
+	// Admin allows administrative commands such as CONFIG SET, DEBUG and CLIENT PAUSE.
 	Admin bool
-	// NeedAuth is whether a client has to name itself, by AUTH or HELLO, before anything else:
-	// the default user has a password.
+	// NeedAuth requires clients to authenticate with AUTH or HELLO before any other command.
 	NeedAuth bool
-	// Password is whether AUTH with a password alone is verified although nobody has to name
-	// himself: servers without a password refuse it.
+	// Password accepts AUTH with only a password even if NeedAuth is not set. Servers without a password refuse it.
 	Password bool
-	// OwnUser is the server's user as whom the gateway logs in with a password, or without one, that it cannot
-	// change; empty if there is none. Clients may not change how it logs in.
+	// OwnUser is the server user of the gateway, if its login does not change at run time, or empty. Clients may not
+	// change the login of this user.
 	OwnUser string
-	// Cluster is whether the servers are a cluster.
+	// Cluster reports whether the servers form a cluster.
 	Cluster bool
-	// Greeting, if set, gives what the server last told of itself, or nil while that is not known.
+	// Greeting, if set, returns the latest description of the server, or nil while it is unknown.
 	Greeting func() *Greeting
-	// ServerVersion and Role are what HELLO tells; without a version it is the server's, without a Role master.
+	// ServerVersion and Role are the version and the role that HELLO returns. Defaults: the server's version; master.
 	ServerVersion string
 	Role          string
-	// Databases is the number of databases that SELECT may choose from. With 0 the
-	// server is asked by each SELECT.
+	// Databases is the number of databases that SELECT accepts. If it is 0, each SELECT goes to the server.
 	Databases int
-	// QueueLimit bounds the bytes that a transaction may queue, DefaultQueueLimit if 0.
+	// QueueLimit limits the bytes that a transaction may queue. Default: DefaultQueueLimit.
 	QueueLimit int
-	// MaxTopics bounds the subscriptions of one client, DefaultMaxTopics if 0.
+	// MaxTopics limits the subscriptions of one client. Default: DefaultMaxTopics.
 	MaxTopics int
-	// WaitChannel is the channel of the PUBLISH that goes ahead of WAIT, respool:wait if empty.
+	// WaitChannel is the channel of the PUBLISH before WAIT. Default: respool:wait.
 	WaitChannel string
-	// Lookup, if set, tells what is known of commands and subcommands that the command table lacks. The Info is
-	// nil unless it is Learned. It must not keep args. Without it the server lacks them all.
+	// Lookup, if set, describes commands and subcommands that are missing in the command table. The Info is nil unless
+	// the result is Learned. Lookup must not keep args. If it is nil, the server has none of these commands.
 	Lookup func(args [][]byte) (*command.Info, command.Known)
 }
 
-// Session is the state of one client connection. Its methods are not safe for
-// concurrent use.
+// Session is the state of one client connection. Its methods are not safe for concurrent use.
 type Session struct {
 	cfg  *Config
 	id   int64
 	addr string
 
-	// plain is whether nothing but the command decides what becomes of a request.
+	// fastPath is true while the step of a request depends only on its command. updateFastPath sets it.
 	fastPath bool
 
 	authenticated bool
-	serverDecides bool // the server decides what the user may, also of what is answered here
+	serverDecides bool // the server checks permissions, also for commands that the session answers
+	monitor       bool // MONITOR runs
+	ended         bool // the client has left
+	readOnly      bool // READONLY
+	replies       replyMode
 	identity      Identity
-	name          string
-	lib           library
-	last          *command.Info
+	attributes    attributes
+	last          *command.Info // of the last command, for CLIENT LIST
 
-	replyOff bool // CLIENT REPLY OFF
-	skipThis bool // this request is not answered
-	skipNext bool // nor will be the next one
-
-	noEvict, noTouch, readOnly bool
-
-	multi     multi
-	pins      pins
-	tainted   bool // the dedicated conn differs from a new one by more than WATCH
-	watchLost bool // watched keys were forgotten: the next EXEC must fail
-	broadcast bool // CLIENT TRACKING was asked for with BCAST
-	monitor   bool
-	ended     bool
-
-	topics [topicKinds]topicSet
+	multi         multi
+	pin           pinnedConn
+	subscriptions subscriptions
 }
 
-// library is what CLIENT SETINFO tells. RESET leaves it, as servers do.
-type library struct{ name, version string }
-
-// New makes the session of a client that has just connected. id is what CLIENT ID
-// answers, addr the client's address.
+// New returns the session of a new client connection. id is the reply to CLIENT ID, addr the client's address.
 func New(cfg *Config, id int64, addr string) *Session {
 	s := &Session{cfg: cfg, id: id, addr: addr}
 	s.clear()
 	return s
 }
 
-// clear makes the session a new one.
+// clear resets everything that RESET resets.
 func (s *Session) clear() {
 	*s = Session{
-		cfg: s.cfg, id: s.id, addr: s.addr, lib: s.lib, last: s.last,
-		skipThis:      s.skipThis,
-		authenticated: !s.cfg.NeedAuth, identity: Identity{User: DefaultUser, Proto: 2},
+		cfg: s.cfg, id: s.id, addr: s.addr, last: s.last,
+		attributes: attributes{library: s.attributes.library}, replies: replyMode{skip: s.replies.skip},
+		authenticated: !s.cfg.NeedAuth, identity: Identity{User: command.DefaultUser, Proto: 2},
 	}
 	s.updateFastPath()
 }
 
-// settle finds out whether the fast way is open. It follows every change.
+// updateFastPath follows every change of the state.
 func (s *Session) updateFastPath() {
-	s.fastPath = s.authenticated && !s.multi.open && s.pins == 0 && !s.monitor &&
-		!s.replyOff && !s.skipThis && !s.skipNext && !s.subscriberMode()
+	s.fastPath = s.authenticated && !s.multi.open && !s.pin.held() && !s.monitor && s.replies == (replyMode{}) && !s.subscriberMode()
 }
 
-// Refuse is Next for a request that the client may not make: text is the error.
+// Refuse returns the step of a request that the client may not run. text is the error.
 func (s *Session) Refuse(raw []byte, args [][]byte, text string) Step {
 	if len(args) == 0 {
 		return Step{}
 	}
 	info, class := command.ClassifyBytes(args)
-	s.skipThis, s.skipNext = s.skipNext, false
+	s.replies.begin()
 	step := s.reject(request{raw: raw, args: args, info: info, class: class}, text)
-	step.Identity = s.identity
-	if step.Silent = s.replyOff || s.skipThis; step.Silent {
-		step.Reply = nil
-	}
-	s.skipThis = false
-	s.updateFastPath()
+	s.finish(&step)
 	return step
 }
 
-// Reconfigure makes another configuration hold from the next request on.
+// Reconfigure replaces the configuration from the next request on.
 func (s *Session) Reconfigure(cfg *Config) {
 	s.cfg = cfg
 	s.updateFastPath()
 }
 
-// LetServerDecide says whether the server decides what the user may: then it is asked to PING, to ECHO and to SELECT.
-func (s *Session) LetServerDecide(asks bool) { s.serverDecides = asks }
+// LetServerDecide sets whether the server checks the permissions of the user. If it does, PING, ECHO and SELECT go to the
+// server too.
+func (s *Session) LetServerDecide(decides bool) { s.serverDecides = decides }
 
-// ID is the number that CLIENT ID answers.
-func (s *Session) ID() int64 { return s.id }
-
-// Addr is the client's address.
-func (s *Session) Addr() string { return s.addr }
-
-// Identity says which lanes and dedicated conns are the session's now.
+// Identity returns the identity of the connections for the session's next commands.
 func (s *Session) Identity() Identity { return s.identity }
 
-// Name is what CLIENT SETNAME set.
-func (s *Session) Name() string { return s.name }
+// Name returns the name that CLIENT SETNAME or HELLO set.
+func (s *Session) Name() string { return s.attributes.name }
 
-// Authenticated is whether the client may send more than AUTH, HELLO, RESET and QUIT.
+// Authenticated reports whether the client may run more than AUTH, HELLO, RESET and QUIT.
 func (s *Session) Authenticated() bool { return s.authenticated }
 
-// String describes the session for logs. It holds no secret and no data.
+// Pins returns the reasons why the session holds a dedicated connection.
+func (s *Session) Pins() []string { return s.pin.names() }
+
+// protocol returns the protocol version of the client.
+func (s *Session) protocol() protocol { return protocol(s.identity.Proto) }
+
+// String describes the session for logs. It contains no secrets and no data.
 func (s *Session) String() string {
 	return fmt.Sprintf("session %d of %s: user %q, db %d, RESP%d, flags %s",
 		s.id, s.addr, s.identity.User, s.identity.DB, s.identity.Proto, s.flags(ConnInfo{}))
 }
 
-// request is one request on its way through the session.
-type request struct {
-	raw  []byte
-	args [][]byte
-	info *command.Info // nil for a command that nobody knows
-	rule *rule         // nil for ordinary commands
-	// class is the command's, given its arguments.
-	class command.Class
-	// unknown is whether nothing tells what the command, or the subcommand of info, does to its connection.
-	unknown bool
-	// absent is whether the server lacks it.
-	notOnServer bool
-	// learnt is whether the server was asked about it.
-	learned bool
-}
-
-// Next takes one whole request and says what to do. args are its arguments and raw its
-// canonical form, an array of bulk strings. Both are views: a step may refer to raw until
-// it is done, args are used no longer than Next runs.
+// Next returns the step for one complete request. args are its arguments and raw its canonical form, an array of bulk
+// strings. The step may refer to raw until it is done. Next does not keep args.
 //
-// The requests of a client come in their order, and none while the step before is a
-// Barrier that is not done.
+// The requests of a client come in order. No request may come while the step before it is a Barrier and not done.
 func (s *Session) Next(raw []byte, args [][]byte) Step {
 	if len(args) == 0 {
 		return Step{}
@@ -197,8 +154,9 @@ func (s *Session) Next(raw []byte, args [][]byte) Step {
 	return s.next(request{raw: raw, args: args, info: info, class: class})
 }
 
-// NextMultiplexed is Next for most requests, at less cost: those whose step is Multiplexed, and that change nothing of the
-// session's. It gives what is known of the command, and false for all others, about which Next is to be asked.
+// NextMultiplexed is a cheaper Next for the most frequent requests: those whose step is Multiplexed and changes nothing
+// in the session. It returns the description of the command. It returns false for all other requests; call Next for
+// these.
 func (s *Session) NextMultiplexed(args [][]byte) (*command.Info, bool) {
 	if len(args) == 0 {
 		return nil, false
@@ -215,7 +173,7 @@ func (s *Session) takesFastPath(args [][]byte, info *command.Info, class command
 	return false
 }
 
-// NextLearned is Next for a request whose step was to Learn, once that is done.
+// NextLearned is Next for a request whose step was Learn, after the server was queried.
 func (s *Session) NextLearned(raw []byte, args [][]byte) Step {
 	if len(args) == 0 {
 		return Step{}
@@ -224,74 +182,39 @@ func (s *Session) NextLearned(raw []byte, args [][]byte) Step {
 	return s.next(request{raw: raw, args: args, info: info, class: class, learned: true})
 }
 
-// Learn is the step that asks the server what a request is.
+// Learn returns the step that queries the server for the command of a request.
 func (s *Session) Learn(raw []byte) Step {
-	return Step{Kind: Learn, Barrier: true, OnPin: s.pins != 0, Raw: raw, Identity: s.identity}
+	return Step{Kind: Learn, Barrier: true, OnPin: s.pin.held(), Raw: raw, Identity: s.identity}
 }
 
+// next returns the step of a request that does not take the fast path.
 func (s *Session) next(r request) Step {
-	if known := s.resolve(&r); known == command.NotAsked && !r.learned && s.authenticated {
+	if known := r.resolve(s.cfg, s.authenticated); known == command.NotAsked && !r.learned && s.authenticated {
 		return s.Learn(r.raw)
 	}
-	s.skipThis, s.skipNext = s.skipNext, false
+	s.replies.begin()
 	if r.info != nil && !r.unknown {
 		s.last = r.info
 	}
 	step := s.decide(r)
-	step.Identity = s.identity
-	if step.Silent = (s.replyOff || s.skipThis) && step.Kind != Unsubscribe; step.Silent {
-		step.Reply = nil
-	}
-	s.skipThis = false
-	s.updateFastPath()
+	s.finish(&step)
 	return step
 }
 
-// complete finds out what else is known about the command, and how much that is.
-func (s *Session) resolve(r *request) (known command.Known) {
-	r.unknown = r.info == nil || r.info.Container() && len(r.args) > 1
-	if !r.unknown {
-		r.rule = rules[r.info]
-		return command.Learned
+// finish completes the step of a request.
+func (s *Session) finish(step *Step) {
+	step.Identity = s.identity
+	if step.Silent = s.replies.silent() && step.Kind != Unsubscribe; step.Silent {
+		step.Reply = nil
 	}
-	switch {
-	case r.zeroInName():
-		r.notOnServer = true
-		return command.Absent
-	case equalFold(r.args[0], "respool"):
-		r.unknown, r.info, r.rule = false, consoleInfo, consoleRule
-		return command.Learned
-	}
-	r.rule = rules[r.info] // the container's stands for subcommands that the table lacks
-	if s.cfg.Lookup == nil || r.rule != nil && !s.mayLearn(r) {
-		r.notOnServer = true
-		return command.Absent
-	}
-	info, known := s.cfg.Lookup(r.args)
-	if known == command.Learned {
-		r.unknown, r.info, r.class = info.Class == command.Unknown, info, info.Class
-	}
-	r.notOnServer = known == command.Absent || known == command.NotAsked && !s.authenticated
-	return known
+	s.replies.end()
+	s.updateFastPath()
 }
 
-// asksOf is whether the server is asked about subcommands of a container that has a rule: if they may be sent.
-func (s *Session) mayLearn(r *request) bool {
-	return !isClient(r.info) && r.rule.policy != noClient && (s.cfg.Admin || r.rule.policy == anyClient)
-}
-
-// misnamed is whether the name, or that of the subcommand, holds a zero byte. A server compares names up to there if
-// they meet in its hash table, and so may carry out what has another name here.
-func (r *request) zeroInName() bool {
-	return hasZero(r.args[0]) || r.info != nil && r.info.Container() && hasZero(r.args[1])
-}
-
-func hasZero(b []byte) bool { return bytes.IndexByte(b, 0) >= 0 }
-
-// decide says what becomes of a request, in the order of a server's checks.
+// decide returns the step of a request. The order of the checks is that of a server.
 func (s *Session) decide(r request) Step {
 	if equalFold(r.args[0], "host:") || equalFold(r.args[0], "post") {
-		return Step{Kind: Close} // an HTTP request that a browser was made to send
+		return Step{Kind: Close} // an HTTP request, which an attacker may have made a browser send
 	}
 	if text := s.denyReason(r); text != "" {
 		return s.reject(r, text)
@@ -302,82 +225,34 @@ func (s *Session) decide(r request) Step {
 	case r.rule != nil && r.rule.run != nil:
 		return r.rule.run(s, r)
 	case r.unknown:
-		return s.forwardAndRestore(r)
+		return s.pin.forwardAndRestore(r)
 	case r.info.Answers() != command.Once:
-		return s.forwardAndDestroy(r)
+		return s.pin.forwardAndDestroy(r)
 	case r.class == command.Blocking:
-		return s.forwardBlocking(r)
+		return s.pin.forwardBlocking(r)
 	}
-	return s.forward(r)
+	return s.pin.forward(r)
 }
 
-// share sends a command to a lane, or to the session's own conn if it holds one.
-func (s *Session) forward(r request) Step {
-	if s.pins != 0 {
-		return Step{Kind: Pinned, OnPin: true, Replies: 1, Raw: r.raw, Info: r.info}
-	}
-	return Step{Kind: Multiplexed, Replies: 1, Raw: r.raw, Info: r.info}
-}
-
-// hold gives a command a conn of its own.
-func (s *Session) forwardDedicated(r request) Step {
-	step := s.forward(r)
-	if !step.OnPin {
-		step.Kind, step.Barrier = Dedicated, true
-	}
-	return step
-}
-
-// holdInAnyDB is hold for what a server answers while a script runs too long, when it selects no database.
-func (s *Session) forwardInAnyDB(r request) Step {
-	step := s.forwardDedicated(r)
-	step.AnyDB = true
-	return step
-}
-
-// block sends a command that the server may hold back.
-func (s *Session) forwardBlocking(r request) Step {
-	step := s.forwardDedicated(r)
-	step.Barrier = true
-	step.Block = command.BlockForBytes(r.info, r.args)
-	return step
-}
-
-// onceDestroyed gives a command a conn that nobody uses afterwards.
-func (s *Session) forwardAndDestroy(r request) Step {
-	step := s.forwardDedicated(r)
-	step.Barrier, step.Destroy = true, !step.OnPin
-	step.Block = command.BlockForever
-	s.tainted = s.tainted || step.OnPin
-	return step
-}
-
-// unsure gives a command a conn that is restored before anybody uses it, since nothing is known of what it does there.
-func (s *Session) forwardAndRestore(r request) Step {
-	step := s.forwardAndDestroy(r)
-	step.Restore, step.Destroy = step.Destroy, false
-	return step
-}
-
-// Ended takes the client's end and says what the session still holds. A command that
-// is under way on a conn of its own is the gateway's to cut; what becomes of its conn, Done
-// tells as ever. The session takes no more requests.
+// End ends the session because the client has left. It returns what the session still holds. The gateway must cancel a
+// pending command on a dedicated connection; Done then returns what happens to that connection. The session accepts no
+// more requests.
 func (s *Session) End() Release {
 	rel := s.releaseAll("the client is gone")
-	s.lib, s.last, s.skipThis = library{}, nil, false
+	s.attributes, s.replies, s.last = attributes{}, replyMode{}, nil
 	s.clear()
 	s.ended = true
 	return rel
 }
 
-// releaseAll lists what the session holds.
-func (s *Session) releaseAll(why string) Release {
-	rel := Release{Monitor: s.monitor, Topics: s.allTopics()}
-	if s.pins != 0 {
+// releaseAll returns everything that the session holds.
+func (s *Session) releaseAll(reason string) Release {
+	rel := Release{Monitor: s.monitor, Topics: s.subscriptions.all()}
+	if s.pin.held() {
 		rel.Conn = Destroy
 	}
 	if rel.Conn != Keep || rel.Monitor || len(rel.Topics) > 0 {
-		rel.Reason = why
+		rel.Reason = reason
 	}
 	return rel
 }

@@ -8,46 +8,42 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 )
 
-// Kind says what to do for a request.
+// Kind is the action for a request.
 type Kind uint8
 
 const (
-	// Answer sends Reply, which may be empty, in the request's turn.
+	// Answer sends Reply, which may be empty, after the replies to earlier requests.
 	Answer Kind = iota
-	// Multiplexed sends Raw on a lane of Key. Its frame is the client's reply; of this kind
-	// alone Done need not be told.
+	// Multiplexed sends Raw on a lane of Identity. Its frame is the client's reply. Done is optional.
 	Multiplexed
-	// Transaction sends Raw, a whole MULTI with its commands and EXEC, as one contiguous
-	// block on a lane of Key, or on the session's conn if OnPin is set, or on a dedicated one for Restore.
+	// Transaction sends Raw (MULTI, its commands and EXEC) as one contiguous write: on the session's connection if OnPin is
+	// set, on a dedicated one if Restore is set, and otherwise on a lane of Identity.
 	Transaction
-	// Dedicated sends Raw on a dedicated conn of Key for this command alone. The conn is
-	// destroyed afterwards if Destroy is set, and whenever the client leaves before the reply.
+	// Dedicated sends Raw on a dedicated connection of Identity for this command. The connection is destroyed afterwards if
+	// Destroy is set, or if the client leaves before the reply.
 	Dedicated
-	// Wait is Dedicated for WAIT and WAITAOF: Raw begins with a write that propagates, outside
-	// cluster mode. In cluster mode the lane that carried the client's writes must be taken over.
+	// Wait is Dedicated for WAIT and WAITAOF. Outside cluster mode, Raw begins with a write that the server replicates. In
+	// cluster mode the command needs the lane that carried the client's writes.
 	Wait
-	// Pin takes a dedicated conn of Key, which stays the session's if the outcome does not release it.
+	// Pin sends Raw on a dedicated connection of Identity, which becomes the session's unless the outcome releases it.
 	Pin
-	// Pinned sends Raw on the session's conn.
+	// Pinned sends Raw on the session's connection.
 	Pinned
-	// Monitor sends Raw on a conn of its own. Once its reply is done everything
-	// that comes there goes to the client as it is.
+	// Monitor sends Raw on a dedicated connection. After its reply, the client gets everything that comes there unchanged.
 	Monitor
-	// Subscribe asks for Topics on the subscriber conns, and is done when all are confirmed.
+	// Subscribe subscribes to Topics. It is done when all of them are confirmed.
 	Subscribe
-	// Unsubscribe takes Topics from the client, and then sends Reply.
+	// Unsubscribe removes Topics from the client, and then sends Reply.
 	Unsubscribe
-	// Identify verifies Credentials: against the gateway's users, or by Redis, whose
-	// frame is then given to Done. With OnPin the session's conn has to change its user too.
+	// Identify verifies Credentials against the gateway's users, or lets Redis verify them and passes its frame to Done.
+	// With OnPin, the session's connection must change its user too.
 	Identify
-	// ClientCommand needs the other sessions: see Query. The reply is made by the gateway and given
-	// to Done as the frame.
+	// ClientCommand needs the other sessions: see Query. The gateway creates the reply and passes it to Done as the frame.
 	ClientCommand
-	// Learn asks the server about the command that Raw, the client's request, names. Then [Session.NextLearned] says what to do for it;
-	// Done is not told.
+	// Learn queries the server for the command of Raw, the client's request. [Session.NextLearned] then returns the step for
+	// the request. Do not call Done.
 	Learn
-	// Console is a command of the gateway's own, RESPOOL: Raw holds it. The reply is given
-	// to Done as the frame.
+	// Console is a RESPOOL command, in Raw. The gateway creates the reply and passes it to Done as the frame.
 	Console
 	// Close sends Reply and closes the client's connection.
 	Close
@@ -58,74 +54,71 @@ var kindNames = [...]string{"Answer", "Multiplexed", "Transaction", "Dedicated",
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Upstream is whether Raw goes to a server.
+// Upstream reports whether Raw goes to a server.
 func (k Kind) Upstream() bool { return k >= Multiplexed && k <= Monitor }
 
-// Identity says which conns may carry a session's commands: all on them have the same user,
-// database and protocol. The user's password is the gateway's to know.
+// Identity is the user, database and protocol of the connections that may carry a session's commands.
 type Identity struct {
 	User  string
 	DB    int
 	Proto int // 2 or 3
 }
 
-// Step is what to do for one request.
+// Step is the action for one request.
 type Step struct {
 	Kind Kind
-	// Barrier is whether every step before must have been answered first, and no request
-	// may be taken before this step is done.
+	// Barrier means that all earlier steps must be complete first, and that no request may be taken before this step is
+	// done.
 	Barrier bool
-	// OnPin is whether the step belongs on the session's own conn.
+	// OnPin means that the step runs on the session's dedicated connection.
 	OnPin bool
-	// Silent is whether the client gets no reply: it asked for none. The step is carried out
-	// all the same, and Done leaves the reply out; of a Multiplexed the frame is dropped. Pushes, which
-	// confirm subscriptions, are sent nevertheless.
+	// Silent means that the client gets no reply, because of CLIENT REPLY. The step runs nevertheless. Done omits the reply;
+	// drop the frame of a Multiplexed. Pushes that confirm subscriptions are sent nevertheless.
 	Silent bool
-	// Destroy, of Dedicated, is whether nobody may use the conn afterwards.
+	// Destroy means that a Dedicated destroys its connection afterwards.
 	Destroy bool
-	// Restore, of Dedicated and Transaction, is whether nobody may use the conn afterwards before it is restored: nothing is known
-	// of what the command does to it. Such a Transaction needs a conn of its own.
+	// Restore means that a Dedicated or Transaction restores its connection before the next use, because the effect of the
+	// command is unknown. Such a Transaction needs a dedicated connection.
 	Restore bool
-	// AnyDB, of Dedicated, is whether a conn with another database will do.
+	// AnyDB means that the connection of a Dedicated may have another database.
 	AnyDB bool
-	// Block is how long the server may hold the reply back.
+	// Block is how long the server may delay the reply.
 	Block command.Block
-	// Key is the session's when the step was made.
+	// Identity is the session's identity when the step was created.
 	Identity Identity
-	// Replies is how many frames answer Raw.
+	// Replies is the number of frames that reply to Raw.
 	Replies int
-	// Raw is what is sent. It is the request itself where that can be, and valid as long as that is.
+	// Raw is the bytes to send. It may alias the request, and is valid as long as the request is.
 	Raw []byte
-	// Info is the command's, by which it is routed in a cluster. It is nil for unknown commands.
+	// Info is the description of the command, for the routing in a cluster. It is nil for unknown commands.
 	Info *command.Info
-	// Reply is what Answer, Unsubscribe and Close send. It may be everybody's: nobody changes it.
+	// Reply is the reply of Answer, Unsubscribe and Close. It may be shared: do not change it.
 	Reply []byte
-	// Reason says in a word or two why the conn is pinned or the command refused.
+	// Reason is the reason of a Pin or Monitor for the log.
 	Reason string
-	// Topics are what Subscribe, Unsubscribe and Close change: new ones, or those that the client had.
+	// Topics are the topics that Subscribe adds, or that Unsubscribe and Close remove.
 	Topics []Topic
-	// Credentials are what Identify verifies.
+	// Credentials are the credentials for Identify.
 	Credentials *Credentials
-	// Query is what ClientCommand asks for.
+	// Query is the request of ClientCommand.
 	Query *Query
-	// Reset is whether the client is a new one from this step on, and nobody's user.
+	// Reset means that the client has the state of a new client from this step on, without a user.
 	Reset bool
-	// Release is what the session no longer needs, once the step is answered. Its Topics are taken from the
-	// client before that. Of steps that go upstream, Done tells it.
+	// Release is what the session releases after the reply to a step that does not go upstream. Its Topics are removed
+	// before the reply. For other steps, Done returns it.
 	Release Release
 
 	onDone       func(*Session, *Step, [][]byte) Outcome
-	db           int
-	fixedReply   []byte // the reply, whatever the server says
+	db           int    // the database of SELECT
+	fixedReply   []byte // the reply, whatever the server replies
 	requested    []Topic
 	helloOptions *helloOptions
 	transaction  *transaction
-	pin          pins
-
-	broadcast bool // of CLIENT TRACKING
+	pinReason    pinReasons
+	broadcast    bool // CLIENT TRACKING with BCAST
 }
 
-// NeedsDone is whether the gateway has to call Done with what came of the step.
+// NeedsDone reports whether the gateway must call Done for the step.
 func (st *Step) NeedsDone() bool {
 	switch st.Kind {
 	case Answer, Multiplexed, Unsubscribe, Learn, Close:
@@ -134,10 +127,10 @@ func (st *Step) NeedsDone() bool {
 	return true
 }
 
-// Waits is whether the server may hold the reply back.
+// Waits reports whether the server may delay the reply.
 func (st *Step) Waits() bool { return !st.Destroy && !st.Restore && st.Block != command.NoBlock }
 
-// Writes is whether what goes to a server may change data or publish: what CLIENT PAUSE WRITE holds back.
+// Writes reports whether the step may change data or publish on a server. CLIENT PAUSE WRITE holds back such steps.
 func (st *Step) Writes() bool {
 	switch {
 	case !st.Kind.Upstream():
@@ -152,8 +145,8 @@ func writes(info *command.Info) bool {
 	return info == nil || info.Write || publishers[info] || info == infoPFCount
 }
 
-// SeesSubscribers is whether what goes to a server may publish to channels, or is answered by who is subscribed: it
-// must not overtake a subscription.
+// InvolvesSubscribers reports whether the step may publish to channels or returns information about subscribers. Such a
+// step must not overtake a subscription.
 func (st *Step) InvolvesSubscribers() bool {
 	if st.transaction != nil {
 		return st.transaction.involvesSubscribers
@@ -163,7 +156,7 @@ func (st *Step) InvolvesSubscribers() bool {
 
 func involvesSubscribers(info *command.Info) bool { return publishers[info] || subscriberQueries[info] }
 
-// String describes the step for logs, without data.
+// String describes the step for logs. It contains no data.
 func (st *Step) String() string {
 	var b strings.Builder
 	b.WriteString(st.Kind.String())
@@ -187,59 +180,57 @@ func (st *Step) String() string {
 	return b.String()
 }
 
-// GoString is String: the fields hold data and secrets.
+// GoString returns String: the fields contain data and secrets.
 func (st *Step) GoString() string { return st.String() }
 
-// Fate is what becomes of the session's dedicated conn.
+// ConnAction is the gateway's action for the session's dedicated connection.
 type ConnAction uint8
 
 const (
-	// Keep leaves it to the session, if there is one.
+	// Keep leaves the connection, if there is one, to the session.
 	Keep ConnAction = iota
-	// Clean gives it back: it is as a new conn of its Key.
+	// Clean releases the connection, which is like a new one of its identity.
 	Clean
-	// Destroy closes it: it is not.
+	// Destroy closes the connection.
 	Destroy
 )
 
-func (f ConnAction) String() string { return [...]string{"keep", "clean", "destroy"}[f] }
+func (a ConnAction) String() string { return [...]string{"keep", "clean", "destroy"}[a] }
 
-// Release is what a session no longer needs.
+// Release is what a session does not need any more.
 type Release struct {
-	// Conn is what becomes of the session's dedicated conn. After a Pin that failed there may be none.
+	// Conn is the action for the session's dedicated connection. After a failed Pin there may be no connection.
 	Conn ConnAction
-	// Monitor is whether the conn of MONITOR is to be destroyed, if there is one.
+	// Monitor means that the connection of MONITOR, if there is one, must be destroyed.
 	Monitor bool
-	// Topics are to be unsubscribed.
+	// Topics are the topics to unsubscribe.
 	Topics []Topic
-	// Reason says why, for logs.
+	// Reason is the reason for the log.
 	Reason string
 }
 
-// Outcome is what follows from a step that is done.
+// Outcome is the consequence of a completed step.
 type Outcome struct {
-	// Reply is what the client is sent. It may alias the frames.
+	// Reply is the client's reply. It may alias the frames.
 	Reply []byte
-	// Release is what the session no longer needs.
+	// Release is what the session does not need any more.
 	Release Release
-	// Close is whether the client's connection has to be closed after Reply: it counted on
-	// something that is lost.
+	// Close means that the client's connection must be closed after Reply, because state that the client relies on is lost.
 	Close bool
 }
 
-// Credentials are a user and a password that have to be verified. Printing them does not show
-// the password.
+// Credentials are a user and a password to verify. Formatting them does not show the password.
 type Credentials struct {
 	User         string
 	Password     string
-	PasswordOnly bool // the password came without a user, and means the default one
+	PasswordOnly bool // AUTH without a user: User is the default user
 }
 
-// String leaves the password out.
+// String omits the password.
 func (c Credentials) String() string { return fmt.Sprintf("user %q", c.User) }
 
-// GoString leaves the password out.
+// GoString omits the password.
 func (c Credentials) GoString() string { return c.String() }
 
-// LogValue leaves the password out.
+// LogValue omits the password.
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }

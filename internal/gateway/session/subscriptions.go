@@ -9,15 +9,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// TopicKind says what a subscription matches.
+// TopicKind is the kind of a subscription.
 type TopicKind uint8
 
 const (
-	// Channel is what SUBSCRIBE subscribes to.
+	// Channel is the kind of SUBSCRIBE.
 	Channel TopicKind = iota
-	// Pattern is what PSUBSCRIBE subscribes to.
+	// Pattern is the kind of PSUBSCRIBE.
 	Pattern
-	// Shard is what SSUBSCRIBE subscribes to.
+	// Shard is the kind of SSUBSCRIBE.
 	Shard
 
 	topicKinds = 3
@@ -27,20 +27,47 @@ var topicPrefix = [topicKinds]string{"", "p", "s"}
 
 func (k TopicKind) String() string { return [...]string{"channel", "pattern", "shard channel"}[k] }
 
-// Topic is what a client subscribes to.
+// Topic is a channel, pattern or shard channel of a subscription.
 type Topic struct {
 	Kind TopicKind
 	Name string
 }
 
-// topicSet remembers the order in which topics came.
+// subscriptions are the topics to which a client is subscribed.
+type subscriptions [topicKinds]topicSet
+
+// total returns the number of topics.
+func (s *subscriptions) total() int {
+	return len(s[Channel].order) + len(s[Pattern].order) + len(s[Shard].order)
+}
+
+// replyCount returns the number in the reply to a subscription of a kind.
+func (s *subscriptions) replyCount(kind TopicKind) int {
+	if kind == Shard {
+		return len(s[Shard].order)
+	}
+	return len(s[Channel].order) + len(s[Pattern].order)
+}
+
+// all returns the topics of each kind in the order of their subscription.
+func (s *subscriptions) all() []Topic {
+	var all []Topic
+	for kind := range s {
+		for _, name := range s[kind].names() {
+			all = append(all, Topic{TopicKind(kind), name})
+		}
+	}
+	return all
+}
+
+// topicSet is a set of names that keeps their order.
 type topicSet struct {
-	at   map[string]uint64
-	next uint64
+	order map[string]uint64 // by name
+	next  uint64
 }
 
 func (t *topicSet) has(name string) bool {
-	_, ok := t.at[name]
+	_, ok := t.order[name]
 	return ok
 }
 
@@ -48,57 +75,31 @@ func (t *topicSet) add(name string) {
 	if t.has(name) {
 		return
 	}
-	if t.at == nil {
-		t.at = make(map[string]uint64)
+	if t.order == nil {
+		t.order = make(map[string]uint64)
 	}
-	t.at[name] = t.next
+	t.order[name] = t.next
 	t.next++
 }
 
 func (t *topicSet) remove(name string) {
-	if delete(t.at, name); len(t.at) == 0 {
+	if delete(t.order, name); len(t.order) == 0 {
 		*t = topicSet{}
 	}
 }
 
-// names are in the order in which they came.
+// names returns the names in the order in which they were added.
 func (t *topicSet) names() []string {
-	names := make([]string, 0, len(t.at))
-	for name := range t.at {
+	names := make([]string, 0, len(t.order))
+	for name := range t.order {
 		names = append(names, name)
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(t.at[a], t.at[b]) })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(t.order[a], t.order[b]) })
 	return names
 }
 
-// Subscriptions is how many channels, patterns and shard channels the client is subscribed to.
-func (s *Session) Subscriptions() (channels, patterns, shards int) {
-	return len(s.topics[Channel].at), len(s.topics[Pattern].at), len(s.topics[Shard].at)
-}
-
-// restricted is whether RESP2 leaves a subscriber nothing but subscriptions.
-func (s *Session) subscriberMode() bool {
-	return s.identity.Proto == 2 && len(s.topics[Channel].at)+len(s.topics[Pattern].at)+len(s.topics[Shard].at) > 0
-}
-
-// count is the number that replies to subscriptions of a kind hold.
-func (s *Session) subscriptionCount(kind TopicKind) int {
-	channels, patterns, shards := s.Subscriptions()
-	if kind == Shard {
-		return shards
-	}
-	return channels + patterns
-}
-
-func (s *Session) allTopics() []Topic {
-	var all []Topic
-	for kind := range s.topics {
-		for _, name := range s.topics[kind].names() {
-			all = append(all, Topic{TopicKind(kind), name})
-		}
-	}
-	return all
-}
+// subscriberMode reports whether the client may run only commands for subscribers: it has subscriptions and uses RESP2.
+func (s *Session) subscriberMode() bool { return s.identity.Proto == 2 && s.subscriptions.total() > 0 }
 
 func kindOf(r request) TopicKind {
 	switch r.info.Name[0] {
@@ -115,25 +116,23 @@ func kindOf(r request) TopicKind {
 func (s *Session) subscribe(r request) Step {
 	kind := kindOf(r)
 	step := Step{Kind: Subscribe, Barrier: true, Info: r.info, onDone: (*Session).subscribed}
-	fresh := make(map[string]bool)
+	added := make(map[string]bool)
 	for _, arg := range r.args[1:] {
 		topic := Topic{kind, string(arg)}
 		step.requested = append(step.requested, topic)
-		if !s.topics[kind].has(topic.Name) && !fresh[topic.Name] {
-			fresh[topic.Name] = true
+		if !s.subscriptions[kind].has(topic.Name) && !added[topic.Name] {
+			added[topic.Name] = true
 			step.Topics = append(step.Topics, topic)
 		}
 	}
 	limit := cmp.Or(s.cfg.MaxTopics, DefaultMaxTopics)
-	channels, patterns, shards := s.Subscriptions()
-	if channels+patterns+shards+len(step.Topics) > limit {
+	if s.subscriptions.total()+len(step.Topics) > limit {
 		return failure(fmt.Sprintf("respool: a client may have no more than %d subscriptions", limit))
 	}
 	return step
 }
 
-// subscribed makes the replies of a Subscribe that all subscriber conns have confirmed. A
-// frame, if there is one, is the error by which a server refused it.
+// subscribed returns the replies to a completed Subscribe. If there is a frame, it is the server's error reply.
 func (s *Session) subscribed(step *Step, frames [][]byte) Outcome {
 	if len(frames) > 0 && isError(frames[0]) {
 		if step.Silent {
@@ -144,8 +143,8 @@ func (s *Session) subscribed(step *Step, frames [][]byte) Outcome {
 	var reply []byte
 	for i := range step.requested {
 		topic := &step.requested[i]
-		s.topics[topic.Kind].add(topic.Name)
-		reply = s.appendTopic(reply, "subscribe", topic.Kind, &topic.Name)
+		s.subscriptions[topic.Kind].add(topic.Name)
+		reply = s.appendConfirmation(reply, "subscribe", topic.Kind, &topic.Name)
 	}
 	return Outcome{Reply: reply}
 }
@@ -153,7 +152,7 @@ func (s *Session) subscribed(step *Step, frames [][]byte) Outcome {
 func (s *Session) unsubscribe(r request) Step {
 	kind := kindOf(r)
 	step := Step{Kind: Unsubscribe, Barrier: true, Info: r.info}
-	set := &s.topics[kind]
+	set := &s.subscriptions[kind]
 	names := make([]string, 0, len(r.args)-1)
 	for _, arg := range r.args[1:] {
 		names = append(names, string(arg))
@@ -166,27 +165,24 @@ func (s *Session) unsubscribe(r request) Step {
 			set.remove(names[i])
 			step.Topics = append(step.Topics, Topic{kind, names[i]})
 		}
-		step.Reply = s.appendTopic(step.Reply, "unsubscribe", kind, &names[i])
+		step.Reply = s.appendConfirmation(step.Reply, "unsubscribe", kind, &names[i])
 	}
 	if len(names) == 0 {
-		step.Reply = s.appendTopic(nil, "unsubscribe", kind, nil)
+		step.Reply = s.appendConfirmation(nil, "unsubscribe", kind, nil)
 	}
 	return step
 }
 
-// appendTopic appends the push that confirms a change. The name is nil where there was
-// nothing to unsubscribe.
-func (s *Session) appendTopic(dst []byte, verb string, kind TopicKind, name *string) []byte {
-	if s.identity.Proto == 3 {
-		dst = appendHeader(dst, '>', 3)
-	} else {
-		dst = appendHeader(dst, '*', 3)
-	}
+// appendConfirmation appends the push that confirms a change of the subscriptions. name is nil if there was no topic to
+// unsubscribe from.
+func (s *Session) appendConfirmation(dst []byte, verb string, kind TopicKind, name *string) []byte {
+	p := s.protocol()
+	dst = p.appendPushHeader(dst, 3)
 	dst = resp.AppendBulkString(dst, topicPrefix[kind]+verb)
 	if name != nil {
 		dst = resp.AppendBulkString(dst, *name)
 	} else {
-		dst = append(dst, s.null()...)
+		dst = append(dst, p.null()...)
 	}
-	return appendInteger(dst, int64(s.subscriptionCount(kind)))
+	return appendInteger(dst, int64(s.subscriptions.replyCount(kind)))
 }
