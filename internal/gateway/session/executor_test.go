@@ -169,8 +169,9 @@ func (e *executor) carry(step *session.Step) ([][]byte, error) {
 		return nil, err
 	}
 	frames, err := w.frames(step.Raw, step.Replies)
-	if step.Kind == session.Dedicated {
-		if step.Destroy {
+	if step.Kind == session.Dedicated && err == nil {
+		db, known := step.Database(frames)
+		if step.Destroy || !known || db != step.Identity.DB {
 			_ = w.Close()
 		} else {
 			e.idle[step.Identity] = append(e.idle[step.Identity], w)
