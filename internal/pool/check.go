@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -78,18 +77,16 @@ func (p *Pool) checkOwnIdleLocked(g *Subpool) bool {
 	if p.cfg.StaleAfter <= 0 || g.count[idle] == 0 {
 		return false
 	}
-	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.subpool == g && c.lane.Depth() >= 0 {
-			p.checkIdleLocked(c, preparing)
-			return true
-		}
+	c := p.idle.top(func(c *member) bool { return c.subpool == g && c.lane.Depth() >= 0 })
+	if c != nil {
+		p.checkIdleLocked(c, preparing)
 	}
-	return false
+	return c != nil
 }
 
 // checkIdleLocked pings an idle conn on a new goroutine. Nobody else uses the conn meanwhile.
 func (p *Pool) checkIdleLocked(c *member, as class) {
-	p.unstackLocked(c)
+	p.idle.remove(c)
 	p.moveLocked(c, as)
 	c.lane.Undrain(nil, lane.NoProof)
 	p.goroutines++
@@ -118,10 +115,9 @@ func (p *Pool) handBackLocked(c *member, err error, idleSince time.Time) {
 	if c.class != idle {
 		return
 	}
-	p.unstackLocked(c)
+	p.idle.remove(c)
 	c.idleSince = idleSince // a check is no use
-	i, _ := slices.BinarySearchFunc(p.stack, idleSince, func(x *member, t time.Time) int { return x.idleSince.Compare(t) })
-	p.stack = slices.Insert(p.stack, i, c)
+	p.idle.insert(c)
 }
 
 // failSilent fails a conn on which a ping received no byte. Its failure starts checks of other conns.
@@ -130,15 +126,6 @@ func failSilent(c *member, err error) {
 	if errors.As(err, &stall) {
 		c.lane.Fail(stall)
 	}
-}
-
-// doubts are the signs that a conn's path is dead.
-type doubts struct {
-	mark       uint64    // bytes received when the sign was first seen
-	since      time.Time // time of the first sign; zero: none
-	excused    time.Time // last time that the server explained its silence
-	challenged bool      // a ping with a time limit is in flight
-	pinged     bool      // a ping of the health check is in flight
 }
 
 // afterStallLocked checks the conns that received nothing since c became silent.

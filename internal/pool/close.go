@@ -14,8 +14,8 @@ func (p *Pool) Close(ctx context.Context) error {
 		p.failWaitersLocked(ErrClosed)
 		p.notifyLocked()
 		p.stopTimersLocked()
-		for len(p.stack) > 0 {
-			p.closeLocked(p.takeOldestLocked(), "the client was closed")
+		for p.idle.len() > 0 {
+			p.closeLocked(p.idle.popBottom(), "the client was closed")
 		}
 		for _, c := range p.lanes {
 			if c.retire = "the client was closed"; !c.draining {
@@ -36,7 +36,7 @@ func (p *Pool) Close(ctx context.Context) error {
 		if c.class != closing {
 			p.closeLocked(c, "the client was closed before this was done")
 		}
-		p.later = append(p.later, c.lane.Abort)
+		p.calls.add(c.lane.Abort)
 	}
 	p.unlock()
 	<-p.empty
@@ -44,23 +44,17 @@ func (p *Pool) Close(ctx context.Context) error {
 }
 
 func (p *Pool) stopTimersLocked() {
-	if p.wake != nil {
-		p.wake.Stop()
-	}
+	p.wake.stop()
+	p.expiry.stop()
 	if p.reaper != nil {
 		p.reaper.Stop()
-	}
-	if p.expiry != nil {
-		p.expiry.Stop()
 	}
 }
 
 func (p *Pool) checkEmptyLocked() {
-	if p.closed && !p.emptied && p.placesTakenLocked() == 0 && p.running+p.goroutines == 0 {
+	if p.closed && !p.emptied && p.placesTakenLocked() == 0 && p.calls.empty() && p.goroutines == 0 {
 		p.emptied = true
-		if p.cutoff != nil {
-			p.cutoff.Stop()
-		}
+		p.cutoff.stop()
 		p.cutNow()
 		close(p.empty)
 	}

@@ -24,7 +24,7 @@ func (p *Pool) wishedLocked(g *Subpool) int {
 	}
 	free := p.maxLeasedLocked() - p.leasedLocked()
 	conns := 0
-	for w, n := p.waitConn.First(), free; w != nil && n > 0; w, n = w.Next(), n-1 {
+	for w, n := p.line.forConn.First(), free; w != nil && n > 0; w, n = w.Next(), n-1 {
 		if w.subpool == g {
 			conns++
 		}
@@ -56,55 +56,38 @@ func (p *Pool) dialWishLocked(g *Subpool) {
 
 // dialLocked starts a dial, if the bound, DialParallel, the rate and the backoff allow it.
 func (p *Pool) dialLocked(g *Subpool) bool {
-	if p.placesTakenLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
+	if p.placesTakenLocked() >= p.max || p.gate.full() {
 		return false
 	}
-	pause, refused := p.refusalLocked(g.identity)
+	pause, refused := p.refusals.of(g.identity)
 	if pause > 0 {
-		p.serveAgainLocked(pause)
+		p.wake.within(pause)
 		return false
 	}
-	if refused != nil && p.dialing >= max(1, p.cfg.DialParallel/2) {
-		return false
-	}
-	wait, ok := p.backoff.take(p.dialing, refused != nil)
+	others := p.gate.inFlight
+	wait, ok := p.gate.begin(refused != nil)
 	if !ok {
 		if wait > 0 {
-			p.serveAgainLocked(wait)
+			p.wake.within(wait)
 		}
 		return false
 	}
 	var delay time.Duration
-	if p.waiting == 0 && p.dialing > 0 {
+	if p.line.waiting == 0 && others > 0 {
 		delay = rand.N(spread)
 	}
-	if p.dialing == 0 {
-		p.dialsSince = time.Now()
-	}
-	p.dialing++
 	g.dialing++
-	p.attemptLocked(g.identity)
+	p.refusals.attempted(g.identity)
 	go p.dial(p.dials, g, p.generation, delay)
 	return true
 }
 
-// serveAgainLocked schedules serveLocked after a time, or keeps an earlier schedule.
-func (p *Pool) serveAgainLocked(after time.Duration) {
-	at := time.Now().Add(after)
-	if !p.wakeAt.IsZero() && p.wakeAt.Before(at) {
-		return
-	}
-	p.wakeAt = at
-	if p.wake != nil {
-		p.wake.Reset(after)
-		return
-	}
-	p.wake = time.AfterFunc(after, func() {
-		p.mu.Lock()
-		p.wakeAt = time.Time{}
-		p.serveLocked()
-		p.unlock()
-	})
+// serveAgain runs when a dial may be allowed.
+func (p *Pool) serveAgain() {
+	p.mu.Lock()
+	p.wake.ring()
+	p.serveLocked()
+	p.unlock()
 }
 
 // dial opens one conn for a subpool. It belongs to no caller: the first waiter of the subpool gets it.
@@ -120,7 +103,7 @@ func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.
 	took := time.Since(began)
 
 	p.mu.Lock()
-	p.dialing--
+	p.gate.end()
 	g.dialing--
 	over := p.closed || generation != p.generation
 	switch {
@@ -149,7 +132,7 @@ func (p *Pool) dialFailedLocked(g *Subpool, err error, took time.Duration) {
 	if p.refuseLocked(g, err) {
 		return
 	}
-	p.backoff.failed(err)
+	p.gate.failed(err)
 	p.wishNothingLocked()
 	p.troubleLocked(err)
 	p.failFastLocked()
@@ -164,8 +147,8 @@ func (p *Pool) wishNothingLocked() {
 
 // failFastLocked fails all waiters if no conn is left, no dial is in flight, and the backoff allows none.
 func (p *Pool) failFastLocked() {
-	if p.liveLocked() == 0 && p.dialing == 0 && p.backoff.waits() {
-		p.failWaitersLocked(p.backoff.last)
+	if p.liveLocked() == 0 && p.gate.inFlight == 0 && p.gate.pausing() {
+		p.failWaitersLocked(p.gate.lastError)
 	}
 }
 
@@ -182,8 +165,8 @@ func (p *Pool) welcomeLocked(g *Subpool, conn *wire.Conn, took time.Duration, ov
 		p.closeLocked(c, retirement)
 		return nil
 	}
-	p.backoff.succeeded()
-	p.acceptedLocked(g.identity, false)
+	p.gate.succeeded()
+	p.refusals.accepted(g.identity, false)
 	return c
 }
 
@@ -193,9 +176,9 @@ func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, ove
 	if c == nil {
 		return
 	}
-	p.stack = append(p.stack, c)
-	if g.laneWanted > 0 && p.waiting == g.waitLane.Len() {
-		if c := p.popLocked(g); c != nil {
+	p.idle.push(c)
+	if g.laneWanted > 0 && p.line.waiting == g.waitLane.Len() {
+		if c := p.popIdleLocked(g); c != nil {
 			g.laneWanted--
 			p.shareLocked(c)
 		}
@@ -233,13 +216,13 @@ func (p *Pool) Warm(ctx context.Context) error {
 		}
 		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.zero.open
 		idles := p.cfg.MinIdle - p.zero.count[idle]
-		if lanes <= 0 && idles <= 0 || p.placesTakenLocked() >= p.max && p.dialing == 0 {
+		if lanes <= 0 && idles <= 0 || p.placesTakenLocked() >= p.max && p.gate.inFlight == 0 {
 			p.unlock()
 			return nil
 		}
 		p.zero.laneWanted = max(p.zero.laneWanted, lanes)
 		p.serveLocked()
-		if p.dialing == 0 && !p.backoff.waits() && p.placesTakenLocked() >= p.max {
+		if p.gate.inFlight == 0 && !p.gate.pausing() && p.placesTakenLocked() >= p.max {
 			p.unlock()
 			return nil
 		}
@@ -253,7 +236,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 			return &wire.Error{Op: "warm up", Addr: p.cfg.Addr, Err: ctx.Err()}
 		}
 		p.mu.Lock()
-		if err := p.backoff.last; err != nil && p.statistic.dialFailures > failures {
+		if err := p.gate.lastError; err != nil && p.statistic.dialFailures > failures {
 			p.unlock()
 			return err
 		}

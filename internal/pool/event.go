@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // EventKind is the kind of an Event.
 type EventKind uint8
@@ -34,30 +37,47 @@ func (p *Pool) emitLocked(e Event) {
 		return
 	}
 	e.Addr = p.cfg.Addr
-	p.later = append(p.later, func() { p.cfg.OnEvent(e) })
+	p.calls.add(func() { p.cfg.OnEvent(e) })
 }
 
 // troubleLocked queues a call of OnTrouble.
 func (p *Pool) troubleLocked(err error) {
 	if p.cfg.OnTrouble != nil {
-		p.later = append(p.later, func() { p.cfg.OnTrouble(err) })
+		p.calls.add(func() { p.cfg.OnTrouble(err) })
 	}
 }
 
 // unlock releases mu and runs the queued calls. A closed pool is empty only after these calls: listeners receive
 // nothing after Close.
 func (p *Pool) unlock() {
-	for len(p.later) > 0 {
-		todo := p.later
-		p.later = nil
-		p.running++
-		p.mu.Unlock()
-		for _, fn := range todo {
-			fn()
-		}
-		p.mu.Lock()
-		p.running--
-	}
+	p.calls.run(&p.mu)
 	p.checkEmptyLocked()
 	p.mu.Unlock()
 }
+
+// callQueue holds calls that must not run while mu is held. Pool.mu guards it.
+type callQueue struct {
+	queue   []func()
+	running int // goroutines that make such calls now
+}
+
+// add queues a call until run.
+func (q *callQueue) add(fn func()) { q.queue = append(q.queue, fn) }
+
+// run makes the queued calls, and those that they queue, in order. It releases mu meanwhile.
+func (q *callQueue) run(mu *sync.Mutex) {
+	for len(q.queue) > 0 {
+		todo := q.queue
+		q.queue = nil
+		q.running++
+		mu.Unlock()
+		for _, fn := range todo {
+			fn()
+		}
+		mu.Lock()
+		q.running--
+	}
+}
+
+// empty reports whether no call is queued or running.
+func (q *callQueue) empty() bool { return len(q.queue)+q.running == 0 }

@@ -4,5 +4,5 @@ package pool
 func (p *Pool) Refusals() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.refusals)
+	return len(p.refusals.all)
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// An inquiry determines why lanes with pending replies are silent: the server is busy, it holds the replies back, or
-// the path of the conn is dead. It sends PING, and CLIENT LIST about the silent conns, on another conn, the witness.
+// inquiry determines why lanes with pending replies are silent: the server is busy, it holds the replies back, or the
+// path of the conn is dead. It sends PING, and CLIENT LIST about the silent conns, on another conn, the witness. One
+// runs at a time, on a goroutine of the pool.
 //
 //   - BUSY: the server runs a script. The stall limit restarts.
 //   - The server reports a conn as blocked, as with CLIENT PAUSE and modules, or still receives its command: the stall
@@ -20,44 +21,50 @@ import (
 //     After a short network outage TCP retransmits within that time.
 //   - No answer, or none about the conn: the server does not know the conn, refuses CLIENT LIST, or is older than 6.2.
 //     The stall limit decides.
+type inquiry struct {
+	pool *Pool
+
+	// Guarded by Pool.mu.
+	running bool
+	ended   time.Time // of the last one
+}
 
 // suspected is OnSuspect of a lane: it starts an inquiry.
 func (c *member) suspected(*lane.Lane) {
 	p := c.pool
 	p.mu.Lock()
-	p.inquireLocked()
+	p.inquiry.startLocked()
 	p.unlock()
 }
 
-// inquireLocked starts an inquiry on a new goroutine: one at a time, and at a limited rate.
-func (p *Pool) inquireLocked() {
-	if p.inquiring || p.closed || p.suspended || time.Since(p.inquired) < p.patience()/2 {
+// startLocked starts an inquiry on a new goroutine: one at a time, and at a limited rate.
+func (q *inquiry) startLocked() {
+	p := q.pool
+	if q.running || p.closed || p.suspended || time.Since(q.ended) < p.patience()/2 {
 		return
 	}
-	c := p.witnessLocked()
+	c := p.witnessLocked(time.Now().Add(-p.patience()))
 	if c == nil && !p.dialWitnessLocked() {
-		if c = p.anyWitnessLocked(time.Time{}); c == nil {
+		if c = p.witnessLocked(time.Time{}); c == nil {
 			return
 		}
 	}
 	if c != nil && c.class == idle {
-		p.unstackLocked(c)
+		p.idle.remove(c)
 		p.moveLocked(c, preparing)
 		c.lane.Undrain(nil, lane.NoProof)
 	}
-	p.inquiring = true
+	q.running = true
 	p.goroutines++
-	go p.inquire(p.dials, c, p.generation)
+	go q.run(p.dials, c, p.generation)
 }
 
-// witnessLocked returns a conn of the zero identity that received bytes while others were silent, or nil.
-func (p *Pool) witnessLocked() *member { return p.anyWitnessLocked(time.Now().Add(-p.patience())) }
-
-func (p *Pool) anyWitnessLocked(heardSince time.Time) *member {
-	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.subpool == &p.zero && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince) {
-			return c
-		}
+// witnessLocked returns a conn of the zero identity that received bytes after heardSince, or nil.
+func (p *Pool) witnessLocked(heardSince time.Time) *member {
+	if c := p.idle.top(func(c *member) bool {
+		return c.subpool == &p.zero && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince)
+	}); c != nil {
+		return c
 	}
 	for _, c := range p.lanes {
 		if c.subpool == &p.zero && !c.draining && c.lane.Depth() >= 0 && !c.lane.Avoided() && c.lane.HeardAt().After(heardSince) {
@@ -69,51 +76,47 @@ func (p *Pool) anyWitnessLocked(heardSince time.Time) *member {
 
 // dialWitnessLocked takes a place for a new conn, if one is free and dials are allowed.
 func (p *Pool) dialWitnessLocked() bool {
-	if p.placesTakenLocked() >= p.max || p.dialing >= p.cfg.DialParallel {
+	if p.placesTakenLocked() >= p.max {
 		return false
 	}
-	if _, refused := p.refusalLocked(Identity{}); refused != nil {
+	if _, refused := p.refusals.of(Identity{}); refused != nil {
 		return false
 	}
-	if _, ok := p.backoff.take(p.dialing, false); !ok {
+	if _, ok := p.gate.begin(false); !ok {
 		return false
 	}
-	if p.dialing == 0 {
-		p.dialsSince = time.Now()
-	}
-	p.dialing++
 	p.zero.dialing++
-	p.attemptLocked(Identity{})
+	p.refusals.attempted(Identity{})
 	return true
 }
 
-// inquire queries the server over c, or over a new conn if c is nil.
-func (p *Pool) inquire(ctx context.Context, c *member, generation int) {
+// run queries the server over c, or over a new conn if c is nil.
+func (q *inquiry) run(ctx context.Context, c *member, generation int) {
 	if c == nil {
-		c = p.dialFor(ctx, generation)
+		c = q.pool.dialWitness(ctx, generation)
 	}
 	if c == nil {
-		p.endInquiry(nil, nil)
+		q.end(nil, nil)
 		return
 	}
-	err := p.inquireOver(ctx, c)
-	p.mu.Lock()
+	err := q.ask(ctx, c)
+	q.pool.mu.Lock()
 	leased := c.class == preparing
-	p.mu.Unlock()
+	q.pool.mu.Unlock()
 	if leased {
 		failSilent(c, err) // another conn can use its place
 	}
-	p.endInquiry(c, err)
+	q.end(c, err)
 }
 
-// dialFor dials a conn that no caller uses.
-func (p *Pool) dialFor(ctx context.Context, generation int) *member {
+// dialWitness dials the conn for which dialWitnessLocked has taken a place.
+func (p *Pool) dialWitness(ctx context.Context, generation int) *member {
 	began := time.Now()
 	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
 	took := time.Since(began)
 	p.mu.Lock()
 	defer p.unlock()
-	p.dialing--
+	p.gate.end()
 	p.zero.dialing--
 	over := p.closed || generation != p.generation
 	var c *member
@@ -130,15 +133,16 @@ func (p *Pool) dialFor(ctx context.Context, generation int) *member {
 	return c
 }
 
-// endInquiry returns the witness. A witness that was not a lane becomes one if its subpool has only silent lanes.
-func (p *Pool) endInquiry(c *member, err error) {
+// end returns the witness. A witness that was not a lane becomes one if its subpool has only silent lanes.
+func (q *inquiry) end(c *member, err error) {
+	p := q.pool
 	p.mu.Lock()
 	p.goroutines--
-	p.inquiring, p.inquired = false, time.Now()
+	q.running, q.ended = false, time.Now()
 	if c != nil && c.class == preparing {
 		p.handBackLocked(c, err, time.Now())
 		if c.class == idle && p.lacksLaneLocked(c.subpool) {
-			p.unstackLocked(c)
+			p.idle.remove(c)
 			p.shareLocked(c)
 		}
 	}
@@ -148,7 +152,7 @@ func (p *Pool) endInquiry(c *member, err error) {
 
 // lacksLaneLocked reports whether all lanes of g are silent and g may open another.
 func (p *Pool) lacksLaneLocked(g *Subpool) bool {
-	if p.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
+	if p.line.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
 		return false
 	}
 	for _, c := range p.lanes {
@@ -167,9 +171,9 @@ type silent struct {
 }
 
 // silentLocked returns the silent conns.
-func (p *Pool) silentLocked() []silent {
+func (q *inquiry) silentLocked() []silent {
 	var list []silent
-	for _, c := range p.members {
+	for _, c := range q.pool.members {
 		if c.class == closing {
 			continue
 		}
@@ -180,10 +184,11 @@ func (p *Pool) silentLocked() []silent {
 	return list
 }
 
-// inquireOver queries the server over c about the silent conns.
-func (p *Pool) inquireOver(ctx context.Context, c *member) error {
+// ask queries the server over c about the silent conns, and decides about them.
+func (q *inquiry) ask(ctx context.Context, c *member) error {
+	p := q.pool
 	p.mu.Lock()
-	suspects := p.silentLocked()
+	suspects := q.silentLocked()
 	opt := lane.Options{}
 	if c.class == shared {
 		opt.Owner = c.subpool
@@ -200,7 +205,7 @@ func (p *Pool) inquireOver(ctx context.Context, c *member) error {
 		return &lane.StallError{Silent: p.patience(), Reason: lane.NoPong}
 	}
 	p.mu.Lock()
-	p.judgeLocked(suspects, frames)
+	q.judgeLocked(suspects, frames)
 	p.unlock()
 	return nil
 }
@@ -225,7 +230,8 @@ func question(suspects []silent) (raw []byte, n int) {
 var replyBusy = []byte("-BUSY")
 
 // judgeLocked decides about the silent conns from the server's answer on the witness.
-func (p *Pool) judgeLocked(suspects []silent, frames [][]byte) {
+func (q *inquiry) judgeLocked(suspects []silent, frames [][]byte) {
+	p := q.pool
 	now := time.Now()
 	busy := bytes.HasPrefix(frames[0], replyBusy)
 	known := map[int64]clientState{}
@@ -235,17 +241,13 @@ func (p *Pool) judgeLocked(suspects []silent, frames [][]byte) {
 		}
 	}
 	for _, s := range suspects {
-		d := &s.c.doubts
-		switch state, ok := known[s.c.lane.Conn().ID()]; {
-		case busy || state.blocked || state.receiving:
-			d.since, d.excused = time.Time{}, now
+		state, ok := known[s.c.lane.Conn().ID()]
+		explained := busy || state.blocked || state.receiving
+		switch s.c.doubts.answered(explained, ok, s.mark, now, p.patience()) {
+		case excused:
 			s.c.lane.Excuse()
-		case !ok:
-			d.since = time.Time{}
-		case d.since.IsZero() || d.mark != s.mark:
-			d.since, d.mark = now, s.mark
-		case now.Sub(d.since) >= p.patience()*3/4:
-			p.later = append(p.later, s.fail)
+		case dead:
+			p.calls.add(s.fail)
 		}
 	}
 }
@@ -255,6 +257,41 @@ func (s silent) fail() {
 	if d, mark := s.c.lane.Silence(); d > 0 && mark == s.mark {
 		s.c.lane.Fail(&lane.StallError{Silent: d, Reason: lane.DeadPath})
 	}
+}
+
+// doubts are the signs that a conn's path is dead.
+type doubts struct {
+	mark       uint64    // bytes received when the sign was first seen
+	since      time.Time // time of the first sign; zero: none
+	excused    time.Time // last time that the server explained its silence
+	challenged bool      // a ping with a time limit is in flight
+	pinged     bool      // a ping of the health check is in flight
+}
+
+// verdict is the outcome of an inquiry for one conn.
+type verdict uint8
+
+const (
+	undecided verdict = iota
+	excused           // the server explained the silence
+	dead              // the path of the conn is dead
+)
+
+// answered records the server's answer about a silent conn. explained: the server is busy, or holds the replies back.
+// known: the answer contains the conn. mark is the number of bytes received on it.
+func (d *doubts) answered(explained, known bool, mark uint64, now time.Time, patience time.Duration) verdict {
+	switch {
+	case explained:
+		d.since, d.excused = time.Time{}, now
+		return excused
+	case !known:
+		d.since = time.Time{}
+	case d.since.IsZero() || d.mark != mark:
+		d.since, d.mark = now, mark
+	case now.Sub(d.since) >= patience*3/4:
+		return dead
+	}
+	return undecided
 }
 
 // clientState is the state of a conn in CLIENT LIST.

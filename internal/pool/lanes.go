@@ -25,7 +25,7 @@ func (p *Pool) openLaneLocked(g *Subpool) *member {
 func (p *Pool) drainLocked(c *member, reason string) {
 	c.draining, c.retire = true, reason
 	p.publishLocked(c.subpool)
-	p.later = append(p.later, func() { c.lane.Drain(c.drained) })
+	p.calls.add(func() { c.lane.Drain(c.drained) })
 }
 
 // drained is called when a lane or a returned conn has no pending reply any more.
@@ -56,30 +56,17 @@ func (p *Pool) settleLocked(c *member) {
 	default:
 		p.moveLocked(c, idle)
 		c.idleSince = now
-		p.stack = append(p.stack, c)
+		p.idle.push(c)
 	}
 }
 
-// popLocked takes the idle conn of g that was used last and is not stale. died removes dead conns.
-func (p *Pool) popLocked(g *Subpool) *member {
-	for i := len(p.stack) - 1; i >= 0; i-- {
-		if c := p.stack[i]; c.subpool == g && c.lane.Depth() >= 0 && !p.stale(c) {
-			p.stack = slices.Delete(p.stack, i, i+1)
-			return c
-		}
-	}
-	return nil
-}
-
-// unstackLocked removes a conn from the idle ones.
-func (p *Pool) unstackLocked(c *member) {
-	if i := slices.Index(p.stack, c); i >= 0 {
-		p.stack = slices.Delete(p.stack, i, i+1)
-	}
+// popIdleLocked takes the idle conn of g that was used last and is not stale. died removes dead conns.
+func (p *Pool) popIdleLocked(g *Subpool) *member {
+	return p.idle.pop(func(c *member) bool { return c.subpool == g && c.lane.Depth() >= 0 && !p.stale(c) })
 }
 
 func (p *Pool) closeIdleLocked(c *member, reason string) {
-	p.unstackLocked(c)
+	p.idle.remove(c)
 	p.closeLocked(c, reason)
 }
 
@@ -117,8 +104,8 @@ func (p *Pool) shrinkLocked() {
 			over--
 		}
 	}
-	for ; over > 0 && len(p.stack) > 0; over-- {
-		p.closeLocked(p.takeOldestLocked(), "over the limit after a resize")
+	for ; over > 0 && p.idle.len() > 0; over-- {
+		p.closeLocked(p.idle.popBottom(), "over the limit after a resize")
 	}
 	for ; over > 0 && len(p.lanes) > p.minLanesLocked(); over-- {
 		c := p.victimLocked(nil, false)
@@ -127,10 +114,4 @@ func (p *Pool) shrinkLocked() {
 		}
 		p.drainLocked(c, "over the limit after a resize")
 	}
-}
-
-func (p *Pool) takeOldestLocked() *member {
-	c := p.stack[0]
-	p.stack = append(p.stack[:0], p.stack[1:]...)
-	return c
 }

@@ -81,7 +81,7 @@ func (p *Pool) giveUpLocked(c *member, reason string) {
 		p.closeLocked(c, reason)
 	case c.lane.Depth() > 0:
 		c.draining = true
-		p.later = append(p.later, func() { c.lane.Drain(c.drained) })
+		p.calls.add(func() { c.lane.Drain(c.drained) })
 	default:
 		p.settleLocked(c)
 	}
@@ -90,7 +90,7 @@ func (p *Pool) giveUpLocked(c *member, reason string) {
 // giveBackLocked takes back a grant whose waiter has left.
 func (p *Pool) giveBackLocked(c *member, want class) {
 	if want == shared {
-		p.later = append(p.later, c.lane.Unreserve)
+		p.calls.add(c.lane.Unreserve)
 		return
 	}
 	c.released = true
@@ -104,7 +104,7 @@ func (p *Pool) closeLocked(c *member, reason string) {
 		c.reason = reason
 	}
 	p.moveLocked(c, closing)
-	p.later = append(p.later, func() { c.lane.Fail(closeReason(reason)) })
+	p.calls.add(func() { c.lane.Fail(closeReason(reason)) })
 }
 
 // closeReason is the cause of an intended close.
@@ -128,7 +128,7 @@ func (c *member) died(l *lane.Lane, cause error) {
 			p.statistic.failedLanes++
 			p.emitLocked(Event{Kind: LaneFailed, Class: c.class.String(), Err: cause})
 		}
-		p.unstackLocked(c)
+		p.idle.remove(c)
 		p.removeLaneLocked(c)
 		c.reason = cause.Error()
 		p.moveLocked(c, closing)
@@ -144,7 +144,7 @@ func (p *Pool) checkUserLocked(k Identity) {
 	if k.User == "" || p.cfg.Wanted == nil || p.hasConnsLocked(k.User) {
 		return
 	}
-	p.later = append(p.later, func() {
+	p.calls.add(func() {
 		if !p.cfg.Wanted(k.User) {
 			return
 		}
@@ -173,7 +173,7 @@ func (p *Pool) checkUser(ctx context.Context, k Identity) {
 		case err == nil:
 			p.giveBackLocked(c, shared)
 		case !p.lacksConnsLocked(k.User):
-		case p.refusals[scope{Identity{User: k.User}, true}] != nil:
+		case p.refusals.ofUser(k.User):
 			p.disownLocked(k.User) // the dial that was refused may have found other conns, which are lost since
 		default:
 			again = errors.Is(err, ErrExhausted)
@@ -195,7 +195,7 @@ func (p *Pool) checkUser(ctx context.Context, k Identity) {
 // disownLocked reports a user that the server refuses and that has no conns.
 func (p *Pool) disownLocked(user string) {
 	if user != "" && p.cfg.OnDisowned != nil {
-		p.later = append(p.later, func() { p.cfg.OnDisowned(user) })
+		p.calls.add(func() { p.cfg.OnDisowned(user) })
 	}
 }
 

@@ -12,7 +12,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -94,68 +93,62 @@ type Pool struct {
 
 	zero Subpool // of the zero identity
 
-	mu          sync.Mutex
-	max         int
-	members     map[*lane.Lane]*member
-	count       [classes]int          // members by class
-	subpools    map[Identity]*Subpool // subpools in use, and zero
-	lanes       []*member             // class shared, of all subpools, including draining ones
-	stack       []*member             // class idle, of all subpools, the last used on top
-	dials       context.Context       // of all dials and switches since the last Suspend
-	cancel      context.CancelFunc
-	dialing     int
-	goroutines  int             // goroutines that switch or check conns
-	inquiring   bool            // an inquiry runs
-	inquired    time.Time       // end of the last inquiry
-	probing     int             // sockets of Probe
-	dialsSince  time.Time       // when dialing last rose from 0
-	watchers    []chan struct{} // closed at the next change
-	laneLine    []*Subpool      // subpools with lane waiters, in the order of their first waiters
-	waitConn    waitQueue       // of all subpools
-	waiting     int             // for lanes and conns, of all subpools
-	awaiting    int             // in AwaitMoving, of all subpools
-	needs       []*waiter       // buffer of needsLocked
-	pass        uint64          // number of the current pass over all subpools
-	waiters     sync.Pool       // of *waiter
-	expiry      *time.Timer     // ends waits that exceed WaitTimeout
-	expiring    bool            // expiry is set
-	seq         uint64
-	backoff     backoff
-	refusals    map[scope]*refusal // of identities; maxRefusals at most
-	lastRefused scope
-	wake        *time.Timer // calls serveLocked when a dial is allowed
-	wakeAt      time.Time   // when wake fires; zero: it is not set
-	reaper      *time.Timer
-	started     bool // MinIdle applies from the first use on
-	suspended   bool
-	generation  int         // number of suspensions
-	cutoff      *time.Timer // closes the remaining conns of a suspended generation
-	closed      bool
-	empty       chan struct{} // closed when the pool is closed, the ledger is empty and all events are delivered
-	emptied     bool
-	later       []func() // calls that unlock makes, in order
-	running     int      // callers of unlock that make such calls now
-	statistic   counters
-}
+	waiters sync.Pool // of *waiter
 
-// counters never decrease.
-type counters struct {
-	dials, dialFailures, closed, failedLanes uint64
-	waits, failedWaits, refused              uint64
-	waited, longestWait                      time.Duration
-	leaks, switches                          uint64
+	mu sync.Mutex
+
+	// The ledger, and its parts by use.
+	max      int
+	members  map[*lane.Lane]*member
+	count    [classes]int          // members by class
+	subpools map[Identity]*Subpool // subpools in use, and zero
+	lanes    []*member             // class shared, of all subpools, including draining ones
+	idle     idleConns
+	probing  int // sockets of Probe
+
+	// Who waits, and what may be dialed for them.
+	line     waitLine
+	awaiting int             // callers in AwaitMoving, of all subpools
+	watchers []chan struct{} // closed at the next change
+	expiry   alarm           // ends waits that exceed WaitTimeout
+	gate     dialGate
+	refusals refusals
+	wake     alarm     // serves again when a dial may be allowed
+	needs    []*waiter // buffer of needsLocked
+	pass     uint64    // number of the current pass over all subpools
+	started  bool      // MinIdle applies from the first use on
+
+	// The goroutines and timers.
+	dials      context.Context // of all dials and switches since the last Suspend
+	cancel     context.CancelFunc
+	goroutines int // that switch or check conns
+	inquiry    inquiry
+	reaper     *time.Timer
+	calls      callQueue // made by unlock
+
+	suspended  bool
+	generation int   // number of suspensions
+	cutoff     alarm // closes the remaining conns of a suspended generation
+	closed     bool
+	empty      chan struct{} // closed when the pool is closed, the ledger is empty and all events are delivered
+	emptied    bool
+
+	statistic counters
 }
 
 // New returns a pool. It opens no connection.
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*member{}, empty: make(chan struct{})}
 	p.zero.init(p, Identity{})
-	p.subpools, p.refusals = map[Identity]*Subpool{}, map[scope]*refusal{}
+	p.subpools = map[Identity]*Subpool{}
+	p.refusals.init(cfg.BackoffBase)
+	p.inquiry.pool = p
+	p.expiry.call, p.wake.call, p.cutoff.call = p.expire, p.serveAgain, p.cutOff
 	p.enlistLocked(&p.zero)
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
 	p.cut, p.cutNow = context.WithCancel(context.Background())
-	p.backoff.init(&cfg)
+	p.gate.init(&cfg)
 	p.mu.Lock()
 	p.startReaperLocked()
 	p.unlock()
@@ -163,7 +156,7 @@ func New(cfg Config) *Pool {
 }
 
 // placesTakenLocked returns the number of places taken: the sockets that the server may count.
-func (p *Pool) placesTakenLocked() int { return len(p.members) + p.dialing + p.probing }
+func (p *Pool) placesTakenLocked() int { return len(p.members) + p.gate.inFlight + p.probing }
 
 // liveLocked returns the number of usable conns.
 func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
@@ -192,90 +185,6 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) { return p.zero.Acqui
 // AcquireSubscriber is Subpool.AcquireSubscriber of the zero identity.
 func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
 	return p.zero.AcquireSubscriber(ctx)
-}
-
-// Stats is a snapshot of a pool and its counters. A conn that switches identity, or is checked before a lease, counts
-// as dialing.
-type Stats struct {
-	Addr                                     string
-	Max, Dialing, Lanes, Idle, Dedicated     int
-	Subscribed, Closing, Waiting, RepliesDue int
-	Dials, DialFailures, Closed, FailedLanes uint64
-	Waits, FailedWaits                       uint64
-	Refused                                  uint64 // callers that received the server's refusal of their identity
-	Waited, LongestWait                      time.Duration
-	Leaks, IdentitySwitches                  uint64
-	Subpools                                 int   // identities with conns or waiters
-	LastDialError                            error // last failed dial to the node
-	LastRefusal                              error // last refusal of an identity
-}
-
-// Sockets returns how many places of the bound are taken: the sockets that the server may count.
-func (s *Stats) Sockets() int {
-	return s.Dialing + s.Lanes + s.Idle + s.Dedicated + s.Subscribed + s.Closing
-}
-
-// Add adds the numbers of another pool.
-func (s *Stats) Add(o *Stats) {
-	for _, p := range []struct{ sum, one *int }{
-		{&s.Dialing, &o.Dialing}, {&s.Lanes, &o.Lanes}, {&s.Idle, &o.Idle}, {&s.Dedicated, &o.Dedicated},
-		{&s.Subscribed, &o.Subscribed}, {&s.Closing, &o.Closing}, {&s.Waiting, &o.Waiting}, {&s.RepliesDue, &o.RepliesDue},
-		{&s.Subpools, &o.Subpools},
-	} {
-		*p.sum += *p.one
-	}
-	for _, p := range []struct{ sum, one *uint64 }{
-		{&s.Dials, &o.Dials}, {&s.DialFailures, &o.DialFailures}, {&s.Closed, &o.Closed}, {&s.FailedLanes, &o.FailedLanes},
-		{&s.Leaks, &o.Leaks}, {&s.IdentitySwitches, &o.IdentitySwitches}, {&s.Waits, &o.Waits}, {&s.FailedWaits, &o.FailedWaits}, {&s.Refused, &o.Refused},
-	} {
-		*p.sum += *p.one
-	}
-	s.Waited += o.Waited
-	s.LongestWait = max(s.LongestWait, o.LongestWait)
-	if o.LastDialError != nil {
-		s.LastDialError = o.LastDialError
-	}
-	if o.LastRefusal != nil {
-		s.LastRefusal = o.LastRefusal
-	}
-}
-
-// Stats returns a snapshot. It takes the pool's lock.
-func (p *Pool) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.statistic
-	due := 0
-	for _, c := range p.lanes {
-		due += max(0, c.lane.Depth())
-	}
-	subpools := len(p.subpools)
-	if !p.zero.usedLocked() {
-		subpools--
-	}
-	return Stats{
-		Addr: p.cfg.Addr, Max: p.max, Dialing: p.dialing + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
-		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.waiting + p.awaiting, RepliesDue: due, Subpools: subpools,
-		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.failedLanes,
-		Waits: s.waits, FailedWaits: s.failedWaits, Waited: s.waited, LongestWait: s.longestWait,
-		Refused: s.refused, Leaks: s.leaks, IdentitySwitches: s.switches,
-		LastDialError: p.backoff.last, LastRefusal: p.lastRefusalLocked(),
-	}
-}
-
-// stateLocked describes the pool for errors.
-func (p *Pool) stateLocked() string {
-	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
-		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle]+p.count[doubted], p.dialing+p.count[preparing],
-		p.count[closing], p.waiting+p.awaiting)
-	if p.dialing > 0 {
-		s += fmt.Sprintf("; dialing for %v", time.Since(p.dialsSince).Round(time.Millisecond))
-	}
-	if p.backoff.last != nil {
-		s += "; last dial failed: " + p.backoff.last.Error()
-	}
-	return s
 }
 
 // Resize changes the bound. If n is lower, it closes idle conns at once, drains lanes down to one, and closes leased

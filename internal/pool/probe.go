@@ -24,7 +24,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		}
 		p.mu.Lock()
 	}
-	if err := p.refusedLocked(Identity{}); err != nil {
+	if err := p.refusals.inPause(Identity{}); err != nil {
 		p.mu.Unlock()
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		return nil, err
 	}
 	p.probing++
-	p.attemptLocked(Identity{})
+	p.refusals.attempted(Identity{})
 	p.mu.Unlock()
 	answer := make(chan probed, 1)
 	go func() { answer <- p.ask(ctx, args) }()

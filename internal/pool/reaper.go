@@ -50,20 +50,15 @@ func (p *Pool) reap(every time.Duration) {
 // reapIdleLocked closes conns that were idle too long or are too old, oldest first. It keeps MinIdle idle conns of
 // the zero identity.
 func (p *Pool) reapIdleLocked(now time.Time) {
-	kept := p.stack[:0]
-	for _, c := range p.stack {
+	for _, c := range slices.Clone(p.idle.all()) {
 		spare := c.subpool != &p.zero || p.zero.count[idle] > p.cfg.MinIdle
 		switch {
 		case c.expired(now):
-			p.closeLocked(c, "maximum lifetime")
+			p.closeIdleLocked(c, "maximum lifetime")
 		case spare && p.cfg.IdleTimeout > 0 && now.Sub(c.idleSince) > p.cfg.IdleTimeout:
-			p.closeLocked(c, "idle timeout")
-		default:
-			kept = append(kept, c)
+			p.closeIdleLocked(c, "idle timeout")
 		}
 	}
-	clear(p.stack[len(kept):])
-	p.stack = kept
 }
 
 // reapLanesLocked replaces lanes whose lifetime is over, one per run and subpool. It opens a replacement of the last
@@ -114,7 +109,7 @@ func (p *Pool) checkHealthLocked(now time.Time) {
 			p.pingLaneLocked(c, false)
 		}
 	}
-	for _, c := range slices.Clone(p.stack) {
+	for _, c := range slices.Clone(p.idle.all()) {
 		if due(c) && c.lane.Depth() >= 0 {
 			c.checkedAt = now
 			p.checkIdleLocked(c, preparing)

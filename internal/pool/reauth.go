@@ -89,7 +89,7 @@ func (p *Pool) beginReauth(c *member, due func(*wire.Conn) bool) (class, *Subpoo
 	case c.class == shared && !c.draining, c.class == dedicated && !c.released:
 		return c.class, c.subpool
 	case c.class == idle:
-		p.unstackLocked(c)
+		p.idle.remove(c)
 		p.moveLocked(c, preparing)
 		c.lane.Undrain(nil, lane.NoProof)
 		p.goroutines++
@@ -133,7 +133,7 @@ func (p *Pool) ReplaceExpired(now time.Time) {
 			p.closeIdleLocked(c, expiredReason)
 		case subscribed:
 			c.retire = expiredReason
-			p.later = append(p.later, func() { c.lane.Fail(closeReason(expiredReason)) })
+			p.calls.add(func() { c.lane.Fail(closeReason(expiredReason)) })
 		case dedicated, preparing, doubted:
 			c.retire = expiredReason
 		case shared:
@@ -154,4 +154,28 @@ func (p *Pool) replaceLaneLocked(c *member, reason string) {
 		g.pass = p.pass
 		p.drainLocked(c, reason)
 	}
+}
+
+// Redial closes all conns, so that new ones are dialed. Idle ones close at once. Lanes drain first. Leased ones close
+// when they are returned, as do those that switch identity or are checked now. why is the reason in their events.
+func (p *Pool) Redial(why string) {
+	p.mu.Lock()
+	defer p.unlock()
+	if p.closed || p.suspended {
+		return
+	}
+	for p.idle.len() > 0 {
+		p.closeLocked(p.idle.popBottom(), why)
+	}
+	for _, c := range p.members {
+		switch c.class {
+		case shared:
+			if c.retire = why; !c.draining {
+				p.drainLocked(c, why)
+			}
+		case dedicated, subscribed, preparing, doubted:
+			c.retire = why
+		}
+	}
+	p.serveLocked()
 }

@@ -31,10 +31,10 @@ func (p *Pool) growNoneLocked() {
 
 // allowGrowthLocked publishes whether callers without the lock may request lanes.
 func (p *Pool) allowGrowthLocked() {
-	room := p.placesTakenLocked() < p.max && p.backoff.failures == 0
+	room := p.placesTakenLocked() < p.max && p.gate.failures == 0
 	for _, c := range p.lanes {
 		g := c.subpool
-		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusedLocked(g.identity) == nil; may != g.mayGrow.Load() {
+		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusals.inPause(g.identity) == nil; may != g.mayGrow.Load() {
 			g.mayGrow.Store(may)
 		}
 	}
@@ -42,7 +42,7 @@ func (p *Pool) allowGrowthLocked() {
 
 // serveLanesLocked admits waiters to open lanes.
 func (p *Pool) serveLanesLocked() {
-	if len(p.laneLine) == 0 {
+	if len(p.line.forLane) == 0 {
 		return
 	}
 	for _, c := range p.lanes {
@@ -69,7 +69,7 @@ func (p *Pool) turn(w *waiter) bool {
 	if p.max > 1 {
 		return true
 	}
-	for x := p.waitConn.First(); x != nil && x.seq < w.seq; x = x.Next() {
+	for x := p.line.forConn.First(); x != nil && x.seq < w.seq; x = x.Next() {
 		if x.subpool == w.subpool {
 			return false
 		}
@@ -81,10 +81,10 @@ func (p *Pool) turn(w *waiter) bool {
 // lane, and as many waiters for dedicated conns as may have one.
 func (p *Pool) needsLocked() []*waiter {
 	p.needs = p.needs[:0]
-	if p.waiting == 0 {
+	if p.line.waiting == 0 {
 		return nil
 	}
-	line, conn, free := p.laneLine, p.waitConn.First(), p.maxLeasedLocked()-p.leasedLocked()
+	line, conn, free := p.line.forLane, p.line.forConn.First(), p.maxLeasedLocked()-p.leasedLocked()
 	for len(p.needs) < 2*p.max { // one for each place, and for each conn in preparation
 		for len(line) > 0 && line[0].open > 0 {
 			line = line[1:]
@@ -110,7 +110,7 @@ func (p *Pool) needsLocked() []*waiter {
 // before reports whether a lane waiter precedes a waiter for a dedicated conn. A subpool that waits alone opens its
 // lane first, because a lane serves many.
 func (p *Pool) before(forLane, forConn *waiter) bool {
-	if p.max > 1 && forLane.subpool.waiting == p.waiting {
+	if p.max > 1 && forLane.subpool.waiting == p.line.waiting {
 		return true
 	}
 	return forLane.seq < forConn.seq
@@ -119,7 +119,7 @@ func (p *Pool) before(forLane, forConn *waiter) bool {
 // serveNeedsLocked assigns conns to needs. It returns the waiters without one, in order, and the number of conns in
 // preparation for subpools that do not need them.
 func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
-	left, spare = needs[:0], p.dialing+p.count[preparing]
+	left, spare = needs[:0], p.gate.inFlight+p.count[preparing]
 	p.pass++
 	free, ending := p.max-p.placesTakenLocked(), p.count[closing]
 	for _, w := range needs {
@@ -138,9 +138,9 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 		if p.checkOwnIdleLocked(g) {
 			continue
 		}
-		pause, refused := p.refusalLocked(g.identity)
+		pause, refused := p.refusals.of(g.identity)
 		if pause > 0 {
-			if p.serveAgainLocked(pause); p.servedByOldConnsLocked(g.identity) {
+			if p.wake.within(pause); p.servedByOldConnsLocked(g.identity) {
 				p.serveFromOwnUserLocked(w)
 			}
 			continue
@@ -155,7 +155,7 @@ func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 		}
 		c := p.otherIdleLocked(g)
 		switch {
-		case free > 0 && p.dialing >= p.cfg.DialParallel:
+		case free > 0 && p.gate.full():
 			free-- // a dial follows when one in flight ends
 			left = append(left, w)
 		case c == nil || free < 0:
@@ -178,7 +178,7 @@ func (p *Pool) takeOwnLocked(w *waiter) bool {
 	if w.subpool.count[idle] == 0 {
 		return false
 	}
-	c := p.popLocked(w.subpool)
+	c := p.popIdleLocked(w.subpool)
 	if c == nil {
 		return false
 	}
@@ -204,10 +204,7 @@ func (p *Pool) serveSubpoolLocked(g *Subpool) {
 		first = nil
 	}
 	if p.leasedLocked() < p.maxLeasedLocked() {
-		conn := p.waitConn.First()
-		for conn != nil && conn.subpool != g {
-			conn = conn.Next()
-		}
+		conn := p.line.firstOf(g)
 		if first == nil || conn != nil && !p.before(first, conn) {
 			first = conn
 		}
@@ -229,4 +226,80 @@ func (p *Pool) minLanesLocked() int {
 		return 1
 	}
 	return 0
+}
+
+// preemptLocked drains lanes for the waiters in left, for which there is no conn. It drains as many as needed in
+// addition to the conns that will become free; spare is the number of those in preparation. If a place is free but no
+// dial is allowed now, the waiter waits for the dial, unless the last dials to the node failed.
+func (p *Pool) preemptLocked(left []*waiter, spare int) {
+	if len(left) == 0 {
+		return
+	}
+	coming, open := spare+p.count[closing], 0
+	for _, c := range p.lanes {
+		if c.draining {
+			coming++
+		} else {
+			open++
+		}
+	}
+	free := max(0, p.max-p.placesTakenLocked())
+	refused := free > 0 && p.gate.failures > 0 && p.cfg.SwitchIdentity != nil
+	if !refused {
+		coming += free
+	}
+	for _, w := range left {
+		if coming > 0 {
+			coming--
+			continue
+		}
+		if w.want != shared && open <= p.minLanesLocked() {
+			continue
+		}
+		if c := p.victimLocked(w.subpool, refused); c != nil {
+			p.drainLocked(c, "")
+			open--
+		}
+	}
+}
+
+// victimLocked returns the open lane whose loss costs others least, for a waiter of g; nil if there is none. With
+// strangers it skips the lanes of g.
+func (p *Pool) victimLocked(g *Subpool, strangers bool) *member {
+	var best *member
+	for _, c := range p.lanes {
+		if c.draining || c.lane.Depth() < 0 || strangers && c.subpool == g {
+			continue
+		}
+		if best == nil || g.betterVictim(c, best) {
+			best = c
+		}
+	}
+	return best
+}
+
+// betterVictim reports whether a is a better victim than b for a waiter of g. The order of preference: a lane of a
+// subpool with several lanes; a lane without pending replies; any other lane; the only lane of g. Within the first
+// class it prefers fewer pending replies, otherwise the longest time without use.
+func (g *Subpool) betterVictim(a, b *member) bool {
+	x, y := g.cost(a), g.cost(b)
+	switch {
+	case x != y:
+		return x < y
+	case x == 0:
+		return a.lane.Depth() < b.lane.Depth()
+	}
+	return a.usedAt().Before(b.usedAt())
+}
+
+func (g *Subpool) cost(c *member) int {
+	switch {
+	case c.subpool.open > 1:
+		return 0
+	case c.subpool == g:
+		return 3
+	case c.lane.Depth() == 0:
+		return 1
+	}
+	return 2
 }

@@ -26,20 +26,20 @@ func (p *Pool) Suspend(limit time.Duration) {
 	p.failWaitersLocked(ErrSuspended)
 	p.wishNothingLocked()
 	p.notifyLocked()
-	for len(p.stack) > 0 {
-		p.closeLocked(p.takeOldestLocked(), retirement)
+	for p.idle.len() > 0 {
+		p.closeLocked(p.idle.popBottom(), retirement)
 	}
 	for _, c := range p.members {
 		if c.class != closing {
 			c.draining, c.retire = true, retirement
 			c.cutAt = time.Now().Add(limit)
-			p.later = append(p.later, func() { c.lane.Retire(c.drained) })
+			p.calls.add(func() { c.lane.Retire(c.drained) })
 		}
 	}
 	for _, c := range p.lanes {
 		p.publishLocked(c.subpool)
 	}
-	p.cutLaterLocked(limit)
+	p.cutoff.within(limit)
 }
 
 // Resume takes the node into use again, with new conns. The remaining old conns count against the bound until they
@@ -52,24 +52,16 @@ func (p *Pool) Resume() {
 	}
 	p.suspended = false
 	p.newDialsLocked()
-	p.backoff.succeeded()
-	clear(p.refusals)
+	p.gate.succeeded()
+	p.refusals.clear()
 	p.serveLocked()
-}
-
-// cutLaterLocked schedules cutOff after d.
-func (p *Pool) cutLaterLocked(d time.Duration) {
-	if p.cutoff == nil {
-		p.cutoff = time.AfterFunc(d, p.cutOff)
-		return
-	}
-	p.cutoff.Reset(d)
 }
 
 // cutOff closes the conns whose time to drain is over.
 func (p *Pool) cutOff() {
 	p.mu.Lock()
 	defer p.unlock()
+	p.cutoff.ring()
 	if p.emptied {
 		return
 	}
@@ -87,7 +79,7 @@ func (p *Pool) cutOff() {
 		p.closeLocked(c, retirement)
 	}
 	if next >= 0 {
-		p.cutLaterLocked(next)
+		p.cutoff.within(next)
 	}
 }
 

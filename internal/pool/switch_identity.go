@@ -9,12 +9,7 @@ import (
 
 // otherIdleLocked returns the conn of another subpool than g that was idle longest.
 func (p *Pool) otherIdleLocked(g *Subpool) *member {
-	for _, c := range p.stack {
-		if c.subpool != g && c.lane.Depth() >= 0 {
-			return c
-		}
-	}
-	return nil
+	return p.idle.bottom(func(c *member) bool { return c.subpool != g && c.lane.Depth() >= 0 })
 }
 
 // serveFromOwnUserLocked serves w, whose user the server refuses, from that user's remaining conns. It switches an
@@ -47,7 +42,7 @@ func (p *Pool) serveFromOwnUserLocked(w *waiter) {
 // switchIdentityLocked starts to switch an idle conn to another subpool, on a new goroutine.
 func (p *Pool) switchIdentityLocked(c *member, to *Subpool) {
 	from := c.subpool.identity
-	p.unstackLocked(c)
+	p.idle.remove(c)
 	p.moveLocked(c, preparing)
 	p.moveToSubpoolLocked(c, to)
 	c.lane.Undrain(nil, lane.NoProof)
@@ -55,7 +50,7 @@ func (p *Pool) switchIdentityLocked(c *member, to *Subpool) {
 	if from.User != to.identity.User {
 		to.arriving++
 	}
-	p.attemptLocked(to.identity)
+	p.refusals.attempted(to.identity)
 	go p.switchIdentity(p.dials, c, from, to)
 }
 
@@ -76,7 +71,7 @@ func (p *Pool) switchIdentity(ctx context.Context, c *member, from Identity, to 
 	case err == nil:
 		c.lane.Touch() // else its lane would look unused for long
 		p.statistic.switches++
-		p.acceptedLocked(to.identity, from.User == to.identity.User)
+		p.refusals.accepted(to.identity, from.User == to.identity.User)
 	case p.refuseLocked(to, err) && errors.As(err, &is):
 		p.moveToSubpoolLocked(c, p.enlistLocked(p.subpoolLocked(is.Identity)))
 	default:

@@ -6,6 +6,41 @@ import (
 	"time"
 )
 
+// dialGate admits dials: a limited number in flight, at the pace of the backoff. Pool.mu guards it.
+type dialGate struct {
+	backoff
+	parallel int       // maximum number in flight
+	inFlight int       // dials that have begun and not ended
+	since    time.Time // when inFlight last rose from 0
+}
+
+func (d *dialGate) init(cfg *Config) {
+	d.backoff.init(cfg)
+	d.parallel = cfg.DialParallel
+}
+
+// full reports whether no other dial may begin before one in flight ends.
+func (d *dialGate) full() bool { return d.inFlight >= d.parallel }
+
+// begin begins a dial if it is allowed now. Otherwise wait is the time until it may be allowed; 0: when a dial in
+// flight ends. Retries of refused identities use at most half of the dials in flight.
+func (d *dialGate) begin(retry bool) (wait time.Duration, ok bool) {
+	if d.full() || retry && d.inFlight >= max(1, d.parallel/2) {
+		return 0, false
+	}
+	if wait, ok = d.take(d.inFlight, retry); !ok {
+		return wait, false
+	}
+	if d.inFlight == 0 {
+		d.since = time.Now()
+	}
+	d.inFlight++
+	return 0, true
+}
+
+// end ends a dial that begin admitted.
+func (d *dialGate) end() { d.inFlight-- }
+
 // backoff decides when a dial is allowed: a token bucket while the node accepts dials; after a failed dial one dial
 // at a time, with growing random pauses. Pool.mu guards its fields.
 type backoff struct {
@@ -13,11 +48,11 @@ type backoff struct {
 	rate      float64
 	burst     float64
 
-	tokens   float64
-	filled   time.Time
-	failures int
-	retryAt  time.Time
-	last     error // error of the last dial; nil if it succeeded
+	tokens    float64
+	filled    time.Time
+	failures  int
+	retryAt   time.Time
+	lastError error // error of the last dial; nil if it succeeded
 }
 
 func (b *backoff) init(cfg *Config) {
@@ -26,8 +61,8 @@ func (b *backoff) init(cfg *Config) {
 	b.tokens, b.filled = b.burst, time.Now()
 }
 
-// waits reports whether the last dial failed and the pause is not over.
-func (b *backoff) waits() bool { return b.failures > 0 && time.Now().Before(b.retryAt) }
+// pausing reports whether the last dial failed and the pause is not over.
+func (b *backoff) pausing() bool { return b.failures > 0 && time.Now().Before(b.retryAt) }
 
 // take takes a token for a dial, or returns the time until one is available. dialing is the number of dials in
 // flight. A retry of a refused identity leaves half of the tokens to others.
@@ -62,8 +97,8 @@ func (b *backoff) failed(err error) {
 		pause = min(b.cap, b.base<<b.failures)
 	}
 	b.failures++
-	b.last = err
+	b.lastError = err
 	b.retryAt = time.Now().Add(pause/2 + rand.N(pause/2+1))
 }
 
-func (b *backoff) succeeded() { b.failures, b.last = 0, nil }
+func (b *backoff) succeeded() { b.failures, b.lastError = 0, nil }
