@@ -165,7 +165,7 @@ func (r *renewer) renew() (whole bool) {
 	began, before := time.Now(), r.standing.earliest()
 	c, err := r.current()
 	if err != nil {
-		return r.outcome(began, 0, []error{fmt.Errorf("ask for credentials: %w", err)})
+		return r.outcome(began, 0, []error{fmt.Errorf("get credentials: %w", err)})
 	}
 	done, failed := r.standing.reauthenticate(r.ctx, c, r.pauses(&c))
 	if !refusedAny(failed) {

@@ -60,7 +60,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return c.nc.Read(b)
 }
 
-// Write writes all of b. It blocks.
+// Write writes all of b. It blocks until the socket has accepted it.
 func (c *Conn) Write(b []byte) (int, error) { return c.nc.Write(b) }
 
 // CanTry reports whether TryRead and TryWrite work on this connection. They work on plain sockets, not on TLS, whose
@@ -75,7 +75,8 @@ func (c *Conn) Descriptor() int {
 	return c.try.descriptor
 }
 
-// TryRead reads the available bytes without blocking. Zero without an error means that there are none yet.
+// TryRead reads the available bytes without blocking. Zero without an error means that there are none yet. CanTry
+// must be true.
 func (c *Conn) TryRead(b []byte) (int, error) {
 	if len(c.leftover) > 0 {
 		return c.Read(b)
@@ -84,7 +85,7 @@ func (c *Conn) TryRead(b []byte) (int, error) {
 }
 
 // TryWrite writes as much of b as the socket accepts without blocking. A short count without an error means that the
-// socket is full.
+// socket is full. CanTry must be true.
 func (c *Conn) TryWrite(b []byte) (int, error) { return c.try.tryWrite(b) }
 
 // past is a deadline in the past.
@@ -115,7 +116,7 @@ func (c *Conn) socket() net.Conn {
 }
 
 // Linger closes both sides: it half-closes, reads to the end for at most limit, and closes. It blocks until then.
-// Abort cuts it short.
+// Abort cuts it short. With a limit of 0 it closes at once. No other goroutine may read or write.
 func (c *Conn) Linger(limit time.Duration) {
 	defer c.nc.Close()
 	if limit <= 0 {

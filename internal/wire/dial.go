@@ -46,8 +46,8 @@ type Config struct {
 // to LingerLimit.
 const connectGrace = 250 * time.Millisecond
 
-// Dial connects and completes the handshake. ctx and ConnectTimeout limit it. After an error the server has no
-// connection of it left, as far as LingerLimit and the end of cut allow. The end of ctx does not abort a connect in
+// Dial connects and completes the handshake. ctx and ConnectTimeout limit it. After an error, Dial has waited for the
+// server to close its side, unless LingerLimit passed or cut ended first. The end of ctx does not abort a connect in
 // flight at once, because the server may have accepted it already.
 func Dial(ctx, cut context.Context, cfg *Config) (*Conn, error) {
 	connecting := context.WithoutCancel(ctx)
@@ -166,7 +166,7 @@ func cause(ctx context.Context, err error) error {
 func explainTLS(err error) error {
 	var rec tls.RecordHeaderError
 	if errors.As(err, &rec) {
-		return fmt.Errorf("the server does not speak TLS here, use redis:// without TLS: %w", err)
+		return fmt.Errorf("the server does not speak TLS: use redis://: %w", err)
 	}
 	return err
 }

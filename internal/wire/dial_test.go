@@ -173,7 +173,7 @@ func TestCutEndsTheLingeringOfAFailedDial(t *testing.T) {
 	}()
 	await(t, "the half-close", saw)
 	cancel()
-	wantText(t, await(t, "the dial", failed), "no Redis server")
+	wantText(t, await(t, "the dial", failed), "not a Redis server")
 	close(proceed)
 }
 
@@ -218,7 +218,7 @@ func TestAServerWithoutTLSIsNamed(t *testing.T) {
 	s := serve(t, func(p *peer) { p.Write("-ERR Protocol error: unbalanced quotes in request\r\n"); p.Discard() })
 	cfg := s.config()
 	cfg.TLS = &tls.Config{InsecureSkipVerify: true}
-	wantText(t, refused(t, cfg), "TLS handshake with", "does not speak TLS here")
+	wantText(t, refused(t, cfg), "TLS handshake with", "does not speak TLS")
 }
 
 func TestACertificateThatIsNotTrustedIsRefused(t *testing.T) {

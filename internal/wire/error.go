@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// OpHandshake is the Op of an Error after the connection was open and the handshake failed.
+// OpHandshake is the Op of an Error if the connection opened and its handshake failed.
 const OpHandshake = "handshake with"
 
 // Error is a failed operation on a connection.
 type Error struct {
-	Op   string // the operation: dial, handshake, write, read, wait
+	Op   string // the operation and its preposition, such as dial, read or "handshake with"
 	Addr string
 	Sent bool // bytes of the command were, or may have been, written
 	Err  error

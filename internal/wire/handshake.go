@@ -42,7 +42,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 		var expires time.Time
 		var err error
 		if user, password, expires, err = cfg.Credentials(ctx); err != nil {
-			return fmt.Errorf("ask for credentials: %w", err)
+			return fmt.Errorf("get credentials: %w", err)
 		}
 		c.SetExpires(expires)
 	}
@@ -54,7 +54,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, bare bool) error {
 		case !lacksHello(err):
 			return explain(err, password != "")
 		case cfg.Protocol == 3:
-			return fmt.Errorf("the server refuses RESP3, which protocol=3 asks for: leave protocol out, or set 2: %w", err)
+			return fmt.Errorf("the server refuses RESP3, which protocol=3 requires: omit protocol, or set 2: %w", err)
 		case hungUp(err):
 			return err // RESP2 needs a new connection
 		}
@@ -143,9 +143,9 @@ func (c *Conn) hello(cfg *Config, user, password string) error {
 	case err != nil:
 		return err
 	case values[0].Kind == resp.Array: // it knows HELLO and stays with RESP2
-		return &helloError{err: errors.New("it answered HELLO 3 in RESP2")}
+		return &helloError{err: errors.New("the server replied to HELLO 3 in RESP2")}
 	case values[0].Kind != resp.Map:
-		return fmt.Errorf("this is no Redis server: it answered HELLO with a reply of kind %v", values[0].Kind)
+		return fmt.Errorf("not a Redis server: it replied to HELLO with a %v", values[0].Kind)
 	}
 	c.SetProtocol(3)
 	c.introduced(cfg.Peer, values[0])
@@ -359,9 +359,9 @@ func notRedis(got []byte, err error) error {
 		got = got[:40]
 	}
 	if len(got) > 1 && got[0] == 0x15 && got[1] == 3 {
-		return errors.New("the server speaks TLS here, use rediss://")
+		return errors.New("the server speaks TLS: use rediss://")
 	}
-	return fmt.Errorf("this is no Redis server: it answered %s: %w", strconv.Quote(string(got)), err)
+	return fmt.Errorf("not a Redis server: it sent %s: %w", strconv.Quote(string(got)), err)
 }
 
 // explain explains the error codes of a refused handshake.
@@ -372,7 +372,7 @@ func explain(err error, withPassword bool) error {
 	}
 	switch {
 	case se.Code == "NOAUTH" && !withPassword:
-		return fmt.Errorf("the server asks for a password and none was given: %w", err)
+		return fmt.Errorf("the server requires a password, and none is configured: %w", err)
 	case se.Code == "WRONGPASS" || se.Message == "invalid password":
 		return fmt.Errorf("the server refused the username or password: %w", err)
 	case se.Code == "BUSY":
@@ -380,7 +380,7 @@ func explain(err error, withPassword bool) error {
 	case se.Code == "LOADING":
 		return fmt.Errorf("the server is loading its data: %w", err)
 	case strings.Contains(se.Message, "max number of clients"):
-		return fmt.Errorf("the server is at maxclients and takes no further connection: %w", err)
+		return fmt.Errorf("the server is at maxclients and refuses new connections: %w", err)
 	case se.Code == "DENIED":
 		return fmt.Errorf("the server is in protected mode: %w", err)
 	}

@@ -96,8 +96,8 @@ func TestTheErrorsOfAHandshakeSayWhatToDo(t *testing.T) {
 		want     string
 		code     string
 	}{
-		{"no password given", map[string]string{"HELLO": "-NOAUTH HELLO must be called with the client already authenticated\r\n"}, "", 0, "none was given", "NOAUTH"},
-		{"no password given to PING", map[string]string{"PING": "-NOAUTH Authentication required.\r\n"}, "", 2, "none was given", "NOAUTH"},
+		{"no password given", map[string]string{"HELLO": "-NOAUTH HELLO must be called with the client already authenticated\r\n"}, "", 0, "none is configured", "NOAUTH"},
+		{"no password given to PING", map[string]string{"PING": "-NOAUTH Authentication required.\r\n"}, "", 2, "none is configured", "NOAUTH"},
 		{"wrong password", map[string]string{"HELLO": "-WRONGPASS invalid username-password pair or user is disabled.\r\n"}, secret, 0, "refused the username or password", "WRONGPASS"},
 		{"wrong password of old", map[string]string{"HELLO": unknownHello, "AUTH": "-ERR invalid password\r\n"}, secret, 0, "refused the username or password", "ERR"},
 		{"loading", map[string]string{"PING": "-LOADING Redis is loading the dataset in memory\r\n"}, "", 0, "is loading", "LOADING"},
@@ -151,9 +151,9 @@ func TestWhatIsNoRedisIsNamed(t *testing.T) {
 		script func(*peer)
 		want   string
 	}{
-		"HTTP":         {func(p *peer) { p.Write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"); p.Discard() }, `no Redis server: it answered "HTTP/1.1 400`},
-		"SSH":          {func(p *peer) { p.Write("SSH-2.0-OpenSSH_9.2p1\r\n"); p.Discard() }, "no Redis server"},
-		"TLS":          {func(p *peer) { p.Write("\x15\x03\x01\x00\x02\x02\x46"); p.Discard() }, "the server speaks TLS here"},
+		"HTTP":         {func(p *peer) { p.Write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"); p.Discard() }, `not a Redis server: it sent "HTTP/1.1 400`},
+		"SSH":          {func(p *peer) { p.Write("SSH-2.0-OpenSSH_9.2p1\r\n"); p.Discard() }, "not a Redis server"},
+		"TLS":          {func(p *peer) { p.Write("\x15\x03\x01\x00\x02\x02\x46"); p.Discard() }, "the server speaks TLS"},
 		"closes":       {func(p *peer) { skip(p, 1) }, "closed the connection"},
 		"huge reply":   {func(p *peer) { p.Write("$1000000\r\n"); p.Discard() }, "frame"},
 		"half a frame": {func(p *peer) { skip(p, 2); p.Write("%2\r\n+ver") }, "closed the connection"},

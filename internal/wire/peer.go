@@ -16,8 +16,8 @@ type Peer struct {
 	greeting atomic.Pointer[resp.Value]
 }
 
-// bareAgain is the minimum time between two failed bare handshakes. A server that closes every connection is dialed a
-// second time only at this interval.
+// bareAgain is the minimum time between two dials that only try whether a bare handshake helps. A server that closes
+// every connection is dialed a second time only at this interval.
 const bareAgain = 10 * time.Second
 
 // Protocol returns the RESP version of the last handshake, or 0.

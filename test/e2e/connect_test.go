@@ -80,7 +80,7 @@ func TestPasswords(t *testing.T) {
 			{"", "secret", "", nil},
 			{"default", "secret", "", nil},
 			{"alice", "wonderland", "", nil},
-			{"", "", "NOAUTH", []string{"asks for a password and none was given"}},
+			{"", "", "NOAUTH", []string{"requires a password, and none is configured"}},
 			{"", "false", "WRONGPASS", []string{"refused the username or password"}},
 			{"alice", "secret", "WRONGPASS", []string{"refused the username or password"}},
 			{"nobody", "secret", "WRONGPASS", []string{"refused the username or password"}},
@@ -273,8 +273,8 @@ func TestServerThatLoads(t *testing.T) {
 
 func TestWrongServers(t *testing.T) {
 	for answer, words := range map[string][]string{
-		"HTTP/1.1 400 Bad Request\r\n\r\n": {"no Redis server", "HTTP/1.1 400"},
-		"SSH-2.0-OpenSSH_9.2\r\n":          {"no Redis server", "SSH-2.0"},
+		"HTTP/1.1 400 Bad Request\r\n\r\n": {"not a Redis server", "HTTP/1.1 400"},
+		"SSH-2.0-OpenSSH_9.2\r\n":          {"not a Redis server", "SSH-2.0"},
 		"\x15\x03\x01\x00\x02\x02\x16":     {"speaks TLS", "rediss://"},
 		"":                                 {"the server closed the connection"},
 	} {
