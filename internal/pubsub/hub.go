@@ -25,7 +25,7 @@ var (
 	// ErrClosed is the error of a closed subscription. After the client was closed the error is pool.ErrClosed
 	// instead.
 	ErrClosed = errors.New("the subscription is closed")
-	// ErrReceive is the error of a Receive whose ctx ended. It wraps the error of ctx.
+	// ErrReceive is matched by the error of a Receive whose ctx ended, which also matches the error of ctx.
 	ErrReceive = errors.New("receive")
 	// ErrNoNames is the error of a request without a channel or pattern.
 	ErrNoNames = errors.New("subscribe: no channel or pattern given")
@@ -53,10 +53,10 @@ type Config struct {
 	Buffer        int           // capacity of a subscription in messages, at least 1
 	ReconnectBase time.Duration // first pause before a new connection; it doubles; 0: 10 ms
 	ReconnectCap  time.Duration // longest pause; 0: one second
-	HealthCheck   time.Duration // interval of pings and limit of their replies; 0: no pings
+	HealthCheck   time.Duration // interval of pings; 0: no pings
 	Ping          []any         // the command of a ping: PING, or under RESP3 HELLO; nil: PING
 	ReplyTimeout  time.Duration // limit of the wait for a confirmation, in addition to ctx; 0: only ctx
-	StallLimit    time.Duration // the hub reconnects after this time without a byte while a reply is pending; 0: never
+	StallLimit    time.Duration // limit of silence while a reply is pending, or HealthCheck if that is shorter; 0: HealthCheck
 }
 
 // Hub shares one connection among all subscriptions. All methods are safe for concurrent use. The caller must close
@@ -69,8 +69,8 @@ type Hub struct {
 	wake   chan struct{} // capacity 1: something to send, or no subscription left
 	wg     sync.WaitGroup
 
-	// mu is never held during calls of the lane or the pool, because they may call the hub. Subscription.mu may be
-	// taken while mu is held.
+	// mu is never held during calls of the lane or the pool that may call the hub. Subscription.mu may be taken while
+	// mu is held.
 	mu      sync.Mutex
 	topics  [kinds]map[string]*topic
 	wanted  int      // topics with members
@@ -103,7 +103,7 @@ func New(source Source, cfg Config) *Hub {
 
 // Subscribe returns a subscription to names. It blocks until the server has confirmed each. ctx and
 // Config.ReplyTimeout limit the wait. After an error nothing stays subscribed. While the node is down it returns the
-// error of the dial.
+// error of the dial. Without names it returns ErrNoNames. The caller must close the subscription.
 func (h *Hub) Subscribe(ctx context.Context, kind Kind, names []string) (*Subscription, error) {
 	s := newSubscription(h, kind)
 	h.mu.Lock()
@@ -120,8 +120,8 @@ func (h *Hub) Subscribe(ctx context.Context, kind Kind, names []string) (*Subscr
 	return s, nil
 }
 
-// Close ends all subscriptions with pool.ErrClosed and returns the connection. No goroutine is left when it returns.
-// The end of ctx only cuts a write that the connection does not accept.
+// Close ends all subscriptions with pool.ErrClosed and destroys the connection. It blocks until the hub's goroutine
+// has ended. The end of ctx breaks a connection that does not accept a write.
 func (h *Hub) Close(ctx context.Context) {
 	h.mu.Lock()
 	h.shutLocked()

@@ -30,8 +30,8 @@ func (renewing) Error() string {
 
 // Reauthenticate sends args, an AUTH, on the connection of the subscriptions if it is due. It blocks until the reply.
 // It returns the connection, and the previous expiry of its credentials. A nil conn without an error means that
-// nothing was due. In RESP2 a subscriber may not send AUTH: the hub replaces the connection, and subscriptions
-// receive a gap.
+// nothing was due, or that the hub replaces the connection: in RESP2 a subscriber may not send AUTH. Subscriptions
+// then receive a gap.
 func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, args []any) (was time.Time, conn *wire.Conn, err error) {
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {
