@@ -7,7 +7,7 @@ type Value struct {
 	Kind Kind
 	Null bool // a null of any protocol: kind Null, or a BulkString or Array of length -1
 
-	Str    []byte  // strings, errors, big numbers: digits, except in replies of scripts
+	Str    []byte  // text of strings, errors and big numbers; a script's big number may be any text
 	Format string  // of a verbatim string, such as "txt"; Str is without it
 	Int    int64   // integers; booleans as 0 or 1
 	Float  float64 // doubles; infinite if the text exceeds a float64

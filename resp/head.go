@@ -50,10 +50,11 @@ func ReadHead(b []byte) (Head, error) {
 	return h, nil
 }
 
-// StringOf returns the text of a frame that is one simple or bulk string, as most replies are, and
-// false for all other frames. The text aliases the frame. For these frames it returns the Str of
-// [ReadHead] at a fraction of the cost. The frame must be complete and valid.
-func StringOf(frame []byte) ([]byte, bool) {
+// StringOf returns the text of a frame that is one simple or bulk string, as most replies are. The
+// text aliases the frame. It is the Str of [ReadHead], at a fraction of the cost. ok is false for
+// other frames, and for two rare strings: an empty simple string, and a bulk string whose length
+// has more than nine digits. The frame must be complete and valid.
+func StringOf(frame []byte) (text []byte, ok bool) {
 	const end = len("\r\n")
 	if len(frame) <= 1+end {
 		return nil, false

@@ -20,7 +20,7 @@ func NewServerError(text string) *ServerError {
 	return &ServerError{Code: code, Message: message}
 }
 
-// Error returns the text as the server sent it.
+// Error returns the code and the message.
 func (e *ServerError) Error() string {
 	if e.Message == "" {
 		return e.Code
