@@ -42,9 +42,9 @@ func (b Block) String() string {
 	return time.Duration(b).String()
 }
 
-// BlockFor returns how long a command blocks by its own timeout, rounded as the server rounds it. Numbers may be of
-// any integer or floating-point type, or text. It returns BlockForever for a blocking command with an unreadable
-// timeout, because the server may read it, such as 0x10. info may be nil.
+// BlockFor returns how long a command blocks by its own timeout. A positive timeout is at least 1 ms, as at the
+// server. Numbers may be of any integer or floating-point type, or text. It returns BlockForever for a blocking
+// command with an unreadable timeout, because the server may be able to read it, such as 0x10. info may be nil.
 //
 // Inside a transaction no command blocks, whatever BlockFor returns.
 func BlockFor(info *Info, args []any) Block {

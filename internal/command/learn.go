@@ -56,7 +56,7 @@ func ReadInfo(name string, reply []byte) (*Info, error) {
 	}
 	info := readEntry(strings.Replace(name, "|", " ", 1), v.Elems[0])
 	if info == nil {
-		return nil, fmt.Errorf("command: the reply to COMMAND INFO tells nothing of %q", name)
+		return nil, fmt.Errorf("command: the reply to COMMAND INFO does not describe %q", name)
 	}
 	return info, nil
 }
