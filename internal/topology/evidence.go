@@ -1,10 +1,10 @@
-// Package topology holds the terms that all ways to find the nodes of a service share. The state machines and the
-// drivers that do their I/O are packages below it.
+// Package topology defines the terms that all methods of finding a service's nodes share. The state machines and the
+// drivers that perform their I/O are packages below it.
 package topology
 
 import "fmt"
 
-// Evidence is what a connection to a data node shows about the state of the node.
+// Evidence is an observation about the state of a data node, made on a connection to it.
 type Evidence int
 
 // The kinds of evidence: replies of the node, or its silence.

@@ -258,10 +258,15 @@ func TestEvidenceIsNotQueuedTwice(t *testing.T) {
 		}
 		wg.Wait()
 		service.mu.Lock()
-		queued := len(service.events)
+		queued := 0
+		for _, e := range service.events {
+			if _, ok := e.(sentinel.Evidence); ok { // answers to its queries may be queued as well
+				queued++
+			}
+		}
 		service.mu.Unlock()
 		if queued > 1 {
-			t.Errorf("%d events are queued", queued)
+			t.Errorf("%d pieces of evidence are queued", queued)
 		}
 		time.Sleep(time.Second)
 		n.mu.Lock()

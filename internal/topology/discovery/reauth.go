@@ -22,7 +22,7 @@ type reauth struct {
 	done chan error // capacity 1
 }
 
-// Each calls fn with every open connection.
+// Each calls fn with every open connection, one after the other. fn may call s.
 func (s *Sentinels) Each(fn func(Conn)) {
 	var open []Conn
 	s.mu.Lock()
@@ -55,8 +55,8 @@ func (s *Sentinels) atLocked(conn Conn) *link {
 	return nil
 }
 
-// Reauthenticate sends args, an AUTH, alone on a connection, and blocks until its reply or the end of ctx. A
-// subscription in RESP2 does not accept AUTH: it is replaced.
+// Reauthenticate sends args, an AUTH, alone on a connection. It blocks until its reply, the end of ctx or the loss of
+// the connection. A subscription in RESP2 does not accept AUTH: Reauthenticate replaces it and returns nil.
 func (s *Sentinels) Reauthenticate(ctx context.Context, conn Conn, args []any) error {
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {

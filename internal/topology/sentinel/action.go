@@ -19,7 +19,7 @@ type (
 
 	// Disconnect closes the connection of Connect{Seq}, or cancels its dial. The driver must not dial the same link
 	// again before the old socket is closed. Silent: a query had no reply, and the sentinel's own close may never
-	// arrive.
+	// arrive, so the driver waits for it only briefly.
 	Disconnect struct {
 		Seq      uint64
 		Sentinel string
@@ -80,8 +80,8 @@ type (
 		Replicas []string
 	}
 
-	// Lost reports that no primary is known, and why. Nothing may be sent to the old one. Another Lost has a new
-	// report; NewEpoch ends it.
+	// Lost reports that no primary is known, and why. Nothing may be sent to the old one. A further Lost only updates
+	// the reason. NewEpoch ends it.
 	Lost struct {
 		Epoch uint64 // the epoch that ended; 0 if there was none
 		Err   *Error

@@ -87,7 +87,7 @@ func (c *Cause) Unwrap() error { return c.Err }
 // Error states why no primary of a service is known, with the finding at each sentinel.
 type Error struct {
 	Name   string // of the service
-	Reason string // why the previous primary was given up; empty if there was none
+	Reason string // why the machine abandoned the previous primary; empty if there was none
 	Causes []*Cause
 }
 

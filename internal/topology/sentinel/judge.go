@@ -176,7 +176,7 @@ func (m *Machine) suspect(why string, level int) {
 	m.lookNow()
 }
 
-// lose gives the primary up.
+// lose abandons the primary.
 func (m *Machine) lose(why string) {
 	m.known, m.abandoned, m.heldUntil = false, false, 0
 	m.unprove(m.primary)

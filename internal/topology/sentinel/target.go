@@ -61,7 +61,7 @@ func (m *Machine) targetAt(addr string) *target {
 	return nil
 }
 
-// aim makes addr a target. If there are too many, it drops the last one.
+// aim makes addr a target. If there are too many, it drops the oldest one.
 func (m *Machine) aim(addr, cause string, p *peer) *target {
 	if t := m.targetAt(addr); t != nil {
 		return t
