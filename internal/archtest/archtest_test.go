@@ -77,7 +77,7 @@ const tool = "cmd/respool/internal/"
 
 // tests are packages for tests alone: no other package may import them. They
 // test the others from outside, so of ours they import internal/testkit at most.
-var tests = []string{"internal/testkit", "internal/testkit/redistest", "internal/testkit/faultnet", "internal/testkit/fakeserver", "internal/archtest"}
+var tests = []string{"internal/testkit", "internal/testkit/redistest", "internal/testkit/faultnet", "internal/testkit/fakeserver", "internal/testkit/transcript", "internal/archtest"}
 
 // helpers are packages for the tests of a few packages. No program may import
 // them, and they may import what they help to test.

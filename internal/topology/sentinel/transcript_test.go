@@ -2,32 +2,27 @@ package sentinel
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit/transcript"
 	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
-
-var update = flag.Bool("update", false, "write the expectations of testdata anew")
 
 // highest makes every jittered pause as long as it can be, so that transcripts are easy to follow.
 type highest struct{}
 
 func (highest) Uint64() uint64 { return ^uint64(0) }
 
-// transcript runs one file. A file consists of steps with an empty line between
-// them; a step is its input, a line of dashes and what is expected. Ticks are given
-// by themselves when a Wake is due; what they bring stands behind their time. An event
-// after "always" follows whenever it is asked for, and is written behind "<".
-type transcript struct {
+// player is a machine that transcripts drive. It adds the ticks at which a Wake is due, and writes
+// their time in front of their output. An event after "always" follows each action that asks for
+// it, and the player writes it after "<".
+type player struct {
 	m      *Machine
 	now    time.Duration
 	wake   time.Duration
@@ -36,7 +31,7 @@ type transcript struct {
 	roles  map[string]uint64 // by node
 	always map[string]string // what follows from an action 1 ms later, by its first words
 	coming []coming
-	out    strings.Builder
+	out    *strings.Builder
 }
 
 // coming is an event that follows by itself.
@@ -46,101 +41,44 @@ type coming struct {
 }
 
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			raw, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := runTranscript(string(raw))
-			if err != nil {
-				t.Error(err)
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(raw) {
-				t.Errorf("expected and found differ from here on:\n%s", firstDifference(string(raw), got))
-			}
-		})
-	}
+	transcript.Test(t, "testdata/*.txt", func() transcript.Machine {
+		return &player{wake: -1, links: map[string]uint64{}, asks: map[string]uint64{}, roles: map[string]uint64{}, always: map[string]string{}}
+	})
 }
 
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, w[i], g[i])
-		}
-	}
-	return "one is longer than the other"
-}
+func (*player) EndBlock() error { return nil }
 
-func runTranscript(text string) (string, error) {
-	tr := &transcript{wake: -1, links: map[string]uint64{}, asks: map[string]uint64{}, roles: map[string]uint64{}, always: map[string]string{}}
-	var (
-		out    []string
-		failed error
-	)
-	for step := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n\n") {
-		input, _, _ := strings.Cut(step, "\n----")
-		tr.out.Reset()
-		commands := false
-		for line := range strings.SplitSeq(input, "\n") {
-			if strings.HasPrefix(line, "#") {
-				continue
-			}
-			commands = true
-			if err := tr.run(line); err != nil {
-				failed = fmt.Errorf("%s: %w", line, err)
-				fmt.Fprintf(&tr.out, "!! %v\n", failed)
-			}
-		}
-		if commands {
-			input += "\n----\n" + tr.out.String()
-		}
-		out = append(out, strings.TrimRight(input, "\n"))
-	}
-	return strings.Join(out, "\n\n") + "\n", failed
-}
-
-func (tr *transcript) run(line string) error {
+func (p *player) Run(out *strings.Builder, line string) error {
+	p.out = out
 	words := strings.Fields(line)
 	switch words[0] {
 	case "config":
-		return tr.config(words[1:])
+		return p.config(words[1:])
 	case "view":
-		writeView(&tr.out, tr.m.View())
+		writeView(p.out, p.m.View())
 		return nil
 	}
 	at, err := time.ParseDuration(words[0])
 	if err != nil {
 		return err
 	}
-	if err := tr.until(at); err != nil {
+	if err := p.until(at); err != nil {
 		return err
 	}
 	if words[1] == "always" {
-		tr.always[tr.key(words[2:])] = strings.Join(words[2:], " ")
+		p.always[p.key(words[2:])] = strings.Join(words[2:], " ")
 		return nil
 	}
-	e, err := tr.event(words[1:])
+	e, err := p.event(words[1:])
 	if err != nil {
 		return err
 	}
-	tr.step(at, e, "")
+	p.step(at, e, "")
 	return nil
 }
 
 // key gives the words of an event that say what it follows from.
-func (tr *transcript) key(words []string) string {
+func (p *player) key(words []string) string {
 	if words[0] == "up" || words[0] == "down" {
 		return "link " + words[1] + " " + words[2]
 	}
@@ -148,22 +86,22 @@ func (tr *transcript) key(words []string) string {
 }
 
 // until runs everything that comes before at by itself.
-func (tr *transcript) until(at time.Duration) error {
+func (p *player) until(at time.Duration) error {
 	for {
 		switch {
-		case len(tr.coming) > 0 && tr.coming[0].at <= at && (tr.wake < 0 || tr.coming[0].at <= tr.wake):
-			next := tr.coming[0]
-			tr.coming = tr.coming[1:]
-			e, err := tr.event(strings.Fields(next.line))
+		case len(p.coming) > 0 && p.coming[0].at <= at && (p.wake < 0 || p.coming[0].at <= p.wake):
+			next := p.coming[0]
+			p.coming = p.coming[1:]
+			e, err := p.event(strings.Fields(next.line))
 			if err != nil {
 				continue // the machine does not want it any more
 			}
-			fmt.Fprintf(&tr.out, "%v < %s\n", next.at, next.line)
-			tr.step(next.at, e, "")
-		case tr.wake >= 0 && tr.wake < at:
-			when := tr.wake
-			tr.step(when, Tick{}, when.String()+": ")
-			if tr.wake <= when {
+			fmt.Fprintf(p.out, "%v < %s\n", next.at, next.line)
+			p.step(next.at, e, "")
+		case p.wake >= 0 && p.wake < at:
+			when := p.wake
+			p.step(when, Tick{}, when.String()+": ")
+			if p.wake <= when {
 				return fmt.Errorf("no Wake after the one of %v", when)
 			}
 		default:
@@ -172,13 +110,13 @@ func (tr *transcript) until(at time.Duration) error {
 	}
 }
 
-func (tr *transcript) follow(key string) {
-	if line, ok := tr.always[key]; ok {
-		tr.coming = append(tr.coming, coming{tr.now + time.Millisecond, line})
+func (p *player) follow(key string) {
+	if line, ok := p.always[key]; ok {
+		p.coming = append(p.coming, coming{p.now + time.Millisecond, line})
 	}
 }
 
-func (tr *transcript) config(words []string) error {
+func (p *player) config(words []string) error {
 	c := Config{Name: "mymaster", Poll: 8 * time.Second, Rand: rand.New(highest{})}
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
@@ -206,40 +144,40 @@ func (tr *transcript) config(words []string) error {
 			return err
 		}
 	}
-	tr.m = New(c)
+	p.m = New(c)
 	return nil
 }
 
-func (tr *transcript) step(at time.Duration, e Event, prefix string) {
-	tr.now = at
-	for _, a := range tr.m.Step(at, e) {
-		if text := tr.action(a); text != "" {
-			fmt.Fprintf(&tr.out, "%s%s\n", prefix, text)
+func (p *player) step(at time.Duration, e Event, prefix string) {
+	p.now = at
+	for _, a := range p.m.Step(at, e) {
+		if text := p.action(a); text != "" {
+			fmt.Fprintf(p.out, "%s%s\n", prefix, text)
 		}
 	}
 }
 
 // action writes an action down and remembers its number for the events that follow from it.
-func (tr *transcript) action(a Action) string {
+func (p *player) action(a Action) string {
 	switch a := a.(type) {
 	case Connect:
-		tr.links[a.Sentinel+" "+a.Link.String()] = a.Seq
-		tr.follow("link " + a.Sentinel + " " + a.Link.String())
+		p.links[a.Sentinel+" "+a.Link.String()] = a.Seq
+		p.follow("link " + a.Sentinel + " " + a.Link.String())
 		return fmt.Sprintf("connect %s %s", a.Sentinel, a.Link)
 	case Disconnect:
-		delete(tr.links, a.Sentinel+" "+a.Link.String())
+		delete(p.links, a.Sentinel+" "+a.Link.String())
 		return fmt.Sprintf("disconnect %s %s", a.Sentinel, a.Link)
 	case Check:
 		return "check " + a.Sentinel
 	case Ask:
-		tr.asks[a.Sentinel+" "+a.Query.String()] = a.Seq
-		tr.follow(strings.ToLower(a.Query.String()) + " " + a.Sentinel)
+		p.asks[a.Sentinel+" "+a.Query.String()] = a.Seq
+		p.follow(strings.ToLower(a.Query.String()) + " " + a.Sentinel)
 		return "ask " + a.Sentinel + " " + strings.TrimSuffix(fmt.Sprintln(a.Args...), "\n")
 	case Subscribe:
 		return "subscribe " + a.Sentinel
 	case Verify:
-		tr.roles[a.Addr] = a.Seq
-		tr.follow("role " + a.Addr)
+		p.roles[a.Addr] = a.Seq
+		p.follow("role " + a.Addr)
 		return "verify " + a.Addr
 	case NewEpoch:
 		return fmt.Sprintf("EPOCH %d %s replicas %v (%s)", a.Epoch, a.Primary, a.Replicas, a.Cause)
@@ -252,13 +190,13 @@ func (tr *transcript) action(a Action) string {
 	case Lost:
 		return fmt.Sprintf("LOST %d %v", a.Epoch, a.Err)
 	case Wake:
-		tr.wake = a.At
+		p.wake = a.At
 		return "wake " + a.At.String()
 	}
 	return fmt.Sprintf("unknown %T", a)
 }
 
-func (tr *transcript) event(words []string) (Event, error) {
+func (p *player) event(words []string) (Event, error) {
 	rest := func(n int) string { return strings.Join(words[min(n, len(words)):], " ") }
 	if len(words) < 2 {
 		words = append(words, "")
@@ -269,7 +207,7 @@ func (tr *transcript) event(words []string) (Event, error) {
 	case "tick":
 		return Tick{}, nil
 	case "up", "down":
-		return tr.linkEvent(words[0], words[1], rest(2))
+		return p.linkEvent(words[0], words[1], rest(2))
 	case "push":
 		return Push{Sentinel: words[1], Channel: words[2], Payload: rest(3)}, nil
 	case "readonly", "masterdown", "loading", "lost":
@@ -277,7 +215,7 @@ func (tr *transcript) event(words []string) (Event, error) {
 		epoch, err := strconv.ParseUint(words[2], 10, 64)
 		return Evidence{Kind: kind[words[0]], Addr: words[1], Epoch: epoch}, err
 	case "role":
-		seq, ok := tr.roles[words[1]]
+		seq, ok := p.roles[words[1]]
 		if !ok {
 			return nil, errors.New("nobody asked")
 		}
@@ -285,7 +223,7 @@ func (tr *transcript) event(words []string) (Event, error) {
 		e.Seq = seq
 		return e, nil
 	}
-	seq, ok := tr.asks[words[1]+" "+strings.ToUpper(words[0])]
+	seq, ok := p.asks[words[1]+" "+strings.ToUpper(words[0])]
 	if !ok {
 		return nil, errors.New("nobody asked")
 	}
@@ -294,16 +232,16 @@ func (tr *transcript) event(words []string) (Event, error) {
 	return e, err
 }
 
-func (tr *transcript) linkEvent(what, addr, rest string) (Event, error) {
+func (p *player) linkEvent(what, addr, rest string) (Event, error) {
 	link, text, _ := strings.Cut(rest, " ")
-	seq, ok := tr.links[addr+" "+link]
+	seq, ok := p.links[addr+" "+link]
 	if !ok {
 		return nil, errors.New("not connected")
 	}
 	if what == "up" {
 		return SentinelUp{Seq: seq}, nil
 	}
-	delete(tr.links, addr+" "+link)
+	delete(p.links, addr+" "+link)
 	return SentinelDown{Seq: seq, Err: errorFrom(text)}, nil
 }
 
