@@ -11,9 +11,9 @@ import (
 
 const endless = "#!lua name=endless\nredis.register_function{function_name='endless',callback=function() while true do end end,flags={'no-writes'}}"
 
-// While a script runs too long, the server answers questions about it and ends it, on connections that stand; it selects
-// no database.
-func TestAScriptIsEndedFromAnyDatabase(t *testing.T) {
+// While a slow script runs, a server replies to queries about the script and to its end on existing connections. It
+// refuses SELECT.
+func TestScriptsEndFromAnyDatabase(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "20"}})
 	functions := s.Version().Since(7, 0)
 	if functions {
@@ -30,7 +30,7 @@ func TestAScriptIsEndedFromAnyDatabase(t *testing.T) {
 					return p
 				}
 				runs, ends, other := dial(), dial(), dial()
-				runs.ask("GET a") // a lane of this database is there
+				runs.ask("GET a") // opens a lane for this database
 				runs.write("*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
 				waitUntilBusy(t, s)
 				if got := other.ask("SCRIPT KILL"); got != "+OK|" {
@@ -54,7 +54,7 @@ func TestAScriptIsEndedFromAnyDatabase(t *testing.T) {
 	}
 }
 
-// want reads a frame that begins so.
+// want reads a frame and checks its prefix.
 func want(t *testing.T, p *peer, prefix string) {
 	t.Helper()
 	if got := p.frame(); !strings.HasPrefix(got, prefix) {

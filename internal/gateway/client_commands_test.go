@@ -9,9 +9,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// The gateway looks at its clients twice a second: what came since then counts.
-func TestAClientThatAsksIsNeitherBlockedNorIdle(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+// The reaper visits the clients twice a second. CLIENT LIST must also reflect later input.
+func TestTheCallerOfClientListIsNeitherBlockedNorIdle(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.ask("CLIENT SETNAME asks")
 		for end := time.Now().Add(700 * time.Millisecond); time.Now().Before(end); {
@@ -24,14 +24,14 @@ func TestAClientThatAsksIsNeitherBlockedNorIdle(t *testing.T) {
 	})
 }
 
-// Users are known whether they have clients or not.
+// CLIENT KILL USER accepts users without clients.
 func TestKillingTheClientsOfAUser(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"user alice on >secret ~* +@all"}})
 	for name, c := range map[string]struct {
 		cfg         gateway.Config
 		login, user string
 	}{
-		"everybody is let in": {gateway.Config{}, "PING", ""},
+		"no users":            {gateway.Config{}, "PING", ""},
 		"the gateway's users": {gateway.Config{Users: map[string]gateway.User{"default": {Commands: []string{"all"}}, "alice": {}}}, "AUTH alice x", "alice"},
 		"pass-through":        {gateway.Config{PassThrough: true}, "AUTH alice secret", "alice"},
 	} {
@@ -40,7 +40,7 @@ func TestKillingTheClientsOfAUser(t *testing.T) {
 			operator, p := h.dial(), h.dial()
 			p.ask(c.login)
 			if got := operator.ask("CLIENT KILL USER nobody"); got != "-ERR No such user 'nobody'|" {
-				t.Errorf("a user who does not exist: %s", got)
+				t.Errorf("an unknown user: %s", got)
 			}
 			want := ":0|"
 			if c.user != "" {

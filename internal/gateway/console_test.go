@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-func TestTheConsoleTellsWhatIsInForceAsAConfigurationHasIt(t *testing.T) {
+func TestTheConsoleShowsSettingsInConfigurationSyntax(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{IdleTimeout: 10 * time.Minute, Buffers: 1<<30 + 1, InputBuffer: 3 << 20, Users: map[string]gateway.User{
 		"default": {Commands: []string{"all"}}, "b": {}, "a": {}, "c": {},
@@ -33,7 +33,7 @@ func TestTheConsoleTellsWhatIsInForceAsAConfigurationHasIt(t *testing.T) {
 	}
 }
 
-func TestTheConsoleRefusesWhatItDoesNotUnderstand(t *testing.T) {
+func TestTheConsoleRefusesInvalidCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	p := h.dial()
@@ -57,7 +57,7 @@ func TestTheConsoleRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	}
 }
 
-func TestTheConsoleTellsWholeErrorsOfDials(t *testing.T) {
+func TestTheConsoleShowsCompleteDialErrors(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	p := h.dial()
@@ -68,21 +68,21 @@ func TestTheConsoleTellsWholeErrorsOfDials(t *testing.T) {
 	})
 }
 
-func TestTheConsoleTellsWhyNoServerIsKnown(t *testing.T) {
+func TestTheConsoleShowsWhyNoServerIsKnown(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	s.Stop()
 	h := open(t, "redis+sentinel://"+s.PlainAddr()+"/main?timeout=0.1", gateway.Config{})
 	p := h.dial()
 	for _, cmd := range []string{"POOLS", "SERVERS"} {
-		waitFor(t, "it tells why", func() bool {
+		waitFor(t, "the reason is shown", func() bool {
 			got := p.ask("RESPOOL " + cmd)
 			return strings.Contains(got, "|no server is known: ") && strings.Contains(got, "connection refused")
 		})
 	}
 }
 
-// Where Redis knows the users, it decides as well who may disturb others through the gateway.
-func TestTheConsoleIsForUsersWhomRedisTrusts(t *testing.T) {
+// With PassThrough, Redis decides which users may affect other clients through the gateway.
+func TestTheConsoleRequiresPermissionForClientKill(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	s.Do("ACL", "SETUSER", "small", "on", ">s", "~*", "+get")
 	s.Do("ACL", "SETUSER", "large", "on", ">l", "~*", "+get", "+client|kill")

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// TestADemotedPrimaryIsADelay has clients write to a primary behind a name that becomes a replica: they wait until
-// the name leads to the new one.
-func TestADemotedPrimaryIsADelay(t *testing.T) {
+// Clients write to a primary behind a host name. The primary becomes a replica. The writes wait until the name resolves
+// to the new primary.
+func TestADemotedPrimaryOnlyDelaysWrites(t *testing.T) {
 	for _, proto := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", proto), func(t *testing.T) {
 			old, next := redistest.Start(t, redistest.Config{}), redistest.Start(t, redistest.Config{})
@@ -67,7 +67,7 @@ func TestADemotedPrimaryIsADelay(t *testing.T) {
 	}
 }
 
-// rejected is how many commands a server refused.
+// rejected returns the number of commands that a server refused.
 func rejected(s *redistest.Server) int {
 	n := 0
 	for line := range strings.Lines(s.Do("INFO", "commandstats")) {
@@ -80,8 +80,8 @@ func rejected(s *redistest.Server) int {
 	return n
 }
 
-// TestScriptsThatAnswerReadOnlyByThemselvesRunOnce has scripts write on a primary and make the error of a replica.
-func TestScriptsThatAnswerReadOnlyByThemselvesRunOnce(t *testing.T) {
+// Scripts write on a primary and return the error of a replica.
+func TestScriptsThatReturnReadOnlyErrorsRunOnce(t *testing.T) {
 	const script = "redis.call('incr','n')return(redis.error_reply('READONLY'..string.char(32)..'x'))"
 	check := func(t *testing.T, url string) {
 		h := open(t, url, gateway.Config{})

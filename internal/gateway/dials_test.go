@@ -11,14 +11,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// opened is how many connections the server has taken.
+// opened returns the number of connections that the server has accepted.
 func opened(s *redistest.Server) int {
 	n, _ := strconv.Atoi(s.Info("stats")["total_connections_received"])
 	return n
 }
 
-// siege has as many callers as there are lines send theirs for a time, each time by what next returns, and returns how
-// many were answered with an error that holds want.
+// siege runs one caller per line for a time. Each call uses the peer that next returns. Every reply must contain want.
+// It returns the number of replies.
 func siege(t *testing.T, lines []string, limit time.Duration, want string, next func(i int) *peer) (refused int) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -40,15 +40,15 @@ func siege(t *testing.T, lines []string, limit time.Duration, want string, next 
 	return refused
 }
 
-// Clients that the server does not let in cost it a dial or two a second, whatever
-// their number, and no other client notices.
+// Clients that the server refuses cause at most two dials a second, whatever their number, and do not affect other
+// clients.
 func TestRefusedClientsCostFewDials(t *testing.T) {
 	const limit = 1500 * time.Millisecond
 	for name, c := range map[string]struct {
-		login []string // of the clients
-		spoil []string // what is done at the server then
+		login []string // commands of the clients
+		spoil []string // commands on the server after the login
 		want  string
-		ends  bool // those who were let in before are closed
+		ends  bool // the earlier clients are closed
 	}{
 		"switched off":       {[]string{"AUTH alice alice"}, []string{"ACL SETUSER alice off"}, "WRONGPASS", true},
 		"password changed":   {[]string{"AUTH alice alice"}, []string{"ACL SETUSER alice resetpass >new"}, "WRONGPASS", true},
@@ -99,14 +99,14 @@ func TestRefusedClientsCostFewDials(t *testing.T) {
 					p.ends()
 				}
 				lines = slices.Repeat([]string{"AUTH alice alice"}, len(peers))
-				for i := range peers { // they keep their connections, and try again on them
+				for i := range peers { // they retry on their connections
 					peers[i] = h.dial()
 				}
 			}
 			refused := siege(t, lines, limit, c.want, next)
 			wg.Wait()
 			dials, took := opened(s)-before, time.Since(began)
-			// Four dials may be on their way at first; bob has some of his own.
+			// four dials may be in flight at first, and bob has some
 			if most := 4 + 4 + int(took/(500*time.Millisecond)); dials > most {
 				t.Errorf("%d connections opened in %v: want %d at most", dials, took, most)
 			}

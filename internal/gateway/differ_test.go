@@ -24,8 +24,8 @@ var (
 	differSeed     = flag.Uint64("seed", 0, "its seed; 0: another one each time")
 )
 
-// templates are commands with deterministic replies. Words that begin with % are replaced: %k a key,
-// %v a value, %n a number, %f a field, %d a database, %c a channel.
+// templates are commands with deterministic replies. These words are replaced: %k a key, %v a value, %n a number, %f a
+// field, %d a database, %c a channel.
 var templates = strings.Split(strings.TrimSpace(`
 SET %k %v
 SET %k %v NX
@@ -267,15 +267,15 @@ MEMORY NOPE
 DEBUG
 `), "\n")
 
-// seldom are those of which few are drawn: they end what was built up.
-var seldom = []string{"RESET", "FLUSHDB", "HELLO 3", "HELLO 2", "SUBSCRIBE %c %c", "PSUBSCRIBE %c*", "SSUBSCRIBE %c", "AUTH nopassword"}
+// rareCommands are commands that are drawn rarely, because they remove state.
+var rareCommands = []string{"RESET", "FLUSHDB", "HELLO 3", "HELLO 2", "SUBSCRIBE %c %c", "PSUBSCRIBE %c*", "SSUBSCRIBE %c", "AUTH nopassword"}
 
 // script draws the commands of one session.
 func script(r *rand.Rand, v redistest.Version) [][]string {
 	commands := make([][]string, 0, 40)
 	for range 5 + r.IntN(60) {
 		t := templates[r.IntN(len(templates))]
-		if slices.Contains(seldom, t) && r.IntN(6) > 0 {
+		if slices.Contains(rareCommands, t) && r.IntN(6) > 0 {
 			continue
 		}
 		words := strings.Fields(t)
@@ -290,8 +290,8 @@ func script(r *rand.Rand, v redistest.Version) [][]string {
 	return commands
 }
 
-// later are words of commands that came with 7.0, or whose words are others before. What an older server says to
-// them, the gateway says in the words of 7.0.
+// later are words that are new or changed in 7.0. For these, the gateway has the error texts of 7.0, also with an older
+// server.
 var later = []string{"SSUBSCRIBE", "SUNSUBSCRIBE", "CLIENT", "client", "XGROUP", "NOPE", "COMMAND", "CONFIG",
 	"LMPOP", "BLMPOP", "BZMPOP", "SINTERCARD", "ZINTERCARD", "LCS", "FUNCTION", "FCALL", "EVAL_RO", "SORT_RO"}
 
@@ -324,12 +324,12 @@ func fill(r *rand.Rand, word string) string {
 		return fmt.Sprint("c", r.IntN(3)) + rest
 	}
 	if r.IntN(20) == 0 {
-		kind = "khlszxpg"[r.IntN(8)] // of another type
+		kind = "khlszxpg"[r.IntN(8)] // a key of another type
 	}
 	return fmt.Sprintf("%c%d", kind, r.IntN(3))
 }
 
-// play sends a session, cut anywhere, and gives the frames of its replies up to the mark at its end.
+// play sends a session in pieces of any size and returns its replies up to the mark at its end.
 func play(addr string, commands [][]string, cuts *rand.Rand) ([]string, error) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
@@ -387,32 +387,33 @@ func readFrames(in *bufio.Reader) ([]string, error) {
 	}
 }
 
-// known are differences that are documented.
+// known reports whether a difference is documented.
 func known(straight, through string) bool {
 	switch {
 	case strings.Contains(straight, "\r\nproto\r\n"):
 		return anonymous(straight) == anonymous(through)
 	case strings.HasPrefix(through, "-ERR respool: "):
-		return true // refused, with a reason of its own
+		return true // the gateway refuses it with its own text
 	case strings.Replace(through, ", with args beginning with: \r\n", "\r\n", 1) == straight:
-		return true // Redis 8 leaves that out where there are none
+		return true // Redis 8 omits the empty list
 	case strings.Contains(straight, "unknown command `") && strings.Contains(through, "unknown command '"),
 		strings.Contains(straight, "only (P)SUBSCRIBE") && strings.Contains(through, "only (P|S)SUBSCRIBE"):
-		return true // the words of 6.2
+		return true // the text of 6.2
 	case strings.HasPrefix(straight, "-NOSUB "):
-		return true // Valkey 8.0.0 and 8.0.1 refuse UNSUBSCRIBE to those who have subscribed to nothing
+		return true // Valkey 8.0.0 and 8.0.1 refuse UNSUBSCRIBE without subscriptions
 	case strings.Contains(straight, "unsubscribe\r\n") && strings.Contains(through, "unsubscribe\r\n"):
-		return len(straight) == len(through) // of all at once: in the order of the server's hash table
+		return len(straight) == len(through) // an UNSUBSCRIBE from all topics has the order of the server's hash table
 	}
 	return false
 }
 
-// apart reports whether a session has what the gateway alone refuses inside MULTI, after which they differ.
+// apart reports whether a session contains a command that only the gateway refuses inside MULTI. The sessions differ
+// after it.
 func apart(through []string) bool {
 	return slices.ContainsFunc(through, func(f string) bool { return strings.Contains(f, "respool: ") })
 }
 
-// answered leaves out the replies that servers from 7.2 on do not always send.
+// answered removes the replies that servers since 7.2 sometimes omit.
 func answered(v redistest.Version, frames []string) []string {
 	if !v.DropsRefusedAuth() {
 		return frames
@@ -420,16 +421,15 @@ func answered(v redistest.Version, frames []string) []string {
 	return slices.DeleteFunc(frames, func(f string) bool { return strings.HasPrefix(f, "-WRONGPASS ") })
 }
 
-// TestTheGatewayAnswersAsTheServerDoes sends random sessions to a server straight and through the
-// gateway, and compares every byte.
-func TestTheGatewayAnswersAsTheServerDoes(t *testing.T) {
+// The test sends random sessions to a server directly and through the gateway, and compares every byte.
+func TestTheGatewayRepliesLikeTheServer(t *testing.T) {
 	seed := *differSeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("-seed %d", seed)
 	const workers = 4
-	quick := redistest.Config{Args: []string{"--hz", "500"}} // it looks so often for clients that have blocked long enough
+	quick := redistest.Config{Args: []string{"--hz", "500"}} // check for blocked clients this often
 	var sent, compared atomic.Int64
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -448,7 +448,7 @@ func TestTheGatewayAnswersAsTheServerDoes(t *testing.T) {
 	t.Logf("%d commands, %d replies compared", sent.Load(), compared.Load())
 }
 
-func differ(t *testing.T, session uint64, commands [][]string, straight, behind *redistest.Server, h *house, compared *atomic.Int64) {
+func differ(t *testing.T, session uint64, commands [][]string, straight, behind *redistest.Server, h *testGateway, compared *atomic.Int64) {
 	for _, s := range []*redistest.Server{straight, behind} {
 		if _, err := s.TryDo("FLUSHALL"); err != nil {
 			t.Error(err)

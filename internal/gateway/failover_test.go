@@ -15,9 +15,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// TestAFailoverIsADelay fails a Sentinel service over twice under load: readers see no error, a writer none but
-// for a command that was sent and may have been carried out, and nobody's connection ends.
-func TestAFailoverIsADelay(t *testing.T) {
+// A Sentinel service fails over twice under load. Readers see no error, a writer sees an error only for a command that
+// may have run, and no client is closed.
+func TestAFailoverOnlyDelaysCommands(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
 	h := open(t, set.URL("max_connections=4", "timeout=60", "socket_timeout=60"), gateway.Config{})
 	const clients = 40
@@ -68,7 +68,7 @@ func TestAFailoverIsADelay(t *testing.T) {
 	}
 	got, err := blocked.tryFrame()
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-		// The old primary held it back for longer than replies are let in: nobody can tell.
+		// the old primary delayed it beyond the time in which replies are accepted, so its outcome is unknown
 		blocked = h.dial()
 		blocked.send("BLPOP list 0")
 		got, err = blocked.tryFrame()

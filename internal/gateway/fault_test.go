@@ -12,8 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// TestAKilledServer checks that every reply is the client's own, and that no command is carried out
-// twice, while the server is killed and started again.
+// Each client gets its own replies, and no command runs twice, while the server is killed and restarted.
 func TestAKilledServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{AppendOnly: true})
 	h := open(t, s.URL()+"?max_connections=4&protocol=2&timeout=20&socket_timeout=20", gateway.Config{})
@@ -35,7 +34,7 @@ func TestAKilledServer(t *testing.T) {
 					if !strings.Contains(incr, "respool: ") && !strings.HasPrefix(incr, "-LOADING") {
 						t.Errorf("%s", incr)
 					}
-					last++ // it may have been carried out, once
+					last++ // it may have run once
 				} else {
 					answered.Add(1)
 					value, err := strconv.Atoi(incr[1:])

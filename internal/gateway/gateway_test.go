@@ -13,8 +13,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-func TestCommandsAreAnsweredInTheirOrder(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+func TestRepliesKeepTheOrderOfCommands(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.send("SET a 1", "PING", "INCR a", "GET a", "ECHO hello", "GET none", "SELECT 0", "INCR a")
 		p.want("+OK|", "+PONG|", ":2|", "$1|2|", bulk("hello"), "$-1|", "+OK|", ":3|")
@@ -37,7 +37,7 @@ func TestCommandsAreAnsweredInTheirOrder(t *testing.T) {
 }
 
 func TestAClientThatSendsAndCloses(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.send("SET b 1", "INCR b", "QUIT", "INCR b")
 		p.want("+OK|", ":2|", "+OK|")
@@ -50,7 +50,7 @@ func TestAClientThatSendsAndCloses(t *testing.T) {
 }
 
 func TestLargeValues(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		value := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB
 		for i := range 3 {
@@ -71,7 +71,7 @@ func TestLargeValues(t *testing.T) {
 }
 
 func TestTransactions(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		p.send("MULTI", "SET k 1", "INCR k", "EXEC", "GET k")
 		p.want("+OK|", "+QUEUED|", "+QUEUED|", "*2|+OK|:2|", "$1|2|")
@@ -89,7 +89,7 @@ func TestTransactions(t *testing.T) {
 }
 
 func TestABlockedClient(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		p.send("BLPOP list 0", "PING")
 		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
@@ -97,7 +97,7 @@ func TestABlockedClient(t *testing.T) {
 		q.want(":2|")
 		p.want("*2|"+bulk("list")+bulk("a"), "+PONG|")
 
-		// One that leaves takes nothing with it.
+		// A client that leaves while it blocks pops no element.
 		gone := dial()
 		gone.send("BLPOP other 0")
 		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
@@ -110,7 +110,7 @@ func TestABlockedClient(t *testing.T) {
 }
 
 func TestClientsAreListedUnblockedAndKilled(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		p.send("CLIENT SETNAME worker", "CLIENT ID", "CLIENT GETNAME")
 		p.want("+OK|")
@@ -135,7 +135,7 @@ func TestClientsAreListedUnblockedAndKilled(t *testing.T) {
 }
 
 func TestTheConsole(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		for _, cmd := range []string{"HELP", "POOLS", "CLIENTS", "SERVERS", "STATS", "CONFIG"} {
 			if got := p.ask("RESPOOL " + cmd); got[0] != '*' || len(got) < 10 {
@@ -164,7 +164,7 @@ func TestTheConsole(t *testing.T) {
 }
 
 func TestSubscribers(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q, r := dial(), dial(), dial()
 		p.send("SUBSCRIBE a b", "PSUBSCRIBE n*", "PING")
 		p.want("*3|$9|subscribe|$1|a|:1|", "*3|$9|subscribe|$1|b|:2|", "*3|$10|psubscribe|$2|n*|:3|", "*2|$4|pong|$0||")
@@ -184,11 +184,11 @@ func TestSubscribers(t *testing.T) {
 		q.want(":1|")
 		r.want(">3|$7|message|$1|a|$4|last|")
 		r.Close()
-		waitFor(t, "nobody is subscribed", func() bool { return q.ask("PUBLISH a none") == ":0|" })
+		waitFor(t, "no client is subscribed", func() bool { return q.ask("PUBLISH a none") == ":0|" })
 	})
 }
 
-func TestTheFirstClientOfADatabaseGoesOnItsLanes(t *testing.T) {
+func TestTheFirstClientOfADatabaseUsesItsLanes(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	p := h.dial()
@@ -201,14 +201,14 @@ func TestTheFirstClientOfADatabaseGoesOnItsLanes(t *testing.T) {
 				t.Fatalf("%q: want %q", got, want)
 			}
 		}
-		// Of those that go straight on a lane a few are counted, and all others.
+		// Of the commands that are posted at once a sample is counted, and of the others all.
 		if n := h.Stats().Queue.Count - before; n > commands/10 {
 			t.Errorf("after %s, %d of %d commands had to wait for a lane", first, n, commands)
 		}
 	}
 }
 
-func TestLargeRepliesInMemoryNeverStopMidway(t *testing.T) {
+func TestLargeRepliesInMemoryAreComplete(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	const size = 300 << 10
@@ -226,12 +226,12 @@ func TestLargeRepliesInMemoryNeverStopMidway(t *testing.T) {
 	}
 }
 
-func TestWhatWasSentBeforeTheEndIsAnswered(t *testing.T) {
-	onEach(t, gateway.Config{Pipeline: 100}, func(t *testing.T, h *house, dial func() *peer) {
+func TestRequestsBeforeAHalfCloseGetReplies(t *testing.T) {
+	onEach(t, gateway.Config{Pipeline: 100}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		half, ok := p.Conn.(interface{ CloseWrite() error })
 		if !ok {
-			return // in memory there is no such end
+			return // a memory connection cannot half-close
 		}
 		const n = 50_000
 		go func() {
@@ -241,11 +241,11 @@ func TestWhatWasSentBeforeTheEndIsAnswered(t *testing.T) {
 		for i := range n {
 			p.want(fmt.Sprintf(":%d|", i+1))
 		}
-		p.ends() // a server writes nothing of a command that blocked, nor of what stands behind it
+		p.ends() // a server sends nothing for a canceled blocking command, nor for the commands after it
 	})
 }
 
-func TestTheStreamOfMonitorFollowsItsReply(t *testing.T) {
+func TestMonitorOutputFollowsTheReply(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	load := countUp(h, 8, 50)
@@ -262,7 +262,7 @@ func TestTheStreamOfMonitorFollowsItsReply(t *testing.T) {
 	load.end(s)
 }
 
-func TestAMonitorThatGetsNoConnectionIsTold(t *testing.T) {
+func TestMonitorWithoutAConnectionGetsAnError(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=2&timeout=0.05", gateway.Config{})
 	var replies []string
@@ -274,9 +274,8 @@ func TestAMonitorThatGetsNoConnectionIsTold(t *testing.T) {
 	}
 }
 
-// TestALongPipelineInMemoryIsNotCopiedOverAndOver counts what is allocated: input that waits is not copied each time some of
-// it is taken.
-func TestALongPipelineInMemoryIsNotCopiedOverAndOver(t *testing.T) {
+// The test counts allocated bytes: pending input is not copied each time a part of it is processed.
+func TestALongPipelineInMemoryIsNotCopiedRepeatedly(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{Pipeline: 100})
 	conn, err := h.DialContext(context.Background())
@@ -300,8 +299,8 @@ func TestALongPipelineInMemoryIsNotCopiedOverAndOver(t *testing.T) {
 	}
 }
 
-// A gateway stands before its server does, and learns later what that is.
-func TestTheVersionIsToldOnceTheServerIsThere(t *testing.T) {
+// The gateway starts before its server and learns the version later.
+func TestHelloReturnsTheVersionOnceTheServerIsUp(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	version := s.Version().Number()
 	s.Stop()
@@ -317,10 +316,10 @@ func TestTheVersionIsToldOnceTheServerIsThere(t *testing.T) {
 	}
 }
 
-func TestAConnectionDoesNothingPastItsDeadline(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+func TestAConnectionFailsAfterItsDeadline(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		if strings.HasSuffix(t.Name(), "/tls") {
-			return // there a deadline that has passed breaks the connection
+			return // a passed deadline makes a TLS connection unusable
 		}
 		p := dial()
 		p.send("SET a 1")

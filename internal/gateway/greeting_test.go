@@ -14,10 +14,10 @@ import (
 
 var clientNumber = regexp.MustCompile(`\$2(\||\r\n)id(\||\r\n):[0-9]+(\||\r\n)`)
 
-// anonymous is a reply to HELLO without the client's number.
+// anonymous returns a reply to HELLO without the client ID.
 func anonymous(hello string) string { return clientNumber.ReplaceAllString(hello, "") }
 
-func TestHelloTellsTheServersOwnNameVersionAndModules(t *testing.T) {
+func TestHelloReturnsTheServersNameVersionAndModules(t *testing.T) {
 	addrs := map[string]string{"live": redistest.Start(t, redistest.Config{}).PlainAddr()}
 	for _, v := range fakeserver.Versions {
 		addrs[v.String()] = fakeserver.Start(t, fakeserver.Config{Version: v}).Addr()
@@ -39,8 +39,8 @@ func TestHelloTellsTheServersOwnNameVersionAndModules(t *testing.T) {
 	}
 }
 
-// A client that never leaves hears of the server that its commands go to, also where no connection in RESP3 is left.
-func TestHelloTellsOfTheServerThatTookOver(t *testing.T) {
+// A client that stays connected gets the description of the new primary, even without a RESP3 connection.
+func TestHelloDescribesTheNewPrimary(t *testing.T) {
 	for _, hello := range []string{"HELLO 2", "HELLO 3"} {
 		t.Run(hello, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s")
@@ -61,7 +61,7 @@ func TestHelloTellsOfTheServerThatTookOver(t *testing.T) {
 	}
 }
 
-func TestTheConfigurationsVersionIsTold(t *testing.T) {
+func TestHelloReturnsTheConfiguredVersion(t *testing.T) {
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80})
 	h := open(t, "redis://"+s.Addr(), gateway.Config{ServerVersion: "7.2.4"})
 	if got := h.dial().ask("HELLO 3"); !strings.Contains(got, "|version|$5|7.2.4|") || !strings.Contains(got, "|server|$6|valkey|") {
@@ -69,8 +69,8 @@ func TestTheConfigurationsVersionIsTold(t *testing.T) {
 	}
 }
 
-// Where no connection may send HELLO, INFO tells.
-func TestInfoTellsTheServersNameAndVersionWhereHelloIsNotUsed(t *testing.T) {
+// If no connection may use HELLO, the gateway uses INFO.
+func TestNameAndVersionComeFromInfoWithoutHello(t *testing.T) {
 	for _, v := range []fakeserver.Version{fakeserver.Redis74, fakeserver.Valkey80} {
 		s := fakeserver.Start(t, fakeserver.Config{Version: v})
 		h := open(t, "redis://"+s.Addr()+"?protocol=2", gateway.Config{})

@@ -15,12 +15,12 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// users are those of the server beside default. Each has keys of its own.
+// users are the users of the server besides default. Each has its own keys.
 var users = []string{"ann", "ben", "cid"}
 
-// TestNothingOfOneClientReachesAnother runs clients that differ in user, database, protocol, name, watched and
-// tracked keys, subscriptions and modes, and that break off at any moment. What each reads says whose it is.
-func TestNothingOfOneClientReachesAnother(t *testing.T) {
+// Clients with different users, databases, protocols, names, watched and tracked keys, subscriptions and modes run at
+// the same time and disconnect at any moment. Every reply must belong to its client.
+func TestClientsAreIsolated(t *testing.T) {
 	rules := make([]string, len(users))
 	for i, name := range users {
 		rules[i] = fmt.Sprintf("user %s on >secret-%s ~key-%s-* ~none-* ~left-* &* +@all", name, name, name)
@@ -37,7 +37,7 @@ func TestNothingOfOneClientReachesAnother(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(w)))
 			for n := 0; n < 25 && !t.Failed(); n++ {
-				g := &guest{peer: h.dial(), version: s.Version(), r: r, id: fmt.Sprintf("%d.%d", w, n), proto: 2}
+				g := &isolatedClient{peer: h.dial(), version: s.Version(), r: r, id: fmt.Sprintf("%d.%d", w, n), proto: 2}
 				g.live()
 				lives.Add(1)
 				replies.Add(int64(g.replies))
@@ -49,7 +49,7 @@ func TestNothingOfOneClientReachesAnother(t *testing.T) {
 	if peak := watch.Stop(); peak > bound {
 		t.Errorf("the server counted %d connections: want %d at most", peak, bound)
 	}
-	// Nothing is left of anybody.
+	// The server must have no state of any client.
 	p := h.dial()
 	if got := p.ask("CLIENT GETNAME"); got != "$-1|" {
 		t.Errorf("a new client has a name: %s", got)
@@ -64,13 +64,13 @@ func TestNothingOfOneClientReachesAnother(t *testing.T) {
 	t.Logf("%d clients, %d replies", lives.Load(), replies.Load())
 }
 
-// guest is one client: it knows what its state must be.
-type guest struct {
+// isolatedClient is one client. It knows its expected state.
+type isolatedClient struct {
 	*peer
 	version redistest.Version
 	r       *rand.Rand
 	id      string
-	user    string // empty: default
+	user    string // empty for default
 	proto   int
 	db      int
 	name    string
@@ -79,7 +79,7 @@ type guest struct {
 	said    map[string]string // the value of its key, by user and database
 }
 
-func (g *guest) live() {
+func (g *isolatedClient) live() {
 	defer g.Close()
 	g.said = map[string]string{}
 	for range 5 + g.r.IntN(30) {
@@ -135,22 +135,22 @@ func (g *guest) live() {
 	}
 }
 
-func (g *guest) null() string {
+func (g *isolatedClient) null() string {
 	if g.proto == 3 {
 		return "_|"
 	}
 	return "$-1|"
 }
 
-func (g *guest) expect(line, want string) {
+func (g *isolatedClient) expect(line, want string) {
 	g.replies++
 	if got := g.ask(line); got != want {
 		g.t.Errorf("client %s, user %q, RESP%d, db %d: %s gave %s: want %s", g.id, g.user, g.proto, g.db, line, got, want)
 	}
 }
 
-// become makes the client another user's, which is verified by the server, or by mistake nobody's.
-func (g *guest) become() {
+// become changes the client's user with valid or invalid credentials.
+func (g *isolatedClient) become() {
 	name := users[g.r.IntN(len(users))]
 	if g.r.IntN(4) == 0 {
 		g.expect("AUTH "+name+" wrong", "-WRONGPASS invalid username-password pair or user is disabled.|")
@@ -164,8 +164,8 @@ func (g *guest) become() {
 	}
 }
 
-// tracked keys are the client's own: it alone hears that they have changed.
-func (g *guest) tracked() {
+// Only this client changes its tracked keys, so only it gets the invalidations.
+func (g *isolatedClient) tracked() {
 	if g.proto == 2 {
 		return
 	}
@@ -174,44 +174,44 @@ func (g *guest) tracked() {
 	g.set()
 	g.want(">2|$10|invalidate|*1|" + bulk(g.key()))
 	if g.r.IntN(2) == 0 {
-		g.get() // whoever has the connection next must not hear of it
+		g.get() // the next client of the connection must not get the invalidation
 	}
 	g.expect("CLIENT TRACKING OFF", "+OK|")
 }
 
-// key is the client's own, the same in each database.
-func (g *guest) key() string {
+// key returns the client's key, which is the same in each database.
+func (g *isolatedClient) key() string {
 	if g.user == "" {
 		return "key-" + g.id
 	}
 	return "key-" + g.user + "-" + g.id
 }
 
-// next is a value that nobody else writes.
-func (g *guest) next() string {
+// next returns a value that no other client writes.
+func (g *isolatedClient) next() string {
 	g.serial++
 	return fmt.Sprintf("%s/%s/%d/%d", g.id, g.user, g.db, g.serial)
 }
 
-func (g *guest) set() {
+func (g *isolatedClient) set() {
 	v := g.next()
 	g.expect("SET "+g.key()+" "+v, "+OK|")
 	g.say(v)
 }
 
-// say takes note of the key's value.
-func (g *guest) say(v string) { g.said[fmt.Sprint(g.user, g.db)] = v }
+// say records the value of the key.
+func (g *isolatedClient) say(v string) { g.said[fmt.Sprint(g.user, g.db)] = v }
 
-func (g *guest) held() string {
+func (g *isolatedClient) held() string {
 	if v, ok := g.said[fmt.Sprint(g.user, g.db)]; ok {
 		return bulk(v)
 	}
 	return g.null()
 }
 
-func (g *guest) get() { g.expect("GET "+g.key(), g.held()) }
+func (g *isolatedClient) get() { g.expect("GET "+g.key(), g.held()) }
 
-func (g *guest) pipeline() {
+func (g *isolatedClient) pipeline() {
 	var lines, want []string
 	for range 1 + g.r.IntN(100) {
 		v := g.next()
@@ -223,7 +223,7 @@ func (g *guest) pipeline() {
 	g.replies += len(want)
 }
 
-func (g *guest) transaction() {
+func (g *isolatedClient) transaction() {
 	v := g.next()
 	g.send("MULTI", "SET "+g.key()+" "+v, "GET "+g.key(), "EXEC")
 	g.want("+OK|", "+QUEUED|", "+QUEUED|", "*2|+OK|"+bulk(v))
@@ -231,8 +231,8 @@ func (g *guest) transaction() {
 	g.replies += 4
 }
 
-// watched keys are the client's own: EXEC fails if and only if it changed them by itself.
-func (g *guest) watched() {
+// Only this client changes its watched keys, so EXEC fails if and only if it changed them itself.
+func (g *isolatedClient) watched() {
 	changes := g.r.IntN(2) == 0
 	g.send("WATCH "+g.key(), "GET "+g.key())
 	g.want("+OK|", g.held())
@@ -250,7 +250,7 @@ func (g *guest) watched() {
 	g.replies += 5
 }
 
-func (g *guest) subscribed() {
+func (g *isolatedClient) subscribed() {
 	kind := map[int]string{2: "*", 3: ">"}[g.proto]
 	channel := "channel-" + g.id
 	g.send("SUBSCRIBE " + channel)
@@ -258,7 +258,7 @@ func (g *guest) subscribed() {
 	if g.proto == 3 {
 		v := g.next()
 		g.send("PUBLISH " + channel + " " + v)
-		// The message and the reply come over different connections.
+		// the message and the reply come on different connections
 		message, reply := kind+"3|$7|message|"+bulk(channel)+bulk(v), ":1|"
 		a := strings.ReplaceAll(g.frame(), "\r\n", "|")
 		b := strings.ReplaceAll(g.frame(), "\r\n", "|")
@@ -272,7 +272,7 @@ func (g *guest) subscribed() {
 	g.replies += 4
 }
 
-func (g *guest) silent() {
+func (g *isolatedClient) silent() {
 	v := g.next()
 	g.send("CLIENT REPLY OFF", "SET "+g.key()+" "+v, "GET "+g.key(), "CLIENT REPLY ON", "GET "+g.key(), "CLIENT REPLY SKIP", "GET "+g.key(), "PING")
 	g.say(v)
@@ -280,8 +280,8 @@ func (g *guest) silent() {
 	g.replies += 3
 }
 
-// abort breaks off in the middle of something.
-func (g *guest) abort() {
+// abort disconnects during a command.
+func (g *isolatedClient) abort() {
 	switch g.r.IntN(7) {
 	case 0:
 		g.send("MULTI", "SET "+g.key()+" lost")
@@ -300,12 +300,12 @@ func (g *guest) abort() {
 		}
 		g.send(lines...)
 	case 6:
-		g.send("HELLO 3", "CLIENT TRACKING ON BCAST") // of all that others do it would hear
+		g.send("HELLO 3", "CLIENT TRACKING ON BCAST") // would get the invalidations of all clients
 	}
-	time.Sleep(time.Duration(g.r.IntN(2000)) * time.Microsecond) // it breaks off at any moment
+	time.Sleep(time.Duration(g.r.IntN(2000)) * time.Microsecond) // disconnect at any moment
 }
 
-func TestAConnectionThatIsGivenBackLeavesNobodyWatching(t *testing.T) {
+func TestReleasedConnectionsLeaveNoGoroutines(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	p := h.dial()
@@ -322,10 +322,10 @@ func TestAConnectionThatIsGivenBackLeavesNobodyWatching(t *testing.T) {
 	const more = 200
 	before := runtime.NumGoroutine()
 	watch(more)
-	waitFor(t, "those who watched have ended", func() bool { return runtime.NumGoroutine() < before+more/2 })
+	waitFor(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() < before+more/2 })
 }
 
-func TestAClientWhoseOwnConnectionIsLostIsClosed(t *testing.T) {
+func TestAClientThatLosesItsDedicatedConnectionIsClosed(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4&protocol=2", gateway.Config{})
 	p := h.dial()
@@ -338,7 +338,7 @@ func TestAClientWhoseOwnConnectionIsLostIsClosed(t *testing.T) {
 	p.ends()
 }
 
-func TestNoMessageComesBehindAReset(t *testing.T) {
+func TestNoMessageFollowsAReset(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	var stop atomic.Bool
@@ -370,9 +370,9 @@ func TestNoMessageComesBehindAReset(t *testing.T) {
 	wg.Wait()
 }
 
-// TestToUnblockOneClientUnblocksNoOther lets a client's commands end just when others ask that they be unblocked: by
-// then its connection may be another client's.
-func TestToUnblockOneClientUnblocksNoOther(t *testing.T) {
+// A client's command ends at the moment when another client unblocks it. Its connection may already serve another
+// client.
+func TestUnblockAffectsOnlyItsClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=8", gateway.Config{})
 	p := h.dial()
@@ -391,7 +391,7 @@ func TestToUnblockOneClientUnblocksNoOther(t *testing.T) {
 		wg.Go(func() {
 			for !stop.Load() {
 				if got := other.ask("BLPOP none 0.01"); got != "*-1|" {
-					t.Errorf("a client that nobody unblocked got %q", got)
+					t.Errorf("a client without an UNBLOCK got %q", got)
 				}
 			}
 		})

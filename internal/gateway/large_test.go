@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// setOf is a SET.
+// setOf returns a SET.
 func setOf(key, value string) []byte {
 	raw, err := resp.AppendCommand(nil, []any{"SET", key, value})
 	if err != nil {
@@ -24,10 +24,10 @@ func setOf(key, value string) []byte {
 	return raw
 }
 
-// setLarge is a SET of a value of so many bytes.
+// setLarge returns a SET with a value of this size.
 func setLarge(size int) []byte { return setOf("large", strings.Repeat("x", size)) }
 
-// sendMany writes a request n times, while all that are answered are read as +OK.
+// sendMany writes a request n times, while it reads n replies +OK.
 func (p *peer) sendMany(raw []byte, n int) {
 	p.t.Helper()
 	sent := make(chan error, 1)
@@ -44,12 +44,12 @@ func (p *peer) sendMany(raw []byte, n int) {
 	}
 }
 
-// A large request is copied into memory that is used again: otherwise a long pipeline would cost more for
-// each request than a short one.
-func TestLargeRequestsCostTheSameHoweverManyThereAre(t *testing.T) {
+// The gateway copies large requests into reused memory. Otherwise each request of a long pipeline would cost more than
+// one of a short pipeline.
+func TestTheMemoryOfLargeRequestsIsReused(t *testing.T) {
 	const size = 512 << 10
 	raw := setLarge(size)
-	onEach(t, gateway.Config{}, func(t *testing.T, _ *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, _ *testGateway, dial func() *peer) {
 		p := dial()
 		p.sendMany(raw, 10)
 		for _, n := range []int{25, 100} {
@@ -66,14 +66,14 @@ func TestLargeRequestsCostTheSameHoweverManyThereAre(t *testing.T) {
 	})
 }
 
-// What a server does not take stays with the client, as it does without a gateway.
-func TestAClientIsNotReadFarAheadOfItsServer(t *testing.T) {
+// Input that the server does not accept stays with the client, as without a gateway.
+func TestTheGatewayDoesNotReadFarAheadOfTheServer(t *testing.T) {
 	h, relay := behindRelay(t, 2)
 	p := h.dial()
-	p.sendMany(setOf("small", "x"), 200) // its replies are small, so that many may be under way
+	p.sendMany(setOf("small", "x"), 200) // small replies allow many pending commands
 	relay.Stall()
 	raw := setLarge(1 << 20)
-	const most = 24 // MiB, what all sockets on the way hold included
+	const most = 24 // MiB, including the buffers of all sockets
 	_ = p.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	whole, part, err := 0, 0, error(nil)
 	for whole < most && err == nil {
@@ -82,7 +82,7 @@ func TestAClientIsNotReadFarAheadOfItsServer(t *testing.T) {
 		}
 	}
 	if whole == most {
-		t.Fatalf("%d MiB were taken from a client whose server takes nothing", whole)
+		t.Fatalf("the gateway read %d MiB while the server reads nothing", whole)
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestAClientIsNotReadFarAheadOfItsServer(t *testing.T) {
 // Small and large requests and replies in one pipeline keep their order and their bytes.
 func TestRequestsOfAllSizesInOnePipeline(t *testing.T) {
 	sizes := []int{1, 100, 5 << 10, 20 << 10, 70 << 10, 300 << 10, 5 << 20, 40 << 10, 10}
-	onEach(t, gateway.Config{}, func(t *testing.T, _ *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, _ *testGateway, dial func() *peer) {
 		p := dial()
 		var out, want strings.Builder
 		for i := range len(sizes) {

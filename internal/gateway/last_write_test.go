@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// Over TLS, the last of what a client is sent may wait for the client. A shutdown waits too.
+// Over TLS, the last reply may wait until the client reads. A shutdown waits too.
 func TestAShutdownWaitsForTheLastWrite(t *testing.T) {
 	h, slow, want := lastWrite(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -32,8 +32,8 @@ func TestAShutdownWaitsForTheLastWrite(t *testing.T) {
 	}
 }
 
-// A last write that is cut leaves part of a record, after which nothing follows but the end.
-func TestALastWriteThatIsCutEndsTheConnection(t *testing.T) {
+// After an incomplete TLS record the connection must end without further bytes.
+func TestAnIncompleteLastWriteEndsTheConnection(t *testing.T) {
 	h, slow, want := lastWrite(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -46,9 +46,9 @@ func TestALastWriteThatIsCutEndsTheConnection(t *testing.T) {
 	}
 }
 
-// lastWrite makes a gateway with a client that asked, over TLS, for more than fits on the way, and reads nothing. want
-// is the size of the reply.
-func lastWrite(t *testing.T) (h *house, slow net.Conn, want int) {
+// lastWrite opens a gateway with a TLS client that reads nothing and has requested more bytes than the sockets hold.
+// want is the size of the reply.
+func lastWrite(t *testing.T) (h *testGateway, slow net.Conn, want int) {
 	t.Helper()
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	h = open(t, "redis://"+s.PlainAddr(), gateway.Config{OutputBuffer: 64 << 20})
@@ -61,6 +61,6 @@ func lastWrite(t *testing.T) (h *house, slow net.Conn, want int) {
 	if _, err := io.WriteString(slow, "GET big\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the reply is under way", func() bool { return h.Stats().BytesOut >= uint64(len(value)) })
+	waitFor(t, "part of the reply is sent", func() bool { return h.Stats().BytesOut >= uint64(len(value)) })
 	return h, slow, len(fmt.Sprintf("$%d\r\n\r\n", len(value))) + len(value)
 }

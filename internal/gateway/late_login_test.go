@@ -9,9 +9,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
-// A server from 7.2 on leaves a refused login unanswered among other replies. After a password has changed, logins with
-// the former one are refused, while clients that came before get their own replies.
-func TestRefusedLoginsShiftNobodysReplies(t *testing.T) {
+// A server since 7.2 sends no reply to a refused login among other commands. After a password change, logins with the
+// old password are refused, and earlier clients get their own replies.
+func TestRefusedLoginsShiftNoReplies(t *testing.T) {
 	const clients, rounds, batch = 8, 60, 8
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80, Users: map[string]string{"alice": "old"}})
 	h := open(t, "redis://"+s.Addr()+"?max_connections=2", gateway.Config{PassThrough: true})

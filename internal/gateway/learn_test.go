@@ -11,20 +11,20 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// renamed are commands under names that no table has.
+// renamed renames commands to names that the command table lacks.
 var renamed = redistest.Config{TLS: true, Args: []string{"--rename-command", "GET", "DOC.GET", "--rename-command", "SET", "DOC.SET",
 	"--rename-command", "SAVE", "DOC.SAVE", "--rename-command", "TIME", "DOC.TIME", "--rename-command", "BLPOP", "DOC.BLPOP",
 	"--rename-command", "REPLICAOF", "DOC.FOLLOW", "--rename-command", "RESTORE", "DOC.RESTORE"}}
 
-func TestACommandThatTheTableLacksWorksFromItsFirstUse(t *testing.T) {
+func TestAnUnknownCommandWorksAtItsFirstUse(t *testing.T) {
 	for _, protocol := range []string{"2", "3"} {
 		s := redistest.Start(t, renamed)
-		onEachBefore(t, s, s.PlainAddr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+		onEachBefore(t, s, s.PlainAddr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 			p := dial()
 			p.ask("HELLO " + protocol)
-			p.ask("DEL k") // on a lane of its own protocol
+			p.ask("DEL k") // opens a lane of this protocol
 			before := opened(s)
-			// Between MULTI and EXEC, in one piece with what comes before and after.
+			// Inside MULTI, in one write with other commands.
 			p.send("MULTI", "DOC.SET k 1", "INCR k", "DOC.GET k", "EXEC", "DOC.GET k")
 			p.want("+OK|", "+QUEUED|", "+QUEUED|", "+QUEUED|", "*3|+OK|:2|$1|2|", "$1|2|")
 			p.send("PING", "DOC.GET k", "DOC.NOSUCH k", "DOC.GET k", "ECHO a")
@@ -56,8 +56,8 @@ func TestACommandThatTheTableLacksWorksFromItsFirstUse(t *testing.T) {
 	}
 }
 
-// Many clients at once wait for one answer.
-func TestClientsShareWhatIsLearned(t *testing.T) {
+// Concurrent clients share one query.
+func TestClientsShareLearnedCommands(t *testing.T) {
 	s := redistest.Start(t, renamed)
 	h := open(t, "redis://"+s.PlainAddr()+"?max_connections=3&lanes=1", gateway.Config{})
 	var wg sync.WaitGroup
@@ -79,9 +79,9 @@ func TestClientsShareWhatIsLearned(t *testing.T) {
 	}
 }
 
-func TestAnOperatorsCommandIsRefusedAtItsFirstUse(t *testing.T) {
+func TestALearnedAdminCommandIsRefusedAtItsFirstUse(t *testing.T) {
 	s := redistest.Start(t, renamed)
-	onEachBefore(t, s, s.PlainAddr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEachBefore(t, s, s.PlainAddr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		const refused = "-NOPERM respool: DOC.SAVE needs admin: true in the gateway's configuration|"
 		for range 2 {
 			if got := dial().ask("DOC.SAVE"); got != refused {
@@ -98,8 +98,8 @@ func TestAnOperatorsCommandIsRefusedAtItsFirstUse(t *testing.T) {
 	}
 }
 
-// The classes of a user are looked at with what the server tells of a command.
-func TestUsersOfRestrictedClassesMayRunWhatIsLearned(t *testing.T) {
+// The classes of a user apply to the server's description of a command.
+func TestClassesOfUsersApplyToLearnedCommands(t *testing.T) {
 	s := redistest.Start(t, renamed)
 	h := open(t, "redis://"+s.PlainAddr()+"?max_connections=3", gateway.Config{Admin: true, Users: map[string]gateway.User{
 		"reader": {Commands: []string{"read"}}, "writer": {Commands: []string{"read", "write"}}, "waiter": {Commands: []string{"read", "write", "blocking"}},
@@ -143,8 +143,8 @@ func TestUsersOfRestrictedClassesMayRunWhatIsLearned(t *testing.T) {
 	}
 }
 
-// A server that tells nothing of its commands runs them on connections that are reset and used again.
-func TestCommandsOfWhichTheServerTellsNothing(t *testing.T) {
+// If a server does not describe its commands, they run on connections that are reset before the next use.
+func TestCommandsThatTheServerDoesNotDescribe(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: renamed.Args, Users: []string{"shy on >secret ~* &* +@all -command"}})
 	for _, protocol := range []string{"2", "3"} {
 		h := open(t, "redis://shy:secret@"+s.PlainAddr()+"?max_connections=4", gateway.Config{})
@@ -170,8 +170,8 @@ func TestCommandsOfWhichTheServerTellsNothing(t *testing.T) {
 	}
 }
 
-// Users that Redis knows run what the gateway's own user has learned, whether they may ask or not.
-func TestOtherUsersRunWhatTheOwnUserHasLearned(t *testing.T) {
+// All users run commands that the gateway's own user has learned, even if they may not query them.
+func TestAllUsersShareLearnedCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: renamed.Args, Users: []string{"shy on >secret ~* &* +@all -command"}})
 	h := open(t, "redis://"+s.PlainAddr()+"?max_connections=4", gateway.Config{PassThrough: true})
 	p := h.dial()
@@ -196,9 +196,8 @@ func TestOtherUsersRunWhatTheOwnUserHasLearned(t *testing.T) {
 	}
 }
 
-// What cannot be asked just now spoils a transaction with an error that clients try again at, rather than one
-// about the command.
-func TestACommandThatCannotBeAskedAbout(t *testing.T) {
+// If the query fails, a transaction aborts with a retryable error, rather than with one about the command.
+func TestACommandThatCannotBeLearnedNow(t *testing.T) {
 	busy := fakeserver.Redis86.Busy()
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Redis86, Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
 		if args[0] == "COMMAND" {

@@ -26,7 +26,7 @@ func TestOwnUsers(t *testing.T) {
 		"gone":    {Disabled: true},
 		"root":    {Passwords: []string{hash("x")}, Commands: []string{"all"}},
 	}}
-	onEach(t, cfg, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, cfg, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.send("CONFIG GET a", "AUTH wrong", "AUTH gone any", "AUTH main", "SET a 1", "RESPOOL STATS")
 		p.want("-NOAUTH Authentication required.|", "-WRONGPASS invalid username-password pair or user is disabled.|",
@@ -45,10 +45,10 @@ func TestOwnUsers(t *testing.T) {
 	})
 }
 
-// After RESET a client is who it was when it came.
+// RESET restores the user of a new client.
 func TestAResetEndsTheUser(t *testing.T) {
 	own := gateway.Config{Users: map[string]gateway.User{"default": {}, "reader": {Passwords: []string{hash("r")}, Commands: []string{"read"}}}}
-	onEach(t, own, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, own, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.send("AUTH reader r", "SET a 1", "RESET", "SET a 1")
 		p.want("+OK|", "-NOPERM User reader has no permissions to run the 'set' command|", "+RESET|", "+OK|")
@@ -60,7 +60,7 @@ func TestAResetEndsTheUser(t *testing.T) {
 	p.want("+OK|", bulk("reader"), "+RESET|", bulk("default"), "+OK|")
 }
 
-func TestAReloadChangesWhatUsersMay(t *testing.T) {
+func TestAReloadChangesPermissions(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	early := h.dial()
@@ -105,7 +105,7 @@ func TestAReloadChangesWhatUsersMay(t *testing.T) {
 
 func TestLimitsOnClients(t *testing.T) {
 	cfg := gateway.Config{MaxClients: 3, AdminClients: 1, MaxClientsPerAddress: 100}
-	onEach(t, cfg, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, cfg, func(t *testing.T, h *testGateway, dial func() *peer) {
 		var in []*peer
 		for range 3 {
 			in = append(in, dial())
@@ -130,7 +130,7 @@ func TestSlowAndSilentClients(t *testing.T) {
 	h := open(t, s.URL()+"?protocol=2", gateway.Config{OutputBuffer: 1 << 20, WriteTimeout: time.Second, RequestTimeout: 2 * time.Second})
 	s.Do("SET", "big", strings.Repeat("x", 256<<10))
 
-	// One reads nothing: what waits for it is bounded, and it is closed in the end.
+	// A client that reads nothing: its pending output is bounded, and it is closed in the end.
 	slow := h.dial()
 	go func() {
 		for range 200 {
@@ -154,8 +154,8 @@ func TestSlowAndSilentClients(t *testing.T) {
 	begun.ends()
 }
 
-func TestWhatIsNoRequest(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+func TestMalformedRequests(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		for input, want := range map[string]string{
 			"*1\r\n+PING\r\n":                                 "-ERR Protocol error: expected '$', got '+'|",
 			"*-5\r\nPING\r\n":                                 "+PONG|",
@@ -179,7 +179,7 @@ func TestWhatIsNoRequest(t *testing.T) {
 }
 
 func TestShutdownLosesNoReply(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		const clients, commands = 20, 500
 		peers, sent := make([]*peer, clients), 0
 		for i := range peers {
@@ -213,7 +213,7 @@ func TestShutdownLosesNoReply(t *testing.T) {
 	})
 }
 
-func TestAllBuffersTogetherAreBounded(t *testing.T) {
+func TestTheTotalOfAllBuffersIsBounded(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{OutputBuffer: 1 << 20, Buffers: 8 << 20})
 	s.Do("SET", "big", strings.Repeat("x", 512<<10))
@@ -222,7 +222,7 @@ func TestAllBuffersTogetherAreBounded(t *testing.T) {
 		slow.send("GET big", "GET big", "GET big", "GET big", "GET big", "GET big", "GET big", "GET big")
 	}
 	begun := h.dial()
-	_, _ = io.WriteString(begun, "*2\r\n$3\r\nGET\r\n$30000000\r\n"+strings.Repeat("x", 10<<20)) // it may be closed meanwhile
+	_, _ = io.WriteString(begun, "*2\r\n$3\r\nGET\r\n$30000000\r\n"+strings.Repeat("x", 10<<20)) // the gateway may close it during the write
 	other := h.dial()
 	waitFor(t, "clients are closed", func() bool {
 		if got := other.ask("GET none"); got != "$-1|" {
@@ -236,7 +236,7 @@ func TestAllBuffersTogetherAreBounded(t *testing.T) {
 	}
 }
 
-func TestNoUsersLetNobodyIn(t *testing.T) {
+func TestAnEmptySetOfUsersRefusesAllClients(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{Users: map[string]gateway.User{}})
 	p := h.dial()
@@ -245,7 +245,7 @@ func TestNoUsersLetNobodyIn(t *testing.T) {
 		"-WRONGPASS invalid username-password pair or user is disabled.|", "-NOAUTH Authentication required.|")
 }
 
-func TestAResetEndsWhatItsUserMayDo(t *testing.T) {
+func TestAResetEndsThePermissionsOfTheUser(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{Users: map[string]gateway.User{
 		"default": {Commands: []string{"read"}},
@@ -262,7 +262,7 @@ func TestAResetEndsWhatItsUserMayDo(t *testing.T) {
 	p.want("+OK|", "$1|1|", "+RESET|", "+OK|")
 }
 
-func TestSubscriptionsAreThoseThatTheUserMayHave(t *testing.T) {
+func TestSubscriptionsNeedTheUsersPermission(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	s.Do("ACL", "SETUSER", "wide", "on", ">w", "~*", "&*", "+@all")
 	s.Do("ACL", "SETUSER", "narrow", "on", ">n", "~*", "resetchannels", "&open", "+@all")
@@ -279,11 +279,11 @@ func TestSubscriptionsAreThoseThatTheUserMayHave(t *testing.T) {
 	}
 	p.want(">3|$9|subscribe|$3|one|:1|", "+OK|", ">3|$9|subscribe|$4|open|:2|",
 		">3|$11|unsubscribe|$3|one|:1|", ">3|$11|unsubscribe|$4|open|:0|")
-	waitFor(t, "nobody is subscribed", func() bool { return s.Do("PUBLISH", "one", "x") == "0" && s.Do("PUBLISH", "open", "x") == "0" })
+	waitFor(t, "no client is subscribed", func() bool { return s.Do("PUBLISH", "one", "x") == "0" && s.Do("PUBLISH", "open", "x") == "0" })
 }
 
-func TestARequestThatIsTooLargeIsToldTheLimit(t *testing.T) {
-	onEach(t, gateway.Config{InputBuffer: 64 << 10}, func(t *testing.T, h *house, dial func() *peer) {
+func TestTheErrorForALargeRequestNamesTheLimit(t *testing.T) {
+	onEach(t, gateway.Config{InputBuffer: 64 << 10}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.write("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$70000\r\n")
 		p.want("-ERR respool: the request is larger than 64KiB (input_buffer)|")
@@ -291,8 +291,8 @@ func TestARequestThatIsTooLargeIsToldTheLimit(t *testing.T) {
 	})
 }
 
-// Who waits in line for a connection of his own is told from who has one.
-func TestTheConsoleTellsWhoWaits(t *testing.T) {
+// RESPOOL CLIENTS distinguishes clients that wait for a dedicated connection from clients that have one.
+func TestTheConsoleShowsWaitingClients(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=2&timeout=600", gateway.Config{})
 	first, second, operator := h.dial(), h.dial(), h.dial()

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// A client with the right to CONFIG SET can't take the gateway's own login away, in MULTI or outside.
+// A client with the permission for CONFIG SET cannot change the gateway's login, inside MULTI or outside.
 func TestNoClientLocksTheGatewayOut(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{Admin: true})

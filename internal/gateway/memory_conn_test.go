@@ -12,8 +12,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// TestAConnectionInMemoryIsClosedAsASocketIs compares the two kinds of connection.
-func TestAConnectionInMemoryIsClosedAsASocketIs(t *testing.T) {
+// The test compares a memory connection with a socket.
+func TestAMemoryConnectionClosesLikeASocket(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	memory, err := h.DialContext(context.Background())
@@ -42,7 +42,7 @@ func TestAConnectionInMemoryIsClosedAsASocketIs(t *testing.T) {
 				"SetDeadline": conn.SetDeadline(later), "SetReadDeadline": conn.SetReadDeadline(later), "SetWriteDeadline": conn.SetWriteDeadline(later),
 			} {
 				if name == "tcp" && what == "Read of nothing" {
-					continue // a socket's asks nobody
+					continue // a socket does not check the deadline
 				}
 				var oe *net.OpError
 				if !errors.Is(err, net.ErrClosed) || !errors.As(err, &oe) {
@@ -53,7 +53,7 @@ func TestAConnectionInMemoryIsClosedAsASocketIs(t *testing.T) {
 	}
 }
 
-func TestTheGatewaysEndOfAConnectionInMemoryIsItsEnd(t *testing.T) {
+func TestAMemoryConnectionAfterTheGatewayClosedIt(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	conn, err := h.DialContext(context.Background())

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// TestANameWithAZeroByteIsNoOtherName sends names that a server takes for a command where they meet in its hash table,
-// whose order differs from start to start: so many that some do.
-func TestANameWithAZeroByteIsNoOtherName(t *testing.T) {
+// A server finds a command by a name with a zero byte if the two names share a bucket of its hash table. The order of
+// the table is random, so the test sends many names.
+func TestANameWithAZeroByteMatchesNoCommand(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	p := h.dial()
@@ -32,9 +32,8 @@ func TestANameWithAZeroByteIsNoOtherName(t *testing.T) {
 	}
 }
 
-// TestATimeoutThatTheServerReadsOtherwiseHoldsUpNobody has clients block by what the gateway does not take for a
-// timeout, or for the option that says it.
-func TestATimeoutThatTheServerReadsOtherwiseHoldsUpNobody(t *testing.T) {
+// Clients block with arguments in which the gateway recognizes neither a timeout nor the option BLOCK.
+func TestAnUnrecognizedTimeoutDelaysNoOtherClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=8", gateway.Config{})
 	other := h.dial()

@@ -11,11 +11,12 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// newerClients send these when they connect, or when they look around. Servers that lack a command refuse it.
+// newerClients are commands that newer clients send when they connect or query the server. Servers that lack a command
+// refuse it.
 var newerClients = []struct {
 	command string
-	is      string // what the reply begins with where it is no error; several are separated by spaces
-	mine    bool   // the gateway takes it itself, whatever its server's version
+	is      string // prefixes of a reply that is not an error, separated by spaces
+	mine    bool   // the gateway executes the command for all versions of the server
 }{
 	{"CLIENT MAINT_NOTIFICATIONS ON", "+OK", false},
 	{"CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", "+OK", false},
@@ -72,7 +73,7 @@ var newerClients = []struct {
 	{"NOSUCH CLIENT THING", "", false},
 }
 
-// notThere are the codes of errors that clients take for a command that is not there, or not for them.
+// notThere are the error codes that clients accept for a missing or forbidden command.
 func notThere(reply string) bool {
 	for _, code := range []string{"-ERR ", "-NOPERM ", "-NOPROTO ", "-WRONGPASS ", "-NOAUTH "} {
 		if strings.HasPrefix(reply, code) {
@@ -91,9 +92,9 @@ func begins(reply, kinds string) bool {
 	return false
 }
 
-// Whatever a newer client sends, it gets one reply, which is of the kind that its server gives or an error for what
-// is not there, and its connection works as before.
-func TestWhatNewerClientsSendGetsOneReplyAndTheConnectionWorks(t *testing.T) {
+// Every command of a newer client gets one reply, either of the kind that its server sends or an error for a missing
+// command. The connection works afterwards.
+func TestCommandsOfNewerClientsGetOneReply(t *testing.T) {
 	servers := map[string]string{"live": redistest.Start(t, redistest.Config{}).URL()}
 	for _, v := range fakeserver.Versions {
 		s := fakeserver.Start(t, fakeserver.Config{Version: v})
@@ -110,7 +111,7 @@ func TestWhatNewerClientsSendGetsOneReplyAndTheConnectionWorks(t *testing.T) {
 					direct := h.dialTo("tcp", strings.TrimPrefix(at, "redis://"), nil)
 					direct.ask(hello)
 					for i, c := range newerClients {
-						alone := h.dial() // for what the command leaves behind
+						alone := h.dial() // checks the state that the command leaves behind
 						alone.ask(hello)
 						own := direct.ask(c.command)
 						if strings.HasPrefix(c.command, "HELLO 3") {
@@ -121,13 +122,13 @@ func TestWhatNewerClientsSendGetsOneReplyAndTheConnectionWorks(t *testing.T) {
 							if !notThere(reply) && !begins(reply, c.is) {
 								t.Errorf("RESP%d: %s: %.200q", proto, c.command, reply)
 							}
-							if reply[0] != '-' && own[0] != reply[0] && !c.mine && name == "live" { // the others lack much
+							if reply[0] != '-' && own[0] != reply[0] && !c.mine && name == "live" { // the other servers lack many commands
 								t.Errorf("RESP%d: %s: %.100q: the server gives %.100q", proto, c.command, reply, own)
 							}
 							if strings.HasPrefix(c.command, "HELLO 3") {
 								p.ask(hello)
 							}
-							// One reply each, in their order, and none is left over.
+							// One reply for each command, in order, and no more.
 							value := fmt.Sprintf("%s-%d-%d", c.command[:3], proto, i)
 							p.send("SET key "+value, "GET key", "ECHO "+value)
 							p.want("+OK|", bulk(value), bulk(value))

@@ -20,22 +20,22 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// counting is load whose losses show: each client counts a key of its own up, in pipelines, and every reply has
-// to be one more than the last.
+// counting is a load that detects lost commands: each client increments its own key in pipelines, and every reply must
+// be one more than the last.
 type counting struct {
 	t    testing.TB
 	wg   sync.WaitGroup
 	stop atomic.Bool
 	done atomic.Int64 // replies
-	last []int        // of each client; valid after end
+	last []int        // by client; valid after end
 }
 
-// countUp starts load by clients, each of which sends its commands so many at a time, or on and on.
-func countUp(h *house, clients, depth int) *counting {
+// countUp starts a load of clients. Each sends pipelines of this depth, or an endless one.
+func countUp(h *testGateway, clients, depth int) *counting {
 	c := &counting{t: h.t, last: make([]int, clients)}
 	for i := range clients {
 		p := h.dial()
-		if got := p.ask("PING"); got != "+PONG|" { // it is let in
+		if got := p.ask("PING"); got != "+PONG|" { // the gateway has accepted it
 			h.t.Fatal(got)
 		}
 		if depth == onAndOn {
@@ -47,10 +47,10 @@ func countUp(h *house, clients, depth int) *counting {
 	return c
 }
 
-// onAndOn is the depth of a pipeline that never ends.
+// onAndOn is the depth of an endless pipeline.
 const onAndOn = -1
 
-// runOn counts until the connection ends, and is never without a command under way.
+// runOn counts until the connection ends. It always has a command in flight.
 func (c *counting) runOn(p *peer, i int) {
 	c.wg.Go(func() {
 		batch := bytes.Repeat(fmt.Appendf(nil, "INCR c%d\r\n", i), 50)
@@ -62,7 +62,7 @@ func (c *counting) runOn(p *peer, i int) {
 	}
 }
 
-// run counts until stop is set or the connection ends. What follows on the end of what the gateway takes is lost, no more.
+// run counts until stop is set or the connection ends. Only the commands after the last accepted one are lost.
 func (c *counting) run(p *peer, i, depth int) {
 	batch := bytes.Repeat(fmt.Appendf(nil, "INCR c%d\r\n", i), depth)
 	for !c.stop.Load() {
@@ -78,7 +78,7 @@ func (c *counting) run(p *peer, i, depth int) {
 	}
 }
 
-// take reads n replies, or those that come before the end of the connection.
+// take reads n replies, or fewer if the connection ends.
 func (c *counting) take(p *peer, i, n int) (all bool) {
 	for range n {
 		line, err := p.in.ReadString('\n')
@@ -102,14 +102,14 @@ func (c *counting) take(p *peer, i, n int) (all bool) {
 	return true
 }
 
-// await waits until n more commands are answered.
+// await waits for n more replies.
 func (c *counting) await(n int64) {
 	c.t.Helper()
 	before := c.done.Load()
 	waitFor(c.t, "there is load", func() bool { return c.done.Load() >= before+n || c.t.Failed() })
 }
 
-// end stops the load and compares what the clients were told with what the server has.
+// end stops the load and compares the replies of the clients with the values on the server.
 func (c *counting) end(s *redistest.Server) {
 	c.t.Helper()
 	c.stop.Store(true)
@@ -126,7 +126,7 @@ func (c *counting) compare(s *redistest.Server) {
 	}
 }
 
-func TestAShutdownUnderLoadAnswersAllThatIsCarriedOut(t *testing.T) {
+func TestAShutdownUnderLoadRepliesToAllExecutedCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for _, depth := range []int{1, 100, 2000, onAndOn} {
 		s.Do("FLUSHALL")
@@ -189,7 +189,7 @@ func TestAReconnectLosesNothing(t *testing.T) {
 	load.end(s)
 }
 
-func TestAReloadUnderLoadDropsNobody(t *testing.T) {
+func TestAReloadUnderLoadClosesNoClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	load := countUp(h, 30, 10)
@@ -208,8 +208,8 @@ func TestAReloadUnderLoadDropsNobody(t *testing.T) {
 	}
 }
 
-// TestAStalledServer stops the server for a while: what waits for it fails by its timeout with a clear error or is
-// answered afterwards, each by its own reply, and what needs no server goes on.
+// The server stops for a while. Commands that wait for it fail by their timeout with a clear error or get their own
+// replies later. Commands that need no server continue.
 func TestAStalledServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4&socket_timeout=0.3&timeout=1", gateway.Config{})
@@ -262,7 +262,7 @@ func TestAStalledServer(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
-	s.Pause() // and what was sent late must not come to anybody later
+	s.Pause() // and no client may get a late reply of another one
 	s.Resume()
 	for i := range clients {
 		p := h.dial()
@@ -271,7 +271,7 @@ func TestAStalledServer(t *testing.T) {
 	}
 }
 
-func TestAShutdownWhileClientsCome(t *testing.T) {
+func TestAShutdownWhileClientsConnect(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for range 20 {
 		h := open(t, s.URL(), gateway.Config{})
@@ -301,8 +301,8 @@ func TestAShutdownWhileClientsCome(t *testing.T) {
 	}
 }
 
-// TestASecondShutdownTouchesNothing opens files that get the numbers of those that the first one has closed.
-func TestASecondShutdownTouchesNothing(t *testing.T) {
+// The test opens files that reuse the descriptors of the first shutdown.
+func TestASecondShutdownHasNoEffect(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	if got := h.dial().ask("PING"); got != "+PONG|" {
@@ -333,7 +333,7 @@ func TestASecondShutdownTouchesNothing(t *testing.T) {
 	}
 }
 
-func TestCountersOnlyRise(t *testing.T) {
+func TestCountersNeverDecrease(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	var stop atomic.Bool
@@ -381,7 +381,7 @@ func TestAClientInMemoryThatIsClosedWhileItWrites(t *testing.T) {
 	}
 }
 
-func TestAShutdownWritesNothingToWhoIsBlocked(t *testing.T) {
+func TestAShutdownWritesNothingToBlockedClients(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	p := h.dial()

@@ -14,23 +14,23 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// onEachFar is onEach before a server to which the way takes some time.
-func onEachFar(t *testing.T, test func(t *testing.T, s *redistest.Server, h *house, dial func() *peer)) {
+// onEachFar is onEach with a delay between the gateway and the server.
+func onEachFar(t *testing.T, test func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer)) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	relay := faultnet.Start(t, s.PlainAddr())
 	relay.Delay(3*time.Millisecond, 0)
-	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		test(t, s, h, dial)
 	})
 }
 
-// topicKind is a kind of subscription, as a client of one protocol sees it.
+// topicKind is a kind of subscription for a client of one protocol.
 type topicKind struct {
 	name, prefix, publish, topic string
 	proto                        int
 }
 
-// eachTopicKind runs a test for every kind and both protocols. A server without shards says so.
+// eachTopicKind runs a test for every kind and both protocols. It skips shards if the server lacks them.
 func eachTopicKind(t *testing.T, s *redistest.Server, dial func() *peer, test func(t *testing.T, k topicKind)) {
 	shards := s.Has("SSUBSCRIBE")
 	for _, k := range []topicKind{
@@ -50,7 +50,7 @@ func eachTopicKind(t *testing.T, s *redistest.Server, dial func() *peer, test fu
 	}
 }
 
-// client dials one that speaks the protocol.
+// client dials a client of the protocol.
 func (k topicKind) client(dial func() *peer) *peer {
 	p := dial()
 	p.ask(fmt.Sprintf("HELLO %d", k.proto))
@@ -82,20 +82,20 @@ func (k topicKind) message(text string) string {
 	return k.array(k.prefix+"message", k.topic, text)
 }
 
-// taken waits until the gateway has taken the subscription that p has sent.
+// taken waits until the gateway has received the subscription of p.
 func (k topicKind) taken(t *testing.T, p, other *peer) {
 	name := strings.ToLower(k.prefix) + "subscribe"
 	waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), " cmd="+name+" ") })
 }
 
 func TestNoPublishOvertakesASubscription(t *testing.T) {
-	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer) {
 		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			q := dial()
-			q.ask("GET none") // its lane is there
+			q.ask("GET none") // opens its lane
 			for _, others := range []bool{false, true} {
 				p := k.client(dial)
-				p.send("GET none", k.subscribe()) // it waits for the reply before it
+				p.send("GET none", k.subscribe()) // it waits for the earlier reply
 				k.taken(t, p, q)
 				if got := q.ask(k.publish + " news hello"); got != ":1|" {
 					t.Errorf("with others %v, PUBLISH counted %s behind a subscription", others, got)
@@ -111,9 +111,9 @@ func TestNoPublishOvertakesASubscription(t *testing.T) {
 	})
 }
 
-// A server tells who is subscribed on every connection at once.
-func TestNoQuestionAboutSubscribersOvertakesASubscription(t *testing.T) {
-	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+// A server reports subscribers of all connections.
+func TestNoSubscriberQueryOvertakesASubscription(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer) {
 		for _, c := range []struct{ before, subscribe, query, want string }{
 			{"", "SUBSCRIBE a b", "PUBSUB NUMSUB a b none", "*6|$1|a|:1|$1|b|:1|$4|none|:0|"},
 			{"", "SUBSCRIBE a", "PUBSUB CHANNELS", "*1|$1|a|"},
@@ -141,16 +141,16 @@ func TestNoQuestionAboutSubscribersOvertakesASubscription(t *testing.T) {
 				t.Errorf("%q, %s behind %s: %s: want %s", c.before, c.query, c.subscribe, got, c.want)
 			}
 			p.Close()
-			waitFor(t, "nobody is subscribed", func() bool {
+			waitFor(t, "no client is subscribed", func() bool {
 				return s.Do("PUBSUB", "NUMPAT") == "0" && s.Do("PUBSUB", "CHANNELS") == "" && (!shards || s.Do("PUBSUB", "SHARDCHANNELS") == "")
 			})
 		}
 	})
 }
 
-func TestNothingThatPublishesOvertakesASubscription(t *testing.T) {
+func TestNoIndirectPublishOvertakesASubscription(t *testing.T) {
 	const message, notification = "*3|$7|message|$4|news|$5|hello|", "*4|$8|pmessage|$8|*__:news|$19|__keyspace@0__:news|$3|set|"
-	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer) {
 		s.Do("CONFIG", "SET", "notify-keyspace-events", "KEA")
 		for _, c := range []struct {
 			name, before, commands, topic, want string
@@ -176,16 +176,15 @@ func TestNothingThatPublishesOvertakesASubscription(t *testing.T) {
 				p.frame()
 				p.want(c.want)
 				p.Close()
-				waitFor(t, "nobody is subscribed", func() bool { return q.ask("PUBSUB NUMPAT") == ":0|" && q.ask("PUBLISH news none") == ":0|" })
+				waitFor(t, "no client is subscribed", func() bool { return q.ask("PUBSUB NUMPAT") == ":0|" && q.ask("PUBLISH news none") == ":0|" })
 			})
 		}
 	})
 }
 
-// TestWhatIsCountedComesBeforeTheEndOfItsSubscription publishes at the server itself: the message is still on its way when the
-// subscription ends.
-func TestWhatIsCountedComesBeforeTheEndOfItsSubscription(t *testing.T) {
-	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+// The test publishes on the server directly: the message is in flight when the subscription ends.
+func TestCountedMessagesPrecedeTheUnsubscription(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer) {
 		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			for _, others := range []int{0, 1} {
 				for _, end := range []struct{ command, reply string }{
@@ -215,8 +214,8 @@ func TestWhatIsCountedComesBeforeTheEndOfItsSubscription(t *testing.T) {
 	})
 }
 
-func TestASubscriptionIsMadeAnewWhileItsEndIsOnItsWay(t *testing.T) {
-	onEachFar(t, func(t *testing.T, s *redistest.Server, h *house, dial func() *peer) {
+func TestResubscribingWhileAnUnsubscriptionIsInFlight(t *testing.T) {
+	onEachFar(t, func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer) {
 		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			p, q := k.client(dial), k.client(dial)
 			p.send(k.subscribe())
@@ -231,7 +230,7 @@ func TestASubscriptionIsMadeAnewWhileItsEndIsOnItsWay(t *testing.T) {
 			q.send(k.subscribe())
 			p.send(k.unsubscribe())
 			p.want(k.message("old"), k.ended())
-			q.want(k.confirmed()) // and nothing that was published before
+			q.want(k.confirmed()) // and no earlier message
 			if got := s.Do(k.publish, "news", "new"); got != "1" {
 				t.Errorf("the server counted %s", got)
 			}
@@ -242,7 +241,7 @@ func TestASubscriptionIsMadeAnewWhileItsEndIsOnItsWay(t *testing.T) {
 	})
 }
 
-// abort ends the connection so that the gateway need not take it for one that sends no more but reads on.
+// abort resets the connection, so that the gateway does not mistake the end for a half-close.
 func (p *peer) abort() {
 	conn := p.Conn
 	if over, ok := conn.(*tls.Conn); ok {
@@ -254,19 +253,19 @@ func (p *peer) abort() {
 	conn.Close()
 }
 
-// A client leaves while no reply comes from the server, so that its subscription is not confirmed. What publishes does not wait
-// for it any more.
-func TestAClientThatLeavesWithinItsSubscriptionHoldsNobodyUp(t *testing.T) {
+// A client leaves while the server does not reply, so its subscription is not confirmed. Commands that publish do not
+// wait for it any more.
+func TestAClientThatLeavesBeforeTheConfirmationDelaysNoOther(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	relay := faultnet.Start(t, s.PlainAddr())
-	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		if strings.HasSuffix(t.Name(), "/tls") {
-			return // there nothing is read meanwhile, and the end is noticed later
+			return // the gateway does not read from it, so it notices the end later
 		}
 		eachTopicKind(t, s, dial, func(t *testing.T, k topicKind) {
 			for _, others := range []int{0, 1} {
 				q, stays := dial(), k.client(dial)
-				q.ask("GET none") // its lane is there
+				q.ask("GET none") // opens its lane
 				stays.ask("GET none")
 				p := k.client(dial)
 				relay.StallReplies()
@@ -277,7 +276,7 @@ func TestAClientThatLeavesWithinItsSubscriptionHoldsNobodyUp(t *testing.T) {
 					waitFor(t, "the next one is taken", func() bool { return h.Unconfirmed() == 2+n })
 				}
 				p.abort()
-				waitFor(t, "only those who stay are waited for", func() bool { return h.Unconfirmed() == others })
+				waitFor(t, "only the other subscriptions are unconfirmed", func() bool { return h.Unconfirmed() == others })
 				relay.Resume()
 				if got, want := q.ask(k.publish+" news hello"), fmt.Sprintf(":%d|", others); got != want && others > 0 {
 					t.Errorf("PUBLISH counted %s: want %s", got, want)
@@ -287,7 +286,7 @@ func TestAClientThatLeavesWithinItsSubscriptionHoldsNobodyUp(t *testing.T) {
 				}
 				waitFor(t, "nothing is waited for", func() bool { return h.Unconfirmed() == 0 })
 				stays.Close()
-				waitFor(t, "nobody is subscribed", func() bool { return q.ask(k.publish+" news none") == ":0|" })
+				waitFor(t, "no client is subscribed", func() bool { return q.ask(k.publish+" news none") == ":0|" })
 			}
 		})
 	})

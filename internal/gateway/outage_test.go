@@ -9,21 +9,21 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// outage opens a gateway before a server whose connections can be cut.
-func outage(t *testing.T, cfg gateway.Config, keys string) (*house, *faultnet.Relay, *redistest.Server) {
+// outage opens a gateway whose server connections can be cut.
+func outage(t *testing.T, cfg gateway.Config, keys string) (*testGateway, *faultnet.Relay, *redistest.Server) {
 	s := redistest.Start(t, redistest.Config{})
 	relay := faultnet.Start(t, s.PlainAddr())
 	return open(t, "redis://"+relay.Addr()+"?max_connections=3"+keys, cfg), relay, s
 }
 
-// begin cuts all connections, and lets no new one come.
+// begin cuts all connections and refuses new ones.
 func begin(relay *faultnet.Relay) {
 	relay.Refuse(true)
 	relay.CutAll()
 }
 
-// Clients' retries know the code, whatever the command was to be sent on.
-func TestWhatWasNotSentIsAnsweredWithACodeThatIsRetried(t *testing.T) {
+// Retries of clients recognize the code, for every kind of connection that the command needs.
+func TestUnsentCommandsGetARetryableError(t *testing.T) {
 	h, relay, _ := outage(t, gateway.Config{}, "&timeout=0.3")
 	p, watcher := h.dial(), h.dial()
 	p.send("SET a 1")
@@ -47,12 +47,12 @@ func TestWhatWasNotSentIsAnsweredWithACodeThatIsRetried(t *testing.T) {
 	}
 	relay.Refuse(false)
 	waitFor(t, "the outage is over", func() bool { return p.ask("GET a") == "$1|1|" })
-	watcher.send("MULTI", "SET a 3", "EXEC") // its connection was lost, and with it what was watched
+	watcher.send("MULTI", "SET a 3", "EXEC") // its connection was lost, and the watched keys with it
 	watcher.want("+OK|", "+QUEUED|", "*-1|")
 }
 
-// Nobody repeats by itself what may have been executed, unless that changes nothing.
-func TestWhatMayHaveBeenExecutedIsNotAnsweredWithThatCode(t *testing.T) {
+// The gateway repeats a command that may have run only if it changes no data.
+func TestCommandsThatMayHaveRunGetNoRetryableError(t *testing.T) {
 	h, relay, s := outage(t, gateway.Config{}, "&retries=0&timeout=0.3")
 	p, reader := h.dial(), h.dial()
 	p.send("SET a 1")
@@ -70,12 +70,11 @@ func TestWhatMayHaveBeenExecutedIsNotAnsweredWithThatCode(t *testing.T) {
 	}
 }
 
-// Clients that wait for work take an error reply for the end of that work, and connect again after the end of their
-// connection.
-func TestAClientThatWaitsSeesTheEndOfItsConnection(t *testing.T) {
+// Clients of blocking commands treat an error reply as final, but connect again after the end of their connection.
+func TestAnOutageClosesClientsOfBlockingCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	relay := faultnet.Start(t, s.PlainAddr())
-	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		for _, lines := range [][]string{
 			{"BLPOP none 0"}, {"BRPOP none 60"}, {"BLMOVE none other LEFT LEFT 0"}, {"BZPOPMIN none 0"}, {"WAIT 5 0"},
 			{"WATCH k", "BLPOP none 0"}, {"WATCH k", "BZPOPMIN none 60"},
@@ -98,8 +97,8 @@ func TestAClientThatWaitsSeesTheEndOfItsConnection(t *testing.T) {
 	})
 }
 
-// With CloseOnFailure a client sees what it would see of its own connection.
-func TestAFailureThatEndsTheConnection(t *testing.T) {
+// With CloseOnFailure a client sees the end of its connection, as without a gateway.
+func TestCloseOnFailureEndsTheConnection(t *testing.T) {
 	h, relay, s := outage(t, gateway.Config{CloseOnFailure: true}, "&timeout=0.3")
 	p := h.dial()
 	p.send("SET a 1")
@@ -108,15 +107,15 @@ func TestAFailureThatEndsTheConnection(t *testing.T) {
 	p.send("PING", "INCR a", "PING")
 	waitFor(t, "it is executed", func() bool { return s.Do("GET", "a") == "2" })
 	begin(relay)
-	p.want("+PONG|") // what was answered before is there
+	p.want("+PONG|") // earlier replies arrive
 	p.ends()
 	q := h.dial()
 	q.send("SET a 2", "PING")
 	q.ends()
 }
 
-// What the server says to a new connection is said to the client, in the server's words.
-func TestTheServersOwnErrorsStayWhatTheyAre(t *testing.T) {
+// The gateway forwards the server's errors for new connections unchanged.
+func TestServerErrorsAreForwardedUnchanged(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, "redis://"+s.PlainAddr()+"?max_connections=3&timeout=0.3", gateway.Config{})
 	p := h.dial()

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// withUsers starts a server with users alice and bob, who may use keys and channels that begin with their names, and a
-// gateway before it that passes them through.
-func withUsers(t *testing.T) (*redistest.Server, *house) {
+// withUsers starts a server with the users alice and bob, who may use keys and channels with the prefix of their names,
+// and a gateway with PassThrough.
+func withUsers(t *testing.T) (*redistest.Server, *testGateway) {
 	s := redistest.Start(t, redistest.Config{})
 	for _, name := range []string{"alice", "bob"} {
 		s.Do("ACL", "SETUSER", name, "on", ">"+name, "~"+name+"*", "resetchannels", "&"+name+"*", "+@all", "-@admin", "+acl|whoami")
@@ -19,7 +19,7 @@ func withUsers(t *testing.T) (*redistest.Server, *house) {
 	return s, open(t, s.URL()+"?max_connections=6", gateway.Config{PassThrough: true})
 }
 
-func TestEachUserWorksAsHimself(t *testing.T) {
+func TestCommandsRunAsTheClientsUser(t *testing.T) {
 	_, h := withUsers(t)
 	peers := map[string]*peer{}
 	for _, name := range []string{"alice", "bob"} {
@@ -52,8 +52,8 @@ func TestResetMakesAClientTheDefaultUser(t *testing.T) {
 	p.want("+OK|", "*3|$9|subscribe|$3|bob|:1|")
 }
 
-// TestAPasswordThatHasChangedIsNobodysPass has a client go on after its password has changed, with others that try it.
-func TestAPasswordThatHasChangedIsNobodysPass(t *testing.T) {
+// A client continues after its password has changed, while others try the old password.
+func TestAnOldPasswordIsRefused(t *testing.T) {
 	s, h := withUsers(t)
 	p, q := h.dial(), h.dial()
 	p.send("AUTH alice alice", "ACL WHOAMI")
@@ -64,7 +64,7 @@ func TestAPasswordThatHasChangedIsNobodysPass(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if got := p.ask("ACL WHOAMI"); got != bulk("alice") { // as long as there is a connection, as on a server
+	if got := p.ask("ACL WHOAMI"); got != bulk("alice") { // while it has a connection, as on a server
 		t.Error(got)
 	}
 	s.Do("CLIENT", "KILL", "USER", "alice")
@@ -73,7 +73,7 @@ func TestAPasswordThatHasChangedIsNobodysPass(t *testing.T) {
 	q.want("+OK|", bulk("alice"))
 }
 
-func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
+func TestAUserWithoutAPasswordRunsItsCommands(t *testing.T) {
 	s, h := withUsers(t)
 	s.Do("ACL", "SETUSER", "guest", "on", "nopass", "~guest*", "+@all", "-@admin", "+acl|whoami")
 	var peers []*peer
@@ -93,8 +93,8 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 	}
 }
 
-// TestWhatTheGatewayAnswersTakesTheUsersRight has users do to clients of the gateway what they may do on the server.
-func TestWhatTheGatewayAnswersTakesTheUsersRight(t *testing.T) {
+// The permissions of users for commands on other clients are those on the server.
+func TestLocalCommandsNeedTheUsersPermission(t *testing.T) {
 	s, h := withUsers(t)
 	s.Do("ACL", "SETUSER", "bob", "+client|kill", "+client|list")
 	p, q, other := h.dial(), h.dial(), h.dial()
@@ -122,9 +122,8 @@ func TestWhatTheGatewayAnswersTakesTheUsersRight(t *testing.T) {
 	other.ends()
 }
 
-// TestClientsMayGoOnSendingTheServersPassword has clients that are not changed when a gateway is put before their
-// server.
-func TestClientsMayGoOnSendingTheServersPassword(t *testing.T) {
+// Clients keep their configuration when a gateway replaces the server.
+func TestClientsMaySendTheServersPassword(t *testing.T) {
 	const wrong = "-WRONGPASS invalid username-password pair or user is disabled.|"
 	s := redistest.Start(t, redistest.Config{Password: "secret"})
 	for _, cfg := range []gateway.Config{{}, {PassThrough: true}} {
@@ -143,7 +142,7 @@ func TestClientsMayGoOnSendingTheServersPassword(t *testing.T) {
 	}
 }
 
-func TestAServerWithoutAPasswordSaysSo(t *testing.T) {
+func TestAServerWithoutAPasswordRefusesAuth(t *testing.T) {
 	const none = "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?|"
 	s := redistest.Start(t, redistest.Config{})
 	for _, cfg := range []gateway.Config{{}, {PassThrough: true}} {

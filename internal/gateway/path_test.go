@@ -14,7 +14,7 @@ import (
 )
 
 // busy keeps n clients of the gateway busy until the returned function is called.
-func (h *house) busy(n int) (stop func()) {
+func (h *testGateway) busy(n int) (stop func()) {
 	done := make(chan struct{})
 	ended := make(chan struct{}, n)
 	for i := range n {
@@ -44,9 +44,9 @@ func (h *house) busy(n int) (stop func()) {
 	}
 }
 
-// The path to the server swallows everything and acknowledges it, and new connections work: clients of the gateway are
-// answered again long before a stall limit has passed, by connections that were dialed since, and the dead ones are given up.
-func TestADeadPathToTheServerIsLeft(t *testing.T) {
+// The path to the server drops everything but acknowledges it, and new connections work. Clients get replies long
+// before the stall limit, on new connections, and the gateway closes the dead ones.
+func TestADeadPathToTheServerIsReplaced(t *testing.T) {
 	const stall = 10 * patience
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, protocol := range []int{2, 3} {
@@ -77,9 +77,9 @@ func TestADeadPathToTheServerIsLeft(t *testing.T) {
 	}
 }
 
-// leavesADeadPath wants clients of h to be answered after the paths of all connections through relay have died, and the dead
-// connections to be closed.
-func leavesADeadPath(t *testing.T, h *house, protocol int, relay *faultnet.Relay) {
+// leavesADeadPath checks that clients of h get replies after all connections through relay have died, and that the
+// gateway closes the dead ones.
+func leavesADeadPath(t *testing.T, h *testGateway, protocol int, relay *faultnet.Relay) {
 	hello := fmt.Sprint("HELLO ", protocol)
 	warm := h.dial()
 	warm.send(hello)
@@ -111,9 +111,9 @@ func leavesADeadPath(t *testing.T, h *house, protocol int, relay *faultnet.Relay
 	waitFor(t, "the dead connections are given up", func() bool { return h.client.Stats().FailedLanes >= uint64(dead) })
 }
 
-// A script of one client lasts longer than the stall limit. Others are told BUSY as they would be
-// without a gateway, and the script's client gets its reply.
-func TestOthersAreToldThatAScriptRuns(t *testing.T) {
+// A script of one client runs longer than the stall limit. Other clients get BUSY, as without a gateway, and the
+// script's client gets its reply.
+func TestOtherClientsGetBusyDuringAScript(t *testing.T) {
 	const stall = time.Second
 	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "500"}})
 	for _, protocol := range []int{2, 3} {
@@ -153,8 +153,8 @@ func TestOthersAreToldThatAScriptRuns(t *testing.T) {
 	}
 }
 
-// So are those for whom there is no other connection yet: the server lets none in before it is tired of the script.
-func TestThoseWhoComeBeforeTheServerAnswersAreToldThatAScriptRuns(t *testing.T) {
+// New clients without a connection get BUSY too. The server accepts no connection before the script exceeds its limit.
+func TestNewClientsGetBusyDuringAScript(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "4000"}})
 	h := open(t, s.URL(), gateway.Config{})
 	script := h.dial()
@@ -171,7 +171,7 @@ func TestThoseWhoComeBeforeTheServerAnswersAreToldThatAScriptRuns(t *testing.T) 
 		}()
 		time.Sleep(100 * time.Millisecond)
 	}
-	first := <-replies // the others on the script's connection wait for its end
+	first := <-replies // the replies on the script's connection wait for its end
 	s.Do("SCRIPT", "KILL")
 	told := 0
 	for n := range others {
@@ -194,9 +194,9 @@ func TestThoseWhoComeBeforeTheServerAnswersAreToldThatAScriptRuns(t *testing.T) 
 	}
 }
 
-// A client with several connections asks on one what became of another. The gateway must not look like
-// a server that answers on a dead path.
-func TestAClientThatWaitsLongCountsAsBlocked(t *testing.T) {
+// A client with several connections checks one of them with CLIENT LIST on another one. The gateway must not look like
+// a server that replies on a dead path.
+func TestAClientWithASlowReplyIsListedAsBlocked(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})
 	slow, other := h.dial(), h.dial()

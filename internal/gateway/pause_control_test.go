@@ -10,14 +10,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-// lasts says how long a command waits from now on.
+// lasts returns how long a command waits from now on.
 func (g *pauseControl) lasts(level pauseMode) time.Duration {
 	start := time.Now()
 	_ = g.awaitResume(context.Background(), level)
 	return time.Since(start)
 }
 
-// Unconfirmed is how many subscriptions the server has not confirmed yet.
+// Unconfirmed returns the number of unconfirmed subscriptions.
 func (g *Gateway) Unconfirmed() int {
 	g.pauses.mu.Lock()
 	defer g.pauses.mu.Unlock()
@@ -30,7 +30,7 @@ func (g *Gateway) Unconfirmed() int {
 	return n
 }
 
-func TestPausesOfClientsAddUpAsAServersDo(t *testing.T) {
+func TestClientPausesCombineLikeOnAServer(t *testing.T) {
 	type step struct {
 		mode pauseMode
 		d    time.Duration
@@ -73,7 +73,7 @@ func TestPausesOfClientsAddUpAsAServersDo(t *testing.T) {
 	}
 }
 
-func TestPausesOfTheConsoleAndOfClientsAreApart(t *testing.T) {
+func TestConsoleAndClientPausesAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g pauseControl
 		g.init()
@@ -110,7 +110,7 @@ func shared(name string) *session.Step {
 	return &session.Step{Kind: session.Multiplexed, Info: command.Lookup(name)}
 }
 
-func TestWhoWaitsForWhichSubscription(t *testing.T) {
+func TestWhichCommandsWaitForASubscription(t *testing.T) {
 	topic := func(kind session.TopicKind, name string) []session.Topic {
 		return []session.Topic{{Kind: kind, Name: name}}
 	}
@@ -156,13 +156,13 @@ func TestWhoWaitsForWhichSubscription(t *testing.T) {
 	}
 }
 
-func TestASubscriptionThatIsNotConfirmedHoldsNobodyUpForLong(t *testing.T) {
+func TestAnUnconfirmedSubscriptionDelaysCommandsBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Gateway{}
 		g.pauses.init()
 		g.pauses.enter([]session.Topic{{Name: "news"}})
 		start := time.Now()
-		for range 3 { // those of a pipeline wait together
+		for range 3 { // the commands of a pipeline wait together
 			waits := &worker{c: &client{g: g}, behind: g.pauses.behind(shared("PUBLISH")), level: pauseWrites, queuedAt: start}
 			if err := waits.awaitTurn(context.Background()); err != nil {
 				t.Fatal(err)

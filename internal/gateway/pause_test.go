@@ -8,11 +8,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// held counts the clients that a pause holds back.
+// held returns the number of clients that a pause holds back.
 func held(operator *peer) int { return strings.Count(operator.ask("RESPOOL CLIENTS"), "paused|") }
 
-func TestAPauseOfWritesLetsReadsThrough(t *testing.T) {
-	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *house, dial func() *peer) {
+func TestAWritePauseAllowsReads(t *testing.T) {
+	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, operator := dial(), dial()
 		p.ask("SET k 1")
 		script := p.ask("EVAL_RO return(1) 0") // unknown before 7.0
@@ -55,8 +55,8 @@ func TestAPauseOfWritesLetsReadsThrough(t *testing.T) {
 	})
 }
 
-func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
-	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *house, dial func() *peer) {
+func TestAFullPauseHoldsLocalReplies(t *testing.T) {
+	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		operator := dial()
 		commands := []struct{ command, reply string }{
 			{"PING", "+PONG|"},
@@ -69,7 +69,7 @@ func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
 			{"UNSUBSCRIBE a", "*3|$11|unsubscribe|$1|a|:0|"},
 			{"RESET", "+RESET|"},
 			{"QUIT", "+OK|"},
-			{"NOSUCH", operator.ask("NOSUCH")}, // the server's own words
+			{"NOSUCH", operator.ask("NOSUCH")}, // the server's text
 		}
 		var waiting []*peer
 		for range commands {
@@ -82,7 +82,7 @@ func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
 			waiting[i].send(c.command)
 		}
 		waitFor(t, "all are held", func() bool { return held(operator) == len(commands) })
-		// A shorter pause ends none that is longer, and RESPOOL RESUME ends it.
+		// A shorter pause does not end a longer one. RESPOOL RESUME ends both.
 		if got := operator.ask("RESPOOL RESUME"); got != "+OK|" {
 			t.Fatal(got)
 		}
@@ -92,10 +92,10 @@ func TestAPauseOfAllHoldsWhatTheGatewayAnswers(t *testing.T) {
 	})
 }
 
-// The gateway answers its own commands during a pause. A command for the server is held back, and so is what stands
+// During a console pause the gateway answers its own commands. It holds back a command for the server and the commands
 // behind it.
-func TestTheConsolesPauseAnswersPings(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+func TestPingWorksDuringAConsolePause(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, other, operator := dial(), dial(), dial()
 		for _, q := range []*peer{p, other, operator} {
 			_ = q.SetDeadline(time.Now().Add(patience / 4))
@@ -130,9 +130,9 @@ func TestTheConsolesPauseAnswersPings(t *testing.T) {
 	})
 }
 
-// TestAClientThatSendsNoMoreGetsNothingOfWhatItWaitsFor is for commands that a server holds back.
-func TestAClientThatSendsNoMoreGetsNothingOfWhatItWaitsFor(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *house, dial func() *peer) {
+// The test uses blocking commands.
+func TestABlockedClientThatHangsUpGetsNoElement(t *testing.T) {
+	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		for _, command := range []string{
 			"BLPOP none 0", "BRPOP none 0", "BLMOVE none other LEFT LEFT 0", "BRPOPLPUSH none other 0", "BZPOPMIN none 0", "BZPOPMAX none 0",
 			"BLMPOP 0 1 none LEFT", "BZMPOP 0 1 none MIN", "XREAD BLOCK 0 STREAMS none $", "WAIT 5 0",
@@ -141,7 +141,7 @@ func TestAClientThatSendsNoMoreGetsNothingOfWhatItWaitsFor(t *testing.T) {
 			p := dial()
 			half, ok := p.Conn.(interface{ CloseWrite() error })
 			if !ok {
-				return // in memory there is no such end
+				return // a memory connection cannot half-close
 			}
 			if name, rest, _ := strings.Cut(command, "MPOP "); rest != "" {
 				unknown := strings.HasPrefix(p.ask(name+"MPOP"), "-ERR unknown command") // before 7.0

@@ -20,11 +20,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// patience bounds a wait for what must happen; only a failing test waits so long.
+// patience bounds a wait for an event. Only a failing test waits so long.
 const patience = time.Minute
 
-// house is a gateway before a server.
-type house struct {
+// testGateway is a gateway with its server.
+type testGateway struct {
 	*gateway.Gateway
 	t      testing.TB
 	client *respool.Client
@@ -32,8 +32,8 @@ type house struct {
 	addr   string
 }
 
-// open starts a gateway before the server at url, listening on TCP.
-func open(t testing.TB, url string, cfg gateway.Config) *house {
+// open starts a gateway for the server at url, and listens on TCP.
+func open(t testing.TB, url string, cfg gateway.Config) *testGateway {
 	t.Helper()
 	opt, err := respool.ParseURL(url)
 	if err != nil {
@@ -47,14 +47,14 @@ func open(t testing.TB, url string, cfg gateway.Config) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{Gateway: g, t: t, client: c, served: make(chan error, 8)}
+	h := &testGateway{Gateway: g, t: t, client: c, served: make(chan error, 8)}
 	h.addr = h.listen("tcp", "127.0.0.1:0", nil)
 	t.Cleanup(h.close)
 	return h
 }
 
-// listen serves at one more address, and gives it.
-func (h *house) listen(network, addr string, cfg *tls.Config) string {
+// listen serves at another address and returns it.
+func (h *testGateway) listen(network, addr string, cfg *tls.Config) string {
 	l, err := net.Listen(network, addr)
 	if err != nil {
 		h.t.Fatal(err)
@@ -67,8 +67,8 @@ func (h *house) listen(network, addr string, cfg *tls.Config) string {
 	return at
 }
 
-// listenTLS listens with the certificate of a server of the tests.
-func (h *house) listenTLS(s *redistest.Server) (at string) {
+// listenTLS listens with the certificate of the test servers.
+func (h *testGateway) listenTLS(s *redistest.Server) (at string) {
 	h.t.Helper()
 	cert, err := tls.LoadX509KeyPair(s.CertFile(), s.KeyFile())
 	if err != nil {
@@ -77,7 +77,7 @@ func (h *house) listenTLS(s *redistest.Server) (at string) {
 	return h.listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 }
 
-func (h *house) close() {
+func (h *testGateway) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := h.Shutdown(ctx); err != nil {
@@ -95,12 +95,12 @@ type peer struct {
 	in *bufio.Reader
 }
 
-func (h *house) dial() *peer {
+func (h *testGateway) dial() *peer {
 	h.t.Helper()
 	return h.dialTo("tcp", h.addr, nil)
 }
 
-func (h *house) dialTo(network, addr string, cfg *tls.Config) *peer {
+func (h *testGateway) dialTo(network, addr string, cfg *tls.Config) *peer {
 	h.t.Helper()
 	conn, err := net.DialTimeout(network, addr, patience)
 	if err != nil {
@@ -119,7 +119,7 @@ func newPeer(t testing.TB, conn net.Conn) *peer {
 	return p
 }
 
-// send writes commands, each one line of words.
+// send writes commands, one per line.
 func (p *peer) send(lines ...string) {
 	p.t.Helper()
 	var out []byte
@@ -165,7 +165,7 @@ func (p *peer) tryFrame() (string, error) {
 	}
 }
 
-// want reads frames and compares them, with | for a line's end.
+// want reads frames and compares them. It writes | for the end of a line.
 func (p *peer) want(frames ...string) {
 	p.t.Helper()
 	for i, want := range frames {
@@ -175,7 +175,7 @@ func (p *peer) want(frames ...string) {
 	}
 }
 
-// ask sends a command and gives its reply.
+// ask sends a command and returns its reply.
 func (p *peer) ask(line string) string {
 	p.t.Helper()
 	p.send(line)
@@ -202,18 +202,18 @@ func isDeadline(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// ways are the kinds of connection that a gateway serves.
-var ways = []string{"tcp", "unix", "tls", "memory"}
+// connKinds are the kinds of connections that a gateway serves.
+var connKinds = []string{"tcp", "unix", "tls", "memory"}
 
-// onEach runs a test over each kind of connection.
-func onEach(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *house, dial func() *peer)) {
+// onEach runs a test with each kind of connection.
+func onEach(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *testGateway, dial func() *peer)) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	onEachBefore(t, s, s.PlainAddr(), cfg, test)
 }
 
-// onEachBefore is onEach for a gateway that connects to addr, by which it reaches s.
-func onEachBefore(t *testing.T, s *redistest.Server, addr string, cfg gateway.Config, test func(t *testing.T, h *house, dial func() *peer)) {
-	for _, way := range ways {
+// onEachBefore is onEach for a gateway that connects to s through addr.
+func onEachBefore(t *testing.T, s *redistest.Server, addr string, cfg gateway.Config, test func(t *testing.T, h *testGateway, dial func() *peer)) {
+	for _, way := range connKinds {
 		t.Run(way, func(t *testing.T) {
 			s.Do("FLUSHALL")
 			h := open(t, "redis://"+addr+"?max_connections=4", cfg)

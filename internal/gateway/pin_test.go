@@ -9,10 +9,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-func TestATrackingClientThatTurnsToRESP3GetsItsInvalidations(t *testing.T) {
+func TestATrackingClientThatSwitchesToRESP3GetsInvalidations(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=2", gateway.Config{})
-	before := h.dial() // it has held the connection
+	before := h.dial() // it has used the dedicated connection before
 	before.send("HELLO 3", "WATCH a", "UNWATCH")
 	before.frame()
 	before.want("+OK|", "+OK|")
@@ -36,7 +36,7 @@ func TestATrackingClientThatTurnsToRESP3GetsItsInvalidations(t *testing.T) {
 	}
 }
 
-func TestConnectionsThatAreGivenBackAreNotWatchedAnyMore(t *testing.T) {
+func TestReleasedConnectionsAreNotWatched(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=2", gateway.Config{})
 	p := h.dial()
@@ -48,5 +48,5 @@ func TestConnectionsThatAreGivenBackAreNotWatchedAnyMore(t *testing.T) {
 		p.send("WATCH a", "UNWATCH")
 		p.want("+OK|", "+OK|")
 	}
-	waitFor(t, "nobody watches", func() bool { return runtime.NumGoroutine() < before+20 })
+	waitFor(t, "no goroutine watches", func() bool { return runtime.NumGoroutine() < before+20 })
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// onEachProtocol runs a test in RESP2 and RESP3, and with enough connections and with as few as can be.
+// onEachProtocol runs a test in RESP2 and RESP3, with enough connections and with the minimum.
 func onEachProtocol(t *testing.T, test func(t *testing.T, proto, most int)) {
 	for _, proto := range []int{2, 3} {
 		for _, most := range []int{1, 2, 6} {
@@ -20,13 +20,13 @@ func onEachProtocol(t *testing.T, test func(t *testing.T, proto, most int)) {
 	}
 }
 
-// passing is a gateway that passes users through, over so many connections at most.
-func passing(t *testing.T, s *redistest.Server, most int, options string) *house {
+// passing opens a gateway with PassThrough and a limit of connections.
+func passing(t *testing.T, s *redistest.Server, most int, options string) *testGateway {
 	return open(t, fmt.Sprintf("%s?max_connections=%d%s", s.URL(), most, options), gateway.Config{PassThrough: true})
 }
 
-// login dials as a user of the server, whose password is the name.
-func (h *house) login(name string, proto int) *peer {
+// login dials as a user whose password is the user's name.
+func (h *testGateway) login(name string, proto int) *peer {
 	h.t.Helper()
 	p := h.dial()
 	if got := p.ask(fmt.Sprintf("HELLO %d AUTH %s %s", proto, name, name)); got[0] == '-' {
@@ -35,7 +35,7 @@ func (h *house) login(name string, proto int) *peer {
 	return p
 }
 
-// operator is connected to the server itself.
+// operator dials the server directly.
 func operator(t *testing.T, s *redistest.Server) *peer {
 	conn, err := net.Dial("tcp", s.PlainAddr())
 	if err != nil {
@@ -44,7 +44,7 @@ func operator(t *testing.T, s *redistest.Server) *peer {
 	return newPeer(t, conn)
 }
 
-// calls is how often the server has run a command.
+// calls returns how often the server has run a command.
 func calls(s *redistest.Server, command string) int {
 	stat, _, _ := strings.Cut(s.Info("commandstats")["cmdstat_"+command], ",")
 	n, _ := strconv.Atoi(strings.TrimPrefix(stat, "calls="))
@@ -53,8 +53,8 @@ func calls(s *redistest.Server, command string) int {
 
 func nullArray(proto int) string { return map[int]string{2: "*-1|", 3: "_|"}[proto] }
 
-// The server keeps account of what a user was not allowed to do. All that it says has to be the user's doing.
-func TestTheServerHoldsNothingAgainstAUserThatTheUserHasNotDone(t *testing.T) {
+// A server logs violations in ACL LOG. The log must contain only violations by the user's own commands.
+func TestTheGatewayCausesNoACLViolations(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{Users: []string{
 			"user alice on >alice ~* resetchannels &a* +get +set +blpop +subscribe +unsubscribe +watch +unwatch +multi +exec"}})
@@ -74,7 +74,7 @@ func TestTheServerHoldsNothingAgainstAUserThatTheUserHasNotDone(t *testing.T) {
 				t.Error(got)
 			}
 		}
-		if most > 1 { // else a subscription leaves no connection for the others
+		if most > 1 { // with one connection, a subscription leaves none for the others
 			listener := h.login("alice", proto)
 			listener.send("SUBSCRIBE a")
 			listener.frame()
@@ -99,8 +99,8 @@ func TestTheServerHoldsNothingAgainstAUserThatTheUserHasNotDone(t *testing.T) {
 	})
 }
 
-// As at a server, a client keeps its database when it becomes a user who may not select one.
-func TestAClientKeepsItsDatabaseAsAUserWhoMayNotSelect(t *testing.T) {
+// As on a server, a client keeps its database when it becomes a user without the permission for SELECT.
+func TestAClientKeepsItsDatabaseAsAUserWithoutSelect(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{Users: []string{"user alice on >alice ~* +get +set +blpop +watch +unwatch", "user bob on >bob ~* +get"}})
 		h := passing(t, s, most, "")
@@ -133,7 +133,7 @@ func TestAClientKeepsItsDatabaseAsAUserWhoMayNotSelect(t *testing.T) {
 	})
 }
 
-func TestTheServerDecidesWhetherAUserMayPingEchoAndSelect(t *testing.T) {
+func TestTheServerChecksPermissionsForPingEchoAndSelect(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{Users: []string{
 			"user alice on >alice ~* +get +set", "user bob on >bob ~* +get +set +ping +echo +select +multi +exec"}})
@@ -164,11 +164,11 @@ func TestTheServerDecidesWhetherAUserMayPingEchoAndSelect(t *testing.T) {
 	})
 }
 
-// A right may let a user into a database and not back.
-func TestATransactionThatCannotComeBackLeavesNobodyInItsDatabase(t *testing.T) {
+// A permission may allow a user to enter a database but not to leave it.
+func TestATransactionThatCannotReturnToItsDatabaseAffectsNoOtherClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	if !s.Version().Since(7, 0) {
-		return // such a right came with 7.0
+		return // such permissions exist since 7.0
 	}
 	s.Do("ACL", "SETUSER", "alice", "on", ">alice", "~*", "+get", "+set", "+multi", "+exec", "+select|3")
 	h := passing(t, s, 2, "")
@@ -185,8 +185,8 @@ func TestATransactionThatCannotComeBackLeavesNobodyInItsDatabase(t *testing.T) {
 	}
 }
 
-// A gateway may have no login of its own, and leave that to its clients.
-func TestUsersIntroduceThemselvesWhereTheGatewayMayNot(t *testing.T) {
+// The gateway has no login of its own.
+func TestUsersLogInIfTheGatewayHasNoLogin(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{Password: "secret", Users: []string{"user alice on >alice ~* +get +set +select", "user bob on >bob ~* +get"}})
 		h := open(t, fmt.Sprintf("redis://%s?max_connections=%d", s.PlainAddr(), most), gateway.Config{PassThrough: true})

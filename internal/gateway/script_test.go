@@ -9,8 +9,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// TestWhateverAScriptRepliesTheLaneStays has scripts reply what no command does.
-func TestWhateverAScriptRepliesTheLaneStays(t *testing.T) {
+// Scripts return replies that no command returns.
+func TestUnusualScriptRepliesDoNotEndTheLane(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=2", gateway.Config{})
 	const deep, long = 7000, 3 << 20
@@ -26,7 +26,7 @@ func TestWhateverAScriptRepliesTheLaneStays(t *testing.T) {
 		"redis.setresp(3) return{verbatim_string={format='\\r\\n:',string='\\n'}}": "=5|\r\n::\n|",
 	} {
 		if !s.Version().Since(7, 0) && (strings.Contains(script, "big_number") || strings.Contains(script, "verbatim_string")) {
-			want = "*0|" // it knows no such kind
+			want = "*0|" // RESP2 has no such kind
 		}
 		p.write(fmt.Sprintf("*3\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n", len(script), script))
 		got := strings.Replace(p.frame(), ",-nan", ",nan", 1) // the sign is gone since 7.2

@@ -10,12 +10,12 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// longer than the time for which a respool.Client waits for a reply where nothing is said.
+// longer than the default reply timeout of a respool.Client
 const longer = 8 * time.Second
 
-// A server may take any time: it is for the client to say for how long it waits. That holds on shared connections
-// and on those that a client holds.
-func TestTheGatewayHasNoReplyTimeoutOfItsOwn(t *testing.T) {
+// A server may take any time: the client decides how long it waits. This applies to shared and to dedicated
+// connections.
+func TestTheGatewayHasNoDefaultReplyTimeout(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=8", gateway.Config{})
 	script := "EVAL return(redis.call('INCR','n')) 0"
@@ -51,8 +51,8 @@ func TestTheGatewayHasNoReplyTimeoutOfItsOwn(t *testing.T) {
 	wg.Wait()
 }
 
-// A timeout in the URL is one that the gateway was asked for.
-func TestATimeoutOfTheURLHolds(t *testing.T) {
+// A timeout in the URL applies to the gateway.
+func TestTheReplyTimeoutOfTheURLApplies(t *testing.T) {
 	h, relay := behindRelay(t, 2, "socket_timeout=0.2")
 	p := h.dial()
 	p.send("GET small")

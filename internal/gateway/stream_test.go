@@ -15,9 +15,9 @@ import (
 // large is a value whose reply comes in many parts.
 var large = strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
 
-// behindRelay opens a gateway before a server whose connections can be cut and stalled, with more keys of
-// the URL. The server has large at the key "large".
-func behindRelay(t *testing.T, bound int, keys ...string) (*house, *faultnet.Relay) {
+// behindRelay opens a gateway whose server connections can be cut and stalled, with extra keys of the URL. The server
+// has large in the key "large".
+func behindRelay(t *testing.T, bound int, keys ...string) (*testGateway, *faultnet.Relay) {
 	s := redistest.Start(t, redistest.Config{})
 	s.Do("SET", "large", large)
 	relay := faultnet.Start(t, s.PlainAddr())
@@ -25,10 +25,10 @@ func behindRelay(t *testing.T, bound int, keys ...string) (*house, *faultnet.Rel
 	return open(t, strings.Join(append([]string{url}, keys...), "&"), gateway.Config{}), relay
 }
 
-// largeReply is what GET large gives.
+// largeReply is the reply to GET large.
 var largeReply = fmt.Sprintf("$%d\r\n%s\r\n", len(large), large)
 
-// exactly reads bytes that have to be those.
+// exactly reads bytes and compares them.
 func (p *peer) exactly(want string) {
 	p.t.Helper()
 	got := make([]byte, len(want))
@@ -40,13 +40,13 @@ func (p *peer) exactly(want string) {
 	}
 }
 
-// somePart is a length that is large enough to show that a reply is under way.
+// somePart is a length that is enough to show that a reply has begun.
 const somePart = 256 << 10
 
-func TestALargeReplyThatIsCutEndsTheConnection(t *testing.T) {
+func TestAnIncompleteLargeReplyEndsTheConnection(t *testing.T) {
 	h, relay := behindRelay(t, 1)
 	p, q := h.dial(), h.dial()
-	if got := q.ask("GET small"); got != "$-1|" { // the connection is there
+	if got := q.ask("GET small"); got != "$-1|" { // opens the connection
 		t.Fatal(got)
 	}
 	relay.StallAfter(1 << 20)
@@ -58,12 +58,12 @@ func TestALargeReplyThatIsCutEndsTheConnection(t *testing.T) {
 	if len(rest) > 1<<20 || !strings.HasPrefix(largeReply[somePart:], string(rest)) {
 		t.Errorf("%d bytes more came, and %v: want the rest of the part alone", len(rest), err)
 	}
-	// Who waits behind it on the same connection is told, or served anew.
+	// The client behind it on the same connection gets an error or another attempt.
 	q.send("GET large")
 	q.exactly(largeReply)
 }
 
-func TestALargeReplyComesBeforeTheMessagesThatFollowIt(t *testing.T) {
+func TestMessagesFollowAnEarlierLargeReply(t *testing.T) {
 	h, relay := behindRelay(t, 4)
 	const subscribed, message = ">3|$9|subscribe|$4|news|:1|", ">3|$7|message|$4|news|$3|%s|"
 	p, q, other := h.dial(), h.dial(), h.dial()
@@ -78,8 +78,8 @@ func TestALargeReplyComesBeforeTheMessagesThatFollowIt(t *testing.T) {
 	p.send("GET large", "ECHO after")
 	p.exactly(largeReply[:somePart])
 	q.send("PUBLISH news one", "PUBLISH news two")
-	q.want(":1|", ":1|")                                                 // both hear it by one subscription
-	other.want(fmt.Sprintf(message, "one"), fmt.Sprintf(message, "two")) // so p has been given the first
+	q.want(":1|", ":1|")                                                 // both get it through one subscription
+	other.want(fmt.Sprintf(message, "one"), fmt.Sprintf(message, "two")) // so p has the first message too
 	relay.Resume()
 	p.exactly(largeReply[somePart:])
 	got := []string{p.frame(), p.frame(), p.frame()}
@@ -89,7 +89,7 @@ func TestALargeReplyComesBeforeTheMessagesThatFollowIt(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesWithinALargeReply(t *testing.T) {
+func TestAClientThatLeavesDuringALargeReply(t *testing.T) {
 	h, relay := behindRelay(t, 4)
 	for range 5 {
 		p, q := h.dial(), h.dial()
@@ -106,7 +106,7 @@ func TestAClientThatLeavesWithinALargeReply(t *testing.T) {
 	}
 }
 
-func TestALargeReplyToNobody(t *testing.T) {
+func TestALargeReplyThatTheClientDoesNotWant(t *testing.T) {
 	h, _ := behindRelay(t, 4)
 	p := h.dial()
 	p.send("CLIENT REPLY SKIP", "GET large", "ECHO one", "GET large", "CLIENT REPLY OFF", "GET large", "CLIENT REPLY ON", "ECHO two")
@@ -115,7 +115,7 @@ func TestALargeReplyToNobody(t *testing.T) {
 	p.want("+OK|", bulk("two"))
 }
 
-func TestLargeRepliesWithinTransactionsAndToManyAtOnce(t *testing.T) {
+func TestLargeRepliesInTransactionsAndToManyClients(t *testing.T) {
 	h, _ := behindRelay(t, 4)
 	done := make(chan struct{})
 	const clients = 8
@@ -136,7 +136,7 @@ func TestLargeRepliesWithinTransactionsAndToManyAtOnce(t *testing.T) {
 	}
 }
 
-func TestAMessageBehindALargeReplyCutsNobodyOff(t *testing.T) {
+func TestAMessageBehindALargeReplyClosesNoClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{OutputBuffer: 1 << 20})
 	const size = 16 << 20

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// WAIT looks at the last write of its own connection: a client's writes went over another one.
-func TestWaitIsTrue(t *testing.T) {
+// WAIT waits for the last write of its own connection, but the client's writes use another one.
+func TestWaitCountsReplicasOfTheClientsLastWrite(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
 	h := open(t, set.URL("max_connections=4"), gateway.Config{})
 	p := h.dial()
@@ -52,7 +52,7 @@ func TestAFloodOfConnections(t *testing.T) {
 			got, err := p.tryFrame()
 			switch {
 			case err != nil, strings.HasPrefix(got, "-ERR max number of clients reached"):
-				refused.Add(1) // its reset may overtake the reason
+				refused.Add(1) // the reset may overtake the error reply
 			case got != "$-1\r\n":
 				t.Errorf("%q", got)
 			}
@@ -79,7 +79,7 @@ func TestClientsThatStopReading(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 1000 {
 		p := h.dial()
-		_ = p.Conn.(*net.TCPConn).SetReadBuffer(4096)        // what the kernel takes is no concern of this test
+		_ = p.Conn.(*net.TCPConn).SetReadBuffer(4096)        // limits the bytes in the kernel
 		wg.Go(func() { _, _ = io.WriteString(p.Conn, ask) }) // and reads nothing
 	}
 	other := h.dial()
@@ -93,10 +93,10 @@ func TestClientsThatStopReading(t *testing.T) {
 	}
 }
 
-// TestAClientThatReadsLateGetsAllReplies lets replies wait beyond the output buffer until nothing is due from the server: what
-// the client takes then is all that tells the gateway to go on. So it is with replies that are the gateway's own.
+// Replies wait beyond the output buffer until no reply from the server is pending. Only the client's reads then make
+// the gateway continue. The same applies to replies of the gateway itself.
 func TestAClientThatReadsLateGetsAllReplies(t *testing.T) {
-	onEach(t, gateway.Config{OutputBuffer: 1 << 20}, func(t *testing.T, h *house, dial func() *peer) {
+	onEach(t, gateway.Config{OutputBuffer: 1 << 20}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		const n, size = 20, 1 << 20
 		p, q := dial(), dial()
 		q.send("SET big " + strings.Repeat("x", size))
@@ -122,14 +122,14 @@ func TestAClientThatReadsLateGetsAllReplies(t *testing.T) {
 	})
 }
 
-// TestRepliesThatWaitForOthersAreBounded has a client ask for the gateway's own replies behind a command that a pause holds.
-func TestRepliesThatWaitForOthersAreBounded(t *testing.T) {
+// A client requests local replies behind a command that a pause holds back.
+func TestWaitingRepliesAreBounded(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{OutputBuffer: 1 << 20})
 	const n, size = 60, 1 << 20
 	p, operator := h.dial(), h.dial()
 	for range 200 {
-		p.ask("GET none") // replies are known to be small
+		p.ask("GET none") // teaches the gateway that replies are small
 	}
 	operator.ask("RESPOOL PAUSE 600")
 	p.send("GET none")

@@ -13,10 +13,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// uses is how often each command is sent.
+// uses is the number of uses of each command.
 const uses = 4
 
-// commandsOf lists what the table and a server know, with arguments: as few as the arity wants.
+// commandsOf lists the commands of the table and of a server, with the least number of arguments.
 func commandsOf(t *testing.T, c *respool.Client) (lines []string) {
 	seen := map[string]bool{}
 	add := func(name string, arity int) {
@@ -60,7 +60,7 @@ func commandsOf(t *testing.T, c *respool.Client) (lines []string) {
 	return lines
 }
 
-// harmless leaves out what ends or changes the server for others, what waits, and the ends of a client's own connection.
+// harmless omits commands that affect the server for others, that block, or that end the client's connection.
 func harmless(words []string) bool {
 	switch words[0] {
 	case "SHUTDOWN", "DEBUG", "FAILOVER", "REPLICAOF", "SLAVEOF", "BGREWRITEAOF", "BGSAVE", "SAVE", "MODULE", "QUIT", "CONFIG", "MONITOR", "SYNC", "PSYNC",
@@ -72,8 +72,8 @@ func harmless(words []string) bool {
 	return true
 }
 
-// exempt are commands that have a connection for themselves by their design: those that block, that change it, and that no
-// connection of a pool may carry.
+// exempt are commands that need a dedicated connection by design: they block, change the connection, or no connection
+// of a pool may carry them.
 func exempt(line string) bool {
 	var args [][]byte
 	for _, w := range strings.Fields(line) {
@@ -83,7 +83,7 @@ func exempt(line string) bool {
 	return class == command.Blocking || class == command.Stateful || class == command.Refused
 }
 
-// No command opens a connection for each use, whether the table, the server or nobody knows it.
+// No command opens a connection for each use, whether the table, the server or neither knows it.
 func TestNoCommandOpensAConnectionForEachUse(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{
 		Args:  []string{"--rename-command", "TOUCH", "DOC.TOUCH", "--rename-command", "LOLWUT", "DOC.LOLWUT", "--rename-command", "DBSIZE", "DOC.SIZE"},
@@ -105,7 +105,7 @@ func TestNoCommandOpensAConnectionForEachUse(t *testing.T) {
 	}
 }
 
-// more are commands under names that no table has.
+// more are commands with names that the table lacks.
 var more = []string{"DOC.TOUCH k", "DOC.LOLWUT", "DOC.SIZE", "DOC.NOSUCH k"}
 
 func usesOfClient(t *testing.T, s *redistest.Server, opt respool.Options, lines []string) {
@@ -114,7 +114,7 @@ func usesOfClient(t *testing.T, s *redistest.Server, opt respool.Options, lines 
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background())
-	// A leased connection, and a lane.
+	// a leased connection and a lane
 	conn, err := c.Acquire(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func usesOfClient(t *testing.T, s *redistest.Server, opt respool.Options, lines 
 	}
 }
 
-// serverCommands asks a server as a user who may.
+// serverCommands queries a server as a user with the permission for it.
 func serverCommands(t *testing.T, s *redistest.Server) []string {
 	c, err := respool.New(respool.Options{Addr: s.PlainAddr()})
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// everyUser may do everything but change users. A new user of Redis 6.2 may use all channels, and takes a pattern after
-// resetchannels only. There, -@admin takes all of ACL away.
+// everyUser may do everything except change users. A new user of Redis 6.2 may use all channels, and accepts a pattern
+// only after resetchannels. There, -@admin removes all of ACL.
 const everyUser = "user %s on >%[1]s ~%[1]s* resetchannels &%[1]s* +@all -@admin +acl|whoami"
 
-// goesOn has a client do something of every kind as a user, but subscribe.
+// goesOn runs commands of every kind as a user, except subscriptions.
 func (p *peer) goesOn(proto int, name string) {
 	p.t.Helper()
 	p.send("ACL WHOAMI", "SET "+name+" 1", "GET "+name, "BLPOP "+name+":none 0.01", "BLPOP "+name+":none 0.01",
@@ -25,7 +25,7 @@ func (p *peer) goesOn(proto int, name string) {
 		"+OK|", "$1|1|", "+OK|", "+OK|", map[int]string{2: "$-1|", 3: "_|"}[proto], bulk(name), "+OK|", "+PONG|")
 }
 
-// listens has a client subscribe as a user. The connection for that ends with the subscription.
+// listens subscribes as a user. The connection for it ends with the subscription.
 func (p *peer) listens(proto int, name string) {
 	p.t.Helper()
 	p.send("SUBSCRIBE "+name, "UNSUBSCRIBE "+name)
@@ -33,8 +33,8 @@ func (p *peer) listens(proto int, name string) {
 	p.want(kind+"3|$9|subscribe|"+bulk(name)+":1|", kind+"3|$11|unsubscribe|"+bulk(name)+":0|")
 }
 
-// A server asks for a password once. Clients whose user is let in no more go on over the connections that there are.
-func TestAClientGoesOnWhenItsUserIsLetInNoMore(t *testing.T) {
+// A server verifies a password once. Clients of a user that the server now refuses continue on existing connections.
+func TestAClientContinuesWhenTheServerRefusesItsUser(t *testing.T) {
 	for what, rule := range map[string][]string{"password changed": {"resetpass", ">new"}, "switched off": {"off"}} {
 		onEachProtocol(t, func(t *testing.T, proto, most int) {
 			s := redistest.Start(t, redistest.Config{Users: []string{fmt.Sprintf(everyUser, "alice"), fmt.Sprintf(everyUser, "bob")}})
@@ -48,7 +48,7 @@ func TestAClientGoesOnWhenItsUserIsLetInNoMore(t *testing.T) {
 				if got := h.dial().ask("AUTH alice alice"); !strings.HasPrefix(got, "-WRONGPASS") {
 					t.Errorf("%s: a late login got %s", what, got)
 				}
-				if most > 1 { // the only connection is taken from one user for another, and who it was does not come back
+				if most > 1 { // the only connection has switched to another user and cannot switch back
 					p.goesOn(proto, "alice")
 					q.goesOn(5-proto, "alice")
 				}
@@ -71,7 +71,7 @@ func TestAClientGoesOnWhenItsUserIsLetInNoMore(t *testing.T) {
 	}
 }
 
-// A server ends the connections of a user that is deleted, whatever they are about.
+// A server closes all connections of a deleted user.
 func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 	states := map[string][]string{
 		"idle": {"PING"}, "subscribed": {"SUBSCRIBE alice"}, "blocked": {"BLPOP alice 0"}, "watching": {"WATCH alice"},
@@ -84,7 +84,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 		bob.goesOn(proto, "bob")
 		for state, lines := range states {
 			if most == 1 && state != "idle" {
-				continue // the only connection is held, or another user's by the time
+				continue // the only connection is leased or has another user
 			}
 			s.Do("ACL", "SETUSER", "alice", "reset", "on", ">alice", "~alice*", "resetchannels", "&alice*", "+@all")
 			p := h.login("alice", proto)
@@ -105,7 +105,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 	})
 }
 
-func TestAUserThatIsDeletedAndMadeAgainWorksAtOnce(t *testing.T) {
+func TestARecreatedUserWorksImmediately(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{})
 		h := passing(t, s, most, "")
@@ -119,8 +119,8 @@ func TestAUserThatIsDeletedAndMadeAgainWorksAtOnce(t *testing.T) {
 	})
 }
 
-// Users change their passwords, are switched off, deleted and made again, while clients work as them. Whatever a client
-// reads is its user's, or says that the user is let in no more.
+// Users change their passwords and are disabled, deleted and recreated while clients use them. Every reply must be the
+// user's own, or report that the server refuses the user.
 func TestNoReplyCrossesUsersWhileUsersChange(t *testing.T) {
 	const limit = 3 * time.Second
 	names := []string{"ann", "ben", "cid"}
@@ -186,7 +186,7 @@ func TestNoReplyCrossesUsersWhileUsersChange(t *testing.T) {
 						t.Errorf("user %s, db %d: %s gave %s: want %s", name, db, line, got, allowed[i])
 					}
 					if got[0] == '-' && (i == 0 || strings.HasPrefix(line, "SELECT")) {
-						break // it is nobody, or elsewhere
+						break // the client has no user, or another database
 					}
 				}
 				p.Close()

@@ -37,7 +37,7 @@ func (d *deadline) set(t time.Time) {
 	}
 }
 
-// ring runs when the timer fires. The deadline may have moved meanwhile.
+// ring runs when the timer fires. The deadline may have moved since.
 func (d *deadline) ring() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -24,7 +24,7 @@ type loop struct {
 	raw   syscall.RawConn
 	wake  int // an eventfd
 	done  chan struct{}
-	polls bool // poll before a wait: other goroutines have a processor meanwhile
+	polls bool // poll before a wait: other goroutines still have a processor
 	buf   []byte
 	evs   []unix.EpollEvent
 	batch FlushBatch

@@ -23,7 +23,7 @@ func (l *oneByOne) write(b []byte) (int, error) {
 
 func (l *oneByOne) await() {}
 
-func TestAClientThatTakesSomethingIsNotSlow(t *testing.T) {
+func TestAClientThatReadsSomethingIsNotSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &oneByOne{}
 		o := Output{link: l, total: new(atomic.Int64)}

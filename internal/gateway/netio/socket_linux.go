@@ -68,7 +68,7 @@ func (s *Server) serveSocket(conn net.Conn, at net.Addr) bool {
 
 func (p *socketLink) serve(c Client, out *Output) { p.c, p.out = c, out }
 
-// open makes the loop read the socket, unless the client and its socket were closed meanwhile.
+// open makes the loop read the socket, unless the client and its socket have been closed.
 func (p *socketLink) open() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,11 +20,11 @@ type bareHost struct {
 func (h *bareHost) Context() context.Context { return h.ctx }
 func (h *bareHost) Go(f func())              { h.workers.Go(f) }
 
-func TestTheEndOfTheGatewayCutsALastWrite(t *testing.T) {
+func TestTheEndOfTheContextEndsALastWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &bareHost{}
 		h.ctx, h.cancel = context.WithCancel(context.Background())
-		conn, peer := net.Pipe() // whose other end reads nothing
+		conn, peer := net.Pipe() // the other end reads nothing
 		defer peer.Close()
 		l := &streamLink{srv: NewServer(h), conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
 		l.serve(nil, new(Output))

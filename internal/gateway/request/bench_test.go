@@ -47,7 +47,7 @@ func BenchmarkNextCut(b *testing.B) {
 	}
 }
 
-// run reads in, of so many requests, again and again.
+// run reads n requests of in, repeatedly.
 func run(b *testing.B, lim request.Limits, in []byte, requests, chunk int) {
 	s := request.Scanner{Limits: lim}
 	b.SetBytes(int64(len(in) / requests))

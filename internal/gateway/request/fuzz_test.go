@@ -7,7 +7,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
-// FuzzScanner cuts any input anywhere: requests and errors are those of the reference.
+// FuzzScanner splits any input anywhere. The requests and errors must equal those of the reference.
 func FuzzScanner(f *testing.F) {
 	for _, c := range streams {
 		if len(c.in) < 1000 {

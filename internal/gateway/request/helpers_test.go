@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// full has the defaults in all fields that the reference asks for.
+// full has all fields set that the reference needs.
 func full(lim request.Limits) request.Limits {
 	set := func(n *int64, to int64) {
 		if *n == 0 {
@@ -29,7 +29,7 @@ func full(lim request.Limits) request.Limits {
 	return lim
 }
 
-// The ways to cut a stream: each gives the size of the next chunk.
+// The ways to split a stream: each returns the size of the next chunk.
 func entire() int { return 1 << 30 }
 func single() int { return 1 }
 func random(r *rand.Rand) func() int {
@@ -44,8 +44,8 @@ type fataler interface {
 	Fatal(args ...any)
 }
 
-// scan reads in, cut into chunks that are overwritten after use, checks what always holds and gives what
-// was read. Parts are put together.
+// scan reads in, split into chunks that are overwritten after use. It checks the invariants and returns the outcome. It
+// joins parts.
 func scan(t fataler, s *request.Scanner, in []byte, cut func() int) (out outcome) {
 	t.Helper()
 	var parts reassembly
@@ -96,14 +96,14 @@ func checkError(t fataler, s *request.Scanner, err error) {
 	}
 }
 
-// reassembly puts parts together.
+// reassembly joins parts.
 type reassembly struct {
 	raw   []byte
 	args  []string
 	count int
 }
 
-// add gives the request once it is whole.
+// add returns the request once it is complete.
 func (a *reassembly) add(t fataler, s *request.Scanner, req request.Request) string {
 	t.Helper()
 	mid := a.raw != nil
@@ -144,7 +144,7 @@ func (a *reassembly) add(t fataler, s *request.Scanner, req request.Request) str
 	return whole
 }
 
-// elements reads an array in the strict form, by package resp.
+// elements parses an array in canonical form with package resp.
 func elements(t fataler, raw string) (args []string) {
 	t.Helper()
 	v, n, err := resp.Decode([]byte(raw))

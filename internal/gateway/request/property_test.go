@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
-// stream draws requests of all forms, with a fault now and then.
+// stream draws requests of all forms, with an occasional error.
 func stream() *rapid.Generator[string] {
 	arg := rapid.OneOf(
 		rapid.StringOfN(rapid.RuneFrom([]rune("aZ*$\r\n\x00 19")), 0, 30, -1),
@@ -46,7 +46,7 @@ func limits() *rapid.Generator[request.Limits] {
 	})
 }
 
-func TestCutsChangeNothing(t *testing.T) {
+func TestSplittingTheInputChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		in := stream().Draw(rt, "in")
 		s := request.Scanner{Limits: limits().Draw(rt, "limits"), Unauthenticated: rapid.Bool().Draw(rt, "unauthenticated")}
@@ -61,8 +61,8 @@ func TestCutsChangeNothing(t *testing.T) {
 	})
 }
 
-// allocated is how many bytes f allocates: the least of several times, since the runtime's own
-// goroutines allocate too.
+// allocated returns the bytes that f allocates: the minimum of several runs, because the goroutines of the runtime
+// allocate too.
 func allocated(f func()) uint64 {
 	least := uint64(math.MaxUint64)
 	for range 5 {
@@ -75,7 +75,7 @@ func allocated(f func()) uint64 {
 	return least
 }
 
-func TestMemoryFollowsWhatWasReceived(t *testing.T) {
+func TestMemoryGrowsWithBytesReceived(t *testing.T) {
 	for _, in := range []string{
 		"*1048576\r\n$536870912\r\na",
 		"*2\r\n$4\r\nECHO\r\n$536870912\r\na",
@@ -98,7 +98,7 @@ func TestMemoryFollowsWhatWasReceived(t *testing.T) {
 	}
 }
 
-func TestMemoryIsGivenBack(t *testing.T) {
+func TestMemoryIsFreed(t *testing.T) {
 	large := []byte(strict([]string{"SET", "k", strings.Repeat("x", 1<<20)}))
 	many := []byte(strict(make([]string, 10_000)))
 	for _, in := range [][]byte{large, many} {
@@ -128,7 +128,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestLargeRequestsPassInBoundedMemory(t *testing.T) {
+func TestLargeRequestsNeedBoundedMemory(t *testing.T) {
 	const stream, chunk = 4 << 10, 16 << 10
 	args := []string{"MSET", "k", strings.Repeat("x", 1<<20)}
 	for range 20_000 {
@@ -163,7 +163,7 @@ func TestLargeRequestsPassInBoundedMemory(t *testing.T) {
 	}
 }
 
-func TestWholeRequestsCostNoAllocation(t *testing.T) {
+func TestCompleteRequestsDoNotAllocate(t *testing.T) {
 	in := []byte(strings.Repeat(strict([]string{"SET", "key", strings.Repeat("x", 100), "EX", "60"}), 16))
 	var s request.Scanner
 	if n := testing.AllocsPerRun(100, func() { drain(t, &s, in) }); n != 0 {
@@ -174,7 +174,7 @@ func TestWholeRequestsCostNoAllocation(t *testing.T) {
 	}
 }
 
-// drain reads all of in, and gives the number of requests.
+// drain reads all of in and returns the number of requests.
 func drain(t testing.TB, s *request.Scanner, in []byte) (requests int) {
 	for {
 		req, n, err := s.Next(in)

@@ -19,8 +19,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// replies sends in on a connection of its own, says that this is all, and gives
-// what the server answers until it closes.
+// replies sends in on a new connection, half-closes it, and returns what the server sends until it closes.
 func replies(t fataler, server *redistest.Server, in string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", server.PlainAddr())
@@ -36,22 +35,22 @@ func replies(t fataler, server *redistest.Server, in string) string {
 	}
 	_ = conn.(*net.TCPConn).CloseWrite() // fails if the server has closed already
 	out, err := io.ReadAll(conn)
-	if err != nil && !errors.Is(err, syscall.ECONNRESET) { // it closes without reading the rest
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) { // the server closes without reading the rest
 		t.Fatalf("%.80q: %v", in, err)
 	}
 	return string(out)
 }
 
 var (
-	// blankLine is a line of spaces. Valkey 8 reads what follows one as inline too. Valkey from 8.1 on drops bytes 0xff of
-	// inline commands.
+	// blankLine is a line of spaces. Valkey 8 parses the line after it as inline too. Valkey since 8.1 drops bytes 0xff
+	// of inline commands.
 	blankLine = regexp.MustCompile(`(^|\n)[ \t\r\v\f\x00]*\n`)
 
 	protocolErrors = regexp.MustCompile("-ERR Protocol error: [^\r]*\r\n$")
 )
 
-// compare checks that the server answers in as it does the requests that the
-// scanner reads in it, and the scanner's error behind them.
+// compare checks that the server replies to in as it replies to the requests that the scanner finds in it, followed by
+// the scanner's error.
 func compare(t fataler, server *redistest.Server, in string, unauthenticated bool) {
 	t.Helper()
 	v := server.Version()
@@ -65,12 +64,12 @@ func compare(t fataler, server *redistest.Server, in string, unauthenticated boo
 	case errors.As(got.cause, &protocolErr):
 		want += "-" + protocolErr.Reply() + "\r\n"
 	case got.cause == request.ErrAttack:
-		want = "" // replies that are still to be sent are lost
+		want = "" // the server drops its unsent replies
 	case got.cause != nil:
 		t.Fatalf("%.80q: %v", in, got.cause)
 	}
 	answer := replies(t, server, in)
-	if v.Redis(8, 3) { // it blames something else, or closes without a word
+	if v.Redis(8, 3) { // the server reports another error, or closes without a reply
 		answer, want = protocolErrors.ReplaceAllString(answer, ""), protocolErrors.ReplaceAllString(want, "")
 	}
 	if answer != want {
@@ -78,7 +77,7 @@ func compare(t fataler, server *redistest.Server, in string, unauthenticated boo
 	}
 }
 
-func TestRedisReadsTheSame(t *testing.T) {
+func TestRedisParsesKnownStreamsAlike(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Config{})
 	for _, c := range streams {
@@ -93,13 +92,13 @@ func TestRedisReadsTheSame(t *testing.T) {
 	}
 }
 
-func TestRedisReadsAnyStreamTheSame(t *testing.T) {
+func TestRedisParsesRandomStreamsAlike(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Config{})
 	rapid.Check(t, func(rt *rapid.T) { compare(rt, server, stream().Draw(rt, "in"), false) })
 }
 
-func TestRedisUnquotesTheSame(t *testing.T) {
+func TestRedisUnquotesAlike(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Config{})
 	piece := rapid.SampledFrom([]string{
@@ -111,7 +110,7 @@ func TestRedisUnquotesTheSame(t *testing.T) {
 	})
 }
 
-func TestRedisLimitsUnauthenticatedClientsTheSame(t *testing.T) {
+func TestRedisHasTheSameLimitsBeforeAuthentication(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Config{Password: "secret"})
 	for _, in := range []string{
@@ -125,11 +124,11 @@ func TestRedisLimitsUnauthenticatedClientsTheSame(t *testing.T) {
 		"POST /\r\n",
 	} {
 		if !server.Version().Since(7, 0) && in == "POST /\r\n" {
-			continue // it looks at the password first
+			continue // the server checks the password first
 		}
 		compare(t, server, in, true)
 	}
-	// Inline commands are not limited.
+	// Inline commands have no limit.
 	if answer := replies(t, server, "PING "+strings.Repeat("a ", 20)+"\n"); !strings.HasPrefix(answer, "-NOAUTH") {
 		t.Errorf("20 words: the server answers %q", answer)
 	}
@@ -139,7 +138,7 @@ func TestRedisLimitsUnauthenticatedClientsTheSame(t *testing.T) {
 		}
 		return
 	}
-	// Redis 7 takes more arguments than the default of Limits, and no more than fit 31 bits.
+	// Redis 7 accepts more arguments than the default of Limits, but only a number of 31 bits.
 	if answer := replies(t, server, "AUTH secret\r\n*2147483647\r\n$1\r\na\r\n"); answer != "+OK\r\n" {
 		t.Errorf("2147483647 arguments: the server answers %q", answer)
 	}

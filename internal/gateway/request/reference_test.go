@@ -10,11 +10,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
-// outcome is what was read of a stream: requests, and how it ended.
+// outcome is the result of reading a stream: its requests and its end.
 type outcome struct {
-	requests []string // in the strict form
-	err      string   // empty: the end of the stream
-	cause    error    // the scanner's
+	requests []string // in canonical form
+	err      string   // empty at the end of the stream
+	cause    error    // the scanner's error
 }
 
 func (o outcome) String() string { return strings.Join(append(slices.Clip(o.requests), o.err), "; ") }
@@ -23,8 +23,8 @@ func (o outcome) equal(other outcome) bool {
 	return o.err == other.err && slices.Equal(o.requests, other.requests)
 }
 
-// reference is a second, plainer reading of the protocol: of a whole stream at once, with a pattern for
-// numbers and a loop for arrays. lim has all its fields set.
+// reference is a second, simpler parser: it parses a whole stream at once, with a pattern for numbers and a loop for
+// arrays. All fields of lim are set.
 func reference(in string, lim request.Limits, unauthenticated bool) (out outcome) {
 	for in != "" {
 		var args []string
@@ -71,7 +71,7 @@ func strict(args []string) string {
 	return b.String()
 }
 
-// referenceLine cuts in behind the first end, if no zero byte is before it.
+// referenceLine splits in after the first line end, if no zero byte precedes it.
 func referenceLine(in, end string, most int, what string) (line, rest, err string) {
 	at := strings.Index(in, end)
 	if zero := strings.IndexByte(in, 0); at < 0 || zero >= 0 && zero < at || at > most {
@@ -87,7 +87,7 @@ func protocolError(reason string) string {
 	return (&request.ProtocolError{Reason: reason}).Error()
 }
 
-// referenceLength cuts a line with a number and the byte behind its CR off in.
+// referenceLength splits off a line with a number and the byte after its CR.
 func referenceLength(in string, most int, what string) (lead string, n int64, ok bool, rest, err string) {
 	line, rest, err := referenceLine(in, "\r", most, what)
 	if err != "" {

@@ -8,10 +8,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
-// streams are inputs, and what redis-server takes them for.
+// streams are inputs and their meaning in redis-server.
 var streams = []struct {
 	in   string
-	want []string // arguments, between bars
+	want []string // arguments, separated by bars
 	err  string
 }{
 	{in: "*1\r\n$4\r\nPING\r\n", want: []string{"PING"}},
@@ -21,7 +21,7 @@ var streams = []struct {
 	{in: "*0\r\n*-1\r\n*-9223372036854775808\r\nPING\r\n", want: []string{"PING"}},
 	{in: "\r\n\n  \r\n\t\v\f\r\r\nPING\n", want: []string{"PING"}},
 	{in: "PING\r\n*1\r\n$4\r\nPING\r\nPING", want: []string{"PING", "PING"}},
-	// Redis does not look at the byte behind a CR, nor at those behind an argument.
+	// Redis checks neither the byte after a CR nor the bytes after an argument.
 	{in: "*1\rx$4\r$PINGab*1\r\n$4\r\nPING\n\r", want: []string{"PING", "PING"}},
 	{in: "*0\r*PING\n", want: []string{"PING"}},
 
@@ -67,7 +67,7 @@ var streams = []struct {
 	{in: "*1\x00\r\n$4\r\nPING\r\n" + strings.Repeat("\r\n", 32<<10), err: "too big mbulk count string"},
 	{in: "*1\r\n" + strings.Repeat("$", 64<<10+1), err: "too big bulk count string"},
 	{in: "*1\r\n\x00\r\n" + strings.Repeat("1", 64<<10), err: "too big bulk count string"},
-	{in: "*1\r\n$1\x00\r\na\r\n"}, // waits for more
+	{in: "*1\r\n$1\x00\r\na\r\n"}, // waits for more input
 }
 
 // attacks end a connection without a reply.
@@ -78,7 +78,7 @@ var attacks = []string{
 	"*2\r\n$7\r\npost\x00ab\r\n$1\r\na\r\n",
 }
 
-// The input's three kinds of cuts.
+// The input is split in three ways.
 func cuts() []func() int {
 	return []func() int{entire, single, random(rand.New(rand.NewPCG(1, 2)))}
 }
@@ -103,7 +103,7 @@ func TestRequestsAndErrorsAreThoseOfRedis(t *testing.T) {
 	}
 }
 
-func TestAttackIsAnErrorOfItsOwn(t *testing.T) {
+func TestCrossProtocolAttacksHaveTheirOwnError(t *testing.T) {
 	for _, in := range attacks {
 		for _, cut := range cuts() {
 			got := scan(t, new(request.Scanner), []byte("PING\r\n"+in), cut)
@@ -119,7 +119,7 @@ func TestAttackIsAnErrorOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestUnauthenticatedClientsHaveTheirOwnLimits(t *testing.T) {
+func TestLimitsBeforeAuthentication(t *testing.T) {
 	arg := "$1\r\na\r\n"
 	long := "*1\r\n$16384\r\n" + strings.Repeat("a", 16384) + "\r\n"
 	for _, c := range []struct{ in, err string }{
@@ -136,7 +136,7 @@ func TestUnauthenticatedClientsHaveTheirOwnLimits(t *testing.T) {
 			}
 		}
 	}
-	// Only the client that has to authenticate is held to them.
+	// Only clients that must authenticate have these limits.
 	s := request.Scanner{Unauthenticated: true}
 	scan(t, &s, []byte("AUTH secret\n"), entire)
 	s.Unauthenticated = false

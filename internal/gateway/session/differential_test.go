@@ -15,9 +15,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// compares leaves out what differs on purpose: what no transaction may queue here, and
-// the order in which a server lists the topics of an unsubscription from all. On older servers it leaves
-// out what they do not know, and what they did in another order.
+// compares reports whether the session and the server may be compared for a request. It omits intended differences:
+// commands that the session does not queue in a transaction, and the order of topics in an unsubscription from all. For
+// older servers it omits commands that they lack or execute differently.
 func compares(v redistest.Version, s *session.Session, words []string) bool {
 	if lacking(v, s, words) {
 		return false
@@ -45,14 +45,14 @@ func compares(v redistest.Version, s *session.Session, words []string) bool {
 	return true
 }
 
-// lacking leaves out what the version does not know, or does in another way.
+// lacking reports whether the version lacks a command or executes it differently.
 func lacking(v redistest.Version, s *session.Session, words []string) bool {
 	name := strings.ToUpper(words[0])
 	channels, patterns, shards := s.Subscriptions()
 	subscribed := channels+patterns+shards > 0
 	switch {
 	case !v.Since(7, 2) && name == "HELLO" && (len(words) > 4 || len(words) > 3 && !s.Authenticated()):
-		return true // what stands before a fault counts, and a name before a login
+		return true // the server executes the options before the invalid one, and the name before the login
 	case v.Valkey() && strings.HasSuffix(name, "UNSUBSCRIBE"):
 		return !subscribed // 8.0.0 and 8.0.1 refuse it
 	case v.Since(7, 0):
@@ -64,7 +64,7 @@ func lacking(v redistest.Version, s *session.Session, words []string) bool {
 	case "RESET":
 		return !s.Authenticated()
 	case "CLIENT", "XGROUP":
-		return len(words) > 1 && words[1] == "NO-EVICT" || inMulti(s) || subscribed || !s.Authenticated() // a subcommand is looked at last
+		return len(words) > 1 && words[1] == "NO-EVICT" || inMulti(s) || subscribed || !s.Authenticated() // the server checks the subcommand last
 	}
 	return false
 }
@@ -73,22 +73,22 @@ func inMulti(s *session.Session) bool {
 	return !bytes.Contains(s.AppendInfo(nil, session.ConnInfo{}), []byte(" multi=-1 "))
 }
 
-func TestSessionsAnswerAsTheServerDoes(t *testing.T) {
+func TestSessionsReplyLikeTheServer(t *testing.T) {
 	compare(t, redistest.Start(t, redistest.Config{}), "", []string{"RESET"}, []string{"PING"})
 }
 
-func TestSessionsThatNeedAPasswordAnswerAsTheServerDoes(t *testing.T) {
+func TestSessionsWithAPasswordReplyLikeTheServer(t *testing.T) {
 	server := redistest.Start(t, redistest.Config{Password: "secret"})
-	// A server closes who has not named himself and takes no replies. It counts them where its first buffer is full, which
-	// it makes smaller while a connection rests.
-	if server.Version().Since(7, 0) { // a buffer keeps its size before
+	// A server closes a client that has not authenticated and reads no replies. It counts the replies beyond the first
+	// buffer, which it shrinks while a connection is idle.
+	if server.Version().Since(7, 0) { // before, a buffer keeps its size
 		server.Do("DEBUG", "REPLYBUFFER", "RESIZING", "0")
 	}
 	compare(t, server, "secret", []string{"RESET"}, []string{"AUTH", "secret"})
 }
 
-// compare runs random requests on one connection to a server, and through a session whose
-// steps are carried out on others.
+// compare runs random requests directly on one connection to a server, and through a session whose steps run on other
+// connections.
 func compare(t *testing.T, server *redistest.Server, password string, tail ...[]string) {
 	exec := newExecutor(t, server, password)
 	greeting := greetingOf(t, server, password)
@@ -112,7 +112,7 @@ func compare(t *testing.T, server *redistest.Server, password string, tail ...[]
 		if !server.Version().Since(7, 0) && !s.Authenticated() {
 			tail = tail[1:] // RESET needs a password there
 		}
-		want, err := straight(w, slices.Concat(sent, tail))
+		want, err := direct(w, slices.Concat(sent, tail))
 		if err != nil {
 			t.Fatalf("%q: %v\nafter %q", sent, err, want)
 		}
@@ -128,7 +128,7 @@ func compare(t *testing.T, server *redistest.Server, password string, tail ...[]
 	})
 }
 
-// greetingOf asks the server what it is.
+// greetingOf queries the server's greeting.
 func greetingOf(t *testing.T, server *redistest.Server, password string) *session.Greeting {
 	w, err := dialServer(server)
 	if err != nil {
@@ -151,8 +151,7 @@ func greetingOf(t *testing.T, server *redistest.Server, password string) *sessio
 	return session.ReadGreeting(&v)
 }
 
-// comparable brings replies of all versions to the same words, and takes off the one that a
-// server from 7.2 on may leave out.
+// comparable replaces texts that differ between versions, and removes the reply that a server since 7.2 may omit.
 func comparable(v redistest.Version, replies []byte) []byte {
 	for text, same := range sameWords {
 		replies = text.ReplaceAll(replies, []byte(same))
@@ -170,13 +169,13 @@ func comparable(v redistest.Version, replies []byte) []byte {
 
 const wrongPass = "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 
-// sameWords are texts that differ between servers, and one for all.
+// sameWords maps texts that differ between servers to a common text.
 var sameWords = map[*regexp.Regexp]string{
 	regexp.MustCompile("HELLO (<proto> )?AUTH <user> <pass>"): "HELLO AUTH",
 	regexp.MustCompile(", with args beginning with: \r\n"):    "\r\n",
 }
 
-// olderWords are texts in which 6.2 differs from all others, and one for both.
+// olderWords maps texts that differ in 6.2 to a common text.
 var olderWords = map[*regexp.Regexp]string{
 	regexp.MustCompile("-ERR (Unknown subcommand or wrong number of arguments for '[^']*'|unknown subcommand '[^']*'|" +
 		`wrong number of arguments for '[a-z-]+\|[a-z-]+' command)(\. Try [A-Z]+ HELP\.)?\r\n`): "-ERR no such subcommand\r\n",
@@ -184,7 +183,7 @@ var olderWords = map[*regexp.Regexp]string{
 	regexp.MustCompile(`Can't execute '([a-z]+)[|a-z-]*': only \(P(\|S)?\)SUBSCRIBE / \(P(\|S)?\)`): "Can't execute '$1': only (P",
 }
 
-// runSession draws requests and gives them to a session, until it closes.
+// runSession draws requests and passes them to a session until it closes.
 func runSession(t *rapid.T, exec *executor, s *session.Session) (sent [][]string, got []byte, closed bool) {
 	turn := drawTurn(t)
 	for range rapid.IntRange(1, 40).Draw(t, "length") {
@@ -205,15 +204,14 @@ func runSession(t *rapid.T, exec *executor, s *session.Session) (sent [][]string
 	return sent, got, false
 }
 
-// silenced is whether the client may have asked for no reply. A server never closes the
-// connection of one that quits so.
+// silenced reports whether the client may have disabled replies. A server does not close such a client on QUIT.
 func silenced(sent [][]string) bool {
 	return slices.ContainsFunc(sent, func(words []string) bool {
 		return len(words) == 3 && strings.EqualFold(words[1], "REPLY") && words[2] != "ON"
 	})
 }
 
-// finish ends a session with tail, as straight does, and checks that it is as a new one.
+// finish ends a session with tail, as direct does, and checks that it equals a new one.
 func finish(t *rapid.T, exec *executor, s *session.Session, got []byte, closed bool, tail [][]string) []byte {
 	if closed {
 		if err := exec.release(s.End()); err != nil {
@@ -235,7 +233,7 @@ func finish(t *rapid.T, exec *executor, s *session.Session, got []byte, closed b
 	return got
 }
 
-func TestAWatchedKeyThatAnotherClientChangesFailsExec(t *testing.T) {
+func TestExecFailsIfAnotherClientChangesAWatchedKey(t *testing.T) {
 	server := redistest.Start(t, redistest.Config{})
 	exec := newExecutor(t, server, "")
 	exec.topics = map[session.Topic]bool{}

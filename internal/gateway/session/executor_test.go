@@ -60,8 +60,7 @@ func (w *wire) more() error {
 	return err
 }
 
-// executor carries out steps one after the other, on real conns. Its lanes outlive its
-// sessions, as a gateway's do.
+// executor executes steps one at a time on real connections. Its lanes outlive its sessions, as in a gateway.
 type executor struct {
 	server   *redistest.Server
 	password string
@@ -100,7 +99,7 @@ func (e *executor) open(key session.Identity) (*wire, error) {
 	second, _ := request("SELECT", strconv.Itoa(key.DB))
 	frames, err := w.frames(append(first, second...), 2)
 	if err != nil || frames[0][0] == '-' || frames[1][0] == '-' {
-		return nil, fmt.Errorf("the handshake gave %q, %v", frames, err)
+		return nil, fmt.Errorf("the handshake returned %q, %v", frames, err)
 	}
 	return w, nil
 }
@@ -125,17 +124,17 @@ func (e *executor) dedicated(key session.Identity) (*wire, error) {
 	return e.open(key)
 }
 
-// do carries out a request of a session and gives what its client reads.
+// do executes a request of a session and returns the bytes that the client reads.
 func (e *executor) do(s *session.Session, raw []byte, args [][]byte) (reply []byte, closed bool, err error) {
 	step := s.Next(raw, args)
 	if step.Identity != s.Identity() {
-		return nil, false, fmt.Errorf("%v has the key %v, the session %v", &step, step.Identity, s.Identity())
+		return nil, false, fmt.Errorf("%v has the identity %v, the session %v", &step, step.Identity, s.Identity())
 	}
 	e.subscriptions(&step)
 	if !step.NeedsDone() && step.Kind != session.Multiplexed {
 		return step.Reply, step.Kind == session.Close, e.release(step.Release)
 	}
-	frames, err := e.carry(&step)
+	frames, err := e.run(&step)
 	if err != nil {
 		return nil, false, fmt.Errorf("%v: %w", &step, err)
 	}
@@ -148,7 +147,7 @@ func (e *executor) do(s *session.Session, raw []byte, args [][]byte) (reply []by
 	return out.Reply, out.Close, e.release(out.Release)
 }
 
-func (e *executor) carry(step *session.Step) ([][]byte, error) {
+func (e *executor) run(step *session.Step) ([][]byte, error) {
 	switch step.Kind {
 	case session.Subscribe:
 		return nil, nil
@@ -193,7 +192,7 @@ func (e *executor) connFor(step *session.Step) (*wire, error) {
 	case step.Kind == session.Dedicated:
 		return e.dedicated(step.Identity)
 	}
-	return nil, errors.New("cannot be carried out")
+	return nil, errors.New("the step cannot run")
 }
 
 func (e *executor) subscriptions(step *session.Step) {
@@ -207,7 +206,7 @@ func (e *executor) subscriptions(step *session.Step) {
 func (e *executor) release(r session.Release) error {
 	for _, topic := range r.Topics {
 		if !e.topics[topic] {
-			return fmt.Errorf("%v is released and was not subscribed to", topic)
+			return fmt.Errorf("%v is released without a subscription", topic)
 		}
 		delete(e.topics, topic)
 	}
@@ -217,7 +216,7 @@ func (e *executor) release(r session.Release) error {
 		e.pin = nil
 	case session.Destroy:
 		if e.pin == nil {
-			return errors.New("a conn is released and none was pinned")
+			return errors.New("a connection is released, but none is pinned")
 		}
 		_ = e.pin.Close()
 		e.pin = nil
@@ -225,8 +224,8 @@ func (e *executor) release(r session.Release) error {
 	return nil
 }
 
-// straight runs requests on one connection and gives all that comes back.
-func straight(w *wire, all [][]string) ([]byte, error) {
+// direct runs requests on one connection and returns everything that the server sends.
+func direct(w *wire, all [][]string) ([]byte, error) {
 	var raw []byte
 	for _, words := range all {
 		b, _ := request(words...)

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// FuzzSession gives a session whatever a client may send, and whatever may come of it: nothing panics, every
-// reply is made of whole frames, and what a step promises holds.
+// FuzzSession passes any requests and any outcomes to a session. It must not panic, every reply must consist of
+// complete frames, and the steps must keep their contract.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
 		"SELECT 1\r\nMULTI\r\nGET a\r\nEXEC\r\n",
@@ -70,7 +70,7 @@ func FuzzSession(f *testing.F) {
 			}
 			if fate() == 77 && s.Pinned() {
 				if s.PinLost(); s.Pinned() {
-					t.Fatal("the conn is lost, and still held")
+					t.Fatal("the lost connection is still held")
 				}
 			}
 		}
@@ -78,12 +78,12 @@ func FuzzSession(f *testing.F) {
 		whole(t, s.Text(s.AppendInfo(nil, session.ConnInfo{})))
 		s.End()
 		if s.Pinned() {
-			t.Fatal("the client is gone, and holds a conn")
+			t.Fatal("the session holds a connection after its end")
 		}
 	})
 }
 
-// frames are what a server may answer to a step.
+// frames returns possible replies of a server to a step.
 func frames(step *session.Step, fate byte) [][]byte {
 	if step.Kind == session.Identify && fate%2 == 0 {
 		return nil
@@ -112,7 +112,7 @@ func failure(fate byte) error {
 	return nil
 }
 
-// whole checks that a reply is made of whole frames.
+// whole checks that a reply consists of complete frames.
 func whole(t *testing.T, reply []byte) {
 	t.Helper()
 	for len(reply) > 0 {

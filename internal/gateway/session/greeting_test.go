@@ -13,9 +13,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Whatever a server says to HELLO, a client gets a whole reply in its own protocol: the server's fields, with what is the
-// session's own. The server's values that differ between the protocols are left out.
-func TestAnyGreetingMakesAWholeReply(t *testing.T) {
+// For every reply of a server to HELLO, a client gets a complete reply in its own protocol: the fields of the server,
+// with the values of the session's connection. Values that differ between the protocols are omitted.
+func TestEveryGreetingGivesACompleteReply(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		said := drawGreeting(t)
 		greeting := session.ReadGreeting(&said)
@@ -42,7 +42,7 @@ func equal(a, b *resp.Value) bool {
 
 func text(s string) resp.Value { return resp.Value{Kind: resp.BulkString, Str: []byte(s)} }
 
-// mapFor is a map as the protocol has it.
+// mapFor returns a map in the encoding of the protocol.
 func mapFor(proto int64, elems []resp.Value) resp.Value {
 	if proto == 2 {
 		return resp.Value{Kind: resp.Array, Elems: elems}
@@ -50,7 +50,7 @@ func mapFor(proto int64, elems []resp.Value) resp.Value {
 	return resp.Value{Kind: resp.Map, Elems: elems}
 }
 
-// greetingFor is what the client with this number gets where the server said that.
+// greetingFor returns the expected reply for the client with this ID.
 func greetingFor(said *resp.Value, proto, id int64) resp.Value {
 	elems := said.Elems
 	if said.Kind != resp.Map && said.Kind != resp.Array || len(elems) == 0 || len(elems)%2 != 0 {
@@ -63,7 +63,7 @@ func greetingFor(said *resp.Value, proto, id int64) resp.Value {
 		"server": text("redis"), "version": text(""), "proto": {Kind: resp.Integer, Int: proto}, "id": {Kind: resp.Integer, Int: id},
 		"mode": text("standalone"), "role": text("master"),
 	}
-	for i := 0; i < len(elems); i += 2 { // of a field that is there twice, the last one counts
+	for i := 0; i < len(elems); i += 2 { // the last value of a duplicate field counts
 		if name := string(elems[i].Str); name == "server" || name == "version" {
 			own[name] = text(string(elems[i+1].Str))
 		}
@@ -77,7 +77,7 @@ func greetingFor(said *resp.Value, proto, id int64) resp.Value {
 			value = mine
 		case name == "modules":
 			value = modulesFor(value.Elems, proto)
-		case !alike(&value):
+		case !portable(&value):
 			continue
 		}
 		fields = append(fields, text(name), value)
@@ -90,7 +90,7 @@ func modulesFor(list []resp.Value, proto int64) resp.Value {
 	for _, m := range list {
 		var pairs []resp.Value
 		for i := 0; i+1 < len(m.Elems); i += 2 {
-			if alike(&m.Elems[i]) && alike(&m.Elems[i+1]) {
+			if portable(&m.Elems[i]) && portable(&m.Elems[i+1]) {
 				pairs = append(pairs, m.Elems[i], m.Elems[i+1])
 			}
 		}
@@ -99,20 +99,20 @@ func modulesFor(list []resp.Value, proto int64) resp.Value {
 	return modules
 }
 
-// alike reports whether a value is the same in both protocols: a string, an integer, or a flat array of them.
-func alike(v *resp.Value) bool {
+// portable reports whether a value is identical in both protocols: a string, an integer, or a flat array of them.
+func portable(v *resp.Value) bool {
 	switch v.Kind {
 	case resp.BulkString, resp.Integer:
 		return true
 	case resp.SimpleString:
 		return !strings.ContainsAny(string(v.Str), "\r\n")
 	case resp.Array:
-		return !slices.ContainsFunc(v.Elems, func(e resp.Value) bool { return e.Kind == resp.Array || !alike(&e) })
+		return !slices.ContainsFunc(v.Elems, func(e resp.Value) bool { return e.Kind == resp.Array || !portable(&e) })
 	}
 	return false
 }
 
-// drawGreeting draws a map with the names of a greeting, or now and then anything.
+// drawGreeting draws a map with the names of a greeting, or sometimes any value.
 func drawGreeting(t *rapid.T) resp.Value {
 	if rapid.IntRange(0, 7).Draw(t, "anything") == 0 {
 		return drawValue(t, 4)
@@ -135,7 +135,7 @@ func drawGreeting(t *rapid.T) resp.Value {
 	return v
 }
 
-// drawFieldValue draws what servers tell most often: a string, a number, or a list of them, in which others may hide.
+// drawFieldValue draws frequent values: a string, a number, or a list of values.
 func drawFieldValue(t *rapid.T) resp.Value {
 	switch rapid.IntRange(0, 3).Draw(t, "value") {
 	case 0:

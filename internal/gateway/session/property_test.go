@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// more are requests beside those of the comparison with a server, which cannot have them.
+// more are requests that the comparison with a server cannot contain.
 var more = strings.Split(strings.TrimSpace(`
 WATCH {key}
 CLIENT TRACKING ON
@@ -39,7 +39,7 @@ RESPOOL STATS
 JSON.GET {key}
 `), "\n")
 
-// holder keeps the books of what a session holds.
+// holder tracks what a session holds.
 type holder struct {
 	conn, monitor bool
 	topics        map[session.Topic]bool
@@ -47,22 +47,22 @@ type holder struct {
 
 func (h *holder) release(t *rapid.T, r session.Release) {
 	if r.Conn != session.Keep && !h.conn {
-		t.Fatal("a conn is released and none is held")
+		t.Fatal("a connection is released, but none is held")
 	}
 	if r.Monitor && !h.monitor {
-		t.Fatal("the conn of MONITOR is released and there is none")
+		t.Fatal("the connection of MONITOR is released, but there is none")
 	}
 	h.conn = h.conn && r.Conn == session.Keep
 	h.monitor = h.monitor && !r.Monitor
 	for _, topic := range r.Topics {
 		if !h.topics[topic] {
-			t.Fatalf("%v is released and was not subscribed to", topic)
+			t.Fatalf("%v is released without a subscription", topic)
 		}
 		delete(h.topics, topic)
 	}
 }
 
-// done ends a step with frames that a server may give, or with an error.
+// done completes a step with possible replies of a server, or with an error.
 func (h *holder) done(t *rapid.T, s *session.Session, step *session.Step) (closed bool) {
 	frame := rapid.SampledFrom([]string{"+OK\r\n", "+OK\r\n", "+OK\r\n", "-ERR no\r\n", "*-1\r\n", ":1\r\n"})
 	var frames [][]byte
@@ -126,7 +126,7 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 			if step.Kind == session.Learn {
 				h.check(t, s, &step)
 				if step = s.NextLearned(raw, args); step.Kind == session.Learn {
-					t.Fatalf("%q is to be learned twice", args)
+					t.Fatalf("%q needs Learn twice", args)
 				}
 			}
 			h.check(t, s, &step)
@@ -139,7 +139,7 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 				break
 			}
 			if !bytes.Equal(raw, kept) {
-				t.Fatalf("%v has changed its request", &step)
+				t.Fatalf("%v changed its request", &step)
 			}
 			if h.conn && rapid.IntRange(0, 9).Draw(t, "lost") == 0 {
 				out := s.PinLost()
@@ -152,26 +152,26 @@ func TestResetAndEndLeaveANewSession(t *testing.T) {
 	})
 }
 
-// check compares a step with what is held.
+// check compares a step with what the session holds.
 func (h *holder) check(t *rapid.T, s *session.Session, step *session.Step) {
 	if step.OnPin && !h.conn {
-		t.Fatalf("%v: there is none", step)
+		t.Fatalf("%v: no connection is held", step)
 	}
 	if step.Kind == session.Pin && h.conn {
-		t.Fatalf("%v: there is one", step)
+		t.Fatalf("%v: a connection is held already", step)
 	}
 	if h.conn && (step.Kind == session.Multiplexed || step.Kind == session.Dedicated || step.Kind == session.Transaction && !step.OnPin) {
-		t.Fatalf("%v leaves the session's conn", step)
+		t.Fatalf("%v does not use the session's connection", step)
 	}
 	if step.Kind.Upstream() && !s.Authenticated() {
 		t.Fatalf("%v before AUTH", step)
 	}
 	if (step.Kind == session.Pin || step.Kind == session.Dedicated || step.Kind == session.Wait || step.Kind == session.Monitor) && !step.Barrier {
-		t.Fatalf("%v is no barrier", step)
+		t.Fatalf("%v is not a barrier", step)
 	}
 }
 
-// drawLookup knows nothing, or one and the same of all commands that the table lacks.
+// drawLookup knows no command, or has the same description for all commands that the table lacks.
 func drawLookup(t *rapid.T) func([][]byte) (*command.Info, command.Known) {
 	known := command.Known(rapid.IntRange(-1, int(command.Learned)).Draw(t, "known") & 7)
 	flags := rapid.SampledFrom([]string{"write", "readonly", "admin", "blocking"}).Draw(t, "flags")
@@ -186,7 +186,7 @@ func drawLookup(t *rapid.T) func([][]byte) (*command.Info, command.Known) {
 	}
 }
 
-// end resets the session or ends it, possibly with a step under way.
+// end resets or ends the session, possibly while a step is pending.
 func (h *holder) end(t *rapid.T, s *session.Session) {
 	switch rapid.IntRange(0, 2).Draw(t, "end") {
 	case 0:
@@ -211,13 +211,13 @@ func (h *holder) end(t *rapid.T, s *session.Session) {
 	}
 	for topic, held := range h.topics {
 		if held {
-			t.Fatalf("%v is held", topic)
+			t.Fatalf("%v is still subscribed", topic)
 		}
 	}
 	if h.conn || h.monitor {
-		t.Fatalf("a conn is held: %+v", h)
+		t.Fatalf("a connection is held: %+v", h)
 	}
 	if !s.IsNew() {
-		t.Fatalf("%v is not as a new one", s)
+		t.Fatalf("%v differs from a new session", s)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-func TestEveryCommandOfTheConnectionHasARule(t *testing.T) {
+func TestEveryStatefulCommandHasARule(t *testing.T) {
 	for info := range command.All() {
 		if info.Class != command.Stateful && info.Class != command.Refused || info.Container() {
 			continue
@@ -22,8 +22,8 @@ func TestEveryCommandOfTheConnectionHasARule(t *testing.T) {
 	}
 }
 
-// A command that the server alone knows may be one of the table's under another name.
-func TestWhatTheServerCallsAdminIsTheOperators(t *testing.T) {
+// A command that only the server knows may be a renamed command of the table.
+func TestLearnedAdminCommandsNeedAdmin(t *testing.T) {
 	cfg := &session.Config{Lookup: func(args [][]byte) (*command.Info, command.Known) {
 		return command.FromFlags(string(args[0]), []string{"write", "admin"}, nil), command.Learned
 	}}
@@ -37,7 +37,7 @@ func TestWhatTheServerCallsAdminIsTheOperators(t *testing.T) {
 	}
 }
 
-func TestEveryRuleIsForACommand(t *testing.T) {
+func TestEveryRuleBelongsToACommand(t *testing.T) {
 	listed := session.RuleNames()
 	for info := range command.All() {
 		delete(listed, info.Name)
@@ -47,7 +47,7 @@ func TestEveryRuleIsForACommand(t *testing.T) {
 	}
 }
 
-func TestOnlyHarmlessAdminCommandsAreFree(t *testing.T) {
+func TestOnlyHarmlessAdminCommandsAreAllowed(t *testing.T) {
 	free := strings.Fields(`CLIENT|KILL CLIENT|NO-EVICT CLIENT|UNBLOCK CLIENT|LIST MONITOR CONFIG|GET CLUSTER|COUNT-FAILURE-REPORTS
 		CLUSTER|REPLICAS CLUSTER|SLAVES LASTSAVE LATENCY|DOCTOR LATENCY|GRAPH LATENCY|HISTOGRAM LATENCY|HISTORY
 		LATENCY|LATEST MODULE|LIST SLOWLOG|GET SLOWLOG|LEN ROLE ACL|DRYRUN ACL|USERS
@@ -63,7 +63,7 @@ func TestOnlyHarmlessAdminCommandsAreFree(t *testing.T) {
 	}
 }
 
-func TestNothingOnTheWayOfAnOrdinaryCommandAllocates(t *testing.T) {
+func TestOrdinaryCommandsDoNotAllocate(t *testing.T) {
 	s := session.New(&session.Config{}, 1, "")
 	for _, words := range [][]string{{"GET", "key"}, {"set", "key", "value"}, {"XREAD", "STREAMS", "s", "0"}, {"PING"}, {"SCRIPT", "EXISTS", "x"}} {
 		raw, args := request(words...)
@@ -97,7 +97,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		if step.NeedsDone() {
 			out += string(s.Done(&step, nil, session.ErrWrongPassword).Reply)
 		}
-		// A HELLO that is cut short names the option that it cannot read, as servers do.
+		// An incomplete HELLO returns the option that it cannot parse, as on a server.
 		if out += string(step.Reply) + logged.String(); strings.Contains(out, secret) {
 			t.Errorf("%q: %s", words, out)
 		}
@@ -117,8 +117,8 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-// Whatever a client sends, nothing reaches a lane that a server may answer otherwise than once.
-func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
+// No request that may have any number of replies but one goes to a lane.
+func TestOnlyCommandsWithOneReplyAreShared(t *testing.T) {
 	requests := [][]string{{"RENAMEDAUTH", "alice", "x"}, {"CLIENT", "NEWER", "x"}, {"CLUSTER", "SYNCSLOTS", "x"}, {"SCRIPT", "NEWER"}}
 	for info := range command.All() {
 		for _, extra := range []int{0, 1, 2, 3, 4} {
@@ -139,7 +139,7 @@ func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
 	}
 }
 
-// wantOnce has a session take a request, within MULTI or not, and looks at what goes to a lane.
+// wantOnce passes a request to a session, inside MULTI or not, and checks what goes to a lane.
 func wantOnce(t *testing.T, s *session.Session, words []string, multi bool) {
 	t.Helper()
 	lines := [][]string{words}

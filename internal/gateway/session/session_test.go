@@ -7,7 +7,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
 
-func TestASessionTellsWhoItIs(t *testing.T) {
+func TestASessionDescribesItsClient(t *testing.T) {
 	s := session.New(&session.Config{Cluster: true}, 7, "10.0.0.1:5000")
 	for _, words := range [][]string{{"CLIENT", "SETNAME", "me"}, {"READONLY"}, {"HELLO", "3"}} {
 		s.Next(request(words...))
@@ -34,7 +34,7 @@ func TestASessionTellsWhoItIs(t *testing.T) {
 	}
 }
 
-func TestAnEmptyRequestHasNoAnswer(t *testing.T) {
+func TestAnEmptyRequestGetsNoReply(t *testing.T) {
 	s := session.New(&session.Config{}, 1, "")
 	if step := s.Next([]byte("*0\r\n"), nil); step.Kind != session.Answer || step.Reply != nil || step.Barrier {
 		t.Errorf("%v", &step)

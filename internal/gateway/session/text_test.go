@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// query writes the fields that are set.
+// query formats the fields that are set.
 func query(q *session.Query) string {
 	words := []string{q.Op.String()}
 	v := reflect.ValueOf(*q)
@@ -22,7 +22,7 @@ func query(q *session.Query) string {
 	return strings.Join(words, " ")
 }
 
-// show writes requests as lines of input are written.
+// show formats requests like the input lines.
 func show(raw []byte) string {
 	var all []string
 	for len(raw) > 0 {
@@ -45,7 +45,7 @@ func show(raw []byte) string {
 	return "{" + strings.Join(all, " | ") + "}"
 }
 
-// words splits a line; a quoted word may hold anything.
+// words splits a line into words. A quoted word may contain any character.
 func words(line string) ([]string, error) {
 	var all []string
 	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
@@ -64,7 +64,7 @@ func words(line string) ([]string, error) {
 	return all, nil
 }
 
-// request is a request in canonical form and its arguments.
+// request returns a request in canonical form and its arguments.
 func request(words ...string) (raw []byte, args [][]byte) {
 	raw = resp.AppendArrayHeader(nil, len(words))
 	for _, word := range words {

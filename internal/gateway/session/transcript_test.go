@@ -18,9 +18,9 @@ import (
 //
 //	config admin auth cluster valkey databases=16 queue=100 topics=2
 //	> SET key "a value"     a request
-//	< +OK                   frames for the oldest step that is not done; \r\n is written so
-//	ok                      the oldest step is done without frames
-//	! text                  the oldest step is done with an error; "wrong password" is the users'
+//	< +OK                   frames for the oldest pending step; \r\n is the end of a line
+//	ok                      completes the oldest step without frames
+//	! text                  completes the oldest step with an error; "wrong password" is ErrWrongPassword
 //	lost, monitor lost, ended, info
 //
 // Every step of a block must be done at the end of the block, except Multiplexed ones.
@@ -30,9 +30,9 @@ type machine struct {
 	steps []session.Step
 	out   *strings.Builder
 
-	known map[string]string // what is known of commands that the table lacks
-	asked [][]byte          // a request whose command is to be learned
-	raw   []byte            // and its bytes
+	known map[string]string // descriptions of commands that the table lacks
+	asked [][]byte          // the request of a Learn
+	raw   []byte            // its bytes
 }
 
 func TestTranscripts(t *testing.T) {
@@ -43,7 +43,7 @@ func TestTranscripts(t *testing.T) {
 	})
 }
 
-// EndBlock wants every step to be done.
+// EndBlock checks that every step is done.
 func (m *machine) EndBlock() error {
 	var errs []error
 	for i := range m.steps {
@@ -111,7 +111,7 @@ func (m *machine) config(options []string) error {
 	return nil
 }
 
-// valkey is the greeting of a Valkey with a module, and with fields that most servers lack.
+// valkey is the greeting of a Valkey server with a module and uncommon fields.
 var valkey = func() *resp.Value {
 	text := func(s string) resp.Value { return resp.Value{Kind: resp.BulkString, Str: []byte(s)} }
 	list := func(elems ...resp.Value) resp.Value { return resp.Value{Kind: resp.Array, Elems: elems} }
@@ -155,7 +155,7 @@ func (m *machine) request(line string) error {
 	}
 	raw, args := request(words...)
 	if m.asked != nil {
-		return errors.New("a command is still to be learned")
+		return errors.New("a command must be learned first")
 	}
 	step := m.s.Next(raw, args)
 	if step.Kind == session.Learn {
@@ -168,7 +168,7 @@ func (m *machine) request(line string) error {
 func (m *machine) learnt(what string) error {
 	args := m.asked
 	if args == nil {
-		return errors.New("nothing is asked")
+		return errors.New("no command must be learned")
 	}
 	m.asked = nil
 	if m.known[strings.ToUpper(string(args[0]))] = what; what == "nothing" {
@@ -204,7 +204,7 @@ func (m *machine) take(step session.Step) error {
 
 func (m *machine) done(word, rest string) error {
 	if len(m.steps) == 0 {
-		return errors.New("no step is under way")
+		return errors.New("no step is pending")
 	}
 	step := m.steps[0]
 	m.steps = m.steps[1:]

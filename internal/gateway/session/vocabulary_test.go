@@ -125,8 +125,7 @@ var choices = map[string][]string{
 	"{password}": {"secret", "wrong"},
 }
 
-// drawRequest draws from state. What stands first is drawn more often, so turn moves
-// another part of it to the front.
+// drawRequest draws from state. Entries near the front are drawn more often, so turn rotates another part to the front.
 func drawRequest(t *rapid.T, turn int) []string {
 	i := rapid.IntRange(0, len(state)-1).Draw(t, "request")
 	words := strings.Fields(state[(i+turn)%len(state)])
