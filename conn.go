@@ -14,17 +14,17 @@ import (
 // Release resets the connection and authenticates it again, if the server knows RESET. Otherwise it
 // closes the connection. The client does not replace a broken connection of a Conn: its holder gets
 // the errors.
-type Conn struct{ conn *engine.Conn }
+type Conn struct{ conn engine.Conn }
 
 // Acquire leases a connection. It waits in the order of the callers; ctx and Options.WaitTimeout
 // limit the wait. At most MaxConnections-1 connections are leased at a time, because the pool keeps
 // one place for a lane. With MaxConnections 1, the only connection is a lane and leased in turn.
 func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
-	conn, err := c.engine.Acquire(ctx)
-	if err != nil {
+	conn := &Conn{}
+	if err := c.engine.Acquire(ctx, &conn.conn); err != nil {
 		return nil, wrapError(err)
 	}
-	return &Conn{conn}, nil
+	return conn, nil
 }
 
 // Release returns the connection to the pool. Another call does nothing.

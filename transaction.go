@@ -119,7 +119,7 @@ func (c *Client) Watch(ctx context.Context, keys []string, fn func(*Watched) err
 		conn.conn.Unwatch(ctx)
 		return nil, err
 	}
-	return execReplies(w.queue.ExecWatched(ctx, conn.conn))
+	return execReplies(w.queue.ExecWatched(ctx, &conn.conn))
 }
 
 // Limits of the random pauses between the attempts of WatchRetry. The first pause is at most

@@ -18,7 +18,8 @@ import (
 // must release it.
 type Conn struct {
 	e        *Engine
-	lease    *Lease
+	own      Lease  // of Acquire
+	lease    *Lease // own, or the lease of the attempt that uses the Conn
 	released bool
 
 	watching bool
@@ -30,17 +31,20 @@ type Conn struct {
 	forbidden bool // renewals of credentials may not send AUTH now
 }
 
-// Acquire leases a connection. Callers wait in order of arrival. ctx and the wait timeout limit the wait.
-func (e *Engine) Acquire(ctx context.Context) (*Conn, error) {
-	l, err := e.lease(ctx, false, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Acquire(ctx) })
+// Acquire leases a connection for conn, which must be zero and must not be copied afterwards. Callers wait in order of
+// arrival. ctx and the wait timeout limit the wait.
+func (e *Engine) Acquire(ctx context.Context, conn *Conn) error {
+	err := e.lease(ctx, &conn.own, false, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Acquire(ctx) })
 	if err != nil {
-		return nil, WrapError(err)
+		return WrapError(err)
 	}
-	l.conn.NoteHolder(2)
-	return e.connOf(l), nil
+	conn.own.conn.NoteHolder(2)
+	conn.begin(e, &conn.own)
+	return nil
 }
 
-func (e *Engine) connOf(l *Lease) *Conn { return &Conn{e: e, lease: l, db: e.cfg.Dial.DB} }
+// begin makes conn use a lease.
+func (conn *Conn) begin(e *Engine, l *Lease) { conn.e, conn.lease, conn.db = e, l, e.cfg.Dial.DB }
 
 // Release returns the connection to its pool. Further calls do nothing.
 func (conn *Conn) Release() {

@@ -58,8 +58,11 @@ func (l *Lease) Notice(frames ...[]byte) {
 // Lease leases a connection of an identity. Callers wait in order of arrival. ctx and the wait timeout limit the
 // wait.
 func (e *Engine) Lease(ctx context.Context, id Identity) (*Lease, error) {
-	l, err := e.lease(ctx, false, e.leaseAs(id))
-	return l, WrapError(err)
+	l := &Lease{}
+	if err := e.lease(ctx, l, false, e.leaseAs(id)); err != nil {
+		return nil, WrapError(err)
+	}
+	return l, nil
 }
 
 // obtain leases a connection from a pool.
@@ -71,33 +74,33 @@ func (e *Engine) leaseAs(id Identity) obtain {
 	return func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Subpool(id).Acquire(ctx) }
 }
 
-// lease leases a connection of the node that the route names. reads: the caller writes no data on it.
-func (e *Engine) lease(ctx context.Context, reads bool, from obtain) (*Lease, error) {
-	var l *Lease
+// lease leases a connection of the node that the route names, and begins l with it. reads: the caller writes no data
+// on it.
+func (e *Engine) lease(ctx context.Context, l *Lease, reads bool, from obtain) error {
 	req, so := request{reads: reads}, attempts{}
-	got := e.run(ctx, &req, &so, func(n *node) (got attempt) {
-		l, got.err = e.leaseAt(ctx, n, from)
-		return attempt{waited: true, err: got.err}
+	got := e.run(ctx, &req, &so, func(n *node) attempt {
+		return attempt{waited: true, err: e.leaseAt(ctx, l, n, from)}
 	})
-	return l, got.err
+	return got.err
 }
 
-// leaseAt leases a connection of a node.
-func (e *Engine) leaseAt(ctx context.Context, n *node, from obtain) (*Lease, error) {
+// leaseAt leases a connection of a node, and begins l with it.
+func (e *Engine) leaseAt(ctx context.Context, l *Lease, n *node, from obtain) error {
 	conn, err := from(ctx, n.pool)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.renewer.catchUp(ctx, conn.Lane())
-	return &Lease{e: e, node: n, conn: conn}, nil
+	l.e, l.node, l.conn = e, n, conn
+	return nil
 }
 
 // runLeased is run with a leased connection of an identity for each attempt.
 func (e *Engine) runLeased(ctx context.Context, id Identity, req *request, try func(*Lease) attempt) attempt {
 	from, so := e.leaseAs(id), attempts{}
 	return e.run(ctx, req, &so, func(n *node) attempt {
-		l, err := e.leaseAt(ctx, n, from)
-		if err != nil {
+		l := &Lease{}
+		if err := e.leaseAt(ctx, l, n, from); err != nil {
 			return attempt{waited: true, err: err}
 		}
 		got := try(l)
@@ -133,11 +136,9 @@ type subscriberSource struct {
 
 // AcquireSubscriber blocks until a connection is free. ctx and the wait timeout limit the wait.
 func (s subscriberSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
-	l, err := s.e.lease(ctx, true, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) {
+	var l Lease
+	err := s.e.lease(ctx, &l, true, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) {
 		return p.Subpool(s.id).AcquireSubscriber(ctx)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return l.conn, nil
+	return l.conn, err
 }

@@ -118,7 +118,8 @@ var (
 // leasedTransaction runs a whole transaction on a dedicated connection.
 func (e *Engine) leasedTransaction(ctx context.Context, p *Batch) ([][]byte, error) {
 	got := e.runLeased(ctx, Identity{}, &request{raw: p.raw}, func(l *Lease) attempt {
-		conn := e.connOf(l)
+		var conn Conn
+		conn.begin(e, l)
 		frames, err := conn.transact(ctx, p)
 		if l.spoilt = conn.dirt(); conn.unsure {
 			l.unsure = unsureReason
