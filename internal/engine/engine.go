@@ -192,8 +192,8 @@ func (e *Engine) awaitFirst(ctx context.Context) ([]*node, error) {
 // until ctx ends, and cuts the rest. It returns the error of ctx if it had to cut something. Further calls wait for
 // the same end.
 //
-// Within OnEvent it does not wait, because the goroutine that runs OnEvent must end as well. It returns nil at once,
-// and closing continues in the background until ctx's deadline.
+// Within OnEvent, and within a function of OnDisowned, it does not wait, because the goroutine that runs them must end
+// as well. It returns nil at once, and closing continues in the background until ctx's deadline.
 func (e *Engine) Close(ctx context.Context) error {
 	e.closed.Store(true)
 	if !e.InCallback() {

@@ -58,10 +58,13 @@ func (e *Engine) emit(event Event) {
 // emitName is the name of emit in stack traces.
 var emitName = runtime.FuncForPC(reflect.ValueOf((*Engine).emit).Pointer()).Name()
 
-// InCallback reports whether its caller runs within OnEvent. That goroutine belongs to the engine and cannot wait for
-// its own end.
+// watcherName is the name of callWatcher in stack traces.
+var watcherName = runtime.FuncForPC(reflect.ValueOf((*users).callWatcher).Pointer()).Name()
+
+// InCallback reports whether its caller runs within OnEvent or a function of OnDisowned. That goroutine belongs to the
+// engine and cannot wait for its own end.
 func (e *Engine) InCallback() bool {
-	if e.callbacks.Load() == 0 {
+	if e.callbacks.Load()+e.users.calls.Load() == 0 {
 		return false
 	}
 	pcs := make([]uintptr, 64)
@@ -72,7 +75,7 @@ func (e *Engine) InCallback() bool {
 	}
 	for frames := runtime.CallersFrames(pcs[:n]); ; {
 		f, more := frames.Next()
-		if f.Function == emitName {
+		if f.Function == emitName || f.Function == watcherName {
 			return true
 		}
 		if !more {

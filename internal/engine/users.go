@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -17,7 +18,10 @@ import (
 
 // users holds the server's users, other than the engine's own, that clients of the gateway log in as.
 type users struct {
-	wg sync.WaitGroup // for closing hubs and calls of watchers
+	wg     sync.WaitGroup  // for closing hubs and calls of watchers
+	calls  atomic.Int32    // running calls of watchers
+	cut    context.Context // its end cuts the close of hubs short
+	cutNow context.CancelFunc
 
 	mu       sync.Mutex
 	list     map[string]*user
@@ -28,6 +32,7 @@ type users struct {
 
 func (u *users) init() {
 	u.list, u.watchers = map[string]*user{}, map[uint64]func(string){}
+	u.cut, u.cutNow = context.WithCancel(context.Background())
 }
 
 // nobody is the user of connections that verify logins. A successful login changes the connection's user, so nothing
@@ -141,10 +146,19 @@ func (u *users) disowned(name string) {
 			refused := u.refusedLocked(name)
 			u.mu.Unlock()
 			if refused {
-				fn(name)
+				u.callWatcher(fn, name)
 			}
 		})
 	}
+}
+
+// callWatcher calls fn. InCallback searches the stack for the name of this function, so it must not be inlined.
+//
+//go:noinline
+func (u *users) callWatcher(fn func(string), name string) {
+	u.calls.Add(1)
+	defer u.calls.Add(-1)
+	fn(name)
 }
 
 // refusedLocked reports whether a user has clients, and the server accepts none of their passwords any more.
@@ -167,7 +181,7 @@ func (u *users) leave(name string) {
 	delete(u.list, name)
 	if who.hub != nil && !u.closed {
 		u.wg.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), hubLimit)
+			ctx, cancel := context.WithTimeout(u.cut, hubLimit)
 			defer cancel()
 			who.hub.Close(ctx)
 		})
@@ -208,7 +222,8 @@ func (u *users) hub(name string, open func() *pubsub.Hub) *pubsub.Hub {
 	return who.hub
 }
 
-// close closes the hubs of all users.
+// close closes the hubs of all users. It waits for the calls of watchers, and for hubs that close already; the end of
+// ctx cuts the latter short.
 func (u *users) close(ctx context.Context) {
 	u.mu.Lock()
 	u.closed = true
@@ -223,6 +238,10 @@ func (u *users) close(ctx context.Context) {
 	for _, h := range hubs {
 		h.Close(ctx)
 	}
+	stop := context.AfterFunc(ctx, u.cutNow)
+	defer stop()
+	u.wg.Wait()
+	u.cutNow()
 }
 
 // wrongPassword reports whether err is a server's refusal of a user or password.
@@ -283,7 +302,8 @@ func (e *Engine) verifyLogin(ctx context.Context, auth []any) error {
 func (e *Engine) Leave(user string) { e.users.leave(user) }
 
 // OnDisowned registers fn for users that have clients but no connections, because the server refuses them: they were
-// deleted or disabled, or their password changed. cancel removes fn.
+// deleted or disabled, or their password changed. cancel removes fn. Close waits for running calls of fn, except within
+// fn itself.
 func (e *Engine) OnDisowned(fn func(user string)) (cancel func()) { return e.users.watch(fn) }
 
 // Hub returns the hub of the engine's own user, or of another user.
