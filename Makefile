@@ -30,7 +30,7 @@ test:
 	$(GO) -C bench test -timeout 8m ./...
 	./scripts/modules.sh
 
-# Runs other clients straight and through the gateway and compares what they print; takes
+# Runs other clients directly and through the gateway and compares what they print; takes
 # flags like CLIENTS='-only ioredis -out /tmp'.
 test-clients:
 	./scripts/deps.sh
@@ -43,13 +43,13 @@ bench:
 	./scripts/deps.sh
 	$(GO) run -C bench . --out ../docs
 
-# Compares the gateway with straight Redis and twemproxy, in some four minutes; takes flags like
+# Compares the gateway with direct Redis and twemproxy, in some four minutes; takes flags like
 # GATEWAY='--case c50 --json /tmp/gateway.json'.
 bench-gateway:
 	./scripts/deps.sh nutcracker
 	$(GO) run -C bench ./gateway $(GATEWAY)
 
-# Measures the parts by themselves.
+# Runs the benchmarks beside the code.
 microbench:
 	./scripts/deps.sh
 	$(GO) test -run '^$$' -bench . -benchmem $(RACED_PACKAGES)

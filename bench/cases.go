@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// load is what the callers of a case do.
+// load is the kind of work of a case's callers.
 type load string
 
 const (
 	getSet   load = "get-set"  // GET and SET, 4 to 1
 	pipeline load = "pipeline" // the same in pipelines of 100
 	beside   load = "beside"   // one caller on small values, the others on values of the case's size
-	pop      load = "pop"      // BLPOP on a list that is fed
-	hold     load = "hold"     // a dedicated connection for three commands
-	memory   load = "memory"   // callers whose server stands still
+	pop      load = "pop"      // BLPOP on a list that the bench fills
+	hold     load = "hold"     // three commands on a dedicated connection
+	memory   load = "memory"   // callers of a stalled server
 )
 
 // batch is the number of commands in one pipeline.
@@ -30,8 +30,8 @@ type benchCase struct {
 	Callers int
 	Size    int           // bytes of a value
 	Keys    int           // number of keys
-	Delay   time.Duration // of the network, in each direction
-	Conns   int           // the bound on dedicated connections; 0: the client's best setting
+	Delay   time.Duration // latency of the network, in each direction
+	Conns   int           // limit of dedicated connections; 0: the client's best setting
 	clients []string
 }
 
@@ -79,10 +79,10 @@ func allCases() []benchCase {
 			Delay: 500 * time.Microsecond, clients: network},
 		benchCase{Name: "network-1024", About: "1,024 callers, 1 ms round trip", Load: getSet, Callers: 1024, Size: smallSize, Keys: smallKeys,
 			Delay: 500 * time.Microsecond, clients: network},
-		benchCase{Name: "dedicated-pop", About: "200 callers on 10 conns, BLPOP that is fed", Load: pop, Callers: 200, Conns: 10, clients: leased},
-		benchCase{Name: "dedicated-hold", About: "200 callers on 10 conns, leased for 3 commands", Load: hold, Callers: 200, Conns: 10,
+		benchCase{Name: "dedicated-pop", About: "200 callers on 10 connections, BLPOP on a filled list", Load: pop, Callers: 200, Conns: 10, clients: leased},
+		benchCase{Name: "dedicated-hold", About: "200 callers on 10 connections, leased for 3 commands", Load: hold, Callers: 200, Conns: 10,
 			Size: smallSize, Keys: smallKeys, clients: leased},
-		benchCase{Name: "memory", About: "10,000 callers in flight, server standing still", Load: memory, Callers: 10000, Size: smallSize, Keys: smallKeys,
+		benchCase{Name: "memory", About: "10,000 callers in flight, stalled server", Load: memory, Callers: 10000, Size: smallSize, Keys: smallKeys,
 			clients: []string{"respool", "rueidis", "go-redis-auto"}},
 	)
 	return all
@@ -105,7 +105,7 @@ func selectCases(names []string) ([]benchCase, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(c benchCase) bool { return c.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no case is called %q: want one of %s", name, caseNames())
+			return nil, fmt.Errorf("unknown case %q: want one of %s", name, caseNames())
 		}
 		chosen = append(chosen, all[i])
 	}

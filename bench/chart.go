@@ -14,7 +14,7 @@ var chartText string
 
 var chartTemplate = template.Must(template.New("chart").Parse(chartText))
 
-// Measures of the chart, in SVG's pixels.
+// The measures of the chart, in pixels of SVG.
 const (
 	chartWidth  = 860
 	labelsWidth = 190
@@ -44,14 +44,13 @@ type chart struct {
 	Cases                    []chartCase
 }
 
-// inChart reports whether a case is drawn: those of plain commands, which have
-// most to tell at a glance.
+// inChart reports whether the chart shows a case. It shows the cases of plain commands, which are
+// easiest to compare.
 func (c *benchCase) inChart() bool {
 	return (c.Load == getSet || c.Load == pipeline) && c.Size == smallSize && c.Delay == 0
 }
 
-// writeChart draws the throughput of each client in each case, against the
-// highest in the case.
+// writeChart draws the throughput of each client in each case, relative to the highest in the case.
 func (r *report) writeChart(path string) error {
 	c := chart{Width: chartWidth, Left: labelsWidth, Bar: barHeight,
 		Subtitle: fmt.Sprintf("redis-server %s and the client on the same %d cores over loopback; medians of %d rounds, each client in turn", r.Redis, r.CPUs, r.Rounds)}
@@ -87,7 +86,7 @@ func (r *report) writeChart(path string) error {
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
-// grouped writes a number with commas between its thousands.
+// grouped formats a number with commas between thousands.
 func grouped(v float64) string {
 	s := fmt.Sprintf("%.0f", v)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// goRedisClient is go-redis with a pool; commands go through do, which is the
-// client itself or its automatic pipelining.
+// goRedisClient is go-redis with a pool. It sends commands through do, which is the client itself
+// or its automatic pipelining.
 type goRedisClient struct {
 	ctx    context.Context
 	client *redis.Client
@@ -22,8 +22,7 @@ func openGoRedis(ctx context.Context, addr string, c benchCase) (client, error) 
 	return &goRedisClient{ctx, cl, cl}, nil
 }
 
-// openGoRedisAuto uses full duplex where there is a network to overlap, as its
-// documentation advises.
+// openGoRedisAuto uses full duplex over a network, as the documentation of go-redis recommends.
 func openGoRedisAuto(ctx context.Context, addr string, c benchCase) (client, error) {
 	cl := newGoRedis(addr, c)
 	auto, err := cl.AutoPipeline()

@@ -6,8 +6,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// redigoClient holds a connection for each caller while there are no more
-// than its pool has, and takes one from the pool for each operation beyond.
+// redigoClient holds a connection for each caller, up to the size of its pool. With more callers,
+// it takes a connection from the pool for each operation.
 type redigoClient struct {
 	pool *redis.Pool
 	own  []redis.Conn

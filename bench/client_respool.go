@@ -11,8 +11,8 @@ type respoolClient struct {
 	client *respool.Client
 }
 
-// openRespool takes the defaults; only the bound is the case's: one more than
-// may be leased, since one connection is kept for shared use.
+// openRespool uses the defaults, except for the limit of a case. That limit is one more than the
+// connections to lease, because respool keeps one for shared use.
 func openRespool(ctx context.Context, addr string, c benchCase) (client, error) {
 	opt := respool.Options{Addr: addr}
 	if c.Conns > 0 {

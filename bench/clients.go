@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// client is a Redis client under load. Its methods are called by many callers
-// at once and check what the server answered.
+// client is a Redis client under load. Its methods check the replies. Many callers use it
+// concurrently.
 type client interface {
 	get(caller int, key, want string) error
 	set(caller int, key, value string) error
@@ -18,7 +18,7 @@ type client interface {
 	close()
 }
 
-// command is one of a pipeline: SET with value, or GET where value is due.
+// command is one of a pipeline: SET with value, or GET if value is the expected reply.
 type command struct {
 	set        bool
 	key, value string
@@ -26,7 +26,7 @@ type command struct {
 
 const popValue = "element"
 
-// redisBenchmark is the machine's own limit, measured with the tool that comes with Redis.
+// redisBenchmark is the limit of the machine, measured with the tool of Redis.
 const redisBenchmark = "redis-benchmark"
 
 // clients open each client with its best documented settings for the case.
@@ -44,15 +44,15 @@ func clientNames() string { return strings.Join(append(slices.Clone(everyone), r
 func checkClients(names []string) error {
 	for _, name := range names {
 		if clients[name] == nil && name != redisBenchmark {
-			return fmt.Errorf("no client is called %q: want one of %s", name, clientNames())
+			return fmt.Errorf("unknown client %q: want one of %s", name, clientNames())
 		}
 	}
 	return nil
 }
 
-// wrong says that a reply is not what was stored.
+// wrong returns the error for a reply that differs from the stored value.
 func wrong(what, key string, n, want int) error {
-	return fmt.Errorf("%s %s: the reply of %d bytes is not the %d bytes that were stored", what, key, n, want)
+	return fmt.Errorf("%s %s: the reply of %d bytes differs from the stored %d bytes", what, key, n, want)
 }
 
 func checkText(key, got, want string) error {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// job is one measurement, in a process of its own.
+// job is one measurement, in its own process.
 type job struct {
 	Case    string
 	Client  string
@@ -17,7 +17,7 @@ type job struct {
 	Profile string // file; empty: none
 }
 
-// measured is what one measurement gave.
+// measured is the outcome of one measurement.
 type measured struct {
 	Ops        float64 `json:"ops_per_s"`
 	P50        float64 `json:"p50_us"`
@@ -27,17 +27,17 @@ type measured struct {
 	CPU        float64 `json:"cpu_us_per_op"`
 	Allocs     float64 `json:"allocs_per_op"`
 	Sockets    float64 `json:"sockets_peak"`
-	UsualP99   float64 `json:"usual_p99_us,omitempty"`          // of the small values alone, in a case that mixes
+	UsualP99   float64 `json:"usual_p99_us,omitempty"`          // of the small values only, in a case with both sizes
 	IdleBytes  float64 `json:"idle_bytes,omitempty"`            // of a client, in the case memory
-	CallerHeap float64 `json:"heap_bytes_per_caller,omitempty"` // in the case memory, stacks left out
+	CallerHeap float64 `json:"heap_bytes_per_caller,omitempty"` // in the case memory, without stacks
 }
 
-// fields are the figures of which medians are taken.
+// fields are the figures that have medians.
 func (m *measured) fields() []*float64 {
 	return []*float64{&m.Ops, &m.P50, &m.P99, &m.P999, &m.Max, &m.CPU, &m.Allocs, &m.Sockets, &m.UsualP99, &m.IdleBytes, &m.CallerHeap}
 }
 
-// median is that of each figure.
+// median returns the median of each figure.
 func median(rounds []measured) measured {
 	var m measured
 	for i, f := range m.fields() {
@@ -71,5 +71,5 @@ func decodeJob(text string) (job, benchCase, error) {
 	return j, cases[0], checkClients([]string{j.Client})
 }
 
-// report prints what a worker measured, for the process that started it.
+// report prints a worker's measurements for the process that started it.
 func (m measured) report() error { return json.NewEncoder(os.Stdout).Encode(m) }

@@ -1,9 +1,7 @@
-// Command bench compares respool with other Redis clients of Go, in turn on
-// one real redis-server, and says which of respool's targets hold.
-//
-// Each measurement runs in a process of its own, so that processor time and
-// allocations are one client's alone. The figures of a client in a case are
-// the medians of its rounds.
+// Command bench compares respool with other Redis clients of Go, in turn on one real redis-server,
+// and reports which of respool's targets are met. Each measurement runs in its own process, so that
+// processor time and allocations belong to one client. The figures of a client in a case are the
+// medians of its rounds.
 package main
 
 import (
@@ -19,17 +17,17 @@ import (
 )
 
 type cli struct {
-	Case    []string      `help:"Run these cases alone (${cases})." placeholder:"NAME"`
-	Client  []string      `help:"Run these clients alone (${clients})." placeholder:"NAME"`
+	Case    []string      `help:"Run only these cases (${cases})." placeholder:"NAME"`
+	Client  []string      `help:"Run only these clients (${clients})." placeholder:"NAME"`
 	Rounds  int           `help:"Rounds of each client, in turn." default:"5"`
-	Time    time.Duration `help:"How long one measurement lasts, after a warm-up of a fifth of it." default:"700ms"`
-	Addr    string        `help:"Measure on this server instead of one started for the purpose; its keys under bench: are overwritten." placeholder:"HOST:PORT"`
+	Time    time.Duration `help:"Duration of one measurement, after a warm-up of a fifth of it." default:"700ms"`
+	Addr    string        `help:"Use this server instead of starting one. Its keys under bench: are overwritten." placeholder:"HOST:PORT"`
 	JSON    bool          `help:"Print a JSON line for each client of each case."`
 	Out     string        `help:"Also write bench.json and bench.svg into this directory." placeholder:"DIR" type:"existingdir"`
-	From    string        `help:"Measure nothing: report on the bench.json of an earlier run." placeholder:"FILE" type:"existingfile"`
-	Profile string        `help:"Write processor profiles into this directory, one for each measurement." placeholder:"DIR" type:"existingdir"`
+	From    string        `help:"Report on the bench.json of an earlier run, without measurements." placeholder:"FILE" type:"existingfile"`
+	Profile string        `help:"Directory for processor profiles, one for each measurement." placeholder:"DIR" type:"existingdir"`
 
-	Worker string `help:"Measure once, as the comparison does in processes of its own." hidden:"" placeholder:"JOB"`
+	Worker string `help:"Run one measurement, as the comparison does in separate processes." hidden:"" placeholder:"JOB"`
 }
 
 func main() {
@@ -65,7 +63,7 @@ func (c *cli) compare(ctx context.Context) error {
 		return err
 	}
 	if c.Rounds < 1 || c.Time < 50*time.Millisecond {
-		return fmt.Errorf("--rounds %d, --time %v: want 1 round and 50ms at least", c.Rounds, c.Time)
+		return fmt.Errorf("--rounds %d, --time %v: want at least 1 round and 50ms", c.Rounds, c.Time)
 	}
 	if c.From != "" {
 		report, err := readReport(c.From)
@@ -87,7 +85,7 @@ func (c *cli) compare(ctx context.Context) error {
 	return c.write(makeReport(srv.version, c.Rounds, c.Time, cases, results))
 }
 
-// write prints the report and writes the files that are wanted.
+// write prints the report and writes the requested files.
 func (c *cli) write(report *report) error {
 	if c.JSON {
 		if err := report.writeLines(os.Stdout); err != nil {

@@ -9,11 +9,11 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// stillFor is how long the server stands still while memory is measured.
+// stillFor is how long the server is stalled while memory is measured.
 const stillFor = 3 * time.Second
 
-// measureMemory measures an idle client, and callers in flight to a server
-// that stands still: what they take of the heap, beyond their stacks.
+// measureMemory measures the heap of an idle client, and of callers in flight to a stalled server,
+// without their stacks.
 func measureMemory(ctx context.Context, j job, c benchCase) (measured, error) {
 	control, err := redis.DialContext(ctx, "tcp", j.Addr)
 	if err != nil {
@@ -27,7 +27,7 @@ func measureMemory(ctx context.Context, j job, c benchCase) (measured, error) {
 	}
 	defer cl.close()
 	k := makeKeys(c.Size, c.Keys)[0]
-	// Twice, so that what first use costs is there, and buffers of first use are not.
+	// Twice: the first round includes the cost of first use, and buffers that are not kept.
 	for range 2 {
 		if err := cl.get(0, k.name, k.value); err != nil {
 			return measured{}, err

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/term"
 )
 
-// progress draws a bar on a terminal, and a line for each case elsewhere.
+// progress draws a bar on a terminal, and prints a line for each case elsewhere.
 type progress struct {
 	out         *os.File
 	terminal    bool
@@ -26,7 +26,7 @@ func (p *progress) begin(total int) { p.began, p.total = time.Now(), total }
 
 const barWidth = 30
 
-// step tells what is measured now.
+// step shows the current measurement.
 func (p *progress) step(what string) {
 	part := float64(p.done) / float64(p.total)
 	left := ""

@@ -20,7 +20,7 @@ type row struct {
 	Ratio float64 `json:"ratio_to_best_peer"`
 }
 
-// report is everything that a comparison found.
+// report is the outcome of a comparison.
 type report struct {
 	Redis   string   `json:"redis"`
 	Go      string   `json:"go"`
@@ -55,7 +55,7 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// readReport reads what writeFile wrote.
+// readReport reads a file of writeFile.
 func readReport(path string) (*report, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -91,7 +91,7 @@ func (r *report) writeFile(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// writeTable prints the cases one below the other, then the targets.
+// writeTable prints the cases one after the other, then the targets.
 func (r *report) writeTable(w io.Writer) {
 	fmt.Fprintf(w, "redis-server %s, %s, %d cores shared by server and clients; medians of %d rounds of %gs, each client in turn.\n",
 		r.Redis, r.Go, r.CPUs, r.Rounds, r.Seconds)
@@ -133,7 +133,7 @@ func (r *report) writeTable(w io.Writer) {
 	fmt.Fprintf(w, "%d of %d targets hold.\n", len(r.Targets)-missed, len(r.Targets))
 }
 
-// inCase gives the rows of one case.
+// inCase returns the rows of one case.
 func (r *report) inCase(name string) []row {
 	return slices.DeleteFunc(slices.Clone(r.Rows), func(x row) bool { return x.Case != name })
 }

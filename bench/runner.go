@@ -44,7 +44,7 @@ func (r *runner) run(ctx context.Context, cases []benchCase) (results, error) {
 		total += len(r.clientsOf(c)) * r.rounds
 	}
 	if total == 0 {
-		return nil, fmt.Errorf("no client of %s is in the cases chosen", strings.Join(r.only, ", "))
+		return nil, fmt.Errorf("the selected cases do not use the clients %s", strings.Join(r.only, ", "))
 	}
 	r.progress.begin(total)
 	defer r.progress.end()
@@ -75,8 +75,7 @@ func (r *runner) run(ctx context.Context, cases []benchCase) (results, error) {
 	return all, nil
 }
 
-// once measures one client once, in a process of its own, while the server's
-// connections are counted.
+// once measures one client once, in its own process, and counts the server's connections meanwhile.
 func (r *runner) once(ctx context.Context, c benchCase, name string) (measured, error) {
 	if name == redisBenchmark {
 		return r.limit(ctx, c)
@@ -125,13 +124,13 @@ func (r *runner) once(ctx context.Context, c benchCase, name string) (measured, 
 	}
 	var m measured
 	if err := json.Unmarshal(out.Bytes(), &m); err != nil {
-		return m, fmt.Errorf("%s: what its process printed: %w", name, err)
+		return m, fmt.Errorf("%s: the output of its process: %w", name, err)
 	}
 	m.Sockets = float64(peak)
 	return m, nil
 }
 
-// Intervals at which the server is looked at.
+// The intervals of samples of the server.
 const (
 	countEvery = 50 * time.Millisecond
 	feedEvery  = 5 * time.Millisecond
@@ -141,7 +140,7 @@ const (
 // watch counts the server's connections, and feeds its list, until the worker has ended.
 func (r *runner) watch(c benchCase, ended <-chan error) (peak int, err error) {
 	if c.Load == memory {
-		return 0, <-ended // it has a connection of its own and makes the server stand still
+		return 0, <-ended // it has its own connection and stalls the server
 	}
 	count := time.NewTicker(countEvery)
 	defer count.Stop()
@@ -169,7 +168,7 @@ func (r *runner) watch(c benchCase, ended <-chan error) (peak int, err error) {
 	}
 }
 
-// quiet waits until the last client's connections are gone.
+// quiet waits until the connections of the last client are closed.
 func (r *runner) quiet(ctx context.Context) error {
 	for limit := time.Now().Add(quietLimit); ; {
 		n, err := r.server.sockets()
@@ -187,8 +186,7 @@ func (r *runner) quiet(ctx context.Context) error {
 	}
 }
 
-// limit measures with redis-benchmark: pipelines of 100 on one connection for
-// each caller.
+// limit measures with redis-benchmark: pipelines of 100 on one connection for each caller.
 func (r *runner) limit(ctx context.Context, c benchCase) (measured, error) {
 	host, port, err := net.SplitHostPort(r.server.addr)
 	if err != nil {

@@ -16,19 +16,18 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// server is the redis-server that is measured on, and the connection that
-// watches it.
+// server is the measured redis-server, with a connection that watches it.
 type server struct {
 	addr    string
 	version string
-	cmd     *exec.Cmd // nil: not ours
+	cmd     *exec.Cmd // nil: another process owns the server
 	dir     string
 
 	mu   sync.Mutex
 	conn redis.Conn
 }
 
-// openServer starts a redis-server, or takes the one at addr.
+// openServer starts a redis-server, or uses the one at addr.
 func openServer(ctx context.Context, addr string) (*server, error) {
 	s := &server{addr: addr}
 	if addr == "" {
@@ -58,7 +57,7 @@ func (s *server) start() error {
 	if err != nil {
 		return fmt.Errorf("%s --version: %w", path, err)
 	}
-	if !strings.Contains(string(version), " v=6.") { // Redis 6 always allows DEBUG, and does not know the option
+	if !strings.Contains(string(version), " v=6.") { // Redis 6 always allows DEBUG, and does not know this option
 		args = append(args, "--enable-debug-command", "yes")
 	}
 	s.cmd = exec.Command(path, args...)
@@ -103,7 +102,7 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// store makes sure that the case's keys stand.
+// store stores the keys of a case.
 func (s *server) store(c benchCase) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +124,7 @@ func (s *server) store(c benchCase) error {
 	return err
 }
 
-// sockets is how many connections the server counts, the watcher's left out.
+// sockets returns the number of connections that the server counts, without the watching one.
 func (s *server) sockets() (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,10 +136,10 @@ func (s *server) sockets() (int, error) {
 	return n - 1, err
 }
 
-// feedList is how long the list of BLPOP is kept.
+// feedList is the minimum length of the list of BLPOP.
 const feedList = 2000
 
-// feed makes the list of BLPOP long enough again.
+// feed refills the list of BLPOP.
 func (s *server) feed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,13 +170,13 @@ func (s *server) close() {
 
 const popKey = "bench:list"
 
-// limitKey is what redis-benchmark reads.
+// limitKey is the key that redis-benchmark reads.
 const limitKey = "key:__rand_int__"
 
 type keyValue struct{ name, value string }
 
-// makeKeys makes the keys of a size and what stands under them, the same in
-// every process.
+// makeKeys returns the keys for a value size, with their values. They are the same in every
+// process.
 func makeKeys(size, n int) []keyValue {
 	keys := make([]keyValue, n)
 	for i := range keys {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// target is one figure that respool is to reach.
+// target is a figure that respool should reach.
 type target struct {
 	Case string  `json:"case"`
 	What string  `json:"what"`
@@ -14,7 +14,7 @@ type target struct {
 	OK   bool    `json:"ok"`
 }
 
-// field picks one figure.
+// field selects one figure.
 type field func(*measured) float64
 
 func ops(m *measured) float64       { return m.Ops }
@@ -23,7 +23,7 @@ func p99(m *measured) float64       { return m.P99 }
 func longest(m *measured) float64   { return m.Max }
 func processor(m *measured) float64 { return m.CPU }
 
-// judge holds respool's figures against its targets, where both were measured.
+// judge compares respool's figures with its targets, if both were measured.
 type judge struct {
 	results results
 	targets []target
@@ -37,7 +37,7 @@ func (j *judge) ours(name string) *measured {
 	return &m
 }
 
-// best is the best figure among the peers: the highest, or the lowest.
+// best returns the best figure of the peers: the highest, or the lowest.
 func (j *judge) best(name string, f field, highest bool) (float64, bool) {
 	var values []float64
 	for client, m := range j.results[name] {
@@ -54,8 +54,8 @@ func (j *judge) best(name string, f field, highest bool) (float64, bool) {
 	return slices.Min(values), true
 }
 
-// atLeast wants a figure of at least so many times the best peer's, atMost of
-// at most so many times.
+// atLeast requires a figure of at least so many times the best peer's. atMost requires at most so
+// many times.
 func (j *judge) atLeast(name, what string, f field, times float64) {
 	if peer, ok := j.best(name, f, true); ok && j.ours(name) != nil {
 		j.least(name, what+", ratio to the best peer", ratio(f(j.ours(name)), peer), times)
@@ -82,7 +82,7 @@ func (j *judge) sockets(name string, limit float64) {
 	}
 }
 
-// bestAt judges the median latency against the peer of the highest throughput.
+// bestAt compares the median latency with that of the peer with the highest throughput.
 func (j *judge) bestAt(name string, times float64) {
 	var peer *measured
 	for client, m := range j.results[name] {
@@ -97,7 +97,7 @@ func (j *judge) bestAt(name string, times float64) {
 
 const kib = 1024
 
-// judgeAll holds all results against the targets.
+// judgeAll compares all results with the targets.
 func judgeAll(r results) []target {
 	j := &judge{results: r}
 	j.atMost("callers-1", "p50", p50, 1.05)

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// warmUp is the part of the measured time that goes by before.
+// warmUp is the measured time divided by the time of the warm-up.
 const warmUp = 5
 
-// work measures once and prints the figures.
+// work makes one measurement and prints its figures.
 func work(ctx context.Context, text string) error {
 	j, c, err := decodeJob(text)
 	if err != nil {
@@ -46,7 +46,7 @@ func work(ctx context.Context, text string) error {
 	return m.report()
 }
 
-// profile starts a processor profile, if one is wanted, and returns what ends it.
+// profile starts a processor profile if requested. It returns a function that ends it.
 func profile(path string) (stop func(), err error) {
 	if path == "" {
 		return func() {}, nil
@@ -64,14 +64,14 @@ func profile(path string) (stop func(), err error) {
 	}, nil
 }
 
-// operation is what one caller does again and again; it counts as weight operations.
+// operation is what a caller repeats. It counts as weight operations.
 type operation struct {
 	do     func() error
 	weight int
 	timed  bool // its latencies are those of the case
 }
 
-// measure puts the client under the case's load.
+// measure puts the load of the case on the client.
 func measure(cl client, c benchCase, d time.Duration) (measured, error) {
 	if c.Load != beside {
 		return drive(operations(cl, c), d)
@@ -91,7 +91,7 @@ func measure(cl client, c benchCase, d time.Duration) (measured, error) {
 	return m, err
 }
 
-// operations makes what each caller does.
+// operations returns the operation of each caller.
 func operations(cl client, c benchCase) []operation {
 	keys := makeKeys(c.Size, c.Keys)
 	ops := make([]operation, c.Callers)
@@ -142,11 +142,10 @@ func operations(cl client, c benchCase) []operation {
 }
 
 const (
-	// expected is how many operations a second there is room for before the
-	// lists of latencies have to grow.
+	// expected is the number of operations per second for which the lists of latencies have room.
 	expected = 3e6
-	// Beyond so many callers one latency in a few is taken, since looking at the
-	// time costs what a tenth of an operation does.
+	// With more callers than this, only one latency in a few is measured, because reading the clock
+	// costs a tenth of an operation.
 	everyUpTo  = 64
 	oneLatency = 8
 )
@@ -158,7 +157,7 @@ const (
 	over
 )
 
-// drive runs all operations at once for d, after a warm-up, and measures.
+// drive runs all operations concurrently for d, after a warm-up, and measures them.
 func drive(ops []operation, d time.Duration) (measured, error) {
 	type result struct {
 		latencies []time.Duration
@@ -218,7 +217,7 @@ func drive(ops []operation, d time.Duration) (measured, error) {
 		all = append(all, r.latencies...)
 	}
 	if done == 0 || len(all) == 0 {
-		return measured{}, fmt.Errorf("no operation was done within %v: want a longer --time", d)
+		return measured{}, fmt.Errorf("no operation completed within %v: want a longer --time", d)
 	}
 	slices.Sort(all)
 	at := func(q float64) float64 { return micros(all[min(int(q*float64(len(all))), len(all)-1)]) }
@@ -231,7 +230,7 @@ func drive(ops []operation, d time.Duration) (measured, error) {
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// processorTime is what this process took so far, in user and system mode.
+// processorTime returns the processor time of this process so far, in user and system mode.
 func processorTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {

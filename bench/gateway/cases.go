@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// load is what is put on the subjects of a case.
+// load is the kind of work in a case.
 type load string
 
 const (
 	benchmarked load = "redis-benchmark" // SET, then GET, by redis-benchmark
-	idle        load = "idle"            // clients that send one PING and stay
+	idle        load = "idle"            // clients that send one PING and stay connected
 	goRedis     load = "go-redis"        // GET and SET, 4 to 1, by go-redis
 )
 
 // The subjects.
 const (
-	straight  = "straight"
+	direct    = "direct"
 	gateway   = "gateway"
 	twemproxy = "twemproxy"
 	plain     = "plain"  // go-redis on its own pool
@@ -31,12 +31,11 @@ type gatewayCase struct {
 	Load     load
 	Clients  int
 	Pipeline int
-	subjects []string // ratios are to the first one
+	subjects []string // ratios are relative to the first one
 	targets  []wanted
 }
 
-// wanted is one figure that a subject is to reach, as a ratio to a peer's or,
-// without a peer, by itself.
+// wanted is a target of a subject: a ratio to a peer or, without a peer, an absolute figure.
 type wanted struct {
 	what    string
 	field   field
@@ -46,7 +45,7 @@ type wanted struct {
 	limit   float64
 }
 
-// bound is how a figure is held against its limit.
+// bound is how a figure compares with its limit.
 type bound string
 
 const (
@@ -73,14 +72,14 @@ const (
 )
 
 func allCases() []gatewayCase {
-	three := []string{straight, gateway, twemproxy}
+	three := []string{direct, gateway, twemproxy}
 	return []gatewayCase{
 		{Name: "c50", About: "50 clients, one request at a time", Load: benchmarked, Clients: 50, Pipeline: 1, subjects: three,
-			targets: []wanted{{"GET/s, ratio to straight", get, gateway, straight, atLeast, 0.85}}},
+			targets: []wanted{{"GET/s, ratio to direct", get, gateway, direct, atLeast, 0.85}}},
 		{Name: "c1000", About: "1,000 clients, one request at a time", Load: benchmarked, Clients: 1000, Pipeline: 1, subjects: three,
 			targets: []wanted{
-				{"GET/s, ratio to straight", get, gateway, straight, atLeast, 1.1},
-				{"p99, ratio to straight", p99, gateway, straight, atMost, 1},
+				{"GET/s, ratio to direct", get, gateway, direct, atLeast, 1.1},
+				{"p99, ratio to direct", p99, gateway, direct, atMost, 1},
 			}},
 		{Name: "c50-p16", About: "50 clients, pipelines of 16", Load: benchmarked, Clients: 50, Pipeline: 16, subjects: three,
 			targets: []wanted{{"GET/s, ratio to twemproxy", get, gateway, twemproxy, atLeast, 1.7}}},
@@ -109,7 +108,7 @@ func selectCases(names []string) ([]gatewayCase, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(c gatewayCase) bool { return c.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no case is called %q: want one of %s", name, caseNames())
+			return nil, fmt.Errorf("unknown case %q: want one of %s", name, caseNames())
 		}
 		chosen = append(chosen, all[i])
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/seed-2b0d76a6/respool/goredis"
 )
 
-// dial is what go-redis takes in place of its own.
+// dial is the type of go-redis' option Dialer.
 type dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// openDialer makes connections in memory that share a respool client's lanes, and
-// returns what closes both.
+// openDialer returns a dial function of connections in memory that share the lanes of a respool
+// client, and a function that closes both.
 func openDialer(ctx context.Context, addr string, connections int) (dial, func(), error) {
 	client, err := respool.New(respool.Options{Addr: addr, MaxConnections: connections})
 	if err != nil {

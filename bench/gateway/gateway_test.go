@@ -59,14 +59,14 @@ func TestProcFilesAreRead(t *testing.T) {
 
 func TestRatiosAreTakenWithinARound(t *testing.T) {
 	rounds := map[string][]sample{
-		straight: {{Get: 100, P99: 10}, {Get: 50, P99: 40}, {Get: 200, P99: 10}},
-		gateway:  {{Get: 90, P99: 10}, {Get: 60, P99: 20}, {Get: 100, P99: 30}},
+		direct:  {{Get: 100, P99: 10}, {Get: 50, P99: 40}, {Get: 200, P99: 10}},
+		gateway: {{Get: 90, P99: 10}, {Get: 60, P99: 20}, {Get: 100, P99: 30}},
 	}
-	s, ok := compared(rounds, get, gateway, straight)
+	s, ok := compared(rounds, get, gateway, direct)
 	if want := (spread{0.9, 0.5, 1.2}); !ok || s != want {
 		t.Errorf("got %+v, want %+v", s, want)
 	}
-	if s, ok = compared(rounds, p99, gateway, straight); !ok || s != (spread{1, 0.5, 3}) {
+	if s, ok = compared(rounds, p99, gateway, direct); !ok || s != (spread{1, 0.5, 3}) {
 		t.Errorf("of p99: %+v", s)
 	}
 	if _, ok = compared(rounds, get, gateway, twemproxy); ok {
@@ -83,7 +83,7 @@ func TestTargetsHoldUpToTheirLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(gatewayGet, gatewayP99, more float64) results {
-		three := map[string][]sample{straight: {{Get: 100, P99: 10}}, twemproxy: {{Get: 50}}, gateway: {{Get: gatewayGet, P99: gatewayP99}}}
+		three := map[string][]sample{direct: {{Get: 100, P99: 10}}, twemproxy: {{Get: 50}}, gateway: {{Get: gatewayGet, P99: gatewayP99}}}
 		return results{"c50": three, "c1000": three, "c50-p16": three, "idle": {gateway: {{Before: 1024, After: 1024 + more*mib}}}}
 	}
 	judge := func(r results) (held []bool) {
@@ -151,7 +151,7 @@ func TestTheGatewaysCommand(t *testing.T) {
 		{cli{Gateway: "/bin/true", GatewayArg: []string{"--pprof={pprof}"}},
 			"/bin/true serve redis://{redis}?max_connections=8 --listen {listen} --http off --max-clients 15000 --pprof={pprof}"},
 		{cli{Gateway: "proxy {redis} {listen}"}, "proxy {redis} {listen}"},
-		{cli{Gateway: straight}, straight},
+		{cli{Gateway: direct}, direct},
 	} {
 		if got := command(x.c); got != x.want {
 			t.Errorf("got %s, want %s", got, x.want)
@@ -242,9 +242,9 @@ func TestAProcessThatEndsIsTold(t *testing.T) {
 	}
 }
 
-// TestStraightAgainstStraight runs the comparison for a moment with straight
+// TestDirectAgainstDirect runs the comparison for a moment with direct
 // Redis in the gateway's place: the ratio is one except for noise, which is not judged.
-func TestStraightAgainstStraight(t *testing.T) {
+func TestDirectAgainstDirect(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "gateway")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -252,14 +252,14 @@ func TestStraightAgainstStraight(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	path := filepath.Join(t.TempDir(), "out.json")
-	cmd := exec.CommandContext(ctx, binary, "--gateway", straight, "--case", "c50", "--rounds", "2", "--requests", "2000", "--json", path)
+	cmd := exec.CommandContext(ctx, binary, "--gateway", direct, "--case", "c50", "--rounds", "2", "--requests", "2000", "--json", path)
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, errOut.String())
 	}
-	for _, want := range []string{"redis-server ", "c50: ", "straight", "GET/s, ratio to straight", "1 targets"} {
+	for _, want := range []string{"redis-server ", "c50: ", "direct", "GET/s, ratio to direct", "1 targets"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
@@ -301,7 +301,7 @@ func TestGoRedisIsDriven(t *testing.T) {
 // TestIdleClientsAreHeld measures a few idle clients of redis-server itself.
 func TestIdleClientsAreHeld(t *testing.T) {
 	r := &runner{lab: testLab(t)}
-	m, err := r.runIdle(t.Context(), straight, gatewayCase{Clients: 50})
+	m, err := r.runIdle(t.Context(), direct, gatewayCase{Clients: 50})
 	if err != nil || m.Before <= 0 || m.After < m.Before {
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -309,7 +309,7 @@ func TestIdleClientsAreHeld(t *testing.T) {
 
 func testLab(t *testing.T) *lab {
 	t.Helper()
-	l, err := openLab(t.Context(), &cli{Gateway: straight, Rounds: 1, Connections: 8})
+	l, err := openLab(t.Context(), &cli{Gateway: direct, Rounds: 1, Connections: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// job is one measurement of go-redis, in a process of its own.
+// job is one measurement of go-redis, in its own process.
 type job struct {
 	Addr        string
 	Dialer      bool
@@ -27,11 +27,11 @@ type job struct {
 	Profile     string // file; empty: none
 }
 
-// driven is what a job gave.
+// driven is the outcome of a job.
 type driven struct {
 	Ops      float64
 	P50, P99 float64 // us
-	Requests int     // with those of the warm-up
+	Requests int     // including those of the warm-up
 }
 
 // runGoRedis measures go-redis, plain or over the dialer.
@@ -58,14 +58,14 @@ func (r *runner) runGoRedis(ctx context.Context, name string, c gatewayCase, pro
 	}
 	var d driven
 	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		return sample{}, fmt.Errorf("what its process printed: %w", err)
+		return sample{}, fmt.Errorf("the output of its process: %w", err)
 	}
 	m := sample{Get: d.Ops, P50: d.P50, P99: d.P99,
 		LoadCPU: each(cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), d.Requests)}
 	return m, meter.read(&m, d.Requests)
 }
 
-// work does one job and prints what it gave.
+// work runs one job and prints its outcome.
 func work(ctx context.Context, text string) error {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -89,7 +89,7 @@ func work(ctx context.Context, text string) error {
 	return json.NewEncoder(os.Stdout).Encode(d)
 }
 
-// poolOf is how many connections go-redis may have, one for each goroutine.
+// poolOf returns the pool size of go-redis: one connection for each goroutine.
 const poolOf = 64
 
 func (j job) do(ctx context.Context) (driven, error) {
@@ -109,12 +109,12 @@ func (j job) do(ctx context.Context) (driven, error) {
 }
 
 const (
-	warmUp    = 5 // the part of the measured time that goes by before
+	warmUp    = 5 // the measured time divided by the time of the warm-up
 	workKeys  = 1000
 	setsEvery = 5
 )
 
-// drive has all goroutines send GET and SET, 4 to 1, until the time is over.
+// drive makes all goroutines send GET and SET, 4 to 1, until the time is over.
 func (j job) drive(ctx context.Context, client *redis.Client) (driven, error) {
 	value := strings.Repeat("y", valueSize)
 	key := func(i int) string { return fmt.Sprintf("bench:%04d", i%workKeys) }
@@ -160,7 +160,7 @@ func (j job) drive(ctx context.Context, client *redis.Client) (driven, error) {
 		all = append(all, r.latencies...)
 	}
 	if len(all) == 0 {
-		return d, fmt.Errorf("no operation was done within %v: want a longer --time", j.Time)
+		return d, fmt.Errorf("no operation completed within %v: want a longer --time", j.Time)
 	}
 	slices.Sort(all)
 	at := func(percent int) float64 { return float64(all[len(all)*percent/100]) / float64(time.Microsecond) }

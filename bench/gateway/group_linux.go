@@ -2,8 +2,8 @@ package main
 
 import "syscall"
 
-// ownGroup puts a child into a process group, and has the kernel end it should
-// the comparison be killed.
+// ownGroup puts a child into its own process group. The kernel ends the child if the comparison is
+// killed.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

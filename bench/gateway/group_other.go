@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// ownGroup puts a child into a process group.
+// ownGroup puts a child into its own process group.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

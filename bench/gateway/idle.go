@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// settle is how long a process is left alone before its memory is read.
+// settle is how long a process is idle before its memory is read.
 const settle = time.Second
 
-// runIdle measures what idle clients take of a proxy's memory. The proxy is
-// started for the purpose: memory of an earlier load would hide it.
+// runIdle measures the memory of a proxy for idle clients. It starts a new proxy, because memory of
+// an earlier load would hide theirs.
 func (r *runner) runIdle(ctx context.Context, name string, c gatewayCase) (m sample, err error) {
 	s, err := r.lab.subject(name)
 	if err != nil {
@@ -27,7 +27,7 @@ func (r *runner) runIdle(ctx context.Context, name string, c gatewayCase) (m sam
 	conns := make([]net.Conn, 0, c.Clients)
 	defer func() {
 		for _, conn := range conns {
-			// Without a linger the addresses are free for the next round.
+			// Without a linger, the ports are free for the next round.
 			_ = conn.(*net.TCPConn).SetLinger(0)
 			_ = conn.Close()
 		}

@@ -15,8 +15,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// lab holds the redis-server that all is measured on, and what the subjects
-// are started from.
+// lab contains the measured redis-server and the settings for starting the subjects.
 type lab struct {
 	dir         string
 	redis       *process
@@ -26,7 +25,7 @@ type lab struct {
 	rounds      int
 	connections int
 
-	gateway []string // the command, with {redis}, {listen} and {pprof} in it; or straight, or twemproxy
+	gateway []string // the command, with {redis}, {listen} and {pprof} in it; or direct, or twemproxy
 	missing []string // subjects that are not installed
 }
 
@@ -82,19 +81,18 @@ func (l *lab) open(ctx context.Context, c *cli) error {
 	return l.store()
 }
 
-// filesWanted is how many files the load of 10,000 clients takes, and each
-// process that serves it.
+// filesWanted is the number of files for the load of 10,000 clients, and for each process that
+// serves it.
 const filesWanted = 12_000
 
-// raiseFiles raises the limit of open files for this process and, since it is
-// set by hand, for its children.
+// raiseFiles raises the limit of open files for this process, and explicitly for its children.
 func raiseFiles() error {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return err
 	}
 	if r.Max < filesWanted {
-		return fmt.Errorf("the limit of open files is %d: want %d at least (ulimit -Hn)", r.Max, filesWanted)
+		return fmt.Errorf("the limit of open files is %d: want at least %d (ulimit -Hn)", r.Max, filesWanted)
 	}
 	r.Cur = r.Max
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &r)
@@ -117,7 +115,7 @@ func (l *lab) store() error {
 	return nil
 }
 
-// processed is how many commands redis-server has run.
+// processed returns the number of commands that redis-server has executed.
 func (l *lab) processed() (int, error) {
 	info, err := redis.String(l.control.Do("INFO", "stats"))
 	if err != nil {
@@ -147,11 +145,11 @@ func (l *lab) close() {
 	_ = os.RemoveAll(l.dir)
 }
 
-// gatewayCommand is what starts the gateway.
+// gatewayCommand returns the command line of the gateway.
 func (l *lab) gatewayCommand(ctx context.Context, c *cli) ([]string, error) {
 	words := strings.Fields(c.Gateway)
 	switch {
-	case c.Gateway == straight || c.Gateway == twemproxy:
+	case c.Gateway == direct || c.Gateway == twemproxy:
 		if len(c.GatewayArg) > 0 {
 			return nil, fmt.Errorf("--gateway %s takes no --gateway-arg", c.Gateway)
 		}
@@ -178,11 +176,11 @@ func (l *lab) gatewayCommand(ctx context.Context, c *cli) ([]string, error) {
 	return append(words, c.GatewayArg...), nil
 }
 
-// build builds respool from the module that this one is built with.
+// build builds respool from the sources of this module.
 func build(ctx context.Context, path string) error {
 	dir, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/seed-2b0d76a6/respool").Output()
 	if err != nil {
-		return fmt.Errorf("look for respool's sources: %w: run it within bench, or give --gateway", err)
+		return fmt.Errorf("find respool's sources: %w: run it within bench, or set --gateway", err)
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
 	cmd.Dir = filepath.Join(strings.TrimSpace(string(dir)), "cmd", "respool")
@@ -192,7 +190,7 @@ func build(ctx context.Context, path string) error {
 	return nil
 }
 
-// facts are those of the machine and of the comparison.
+// facts returns the facts of the machine and of the comparison.
 func (l *lab) facts() facts {
 	f := facts{Redis: l.version, Go: runtime.Version(), CPUs: runtime.NumCPU(), CPU: cpuModel(), Kernel: kernel(),
 		Benchmark: firstLine("redis-benchmark", "--version"), Rounds: l.rounds, Gateway: strings.TrimPrefix(strings.Join(l.gateway, " "), l.dir+"/")}
@@ -202,7 +200,7 @@ func (l *lab) facts() facts {
 	return f
 }
 
-// firstLine is the first line that a program prints of itself.
+// firstLine returns the first line that a program prints.
 func firstLine(argv ...string) string {
 	out, _ := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// benchmark runs redis-benchmark once, with so many SETs and then so many GETs.
+// benchmark runs redis-benchmark once, with this number of SETs and then of GETs.
 func benchmark(ctx context.Context, addr string, c gatewayCase, requests int) (sample, time.Duration, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -24,7 +24,7 @@ func benchmark(ctx context.Context, addr string, c gatewayCase, requests int) (s
 	cmd.SysProcAttr = ownGroup()
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	// It ends by itself on a reply that is an error.
+	// It exits by itself on an error reply.
 	if err := cmd.Run(); err != nil {
 		return sample{}, 0, fmt.Errorf("redis-benchmark: %w: %s", err, strings.TrimSpace(errOut.String()))
 	}
@@ -32,8 +32,8 @@ func benchmark(ctx context.Context, addr string, c gatewayCase, requests int) (s
 	return s, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), err
 }
 
-// parseBenchmark reads redis-benchmark's CSV: a row of names, then one for each
-// command. Latencies come in ms.
+// parseBenchmark parses the CSV of redis-benchmark: a row of names, then one row for each command.
+// Latencies are in ms.
 func parseBenchmark(out []byte) (sample, error) {
 	rows, err := csv.NewReader(bytes.NewReader(out)).ReadAll()
 	if err != nil || len(rows) == 0 {
@@ -69,13 +69,13 @@ func parseBenchmark(out []byte) (sample, error) {
 }
 
 const (
-	// calibrated is how long a run lasts that finds the number of requests, and
-	// guess how many are sent to find that.
+	// calibrated is the duration of the run that determines the number of requests. guess is the
+	// number of requests of that run.
 	guess      = 5_000
 	calibrated = 300 * time.Millisecond
 )
 
-// calibrate finds how many requests of each kind fill d.
+// calibrate determines how many requests of each kind take d.
 func (r *runner) calibrate(ctx context.Context, s *subject, c gatewayCase) (int, error) {
 	if r.requests > 0 {
 		return r.requests, nil
@@ -91,7 +91,7 @@ func (r *runner) calibrate(ctx context.Context, s *subject, c gatewayCase) (int,
 	return n, nil
 }
 
-// fill is how many GETs and how many SETs take d together, in thousands.
+// fill returns the numbers of GETs and of SETs that take d together, in thousands.
 func fill(s sample, d time.Duration) int {
 	return 1000 * max(1, int(math.Round(d.Seconds()/(1/s.Get+1/s.Set)/1000)))
 }
@@ -110,7 +110,7 @@ func (r *runner) runBenchmark(ctx context.Context, s *subject, c gatewayCase, re
 	return m, meter.read(&m, 2*requests)
 }
 
-// meter tells what the servers did in a run.
+// meter measures the work of the servers during a run.
 type meter struct {
 	lab          *lab
 	subject      *subject
@@ -136,8 +136,8 @@ func (m *meter) times() (redis, proxy time.Duration, err error) {
 	return redis, proxy, err
 }
 
-// read adds to a sample what the servers took for each request. Every request
-// has to have reached redis-server: a proxy that answers without the server is not measured.
+// read adds to a sample the servers' cost of each request. Every request must have reached
+// redis-server, so that a proxy that replies without the server is not measured.
 func (m *meter) read(s *sample, requests int) error {
 	redis, proxy, err := m.times()
 	if err != nil {
@@ -149,7 +149,7 @@ func (m *meter) read(s *sample, requests int) error {
 		return err
 	}
 	if processed-m.processed < requests {
-		return fmt.Errorf("redis-server ran %d commands of %d that were answered", processed-m.processed, requests)
+		return fmt.Errorf("redis-server executed %d of %d commands that got a reply", processed-m.processed, requests)
 	}
 	return nil
 }

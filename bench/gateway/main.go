@@ -1,10 +1,8 @@
-// Command gateway compares respool's gateway with straight Redis and with
-// twemproxy, and go-redis over respool's dialer in memory with go-redis plain.
-// It says which of the gateway's targets hold.
-//
-// All processes are started for the purpose on free ports of 127.0.0.1 and are
-// ended with it. Within a round each subject is measured in turn; ratios are
-// taken within the round, so that a machine that slows down meets both sides.
+// Command gateway compares respool's gateway with direct Redis and with twemproxy, and go-redis
+// over respool's dialer in memory with plain go-redis. It reports which of the gateway's targets
+// are met. It starts all processes on free ports of 127.0.0.1 and ends them. Within a round it
+// measures each subject in turn. Ratios are within a round, so a machine that slows down affects
+// both sides.
 package main
 
 import (
@@ -23,26 +21,26 @@ import (
 )
 
 type cli struct {
-	Case        []string      `help:"Run these cases alone (${cases})." placeholder:"NAME"`
+	Case        []string      `help:"Run only these cases (${cases})." placeholder:"NAME"`
 	Rounds      int           `help:"Rounds of each subject, in turn." default:"5"`
-	Time        time.Duration `help:"How long one run lasts; a calibration finds how many requests that takes." default:"2500ms"`
-	Requests    int           `help:"Send so many GETs and so many SETs in each run of redis-benchmark, without a calibration." placeholder:"N"`
+	Time        time.Duration `help:"Duration of one run; a calibration determines the number of requests." default:"2500ms"`
+	Requests    int           `help:"Number of GETs and of SETs in each run of redis-benchmark, instead of a calibration." placeholder:"N"`
 	JSON        string        `help:"Also write all figures into this file." placeholder:"FILE" type:"path"`
-	Profile     string        `help:"After the rounds of each case run it once more and write our side's processor profile into this directory. Of the gateway that wants a --gateway-arg with {pprof}." placeholder:"DIR" type:"existingdir"`
-	Gateway     string        `help:"Another gateway: a program that takes respool's flags, or a whole command with {redis} and {listen}, host:port each; straight or twemproxy to measure those in its place. Default: respool, built for the purpose." placeholder:"CMD"`
-	GatewayArg  []string      `help:"Pass this on to the gateway; {pprof} stands for a free host:port." placeholder:"ARG" sep:"none"`
+	Profile     string        `help:"Directory for processor profiles of respool: each case runs once more after its rounds. For the gateway, this requires a --gateway-arg with {pprof}." placeholder:"DIR" type:"existingdir"`
+	Gateway     string        `help:"Another gateway: a program with respool's flags, or a complete command with {redis} and {listen} for host:port; or direct or twemproxy. Default: respool, built from these sources." placeholder:"CMD"`
+	GatewayArg  []string      `help:"Additional argument of the gateway; {pprof} stands for a free host:port." placeholder:"ARG" sep:"none"`
 	Connections int           `help:"The gateway's max_connections." default:"8"`
 
-	Worker string `help:"Drive go-redis once, as the comparison does in processes of its own." hidden:"" placeholder:"JOB"`
+	Worker string `help:"Run one go-redis job, as the comparison does in separate processes." hidden:"" placeholder:"JOB"`
 }
 
 func main() {
-	// Children die with the thread that started them: this one lasts.
+	// Children end with the thread that started them, so this thread must live on.
 	runtime.LockOSThread()
 	var c cli
 	parser := kong.Must(&c,
 		kong.Name("gateway"),
-		kong.Description("Compare respool's gateway with straight Redis and with twemproxy.\n\nExample: go run -C bench ./gateway --case c50 --rounds 3"),
+		kong.Description("Compare respool's gateway with direct Redis and with twemproxy.\n\nExample: go run -C bench ./gateway --case c50 --rounds 3"),
 		kong.Vars{"cases": caseNames()},
 		kong.UsageOnError(),
 	)
@@ -90,12 +88,12 @@ func (c *cli) compare(ctx context.Context) error {
 
 func (c *cli) check(cases []gatewayCase) error {
 	if c.Rounds < 1 || c.Time < 50*time.Millisecond || c.Requests < 0 || c.Connections < 1 {
-		return fmt.Errorf("--rounds %d, --time %v, --requests %d, --connections %d: want 1 round, 50ms, no negative requests and 1 connection at least",
+		return fmt.Errorf("--rounds %d, --time %v, --requests %d, --connections %d: want at least 1 round, 50ms, 0 requests and 1 connection",
 			c.Rounds, c.Time, c.Requests, c.Connections)
 	}
 	fetches := c.Profile != "" && slices.ContainsFunc(cases, func(x gatewayCase) bool { return x.Load == benchmarked })
 	if fetches && !strings.Contains(c.Gateway+strings.Join(c.GatewayArg, " "), "{pprof}") {
-		return errors.New("--profile without a place to fetch it from: want a --gateway-arg with {pprof}, such as --gateway-arg=--pprof={pprof}")
+		return errors.New("--profile without an address of profiles: want a --gateway-arg with {pprof}, such as --gateway-arg=--pprof={pprof}")
 	}
 	return nil
 }

@@ -14,16 +14,15 @@ import (
 	"time"
 )
 
-// process is a server or a proxy that was started for the comparison.
+// process is a server or a proxy of the comparison.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
-	log   string        // file with all that it printed
-	ended chan struct{} // closed when it is gone
+	log   string        // file with its output
+	ended chan struct{} // closed when it has ended
 }
 
-// start starts a process in a group of its own; what it prints goes to a file
-// in dir.
+// start starts a process in its own group. Its output goes to a file in dir.
 func start(dir, name string, argv ...string) (*process, error) {
 	log, err := os.CreateTemp(dir, name+"-*.log")
 	if err != nil {
@@ -51,7 +50,7 @@ func (p *process) stop() {
 	<-p.ended
 }
 
-// failed adds to an error what the process printed.
+// failed adds the output of the process to an error.
 func (p *process) failed(err error) error {
 	b, _ := os.ReadFile(p.log)
 	b = bytes.TrimSpace(b)
@@ -75,11 +74,11 @@ func (p *process) ready(addr string) error {
 		}
 		select {
 		case <-p.ended:
-			return p.failed(errors.New("ended before it answered PING"))
+			return p.failed(errors.New("ended before it replied to PING"))
 		case <-time.After(lookEvery):
 		}
 	}
-	return p.failed(fmt.Errorf("no answer to PING for %v: %w", readyLimit, err))
+	return p.failed(fmt.Errorf("no reply to PING for %v: %w", readyLimit, err))
 }
 
 const pingCommand = "*1\r\n$4\r\nPING\r\n"
@@ -114,8 +113,8 @@ func pingOn(conn net.Conn) error {
 	return nil
 }
 
-// freeAddr is an address of this machine that nobody listens at; it stays clear
-// of the ports that the kernel gives to connections.
+// freeAddr returns an address of this machine without a listener. It avoids the ports that the
+// kernel assigns to connections.
 func freeAddr() string {
 	for {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000)))
@@ -126,11 +125,11 @@ func freeAddr() string {
 	}
 }
 
-// tick is the unit of times in /proc/PID/stat: USER_HZ, 100 a second on all
-// machines that Go runs on.
+// tick is the unit of times in /proc/PID/stat: USER_HZ, 100 per second on all machines that Go
+// supports.
 const tick = 10 * time.Millisecond
 
-// processorTime is what a process took so far, in user and system mode.
+// processorTime returns the processor time of a process so far, in user and system mode.
 func processorTime(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -139,8 +138,8 @@ func processorTime(pid int) (time.Duration, error) {
 	return parseStat(string(b))
 }
 
-// parseStat adds utime and stime, the fields 14 and 15; the second one is the
-// program's name in parentheses and may hold anything.
+// parseStat adds utime and stime, the fields 14 and 15. The second field is the name of the program
+// in parentheses, and may contain any characters.
 func parseStat(line string) (time.Duration, error) {
 	rest := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
 	if len(rest) < 13 {
@@ -154,7 +153,7 @@ func parseStat(line string) (time.Duration, error) {
 	return time.Duration(user+system) * tick, err
 }
 
-// resident is a process' VmRSS, in KiB.
+// resident returns VmRSS of a process, in KiB.
 func resident(pid int) (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// facts are those of the machine and of the comparison.
+// facts are the facts of the machine and of the comparison.
 type facts struct {
 	Redis     string `json:"redis"`
 	Benchmark string `json:"redis_benchmark"`
@@ -26,11 +26,11 @@ type row struct {
 	Case    string `json:"case"`
 	Subject string `json:"subject"`
 	sample
-	Ratio  *spread  `json:"get_ratio_to_first,omitempty"` // to the case's first subject; nothing for itself
+	Ratio  *spread  `json:"get_ratio_to_first,omitempty"` // relative to the first subject of the case; absent for that subject
 	Rounds []sample `json:"rounds"`
 }
 
-// target is one figure that the gateway is to reach.
+// target is a figure that the gateway should reach.
 type target struct {
 	Case     string `json:"case"`
 	What     string `json:"what"`
@@ -40,7 +40,7 @@ type target struct {
 	OK   bool   `json:"ok"`
 }
 
-// report is everything that a comparison found.
+// report is the outcome of a comparison.
 type report struct {
 	facts
 	Rows    []row    `json:"rows"`
@@ -80,7 +80,7 @@ func (r *report) writeFile(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// writeTable prints the cases one below the other, then the targets.
+// writeTable prints the cases one after the other, then the targets.
 func (r *report) writeTable(w io.Writer) {
 	twemproxyVersion := "no twemproxy"
 	if r.Twemproxy != "" {
@@ -106,7 +106,7 @@ func (r *report) writeCase(w io.Writer, c gatewayCase) {
 	case goRedis:
 		fmt.Fprintln(t, "subject\tops/s\tof plain\tp50 us\tp99 us\tus/op: redis\tgo-redis\t")
 	default:
-		fmt.Fprintln(t, "subject\tGET/s\tof straight\tSET/s\tp50 us\tp99 us\tcpu us/request: redis\tproxy\tredis-benchmark\t")
+		fmt.Fprintln(t, "subject\tGET/s\tof direct\tSET/s\tp50 us\tp99 us\tcpu us/request: redis\tproxy\tredis-benchmark\t")
 	}
 	for _, x := range r.Rows {
 		if x.Case != c.Name {

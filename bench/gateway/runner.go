@@ -18,7 +18,7 @@ type runner struct {
 	lab      *lab
 	rounds   int
 	time     time.Duration
-	requests int    // of each kind in a run of redis-benchmark; 0: as many as fill the time
+	requests int    // of each kind in a run of redis-benchmark; 0: as many as fit the time
 	profiles string // directory; empty: none
 	note     func(line string)
 }
@@ -26,12 +26,12 @@ type runner struct {
 // results are the samples by case and subject, one for each round.
 type results map[string]map[string][]sample
 
-// run runs all cases; one that fails is left out of the results, and the others go on.
+// run runs all cases. It omits a case that fails from the results, and continues.
 func (r *runner) run(ctx context.Context, cases []gatewayCase) (results, error) {
 	all := results{}
 	var failed error
 	for _, name := range r.lab.missing {
-		r.note(name + " is not installed and is left out (scripts/deps.sh nutcracker installs it)")
+		r.note(name + " is not installed and is omitted (scripts/deps.sh nutcracker installs it)")
 	}
 	for _, c := range cases {
 		rounds, err := r.runCase(ctx, c)
@@ -47,7 +47,7 @@ func (r *runner) run(ctx context.Context, cases []gatewayCase) (results, error) 
 	return all, failed
 }
 
-// measurement is one run of a subject; a name of a file wants a profile of it.
+// measurement is one run of a subject. A file name requests a profile.
 type measurement func(profile string) (sample, error)
 
 func (r *runner) runCase(ctx context.Context, c gatewayCase) (map[string][]sample, error) {
@@ -93,7 +93,7 @@ func (r *runner) runCase(ctx context.Context, c gatewayCase) (map[string][]sampl
 	return rounds, r.profile(c, runs)
 }
 
-// profile runs what is ours once more, since a profile slows it down.
+// profile runs respool's side once more with a profile, because a profile slows it down.
 func (r *runner) profile(c gatewayCase, runs map[string]measurement) error {
 	if r.profiles == "" || c.Load == idle {
 		return nil
@@ -111,9 +111,9 @@ func (r *runner) profile(c gatewayCase, runs map[string]measurement) error {
 	return nil
 }
 
-// order is that of the subjects in a round: each round begins with another one.
-// Once all have begun, the order turns round, so that over six rounds three
-// subjects stand in each order once.
+// order returns the order of the subjects in a round. Each round begins with another subject. After
+// each subject was first once, the order is reversed, so that within six rounds three subjects have
+// each order once.
 func order(names []string, round int) []string {
 	n := len(names)
 	turned := slices.Concat(names[round%n:], names[:round%n])
@@ -123,8 +123,8 @@ func order(names []string, round int) []string {
 	return turned
 }
 
-// fetch begins to fetch a profile of the gateway into a file, if one is wanted,
-// and returns what waits for it.
+// fetch starts to fetch a profile of the gateway into a file, if one is requested. It returns a
+// function that waits for it.
 func (r *runner) fetch(ctx context.Context, s *subject, path string) (wait func() error) {
 	if path == "" {
 		return func() error { return nil }

@@ -2,7 +2,7 @@ package main
 
 import "slices"
 
-// sample is what one run of one subject gave.
+// sample is the outcome of one run of one subject.
 type sample struct {
 	Get       float64 `json:"get_per_s"` // of go-redis: GET and SET together
 	Set       float64 `json:"set_per_s,omitempty"`
@@ -15,7 +15,7 @@ type sample struct {
 	After     float64 `json:"rss_after_kib,omitempty"`
 }
 
-// field picks one figure.
+// field selects one figure.
 type field func(*sample) float64
 
 func get(s *sample) float64   { return s.Get }
@@ -26,7 +26,7 @@ func (s *sample) fields() []*float64 {
 	return []*float64{&s.Get, &s.Set, &s.P50, &s.P99, &s.ServerCPU, &s.ProxyCPU, &s.LoadCPU, &s.Before, &s.After}
 }
 
-// medianSample is the median of each figure.
+// medianSample returns the median of each figure.
 func medianSample(rounds []sample) sample {
 	var m sample
 	for i, f := range m.fields() {
@@ -51,15 +51,15 @@ func median(values []float64) float64 {
 	return v[n/2]
 }
 
-// spread is a figure over the rounds.
+// spread is a figure over all rounds.
 type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
 
-// compared is f of the subject, as a ratio to the peer's of the same round or,
-// without a peer, by itself. It is nothing where one of them was not measured.
+// compared returns f of the subject, as a ratio to the peer's figure of the same round or, without
+// a peer, as an absolute figure. It reports false if one of them was not measured.
 func compared(rounds map[string][]sample, f field, subject, peer string) (spread, bool) {
 	ours, theirs := rounds[subject], rounds[peer]
 	if len(ours) == 0 || peer != "" && len(theirs) != len(ours) {

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// subject is what the load is put on.
+// subject is a target of the load.
 type subject struct {
 	name  string
 	addr  string
-	proxy *process // nil: none between the load and redis-server
-	pprof string   // where the proxy serves its profiles; empty: nowhere
+	proxy *process // nil: the load reaches redis-server directly
+	pprof string   // address of the proxy's profiles; empty: none
 }
 
-// subject starts a subject and waits until it answers.
+// subject starts a subject and waits until it replies.
 func (l *lab) subject(name string) (*subject, error) {
 	kind := name
-	if name == gateway && (l.gateway[0] == straight || l.gateway[0] == twemproxy) {
+	if name == gateway && (l.gateway[0] == direct || l.gateway[0] == twemproxy) {
 		kind = l.gateway[0]
 	}
 	switch kind {
@@ -44,8 +44,8 @@ func (l *lab) openGateway() (*subject, error) {
 	return s, s.begin(l.dir, argv)
 }
 
-// openTwemproxy starts twemproxy with its defaults, but connected to the server
-// from the start; its pages, log and pid file go where nobody else's are.
+// openTwemproxy starts twemproxy with its defaults, except that it connects to the server at its
+// start. Its pages, log and pid file have their own places.
 func (l *lab) openTwemproxy(name string) (*subject, error) {
 	s := &subject{name: name, addr: freeAddr()}
 	file, err := os.CreateTemp(l.dir, "nutcracker-*.yml")
@@ -64,7 +64,7 @@ func (l *lab) openTwemproxy(name string) (*subject, error) {
 		"--stats-addr", host, "--stats-port", port, "--pid-file", filepath.Join(l.dir, "nutcracker.pid")})
 }
 
-// twemproxyConfig is the whole of its configuration.
+// twemproxyConfig is the complete configuration.
 func twemproxyConfig(listen, redis string) string {
 	return fmt.Sprintf("bench:\n  listen: %s\n  redis: true\n  preconnect: true\n  servers:\n    - %s:1\n", listen, redis)
 }
