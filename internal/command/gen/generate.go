@@ -87,7 +87,7 @@ func write(w *bytes.Buffer, e *entry) error {
 	return nil
 }
 
-// keys writes an entry's key specs as Go. Those that servers call unknown are left out.
+// keys writes an entry's key specs as Go. It omits those that servers report as unknown.
 func keys(e *entry) (specs string, movable bool, err error) {
 	var list []string
 	for _, k := range e.Keys {

@@ -1,9 +1,9 @@
 package main
 
-// Flags tell what a command may do to the data, and little of what it does to its
-// connection. These tables say the rest. A list names commands one by one; "ACL *" is a
-// container with all its subcommands, "CLUSTER /*" the subcommands alone. The generator
-// stops at a name that commands.json lacks, at a command without a class, and at one with two.
+// Flags describe the effect of a command on the data, and little of its effect on the connection.
+// These tables add the rest. A list contains names of commands. "ACL *" is a container with all its
+// subcommands, "CLUSTER /*" only the subcommands. The generator fails at a name that commands.json
+// lacks, at a command without a class, and at a command with two.
 
 const (
 	useAcquire     = "use Acquire"
@@ -13,7 +13,7 @@ const (
 	useRedisCLI    = "use redis-cli"
 )
 
-// rule gives a class to commands whose flags do not tell it.
+// rule gives a class to commands whose flags do not determine it.
 type rule struct {
 	class  string
 	effect string
@@ -31,12 +31,11 @@ var rules = []rule{
 		"PFSELFTEST", "PING", "PUBLISH", "REPLICAOF", "ROLE", "SAVE", "SLAVEOF", "SPUBLISH", "TIME",
 	}},
 
-	// They may end the server instead of answering, or change their connection.
+	// They may end the server instead of replying, or change their connection.
 	{class: "Blocking", effect: "EffectTaint", names: []string{"DEBUG", "SHUTDOWN"}},
 
-	// A subcommand that is newer than the table is judged by its container, and most
-	// that CLIENT and SCRIPT may still get are about the connection, as one of CLUSTER is that
-	// moves slots.
+	// A subcommand that is newer than the table has the class of its container. New subcommands of
+	// CLIENT and SCRIPT probably concern the connection. One of CLUSTER does: it moves slots.
 	{class: "Stateful", effect: "EffectTaint", use: useAcquire, names: []string{
 		"ASKING", "CLIENT", "CLIENT CACHING", "CLIENT CAPA", "CLIENT IMPORT-SOURCE", "CLIENT NO-EVICT",
 		"CLIENT NO-TOUCH", "CLIENT SETINFO", "CLIENT TRACKING", "CLUSTER", "READONLY", "READWRITE", "RESET", "SCRIPT",
@@ -65,8 +64,8 @@ var rules = []rule{
 	{class: "Refused", effect: "EffectTaint", use: "the client needs every reply", names: []string{"CLIENT REPLY"}},
 }
 
-// readOnly names commands without the flag "readonly" that are still safe to send twice.
-// What is told about one connection is not among them: another connection answers otherwise.
+// readOnly contains commands without the flag "readonly" that are still safe to send twice. It
+// excludes commands about one connection, because another connection replies differently.
 var readOnly = []string{
 	"ACL CAT", "ACL DRYRUN", "ACL GENPASS", "ACL GETUSER", "ACL HELP", "ACL LIST", "ACL USERS", "ACL WHOAMI",
 	"CLIENT HELP", "CLIENT LIST",
@@ -86,7 +85,7 @@ var readOnly = []string{
 	"SLOWLOG GET", "SLOWLOG HELP", "SLOWLOG LEN", "TIME", "XGROUP HELP", "XINFO HELP",
 }
 
-// timeouts says where commands that block for a while say for how long.
+// timeouts contains the position and unit of the timeouts of blocking commands.
 var timeouts = map[string][]string{
 	"firstSeconds": {"BLMPOP", "BZMPOP"},
 	"lastSeconds":  {"BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN"},
@@ -94,6 +93,6 @@ var timeouts = map[string][]string{
 	"blockMillis":  {"XREAD", "XREADGROUP"},
 }
 
-// emptyKey names commands whose key at a fixed place may be empty, to say that keys
+// emptyKey contains commands whose key at a fixed position may be empty, which means that the keys
 // follow a keyword.
 var emptyKey = []string{"MIGRATE"}

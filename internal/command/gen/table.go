@@ -30,7 +30,7 @@ type command struct {
 
 func (c *command) has(flag string) bool { return slices.Contains(c.Flags, flag) }
 
-// entry is a command as the table tells it.
+// entry is a command in the form of the table.
 type entry struct {
 	command
 	class, effect, use, timeout string
@@ -38,8 +38,8 @@ type entry struct {
 	subs                        []*entry
 }
 
-// parse reads commands.json into entries by name, subcommands within their containers,
-// and into all of them in a flat list.
+// parse reads commands.json. It returns the entries by name, with subcommands in their containers,
+// and a flat list of all entries.
 func parse(data []byte) (top, all []*entry, err error) {
 	var commands []command
 	if err := json.Unmarshal(data, &commands); err != nil {
@@ -68,7 +68,7 @@ func parse(data []byte) (top, all []*entry, err error) {
 	return top, all, nil
 }
 
-// correct completes the entries by their flags and the tables of overrides.
+// correct completes the entries from their flags and the tables of overrides.
 func correct(all []*entry) error {
 	for _, r := range rules {
 		err := each(all, r.names, func(e *entry) error {
@@ -117,8 +117,8 @@ func correctTimeouts(all []*entry) error {
 	return nil
 }
 
-// classByFlags is the class of a command that reads or writes data. The flags of others say
-// too little.
+// classByFlags returns the class of a command that reads or writes data. Flags do not determine the
+// class of others.
 func classByFlags(e *entry) string {
 	switch {
 	case e.has("blocking"):
@@ -131,7 +131,7 @@ func classByFlags(e *entry) string {
 	return ""
 }
 
-// each calls f for every command that names tells.
+// each calls f for every command that names selects.
 func each(all []*entry, names []string, f func(*entry) error) error {
 	for _, name := range names {
 		container, whole := strings.CutSuffix(name, " *")
