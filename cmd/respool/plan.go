@@ -73,7 +73,7 @@ func (s *share) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// deployFlags say how a rolling deployment goes.
+// deployFlags describe a rolling deployment.
 type deployFlags struct {
 	Deploy bool          `help:"Simulate a rolling deployment: old pods drain while new pods start cold. Implies --simulate."`
 	Start  time.Duration `default:"10s" help:"In the deployment, time from the start of a pod until it serves."`

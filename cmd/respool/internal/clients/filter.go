@@ -1,6 +1,6 @@
-// Package clients lists the connections of a server, grouped, and closes the ones
-// that match a filter. It looks once; package top shows how connections change.
-// It starts no goroutines.
+// Package clients lists the connections of a server, grouped, and closes the ones that match a
+// filter. It reads the list once; package top shows how connections change. It starts no
+// goroutines.
 package clients
 
 import (

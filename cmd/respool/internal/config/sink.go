@@ -84,7 +84,7 @@ func (s *Sink) readHeaders(n yamlnode.Node) error {
 	})
 }
 
-// Open makes the sink.
+// Open opens the sink.
 func (s *Sink) Open(log *slog.Logger) (notify.Sink, error) {
 	switch s.kind {
 	case "webhook":

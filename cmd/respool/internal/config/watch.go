@@ -1,7 +1,6 @@
-// Package config holds what a configuration file of respool watch and respool
-// serve says: it reads the sections, checks them, and states the defaults. It
-// opens nothing that it describes; packages watch and serve do. It starts no
-// goroutines.
+// Package config reads the configuration files of respool watch and respool serve. It checks the
+// sections and defines the defaults. It opens nothing that it describes; packages watch and serve
+// do. It starts no goroutines.
 package config
 
 import (

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// Probe connects to a server, or to the primary of a service. large has it
-// read CLIENT LIST however many connections the server has.
+// Probe connects to a server, or to the primary of a service. If large is set, it reads CLIENT LIST
+// for any number of connections.
 func Probe(ctx context.Context, opt respool.Options, purpose string, maxclients int64, large bool) (*monitor.Probe, error) {
 	cfg := monitor.ProbeConfig{Options: opt, Purpose: purpose, MaxClients: maxclients}
 	if large {

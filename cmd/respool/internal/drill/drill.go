@@ -1,6 +1,6 @@
-// Package drill puts load on a Sentinel service, has it fail over, and reports the
-// effects that callers saw. It is not for servers without Sentinel. Run waits for
-// all goroutines of the package: the callers and the observers of the servers.
+// Package drill puts load on a Sentinel service, triggers a failover, and reports the effects on
+// callers. It is not for servers without Sentinel. Run waits for all goroutines of the package: the
+// callers and the observers of the servers.
 package drill
 
 import (

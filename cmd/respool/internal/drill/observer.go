@@ -35,7 +35,7 @@ type nodeCount struct {
 	lastSeen time.Time // of one of our connections
 }
 
-// event is a line of the course in the report.
+// event is a line of the timeline in the report.
 type event struct {
 	at   time.Time
 	who  string

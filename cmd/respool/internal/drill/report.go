@@ -13,7 +13,7 @@ import (
 )
 
 // Report is the report of a drill, as printed with --json. Times are in milliseconds. Those of the
-// course count from the trigger.
+// timeline count from the trigger.
 type Report struct {
 	Verdict    string       `json:"verdict"`
 	Service    string       `json:"service"`
@@ -39,7 +39,7 @@ type Callers struct {
 	Gaps    int64            `json:"gaps,omitempty"`
 }
 
-// Writes counts writes by their fate.
+// Writes counts writes by their outcome.
 type Writes struct {
 	Acknowledged int `json:"acknowledged"`
 	Lost         int `json:"lost_by_replication"`

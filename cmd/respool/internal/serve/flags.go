@@ -14,7 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
 
-// Flags is what the command line says of a gateway.
+// Flags are the command line of a gateway.
 type Flags struct {
 	Credentials string
 	URL         string

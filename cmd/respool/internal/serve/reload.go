@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 )
 
-// reload reads the configuration again, and applies it if all of it is right.
+// reload reads the configuration again, and applies it if it is valid as a whole.
 func (srv *Server) reload() {
 	systemd.Notify(srv.log, systemd.Reloading())
 	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old configuration too

@@ -49,7 +49,7 @@ type Server struct {
 	client    *respool.Client
 	gateway   *gateway.Gateway
 	drained   bool                          // the gateway has shut down
-	urlKept   bool                          // the last reload ignored another URL
+	urlKept   bool                          // the last reload ignored a changed URL
 	listeners map[string]*listener.Listener // by the names of their addresses
 	watcher   *watch.Watcher
 	probe     *upstreamProbe

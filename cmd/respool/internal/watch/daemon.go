@@ -63,7 +63,7 @@ func (d *Daemon) servePages(addr string, l net.Listener) {
 	}
 }
 
-// reload reads the configuration again, and applies it if it is right.
+// reload reads the configuration again, and applies it if it is valid.
 func (d *Daemon) reload() {
 	if d.flags.Config == "" {
 		d.log.Warn("nothing to reload: there is no configuration")

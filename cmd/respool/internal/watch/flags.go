@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/credentials"
 )
 
-// Flags is what the command line says of a watch.
+// Flags are the command line of a watch.
 type Flags struct {
 	Credentials string
 	URL         string

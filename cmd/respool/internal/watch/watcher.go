@@ -1,6 +1,6 @@
-// Package watch looks at servers again and again, evaluates rules, and sends alerts
-// to sinks. Rules and sampling are package monitor. A Watcher owns the sampler's
-// goroutine and the queues of its sinks; Close waits for them.
+// Package watch reads servers at intervals, evaluates rules, and sends alerts to sinks. Rules and
+// sampling are package monitor. A Watcher owns the sampler's goroutine and the queues of its sinks;
+// Close waits for them.
 package watch
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
 
-// Watcher looks at servers, evaluates rules, and sends alerts to sinks.
+// Watcher reads servers at intervals, evaluates rules, and sends alerts to sinks.
 type Watcher struct {
 	log   *slog.Logger
 	pools func() map[string]monitor.PoolView // called at each look, by one goroutine at a time; nil: none
@@ -37,7 +37,7 @@ func Start(s config.Watch, log *slog.Logger, pools func() map[string]monitor.Poo
 }
 
 // Apply changes the settings. It changes nothing if it fails. Firing alerts continue, and sinks
-// that stay are not told again.
+// that stay do not receive them again.
 func (w *Watcher) Apply(s config.Watch) error {
 	judge, err := monitor.NewJudge(s.Rules)
 	if err != nil {
