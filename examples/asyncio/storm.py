@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""5,000 coroutines with redis-py's asyncio client, as it comes: an unlimited pool, in which
-every command under way has a connection of its own.
+"""5,000 coroutines with redis-py's asyncio client and its default, unlimited pool, in which
+each command in flight takes a connection.
 
     storm.py PORT [--coroutines 5000] [--commands 10] [--server PORT]
 
-PORT is where the commands go: a Redis server, or a gateway before it. --server is the Redis
-server itself, which is asked how many connections it had at most.
+PORT is the target of the commands: a Redis server, or a gateway in front of it. --server is the
+Redis server itself, whose connections are counted.
 """
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ async def one(client, number, commands, failures):
 
 
 async def watch(port, most):
-    """Asks the server how many connections it has, over one of its own."""
+    """Records the peak number of connections at the server, over a separate connection."""
     client = redis.Redis(port=port, single_connection_client=True)
     try:
         while True:
@@ -65,7 +65,7 @@ async def main():
     await client.connection_pool.disconnect()
 
     print(f"{sum(done):,} of {2 * args.coroutines * args.commands:,} commands done in {took:.1f} s by {args.coroutines:,} coroutines")
-    print(f"connections at the server at most: {most['connections']:,}")
+    print(f"peak connections at the server: {most['connections']:,}")
     for failure, count in failures.most_common(3):
         print(f"{count:,} times {failure}")
 

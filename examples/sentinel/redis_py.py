@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What redis-py's asyncio client does when the primary of a Sentinel set dies.
+"""Measures redis-py's asyncio client while the primary of a Sentinel set dies.
 
     redis_py.py [--callers 200] [--pool 10] [--seconds 15] [--kill-after 3] host:port,host:port service
 
@@ -39,13 +39,13 @@ async def caller(seen, gate, end, command):
             try:
                 await command()
                 seen.success()
-            except Exception as e:  # whatever the client raises is what its users get
+            except Exception as e:  # users get every exception of the client
                 seen.errors[type(e).__name__] += 1
         await asyncio.sleep(0.005)
 
 
 async def count(addr, peaks, end):
-    """Samples how many connections a server counts by our name."""
+    """Samples the number of connections with our name at a server."""
     host, port = addr
     while time.monotonic() < end:
         try:

@@ -5,8 +5,8 @@
 #   ./examples/sentinel/start.sh [first port, 7000]
 #
 # It needs redis-server, of Debian's packages redis-server or redis-sentinel.
-# The data nodes take the ports from the first one on, the sentinels those from
-# 10 above it. Everything is written to a directory of its own, which goes with it.
+# The data nodes use the ports from the first one on, the sentinels those from
+# 10 above it. All files are in a temporary directory, which is removed at the end.
 set -eu
 
 first=${1:-7000}
@@ -14,7 +14,7 @@ name=mymaster
 case $first in
 '' | *[!0-9]*) echo "first port is '$first': want a number" >&2; exit 2 ;;
 esac
-command -v redis-server >/dev/null || { echo "redis-server is not there: apt-get install redis-server" >&2; exit 1; }
+command -v redis-server >/dev/null || { echo "redis-server is not installed: apt-get install redis-server" >&2; exit 1; }
 
 dir=$(mktemp -d)
 pids=
@@ -64,7 +64,7 @@ complete() {
 tries=0
 until complete; do
 	tries=$((tries + 1))
-	[ $tries -lt 150 ] || { echo "the set did not come together within 30 s; its logs:" >&2; tail -n 5 "$dir"/*/log >&2; exit 1; }
+	[ $tries -lt 150 ] || { echo "the set was not complete within 30 s; its logs:" >&2; tail -n 5 "$dir"/*/log >&2; exit 1; }
 	for pid in $pids; do
 		kill -0 "$pid" 2>/dev/null || { echo "a process ended; the logs:" >&2; tail -n 5 "$dir"/*/log >&2; exit 1; }
 	done

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Three services on one Redis server, two of which are in trouble.
+"""Three services on one Redis server, two of them with a fault.
 
   cart     leaks: it opens connections and never closes one
   search   opens a connection for each request
@@ -7,7 +7,7 @@
 
 Usage: trouble.py [--host 127.0.0.1] [--port 6379] [--leak 2] [--storm 150] [--pool 40] [--seconds 600]
 
-Needs Python alone. Stop it with ctrl-C: all connections close then. Watch it meanwhile:
+Needs only Python. Ctrl-C ends it and closes all connections. Meanwhile, watch it:
 
   respool top redis://127.0.0.1:6379
   respool doctor redis://127.0.0.1:6379
