@@ -8,7 +8,7 @@ import (
 
 const ok = "+OK\r\n"
 
-// Reply is the server's own reply to a command.
+// Reply returns the server's own reply to a command and applies the command to the connection.
 func (c *Conn) Reply(args []string) string {
 	name := strings.ToUpper(args[0])
 	switch name {
@@ -36,7 +36,7 @@ func (c *Conn) Reply(args []string) string {
 	return reply(args)
 }
 
-// plain finds what runs a command, and how many words it takes at least.
+// plain returns the function that runs a command, and the least number of its words.
 func (c *Conn) plain(name string) (least int, reply func(args []string) string) {
 	switch name {
 	case "PING":
@@ -61,7 +61,7 @@ func (c *Conn) plain(name string) (least int, reply func(args []string) string) 
 	return c.data(name)
 }
 
-// data are the few commands that keep something.
+// data is plain for the commands that use keys.
 func (c *Conn) data(name string) (least int, reply func(args []string) string) {
 	s := c.s
 	locked := func(run func(args []string) string) func([]string) string {
@@ -122,7 +122,8 @@ func (c *Conn) selectDB(args []string) string {
 	return ok
 }
 
-// clusterMode is of a server without a cluster. Valkey takes READONLY and READWRITE all the same, Redis 6.2 the latter.
+// clusterMode replies like a server without cluster support. Valkey accepts READONLY and READWRITE
+// all the same, and Redis 6.2 accepts READWRITE.
 func (c *Conn) clusterMode(args []string) string {
 	v := c.s.cfg.Version
 	switch name := strings.ToUpper(args[0]); {
@@ -132,7 +133,8 @@ func (c *Conn) clusterMode(args []string) string {
 	return "-ERR This instance has cluster support disabled\r\n"
 }
 
-// confirm answers a subscription or its end, name by name, with how many subscriptions are left.
+// confirm replies to a subscription or its end: one confirmation for each name, with the number of
+// subscriptions left.
 func (c *Conn) confirm(args []string) string {
 	kind, text := "*3\r\n", ""
 	if c.protocol == 3 {
@@ -140,7 +142,7 @@ func (c *Conn) confirm(args []string) string {
 	}
 	verb := strings.ToLower(args[0])
 	if strings.Contains(verb, "unsub") && c.s.cfg.Version == Valkey80 && len(c.subscribed)+len(c.shards) == 0 {
-		return "-NOSUB '" + verb + "' command executed not in subscribed mode\r\n" // 8.0.2 does no more
+		return "-NOSUB '" + verb + "' command executed not in subscribed mode\r\n" // fixed in 8.0.2
 	}
 	names := c.subscribed
 	if verb == "ssubscribe" || verb == "sunsubscribe" {
@@ -160,7 +162,7 @@ func (c *Conn) confirm(args []string) string {
 	return text
 }
 
-// auth answers AUTH as the version does. A refusal has no reply where others are pending.
+// auth replies to AUTH like the version. Some versions drop a refusal while other replies are pending.
 func (c *Conn) auth(args []string) string {
 	user, password := "default", args[len(args)-1]
 	switch len(args) {
@@ -238,7 +240,7 @@ func (c *Conn) hello(args []string) string {
 		Bulk("mode"), Bulk("standalone"), Bulk("role"), Bulk("master"), Bulk("modules"), c.modules())
 }
 
-// modules are those that the version comes with.
+// modules returns the modules that the version contains.
 func (c *Conn) modules() string {
 	if v := c.s.cfg.Version; v.valkey() || !v.since(8, 0) {
 		return Array()

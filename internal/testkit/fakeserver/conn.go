@@ -12,30 +12,30 @@ import (
 	"time"
 )
 
-// Conn is a client's connection as the server sees it. Its fields belong to the goroutine that
-// serves it, except for the writing half.
+// Conn is the server's end of a connection. Its methods are for the goroutine that serves it, unless
+// their comments say otherwise.
 type Conn struct {
-	ID int // from 1, in the order in which connections came
+	ID int // 1 for the first connection accepted
 
 	s        *Server
 	conn     net.Conn
 	r        *bufio.Reader
 	user     string
-	in       bool // it is authenticated
+	in       bool // authenticated
 	protocol int
 	name     string
 	db       int
-	pending  strings.Builder // replies that are not written yet
-	held     string          // a reply that the next one overtakes
+	pending  strings.Builder // replies not yet written
+	held     string          // a reply to be sent after the next one
 	closing  bool
 	done     chan struct{} // closed after the connection has ended
 
-	subscribed, shards map[string]struct{} // channels and patterns, and those of shards
+	subscribed, shards map[string]struct{} // subscribed channels and patterns; shard channels
 
 	writing sync.Mutex // guards writes to conn
 }
 
-// maxArgument bounds what one argument may claim to hold.
+// maxArgument limits the size of an argument.
 const maxArgument = 1 << 26
 
 var errProtocol = errors.New("fakeserver: protocol error")
@@ -199,18 +199,18 @@ func (c *Conn) serve(args []string) {
 	c.emit(args, reply)
 }
 
-// Bulk is a bulk string.
+// Bulk encodes a bulk string.
 func Bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 
-// Int is an integer.
+// Int encodes an integer.
 func Int(n int) string { return fmt.Sprintf(":%d\r\n", n) }
 
-// Array is an array of replies.
+// Array encodes an array of replies.
 func Array(elems ...string) string {
 	return fmt.Sprintf("*%d\r\n", len(elems)) + strings.Join(elems, "")
 }
 
-// Nil is the absent value of c's protocol.
+// Nil encodes a null in the protocol of c.
 func (c *Conn) Nil() string {
 	if c.protocol == 3 {
 		return "_\r\n"
@@ -218,7 +218,7 @@ func (c *Conn) Nil() string {
 	return "$-1\r\n"
 }
 
-// Map is a map of replies, key by key: an array in RESP2.
+// Map encodes a map of alternating keys and values, in RESP2 as an array.
 func (c *Conn) Map(pairs ...string) string {
 	if c.protocol == 3 {
 		return fmt.Sprintf("%%%d\r\n", len(pairs)/2) + strings.Join(pairs, "")

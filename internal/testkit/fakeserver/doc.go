@@ -1,9 +1,9 @@
-// Package fakeserver plays a server of a named version, for what no real one does on demand: the
-// words and the habits of versions that are not installed, a HELLO that is refused or ignored, a
-// reply that is dropped, doubled or swapped. It serves a port, a unix socket, TLS, or
-// connections in memory, which work in a synctest bubble. For how commands behave, ask a real
-// server: see redistest.
+// Package fakeserver imitates a server of a given version. Use it for behaviour that a real server
+// does not show on demand: the replies of versions that are not installed, a HELLO that is refused
+// or ignored, replies that are dropped, sent twice or swapped, and scripted connections. It serves
+// a TCP port, a unix socket, TLS, or connections in memory, which work in a synctest bubble. To
+// test how commands behave, use a real server: see redistest.
 //
-// It judges the client from outside, so it uses none of the project's own packages. Each
-// connection has a goroutine, which the server's Close waits for.
+// The package tests the client from outside, so it imports none of the packages under test. Each
+// connection has a goroutine, and Server.Close waits for all of them.
 package fakeserver

@@ -2,14 +2,14 @@ package fakeserver
 
 import "slices"
 
-// FaultKind is how a reply goes wrong.
+// FaultKind is a kind of fault in a reply.
 type FaultKind int
 
-// How a reply goes wrong.
+// The kinds of faults.
 const (
-	Drop   FaultKind = iota // it is not sent
-	Double                  // it is sent twice
-	Swap                    // it is sent after the next one of its connection
+	Drop   FaultKind = iota // the reply is not sent
+	Double                  // the reply is sent twice
+	Swap                    // the reply is sent after the next one of the connection
 )
 
 type fault struct {
@@ -17,20 +17,21 @@ type fault struct {
 	matches func(c *Conn, args []string) bool
 }
 
-// Fault spoils the reply to the next command that matches, once. A nil matches takes any command.
+// Fault injects a fault into the reply to the next command that matches, once. A nil matches accepts
+// any command.
 func (s *Server) Fault(kind FaultKind, matches func(c *Conn, args []string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, fault{kind, matches})
 }
 
-// Named matches commands of one name, spelled as the client spells it.
+// Named matches commands of one name. The case counts.
 func Named(name string) func(*Conn, []string) bool {
 	return func(_ *Conn, args []string) bool { return args[0] == name }
 }
 
-// spoiled takes the fault that the reply to a command suffers, or none.
-func (s *Server) spoiled(c *Conn, args []string) (FaultKind, bool) {
+// takeFault removes and returns the first fault that matches a command.
+func (s *Server) takeFault(c *Conn, args []string) (FaultKind, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.faults {
@@ -42,9 +43,9 @@ func (s *Server) spoiled(c *Conn, args []string) (FaultKind, bool) {
 	return 0, false
 }
 
-// emit appends a reply to those pending, or what a fault makes of it.
+// emit appends a reply to the pending ones, after a fault if one matches.
 func (c *Conn) emit(args []string, reply string) {
-	if kind, ok := c.s.spoiled(c, args); ok {
+	if kind, ok := c.s.takeFault(c, args); ok {
 		switch kind {
 		case Drop:
 			return

@@ -56,7 +56,7 @@ func (c *Conn) listed() string {
 	return b.String() + "\n"
 }
 
-// list is CLIENT LIST. Of other connections than asker it tells what does not change.
+// list is CLIENT LIST. The lines of connections other than asker hold only the constant fields.
 func (s *Server) list(asker *Conn) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *Server) list(asker *Conn) string {
 	return lines
 }
 
-// info is INFO, with the version as each server tells it.
+// info is INFO, with the version fields of Redis or Valkey.
 func (s *Server) info() string {
 	v := s.cfg.Version
 	lines := []string{"# Server"}

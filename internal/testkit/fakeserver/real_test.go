@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// like is the version that is played for a real server's, the latest of its name if none is the same.
+// like returns the supported version that is nearest to a real server's version, and not later.
 func like(real redistest.Version) (found Version) {
 	for _, v := range Versions {
 		if strings.EqualFold(v.Name, real.Name) && (v.major < real.Major || v.major == real.Major && v.minor <= real.Minor) {
@@ -25,8 +25,8 @@ var fieldNames = regexp.MustCompile(`([a-z-]+)=`)
 
 var connectionNumber = regexp.MustCompile(`\$2\r\nid\r\n:[0-9]+\r\n`)
 
-// The server of the tests and the one that plays its version say the same.
-func TestItSpeaksAsTheRealServerDoes(t *testing.T) {
+// The fake server of the installed version sends the same replies as the real one.
+func TestRepliesMatchTheRealServer(t *testing.T) {
 	users := []string{"alice on >secret ~* +@all"}
 	real := redistest.Start(t, redistest.Config{Users: users})
 	v := like(real.Version())
@@ -50,7 +50,7 @@ func TestItSpeaksAsTheRealServerDoes(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
-	// Of a later version than the latest that is played, or a development build, the words and the fields may be others.
+	// The texts and fields of a later version or a development build may differ.
 	if real.Version().Major == v.major && real.Version().Minor == v.minor {
 		want(t, "an unknown command", talk(t, s.Addr(), "NOSUCH"), talk(t, real.PlainAddr(), "NOSUCH"))
 		want(t, "the fields of CLIENT INFO", names(s.Addr()), names(real.PlainAddr()))

@@ -12,22 +12,22 @@ import (
 	"testing"
 )
 
-// Config says what server to play. The zero value is Redis 7.0 without a password, on a port.
+// Config configures a server. The zero value is Redis 7.0 without a password, on a TCP port.
 type Config struct {
 	Version  Version
-	Password string            // of the user default; empty: none is needed
-	Users    map[string]string // further users, and their passwords
-	TLS      *tls.Config       // nil: none
-	Unix     string            // the path of a socket to listen on instead of a port
+	Password string            // of the default user; empty: no password
+	Users    map[string]string // passwords of further users
+	TLS      *tls.Config       // nil: no TLS
+	Unix     string            // path of a unix socket to listen on, instead of a TCP port
 
-	// Memory leaves out the listener: connections are made by Dial alone.
+	// Memory starts no listener. Dial and Connect make the connections.
 	Memory bool
 
-	// Hello takes HELLO's place if it is set: HelloSilent, HelloClosed, or a reply.
+	// Hello, if set, decides the reply to HELLO: HelloSilent, HelloClosed, or the reply itself.
 	Hello string
 
-	// Answer gives the reply to a command instead of the server's own one. It returns false
-	// where that stands. An empty reply is none at all. It is called by many connections at once.
+	// Answer, if set, returns the reply to a command. It returns false to leave the reply to the
+	// server. After an empty reply the server sends nothing. All connections call it concurrently.
 	Answer func(c *Conn, args []string) (reply string, ok bool)
 
 	// Accept, if set, runs on each new connection before the server reads its first command.
@@ -42,13 +42,13 @@ type Config struct {
 	Closed func(c *Conn)
 }
 
-// What Config.Hello may be beside a reply.
+// Values of Config.Hello other than a reply.
 const (
-	HelloSilent = "silent" // no reply, ever
-	HelloClosed = "closed" // the connection is closed
+	HelloSilent = "silent" // no reply
+	HelloClosed = "closed" // the server closes the connection
 )
 
-// Server is a server that plays one of a version. Its methods are safe for concurrent use.
+// Server is a fake server. Its methods are safe for concurrent use.
 type Server struct {
 	cfg      Config
 	listener net.Listener // nil: in memory
@@ -64,7 +64,7 @@ type Server struct {
 	faults   []fault
 }
 
-// Start starts a server, which ends with the test.
+// Start starts a server. It closes the server at the end of the test.
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	if cfg.Version == (Version{}) {
@@ -90,7 +90,7 @@ func Start(t testing.TB, cfg Config) *Server {
 	return s
 }
 
-// Close ends the server and its connections, and waits for their goroutines.
+// Close closes the listener and all connections, and waits for their goroutines.
 func (s *Server) Close() {
 	if s.listener != nil {
 		s.listener.Close()
@@ -102,7 +102,7 @@ func (s *Server) Close() {
 	s.done.Wait()
 }
 
-// CloseConns ends the connections, as a server does that lost all clients.
+// CloseConns closes all connections. The server accepts new ones.
 func (s *Server) CloseConns() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,7 @@ func (s *Server) CloseConns() {
 	}
 }
 
-// Addr is where the server listens: host:port, or the path of the socket.
+// Addr returns the address of the listener: host:port, or the path of the unix socket.
 func (s *Server) Addr() string {
 	if s.listener == nil {
 		return "memory"
@@ -119,10 +119,10 @@ func (s *Server) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Version is the one that is played.
+// Version returns the version that the server imitates.
 func (s *Server) Version() Version { return s.cfg.Version }
 
-// Dial connects in memory, whatever the address.
+// Dial connects in memory. It ignores the network and the address.
 func (s *Server) Dial(context.Context, string, string) (net.Conn, error) {
 	client, _, err := s.Connect()
 	return client, err
@@ -148,7 +148,7 @@ func (s *Server) accept() {
 	}
 }
 
-// take serves a connection on a goroutine, unless the server has ended.
+// take serves a connection on a new goroutine. It returns nil after Close.
 func (s *Server) take(conn net.Conn) *Conn {
 	if s.cfg.TLS != nil {
 		conn = tls.Server(conn, s.cfg.TLS)
@@ -168,14 +168,15 @@ func (s *Server) take(conn net.Conn) *Conn {
 	return c
 }
 
-// SetPassword changes a user's password, as CONFIG SET requirepass and ACL SETUSER do: those who are in stay in.
+// SetPassword changes a user's password, like CONFIG SET requirepass and ACL SETUSER. Authenticated
+// connections stay authenticated.
 func (s *Server) SetPassword(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.passes[user] = password
 }
 
-// admits reports whether user may come in with password, as a version does before it looks at anything else.
+// admits reports whether the password is right for the user.
 func (s *Server) admits(user, password string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +184,7 @@ func (s *Server) admits(user, password string) bool {
 	return known && (want == password || want == "")
 }
 
-// Commands are those that came, in order, the arguments of each joined by spaces.
+// Commands returns the commands received, in order. Spaces join the arguments of each.
 func (s *Server) Commands() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,7 +195,7 @@ func (s *Server) Commands() []string {
 	return lines
 }
 
-// Count is how many of the commands that came have this name.
+// Count returns the number of commands received with this name, in any case.
 func (s *Server) Count(name string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,21 +207,21 @@ func (s *Server) Count(name string) (n int) {
 	return n
 }
 
-// Accepted is how many connections have come.
+// Accepted returns the number of connections so far.
 func (s *Server) Accepted() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.accepted
 }
 
-// Open is how many connections are open.
+// Open returns the number of open connections.
 func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// Send writes text to each open connection, unasked.
+// Send writes text to each open connection.
 func (s *Server) Send(text string) {
 	s.mu.Lock()
 	conns := make([]*Conn, 0, len(s.conns))
@@ -233,7 +234,7 @@ func (s *Server) Send(text string) {
 	}
 }
 
-// SendLast writes text, unasked, to the connection accepted last.
+// SendLast writes text to the connection accepted last.
 func (s *Server) SendLast(text string) error {
 	s.mu.Lock()
 	var last *Conn
@@ -249,8 +250,8 @@ func (s *Server) SendLast(text string) error {
 	return last.write(text)
 }
 
-// flushing reads from a connection. What is pending is written before a read that may block, as
-// a server does that has taken all it was sent.
+// flushing reads from a connection. It writes the pending replies before a read that may block,
+// like a server that has read its whole input.
 type flushing struct{ c *Conn }
 
 func (f flushing) Read(b []byte) (int, error) {

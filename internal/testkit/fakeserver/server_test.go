@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests.
+// patience limits every wait of these tests.
 const patience = testkit.Patience
 
 func connect(t testing.TB, network, addr string) net.Conn {
@@ -32,7 +32,7 @@ func connect(t testing.TB, network, addr string) net.Conn {
 	return conn
 }
 
-// talk sends inline commands in one write, and then ends its half. It gives all that came.
+// talk sends inline commands in one write and half-closes. It returns all replies.
 func talk(t testing.TB, addr string, commands ...string) string {
 	t.Helper()
 	conn := connect(t, "tcp", addr)
@@ -56,7 +56,7 @@ func want(t testing.TB, what, got, want string) {
 	}
 }
 
-func TestARefusedAuthIsDroppedAmongOthersFrom72On(t *testing.T) {
+func TestARefusedAuthIsDroppedWhileRepliesArePendingSince72(t *testing.T) {
 	for _, v := range Versions {
 		t.Run(v.String(), func(t *testing.T) {
 			s := Start(t, Config{Version: v, Users: map[string]string{"alice": "secret"}})
@@ -64,15 +64,15 @@ func TestARefusedAuthIsDroppedAmongOthersFrom72On(t *testing.T) {
 			if v == Redis62 || v == Redis70 {
 				refused = WrongPass
 			}
-			want(t, "among others", talk(t, s.Addr(), "PING", "AUTH alice wrong", "ECHO x"), "+PONG\r\n"+refused+"$1\r\nx\r\n")
+			want(t, "with pending replies", talk(t, s.Addr(), "PING", "AUTH alice wrong", "ECHO x"), "+PONG\r\n"+refused+"$1\r\nx\r\n")
 			want(t, "first", talk(t, s.Addr(), "AUTH alice wrong", "ECHO x"), WrongPass+"$1\r\nx\r\n")
 			want(t, "HELLO", talk(t, s.Addr(), "PING", "HELLO 3 AUTH alice wrong", "ECHO x"), "+PONG\r\n"+refused+"$1\r\nx\r\n")
-			want(t, "the right one", talk(t, s.Addr(), "PING", "AUTH alice secret", "ECHO x"), "+PONG\r\n+OK\r\n$1\r\nx\r\n")
+			want(t, "right password", talk(t, s.Addr(), "PING", "AUTH alice secret", "ECHO x"), "+PONG\r\n+OK\r\n$1\r\nx\r\n")
 		})
 	}
 }
 
-func TestRepliesAreSpoiledOnce(t *testing.T) {
+func TestAFaultHitsOneReply(t *testing.T) {
 	for name, x := range map[string]struct {
 		kind FaultKind
 		want string
@@ -84,13 +84,13 @@ func TestRepliesAreSpoiledOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := Start(t, Config{})
 			s.Fault(x.kind, Named("PING"))
-			want(t, "spoiled", talk(t, s.Addr(), "ECHO 1", "PING", "ECHO 3"), x.want)
+			want(t, "with the fault", talk(t, s.Addr(), "ECHO 1", "PING", "ECHO 3"), x.want)
 			want(t, "afterwards", talk(t, s.Addr(), "ECHO 1", "PING", "ECHO 3"), "$1\r\n1\r\n+PONG\r\n$1\r\n3\r\n")
 		})
 	}
 }
 
-func TestHelloIsTakenAsTheTestSays(t *testing.T) {
+func TestHelloIsConfigurable(t *testing.T) {
 	for name, x := range map[string]struct{ hello, want string }{
 		"refused": {"-ERR unsupported command\r\n", "-ERR unsupported command\r\n+PONG\r\n"},
 		"silent":  {HelloSilent, "+PONG\r\n"},
@@ -103,7 +103,7 @@ func TestHelloIsTakenAsTheTestSays(t *testing.T) {
 	}
 }
 
-func TestAPasswordIsAskedFor(t *testing.T) {
+func TestAPasswordIsRequired(t *testing.T) {
 	s := Start(t, Config{Password: "secret"})
 	want(t, "without it", talk(t, s.Addr(), "PING"), NoAuth)
 	want(t, "with it", talk(t, s.Addr(), "AUTH secret", "PING"), "+OK\r\n+PONG\r\n")
@@ -139,6 +139,6 @@ func TestCommandsAndConnectionsAreCounted(t *testing.T) {
 	want(t, "replies", talk(t, s.Addr(), "MINE 1", "SET k v", "GET k", "GET none"), "-MY error\r\n+OK\r\n$1\r\nv\r\n$-1\r\n")
 	want(t, "commands", strings.Join(s.Commands(), ", "), "MINE 1, SET k v, GET k, GET none")
 	if n, m := s.Count("get"), s.Accepted(); n != 2 || m != 1 {
-		t.Errorf("it counts %d GETs, %d connections: want 2 and 1", n, m)
+		t.Errorf("got %d GETs, %d connections: want 2 and 1", n, m)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Version is a release, whose words and habits the server has.
+// Version is a release that the server imitates.
 type Version struct {
 	Name   string // redis or valkey
 	Number string // 8.0.1
@@ -13,7 +13,7 @@ type Version struct {
 	minor  int
 }
 
-// The releases that are played.
+// The supported releases.
 var (
 	Redis62  = Version{"redis", "6.2.16", 6, 2}
 	Redis70  = Version{"redis", "7.0.15", 7, 0}
@@ -26,15 +26,15 @@ var (
 	Valkey90 = Version{"valkey", "9.0.0", 9, 0}
 )
 
-// Versions are all that are played.
+// Versions are all supported releases.
 var Versions = []Version{Redis62, Redis70, Redis72, Redis74, Redis80, Redis82, Redis86, Valkey80, Valkey90}
 
-// String is the name and the number, fit for the name of a subtest.
+// String returns the name and the number, such as redis-7.0.15.
 func (v Version) String() string { return v.Name + "-" + v.Number }
 
 func (v Version) valkey() bool { return v.Name == "valkey" }
 
-// since reports whether v has what came with a version of Redis up to 7.2, with which Valkey began.
+// since reports whether v has a feature of a Redis version up to 7.2, from which Valkey forked.
 func (v Version) since(major, minor int) bool {
 	return v.major > major || v.major == major && v.minor >= minor
 }
@@ -42,7 +42,7 @@ func (v Version) since(major, minor int) bool {
 // dropsRefusedAuth reports whether a refused AUTH gets no reply while others are pending.
 func (v Version) dropsRefusedAuth() bool { return v.since(7, 2) }
 
-// title is the name that stands in texts.
+// title is the name in error texts.
 func (v Version) title() string {
 	if v.valkey() {
 		return "Valkey"
@@ -50,7 +50,7 @@ func (v Version) title() string {
 	return "Redis"
 }
 
-// unknownCommand is the error for a command that the server lacks.
+// unknownCommand is the error for an unknown command.
 func (v Version) unknownCommand(args []string) string {
 	open, end, gap := "'", "'", " "
 	if !v.since(7, 0) {
@@ -67,7 +67,7 @@ func (v Version) unknownCommand(args []string) string {
 	return b.String() + "\r\n"
 }
 
-// unknownSubcommand is the error for a subcommand that the server lacks.
+// unknownSubcommand is the error for an unknown subcommand.
 func (v Version) unknownSubcommand(name, sub string) string {
 	if !v.since(7, 0) {
 		return fmt.Sprintf("-ERR Unknown subcommand or wrong number of arguments for '%.128s'. Try %s HELP.\r\n", sub, strings.ToUpper(name))
@@ -80,7 +80,7 @@ func arity(name string) string {
 	return fmt.Sprintf("-ERR wrong number of arguments for '%s' command\r\n", strings.ToLower(name))
 }
 
-// NoPermission is the error for a user that may not run a command.
+// NoPermission is the error for a user without the right to run a command.
 func (v Version) NoPermission(user, command string) string {
 	switch command = strings.ToLower(command); {
 	case v.since(7, 2):
@@ -91,17 +91,17 @@ func (v Version) NoPermission(user, command string) string {
 	return fmt.Sprintf("-NOPERM this user has no permissions to run the '%s' command or its subcommand\r\n", command)
 }
 
-// Loading is the error of a server that reads its data.
+// Loading is the error of a server that loads its data.
 func (v Version) Loading() string {
 	return "-LOADING " + v.title() + " is loading the dataset in memory\r\n"
 }
 
-// Busy is the error of a server that runs a script for too long.
+// Busy is the error of a server while a script runs for too long.
 func (v Version) Busy() string {
 	return "-BUSY " + v.title() + " is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
 }
 
-// What all versions say alike.
+// Errors that are the same in all versions.
 const (
 	NoAuth     = "-NOAUTH Authentication required.\r\n"
 	WrongPass  = "-WRONGPASS invalid username-password pair or user is disabled.\r\n"

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
-func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
+func TestDelayDoesNotLimitTheThroughput(t *testing.T) {
 	_, r := start(t)
 	const oneWay = 20 * time.Millisecond
 	r.Delay(oneWay, 5*time.Millisecond)
@@ -20,11 +20,11 @@ func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
 		t.Errorf("a round trip took %v: want %v at least", took, 2*oneWay)
 	}
 
-	// 200 chunks sent one by one are in flight together: were each delayed
-	// after the one before it, they would take four seconds each way.
+	// 200 chunks are in flight together. If each waited for the one before it, they would take four
+	// seconds each way.
 	const chunks = 200
 	begin = time.Now()
-	pace := time.NewTicker(time.Millisecond) // so that they stay apart
+	pace := time.NewTicker(time.Millisecond) // keeps the chunks apart
 	defer pace.Stop()
 	for range chunks {
 		<-pace.C
@@ -32,7 +32,7 @@ func TestDelayHoldsBackButDoesNotQueue(t *testing.T) {
 	}
 	receive(t, conn, strings.Repeat("chunk", chunks))
 	if took := time.Since(begin); took > chunks*oneWay {
-		t.Errorf("%d chunks took %v: they queue", chunks, took)
+		t.Errorf("%d chunks took %v: each waited for the one before it", chunks, took)
 	}
 	r.Delay(0, 0)
 	exchange(t, conn, "prompt")
@@ -61,14 +61,14 @@ func TestStalledRepliesLetCommandsPass(t *testing.T) {
 	conn := dial(t, r)
 	r.StallReplies()
 	send(t, conn, "command")
-	testkit.Await(t, "the server has the command", e.received, testkit.Is("command"))
+	testkit.Await(t, "the server receives the command", e.received, testkit.Is("command"))
 	nothing(t, conn)
 	r.Resume()
 	receive(t, conn, "command")
 }
 
-// A cut loses what a stall holds back: it never lets it pass first.
-func TestACutLosesWhatIsStalled(t *testing.T) {
+// A cut drops the bytes that a stall holds back.
+func TestACutDropsStalledBytes(t *testing.T) {
 	for name, stall := range map[string]func(*Relay){
 		"replies":   (*Relay).StallReplies,
 		"both":      (*Relay).Stall,
@@ -84,11 +84,11 @@ func TestACutLosesWhatIsStalled(t *testing.T) {
 					stall(r)
 					send(t, conn, "lost")
 					if name != "both" && name != "a delay" {
-						testkit.Await(t, "the server has it", e.received, testkit.Is("beforelost"))
+						testkit.Await(t, "the server receives the bytes", e.received, testkit.Is("beforelost"))
 					}
 					end(r)
 					if got, err := io.ReadAll(conn); len(got) > 2 || err == nil {
-						t.Fatalf("%q came, and %v: want the reset of a cut", got, err)
+						t.Fatalf("received %q, %v: want a reset", got, err)
 					}
 					r.Close()
 				}
@@ -127,9 +127,9 @@ func TestSwallowedConnectionsStayOpenAndNewOnesWork(t *testing.T) {
 	}
 	conn.Close()
 	other.Close()
-	testkit.Eventually(t, "the end of the connection that works", func() bool { return e.count() > 0 })
+	testkit.Eventually(t, "the server sees the end of the working connection", func() bool { return e.count() > 0 })
 	if n := e.count(); n != 1 {
-		t.Errorf("the server heard of %d ends: want one", n)
+		t.Errorf("the server saw %d ends: want one", n)
 	}
 }
 

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// echo is a server that sends back what it gets and remembers it. A client's
-// half-close ends its own side.
+// echo is a server that sends back and records what it receives. It closes a connection after the
+// client's half-close.
 type echo struct {
 	l    net.Listener
 	done sync.WaitGroup
 
 	mu    sync.Mutex
 	got   bytes.Buffer
-	ended int // connections whose client ended or cut them
+	ended int // connections that the client closed or reset
 }
 
 func startEcho(t testing.TB) *echo {
@@ -69,8 +69,8 @@ func (e *echo) count() int {
 	return e.ended
 }
 
-// start gives a relay in front of an echo server. The relay's cleanup runs
-// first, so that it shows that Close ends every connection.
+// start returns a relay in front of an echo server. The cleanup of the relay runs first, so it tests
+// that Close ends every connection.
 func start(t testing.TB) (*echo, *Relay) {
 	t.Helper()
 	e := startEcho(t)
@@ -111,7 +111,7 @@ func exchange(t testing.TB, conn net.Conn, text string) {
 	receive(t, conn, text)
 }
 
-// nothing shows that no byte and no end comes for a moment.
+// nothing fails the test if a byte or the end arrives within a moment.
 func nothing(t testing.TB, conn net.Conn) {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
@@ -122,7 +122,7 @@ func nothing(t testing.TB, conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 }
 
-// ending gives what arrives until the end, and the end: nil for a FIN.
+// ending reads to the end and returns the text, and the error of the end: nil for a FIN.
 func ending(conn net.Conn) (string, error) {
 	b, err := io.ReadAll(conn)
 	return string(b), err

@@ -9,35 +9,35 @@ import (
 	"time"
 )
 
-// link is one connection and its counterpart.
+// link is a connection from a client and its connection to the target.
 type link struct {
 	relay          *Relay
-	client, server stream // server is nil in a black hole
+	client, server stream // server is nil for Blackhole
 	once           sync.Once
 	ended          chan struct{}
 	halved         atomic.Bool
-	swallow        atomic.Bool  // nothing goes on, in either direction
+	swallow        atomic.Bool  // forwards nothing in either direction
 	left           atomic.Int64 // bytes to the client until the cut, plus one; 0: no cut
 	free           atomic.Int64 // bytes to the client until a stall, plus one; 0: no stall
 }
 
-// stream is a TCP connection or one over a unix socket.
+// stream is a TCP or unix connection.
 type stream interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// chunk is what was read at once, and when it may go on.
+// chunk is the bytes of one read, and when they are due.
 type chunk struct {
 	b   []byte
 	due time.Time
 }
 
-// fine is the end of each wait that is slept more exactly than by a timer,
-// which fires up to a millisecond late in a process that is idle otherwise.
+// fine is the last part of each wait. It uses an exact sleep, since a timer fires up to a millisecond
+// late in an idle process.
 const fine = 2 * time.Millisecond
 
-// queued is how many chunks a delay holds: a delay line, not a limit.
+// queued is the capacity of the delay line, in chunks.
 const queued = 4096
 
 func (l *link) run() {
@@ -54,7 +54,7 @@ func (l *link) run() {
 	l.server.Close()
 }
 
-// cut resets the connection, on both sides.
+// cut resets the connection on both sides.
 func (l *link) cut() {
 	l.once.Do(func() {
 		close(l.ended)
@@ -70,7 +70,7 @@ func (l *link) cut() {
 	})
 }
 
-// isCut reports whether the connection was reset: what was held back until then is lost.
+// isCut reports whether the connection was reset. The bytes held back until then are lost.
 func (l *link) isCut() bool {
 	select {
 	case <-l.ended:
@@ -90,7 +90,7 @@ func (l *link) halfClose() {
 	}
 }
 
-// forward carries one direction through the delay line until its end.
+// forward forwards one direction through the delay line until its end.
 func (l *link) forward(from, to stream, direction int) {
 	line := make(chan chunk, queued)
 	var writer sync.WaitGroup
@@ -150,8 +150,8 @@ func (l *link) wait(d time.Duration) {
 	}
 }
 
-// write sends what the line holds when it is due. After a failure it empties
-// the line, so that the reader never blocks.
+// write writes each chunk when it is due. After a failure it drains the line, so that the reader
+// never blocks.
 func (l *link) write(to stream, direction int, line <-chan chunk) {
 	failed := false
 	for c := range line {
@@ -179,7 +179,8 @@ func (l *link) waitWhileStalled(direction int) {
 	}
 }
 
-// waitUntil waits for a stall's end; nil is no stall. It reports whether the connection goes on.
+// waitUntil waits for the end of a stall. It returns false if the connection ended first. A nil
+// channel means no stall.
 func (l *link) waitUntil(resumed <-chan struct{}) bool {
 	if resumed == nil {
 		return true
@@ -192,16 +193,16 @@ func (l *link) waitUntil(resumed <-chan struct{}) bool {
 	}
 }
 
-// pass writes b, or the part of it before a cut.
+// pass writes b, or the part of b before a cut. It returns false if the connection ends.
 func (l *link) pass(to stream, direction int, b []byte) bool {
 	if direction == toClient {
 		if l.halved.Load() {
-			return true // the client has seen its end
+			return true // the client has read the end
 		}
 		if left := l.left.Load(); left > 0 {
 			if int64(len(b)) >= left-1 {
 				_, _ = to.Write(b[:left-1])
-				// What was written must arrive before the reset does.
+				// The bytes must arrive before the reset.
 				l.wait(time.Millisecond)
 				l.cut()
 				return false
@@ -218,7 +219,8 @@ func (l *link) pass(to stream, direction int, b []byte) bool {
 	return err == nil
 }
 
-// passUntilStall writes the bytes before a stall, waits until the stall or the connection ends, and returns the other bytes.
+// passUntilStall writes the bytes before a stall, waits until the stall or the connection ends, and
+// returns the rest.
 func (l *link) passUntilStall(to stream, b []byte) []byte {
 	free := l.free.Load()
 	if free == 0 {

@@ -1,5 +1,6 @@
-// Package faultnet is a relay for connections by TCP or a unix socket that misbehaves on purpose, for tests and benchmarks: it
-// delays, stalls, swallows, cuts in the middle of a frame, half-closes and reads slowly.
+// Package faultnet is a relay that injects network faults, for tests and benchmarks. It forwards
+// connections over TCP or a unix socket. It can delay bytes, stall, drop everything, reset in the
+// middle of a frame, half-close and read slowly.
 package faultnet
 
 import (
@@ -11,8 +12,8 @@ import (
 	"time"
 )
 
-// Relay forwards connections to a target. All methods are safe for concurrent
-// use and act on open connections as well as on new ones.
+// Relay forwards connections to a target. All methods are safe for concurrent use. They act on open
+// and new connections, unless their comments say otherwise.
 type Relay struct {
 	listener net.Listener
 	done     sync.WaitGroup
@@ -26,11 +27,11 @@ type Relay struct {
 	closed    bool
 	delay     time.Duration
 	jitter    time.Duration
-	stalled   [2]chan struct{} // per direction: closed when it may go on; nil: not stalled
-	stalling  chan struct{}    // closed when connections go on that StallAfter stopped; nil: there are none
+	stalled   [2]chan struct{} // per direction: closed by Resume; nil: not stalled
+	stalling  chan struct{}    // for StallAfter: closed by Resume; nil: not stalled
 	refuse    bool
 	blackhole bool
-	slow      int // bytes a second from the client; 0: as they come
+	slow      int // bytes per second from the client; 0: no limit
 }
 
 // The two directions of a connection.
@@ -39,7 +40,7 @@ const (
 	toClient
 )
 
-// Start is Open for a test: the relay ends with it.
+// Start is Open for a test. It closes the relay at the end of the test.
 func Start(t testing.TB, target string) *Relay {
 	t.Helper()
 	r, err := Open(target)
@@ -50,7 +51,7 @@ func Start(t testing.TB, target string) *Relay {
 	return r
 }
 
-// StartUnix is Start for a relay that listens on a unix socket. The target is reached by TCP all the same.
+// StartUnix is Start for a relay that listens on a unix socket. It connects to the target over TCP.
 func StartUnix(t testing.TB, path, target string) *Relay {
 	t.Helper()
 	r, err := open("unix", path, target)
@@ -61,7 +62,7 @@ func StartUnix(t testing.TB, path, target string) *Relay {
 	return r
 }
 
-// Open listens on a free port of 127.0.0.1 and forwards to target, until Close.
+// Open listens on a free port of 127.0.0.1 and forwards to target until Close.
 func Open(target string) (*Relay, error) { return open("tcp", "127.0.0.1:0", target) }
 
 func open(network, addr, target string) (*Relay, error) {
@@ -75,17 +76,17 @@ func open(network, addr, target string) (*Relay, error) {
 	return r, nil
 }
 
-// Addr is where clients connect.
+// Addr is the address that clients connect to.
 func (r *Relay) Addr() string { return r.listener.Addr().String() }
 
-// SetTarget sends new connections elsewhere.
+// SetTarget changes the target of new connections.
 func (r *Relay) SetTarget(addr string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.target = addr
 }
 
-// Close resets every connection, loses what is held back, and waits for the end.
+// Close resets every connection, drops the bytes held back, and waits for the goroutines.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	if !r.closed {
@@ -105,18 +106,18 @@ func (r *Relay) Conns() int {
 	return len(r.links)
 }
 
-// Accepted is the number of connections so far, refused ones included.
+// Accepted is the number of connections so far, including refused ones.
 func (r *Relay) Accepted() int64 { return r.accepted.Load() }
 
-// Delay holds every byte back by d and up to jitter more, in each direction.
-// Order is kept and throughput is not limited.
+// Delay delays every byte by d and up to jitter more, in each direction. It keeps the order and does
+// not limit the throughput.
 func (r *Relay) Delay(d, jitter time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.delay, r.jitter = d, jitter
 }
 
-// Stall stops forwarding in both directions; nothing is lost. Resume goes on.
+// Stall stops forwarding in both directions until Resume. Nothing is lost.
 func (r *Relay) Stall() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,15 +125,15 @@ func (r *Relay) Stall() {
 	r.stallLocked(toClient)
 }
 
-// StallReplies stops forwarding to the client alone.
+// StallReplies stops forwarding to the client until Resume.
 func (r *Relay) StallReplies() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stallLocked(toClient)
 }
 
-// StallAfter stops forwarding to the client of each open connection after n further bytes,
-// in the middle of a frame if they end there.
+// StallAfter stops forwarding to the client of each open connection after n more bytes, even in the
+// middle of a frame.
 func (r *Relay) StallAfter(n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +145,7 @@ func (r *Relay) StallAfter(n int64) {
 	}
 }
 
-// Resume undoes Stall, StallReplies and StallAfter.
+// Resume ends Stall, StallReplies and StallAfter.
 func (r *Relay) Resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,7 +161,7 @@ func (r *Relay) Resume() {
 	r.stalling = nil
 }
 
-// resumption is when connections go on that StallAfter stopped.
+// resumption returns the channel that Resume closes to end StallAfter.
 func (r *Relay) resumption() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -180,8 +181,8 @@ func (r *Relay) resumeLocked(direction int) {
 	}
 }
 
-// Swallow makes the open connections' path a dead one that keeps TCP alive: what either side sends on
-// them is acknowledged and goes nowhere, their ends too. New connections work.
+// Swallow makes the path of the open connections dead, while TCP stays alive: the relay acknowledges
+// all bytes and half-closes and forwards none. New connections work.
 func (r *Relay) Swallow() {
 	for _, l := range r.open() {
 		l.swallow.Store(true)
@@ -195,16 +196,16 @@ func (r *Relay) CutAll() {
 	}
 }
 
-// CutAfter resets each open connection after n further bytes to its client,
-// in the middle of a frame if they end there.
+// CutAfter resets each open connection after n more bytes to its client, even in the middle of a
+// frame.
 func (r *Relay) CutAfter(n int64) {
 	for _, l := range r.open() {
 		l.cutAfter(n)
 	}
 }
 
-// HalfClose ends the direction to the client on each open connection; what
-// the client sends is still forwarded.
+// HalfClose ends the direction to the client on each open connection. The relay still forwards the
+// bytes from the client.
 func (r *Relay) HalfClose() {
 	for _, l := range r.open() {
 		l.halfClose()
@@ -221,22 +222,21 @@ func (r *Relay) open() []*link {
 	return links
 }
 
-// SlowReader takes only so many bytes a second from each client; 0 takes them
-// as they come.
+// SlowReader limits the bytes per second that the relay reads from each client. 0 means no limit.
 func (r *Relay) SlowReader(bytesPerSecond int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.slow = bytesPerSecond
 }
 
-// Refuse closes new connections at once.
+// Refuse makes the relay close new connections at once.
 func (r *Relay) Refuse(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse = on
 }
 
-// Blackhole accepts new connections and never answers on them.
+// Blackhole makes the relay accept new connections and send nothing on them.
 func (r *Relay) Blackhole(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
-// patience bounds every wait of these tests.
+// patience limits every wait of these tests.
 const patience = testkit.Patience
 
 func TestBytesPassUnchangedBothWays(t *testing.T) {
@@ -37,7 +37,7 @@ func TestBytesPassUnchangedBothWays(t *testing.T) {
 			n, err := io.Copy(hash, conn)
 			writer.Wait()
 			if want := sha256.Sum256(sent); err != nil || n != int64(len(sent)) || !bytes.Equal(hash.Sum(nil), want[:]) {
-				t.Errorf("%d bytes came back, %v: they are not the %d sent", n, err, len(sent))
+				t.Errorf("received %d bytes, %v: want the %d sent", n, err, len(sent))
 			}
 			testkit.Await(t, "no connection is left", r.Conns, testkit.Is(0))
 		})
@@ -73,12 +73,12 @@ func TestHalfCloseKeepsTheOtherDirection(t *testing.T) {
 	conn := dial(t, r)
 	exchange(t, conn, "before")
 	r.HalfClose()
-	r.HalfClose() // twice is fine
+	r.HalfClose() // a second call has no effect
 	if got, err := ending(conn); got != "" || err != nil {
-		t.Errorf("the end is %q, %v: want a FIN alone", got, err)
+		t.Errorf("the end is %q, %v: want only a FIN", got, err)
 	}
 	send(t, conn, "after")
-	testkit.Await(t, "the server has what was sent after", e.received, testkit.Is("beforeafter"))
+	testkit.Await(t, "the server receives the bytes sent after", e.received, testkit.Is("beforeafter"))
 	if n := r.Conns(); n != 1 {
 		t.Errorf("%d connections are open: want 1", n)
 	}
@@ -86,7 +86,7 @@ func TestHalfCloseKeepsTheOtherDirection(t *testing.T) {
 	testkit.Await(t, "the server sees the end", e.count, testkit.Is(1))
 }
 
-func TestAClientsEndReachesTheServerAndBack(t *testing.T) {
+func TestTheClientsHalfCloseReachesTheServer(t *testing.T) {
 	_, r := start(t)
 	conn := dial(t, r)
 	send(t, conn, "last words")
@@ -102,12 +102,12 @@ func TestASlowReaderPushesBack(t *testing.T) {
 	e, r := start(t)
 	r.SlowReader(1000)
 	conn := dial(t, r)
-	// More than all buffers between take, and two days at this speed.
+	// More than all buffers hold. At this speed it takes two days.
 	bytes := make([]byte, 200<<20)
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 	n, err := conn.Write(bytes)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("%d bytes were taken, %v: want the buffers to fill", n, err)
+		t.Fatalf("wrote %d bytes, %v: want the buffers to fill", n, err)
 	}
 	if got := len(e.received()); got >= n {
 		t.Errorf("the server received %d of %d bytes: want fewer", got, n)
@@ -120,7 +120,7 @@ func TestASlowReaderPushesBack(t *testing.T) {
 	})
 }
 
-func TestARefusalClosesNewConnectionsAlone(t *testing.T) {
+func TestRefuseClosesOnlyNewConnections(t *testing.T) {
 	_, r := start(t)
 	old := dial(t, r)
 	exchange(t, old, "before")
@@ -136,7 +136,7 @@ func TestARefusalClosesNewConnectionsAlone(t *testing.T) {
 	}
 }
 
-func TestABlackHoleNeverAnswers(t *testing.T) {
+func TestABlackholeSendsNothing(t *testing.T) {
 	e, r := start(t)
 	r.Blackhole(true)
 	conn := dial(t, r)
@@ -149,7 +149,7 @@ func TestABlackHoleNeverAnswers(t *testing.T) {
 	exchange(t, dial(t, r), "light")
 	r.HalfClose()
 	if got, err := ending(conn); got != "" || err != nil {
-		t.Errorf("the half-closed end is %q, %v: want a FIN alone", got, err)
+		t.Errorf("the half-closed end is %q, %v: want only a FIN", got, err)
 	}
 	r.CutAll()
 	testkit.Await(t, "no connection is left", r.Conns, testkit.Is(0))
@@ -200,7 +200,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 	}
 }
 
-func TestCloseEndsEverythingWhateverItDoes(t *testing.T) {
+func TestCloseEndsEverythingDuringEachFault(t *testing.T) {
 	for name, prepare := range map[string]func(*Relay){
 		"flowing":    func(*Relay) {},
 		"stalled":    (*Relay).Stall,
@@ -222,7 +222,7 @@ func TestCloseEndsEverythingWhateverItDoes(t *testing.T) {
 				t.Errorf("%d connections are open after Close", n)
 			}
 			r.Stall() // without effect
-			r.Close() // twice is fine
+			r.Close() // a second call has no effect
 			if conn, err := net.Dial("tcp", r.Addr()); err == nil {
 				conn.Close()
 				t.Error("a closed relay accepts")
@@ -231,7 +231,7 @@ func TestCloseEndsEverythingWhateverItDoes(t *testing.T) {
 	}
 }
 
-func TestFaultsAtOnceFromManyGoroutines(t *testing.T) {
+func TestConcurrentFaults(t *testing.T) {
 	_, r := start(t)
 	stop := make(chan struct{})
 	var clients sync.WaitGroup

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// certificates are the files of a CA and of one certificate that serves both
-// sides, for localhost and 127.0.0.1.
+// certificates are the files of a CA and of one certificate for servers and clients, valid for
+// localhost and 127.0.0.1.
 type certificates struct{ ca, cert, key string }
 
 func makeCertificates(t testing.TB, dir string) certificates {
@@ -62,16 +62,16 @@ func makeCertificates(t testing.TB, dir string) certificates {
 	}
 }
 
-// CAFile is the file with the CA's certificate, empty without TLS.
+// CAFile is the file with the certificate of the CA, or empty without TLS.
 func (s *Server) CAFile() string { return s.certs.ca }
 
-// CertFile and KeyFile are a client's certificate and its key.
+// CertFile is the file with a certificate for clients.
 func (s *Server) CertFile() string { return s.certs.cert }
 
-// KeyFile is the key of CertFile.
+// KeyFile is the file with the key of CertFile.
 func (s *Server) KeyFile() string { return s.certs.key }
 
-// TLSConfig is a client's configuration that trusts the server's CA.
+// TLSConfig is a configuration for clients that trusts the CA.
 func (s *Server) TLSConfig() *tls.Config {
 	s.t.Helper()
 	ca, err := os.ReadFile(s.certs.ca)

@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// client is the least that asks a server something: RESP2, one command at a time.
+// client is a minimal client: RESP2, one command at a time.
 type client struct {
 	conn net.Conn
 	r    *bufio.Reader
 }
 
-// askLimit bounds a control command.
+// askLimit limits a control command.
 const askLimit = 30 * time.Second
 
-// serverError is an error that the server sent.
+// serverError is an error reply.
 type serverError string
 
 func (e serverError) Error() string { return string(e) }
@@ -43,15 +43,15 @@ func (s *Server) dial() (*client, error) {
 			return nil, err
 		}
 	}
-	_, _ = c.do("CLIENT", "SETNAME", ownName) // where an ACL forbids it nobody looks for it
+	_, _ = c.do("CLIENT", "SETNAME", ownName) // if an ACL forbids it, no test looks for the name
 	return c, nil
 }
 
-// ownName is the name of this package's connections.
+// ownName is the client name of this package's connections.
 const ownName = "redistest"
 
-// close returns when the server has closed its side too, so that it does not
-// count the connection any more.
+// close returns after the server has closed its side too, so that the server no longer counts the
+// connection.
 func (c *client) close() {
 	if c == nil {
 		return
@@ -78,8 +78,8 @@ func (c *client) do(args ...string) (string, error) {
 	return c.read()
 }
 
-// read reads a reply as text: the elements of an array stand in lines. An error
-// among them is the reply's.
+// read reads a reply as text, with one line for each element of an array. An error element is the
+// error of the reply.
 func (c *client) read() (string, error) {
 	line, err := c.r.ReadString('\n')
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *client) read() (string, error) {
 	for i := range parts {
 		parts[i], err = c.read()
 		if errors.As(err, new(serverError)) {
-			refused = err // the elements after it are still to be read
+			refused = err // the later elements must be read too
 		} else if err != nil {
 			return "", err
 		}
@@ -118,8 +118,8 @@ func (c *client) read() (string, error) {
 	return strings.Join(parts, "\n"), refused
 }
 
-// TryDo runs a command on the control connection, which is kept open and
-// opened again when needed.
+// TryDo runs a command on the control connection. It opens the connection if needed and keeps it
+// open.
 func (s *Server) TryDo(args ...string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +142,7 @@ func (s *Server) tryLocked(args ...string) (string, error) {
 	return text, err
 }
 
-// Do is TryDo for what must succeed.
+// Do is TryDo for a command that must succeed.
 func (s *Server) Do(args ...string) string {
 	s.t.Helper()
 	text, err := s.TryDo(args...)
@@ -152,7 +152,7 @@ func (s *Server) Do(args ...string) string {
 	return text
 }
 
-// Info gives a section of INFO as a map.
+// Info returns a section of INFO as a map.
 func (s *Server) Info(section string) map[string]string {
 	s.t.Helper()
 	return fields(s.Do("INFO", section))
@@ -168,8 +168,7 @@ func fields(info string) map[string]string {
 	return m
 }
 
-// ClientCount is how many connections the server counts, without that of this
-// package.
+// ClientCount is the number of connections that the server counts, without the one of this package.
 func (s *Server) ClientCount() int {
 	s.t.Helper()
 	n, err := s.count()
@@ -180,8 +179,8 @@ func (s *Server) ClientCount() int {
 	return n
 }
 
-// count asks on the control connection, the only one of this package: what
-// answers is counted, so exactly one is taken off, whatever else was killed.
+// count asks on the control connection, the only one of this package. The server counts the connection
+// that it replies on, so count subtracts exactly one.
 func (s *Server) count() (int, error) {
 	info, err := s.TryDo("INFO", "clients")
 	if err != nil {
@@ -191,8 +190,7 @@ func (s *Server) count() (int, error) {
 	return n - 1, err
 }
 
-// WaitClients waits until the server counts n connections, and fails the test
-// if it does not within the time.
+// WaitClients waits until the server counts n connections. It fails the test after the time limit.
 func (s *Server) WaitClients(t testing.TB, n int, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(time.Millisecond) {

@@ -34,7 +34,7 @@ func TestAnErrorKeepsTheControlConnection(t *testing.T) {
 	want(t, "CLIENT ID", s.Do("CLIENT", "ID"), before)
 }
 
-// recorder is a test that may fail.
+// recorder records whether a test fails.
 type recorder struct {
 	testing.TB
 	failed bool
@@ -62,7 +62,7 @@ func TestFailuresFailTheTest(t *testing.T) {
 	fails("a watch of a killed server", func() { s.WatchClients().Stop() })
 }
 
-func TestOnlyTheConnectionsOfOthersAreCounted(t *testing.T) {
+func TestTheControlConnectionIsNotCounted(t *testing.T) {
 	s := Start(t, Config{})
 	watch := s.WatchClients()
 	var conns []net.Conn
@@ -82,7 +82,7 @@ func TestOnlyTheConnectionsOfOthersAreCounted(t *testing.T) {
 	if peak := watch.Stop(); peak != 5 {
 		t.Errorf("the peak is %d: want 5", peak)
 	}
-	if peak := watch.Stop(); peak != 5 { // twice is fine
+	if peak := watch.Stop(); peak != 5 { // a second call has no effect
 		t.Errorf("the peak is %d afterwards: want 5", peak)
 	}
 }
@@ -92,7 +92,7 @@ func waitPeak(t testing.TB, w *ClientWatch, n int) {
 	testkit.Await(t, "the peak", w.Peak, testkit.Is(n))
 }
 
-func TestCountsAreRightAfterARestartAndAKilledControlConnection(t *testing.T) {
+func TestCountsAfterARestartAndAKilledControlConnection(t *testing.T) {
 	s := Start(t, Config{Password: "secret"})
 	watch := s.WatchClients()
 	for range 5 {
@@ -113,7 +113,7 @@ func TestCountsAreRightAfterARestartAndAKilledControlConnection(t *testing.T) {
 	}
 }
 
-func TestTheControlConnectionIsForManyGoroutines(t *testing.T) {
+func TestTheControlConnectionIsSafeForConcurrentUse(t *testing.T) {
 	s := Start(t, Config{})
 	watch := s.WatchClients()
 	var callers sync.WaitGroup

@@ -1,7 +1,6 @@
-// Package redistest starts real servers for tests, on free ports of 127.0.0.1,
-// and ends them with the test: redis-server of the PATH, or the redis-server or
-// valkey-server that the environment variable REDIS_SERVER names by an absolute
-// path. A test whose outcome depends on the server asks Server.Version or
-// Server.Has. The package judges the client from outside, so it uses none of
-// the project's own packages.
+// Package redistest starts real servers for tests, on free ports of 127.0.0.1, and stops them at the
+// end of the test. It runs redis-server from the PATH, or the redis-server or valkey-server at the
+// absolute path in the environment variable REDIS_SERVER. A test whose outcome depends on the server
+// uses Server.Version or Server.Has. The package tests the client from outside, so it imports none
+// of the packages under test.
 package redistest

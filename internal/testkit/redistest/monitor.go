@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Monitor is what a server says that it executes.
+// Monitor collects the output of MONITOR.
 type Monitor struct {
 	c    *client
 	done sync.WaitGroup
@@ -18,7 +18,7 @@ type Monitor struct {
 	lines []string
 }
 
-// Monitor begins to listen to MONITOR. It ends with Stop.
+// Monitor starts MONITOR on a new connection. It ends with Stop.
 func (s *Server) Monitor(t testing.TB) *Monitor {
 	t.Helper()
 	c, err := s.dial()
@@ -47,7 +47,7 @@ func (s *Server) Monitor(t testing.TB) *Monitor {
 	return m
 }
 
-// Stop ends it and gives the lines so far.
+// Stop ends MONITOR and returns the lines so far.
 func (m *Monitor) Stop() []string {
 	_ = m.c.conn.SetReadDeadline(time.Unix(1, 0))
 	m.done.Wait()

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// outsiders is one look at the connections that belong neither to this
-// package, nor to replication, nor to a sentinel. Those have a name or a flag
-// that tells, except for a moment after they were accepted: then it is looked up
-// whose socket it is. Where that can't be told, since the other side has closed
-// it or this package was just dialing, a connection without a name counts when it stays: a
-// server that was paused finds what sentinels gave up meanwhile.
+// outsiders counts the connections of clients: those that belong neither to this package, nor to
+// replication, nor to a sentinel. A name or a flag identifies the others, except in the moment after
+// the server has accepted them. For a connection without a name, outsiders looks up the owner of the
+// socket. The owner is unknown if the other side has closed the socket or this package is dialing.
+// Then the connection counts if it stays open: a server that was paused also lists connections that
+// sentinels have closed meanwhile.
 func (s *Server) outsiders() (n int, seen string, err error) {
 	begun := s.dialsBegun.Load()
 	quiet := begun == s.dialsEnded.Load()
@@ -21,7 +21,7 @@ func (s *Server) outsiders() (n int, seen string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	quiet = quiet && begun == s.dialsBegun.Load() // else one without a name may be this package's
+	quiet = quiet && begun == s.dialsBegun.Load() // else a connection without a name may be this package's
 	unnamed, now := map[string]time.Time{}, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,10 +55,10 @@ func (s *Server) outsiders() (n int, seen string, err error) {
 	return n, seen, nil
 }
 
-// staysFor is from when on a connection whose owner can't be told counts.
+// staysFor is how long a connection of an unknown owner must stay open to count.
 const staysFor = 100 * time.Millisecond
 
-// relatives are the processes of the set.
+// relatives are the process IDs of the set.
 func (s *Server) relatives() []int {
 	if s.set == nil {
 		return nil
@@ -72,12 +72,11 @@ func (s *Server) relatives() []int {
 	return pids
 }
 
-// WatchOutsiders is WatchClients for the connections of clients alone, where
-// sentinels and replicas are connected as well.
+// WatchOutsiders is WatchClients without the connections of sentinels and replicas.
 func (s *Server) WatchOutsiders() *ClientWatch { return s.watch(s.outsiders) }
 
-// WaitOutsiders waits until the server counts n connections of clients, and
-// fails the test if it does not within the time.
+// WaitOutsiders waits until the server counts n connections of clients. It fails the test after the
+// time limit.
 func (s *Server) WaitOutsiders(t testing.TB, n int, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// owned reports whether the socket that leads from one address to another, both IPv4, belongs to one
-// of the processes, and whether that could be told. One address alone does not
-// tell: sockets to several servers may share a port.
+// owned reports whether the socket from one IPv4 address to another belongs to one of the processes.
+// known is false if that is unknown. Both addresses are needed, since sockets to several servers may
+// share a local port.
 func owned(from, to string, pids []int) (mine, known bool) {
 	local, ok := kernelAddr(from)
 	remote, ok2 := kernelAddr(to)
@@ -27,10 +27,10 @@ func owned(from, to string, pids []int) (mine, known bool) {
 			return holds(pids, "socket:["+f[9]+"]"), true
 		}
 	}
-	return false, false // closed on its side already
+	return false, false // the client has closed the socket
 }
 
-// kernelAddr writes an address as the kernel does, in its byte order.
+// kernelAddr formats an address like /proc/net/tcp.
 func kernelAddr(addr string) (text string, ok bool) {
 	host, port, _ := strings.Cut(addr, ":")
 	n, err := strconv.Atoi(port)

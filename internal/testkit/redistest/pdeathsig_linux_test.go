@@ -11,10 +11,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
-// orphanEnv makes this binary start a server, say where, and wait to be killed.
+// orphanEnv makes this binary start a server, print its address and wait.
 const orphanEnv = "REDISTEST_ORPHAN"
 
-func TestNoServerOutlivesAKilledTest(t *testing.T) {
+func TestAKilledTestLeavesNoServer(t *testing.T) {
 	if os.Getenv(orphanEnv) != "" {
 		os.Stdout.WriteString("listening " + Start(t, Config{}).Addr() + "\n")
 		select {}

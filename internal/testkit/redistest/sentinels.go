@@ -14,27 +14,24 @@ import (
 	"time"
 )
 
-// SentinelConfig says what set to start. The zero value is a primary with two
-// replicas and three sentinels.
+// SentinelConfig configures a set. The zero value is a primary with two replicas and three sentinels.
 type SentinelConfig struct {
 	Name             string        // of the service; default mymaster
 	Replicas         int           // default 2; negative: none
 	Sentinels        int           // default 3
 	DownAfter        time.Duration // default 1 s
-	Slow             bool          // keep the sentinels' periods as they ship, instead of short ones
+	Slow             bool          // keep the default periods of the sentinels, instead of short ones
 	Password         string        // of the data nodes
 	SentinelPassword string
-	TLS              bool // on both; what sentinels tell are the ports of TLS
+	TLS              bool // on nodes and sentinels; sentinels report the TLS ports
 	Hostnames        bool // nodes and sentinels are known as localhost
 	Args             []string
 
-	// Via gives an address in front of a data node's own, by which everybody
-	// knows it: that of a relay, for instance.
+	// Via, if set, returns the address that a data node announces, such as the address of a relay.
 	Via func(addr string) string
 }
 
-// SentinelSet is a service and its sentinels. Its methods are for the test's
-// goroutine.
+// SentinelSet is a service and its sentinels. Its methods are not safe for concurrent use.
 type SentinelSet struct {
 	Nodes     []*Server
 	Sentinels []*Server
@@ -44,10 +41,10 @@ type SentinelSet struct {
 	host string
 }
 
-// setLimit bounds the wait for a set to come together, or to come together again.
+// setLimit limits the wait until a set can fail over.
 const setLimit = 60 * time.Second
 
-// StartSentinels starts a set and returns when it could fail over.
+// StartSentinels starts a set and returns when the set can fail over.
 func StartSentinels(t testing.TB, cfg SentinelConfig) *SentinelSet {
 	t.Helper()
 	if cfg.Name == "" {
@@ -107,7 +104,7 @@ func (set *SentinelSet) startNode(certs certificates) {
 	set.Nodes = append(set.Nodes, s)
 }
 
-// announcedPort is the port that the server is known by.
+// announcedPort is the port that clients use.
 func (s *Server) announcedPort() int {
 	if s.announced != 0 {
 		return s.announced
@@ -159,11 +156,11 @@ func (set *SentinelSet) sentinelConfig(s *Server) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// hurry shortens a sentinel's periods. While a primary is down a replica has to
-// have told of itself within five ping periods to be promoted, and is asked once a second.
+// hurry shortens the periods of a sentinel. To be promoted, a replica must have replied within five
+// ping periods, and while the primary is down, the sentinel queries it once a second.
 func hurry(s *Server) {
 	if !s.version.Since(7, 0) {
-		return // its periods are fixed
+		return // the periods are fixed
 	}
 	_, err := s.TryDo("SENTINEL", "DEBUG", "info-period", "300", "ping-period", "400", "publish-period", "300", "ask-period", "100",
 		"election-timeout", "2000", "slave-reconf-timeout", "2000", "min-link-reconnect-period", "300")
@@ -172,10 +169,10 @@ func hurry(s *Server) {
 	}
 }
 
-// Name is the service's.
+// Name is the name of the service.
 func (set *SentinelSet) Name() string { return set.cfg.Name }
 
-// SentinelAddrs are where clients find the sentinels.
+// SentinelAddrs are the addresses of the sentinels.
 func (set *SentinelSet) SentinelAddrs() []string {
 	var addrs []string
 	for _, s := range set.Sentinels {
@@ -184,13 +181,12 @@ func (set *SentinelSet) SentinelAddrs() []string {
 	return addrs
 }
 
-// AddrOf is the address by which a node or a sentinel is known.
+// AddrOf is the address that a node or sentinel announces.
 func (set *SentinelSet) AddrOf(s *Server) string {
 	return set.host + ":" + strconv.Itoa(s.announcedPort())
 }
 
-// URL names the service as clients are configured, passwords and CA included;
-// each of keys is key=value.
+// URL is the URL of the service for a client, with the passwords and the CA. Each of keys is key=value.
 func (set *SentinelSet) URL(keys ...string) string {
 	u := url.URL{Scheme: "redis+sentinel", Host: strings.Join(set.SentinelAddrs(), ","), Path: "/" + set.cfg.Name}
 	if set.cfg.Password != "" {
@@ -212,7 +208,7 @@ func (set *SentinelSet) URL(keys ...string) string {
 	return u.String()
 }
 
-// NodeAt is the node that is known by addr, or nil.
+// NodeAt returns the node that announces addr, or nil.
 func (set *SentinelSet) NodeAt(addr string) *Server {
 	for _, s := range set.Nodes {
 		if set.AddrOf(s) == addr {
@@ -222,7 +218,7 @@ func (set *SentinelSet) NodeAt(addr string) *Server {
 	return nil
 }
 
-// Running reports whether the process has not ended.
+// Running reports whether the process runs.
 func (s *Server) Running() bool {
 	select {
 	case <-s.ended:
@@ -232,7 +228,7 @@ func (s *Server) Running() bool {
 	}
 }
 
-// agreed is the node that all running sentinels call primary, or nil.
+// agreed returns the primary according to all running sentinels, or nil.
 func (set *SentinelSet) agreed() *Server {
 	var found *Server
 	for _, s := range set.Sentinels {
@@ -250,8 +246,7 @@ func (set *SentinelSet) agreed() *Server {
 	return found
 }
 
-// WaitPrimary waits until all running sentinels agree on a primary other than
-// not, which may be nil.
+// WaitPrimary waits until all running sentinels agree on a primary other than not. not may be nil.
 func (set *SentinelSet) WaitPrimary(t testing.TB, not *Server, within time.Duration) *Server {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
@@ -264,21 +259,21 @@ func (set *SentinelSet) WaitPrimary(t testing.TB, not *Server, within time.Durat
 	}
 }
 
-// Primary is the node that all running sentinels call primary.
+// Primary returns the primary according to all running sentinels.
 func (set *SentinelSet) Primary() *Server {
 	set.t.Helper()
 	return set.WaitPrimary(set.t, nil, setLimit)
 }
 
-// Replicas are the running nodes that are not primary.
+// Replicas returns the running nodes except the primary.
 func (set *SentinelSet) Replicas() []*Server {
 	set.t.Helper()
 	primary := set.Primary()
 	return slices.DeleteFunc(slices.Clone(set.Nodes), func(s *Server) bool { return s == primary || !s.Running() })
 }
 
-// WaitHealthy waits until the set could fail over: one running node is primary,
-// all others follow it, and all running sentinels know all of them as well.
+// WaitHealthy waits until the set can fail over: one running node is the primary, all others replicate
+// it, and every running sentinel reports all of them as healthy.
 func (set *SentinelSet) WaitHealthy(t testing.TB, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
@@ -287,12 +282,12 @@ func (set *SentinelSet) WaitHealthy(t testing.TB, within time.Duration) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the set is not whole within %v: %s", within, problem)
+			t.Fatalf("the set cannot fail over within %v: %s", within, problem)
 		}
 	}
 }
 
-// problem says what keeps the set from being whole.
+// problem returns why the set cannot fail over, or an empty string.
 func (set *SentinelSet) problem() string {
 	primary := set.agreed()
 	if primary == nil {
@@ -309,10 +304,10 @@ func (set *SentinelSet) problem() string {
 		case err != nil:
 			return fmt.Sprintf("%s: %v", set.AddrOf(s), err)
 		case s == primary && lines[0] != "master":
-			return set.AddrOf(s) + " is no primary"
+			return set.AddrOf(s) + " is not a primary"
 		case s == primary:
 		case len(lines) < 4 || lines[0] != "slave" || lines[1]+":"+lines[2] != set.AddrOf(primary) || lines[3] != "connected":
-			return set.AddrOf(s) + " does not follow the primary: " + strings.Join(lines, " ")
+			return set.AddrOf(s) + " does not replicate the primary: " + strings.Join(lines, " ")
 		default:
 			replicas++
 		}
@@ -333,11 +328,11 @@ func (set *SentinelSet) problem() string {
 	return ""
 }
 
-// known says what a sentinel does not know as it is.
+// known returns how the view of a sentinel differs from the set, or an empty string.
 func (set *SentinelSet) known(s *Server, replicas, others int) string {
 	primary, err := s.TryDo("SENTINEL", "MASTER", set.cfg.Name)
 	if err != nil || strings.Contains(primary, "_down") || strings.Contains(primary, "failover_in_progress") {
-		return fmt.Sprintf("does not call the primary well (%v)", err)
+		return fmt.Sprintf("does not report a healthy primary (%v)", err)
 	}
 	list, err := s.TryDo("SENTINEL", "REPLICAS", set.cfg.Name)
 	well := 0
@@ -347,16 +342,17 @@ func (set *SentinelSet) known(s *Server, replicas, others int) string {
 		}
 	}
 	if err != nil || well != replicas {
-		return fmt.Sprintf("knows %d well replicas of %d (%v)", well, replicas, err)
+		return fmt.Sprintf("reports %d healthy replicas of %d (%v)", well, replicas, err)
 	}
 	list, err = s.TryDo("SENTINEL", "SENTINELS", set.cfg.Name)
 	if n := strings.Count(list, "\nflags\nsentinel\n"); err != nil || n < others {
-		return fmt.Sprintf("knows %d other sentinels of %d (%v)", n, others, err)
+		return fmt.Sprintf("reports %d other sentinels of %d (%v)", n, others, err)
 	}
 	return ""
 }
 
-// Failover has a sentinel fail over, does not wait for it, and gives the old primary.
+// Failover starts a failover on a sentinel and returns the old primary. It does not wait for the end
+// of the failover.
 func (set *SentinelSet) Failover() *Server {
 	set.t.Helper()
 	old := set.Primary()
@@ -371,7 +367,7 @@ func (set *SentinelSet) Failover() *Server {
 			}
 		}
 		if time.Now().After(deadline) {
-			set.t.Fatalf("no sentinel fails over: %v", last)
+			set.t.Fatalf("no sentinel starts a failover: %v", last)
 		}
 	}
 }

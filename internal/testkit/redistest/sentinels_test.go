@@ -33,7 +33,7 @@ func TestASentinelSetFailsOver(t *testing.T) {
 
 			now.Kill()
 			if third := set.WaitPrimary(t, now, setLimit); third == now {
-				t.Error("a dead node is primary")
+				t.Error("a dead node is the primary")
 			}
 			now.Restart()
 			set.WaitHealthy(t, setLimit)
@@ -44,7 +44,7 @@ func TestASentinelSetFailsOver(t *testing.T) {
 	}
 }
 
-func TestOutsidersAreCountedAlone(t *testing.T) {
+func TestOnlyClientsCountAsOutsiders(t *testing.T) {
 	set := StartSentinels(t, SentinelConfig{})
 	for _, s := range []*Server{set.Nodes[0], set.Sentinels[0]} {
 		s.WaitOutsiders(t, 0, setLimit)

@@ -20,21 +20,21 @@ import (
 	"time"
 )
 
-// Config says what kind of server to start. The zero value is a plain one.
+// Config configures a server. The zero value is a server without a password and TLS.
 type Config struct {
 	Password      string   // requirepass
-	Users         []string // ACL rules: "user alice on >secret ~* +@all"; "user" may be left out
+	Users         []string // ACL rules: "user alice on >secret ~* +@all"; "user" is optional
 	TLS           bool     // TLS on Addr, with a CA made for the test; PlainAddr stays plain
-	TLSClientAuth bool     // clients need a certificate
-	Unix          bool     // a unix socket as well
+	TLSClientAuth bool     // clients must have a certificate
+	Unix          bool     // also listens on a unix socket
 	MaxClients    int
 	AppendOnly    bool     // appendonly yes, appendfsync always
 	Args          []string // further arguments: "--key", "value"
-	Port          int      // of Addr; 0: a free one
+	Port          int      // of Addr; 0: a free port
 }
 
-// Server is a running redis-server. Its methods are for the test's goroutines;
-// those that control the process are not safe for concurrent use.
+// Server is a running redis-server. Its methods are safe for concurrent use, except for
+// the methods that control the process.
 type Server struct {
 	t       testing.TB
 	version Version
@@ -45,30 +45,30 @@ type Server struct {
 	socket  string
 	certs   certificates
 	cmd     *exec.Cmd
-	ended   chan struct{} // closed when the process is gone
+	ended   chan struct{} // closed when the process has ended
 
-	pid                    atomic.Int64 // of cmd, for those on other goroutines
-	dialsBegun, dialsEnded atomic.Int64 // of this package
+	pid                    atomic.Int64 // of cmd, for other goroutines
+	dialsBegun, dialsEnded atomic.Int64 // dials of this package
 	mu                     sync.Mutex
 	control                *client              // nil: not connected
-	unnamed                map[string]time.Time // since when connections without a name are seen by outsiders
+	unnamed                map[string]time.Time // when outsiders first saw each connection without a name
 
 	sentinel  string       // the configuration file of a sentinel; empty: a data node
-	configure func()       // writes it, once the ports are chosen
-	started   func()       // called when the process answers, each time
-	announced int          // the port that the server announces; 0: its own
-	set       *SentinelSet // that it belongs to; nil: none
+	configure func()       // writes the configuration file after the ports are chosen
+	started   func()       // runs each time that the process replies
+	announced int          // the port that the server announces; 0: port
+	set       *SentinelSet // the set of the server; nil: none
 }
 
-// startLimit bounds the wait for a server to answer.
+// startLimit limits the wait for the first reply of a server.
 const startLimit = 20 * time.Second
 
-// Start starts a server and returns when it answers.
+// Start starts a server and returns when the server replies.
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	s := &Server{t: t, cfg: cfg, dir: t.TempDir()}
 	if cfg.Unix {
-		dir, err := os.MkdirTemp("", "rt") // t.TempDir is too long for a socket's path
+		dir, err := os.MkdirTemp("", "rt") // t.TempDir is too long for the path of a socket
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func Start(t testing.TB, cfg Config) *Server {
 	return s
 }
 
-// launch starts the process, on other ports if those chosen are taken meanwhile.
+// launch starts the process. It chooses other ports if a port is taken by then.
 func (s *Server) launch() {
 	s.t.Helper()
 	v, err := version()
@@ -123,8 +123,8 @@ func (s *Server) choosePorts() {
 	}
 }
 
-// freePort looks below the ports that outgoing connections take, so that none
-// of them holds the port while the server is down for a Restart.
+// freePort avoids the ephemeral ports, so that no outgoing connection takes the port while the server
+// restarts.
 func freePort(t testing.TB) int {
 	t.Helper()
 	const first, count, attempts = 10000, 22000, 1000
@@ -142,7 +142,7 @@ func freePort(t testing.TB) int {
 func (s *Server) arguments() []string {
 	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
 		"--logfile", filepath.Join(s.dir, "log")}
-	if s.version.Since(7, 0) { // DEBUG is always allowed before
+	if s.version.Since(7, 0) { // earlier versions always allow DEBUG
 		args = append(args, "--enable-debug-command", "yes")
 	}
 	if s.cfg.Password != "" {
@@ -174,8 +174,8 @@ func (s *Server) arguments() []string {
 	return append(args, s.cfg.Args...)
 }
 
-// run starts the process and waits until it is the one that answers: another
-// may have taken the port first.
+// run starts the process and waits for its reply. It checks the process ID, since another process may
+// have taken the port.
 func (s *Server) run() error {
 	args := s.arguments()
 	if s.sentinel != "" {
@@ -261,7 +261,7 @@ func (s *Server) PlainAddr() string { return "127.0.0.1:" + strconv.Itoa(s.port)
 // Socket is the path of the unix socket, or empty.
 func (s *Server) Socket() string { return s.socket }
 
-// URL names the server as clients are configured, password and CA included.
+// URL is the URL of the server for a client, with the password and the CA.
 func (s *Server) URL() string {
 	u := url.URL{Scheme: "redis", Host: s.Addr()}
 	if s.cfg.Password != "" {
@@ -280,44 +280,42 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// Version is that of the program.
+// Version is the version of the program.
 func (s *Server) Version() Version { return s.version }
 
-// Has reports whether the server knows a command, or a subcommand that came with 7.0 or later: client|no-evict.
+// Has reports whether the server has a command, or a subcommand since 7.0, such as client|no-evict.
 func (s *Server) Has(command string) bool {
 	s.t.Helper()
 	return s.Do("COMMAND", "INFO", command) != ""
 }
 
-// PID is the process's id.
+// PID is the process ID.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Kill ends the process as kill -9 does and waits until it is gone. It need not
-// run any more.
+// Kill ends the process with SIGKILL and waits until it has ended. The process may have ended before.
 func (s *Server) Kill() { s.signalAndWait(syscall.SIGKILL) }
 
-// Stop ends the process with SIGTERM, paused or not, and waits until it is gone.
+// Stop ends the process with SIGTERM, even if it is paused, and waits until it has ended.
 func (s *Server) Stop() { s.signalAndWait(syscall.SIGTERM) }
 
 func (s *Server) signalAndWait(sig syscall.Signal) {
 	s.signal(sig)
-	s.signal(syscall.SIGCONT) // SIGTERM waits for it in a paused process
+	s.signal(syscall.SIGCONT) // a paused process does not handle SIGTERM
 	<-s.ended
 }
 
-// Restart starts the ended process again, on its port and its data, and waits
-// until it answers.
+// Restart starts the server again after Kill or Stop, with its port and data, and waits until it
+// replies.
 func (s *Server) Restart() {
 	if err := s.run(); err != nil {
 		s.t.Errorf("restart redis-server: %v", err)
 	}
 }
 
-// Pause stops the process where it stands; its kernel still takes connections
-// and bytes. Resume lets it go on.
+// Pause suspends the process until Resume. Its kernel still accepts connections and bytes.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume undoes Pause.
+// Resume continues the process after Pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {

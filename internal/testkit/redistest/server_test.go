@@ -18,10 +18,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
-// patience bounds every wait of these tests.
+// patience limits every wait of these tests.
 const patience = testkit.Patience
 
-// ask sends one inline command on conn and gives the first line of the reply.
+// ask sends one inline command on conn and returns the first line of the reply.
 func ask(t testing.TB, conn net.Conn, command string) string {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -62,7 +62,7 @@ func want(t testing.TB, what, got, want string) {
 
 func running(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
-func TestAPlainServerAnswers(t *testing.T) {
+func TestAPlainServerReplies(t *testing.T) {
 	s := Start(t, Config{})
 	want(t, "PING", ask(t, connect(t, "tcp", s.Addr()), "PING"), "+PONG")
 	want(t, "URL", s.URL(), "redis://"+s.Addr())
@@ -89,7 +89,7 @@ func TestTheServerEndsWithTheTest(t *testing.T) {
 	}
 }
 
-func TestAPasswordIsAskedFor(t *testing.T) {
+func TestAPasswordIsRequired(t *testing.T) {
 	s := Start(t, Config{Password: "p@ss/word"})
 	conn := connect(t, "tcp", s.Addr())
 	want(t, "PING", ask(t, conn, "PING"), "-NOAUTH Authentication required.")
@@ -103,7 +103,7 @@ func TestAPasswordIsAskedFor(t *testing.T) {
 	want(t, "control", s.Do("PING"), "PONG")
 }
 
-func TestUsersAreDefined(t *testing.T) {
+func TestUsersOfTheConfig(t *testing.T) {
 	for _, rule := range []string{"alice on >secret ~* +ping", "user alice on >secret ~* +ping"} {
 		s := Start(t, Config{Users: []string{rule, "bob on >other ~* +@all"}})
 		conn := connect(t, "tcp", s.Addr())
@@ -116,7 +116,7 @@ func TestUsersAreDefined(t *testing.T) {
 	}
 }
 
-func TestTLSIsTrustedByItsOwnCAAlone(t *testing.T) {
+func TestOnlyTheCAOfTheTestTrustsTheServer(t *testing.T) {
 	s := Start(t, Config{TLS: true})
 	conn, err := connectTLS(t, s, s.TLSConfig())
 	if err != nil {
@@ -125,12 +125,12 @@ func TestTLSIsTrustedByItsOwnCAAlone(t *testing.T) {
 	want(t, "PING", ask(t, conn, "PING"), "+PONG")
 	want(t, "plain PING", ask(t, connect(t, "tcp", s.PlainAddr()), "PING"), "+PONG")
 	if _, err := connectTLS(t, s, &tls.Config{ServerName: "localhost"}); err == nil {
-		t.Error("a client that does not know the CA trusts it")
+		t.Error("a client without the CA trusts the server")
 	}
 	withIP := s.TLSConfig()
 	withIP.ServerName, withIP.Certificates = "127.0.0.1", nil
 	if _, err := connectTLS(t, s, withIP); err != nil {
-		t.Errorf("by address, without a certificate: %v", err)
+		t.Errorf("by address, without a client certificate: %v", err)
 	}
 	u, err := url.Parse(s.URL())
 	if err != nil {
@@ -140,7 +140,7 @@ func TestTLSIsTrustedByItsOwnCAAlone(t *testing.T) {
 	want(t, "CA of the URL", u.Query().Get("ssl_ca_certs"), s.CAFile())
 }
 
-func TestTLSClientsNeedACertificateWhenAsked(t *testing.T) {
+func TestTLSClientAuthRequiresACertificate(t *testing.T) {
 	s := Start(t, Config{TLSClientAuth: true})
 	conn, err := connectTLS(t, s, s.TLSConfig())
 	if err != nil {
@@ -151,7 +151,7 @@ func TestTLSClientsNeedACertificateWhenAsked(t *testing.T) {
 	bare := s.TLSConfig()
 	bare.Certificates = nil
 	conn, err = connectTLS(t, s, bare)
-	if err == nil { // with TLS 1.3 the refusal comes with the first read
+	if err == nil { // with TLS 1.3 the first read fails
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		_, err = conn.Read(make([]byte, 1))
 	}
@@ -166,7 +166,7 @@ func TestTLSClientsNeedACertificateWhenAsked(t *testing.T) {
 	want(t, "key of the URL", u.Query().Get("ssl_keyfile"), s.KeyFile())
 }
 
-func TestAUnixSocketAnswers(t *testing.T) {
+func TestAUnixSocketReplies(t *testing.T) {
 	s := Start(t, Config{Unix: true})
 	want(t, "PING", ask(t, connect(t, "unix", s.Socket()), "PING"), "+PONG")
 	s.Kill()
@@ -179,7 +179,7 @@ func TestMaxClientsAndArgumentsAreSet(t *testing.T) {
 	want(t, "maxclients", s.Do("CONFIG", "GET", "maxclients"), "maxclients\n3")
 	want(t, "hz", s.Do("CONFIG", "GET", "hz"), "hz\n50")
 	want(t, "timeout", s.Do("CONFIG", "GET", "timeout"), "timeout\n7")
-	for range 2 { // beside the control connection
+	for range 2 { // in addition to the control connection
 		want(t, "PING", ask(t, connect(t, "tcp", s.Addr()), "PING"), "+PONG")
 	}
 	refused := connect(t, "tcp", s.Addr())
@@ -188,7 +188,7 @@ func TestMaxClientsAndArgumentsAreSet(t *testing.T) {
 	want(t, "one too many", string(got), "-ERR max number of clients reached\r\n")
 }
 
-func TestThePortCanBeChosen(t *testing.T) {
+func TestTheConfiguredPortIsUsed(t *testing.T) {
 	port := freePort(t)
 	if s := Start(t, Config{Port: port}); s.port != port {
 		t.Errorf("the port is %d: want %d", s.port, port)
@@ -199,7 +199,7 @@ func TestThePortCanBeChosen(t *testing.T) {
 	}
 }
 
-func TestAnotherServerOnThePortIsNotTakenForOurs(t *testing.T) {
+func TestAnotherServerOnThePortIsDetected(t *testing.T) {
 	first := Start(t, Config{})
 	second := &Server{t: t, dir: t.TempDir(), port: first.port}
 	err := second.run()
@@ -231,12 +231,12 @@ func TestDataSurvivesAKillWithAppendOnly(t *testing.T) {
 	want(t, "GET", s.Do("GET", "k"), "v")
 }
 
-func TestDataIsLostOnAKillOtherwise(t *testing.T) {
+func TestAKillLosesDataWithoutAppendOnly(t *testing.T) {
 	s := Start(t, Config{})
 	s.Do("SET", "k", "v")
 	addr := s.Addr()
 	s.Kill()
-	s.Kill() // twice is fine
+	s.Kill() // a second call has no effect
 	s.Restart()
 	want(t, "address", s.Addr(), addr)
 	want(t, "EXISTS", s.Do("EXISTS", "k"), "0")
@@ -251,13 +251,13 @@ func TestStopEndsAPausedServerToo(t *testing.T) {
 		t.Errorf("process %d still runs", pid)
 	}
 	if log := s.logTail(); !strings.Contains(log, "bye bye") {
-		t.Errorf("it did not end by itself: %s", log)
+		t.Errorf("it did not shut down: %s", log)
 	}
 	s.Restart()
 	want(t, "PING", s.Do("PING"), "PONG")
 }
 
-func TestAPausedServerAnswersAfterResume(t *testing.T) {
+func TestAPausedServerRepliesAfterResume(t *testing.T) {
 	s := Start(t, Config{})
 	conn := connect(t, "tcp", s.Addr())
 	want(t, "PING", ask(t, conn, "PING"), "+PONG")

@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// SentinelEvent is what a sentinel published, and when it came.
+// SentinelEvent is a message of a sentinel, and when it arrived.
 type SentinelEvent struct {
 	At               time.Time
 	Sentinel         int
 	Channel, Payload string
 }
 
-// SwitchWatch listens to all sentinels of a set. Its methods are safe for
-// concurrent use.
+// SwitchWatch records the messages of all sentinels of a set. Its methods are safe for concurrent use.
 type SwitchWatch struct {
 	stop chan struct{}
 	once sync.Once
@@ -28,8 +27,8 @@ type SwitchWatch struct {
 	events []SentinelEvent
 }
 
-// WatchSwitches begins to listen, on a connection to each sentinel that is
-// opened again when it is lost, and returns when all listen. It ends with Stop, or with the test.
+// WatchSwitches subscribes to each sentinel and returns when all subscriptions are active. It
+// reconnects after a lost connection. It ends with Stop, or with the test.
 func (set *SentinelSet) WatchSwitches() *SwitchWatch {
 	w := &SwitchWatch{stop: make(chan struct{})}
 	ready := make(chan struct{}, len(set.Sentinels))
@@ -95,14 +94,14 @@ func (w *SwitchWatch) listen(i int, s *Server, ready func()) {
 	}
 }
 
-// Events are all so far.
+// Events returns the messages so far.
 func (w *SwitchWatch) Events() []SentinelEvent {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.events)
 }
 
-// Wait waits for the first message on a channel after some moment.
+// Wait waits for the first message on a channel after the given time.
 func (w *SwitchWatch) Wait(t testing.TB, channel string, after time.Time, within time.Duration) SentinelEvent {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(2 * time.Millisecond) {
@@ -117,7 +116,7 @@ func (w *SwitchWatch) Wait(t testing.TB, channel string, after time.Time, within
 	}
 }
 
-// Stop ends the listening.
+// Stop ends the subscriptions.
 func (w *SwitchWatch) Stop() {
 	w.once.Do(func() { close(w.stop) })
 	w.done.Wait()

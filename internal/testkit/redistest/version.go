@@ -14,34 +14,34 @@ import (
 	"testing"
 )
 
-// Version is the program that the tests start, and its version.
+// Version is the name and version of the server program.
 type Version struct {
 	Name                string // Redis or Valkey
-	Major, Minor, Patch int    // 255.255.255 of a development build
+	Major, Minor, Patch int    // 255.255.255 for a development build
 }
 
-// Number is the version as HELLO tells it.
+// Number is the version in the reply to HELLO.
 func (v Version) Number() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
 
 func (v Version) String() string { return v.Name + " " + v.Number() }
 
-// Redis reports whether it is Redis, of that version or a later one.
+// Redis reports whether the server is Redis of this version or later.
 func (v Version) Redis(major, minor int) bool {
 	return v.Name == "Redis" && (v.Major > major || v.Major == major && v.Minor >= minor)
 }
 
-// Valkey reports whether it is Valkey. Its first version is Redis 7.2 by another name.
+// Valkey reports whether the server is Valkey. Valkey forked from Redis 7.2.
 func (v Version) Valkey() bool { return v.Name == "Valkey" }
 
-// Since reports whether it has what came with a version of Redis up to 7.2, from where Valkey
-// goes its own way.
+// Since reports whether the server has a feature of a Redis version up to 7.2, from which Valkey
+// forked.
 func (v Version) Since(major, minor int) bool { return v.Valkey() || v.Redis(major, minor) }
 
-// DropsRefusedAuth reports whether a refused AUTH, or HELLO with AUTH, gets no reply while
-// replies to earlier commands are still to be written.
+// DropsRefusedAuth reports whether the server drops the reply to a refused AUTH, or HELLO with AUTH,
+// while replies to earlier commands are pending.
 func (v Version) DropsRefusedAuth() bool { return v.Since(7, 2) }
 
-// NoCommand is the error for a user who may not run a command.
+// NoCommand is the error for a user without the right to run a command.
 func (v Version) NoCommand(user, command string) string {
 	switch {
 	case v.Since(7, 2):
@@ -52,7 +52,7 @@ func (v Version) NoCommand(user, command string) string {
 	return fmt.Sprintf("NOPERM this user has no permissions to run the '%s' command or its subcommand", command)
 }
 
-// NoKey is the error for a user who may not use a key.
+// NoKey is the error for a user without the right to use a key.
 func (v Version) NoKey() string {
 	if v.Since(7, 2) {
 		return "NOPERM No permissions to access a key"
@@ -60,10 +60,10 @@ func (v Version) NoKey() string {
 	return "NOPERM this user has no permissions to access one of the keys used as arguments"
 }
 
-// serverVariable names the environment variable that chooses the server.
+// serverVariable is the environment variable with the path of the server.
 const serverVariable = "REDIS_SERVER"
 
-// program finds the server that the tests start, once: that of REDIS_SERVER, else redis-server on the PATH.
+// program finds the server, once: the path in REDIS_SERVER, else redis-server on the PATH.
 var program = sync.OnceValues(func() (path string, err error) {
 	name := os.Getenv(serverVariable)
 	if name == "" {
@@ -74,7 +74,7 @@ var program = sync.OnceValues(func() (path string, err error) {
 		return path, nil
 	}
 	if strings.Contains(name, "/") && !filepath.IsAbs(name) {
-		return "", fmt.Errorf("%s is %q: want an absolute path, since each package's tests run in a directory of their own", serverVariable, name)
+		return "", fmt.Errorf("%s is %q: want an absolute path, since the tests of each package run in another directory", serverVariable, name)
 	}
 	path, err = exec.LookPath(name)
 	if err != nil {
@@ -83,7 +83,7 @@ var program = sync.OnceValues(func() (path string, err error) {
 	return path, nil
 })
 
-// version asks the program, once.
+// version runs the program for its version, once.
 var version = sync.OnceValues(func() (Version, error) {
 	path, err := program()
 	if err != nil {
@@ -111,14 +111,14 @@ var versionLine = regexp.MustCompile(`^(?i:(redis|valkey)) server v=(\d+)\.(\d+)
 func parseVersion(line string) (Version, error) {
 	m := versionLine.FindStringSubmatch(line)
 	if m == nil {
-		return Version{}, fmt.Errorf("the server calls itself %.100q: want Redis or Valkey and a version", line)
+		return Version{}, fmt.Errorf("the server reports %.100q: want Redis or Valkey and a version", line)
 	}
 	v := Version{Name: "Redis"}
 	if strings.EqualFold(m[1], "valkey") {
 		v.Name = "Valkey"
 	}
 	for i, n := range []*int{&v.Major, &v.Minor, &v.Patch} {
-		*n, _ = strconv.Atoi(m[2+i]) // digits, as the pattern says
+		*n, _ = strconv.Atoi(m[2+i]) // the pattern matches digits only
 	}
 	return v, nil
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ClientWatch samples how many connections the server counts. Its methods are
-// safe for concurrent use.
+// ClientWatch samples the number of connections that the server counts. Its methods are safe for
+// concurrent use.
 type ClientWatch struct {
 	s    *Server
 	look func() (n int, seen string, err error)
@@ -18,16 +18,15 @@ type ClientWatch struct {
 
 	mu      sync.Mutex
 	peak    int
-	atPeak  string // the report of that moment, if there is one
+	atPeak  string // the list of that sample, if any
 	samples int
 }
 
 // sampleEvery is the time between two samples of a watch.
 const sampleEvery = 2 * time.Millisecond
 
-// WatchClients begins to sample INFO clients, on the control connection. While
-// the server is down it samples nothing. The watch ends with Stop, or with the
-// server's test.
+// WatchClients starts to sample INFO clients on the control connection. It takes no samples while the
+// server is down. The watch ends with Stop, or with the test.
 func (s *Server) WatchClients() *ClientWatch {
 	return s.watch(func() (int, string, error) {
 		n, err := s.count()
@@ -69,22 +68,21 @@ func (w *ClientWatch) end() {
 	w.done.Wait()
 }
 
-// Peak is the most connections seen so far, without those of this package.
+// Peak is the largest number of connections so far, without those of this package.
 func (w *ClientWatch) Peak() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.peak
 }
 
-// AtPeak lists the connections that counted at the peak, for WatchOutsiders.
+// AtPeak lists the connections counted at the peak, for WatchOutsiders.
 func (w *ClientWatch) AtPeak() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.atPeak
 }
 
-// Stop ends the sampling and gives the peak. A watch that took no sample at
-// all fails the test.
+// Stop ends the watch and returns the peak. It fails the test if the watch took no sample.
 func (w *ClientWatch) Stop() int {
 	w.end()
 	w.mu.Lock()
