@@ -43,6 +43,10 @@ func TestAClientContinuesWhenTheServerRefusesItsUser(t *testing.T) {
 			p.goesOn(proto, "alice")
 			q.goesOn(5-proto, "alice")
 			p.listens(proto, "alice")
+			waitFor(t, "the subscription's connection is gone", func() bool {
+				st := h.client.Stats()
+				return st.Subscribed == 0 && st.Closing == 0 // with two connections, the other is the last one of alice until then
+			})
 			s.Do(append([]string{"ACL", "SETUSER", "alice"}, rule...)...)
 			for range 2 {
 				if got := h.dial().ask("AUTH alice alice"); !strings.HasPrefix(got, "-WRONGPASS") {
