@@ -87,7 +87,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 func TestDoctorWithFewRights(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +info"}})
 	code, out, errs := call(t, "doctor", "--for", "100ms", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
-	for _, want := range []string{"nothing found: 1 connections of 10000", "not read: CONFIG GET: the server refuses it (NOPERM)", "not read: CLIENT LIST", "next: "} {
+	for _, want := range []string{"nothing found: 1 connection of 10000", "not read: CONFIG GET: the server refuses it (NOPERM)", "not read: CLIENT LIST", "next: "} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}

@@ -48,7 +48,7 @@ func TestKillClosesWhatMatches(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 	code, out, _ = call(t, "kill", s.URL(), "--service", "orders")
-	if code != 0 || !strings.HasPrefix(out, "5 connections match service orders; none closed") || !strings.Contains(out, "next: close them: the same command with --yes") {
+	if code != 0 || !strings.HasPrefix(out, "5 connections matching service orders; none closed") || !strings.Contains(out, "next: close them: the same command with --yes") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }

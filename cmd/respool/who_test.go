@@ -61,7 +61,7 @@ func TestWhoAgreesWithTheServer(t *testing.T) {
 func TestWhoWithTheLeastRights(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +client|list"}})
 	code, out, errs := call(t, "who", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
-	if code != 0 || !strings.HasPrefix(out, "1 connections; redistest holds the most: 1") {
+	if code != 0 || !strings.HasPrefix(out, "1 connection; redistest holds the most: 1") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

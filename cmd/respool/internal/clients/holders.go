@@ -97,7 +97,7 @@ func (w *HoldersConfig) look(ctx context.Context, probe *monitor.Probe) (*Holder
 }
 
 func (r *HoldersReport) verdict(f *Filter) string {
-	text := fmt.Sprintf("%d connections", r.Connections)
+	text := output.Count(r.Connections, "connection")
 	if r.MaxClients > 0 {
 		text += fmt.Sprintf(" of %d (%.0f%%)", r.MaxClients, 100*float64(r.Connections)/float64(r.MaxClients))
 	}

@@ -149,7 +149,7 @@ func (k *KillConfig) closeOne(ctx context.Context, probe *monitor.Probe, was *mo
 
 func (r *KillReport) verdict(k *KillConfig) string {
 	if r.DryRun {
-		return fmt.Sprintf("%d connections match %s; none closed", r.Matching, k.Filter.String())
+		return fmt.Sprintf("%s matching %s; none closed", output.Count(r.Matching, "connection"), k.Filter.String())
 	}
 	text := fmt.Sprintf("closed %d of %d connections that matched %s", r.Closed, r.Matching, k.Filter.String())
 	if r.Changed > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/progress"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/monitor"
@@ -57,7 +58,7 @@ func (d *Config) report(ctx context.Context, probe *monitor.Probe) (*Report, err
 	for _, what := range slices.Sorted(maps.Keys(refused)) {
 		rep.NotAsked = append(rep.NotAsked, what+": "+refused[what])
 	}
-	rep.Verdict = fmt.Sprintf("%s: %d connections", monitor.Summary(rep.Findings), after.Connections)
+	rep.Verdict = monitor.Summary(rep.Findings) + ": " + output.Count(int(after.Connections), "connection")
 	if share, ok := after.Occupancy(); ok {
 		rep.Verdict += fmt.Sprintf(" of %d (%.0f%%)", after.MaxClients, 100*share)
 	}
