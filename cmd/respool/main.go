@@ -60,14 +60,7 @@ func main() {
 func run(args []string) int {
 	var c cli
 	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("respool"),
-		kong.Description("Redis connections, bounded."),
-		defaults(),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Exit(func(code int) { exited = code }),
-	)
+	parser, err := newParser(&c, func(code int) { exited = code })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "respool:", err)
 		return exitUsage
@@ -100,6 +93,18 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, message(err))
 		return exitFailed
 	}
+}
+
+// newParser returns the parser of the command line. exit is called after a help text or the version.
+func newParser(c *cli, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("respool"),
+		kong.Description("Redis connections, bounded."),
+		defaults(),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(exit),
+	)
 }
 
 // defaults are the variables of the help texts. Each default is defined in the package that uses
