@@ -182,7 +182,7 @@ func findBlocked(v *View, limit float64) []sighting {
 			word = "fewer"
 		}
 		return Finding{
-			What:     fmt.Sprintf("%d clients are blocked, %.0f %s than usual", now, off, word),
+			What:     fmt.Sprintf("%s blocked, %.0f %s than usual", counted(now, "client"), off, word),
 			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread is %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread),
 			Remedy:   "more: slow producers or new consumers; fewer: lost consumers; check with respool who URL --by service,cmd",
 		}, off >= blockedLeast && off > limit*spread
@@ -286,17 +286,17 @@ func findTimeouts(v *View, limit float64) []sighting {
 		vain := p.Now.FailedWaits - min(p.Before.FailedWaits, p.Now.FailedWaits)
 		refused := p.Now.Refused - min(p.Before.Refused, p.Now.Refused)
 		f := Finding{
-			What:     fmt.Sprintf("%d callers waited for a connection and got none", vain),
+			What:     counted(vain, "caller") + " waited for a connection and got none",
 			Evidence: fmt.Sprintf("within %s; %s", roughly(p.Between), p.Now),
 			Remedy:   "the pool is too small for its load, or its connections are held for too long: respool plan",
 		}
 		failed := p.Now.LastDialError != nil && p.Now.DialFailures > p.Before.DialFailures
 		if failed {
-			f.What = fmt.Sprintf("%d callers got no connection: none can be opened", vain)
+			f.What = counted(vain, "caller") + " got no connection: none can be opened"
 			f.Remedy = "check the server, its address, its maxclients and the password: respool ping URL"
 		}
 		if refused > 0 {
-			f.What = fmt.Sprintf("%d callers got no connection: the server refuses their user, database or protocol", refused)
+			f.What = counted(refused, "caller") + " got no connection: the server refuses their user, database or protocol"
 			f.Remedy = "check the user's password, state and rights at the server (ACL GETUSER, ACL LOG), and the configured URL: respool ping URL"
 		}
 		if p.Now.LastDialError != nil && (failed || refused > 0) {
@@ -309,7 +309,7 @@ func findTimeouts(v *View, limit float64) []sighting {
 func findWaiting(v *View, limit float64) []sighting {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		return Finding{
-			What:     fmt.Sprintf("%d callers wait for a connection", p.Now.Waiting),
+			What:     counted(p.Now.Waiting, "caller") + " waiting for a connection",
 			Evidence: fmt.Sprint(p.Now),
 			Remedy:   "more callers need dedicated connections than there are: raise max_connections, or hold them for less time",
 		}, float64(p.Now.Waiting) > limit
@@ -356,6 +356,14 @@ func holders(n *NodeState) string {
 		parts = append(parts, part)
 	}
 	return cmp.Or("; held by "+strings.Join(parts, ", "), "")
+}
+
+// counted formats a number of things. The plural ends in s.
+func counted[N int | int64 | uint64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // rateText formats a number with its significant digits.

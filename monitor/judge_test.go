@@ -109,7 +109,7 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"exhaustion":         {scene{fc: Forecast{Exists: true, Growth: 5, In: 3 * time.Hour, Earliest: 2 * time.Hour, Latest: 5 * time.Hour, Seen: 12 * time.Minute}, before: lines("a:1", 3, 0, 0), list: lines("a:1", 9, 0, 0)}, time.Minute, 2 * time.Minute, "ticket exhaustion", "full in 3h0m|5.0 more a minute|between 2h0m and 5h0m|; a grows most"},
 		"storm":              {scene{rates: Rates{Known: true, Opened: 150, Commands: 100_000}}, 5 * time.Minute, time.Minute, "warn new-connections", "150 connections a second|666.7 for each"},
 		"no reuse":           {scene{rates: Rates{Known: true, Opened: 5, Commands: 50}}, 5 * time.Minute, time.Minute, "warn no-reuse", "5.0 connections a second|10.0 for each"},
-		"blocked":            {scene{blocked: 60, points: blockedPoints(10)}, 2 * time.Minute, 2 * time.Minute, "warn blocked", "60 clients are blocked, 50 more than usual"},
+		"blocked":            {scene{blocked: 60, points: blockedPoints(10)}, 2 * time.Minute, 2 * time.Minute, "warn blocked", "60 clients blocked, 50 more than usual"},
 		"consumers are gone": {scene{blocked: 0, points: blockedPoints(100)}, 2 * time.Minute, 2 * time.Minute, "warn blocked", "100 fewer"},
 		"leak":               {scene{list: lines("cart:1", 30, time.Hour, 20*time.Minute)}, 2 * time.Minute, 2 * time.Minute, "warn leak cart", "cart holds 30 connections"},
 		"abandoned":          {scene{list: oneByOne("cart:1", 12)}, time.Minute, time.Minute, "warn abandoned cart", "cart opens 12 connections a minute|12 of its 12"},
@@ -120,7 +120,7 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 			"page pool-timeouts main", "5 callers got no connection: none can be opened|last dial error: dial r:1: refused"},
 		"pool refused": {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 4, Refused: 9, LastDialError: errors.New("respool: handshake with r:1: WRONGPASS no")})}, 0, time.Minute,
 			"page pool-timeouts main", "9 callers got no connection: the server refuses their user|last dial error: handshake with r:1: WRONGPASS no"},
-		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers wait"},
+		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers waiting"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.bad.list == "" && c.bad.down == nil {
