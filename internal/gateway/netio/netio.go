@@ -17,8 +17,9 @@ import (
 
 // Host is the gateway, as a Server sees it. All methods are safe for concurrent use.
 type Host interface {
-	// Admit makes a client of a connection and calls Output.Init for it. It returns nil and an error reply if it refuses
-	// the connection; during the shutdown the reply is empty. addr and laddr are the two ends as CLIENT LIST shows them.
+	// Admit makes a client of a connection and calls Output.Init for it. It returns nil and an error reply if it
+	// refuses the connection; during the shutdown the reply is empty. addr and laddr are the two ends as CLIENT LIST
+	// shows them.
 	Admit(l Link, addr, laddr string) (Client, []byte)
 	// Context ends when the gateway cuts the last connections.
 	Context() context.Context

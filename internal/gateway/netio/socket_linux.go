@@ -178,8 +178,8 @@ func (p *socketLink) resume() {
 	p.mu.Unlock()
 }
 
-// close is called under Output.mu, so no write is in progress and none follows. The loop closes the socket: only the loop
-// knows that it does not read it.
+// close is called under Output.mu, so no write is in progress and none follows. The loop closes the socket: only the
+// loop knows that it does not read it.
 func (p *socketLink) close() {
 	p.mu.Lock()
 	p.closing = true

@@ -162,8 +162,8 @@ func (l *streamLink) resume() {
 	})
 }
 
-// lastWrite bounds the time of the write in progress when the link is closed. A shutdown waits for that write; the end of
-// the host's context cuts it.
+// lastWrite bounds the time of the write in progress when the link is closed. A shutdown waits for that write; the end
+// of the host's context cuts it.
 const lastWrite = 5 * time.Second
 
 func (l *streamLink) close() {
@@ -184,8 +184,8 @@ func (l *streamLink) close() {
 	_ = l.conn.Close()
 }
 
-// hangUp closes the connection after its last write. If that write was cut within a TLS record, it sends no close_notify:
-// the peer would report a corrupt record.
+// hangUp closes the connection after its last write. If that write was cut within a TLS record, it sends no
+// close_notify: the peer would report a corrupt record.
 func (l *streamLink) hangUp(cut error) {
 	conn := l.conn
 	if secure, ok := conn.(*tls.Conn); ok && cut != nil {

@@ -7,16 +7,16 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// blanks are what isspace of C knows.
+// blanks are the bytes for which isspace of C is true.
 const blanks = " \t\n\v\f\r"
 
-// encodeInline gives the array for the inline command on line, which ends with its LF. It
-// is empty if there are no words, and ok says whether quotes are balanced.
+// encodeInline returns the array for the inline command on line, which ends with LF. The array is empty if there are no
+// words. ok is false for unbalanced quotes.
 func encodeInline(line []byte) (raw []byte, ok bool) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
-	text := make([]byte, 0, len(line)) // the words; none grows by being read
-	ends := make([]int, 0, firstly)    // theirs in text
+	text := make([]byte, 0, len(line)) // the words; unquoting never makes a word longer
+	ends := make([]int, 0, minArgs)    // of the words in text
 	for {
 		line = bytes.TrimLeft(line, blanks)
 		if len(line) == 0 {
@@ -41,12 +41,12 @@ func encodeInline(line []byte) (raw []byte, ok bool) {
 	return raw, true
 }
 
-// word appends the word at the start of line to text. A quote may begin inside a word, and its
-// end is the word's. ok is false if it has no end, or if no blank follows that.
+// word appends the word at the start of line to text. A quote may begin inside a word, and the word ends with it. ok is
+// false if the closing quote is missing, or if no blank follows it.
 func word(text, line []byte) (_, rest []byte, ok bool) {
 	for i := 0; i < len(line); {
 		switch c := line[i]; c {
-		// Not all blanks end a word, though all may stand before it: so it is in Redis.
+		// As in Redis, all blanks may precede a word, but only these end it.
 		case ' ', '\t', '\n', '\r':
 			return text, line[i:], true
 		case '"', '\'':
@@ -64,8 +64,8 @@ func word(text, line []byte) (_, rest []byte, ok bool) {
 	return text, nil, true
 }
 
-// quoted appends what stands before the quote that ends it. used counts the quote, and is 0
-// if there is none.
+// quoted appends the text before the closing quote. used is the number of bytes up to and including that quote, or 0 if
+// it is missing.
 func quoted(text, b []byte, quote byte) (_ []byte, used int) {
 	for i := 0; i < len(b); {
 		if b[i] == quote {
@@ -83,7 +83,7 @@ func quoted(text, b []byte, quote byte) (_ []byte, used int) {
 	return text, 0
 }
 
-// escape reads the escape at the start of b: its value and its length.
+// escape returns the value and the length of the escape sequence at the start of b.
 func escape(b []byte) (c byte, n int) {
 	if len(b) == 1 {
 		return b[0], 1
@@ -110,7 +110,7 @@ func escape(b []byte) (c byte, n int) {
 	return b[1], 2
 }
 
-// hex is the value of a digit, or -1.
+// hex returns the value of a hex digit, or -1.
 func hex(c byte) int {
 	switch {
 	case c >= '0' && c <= '9':

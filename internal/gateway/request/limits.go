@@ -5,22 +5,21 @@ import (
 	"math"
 )
 
-// Limits bound what a client may send. The zero value of a field is its default.
+// Limits are the limits of a request. A zero value means the default of its field.
 type Limits struct {
-	// Line is the most bytes that an inline command, or the line of a length, may have
-	// before its end; 32 is the least. Default: 64 KiB, as in Redis.
+	// Line limits the bytes of an inline command and of the line of a length, without the line end. The minimum is 32.
+	// Default: 64 KiB, as in Redis.
 	Line int
-	// Args is the most arguments of a request, its name included. Default: 1 Mi, as in Redis
-	// before 7.0, which takes any number that fits 31 bits.
+	// Args limits the arguments of a request, including its name. Default: 1 Mi, as in Redis before 7.0. Redis since
+	// 7.0 accepts any number of 31 bits.
 	Args int
-	// Bulk is the most bytes of one argument. Default: 512 MiB, which is Redis' own for
-	// proto-max-bulk-len.
+	// Bulk limits the bytes of one argument. Default: 512 MiB, the default of proto-max-bulk-len in Redis.
 	Bulk int64
-	// Total is the most bytes of a request that is not inline. Default: 1 GiB, which is Redis' own
-	// for client-query-buffer-limit.
+	// Total limits the bytes of a request that is not inline. Default: 1 GiB, the default of client-query-buffer-limit
+	// in Redis.
 	Total int64
-	// Stream is the most bytes of a request that is held and handed out whole; a larger one comes in parts.
-	// 64 is the least. Default: none comes in parts.
+	// Stream limits the bytes of a request that the scanner buffers and returns as a whole. It returns a larger request
+	// in parts. The minimum is 64. Default: no limit.
 	Stream int64
 }
 
@@ -28,13 +27,13 @@ type Limits struct {
 const DefaultTotal = 1 << 30
 
 const (
-	minLine     = 32 // more than the line of any length
-	minStream   = 64 // more than a request up to the end of a common name
+	minLine     = 32 // longer than the line of any length
+	minStream   = 64 // longer than the beginning of a request with a usual name
 	defaultLine = 64 << 10
 	defaultArgs = 1 << 20
 	defaultBulk = 512 << 20
 
-	// Redis fixes these for clients that have yet to authenticate.
+	// Redis has these limits for clients that have not authenticated.
 	unauthenticatedArgs = 10
 	unauthenticatedBulk = 16 << 10
 )
@@ -44,5 +43,5 @@ func (l *Limits) args() int    { return cmp.Or(l.Args, defaultArgs) }
 func (l *Limits) bulk() int64  { return cmp.Or(l.Bulk, defaultBulk) }
 func (l *Limits) total() int64 { return min(cmp.Or(l.Total, DefaultTotal), math.MaxInt) }
 
-// held says whether a request of size bytes is handed out whole.
+// held reports whether the scanner returns a request of this size as a whole.
 func (l *Limits) held(size int64) bool { return l.Stream <= 0 || size <= max(minStream, l.Stream) }

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Memory of large requests is used again, since a new one would be cleared first and collected soon. Sizes are a
-// quarter above powers of two: values are often as large as one.
+// pools hold the memory of large requests for reuse: new memory would have to be cleared and collected. The size of a
+// class is a quarter above a power of two, because values often have the size of a power of two.
 var pools [classes]sync.Pool // of *[]byte
 
 const (
@@ -16,7 +16,7 @@ const (
 
 func classSize(class int) int { return firstClass << class }
 
-// classFor is the least class that holds n bytes; it may be beyond all.
+// classFor returns the smallest class with room for n bytes. It may exceed the last class.
 func classFor(n int) int {
 	if n <= firstClass {
 		return 0
@@ -24,7 +24,7 @@ func classFor(n int) int {
 	return bits.Len(uint((n - 1) / firstClass))
 }
 
-// memory is empty and has room for n bytes.
+// memory returns an empty slice with room for n bytes.
 func memory(n int) []byte {
 	class := classFor(n)
 	if n <= keepBytes || class >= classes {
@@ -36,10 +36,10 @@ func memory(n int) []byte {
 	return make([]byte, 0, classSize(class))
 }
 
-// Keep copies a Raw that is not Owned, into memory as if it were.
+// Keep returns a copy of a Raw that is not Owned. The copy may be passed to Free.
 func Keep(raw []byte) []byte { return append(memory(len(raw)), raw...) }
 
-// Free takes back the memory of a Raw that was Owned, or kept, which nobody may use any more.
+// Free recycles the memory of a Raw that was Owned, or of a copy from Keep. The caller must not use it afterwards.
 func Free(raw []byte) {
 	if class := classFor(cap(raw)); class < classes && cap(raw) == classSize(class) {
 		raw = raw[:0]

@@ -2,8 +2,8 @@ package request
 
 import "math"
 
-// number is the text of a number as far as it has been read. There is one way to write each
-// number: no plus, no blanks, no zeros in front.
+// number parses the text of a number in pieces. It accepts only the canonical form: no plus sign, blanks or leading
+// zeros.
 type number struct {
 	value  uint64
 	digits int
@@ -11,7 +11,7 @@ type number struct {
 	bad    bool
 }
 
-// maxDigits is how many digits an int64 has at most; a uint64 holds them all.
+// maxDigits is the most digits of an int64. A uint64 can hold any number of so many digits.
 const maxDigits = 19
 
 func (n *number) read(text []byte) {

@@ -1,51 +1,46 @@
-// Package request finds where requests end in what a client sends to a Redis
-// server, and takes them apart: arrays of bulk strings and inline commands, with the
-// limits, the tolerance and the protocol errors of redis-server 7.0. What it hands out is always
-// in the strict form, so that every server sees the same requests in it as this package does.
+// Package request finds and parses the requests in the byte stream of a Redis client: arrays of bulk strings and inline
+// commands. It has the limits, the tolerance and the protocol errors of redis-server 7.0. It returns all requests in
+// canonical form, so that every server finds the same requests in it.
 //
-// It does no I/O, has no goroutines and does not know what commands mean. Replies are
-// the matter of package resp.
+// It does no I/O, has no goroutines and does not know commands. Package resp handles replies.
 package request
 
-// Request is a request, or a part of one that is too large to be held. Its slices are
-// valid until the next call of Next.
+// Request is a request, or a part of a request that is too large to buffer. Its slices are valid until the next call of
+// Next.
 type Request struct {
-	// Raw is an array of bulk strings, to be forwarded as it is; of a request in parts, the next
-	// bytes of that. It is a view of the input where the input holds it in this form. It
-	// is nil if there is no request yet, and never empty otherwise.
+	// Raw is the request as an array of bulk strings in canonical form, or the next bytes of it. It is a view of the
+	// input if the input contains this form. It is nil if no request is complete, and otherwise not empty.
 	Raw []byte
-	// Args are the command's name and its arguments, as views of Raw: one at least, unless Part
-	// is First. Behind the first part it is nil.
+	// Args are the command's name and arguments, as views of Raw. They contain at least the name, unless Part is First.
+	// They are nil after the first part.
 	Args [][]byte
-	// Count is how many arguments the request has, the name and those to come included.
-	// Behind the first part it is 0.
+	// Count is the number of all arguments of the request, including the name. It is 0 after the first part.
 	Count int
-	// Part says which part of its request this is.
+	// Part is the position of this part in its request.
 	Part Part
-	// Owned says that Raw is memory of its own, which the scanner does not use again: it may be kept
-	// beyond the next call of Next. So it is with large requests that did not come in one piece.
+	// Owned means that the scanner does not reuse the memory of Raw, so it stays valid after the next call of Next.
+	// This is the case for large requests that came in several pieces.
 	Owned bool
-	// Inline says that the client sent a line of text.
+	// Inline means that the client sent an inline command.
 	Inline bool
 }
 
-// Part is what a Request holds of the client's request.
+// Part is the position of a part in a request.
 type Part uint8
 
 const (
-	// Whole is all of it.
+	// Whole is a complete request.
 	Whole Part = iota
-	// First is its beginning: Args are the arguments that are whole, and Raw ends behind the
-	// length of the one after them. There are no Args if that is the command's
-	// name, which is then nearly as long as Limits.Stream.
+	// First is the beginning of a request. Args are the complete arguments, and Raw ends after the length of the next
+	// one. There are no Args if the next one is the command's name, which is then nearly as long as Limits.Stream.
 	First
-	// Middle is more of it.
+	// Middle is a part between the first and the last.
 	Middle
-	// Last is its end.
+	// Last is the end of a request.
 	Last
 )
 
-// String gives the constant's name.
+// String returns the name of the constant.
 func (p Part) String() string {
 	switch p {
 	case Whole:

@@ -5,68 +5,66 @@ import (
 )
 
 const (
-	keepBytes = 16 << 10 // the largest buffer that is used again for the next request
-	leastRoom = 4 << 10  // the least that is worth a read of its own
-	mostTrust = 4 << 20
-	keepArgs  = 32                    // the arguments whose memory an idle scanner keeps
-	argBytes  = 3 * bits.UintSize / 8 // of an argument, the slice itself
+	keepBytes = 16 << 10              // the largest buffer that is reused for the next request
+	leastRoom = 4 << 10               // the least room that is worth a separate read
+	mostTrust = 4 << 20               // the limit of Scanner.trust
+	keepArgs  = 32                    // number of arguments whose memory an idle scanner keeps
+	argBytes  = 3 * bits.UintSize / 8 // size of the slice of an argument
 )
 
-// Scanner finds requests in a stream of bytes. It holds a copy only of what it was given
-// of an unfinished request: its memory grows with bytes received, never with lengths
-// claimed beyond what was received in a request before, and with Limits.Stream it holds no more of an array than that and one line.
+// Scanner finds requests in a stream of bytes. It copies only incomplete requests. Its memory grows with the bytes
+// received, and with lengths that a client announces only up to the size of an earlier request. With Limits.Stream it
+// buffers no more than that limit and one line.
 //
 // The zero Scanner is ready for use. A Scanner is not safe for concurrent use.
 type Scanner struct {
 	// Limits may be set between requests.
 	Limits Limits
 
-	args  [][]byte // handed out
-	buf   []byte   // the unfinished request; what was handed out, if that was no view of the input
+	args  [][]byte // returned by the last call
+	buf   []byte   // the incomplete request, or the returned request if it is not a view of the input
 	err   error
 	size  int64  // bytes of the request so far
-	trust int64  // bytes for which memory may be taken before they come: such a request was there before
-	body  int64  // bytes of the argument to come
+	trust int64  // bytes for which memory may be allocated in advance: the size of an earlier request
+	body  int64  // missing bytes of the argument
 	count int    // arguments of the request; 0: inline, or not known yet
-	left  int    // those to come, the unfinished one included
+	left  int    // missing arguments, including the incomplete one
 	line  int    // bytes of the line so far
 	num   number // on the line
-	lead  byte   // the line's first
+	lead  byte   // first byte of the line
 	state state
 	event event // why advance stopped
-	fix   byte  // what the last byte must be instead; 0: it is right
-	// hidden says that a zero byte stands on the line: Redis, which takes the input for a string of C,
-	// does not find the line's end behind it.
+	fix   byte  // correction of the last byte; 0: none
+	// hidden means that the line contains a zero byte. Redis searches the input as a string of C, so it does not find a
+	// line end after it.
 	hidden    bool
-	streaming bool // the request's first part is handed out
+	streaming bool // the first part of the request was returned
 
-	// Unauthenticated sets Redis' limits for clients that have yet to authenticate, besides
-	// Limits: 10 arguments of 16 KiB. It may be set between requests.
+	// Unauthenticated adds the limits of Redis for clients that have not authenticated: 10 arguments of 16 KiB. It may
+	// be set between requests.
 	Unauthenticated bool
 }
 
-// Next reads the bytes that follow those of the last call up to the end of a
-// request: n is how many. If they hold none, Raw is nil and n is len(in). Requests without
-// arguments, such as empty lines, are passed over, as Redis does.
+// Next reads the input up to the end of the next request. in follows the bytes of the last call, and n is the number of
+// bytes read. If no request is complete, Raw is nil and n is len(in). Like Redis, it skips requests without arguments,
+// such as empty lines.
 //
-// Call it until Raw is nil, with what is left of the input, even if that is nothing: the scanner
-// then gives back the memory of what it handed out. Where a request may change the limits, as AUTH does,
-// set them before the next call.
+// Call Next with the rest of the input until Raw is nil, even if the rest is empty: the scanner then frees the memory
+// of the last request. If a request changes the limits, as AUTH does, set them before the next call.
 //
-// A request of more than Limits.Stream bytes comes as First, Middle any number of times, and
-// Last; together they are its bytes in the strict form. A client may take any time to send the
-// rest, and may break off: a connection that the first part was written to belongs to this
-// request until the last, and is of no use if that does not come.
+// Next returns a request of more than Limits.Stream bytes as First, any number of Middle, and Last. Together they are
+// the request in canonical form. A client may delay the rest, or leave before it: a connection on which the first part
+// was written is bound to the request until the last part, and cannot be used if that does not come.
 //
-// The error is a *ProtocolError, ErrAttack or ErrTooLarge. It is final: nothing more can
-// be read from this client. It may come behind a request's first part. How a stream is cut into calls
-// changes neither the requests nor the error, only how Middle is cut.
+// The error is a *ProtocolError, ErrAttack or ErrTooLarge. It is final: no more requests can be read from this client.
+// It may follow the first part of a request. The division of a stream into calls affects neither the requests nor the
+// error, except the division into Middle parts.
 func (s *Scanner) Next(in []byte) (req Request, n int, err error) {
 	if s.err != nil {
 		return Request{}, 0, s.err
 	}
 	if s.state == atStart || s.streaming {
-		s.takeBack(len(in) == 0)
+		s.recycle(len(in) == 0)
 	}
 	for n < len(in) {
 		if s.state == atStart {
@@ -87,14 +85,14 @@ func (s *Scanner) Next(in []byte) (req Request, n int, err error) {
 	return req, n, s.err
 }
 
-// Idle says that the scanner stands between requests.
+// Idle reports whether the scanner is between requests.
 func (s *Scanner) Idle() bool { return s.state == atStart }
 
-// Held is how many bytes of memory the scanner holds besides its own.
+// Held returns the bytes of memory that the scanner holds besides its own size.
 func (s *Scanner) Held() int { return cap(s.buf) + cap(s.args)*argBytes }
 
-// takeBack ends the use of what was handed out last.
-func (s *Scanner) takeBack(idle bool) {
+// recycle frees or reuses the memory of the last request.
+func (s *Scanner) recycle(idle bool) {
 	if idle || cap(s.buf) > keepBytes {
 		s.buf = nil
 	}
@@ -104,7 +102,7 @@ func (s *Scanner) takeBack(idle bool) {
 	}
 }
 
-// dropArgs lets go of what args refer to.
+// dropArgs drops the references in args.
 func (s *Scanner) dropArgs() {
 	if cap(s.args) > keepArgs {
 		s.args = nil
@@ -114,9 +112,8 @@ func (s *Scanner) dropArgs() {
 	s.args = s.args[:0]
 }
 
-// whole is the size of the request at the start of in if it is whole there, within
-// the limits and in the strict form; args are then its arguments. Otherwise it is 0, and
-// says nothing.
+// whole returns the size of the request at the start of in, and sets args, if the request is complete, within the
+// limits and in canonical form. Otherwise it returns 0.
 func (s *Scanner) whole(in []byte) int {
 	size, longest := 0, 0
 	s.args, size, longest = split(s.args[:0], in)
@@ -134,7 +131,7 @@ func (s *Scanner) whole(in []byte) int {
 	return size
 }
 
-// pass keeps part, which advance has read, or makes a request of what there is.
+// pass buffers part, which advance has read, or returns the request that it completes.
 func (s *Scanner) pass(part []byte) Request {
 	if s.fix != 0 || !s.streaming && (s.event == nothing || len(s.buf) > 0) {
 		s.keep(part)
@@ -168,9 +165,9 @@ func (s *Scanner) pass(part []byte) Request {
 	return Request{}
 }
 
-// keep takes part, the last bytes of the request so far, and copies it unless it was read into Room. Memory is taken
-// for twice as many bytes as there are, or as many as the last large request had, or up to the end of their argument
-// if that is less.
+// keep appends part to the incomplete request. It does not copy bytes that were read into Room. If it needs memory, it
+// allocates room for as many more bytes as there are, or as the last large request had, but at most up to the end of
+// the argument.
 func (s *Scanner) keep(part []byte) {
 	n := len(s.buf)
 	if n < cap(s.buf) && &s.buf[:n+1][n] == &part[0] {
@@ -185,8 +182,8 @@ func (s *Scanner) keep(part []byte) {
 	s.buf = append(s.buf, part...)
 }
 
-// Room is memory for the bytes that come next, where those are more of a large argument: what is read into it
-// and given to Next is not copied again. It is nil where there is none. It is valid until the next call of Next.
+// Room returns memory for the next bytes of a large argument, or nil. Next does not copy bytes that were read into it.
+// It is valid until the next call of Next.
 func (s *Scanner) Room() []byte {
 	free := s.buf[len(s.buf):cap(s.buf)]
 	n := min(int64(len(free)), s.body+2)
@@ -196,7 +193,7 @@ func (s *Scanner) Room() []byte {
 	return free[:n]
 }
 
-// give hands out raw, whose arguments are in args.
+// give returns the request raw with the arguments in args.
 func (s *Scanner) give(raw []byte, part Part) Request {
 	if len(s.args) > 0 && attack(s.args[0]) {
 		s.end(ErrAttack)
@@ -205,7 +202,7 @@ func (s *Scanner) give(raw []byte, part Part) Request {
 	return Request{Raw: raw, Args: s.args, Count: s.count, Part: part}
 }
 
-// giveInline hands out the inline command on line, if there is one.
+// giveInline returns the request for the inline command on line, if the line is not empty.
 func (s *Scanner) giveInline(line []byte) Request {
 	raw, ok := encodeInline(line)
 	if !ok {
@@ -223,7 +220,7 @@ func (s *Scanner) giveInline(line []byte) Request {
 	return req
 }
 
-// fail ends scanning with Redis' text for the error.
+// fail ends scanning with an error text of Redis.
 func (s *Scanner) fail(reason string) { s.end(&ProtocolError{Reason: reason}) }
 
 func (s *Scanner) end(err error) { s.err, s.buf, s.args = err, nil, nil }

@@ -7,13 +7,12 @@ import (
 
 const (
 	minArg  = 6  // bytes of the smallest argument: $0 and two CRLF
-	firstly = 8  // arguments for which memory is taken at least
-	certain = 18 // digits that int64 always holds
+	minArgs = 8  // least number of arguments for which memory is allocated
+	certain = 18 // number of digits that always fits in an int64
 )
 
-// split appends the arguments of the array at the start of b, up to the first that is
-// not whole. size is the array's if it is whole and in the strict form, and otherwise
-// 0; longest is the length of the longest argument.
+// split appends the arguments of the array at the start of b, up to the first incomplete one. size is the size of the
+// array if it is complete and in canonical form, and otherwise 0. longest is the length of the longest argument.
 func split(args [][]byte, b []byte) (_ [][]byte, size, longest int) {
 	if len(b) < minArg || b[0] != '*' {
 		return args, 0, 0
@@ -23,8 +22,8 @@ func split(args [][]byte, b []byte) (_ [][]byte, size, longest int) {
 		return args, 0, 0
 	}
 	if count > int64(cap(args)-len(args)) {
-		// The rest of b bounds what is claimed.
-		args = slices.Grow(args, max(firstly, int(min(count, int64(len(b)/minArg)))))
+		// The size of b limits the memory, whatever count the client sent.
+		args = slices.Grow(args, max(minArgs, int(min(count, int64(len(b)/minArg)))))
 	}
 	for ; count > 0; count-- {
 		if at >= len(b) || b[at] != '$' {
@@ -45,8 +44,8 @@ func split(args [][]byte, b []byte) (_ [][]byte, size, longest int) {
 	return args, at, longest
 }
 
-// lengthAt reads a number and CRLF: next is where they end in b, or 0 if there is anything
-// else, a number that is negative or has a zero in front included.
+// lengthAt parses a number and CRLF. next is the index after them, or 0 if b contains anything else there, including a
+// negative number or one with leading zeros.
 func lengthAt(b []byte, at int) (n int64, next int) {
 	if at+2 < len(b) && b[at+1] == '\r' && b[at+2] == '\n' && b[at]-'0' <= 9 {
 		return int64(b[at] - '0'), at + 3
@@ -61,7 +60,8 @@ func lengthAt(b []byte, at int) (n int64, next int) {
 	return n, i + 2
 }
 
-// attack says whether Redis takes a command of this name for HTTP. It reads names as strings of C.
+// attack reports whether Redis treats a command with this name as HTTP. Like Redis, it reads the name up to a zero
+// byte.
 func attack(name []byte) bool {
 	if len(name) < len("post") || name[0]|' ' != 'p' && name[0]|' ' != 'h' {
 		return false
@@ -70,7 +70,7 @@ func attack(name []byte) bool {
 	return equalFold(name, "post") || equalFold(name, "host:")
 }
 
-// equalFold compares with a word in small letters; as in C, only ASCII's letters have two forms.
+// equalFold compares a name with a lower-case word, ignoring the case of ASCII letters.
 func equalFold(name []byte, word string) bool {
 	if len(name) != len(word) {
 		return false

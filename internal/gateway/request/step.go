@@ -2,31 +2,30 @@ package request
 
 import "bytes"
 
-// state says what the next byte is.
+// state is the position of the next byte in a request.
 type state uint8
 
 const (
-	atStart  state = iota // the first of a request
+	atStart  state = iota // first byte of a request
 	inInline              // text of an inline command
-	inLength              // text of a length: of the array, when none of it is left, or of an argument
+	inLength              // text of a length: of the array if left is 0, or of an argument
 	atLF                  // LF of a length
-	inBody                // a byte of an argument
-	atBodyCR              // CR behind an argument
-	atBodyLF              // LF behind an argument
+	inBody                // byte of an argument
+	atBodyCR              // CR after an argument
+	atBodyLF              // LF after an argument
 )
 
-// event says what the last byte was.
+// event is what the last byte completed.
 type event uint8
 
 const (
 	nothing event = iota
-	large         // the end of the length with which the request is too large to be held
-	skipped       // the end of a request without arguments
-	ended         // the end of a request or of an inline command
+	large         // a length that makes the request too large to buffer
+	skipped       // a request without arguments
+	ended         // a request or an inline command
 )
 
-// advance reads up to an event, a byte that must be another, an error or the end
-// of in, which is not empty.
+// advance reads up to an event, a byte to correct, an error or the end of in, which is not empty.
 func (s *Scanner) advance(in []byte) (n int) {
 	s.event, s.fix = nothing, 0
 	for n < len(in) && s.event == nothing && s.fix == 0 && s.err == nil {
@@ -37,8 +36,7 @@ func (s *Scanner) advance(in []byte) (n int) {
 	return n
 }
 
-// step reads what the state expects and gives the number of bytes read, 1 at
-// least. b is not empty.
+// step reads the bytes for the current state and returns their number, at least 1. b is not empty.
 func (s *Scanner) step(b []byte) int {
 	switch s.state {
 	case atStart:
@@ -74,7 +72,7 @@ func (s *Scanner) step(b []byte) int {
 	return 1
 }
 
-// expect notes a byte of a CRLF that is another: Redis does not look at it, others may.
+// expect notes that a byte of a CRLF must be corrected: Redis does not check it, but other servers may.
 func (s *Scanner) expect(want, c byte) {
 	if c != want {
 		s.fix = want
@@ -85,7 +83,7 @@ func (s *Scanner) startLine(state state) {
 	s.state, s.line, s.num, s.hidden = state, 0, number{}, false
 }
 
-// stepLine reads text of a line, and its end: LF of an inline command, CR of a length.
+// stepLine reads text of a line up to its end: the LF of an inline command, or the CR of a length.
 func (s *Scanner) stepLine(b []byte) int {
 	if s.line == 0 {
 		s.lead = b[0]
@@ -101,7 +99,7 @@ func (s *Scanner) stepLine(b []byte) int {
 	}
 	s.hidden = s.hidden || bytes.IndexByte(text, 0) >= 0
 	if length >= 0 && s.hidden {
-		text, length = b[:length+1], -1 // it ends nothing
+		text, length = b[:length+1], -1 // not the end of the line
 	}
 	if s.state == inLength {
 		s.num.read(text[min(len(text), max(0, 1-s.line)):])
@@ -121,7 +119,7 @@ func (s *Scanner) stepLine(b []byte) int {
 	return len(text)
 }
 
-// failLine refuses a line without an end.
+// failLine fails because a line is too long.
 func (s *Scanner) failLine() {
 	switch {
 	case s.state == inInline:
@@ -133,7 +131,7 @@ func (s *Scanner) failLine() {
 	}
 }
 
-// endCount goes on behind the line of the array.
+// endCount continues after the line of the array.
 func (s *Scanner) endCount() {
 	n, ok := s.num.int64()
 	switch {
@@ -149,10 +147,10 @@ func (s *Scanner) endCount() {
 	}
 }
 
-// endLength goes on behind the line of an argument, before the last byte of the line is counted.
+// endLength continues after the line of an argument, whose last byte is not counted in size yet.
 func (s *Scanner) endLength() {
 	n, ok := s.num.int64()
-	others := s.size + int64(len("\n\r\n")) // bytes of the request up to this argument's end, without its own
+	others := s.size + int64(len("\n\r\n")) // bytes of the request up to the end of this argument, without the argument
 	switch {
 	case s.lead != '$':
 		s.failLead()
@@ -173,7 +171,7 @@ func (s *Scanner) endLength() {
 	}
 }
 
-// failLead refuses the first byte of an argument's line. Redis' errors have no line ends inside.
+// failLead fails because of the first byte of an argument's line. Like Redis, it replaces line ends in the error.
 func (s *Scanner) failLead() {
 	lead := s.lead
 	if lead == '\r' || lead == '\n' {
@@ -182,7 +180,7 @@ func (s *Scanner) failLead() {
 	s.fail("expected '$', got '" + string([]byte{lead}) + "'")
 }
 
-// endArgument goes on behind an argument.
+// endArgument continues after an argument.
 func (s *Scanner) endArgument() {
 	if s.left--; s.left > 0 {
 		s.startLine(inLength)
