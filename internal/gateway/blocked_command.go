@@ -67,7 +67,7 @@ func (b *blockedCommand) enter() {
 	c.mu.Lock()
 	c.dedicated.blocked = b
 	if c.in.hungUp {
-		c.cancel()
+		c.execution.abort()
 	}
 	c.mu.Unlock()
 }

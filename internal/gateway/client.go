@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,7 +10,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
-	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -20,8 +17,8 @@ import (
 // client is one connection of a client. Its link passes input, lanes pass replies, and a worker executes the commands
 // that cannot be posted at once.
 //
-// Lock order: client.mu, then the locks of lanes, pools and hubs, then the lock of the output. No goroutine holds the mu
-// of two clients.
+// Lock order: client.mu, then the locks of lanes, pools and hubs, then the lock of the output. No goroutine holds the
+// mu of two clients.
 type client struct {
 	g               *Gateway
 	id              int64
@@ -30,26 +27,19 @@ type client struct {
 	connectedAt     time.Time
 	out             netio.Output
 
-	mu        sync.Mutex
-	session   *session.Session
-	set       *settings // settings at its last request
-	in        input
-	pending   pendingReplies
-	route     laneRoute
-	dedicated dedicated
-	user      *user                        // of the gateway's own users; nil: none
-	token     string                       // identifies its user in the engine
-	tokens    []string                     // token and the tokens of its subscriptions, without the empty one
-	topics    map[string]*pubsub.Listening // by the token of the subscription
-	ticket    *ticket                      // the subscription that is not confirmed yet
-	waitState string                       // why the worker waits before it sends a command, for the console
-	barrier   *session.Step                // a step that waits for the replies before it, or runs
-	ctx       context.Context
-	cancel    context.CancelFunc
+	mu            sync.Mutex
+	session       *session.Session
+	set           *settings // settings at its last request
+	in            input
+	pending       pendingReplies
+	route         laneRoute
+	dedicated     dedicated
+	login         login
+	subscriptions subscriptions
+	barrier       barrier
+	execution     execution
 
 	// The flags are adjacent to save memory: there may be many thousand clients.
-	working      bool // the worker runs
-	barrierRuns  bool // barrier runs
 	closing      bool // no more requests: the connection ends after the last reply
 	gone         bool // the client has left
 	operatorOnly bool // it connected beyond MaxClients: only operatorCommands are allowed
@@ -126,8 +116,8 @@ func (c *client) HangUp() {
 // hangUpLocked cancels a blocking command: otherwise the server would pop an element that no client receives.
 func (c *client) hangUpLocked() {
 	c.in.hungUp = true
-	if c.dedicated.blocked != nil && c.cancel != nil {
-		c.cancel()
+	if c.dedicated.blocked != nil {
+		c.execution.abort()
 	}
 	c.closeIfBlockedLocked()
 }
@@ -193,13 +183,14 @@ func (c *client) applySettingsLocked(s *settings) bool {
 	c.set = s
 	c.in.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
-	c.user = s.users[c.session.Identity().User]
-	return s.users == nil || !c.session.Authenticated() || c.user != nil && !c.user.disabled
+	u := s.users[c.session.Identity().User]
+	c.login.user = u
+	return s.users == nil || !c.session.Authenticated() || u != nil && !u.disabled
 }
 
 // pausedLocked reports whether the client may take no request now.
 func (c *client) pausedLocked() bool {
-	return c.barrier != nil || c.closing || c.gone || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
+	return c.barrier.closed() || c.closing || c.gone || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
 }
 
 // malformedLocked answers a malformed request and ends the connection.
@@ -232,13 +223,13 @@ func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 	}
 	step := c.nextLocked(req)
 	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
-		c.ticket = c.g.pauses.enter(step.Topics)
+		c.subscriptions.ticket = c.g.pauses.enter(step.Topics)
 	}
 	if step.Kind == session.Multiplexed && c.pending.queued == 0 && c.postLocked(&step, batch) {
 		return
 	}
 	if step.Barrier && c.pending.n > 0 {
-		c.deferLocked(&step)
+		c.barrier.wait(&step)
 		return
 	}
 	c.dispatchLocked(&step, batch)
@@ -247,11 +238,11 @@ func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 // postMultiplexedLocked posts a request of the most frequent kind, at the lowest cost. It returns false for all other
 // requests.
 func (c *client) postMultiplexedLocked(req request.Request, batch *netio.FlushBatch) bool {
-	if c.pending.queued > 0 || c.operatorOnly || c.user != nil || c.g.pauses.active.Load() {
+	if c.pending.queued > 0 || c.operatorOnly || c.login.user != nil || c.g.pauses.active.Load() {
 		return false
 	}
 	info, ok := c.session.NextMultiplexed(req.Args)
-	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.key(c.session.Identity()), batch) != nil
+	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.login.identity(c.session.Identity()), batch) != nil
 }
 
 // nextLocked returns the session's step for a request, or a refusal if the user may not run it.
@@ -261,28 +252,21 @@ func (c *client) nextLocked(req request.Request) session.Step {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
 	}
-	if c.user != nil && c.session.Authenticated() {
+	if u := c.login.user; u != nil && c.session.Authenticated() {
 		info, class, known := c.g.classify(req.Args)
-		if known == command.NotAsked && !c.user.unrestricted() {
+		if known == command.NotAsked && !u.unrestricted() {
 			return c.session.Learn(req.Raw)
 		}
-		if text := c.user.denyReason(req.Args, info, class); text != "" {
+		if text := u.denyReason(req.Args, info, class); text != "" {
 			return c.session.Refuse(req.Raw, req.Args, text)
 		}
 	}
 	return c.session.Next(req.Raw, req.Args)
 }
 
-// deferLocked makes a copy of a step the barrier.
-func (c *client) deferLocked(step *session.Step) {
-	kept := *step
-	kept.Raw = bytes.Clone(step.Raw)
-	c.barrier = &kept
-}
-
 // closeIfDoneLocked ends the connection if no reply is pending and no request can follow.
 func (c *client) closeIfDoneLocked() {
-	if c.pending.n > 0 || c.barrier != nil || c.gone {
+	if c.pending.n > 0 || c.barrier.closed() || c.gone {
 		return
 	}
 	if c.closing || c.in.ended() {
@@ -306,20 +290,13 @@ func (c *client) Left() {
 		return
 	}
 	c.gone = true
-	c.g.pauses.leave(c.ticket)
-	if c.cancel != nil {
-		c.cancel()
-	}
+	c.execution.abort()
 	c.dedicated.release(c.session.End())
-	for _, l := range c.topics {
-		l.Close()
-	}
-	c.topics = nil
-	for len(c.tokens) > 0 {
-		c.dropUserLocked(c.tokens[0])
-	}
+	c.subscriptions.confirm(&c.g.pauses)
+	c.subscriptions.close()
+	c.login.leaveAll(c.g.engine)
 	c.pending.drop()
-	c.in.rest, c.barrier, c.route.lane = nil, nil, nil
+	c.in.rest, c.barrier, c.route.lane = nil, barrier{}, nil
 	c.mu.Unlock()
 	c.out.Close()
 	c.g.forget(c)

@@ -201,14 +201,15 @@ func (c *client) state() string {
 	if s := c.pending.front(); s != nil && s.state == running {
 		waiting--
 	}
+	waits := c.execution.waits.String()
 	var words []string
 	for _, w := range []struct {
 		set  bool
 		word string
 	}{
 		{c.dedicated.blocked != nil, "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {c.waitState != "", c.waitState},
-		{waiting > 0 && c.waitState == "", "waiting"}, {c.pending.n > waiting && c.waitState == "", "busy"},
+		{c.session.Type() == "pubsub", "subscribed"}, {waits != "", waits},
+		{waiting > 0 && waits == "", "waiting"}, {c.pending.n > waiting && waits == "", "busy"},
 	} {
 		if w.set {
 			words = append(words, w.word)

@@ -37,16 +37,16 @@ type Config struct {
 	// OutputBuffer limits the bytes of replies that wait for one client. Beyond it, the gateway reads no more requests
 	// from the client, and closes the connection of a subscriber. A single reply may be larger. Default: 8 MiB.
 	OutputBuffer int
-	// Buffers limits the bytes of input and output that the gateway holds for all clients. Beyond it, the gateway closes
-	// the client that holds the most, within half a second. Default: 1 GiB.
+	// Buffers limits the bytes of input and output that the gateway holds for all clients. Beyond it, the gateway
+	// closes the client that holds the most, within half a second. Default: 1 GiB.
 	Buffers int64
 	// Pipeline limits the pending commands of one client. Default: 1,024.
 	Pipeline int
 	// Request limits the parts of one request.
 	Request request.Limits
 
-	// IdleTimeout closes clients that send nothing for this time, except clients with pending commands, subscriptions or
-	// MONITOR. Default: 0, never.
+	// IdleTimeout closes clients that send nothing for this time, except clients with pending commands, subscriptions
+	// or MONITOR. Default: 0, never.
 	IdleTimeout time.Duration
 	// RequestTimeout closes clients that do not complete a request within this time, and clients that do not
 	// authenticate within it if they must. Default: 30 s.
@@ -60,8 +60,8 @@ type Config struct {
 
 	// Admin allows clients to run administrative commands.
 	Admin bool
-	// Users are the gateway's own users. A client that does not authenticate is the user "default" if that user needs no
-	// password. If Users is nil and PassThrough is not set, clients need not authenticate.
+	// Users are the gateway's own users. A client that does not authenticate is the user "default" if that user needs
+	// no password. If Users is nil and PassThrough is not set, clients need not authenticate.
 	Users map[string]User
 	// PassThrough lets Redis verify the credentials of AUTH and HELLO. The commands of each user run on connections of
 	// that user. It excludes Users. NeedAuth requires clients to authenticate.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -51,12 +52,9 @@ func (c *client) dispatchLocked(step *session.Step, batch *netio.FlushBatch) {
 // applyStepLocked applies a step that the gateway answers without a server, except for the reply.
 func (c *client) applyStepLocked(step *session.Step) {
 	if step.Reset {
-		for _, l := range c.topics {
-			l.Close() // they hold no topic any more
-		}
-		c.topics = nil
-		c.switchUserLocked("")
-		c.user = c.set.users[command.DefaultUser]
+		c.subscriptions.close() // they have no topics any more
+		c.changeUserLocked("")
+		c.login.user = c.set.users[command.DefaultUser]
 	}
 	c.dedicated.release(step.Release)
 	c.closing = c.closing || step.Kind == session.Close
@@ -71,17 +69,12 @@ func leaving(step *session.Step) []session.Topic {
 	return step.Topics
 }
 
-// key returns the identity of the connections for the session's commands.
-func (c *client) key(k session.Identity) engine.Identity {
-	return engine.Identity{User: c.token, DB: k.DB, Proto: k.Proto}
-}
-
 // postLocked posts a step to a lane. It returns false if no lane takes it now.
 func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.g.pauses.holds(step) {
 		return false
 	}
-	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.key(step.Identity), batch)
+	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.login.identity(step.Identity), batch)
 	if s == nil {
 		return false
 	}
@@ -123,7 +116,7 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 	if c.dedicated.pin == nil || c.g.pauses.holds(step) {
 		return false
 	}
-	tag, s := c.pending.push(c.key(step.Identity))
+	tag, s := c.pending.push(c.login.identity(step.Identity))
 	s.state, s.silent, s.want = posted, step.Silent, step.Replies
 	s.step = &stepReplies{Step: *step}
 	s.from, s.to = c.pending.replay.add(nil)
@@ -133,7 +126,7 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 		return false
 	}
 	if step.Barrier {
-		c.barrier, c.barrierRuns = &s.step.Step, true
+		c.barrier.begin(&s.step.Step)
 	}
 	c.route.lane, c.route.dedicated = l, true
 	c.pending.posted++
@@ -141,16 +134,46 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 	return true
 }
 
-// endBarrierLocked ends a barrier: requests that waited for its step may follow.
-func (c *client) endBarrierLocked(step *session.Step) {
-	if c.barrierRuns && c.barrier == step {
-		c.barrier, c.barrierRuns = nil, false
+// barrier is a step after which a client may take no request until it is done. The step first waits for all earlier
+// replies. The client's lock guards it.
+type barrier struct {
+	step    *session.Step // nil: no barrier
+	running bool
+}
+
+// wait makes a copy of a step wait for the earlier replies.
+func (b *barrier) wait(step *session.Step) {
+	kept := *step
+	kept.Raw = bytes.Clone(step.Raw)
+	b.step = &kept
+}
+
+// take returns the step that waits, and removes it. It returns nil if no step waits.
+func (b *barrier) take() *session.Step {
+	if b.running {
+		return nil
+	}
+	step := b.step
+	b.step = nil
+	return step
+}
+
+// begin notes that a step runs.
+func (b *barrier) begin(step *session.Step) { b.step, b.running = step, true }
+
+// end removes the step if it is the one that runs.
+func (b *barrier) end(step *session.Step) {
+	if b.running && b.step == step {
+		b.step, b.running = nil, false
 	}
 }
 
+// closed reports whether the client may take no request.
+func (b *barrier) closed() bool { return b.step != nil }
+
 // queueLocked queues a step for the worker.
 func (c *client) queueLocked(step *session.Step) {
-	_, s := c.pending.push(c.key(step.Identity))
+	_, s := c.pending.push(c.login.identity(step.Identity))
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
 	s.reads = step.Info != nil && step.Info.ReadOnly
 	s.from, s.to = c.pending.replay.add(step.Raw)
@@ -159,8 +182,7 @@ func (c *client) queueLocked(step *session.Step) {
 	if step.Kind != session.Multiplexed {
 		s.step = &stepReplies{Step: *step}
 		if step.Barrier {
-			c.barrier = &s.step.Step
-			c.barrierRuns = true
+			c.barrier.begin(&s.step.Step)
 		}
 	}
 	c.pending.queued++

@@ -18,8 +18,8 @@ var errPinLost = errors.New("the client's dedicated connection is lost")
 // maxClients is the text of a Redis server. Clients recognize it and retry later.
 const maxClients = "max number of clients reached"
 
-// retryable is the code of an error for a command that had no effect. Clients retry on this code, or treat the connection
-// as lost.
+// retryable is the code of an error for a command that had no effect. Clients retry on this code, or treat the
+// connection as lost.
 const retryable = "-LOADING"
 
 // failure is the failure of a command without a reply from the server.

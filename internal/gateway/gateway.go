@@ -168,8 +168,8 @@ func (g *Gateway) Reload(cfg Config) error {
 	return nil
 }
 
-// Shutdown stops accepting, lets the clients' commands complete, and closes their connections. After a second it accepts
-// no more requests. When ctx ends, it closes the remaining clients and returns the error of ctx.
+// Shutdown stops accepting, lets the clients' commands complete, and closes their connections. After a second it
+// accepts no more requests. When ctx ends, it closes the remaining clients and returns the error of ctx.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.closing {
@@ -250,8 +250,8 @@ func (g *Gateway) listLocked() []*client {
 // operatorCommands are the commands that clients beyond MaxClients may run.
 var operatorCommands = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
 
-// denyReason returns the error reply if a client beyond MaxClients may not run a command, or an empty string. The limits
-// of the client end as soon as the number of clients is within MaxClients.
+// denyReason returns the error reply if a client beyond MaxClients may not run a command, or an empty string. The
+// limits of the client end as soon as the number of clients is within MaxClients.
 func (g *Gateway) denyReason(c *client, args [][]byte) string {
 	g.mu.Lock()
 	c.operatorOnly = len(g.clients) > g.settings.Load().MaxClients
@@ -283,8 +283,8 @@ func (g *Gateway) forget(c *client) {
 	}
 }
 
-// Pause holds back all commands to the server until Resume, or for at most d. Commands in flight complete. Another Pause
-// replaces d.
+// Pause holds back all commands to the server until Resume, or for at most d. Commands in flight complete. Another
+// Pause replaces d.
 func (g *Gateway) Pause(d time.Duration) { g.pauses.pause(byConsole, pauseServer, d) }
 
 // Resume ends all pauses, including those of clients.

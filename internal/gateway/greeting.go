@@ -13,8 +13,8 @@ type serverGreeting struct {
 	greeting *session.Greeting
 }
 
-// greeting returns the description of the server from the latest handshake, or nil while it is unknown. After a failover
-// it describes the new server.
+// greeting returns the description of the server from the latest handshake, or nil while it is unknown. After a
+// failover it describes the new server.
 func (g *Gateway) greeting() *session.Greeting {
 	known := g.greeted.Load()
 	if hello := g.engine.Greeting(); hello != nil && (known == nil || known.hello != hello) {

@@ -5,8 +5,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// laneRoute picks the lane for the commands of a client. A client stays on its lane while it has posted commands, so that
-// they keep their order. The client's lock guards it.
+// laneRoute picks the lane for the commands of a client. A client stays on its lane while it has posted commands, so
+// that they keep their order. The client's lock guards it.
 type laneRoute struct {
 	lanes     *engine.Lanes
 	identity  engine.Identity // of lanes

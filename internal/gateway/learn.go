@@ -57,7 +57,7 @@ func (c *client) dispatchLearnedLocked(w *worker, failed *failure) {
 	args, broken := arguments(raw)
 	c.pending.undo()
 	c.pending.queued--
-	c.endBarrierLocked(w.step)
+	c.barrier.end(w.step)
 	if w.abandoned {
 		c.abandonLocked()
 		return
@@ -76,9 +76,9 @@ func (c *client) nextLearnedLocked(raw []byte, args [][]byte, failed *failure) s
 	if failed != nil {
 		return c.session.Refuse(raw, args, failed.text)
 	}
-	if c.user != nil {
+	if u := c.login.user; u != nil {
 		info, class, _ := c.g.classify(args)
-		if text := c.user.denyReason(args, info, class); text != "" {
+		if text := u.denyReason(args, info, class); text != "" {
 			return c.session.Refuse(raw, args, text)
 		}
 	}

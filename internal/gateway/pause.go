@@ -257,8 +257,8 @@ func (w *worker) awaitTurn(ctx context.Context) error {
 	if !g.active.Load() || g.paused(w.level) == nil {
 		return nil
 	}
-	w.c.setWaitState("paused")
-	defer w.c.setWaitState("")
+	w.c.setWaits(waitsForResume)
+	defer w.c.setWaits(notWaiting)
 	return g.awaitResume(ctx, w.level)
 }
 

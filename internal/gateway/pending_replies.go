@@ -149,15 +149,16 @@ func (p *pendingReplies) trim() {
 // learn takes note of the size of a reply.
 func (p *pendingReplies) learn(size int) { p.typical = max(size, p.typical-p.typical>>3) }
 
-// mostReplay limits the bytes of a client's pending requests. The window of a lane has the same limit, and the client can
-// keep the rest in its own memory.
+// mostReplay limits the bytes of a client's pending requests. The window of a lane has the same limit, and the client
+// can keep the rest in its own memory.
 const mostReplay = 4 << 20
 
 // firstPipeline is how many commands of a client may be pending before the size of its replies is known: the output
 // buffer must have room for all their replies.
 const firstPipeline = 16
 
-// full reports whether no more requests may be taken: there are too many, or their replies may exceed the output buffer.
+// full reports whether no more requests may be taken: there are too many, or their replies may exceed the output
+// buffer.
 func (p *pendingReplies) full(pipeline, outputBuffer int) bool {
 	return p.n >= pipeline || p.replay.size() >= mostReplay || p.n*p.typical > outputBuffer || p.unsent > outputBuffer
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
-// replayBuffer holds the bytes of pending requests, so that they can be sent again. A place is an offset in the stream of
-// all requests. Small requests share a piece, and a large one has a piece to itself: no request is moved or copied again.
+// replayBuffer holds the bytes of pending requests, so that they can be sent again. A place is an offset in the stream
+// of all requests. Small requests share a piece, and a large one has a piece to itself: no request is moved or copied
+// again.
 type replayBuffer struct {
 	pieces []piece
 	head   uint64 // of the first pending request

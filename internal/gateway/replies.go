@@ -91,7 +91,7 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 		c.dedicated.notice(s.step.frames)
 	}
 	out := c.session.Done(&s.step.Step, s.step.frames, nil)
-	c.endBarrierLocked(&s.step.Step)
+	c.barrier.end(&s.step.Step)
 	c.pending.fill(s, out.Reply)
 	c.applyOutcomeLocked(out)
 	c.advanceLocked(b)
@@ -132,7 +132,7 @@ func (c *client) Fail(tag uint64, err error) {
 	switch {
 	case s.step != nil:
 		out := c.session.Done(&s.step.Step, nil, f)
-		c.endBarrierLocked(&s.step.Step)
+		c.barrier.end(&s.step.Step)
 		c.pending.fill(s, out.Reply)
 		c.applyOutcomeLocked(out)
 	case s.silent:
@@ -174,9 +174,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 		c.startWorkerLocked()
 	} else {
 		c.route.lane = nil
-		if c.barrier != nil && !c.barrierRuns {
-			c.startBarrierLocked()
-		}
+		c.startBarrierLocked()
 	}
 	if c.in.eof || c.closing {
 		c.closeIfDoneLocked()
@@ -196,10 +194,12 @@ func (c *client) flushLocked(b *lane.Batch) {
 	c.out.Flush()
 }
 
-// startBarrierLocked starts the step that waited until no reply was pending.
+// startBarrierLocked starts the step, if there is one, that has waited until no reply was pending.
 func (c *client) startBarrierLocked() {
-	step := c.barrier
-	c.barrier = nil
+	step := c.barrier.take()
+	if step == nil {
+		return
+	}
 	var batch netio.FlushBatch
 	c.dispatchLocked(step, &batch)
 	batch.Flush()

@@ -5,12 +5,49 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 var kinds = [...]pubsub.Kind{session.Channel: pubsub.Channel, session.Pattern: pubsub.Pattern, session.Shard: pubsub.Shard}
+
+// subscriptions are the topics of a client, by the user of the engine who subscribed. The client's lock guards them.
+type subscriptions struct {
+	byUser map[string]*pubsub.Listening // by token
+	ticket *ticket                      // of the subscription without a confirmation
+}
+
+// listen returns the subscriptions of a user.
+func (s *subscriptions) listen(e *engine.Engine, token string, to pubsub.Listener) *pubsub.Listening {
+	if l := s.byUser[token]; l != nil {
+		return l
+	}
+	if s.byUser == nil {
+		s.byUser = map[string]*pubsub.Listening{}
+	}
+	l := e.Hub(token).Listen(to)
+	s.byUser[token] = l
+	return l
+}
+
+// has reports whether a user has subscriptions, or had some since the last close.
+func (s *subscriptions) has(token string) bool { return s.byUser[token] != nil }
+
+// confirm notes that the subscription is confirmed or has failed.
+func (s *subscriptions) confirm(p *pauseControl) {
+	p.leave(s.ticket)
+	s.ticket = nil
+}
+
+// close ends all subscriptions.
+func (s *subscriptions) close() {
+	for _, l := range s.byUser {
+		l.Close()
+	}
+	s.byUser = nil
+}
 
 // subscribe subscribes the client to the step's topics and waits for the confirmation. The output keeps earlier
 // messages back until the reply.
@@ -21,14 +58,7 @@ func (w *worker) subscribe(ctx context.Context) ([][]byte, error) {
 		c.mu.Unlock()
 		return nil, context.Canceled
 	}
-	topics := c.topics[c.token]
-	if topics == nil {
-		topics = c.g.engine.Hub(c.token).Listen(c)
-		if c.topics == nil {
-			c.topics = map[string]*pubsub.Listening{}
-		}
-		c.topics[c.token] = topics
-	}
+	topics := c.subscriptions.listen(c.g.engine, c.login.token, (*subscriber)(c))
 	c.out.HoldPushes()
 	c.mu.Unlock()
 
@@ -47,7 +77,7 @@ func (w *worker) subscribe(ctx context.Context) ([][]byte, error) {
 func (w *worker) answer(ctx context.Context) ([][]byte, error) {
 	c := w.c
 	c.mu.Lock()
-	all := slices.Collect(maps.Values(c.topics))
+	all := slices.Collect(maps.Values(c.subscriptions.byUser))
 	c.mu.Unlock()
 	names := byKind(leaving(w.step))
 	for _, l := range all {
@@ -76,8 +106,11 @@ func (c *client) confirmLocked(s *pendingReply) {
 	c.out.ReleasePushes()
 }
 
+// subscriber is a client as package pubsub sees it.
+type subscriber client
+
 // Deliver takes a message from the hub.
-func (c *client) Deliver(kind pubsub.Kind, topic string, channel, payload []byte) {
+func (c *subscriber) Deliver(kind pubsub.Kind, topic string, channel, payload []byte) {
 	if c.out.PushMessage(c.g.settings.Load().OutputBuffer, func(dst []byte, resp3 bool) []byte {
 		return appendMessage(dst, resp3, kind, topic, channel, payload)
 	}) {
@@ -110,8 +143,8 @@ func appendMessage(dst []byte, resp3 bool, kind pubsub.Kind, topic string, chann
 }
 
 // Lost notes the loss of the hub's connection. Messages may be missing, as after any failover, and the client stays.
-func (c *client) Lost() { c.g.count.gaps.Add(1) }
+func (c *subscriber) Lost() { c.g.count.gaps.Add(1) }
 
 // Refused handles the end of a subscription that the server does not allow any more. It closes the client, as a server
 // does when rights change.
-func (c *client) Refused(pubsub.Kind, string, error) { c.out.Close() }
+func (c *subscriber) Refused(pubsub.Kind, string, error) { c.out.Close() }

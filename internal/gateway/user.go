@@ -181,40 +181,67 @@ func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]by
 	return nil, nil
 }
 
-// switchUserLocked changes the client's user in the engine. The client keeps the previous user while it has
-// subscriptions of that user.
-func (c *client) switchUserLocked(token string) {
-	e := c.g.engine
+// login is the user of a client: one of the gateway's own users, or a user of the engine. The client's lock guards it.
+type login struct {
+	user   *user    // nil if the gateway has no users of its own
+	token  string   // the user in the engine; empty for the engine's own user
+	tokens []string // the users that the client keeps in the engine: token, and the users of its subscriptions
+}
+
+// identity returns the identity of the connections for the commands of a session.
+func (l *login) identity(of session.Identity) engine.Identity {
+	return engine.Identity{User: l.token, DB: of.DB, Proto: of.Proto}
+}
+
+// keeps reports whether the client keeps a user in the engine.
+func (l *login) keeps(token string) bool { return slices.Contains(l.tokens, token) }
+
+// change makes token the client's user. The client takes over one engine.Verify of this user. It leaves its earlier
+// users in the engine, except those with subscriptions.
+func (l *login) change(e *engine.Engine, token string, subscribed *subscriptions) {
 	switch {
-	case c.gone:
-		e.Leave(token)
-		return
-	case slices.Contains(c.tokens, token):
+	case l.keeps(token):
 		e.Leave(token) // the client counts once
 	case token != "":
-		c.tokens = append(c.tokens, token)
+		l.tokens = append(l.tokens, token)
 	}
-	c.token = token
-	for _, held := range slices.Clone(c.tokens) {
-		if held != token && c.topics[held] == nil {
-			c.dropUserLocked(held)
+	l.token = token
+	for _, kept := range slices.Clone(l.tokens) {
+		if kept != token && !subscribed.has(kept) {
+			l.leave(e, kept)
 		}
 	}
 }
 
-// dropUserLocked removes one of the client's users.
-func (c *client) dropUserLocked(token string) {
-	if i := slices.Index(c.tokens, token); i >= 0 {
-		c.tokens = slices.Delete(c.tokens, i, i+1)
-		c.g.engine.Leave(token)
+// leave leaves one user in the engine.
+func (l *login) leave(e *engine.Engine, token string) {
+	if i := slices.Index(l.tokens, token); i >= 0 {
+		l.tokens = slices.Delete(l.tokens, i, i+1)
+		e.Leave(token)
 	}
+}
+
+// leaveAll leaves all users in the engine.
+func (l *login) leaveAll(e *engine.Engine) {
+	for len(l.tokens) > 0 {
+		l.leave(e, l.tokens[0])
+	}
+}
+
+// changeUserLocked changes the client's user in the engine.
+func (c *client) changeUserLocked(token string) {
+	if c.gone {
+		c.g.engine.Leave(token)
+		return
+	}
+	c.login.change(c.g.engine, token, &c.subscriptions)
 }
 
 // closeRefusedUser closes the clients of a user that the server refuses, as a server does when a user is deleted.
 func (g *Gateway) closeRefusedUser(token string) {
 	for _, c := range g.list() {
 		c.mu.Lock()
-		refused := slices.Contains(c.tokens, token)
+		refused := c.login.keeps(token)
 		c.mu.Unlock()
 		if refused {
 			c.out.Close()

@@ -13,13 +13,48 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
+// execution is the state of a client's worker. The client's lock guards it.
+type execution struct {
+	ctx     context.Context // of the worker's commands; nil before the first
+	cancel  context.CancelFunc
+	running bool       // the goroutine of the worker runs
+	waits   waitReason // before the worker sends its command
+}
+
+// waitReason is the reason why a worker has not sent its command yet.
+type waitReason uint8
+
+const (
+	notWaiting waitReason = iota
+	waitsForConnection
+	waitsForResume
+)
+
+// String returns the state of the client for RESPOOL CLIENTS.
+func (w waitReason) String() string { return [...]string{"", "waiting", "paused"}[w] }
+
+// context returns the context of the worker's commands. After abort it returns a new one, unless the client has left.
+func (e *execution) context(parent context.Context, left bool) context.Context {
+	if e.ctx == nil || e.ctx.Err() != nil && !left {
+		e.ctx, e.cancel = context.WithCancel(parent)
+	}
+	return e.ctx
+}
+
+// abort cancels the worker's command.
+func (e *execution) abort() {
+	if e.cancel != nil {
+		e.cancel()
+	}
+}
+
 // startWorkerLocked starts the goroutine of the client's workers if the next pending command is queued. The goroutine
 // ends when no queued command is next.
 func (c *client) startWorkerLocked() {
-	if s := c.pending.front(); c.working || s == nil || s.state != queued {
+	if s := c.pending.front(); c.execution.running || s == nil || s.state != queued {
 		return
 	}
-	c.working = true
+	c.execution.running = true
 	c.g.workers.Go(c.runWorker)
 }
 
@@ -30,7 +65,7 @@ func (c *client) runWorker() {
 	for {
 		s := c.pending.front()
 		if s == nil || s.state != queued {
-			c.working = false
+			c.execution.running = false
 			return
 		}
 		c.executeLocked(s)
@@ -63,11 +98,11 @@ func (c *client) executeLocked(s *pendingReply) {
 	s.state = running
 	queuedAt := s.at
 	w := &worker{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
-		earlierRefusal: s.refusal, token: c.token, user: c.user, queuedAt: time.Unix(0, s.at), behind: s.behind, level: s.level}
+		earlierRefusal: s.refusal, token: c.login.token, user: c.login.user, queuedAt: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		w.step = &s.step.Step
 	}
-	ctx := c.contextLocked()
+	ctx := c.execution.context(c.g.ctx, c.gone)
 	pin := c.dedicated.pin
 	c.mu.Unlock()
 	c.g.count.queue.add(queuedAt)
@@ -103,8 +138,8 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 	}
 	if w.step != nil {
 		if err == nil && w.step.Kind == session.Identify && len(frames) == 0 {
-			c.switchUserLocked(w.token)
-			c.user = w.user
+			c.changeUserLocked(w.token)
+			c.login.user = w.user
 			c.session.LetServerDecide(w.token != "")
 		}
 		if !w.step.NeedsDone() {
@@ -120,8 +155,7 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 			c.confirmLocked(s)
 		}
 		if w.step.Kind == session.Subscribe {
-			c.g.pauses.leave(c.ticket)
-			c.ticket = nil
+			c.subscriptions.confirm(&c.g.pauses)
 		}
 	} else if s != nil && !s.silent {
 		if err != nil {
@@ -141,20 +175,12 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 			s.state = broken
 		}
 	}
-	c.endBarrierLocked(w.step)
+	c.barrier.end(w.step)
 }
 
 // announces reports whether pushes may follow that must not precede the reply.
 func (w *worker) announces() bool {
 	return w.step.Kind == session.Subscribe || w.step.Kind == session.Monitor || w.step.Kind == session.Pin
-}
-
-// contextLocked returns the context of the client's commands. It ends when the client leaves.
-func (c *client) contextLocked() context.Context {
-	if c.ctx == nil || c.ctx.Err() != nil && !c.gone {
-		c.ctx, c.cancel = context.WithCancel(c.g.ctx)
-	}
-	return c.ctx
 }
 
 // repostLocked posts the queued multiplexed commands that are next.
@@ -228,15 +254,15 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 
 // acquire waits for a dedicated connection.
 func (c *client) acquire(ctx context.Context, key engine.Identity) (*engine.Lease, error) {
-	c.setWaitState("waiting")
-	defer c.setWaitState("")
+	c.setWaits(waitsForConnection)
+	defer c.setWaits(notWaiting)
 	return c.g.engine.Lease(ctx, key)
 }
 
-func (c *client) setWaitState(what string) {
+func (c *client) setWaits(reason waitReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waitState = what
+	c.execution.waits = reason
 }
 
 // options returns the lane options of the worker's command.
@@ -305,8 +331,8 @@ func (c *client) push(frame []byte) {
 
 // runDedicated runs one command on a dedicated connection.
 func (w *worker) runDedicated(ctx context.Context) ([][]byte, error) {
-	w.c.setWaitState("waiting")
-	defer w.c.setWaitState("")
+	w.c.setWaits(waitsForConnection)
+	defer w.c.setWaits(notWaiting)
 	key := w.key
 	frames, err := w.exchangeLeased(ctx, key)
 	if w.step.AnyDB && key.DB != 0 && isBusy(err) {
@@ -324,7 +350,7 @@ func isBusy(err error) bool {
 
 func (w *worker) exchangeLeased(ctx context.Context, key engine.Identity) ([][]byte, error) {
 	return w.c.g.engine.ExchangeLeased(ctx, key, w.raw, w.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
-		w.c.setWaitState("")
+		w.c.setWaits(notWaiting)
 		b := &blockedCommand{w: w, done: make(chan struct{})}
 		frames, err = b.run(ctx, l)
 		if err != nil {

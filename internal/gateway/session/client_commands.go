@@ -15,10 +15,11 @@ const (
 	QueryInfo QueryOp = iota
 	// QueryList returns the lines of all matching sessions as one text.
 	QueryList
-	// QueryKill closes the matching clients and returns their number. With OldForm it returns OK, or an error if no client
-	// matches.
+	// QueryKill closes the matching clients and returns their number. With OldForm it returns OK, or an error if no
+	// client matches.
 	QueryKill
-	// QueryUnblock ends the blocking command of the session with the ID and returns 1, or 0 if there is no such command.
+	// QueryUnblock ends the blocking command of the session with the ID and returns 1, or 0 if there is no such
+	// command.
 	QueryUnblock
 	// QueryPause holds back the commands of all sessions for Duration and returns OK.
 	QueryPause

@@ -36,7 +36,8 @@ func (s *Session) denyReason(r request) string {
 	return ""
 }
 
-// nestedMultiAborts reports whether MULTI or WATCH inside a transaction aborts it. Other servers only refuse the command.
+// nestedMultiAborts reports whether MULTI or WATCH inside a transaction aborts it. Other servers only refuse the
+// command.
 func (s *Session) nestedMultiAborts(info *command.Info) bool {
 	return (info == infoMulti || info == infoWatch) && s.greeting().isValkey8()
 }
@@ -103,8 +104,8 @@ func needsAdmin(r request) string {
 	return fmt.Sprintf("-NOPERM respool: %s needs admin: true in the gateway's configuration", givenName(r))
 }
 
-// secretSettings are server settings that contain passwords. With one of them a client could connect to a server directly
-// as the gateway's user.
+// secretSettings are server settings that contain passwords. With one of them a client could connect to a server
+// directly as the gateway's user.
 var secretSettings = []string{"requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"}
 
 // matchesSecret reports whether one of the patterns of a CONFIG GET matches a secret setting.

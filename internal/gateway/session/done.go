@@ -13,9 +13,9 @@ var ErrWrongPassword = errors.New("respool: invalid username-password pair or us
 // errMissingFrames is the error of a step with too few frames and no error.
 var errMissingFrames = errors.New("respool: replies are missing")
 
-// Done completes a step. frames are the replies in order, as many as Step.Replies. err is the error if there are none. An
-// Identify that the gateway verified and a Subscribe need no frame. The client gets the text of the error, so it must
-// contain no secrets. It may begin with "-" and a code. A Subscribe that fails must not leave topics subscribed.
+// Done completes a step. frames are the replies in order, as many as Step.Replies. err is the error if there are none.
+// An Identify that the gateway verified and a Subscribe need no frame. The client gets the text of the error, so it
+// must contain no secrets. It may begin with "-" and a code. A Subscribe that fails must not leave topics subscribed.
 //
 // An error of a step on the session's connection means that the connection has ended: see [Session.PinLost].
 func (s *Session) Done(step *Step, frames [][]byte, err error) Outcome {

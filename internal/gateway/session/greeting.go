@@ -59,8 +59,8 @@ func (g *Greeting) acceptsClusterMode(name string) bool {
 // unknownServer is the greeting of an unknown server.
 var unknownServer = NewGreeting("redis", "")
 
-// ReadGreeting reads a server's reply to HELLO, which is a map or the equivalent array of RESP2. It returns nil for other
-// replies.
+// ReadGreeting reads a server's reply to HELLO, which is a map or the equivalent array of RESP2. It returns nil for
+// other replies.
 func ReadGreeting(v *resp.Value) *Greeting {
 	if v.Kind != resp.Map && v.Kind != resp.Array || len(v.Elems) == 0 || len(v.Elems)%2 != 0 {
 		return nil
@@ -108,8 +108,8 @@ func readModules(list []resp.Value) (modules []module) {
 	return modules
 }
 
-// appendPortable appends a string, an integer, or an array of them. ok is false for other values, which may differ between
-// RESP2 and RESP3.
+// appendPortable appends a string, an integer, or an array of them. ok is false for other values, which may differ
+// between RESP2 and RESP3.
 func appendPortable(dst []byte, v *resp.Value) (out []byte, ok bool) {
 	switch {
 	case v.Null:

@@ -91,8 +91,8 @@ func changesIdentity(args [][]byte, proto int) bool {
 	return text == "" && (h.credentials != nil || h.proto != 0 && h.proto != proto)
 }
 
-// parseHello parses HELLO with its options. text is the error, if there is one. Then HELLO changes nothing, as on servers
-// since 7.2. Older servers execute the options before the invalid one.
+// parseHello parses HELLO with its options. text is the error, if there is one. Then HELLO changes nothing, as on
+// servers since 7.2. Older servers execute the options before the invalid one.
 func parseHello(args [][]byte) (h helloOptions, text string) {
 	if len(args) < 2 {
 		return h, ""

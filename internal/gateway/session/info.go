@@ -16,7 +16,8 @@ type ConnInfo struct {
 	Unix      bool          // the connection is a unix socket
 }
 
-// AppendInfo appends the session's line of CLIENT LIST, with its line break. Sizes of buffers that only a server has are 0.
+// AppendInfo appends the session's line of CLIENT LIST, with its line break. Sizes of buffers that only a server has
+// are 0.
 func (s *Session) AppendInfo(dst []byte, c ConnInfo) []byte {
 	subs := &s.subscriptions
 	queued, memory := s.multi.queueInfo()

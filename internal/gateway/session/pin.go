@@ -107,8 +107,8 @@ func (p *pinnedConn) forwardAndRestore(r request) Step {
 	return step
 }
 
-// forwardPinning sends a command to the session's connection, which the session leases if it has none. The session holds
-// the connection for this reason unless the server refuses the command.
+// forwardPinning sends a command to the session's connection, which the session leases if it has none. The session
+// holds the connection for this reason unless the server refuses the command.
 func (p *pinnedConn) forwardPinning(r request, reason pinReasons) Step {
 	step := Step{
 		Kind: Pinned, OnPin: true, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info,
@@ -252,9 +252,9 @@ func (p *pinnedConn) scriptDebug(r request) Step {
 	return answer(replyOK)
 }
 
-// PinLost handles the end of the session's dedicated connection between two steps. Watched keys may have changed, so the
-// next EXEC fails as if they had. If the session held the connection for more than WATCH, the client must be closed. Do
-// not call PinLost while a step is pending on the connection: Done gets the error of that step.
+// PinLost handles the end of the session's dedicated connection between two steps. Watched keys may have changed, so
+// the next EXEC fails as if they had. If the session held the connection for more than WATCH, the client must be
+// closed. Do not call PinLost while a step is pending on the connection: Done gets the error of that step.
 func (s *Session) PinLost() Outcome {
 	out := s.pin.lose()
 	s.updateFastPath()

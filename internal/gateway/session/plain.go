@@ -86,8 +86,8 @@ func (s *Session) selected(step *Step, frames [][]byte) Outcome {
 	return Outcome{Reply: frames[0]}
 }
 
-// Database returns the database of the connection of a Dedicated after its commands, from their replies. known is false if
-// the replies do not show it.
+// Database returns the database of the connection of a Dedicated after its commands, from their replies. known is false
+// if the replies do not show it.
 func (st *Step) Database(frames [][]byte) (db int, known bool) {
 	switch {
 	case st.transaction != nil:

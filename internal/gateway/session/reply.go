@@ -81,7 +81,8 @@ func cString(b []byte, limit int) string {
 	return string(b[:min(len(b), limit)])
 }
 
-// equalFold compares an argument with a lower-case word, ignoring case. As on a server, the argument ends at a zero byte.
+// equalFold compares an argument with a lower-case word, ignoring case. As on a server, the argument ends at a zero
+// byte.
 func equalFold(b []byte, lower string) bool {
 	if len(b) > len(lower) && b[len(lower)] == 0 {
 		b = b[:len(lower)]

@@ -49,14 +49,14 @@ func (r *request) resolve(cfg *Config, authenticated bool) (known command.Known)
 	return known
 }
 
-// mayLearn reports whether the server is queried for a subcommand of a container with a rule: clients must be allowed to
-// run it.
+// mayLearn reports whether the server is queried for a subcommand of a container with a rule: clients must be allowed
+// to run it.
 func (cfg *Config) mayLearn(r *request) bool {
 	return !isClient(r.info) && r.rule.policy != noClient && (cfg.Admin || r.rule.policy == anyClient)
 }
 
-// zeroInName reports whether the name of the command or subcommand contains a zero byte. A server may compare names only
-// up to the zero byte, and so execute a command with another name.
+// zeroInName reports whether the name of the command or subcommand contains a zero byte. A server may compare names
+// only up to the zero byte, and so execute a command with another name.
 func (r *request) zeroInName() bool {
 	return hasZero(r.args[0]) || r.info != nil && r.info.Container() && hasZero(r.args[1])
 }

@@ -1,10 +1,10 @@
 // Package session holds the protocol state of one client connection of the gateway: requests go in, steps come out. A
-// [Session] answers commands that concern only the connection, with the texts of redis-server. For every other command it
-// returns which kind of server connection the command needs, which steps must be complete before it, and what to release
-// after it.
+// [Session] answers commands that concern only the connection, with the texts of redis-server. For every other command
+// it returns which kind of server connection the command needs, which steps must be complete before it, and what to
+// release after it.
 //
-// The package does no I/O and has no goroutines, locks or clock. It neither frames nor routes requests: the gateway does
-// both, and drives the session. One goroutine at a time may use a session.
+// The package does no I/O and has no goroutines, locks or clock. It neither frames nor routes requests: the gateway
+// does both, and drives the session. One goroutine at a time may use a session.
 package session
 
 import (
@@ -114,8 +114,8 @@ func (s *Session) Reconfigure(cfg *Config) {
 	s.updateFastPath()
 }
 
-// LetServerDecide sets whether the server checks the permissions of the user. If it does, PING, ECHO and SELECT go to the
-// server too.
+// LetServerDecide sets whether the server checks the permissions of the user. If it does, PING, ECHO and SELECT go to
+// the server too.
 func (s *Session) LetServerDecide(decides bool) { s.serverDecides = decides }
 
 // Identity returns the identity of the connections for the session's next commands.

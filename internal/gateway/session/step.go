@@ -16,32 +16,34 @@ const (
 	Answer Kind = iota
 	// Multiplexed sends Raw on a lane of Identity. Its frame is the client's reply. Done is optional.
 	Multiplexed
-	// Transaction sends Raw (MULTI, its commands and EXEC) as one contiguous write: on the session's connection if OnPin is
-	// set, on a dedicated one if Restore is set, and otherwise on a lane of Identity.
+	// Transaction sends Raw (MULTI, its commands and EXEC) as one contiguous write: on the session's connection if
+	// OnPin is set, on a dedicated one if Restore is set, and otherwise on a lane of Identity.
 	Transaction
-	// Dedicated sends Raw on a dedicated connection of Identity for this command. The connection is destroyed afterwards if
-	// Destroy is set, or if the client leaves before the reply.
+	// Dedicated sends Raw on a dedicated connection of Identity for this command. The connection is destroyed
+	// afterwards if Destroy is set, or if the client leaves before the reply.
 	Dedicated
-	// Wait is Dedicated for WAIT and WAITAOF. Outside cluster mode, Raw begins with a write that the server replicates. In
-	// cluster mode the command needs the lane that carried the client's writes.
+	// Wait is Dedicated for WAIT and WAITAOF. Outside cluster mode, Raw begins with a write that the server replicates.
+	// In cluster mode the command needs the lane that carried the client's writes.
 	Wait
 	// Pin sends Raw on a dedicated connection of Identity, which becomes the session's unless the outcome releases it.
 	Pin
 	// Pinned sends Raw on the session's connection.
 	Pinned
-	// Monitor sends Raw on a dedicated connection. After its reply, the client gets everything that comes there unchanged.
+	// Monitor sends Raw on a dedicated connection. After its reply, the client gets everything that comes there
+	// unchanged.
 	Monitor
 	// Subscribe subscribes to Topics. It is done when all of them are confirmed.
 	Subscribe
 	// Unsubscribe removes Topics from the client, and then sends Reply.
 	Unsubscribe
-	// Identify verifies Credentials against the gateway's users, or lets Redis verify them and passes its frame to Done.
-	// With OnPin, the session's connection must change its user too.
+	// Identify verifies Credentials against the gateway's users, or lets Redis verify them and passes its frame to
+	// Done. With OnPin, the session's connection must change its user too.
 	Identify
-	// ClientCommand needs the other sessions: see Query. The gateway creates the reply and passes it to Done as the frame.
+	// ClientCommand needs the other sessions: see Query. The gateway creates the reply and passes it to Done as the
+	// frame.
 	ClientCommand
-	// Learn queries the server for the command of Raw, the client's request. [Session.NextLearned] then returns the step for
-	// the request. Do not call Done.
+	// Learn queries the server for the command of Raw, the client's request. [Session.NextLearned] then returns the
+	// step for the request. Do not call Done.
 	Learn
 	// Console is a RESPOOL command, in Raw. The gateway creates the reply and passes it to Done as the frame.
 	Console
@@ -72,13 +74,13 @@ type Step struct {
 	Barrier bool
 	// OnPin means that the step runs on the session's dedicated connection.
 	OnPin bool
-	// Silent means that the client gets no reply, because of CLIENT REPLY. The step runs nevertheless. Done omits the reply;
-	// drop the frame of a Multiplexed. Pushes that confirm subscriptions are sent nevertheless.
+	// Silent means that the client gets no reply, because of CLIENT REPLY. The step runs nevertheless. Done omits the
+	// reply; drop the frame of a Multiplexed. Pushes that confirm subscriptions are sent nevertheless.
 	Silent bool
 	// Destroy means that a Dedicated destroys its connection afterwards.
 	Destroy bool
-	// Restore means that a Dedicated or Transaction restores its connection before the next use, because the effect of the
-	// command is unknown. Such a Transaction needs a dedicated connection.
+	// Restore means that a Dedicated or Transaction restores its connection before the next use, because the effect of
+	// the command is unknown. Such a Transaction needs a dedicated connection.
 	Restore bool
 	// AnyDB means that the connection of a Dedicated may have another database.
 	AnyDB bool
@@ -215,7 +217,8 @@ type Outcome struct {
 	Reply []byte
 	// Release is what the session does not need any more.
 	Release Release
-	// Close means that the client's connection must be closed after Reply, because state that the client relies on is lost.
+	// Close means that the client's connection must be closed after Reply, because state that the client relies on is
+	// lost.
 	Close bool
 }
 
