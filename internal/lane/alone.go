@@ -52,7 +52,7 @@ func (l *Lane) DoAloneIf(ctx context.Context, args []any, opt Options, still fun
 		l.unlockDrained()
 		return nil, l.failure("write", false, errChanged) // the connection has another identity, or is subscribed
 	}
-	l.wbuf = append(l.wbuf, raw...)
+	l.out.buf = append(l.out.buf, raw...)
 	q := l.newRequest()
 	flush, read, company := l.enqueueLocked(ctx, q, 1, len(raw), &opt)
 	l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *Lane) enterAlone(ctx context.Context, opt *Options) error {
 		l.mu.Unlock()
 		return l.failure("write", false, err)
 	}
-	l.granted.sub(w.want)
+	l.window.granted.sub(w.want)
 	if l.retired {
 		return l.refuseLocked(opt)
 	}
@@ -106,10 +106,10 @@ func (l *Lane) nextAloneLocked() {
 	if !a.held || l.dead != nil {
 		return
 	}
-	due := l.queue.n > 0 || l.granted.replies > 0
+	due := l.queue.n > 0 || l.window.granted.replies > 0
 	if a.out && !due {
 		a.out = false
-		due = l.admitLocked() // requests that arrived meanwhile precede the next one
+		due = l.window.admit(l.callersDueLocked()) // requests that arrived meanwhile precede the next one
 	}
 	switch {
 	case a.out:
@@ -119,7 +119,7 @@ func (l *Lane) nextAloneLocked() {
 		l.grantLocked()
 	case !due:
 		a.out = true
-		l.granted.add(a.waiting.First().want)
+		l.window.granted.add(a.waiting.First().want)
 		a.waiting.grant()
 	}
 }

@@ -16,9 +16,6 @@ type clock struct {
 	period  time.Duration
 	tick    int64
 	running bool
-	quiet   int64  // consecutive ticks without progress while replies are pending
-	excused int64  // the part of them that does not count as a stall
-	askAt   int64  // number of quiet ticks for the next call of OnSuspect
 	queued  uint64 // Lane.queued at the last tick
 	offered uint64 // Lane.offered at the last tick
 	bytesIn uint64 // Lane.bytesIn at the last tick
@@ -85,24 +82,20 @@ func (l *Lane) onTick() {
 	}
 	c.tick++
 	bytesIn := l.bytesIn.Load()
-	active := l.queued != c.queued
+	active := l.out.queued != c.queued
 	heard := bytesIn != c.bytesIn
 	progress := heard || l.writingLocked()
-	c.queued, c.offered, c.bytesIn = l.queued, l.offered, bytesIn
+	c.queued, c.offered, c.bytesIn = l.out.queued, l.out.offered, bytesIn
 	if active || progress {
 		l.noteUseLocked(heard)
 	}
-	l.tickProofLocked()
+	l.proof.tick(c.period)
 	l.expireLocked()
-	ask := false
-	switch l.silenceLocked(progress) {
-	case stalled:
-		stall := &StallError{Silent: l.cfg.StallLimit}
+	silence, report := l.watchSilenceLocked(progress)
+	if silence == stalled {
 		l.mu.Unlock()
-		l.Fail(stall)
+		l.Fail(&StallError{Silent: l.cfg.StallLimit})
 		return
-	case suspected:
-		ask = l.cfg.OnSuspect != nil
 	}
 	if l.queue.n == 0 && l.reading == nobody && !active {
 		l.giveLocked()
@@ -111,10 +104,10 @@ func (l *Lane) onTick() {
 		c.timer.Reset(c.period)
 	} else {
 		c.running = false
-		l.settleLocked()
+		l.out.shrink()
 	}
 	l.mu.Unlock()
-	if ask {
+	if report && l.cfg.OnSuspect != nil {
 		l.cfg.OnSuspect(l)
 	}
 }
@@ -144,19 +137,6 @@ func (l *Lane) expireLocked() {
 		} else if q.finish(left, err) && q.self {
 			l.interruptReaderLocked()
 		}
-	}
-}
-
-// keepBuffer is the size in bytes of the largest write buffer that an idle lane keeps.
-const keepBuffer = 16 << 10
-
-// settleLocked releases the memory that an idle lane does not need.
-func (l *Lane) settleLocked() {
-	if !l.flushing && cap(l.wbuf) > keepBuffer {
-		l.wbuf = nil
-	}
-	if cap(l.spare) > keepBuffer {
-		l.spare = nil
 	}
 }
 

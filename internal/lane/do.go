@@ -15,7 +15,7 @@ type Options struct {
 	// NoTimeout disables Config.ReplyTimeout for this request.
 	NoTimeout bool
 
-	Block command.Block // how long the server may hold the reply back; <0: without limit
+	Block command.Block // how long the server may hold the reply back
 
 	// Owner, if set, must equal the lane's owner. The lane may belong to another one since the caller picked it; the
 	// request then fails with ErrDraining.
@@ -52,14 +52,14 @@ func (l *Lane) Do(ctx context.Context, args []any, opt Options) ([]byte, error) 
 
 // encodeLocked appends a command to the write buffer and returns its size. After an error it has unlocked mu.
 func (l *Lane) encodeLocked(args []any) (size int, err error) {
-	buf, err := resp.AppendCommand(l.wbuf, args)
+	buf, err := resp.AppendCommand(l.out.buf, args)
 	if err != nil {
 		l.grantLocked()
 		l.unlockDrained()
 		return 0, err
 	}
-	size = len(buf) - len(l.wbuf)
-	l.wbuf = buf
+	size = len(buf) - len(l.out.buf)
+	l.out.buf = buf
 	return size, nil
 }
 
@@ -69,7 +69,7 @@ func (l *Lane) DoRaw(ctx context.Context, raw []byte, n int, opt Options) ([][]b
 	if err := l.enter(ctx, &opt, load{n, len(raw)}, nil); err != nil {
 		return nil, err
 	}
-	l.wbuf = append(l.wbuf, raw...)
+	l.out.buf = append(l.out.buf, raw...)
 	q := l.newRequest()
 	q.multi = true
 	q.frames = make([][]byte, 0, n)
@@ -92,10 +92,9 @@ func (l *Lane) Send(raw []byte) error {
 	if err := l.enter(context.Background(), &Options{}, load{replies: 1}, nil); err != nil {
 		return err
 	}
-	l.wbuf = append(l.wbuf, raw...)
-	l.queued += uint64(len(raw))
-	flush := !l.flushing
-	l.flushing = true
+	l.out.buf = append(l.out.buf, raw...)
+	l.out.queued += uint64(len(raw))
+	flush := l.out.begin()
 	l.startClockLocked()
 	l.mu.Unlock()
 	if flush {
@@ -122,19 +121,19 @@ func (l *Lane) enter(ctx context.Context, opt *Options, want load, args []any) e
 			return l.failure("write", false, err)
 		case l.refusesLocked(opt):
 			return l.refuseLocked(opt)
-		case l.window.Len() == 0 && l.roomLocked():
+		case l.window.waiting.Len() == 0 && l.roomLocked():
 			l.keepPromiseLocked(opt)
 			return nil
 		}
 		want.bytes += sizeOf(args) + opt.replyWeight()
-		w := l.window.add(want, opt.Reserved)
+		w := l.window.waiting.add(want, opt.Reserved)
 		l.mu.Unlock()
-		if err := l.awaitTurn(ctx, opt, &l.window, w); err != nil {
+		if err := l.awaitTurn(ctx, opt, &l.window.waiting, w); err != nil {
 			return err
 		}
 		l.mu.Lock()
 		if l.dead == nil {
-			l.granted.sub(want)
+			l.window.granted.sub(want)
 			if l.retired {
 				return l.refuseLocked(opt)
 			}
@@ -160,28 +159,13 @@ func (l *Lane) keepPromiseLocked(opt *Options) {
 }
 
 // roomLocked reports whether one more request may enter.
-func (l *Lane) roomLocked() bool { return !l.alone.held && l.fitsLocked() }
-
-// fitsLocked reports whether one more request fits. At most one request exceeds the window.
-func (l *Lane) fitsLocked() bool {
-	return l.callersDueLocked()+l.granted.replies < l.cfg.Window && l.dueBytes+l.granted.bytes < l.cfg.WindowBytes
-}
+func (l *Lane) roomLocked() bool { return !l.alone.held && l.window.fits(l.callersDueLocked()) }
 
 // grantLocked gives freed room in the window to waiting requests, in order.
 func (l *Lane) grantLocked() {
 	if !l.alone.held {
-		l.admitLocked()
+		l.window.admit(l.callersDueLocked())
 	}
-}
-
-// admitLocked admits waiting requests while there is room. It reports whether it admitted any.
-func (l *Lane) admitLocked() (any bool) {
-	for l.window.Len() > 0 && l.fitsLocked() {
-		l.granted.add(l.window.First().want)
-		l.window.grant()
-		any = true
-	}
-	return any
 }
 
 // awaitTurn waits until w, an entry of list, is decided. ctx and Config.ReplyTimeout limit the wait.
@@ -204,7 +188,7 @@ func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *w
 		cause = ctx.Err()
 	case <-timeout:
 		cause = errWindowTimeout
-		if list != &l.window {
+		if list != &l.window.waiting {
 			cause = errAloneTimeout
 		}
 	}
@@ -213,7 +197,7 @@ func (l *Lane) awaitTurn(ctx context.Context, opt *Options, list *waitList, w *w
 	if !list.Remove(w) {
 		// Decided at the same time: the room goes to the next request.
 		if err := <-w.ch; err == nil && l.dead == nil {
-			l.granted.sub(w.want)
+			l.window.granted.sub(w.want)
 			l.grantLocked()
 		}
 	}
@@ -233,7 +217,7 @@ func (l *Lane) windowFailure(err error) error {
 func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt *Options) (flush, read, company bool) {
 	l.queueLocked(q, n, bytes, opt)
 	l.scanCtxLocked(ctx, q)
-	flush, l.flushing = !l.flushing, true
+	flush = l.out.begin()
 	if l.reading == nobody {
 		l.reading, read, q.self = caller, true, true
 	}
@@ -245,9 +229,8 @@ func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt 
 // queueLocked adds a request to the queue.
 func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 	p := place{q, n, bytes + opt.replyWeight()}
-	q.start = l.queued
-	l.queued += uint64(bytes)
-	l.dueBytes += p.bytes
+	q.start = l.out.queued
+	l.out.queued += uint64(bytes)
 	q.block = opt.Block
 	l.startClockLocked()
 	q.due = 0
@@ -255,9 +238,9 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 		q.due = l.clock.due(l.cfg.ReplyTimeout, q.block)
 	}
 	l.queue.push(p)
-	l.due += p.want
+	l.window.due.add(load{p.want, p.bytes})
 	l.publishDepthLocked()
-	if l.proof.left -= n; l.proof.left < 0 {
+	if l.proof.due(n) {
 		l.proveLocked()
 	}
 }

@@ -14,5 +14,5 @@ func (l *Lane) LoneWaiting() int {
 func (l *Lane) WindowWaiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.window.Len()
+	return l.window.waiting.Len()
 }

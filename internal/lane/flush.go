@@ -9,8 +9,69 @@ import (
 // can read its own reply.
 const mostRounds = 16
 
-// flush writes until the buffer is empty. The caller has set l.flushing, so there is one flush at a time. It never
-// blocks. The writer goroutine sends the bytes that a full socket does not accept, all bytes on a connection that
+// outbox holds the bytes to send, in two buffers: callers append to one while a flush writes the other. Lane.mu guards
+// it.
+type outbox struct {
+	buf      []byte // encoded bytes that were not offered to the socket
+	queued   uint64 // bytes appended since New
+	flushing bool   // a flush runs: one at a time
+	spare    []byte // the other buffer, while no flush runs
+	offered  uint64 // bytes offered to the socket, or accepted by it if that is known
+}
+
+// begin begins a flush, unless one runs.
+func (o *outbox) begin() bool {
+	if o.flushing {
+		return false
+	}
+	o.flushing = true
+	return true
+}
+
+// take takes the bytes to write, or ends the flush if there are none.
+func (o *outbox) take() []byte {
+	if len(o.buf) == 0 {
+		o.flushing = false
+		return nil
+	}
+	out := o.buf
+	o.buf, o.spare = o.spare, nil
+	return out
+}
+
+// reuse makes a written buffer the spare one.
+func (o *outbox) reuse(written []byte) { o.spare = written[:0] }
+
+// offer records that n bytes are offered to the socket. It returns the number of bytes before, for accepted.
+func (o *outbox) offer(n int) (base uint64) {
+	base = o.offered
+	o.offered += uint64(n)
+	return base
+}
+
+// accepted records that the socket accepted n bytes of those after base.
+func (o *outbox) accepted(base uint64, n int) { o.offered = base + uint64(n) }
+
+// drop discards the bytes that no flush has taken: the end of the stream.
+func (o *outbox) drop() {
+	o.queued -= uint64(len(o.buf))
+	o.buf = o.buf[:0]
+}
+
+// keepBuffer is the size in bytes of the largest write buffer that an idle lane keeps.
+const keepBuffer = 16 << 10
+
+// shrink releases the memory that an idle lane does not need.
+func (o *outbox) shrink() {
+	if !o.flushing && cap(o.buf) > keepBuffer {
+		o.buf = nil
+	}
+	if cap(o.spare) > keepBuffer {
+		o.spare = nil
+	}
+}
+
+// flush writes until the buffer is empty. The caller has begun the flush, so there is one at a time. It never blocks. The writer goroutine sends the bytes that a full socket does not accept, all bytes on a connection that
 // cannot be written in part, and the bytes after mostRounds writes.
 func (l *Lane) flush(company bool) {
 	if company {
@@ -29,14 +90,13 @@ func (l *Lane) flush(company bool) {
 			l.mu.Unlock()
 			return
 		}
-		base := l.offered
-		l.offered += uint64(len(out))
+		base := l.out.offer(len(out))
 		l.mu.Unlock()
 
 		n, err := l.conn.TryWrite(out)
 
 		l.mu.Lock()
-		l.offered = base + uint64(n)
+		l.out.accepted(base, n)
 		switch {
 		case l.retired && n < len(out) && (err == nil || isTimeout(err)):
 			l.abandonLocked()
@@ -50,19 +110,17 @@ func (l *Lane) flush(company bool) {
 			l.mu.Unlock()
 			return
 		}
-		l.spare = out[:0]
+		l.out.reuse(out)
 	}
 }
 
-// takeLocked takes the buffer, or ends the flush if it is empty.
+// takeLocked takes the bytes to write, or ends the flush if there are none or the lane has failed.
 func (l *Lane) takeLocked() []byte {
-	if len(l.wbuf) == 0 || l.dead != nil {
-		l.flushing = false
+	if l.dead != nil {
+		l.out.flushing = false
 		return nil
 	}
-	out := l.wbuf
-	l.wbuf, l.spare = l.spare, nil
-	return out
+	return l.out.take()
 }
 
 // rest is a buffer whose first done bytes are written. The lane reuses the buffer when all are.
@@ -74,7 +132,7 @@ type rest struct {
 // toWriterLocked hands the flush over to the writer goroutine.
 func (l *Lane) toWriterLocked(out rest) {
 	if l.dead != nil {
-		l.flushing = false
+		l.out.flushing = false
 		return
 	}
 	if !l.writing {
@@ -123,13 +181,12 @@ func (l *Lane) writeAll(first rest) error {
 				return errRetired
 			}
 			chunk := out[done:min(len(out), done+writeChunk)]
-			base := l.offered
-			l.offered += uint64(len(chunk))
+			base := l.out.offer(len(chunk))
 			l.mu.Unlock()
 			n, err := l.conn.Write(chunk)
 			l.mu.Lock()
 			if err != nil && l.retired && isTimeout(err) {
-				l.offered = base + uint64(n)
+				l.out.accepted(base, n)
 				return errRetired
 			}
 			if err != nil {
@@ -137,7 +194,7 @@ func (l *Lane) writeAll(first rest) error {
 			}
 			done += len(chunk)
 		}
-		l.spare = out[:0]
+		l.out.reuse(out)
 		out, done = l.takeLocked(), 0
 	}
 	return nil

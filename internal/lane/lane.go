@@ -77,26 +77,20 @@ type Lane struct {
 	mu       sync.Mutex
 	depth    atomic.Int32 // pending replies and the bits avoid and silent; a hint for callers that pick a lane
 	reading  role
-	flushing bool
 	draining bool
 	retired  bool // nothing more may be written
 	pushOnly bool
 	silence  silence // the last finding about silence
-	wbuf     []byte  // encoded bytes that were not offered to the socket
+	out      outbox
 	queue    ring
-	due      int    // pending replies: the sum of want in the queue
-	dueBytes int    // bytes of the window that the queue uses
-	queued   uint64 // bytes appended since New
-	expect   int    // callers that received replies of the last read and may send again
-	granted  load   // room in the window that waiting requests were granted and have not used
-	dead     error  // the cause of the failure; nil: none
+	window   window
+	expect   int   // callers that received replies of the last read and may send again
+	dead     error // the cause of the failure; nil: none
 
 	// Fields that change less often; mu guards them too.
 	clock    clock
+	stall    stallClock
 	scanner  ctxScanner
-	window   waitList
-	spare    []byte // the other write buffer, while no flush runs
-	offered  uint64 // bytes offered to the socket, or accepted by it if that is known
 	shallow  int    // consecutive replies that the background reader read for a lone caller
 	reserved int    // reservations of Reserve
 	owner    any    // the owner that requests must name; nil: a holder
@@ -126,7 +120,9 @@ func New(conn *wire.Conn, cfg *Config) *Lane {
 	}
 	l.in.scanner.Limit = cfg.ReplyLimit
 	l.in.poll.init(conn)
-	l.proof.init()
+	l.stall.init(cfg)
+	l.window.limit = load{cfg.Window, cfg.WindowBytes}
+	l.proof.init(conn.Server() != "")
 	l.usedAt.Store(l.Born.UnixNano())
 	l.heardAt.Store(l.Born.UnixNano())
 	l.mu.Lock()
@@ -167,10 +163,11 @@ const (
 // callersDueLocked returns the pending replies without that to a token, unless it is the only one. No caller waits
 // for a token.
 func (l *Lane) callersDueLocked() int {
-	if l.proof.pending && l.due > 1 {
-		return l.due - 1
+	due := l.window.due.replies
+	if l.proof.pending && due > 1 {
+		return due - 1
 	}
-	return l.due
+	return due
 }
 
 // publishDepthLocked updates depth.
@@ -237,7 +234,7 @@ func (l *Lane) Drain(fn func()) {
 		return
 	}
 	l.draining, l.drained = true, fn
-	l.window.refuse(ErrDraining)
+	l.window.waiting.refuse(ErrDraining)
 	l.alone.waiting.refuse(ErrDraining)
 	l.unlockDrained()
 }
@@ -247,7 +244,7 @@ func (l *Lane) Drain(fn func()) {
 func (l *Lane) Undrain(owner any, form Proof) {
 	l.mu.Lock()
 	l.owner = owner
-	l.proveByLocked(form)
+	l.proof.by(form)
 	l.alone.forbidden = false // draining has refused its waiters
 	if !l.retired {
 		l.draining, l.drained = false, nil
@@ -259,7 +256,7 @@ func (l *Lane) Undrain(owner any, form Proof) {
 func (l *Lane) unlockDrained() {
 	l.nextAloneLocked()
 	var fn func()
-	if l.draining && l.queue.n == 0 && l.reserved == 0 && l.granted.replies == 0 && l.dead == nil {
+	if l.draining && l.queue.n == 0 && l.reserved == 0 && l.window.granted.replies == 0 && l.dead == nil {
 		fn, l.drained = l.drained, nil
 	}
 	l.mu.Unlock()
@@ -280,7 +277,7 @@ func (l *Lane) Fail(cause error) {
 	close(l.gone)
 	l.clock.stop()
 	l.scanner.stop()
-	offered := l.offered
+	offered := l.out.offered
 	orphans := make([]orphan, 0, l.queue.n)
 	var posted []failed
 	for first := true; l.queue.n > 0; first = false {
@@ -293,9 +290,9 @@ func (l *Lane) Fail(cause error) {
 			orphans = append(orphans, orphan{q, err})
 		}
 	}
-	l.due, l.dueBytes = 0, 0
+	l.window.due = load{}
 	l.depth.Store(-1)
-	l.window.failAll(cause)
+	l.window.waiting.failAll(cause)
 	l.alone.waiting.failAll(cause)
 	l.tellLocked(posted)
 	switch l.reading {

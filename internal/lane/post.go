@@ -55,11 +55,11 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 	case l.refusesLocked(&opt):
 		l.mu.Unlock()
 		return ErrDraining
-	case l.window.Len() > 0 || !l.roomLocked():
+	case l.window.waiting.Len() > 0 || !l.roomLocked():
 		l.mu.Unlock()
 		return ErrFull
 	}
-	l.wbuf = append(l.wbuf, raw...)
+	l.out.buf = append(l.out.buf, raw...)
 	q := l.newRequest()
 	q.sink, q.tag = sink, tag
 	l.queueLocked(q, n, len(raw), &opt)
@@ -74,11 +74,10 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 // about to post too: if several replies are pending, Flush yields to them once.
 func (l *Lane) Flush(company bool) {
 	l.mu.Lock()
-	if l.flushing || len(l.wbuf) == 0 || l.dead != nil {
+	if len(l.out.buf) == 0 || l.dead != nil || !l.out.begin() {
 		l.mu.Unlock()
 		return
 	}
-	l.flushing = true
 	company = company && (l.queue.n > 1 || l.expect > 1)
 	l.mu.Unlock()
 	l.flush(company)

@@ -51,43 +51,29 @@ type proof struct {
 	ahead   int // pending replies before the answer
 	token   [tokenSize]byte
 	request request // the request in the queue; nobody waits for it
+	hello   bool    // the server is known to support HELLO
 }
 
-func (p *proof) init() {
+func (p *proof) init(hello bool) {
+	p.hello = hello
 	p.left = proofEvery
 	p.request.state.Store(left)
 }
 
-// proveLocked adds a token to the queue, behind the last request.
-func (l *Lane) proveLocked() {
-	p := &l.proof
-	p.left = proofEvery
-	if p.form == NoProof || p.pending || l.draining || l.alone.held {
-		return
+// by sets the form of the proof. No reply is pending.
+func (p *proof) by(form Proof) { p.form, p.doubt, p.refused = p.usable(form), false, 0 }
+
+// usable returns form, or NoProof if the server may lack HELLO.
+func (p *proof) usable(form Proof) Proof {
+	if form == HelloProof && !p.hello {
+		return NoProof
 	}
-	if !p.doubt {
-		var random [tokenSize / 2]byte
-		binary.LittleEndian.PutUint64(random[:], rand.Uint64())
-		hex.Encode(p.token[:], random[:])
-	}
-	p.pending, p.ahead = true, l.due
-	before := len(l.wbuf)
-	if p.form == EchoProof {
-		l.wbuf = append(l.wbuf, "*2\r\n$4\r\nECHO\r\n$16\r\n"...)
-	} else {
-		l.wbuf = append(l.wbuf, "*3\r\n$5\r\nHELLO\r\n$1\r\n"...)
-		l.wbuf = strconv.AppendInt(l.wbuf, int64(l.conn.Protocol()), 10)
-		l.wbuf = append(l.wbuf, "\r\n$16\r\n"...)
-	}
-	l.wbuf = append(append(l.wbuf, p.token[:]...), "\r\n"...)
-	l.queueLocked(&p.request, 1, len(l.wbuf)-before, &Options{})
-	p.left = proofEvery
+	return form
 }
 
-// tickProofLocked makes the next command carry a token when the period is over.
-func (l *Lane) tickProofLocked() {
-	p := &l.proof
-	if p.ticks++; time.Duration(p.ticks)*l.clock.period >= proofPeriod {
+// tick makes the next command carry a token when the period is over.
+func (p *proof) tick(period time.Duration) {
+	if p.ticks++; time.Duration(p.ticks)*period >= proofPeriod {
 		p.ticks = 0
 		if p.left < proofEvery {
 			p.left = 0
@@ -95,10 +81,40 @@ func (l *Lane) tickProofLocked() {
 	}
 }
 
-// verifyLocked checks frames for the token before any of them is distributed. It returns ErrOutOfStep if the token is
-// in another place, or another reply is in its place.
-func (l *Lane) verifyLocked(frames []frame) error {
-	p := &l.proof
+// due reports whether the next command must carry a token, after a request for n replies.
+func (p *proof) due(n int) bool {
+	p.left -= n
+	return p.left < 0
+}
+
+// skip waits for the next turn of a token.
+func (p *proof) skip() { p.left = proofEvery }
+
+// ask appends a command with a token to buf. ahead is the number of pending replies before its answer. After an
+// answer that proved nothing it is the same token.
+func (p *proof) ask(buf []byte, ahead int, protocol int) []byte {
+	if !p.doubt {
+		var random [tokenSize / 2]byte
+		binary.LittleEndian.PutUint64(random[:], rand.Uint64())
+		hex.Encode(p.token[:], random[:])
+	}
+	p.pending, p.ahead = true, ahead
+	if p.form == EchoProof {
+		buf = append(buf, "*2\r\n$4\r\nECHO\r\n$16\r\n"...)
+	} else {
+		buf = append(buf, "*3\r\n$5\r\nHELLO\r\n$1\r\n"...)
+		buf = strconv.AppendInt(buf, int64(protocol), 10)
+		buf = append(buf, "\r\n$16\r\n"...)
+	}
+	return append(append(buf, p.token[:]...), "\r\n"...)
+}
+
+// expects reports whether verify must see the next frames.
+func (p *proof) expects() bool { return p.pending || p.doubt }
+
+// verify checks frames for the token before any of them is distributed. It returns ErrOutOfStep if the token is in
+// another place, or another reply is in its place.
+func (p *proof) verify(frames []frame) error {
 	for i := range frames {
 		f := &frames[i]
 		if f.push {
@@ -117,7 +133,7 @@ func (l *Lane) verifyLocked(frames []frame) error {
 		case f.b[0] != '-' && f.b[0] != '!':
 			return ErrOutOfStep
 		default:
-			l.refusedProofLocked(f.b)
+			p.refusedBy(f.b)
 		}
 	}
 	return nil
@@ -135,10 +151,9 @@ func (p *proof) answers(b []byte) bool {
 	return false
 }
 
-// refusedProofLocked records an error in the token's place. It proves nothing and may be the reply to another
-// command, so the lane soon sends the same token again.
-func (l *Lane) refusedProofLocked(b []byte) {
-	p := &l.proof
+// refusedBy records an error in the token's place. It proves nothing and may be the reply to another command, so the
+// lane soon sends the same token again.
+func (p *proof) refusedBy(b []byte) {
 	p.pending, p.doubt = false, true
 	for _, code := range []string{"-BUSY ", "-LOADING ", "-MASTERDOWN "} {
 		if bytes.HasPrefix(b, []byte(code)) {
@@ -154,23 +169,25 @@ func (l *Lane) refusedProofLocked(b []byte) {
 	}
 	p.refused = 0
 	if p.form == EchoProof {
-		p.form = l.usableProof(HelloProof)
+		p.form = p.usable(HelloProof)
 	} else {
 		p.form = NoProof
 	}
 	p.doubt = p.form != NoProof
 }
 
-// proveByLocked sets the form of the proof. No reply is pending.
-func (l *Lane) proveByLocked(form Proof) {
-	p := &l.proof
-	p.form, p.doubt, p.refused = l.usableProof(form), false, 0
-}
+// unsent records that the command with the token is not sent.
+func (p *proof) unsent() { p.pending = false }
 
-// usableProof returns form, or NoProof if the server may lack HELLO.
-func (l *Lane) usableProof(form Proof) Proof {
-	if form == HelloProof && l.conn.Server() == "" {
-		return NoProof
+// proveLocked adds a token to the queue, behind the last request.
+func (l *Lane) proveLocked() {
+	p := &l.proof
+	p.skip()
+	if p.form == NoProof || p.pending || l.draining || l.alone.held {
+		return
 	}
-	return form
+	before := len(l.out.buf)
+	l.out.buf = p.ask(l.out.buf, l.window.due.replies, l.conn.Protocol())
+	l.queueLocked(&p.request, 1, len(l.out.buf)-before, &Options{})
+	p.skip()
 }

@@ -188,8 +188,8 @@ func (l *Lane) complete(self *request) error {
 		l.mu.Unlock()
 		return nil
 	}
-	if l.proof.pending || l.proof.doubt {
-		if err := l.verifyLocked(frames); err != nil {
+	if l.proof.expects() {
+		if err := l.proof.verify(frames); err != nil {
 			l.mu.Unlock()
 			return err
 		}
@@ -247,10 +247,10 @@ func (l *Lane) matchLocked(frames []frame) int {
 		}
 		f.q, f.posted = p.q, p.q.sink != nil
 		p.want--
-		l.due--
+		l.window.due.replies--
 		if p.want == 0 {
 			f.last = true
-			l.dueBytes -= p.bytes
+			l.window.due.bytes -= p.bytes
 			l.queue.pop()
 			partial = -1
 		}

@@ -13,12 +13,11 @@ func (l *Lane) Retire(fn func()) {
 		return
 	}
 	l.draining, l.retired, l.drained = true, true, fn
-	l.window.failAll(ErrDraining)
+	l.window.waiting.failAll(ErrDraining)
 	l.alone.waiting.failAll(ErrDraining)
-	l.queued -= uint64(len(l.wbuf)) // the buffer is the end of the stream
-	l.wbuf = l.wbuf[:0]
-	l.cutLocked(l.queued)
-	if l.flushing {
+	l.out.drop()
+	l.cutLocked(l.out.queued)
+	if l.out.flushing {
 		l.conn.InterruptWrite() // a writer may be blocked; its write ends in the middle
 	}
 	l.unlockDrained()
@@ -39,11 +38,10 @@ func (l *Lane) cutLocked(from uint64) {
 		if p.q.start < from {
 			break
 		}
-		l.due -= p.want
-		l.dueBytes -= p.bytes
+		l.window.due.sub(load{p.want, p.bytes})
 		l.queue.popBack()
 		if p.q == &l.proof.request {
-			l.proof.pending = false
+			l.proof.unsent()
 		}
 		if p.q.sink != nil {
 			posted = p.q.fail(posted, done, l.failure("write", false, ErrDraining))
@@ -59,6 +57,6 @@ func (l *Lane) cutLocked(from uint64) {
 // abandonLocked ends the flush of a retired lane. It drops the bytes that were not offered, so nobody writes behind
 // the gap. It unlocks mu.
 func (l *Lane) abandonLocked() {
-	l.cutLocked(l.offered)
+	l.cutLocked(l.out.offered)
 	l.unlockDrained()
 }

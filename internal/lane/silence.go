@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
 )
 
 // StallError is the cause when a lane fails because it makes no progress. It matches os.ErrDeadlineExceeded.
@@ -49,54 +51,66 @@ const (
 	stalled           // the stall limit is over
 )
 
-// silenceLocked measures the time without progress while a reply is pending that the server does not hold back.
-func (l *Lane) silenceLocked(progress bool) silence {
-	c := &l.clock
+// stallClock counts the ticks without progress while a reply is pending that the server does not hold back. Lane.mu
+// guards it.
+type stallClock struct {
+	limit   time.Duration // Config.StallLimit
+	suspect time.Duration // Config.SuspectAfter
+	period  time.Duration // of a tick
+
+	quiet   int64 // consecutive ticks without progress
+	excused int64 // the part of them that does not count as a stall
+	askAt   int64 // number of quiet ticks for the next report of a suspicion
+}
+
+func (s *stallClock) init(cfg *Config) {
+	s.limit, s.suspect, s.period = cfg.StallLimit, cfg.SuspectAfter, tickFor(cfg)
+}
+
+// moved records progress.
+func (s *stallClock) moved() { s.quiet, s.excused, s.askAt = 0, 0, 0 }
+
+// excuse restarts the stall limit.
+func (s *stallClock) excuse() { s.excused = s.quiet }
+
+// silent returns the minimum time without progress. The first quiet tick may immediately follow the request.
+func (s *stallClock) silent() time.Duration { return time.Duration(max(0, s.quiet-1)) * s.period }
+
+// tick records a tick without progress. block is how long the server may hold back the next pending reply. report: a
+// suspicion is new, or Config.SuspectAfter older than at the last report.
+func (s *stallClock) tick(block command.Block) (found silence, report bool) {
+	s.quiet++
+	if block.Forever() {
+		return usual, false
+	}
+	silent, held := s.silent(), time.Duration(block)
+	switch {
+	case s.limit > 0 && silent-time.Duration(s.excused)*s.period >= s.limit+held:
+		return stalled, false
+	case s.suspect <= 0 || silent < s.suspect/2+held:
+		return usual, false
+	case silent < s.suspect+held:
+		return slow, false
+	case s.quiet < s.askAt:
+		return suspected, false
+	}
+	s.askAt = s.quiet + int64((s.suspect+s.period-1)/s.period)
+	return suspected, true
+}
+
+// watchSilenceLocked updates the lane's silence at a tick, and returns the finding. report: OnSuspect must be called.
+func (l *Lane) watchSilenceLocked(progress bool) (found silence, report bool) {
 	head := l.queue.front()
 	if head == nil || progress {
-		l.movesLocked()
-		return usual
+		l.stall.moved()
+	} else {
+		found, report = l.stall.tick(head.q.block)
 	}
-	c.quiet++
-	if head.q.block.Forever() {
-		return usual
-	}
-	silent, block := l.silentLocked(), time.Duration(head.q.block)
-	if limit := l.cfg.StallLimit; limit > 0 && silent-time.Duration(c.excused)*c.period >= limit+block {
-		return stalled
-	}
-	after := l.cfg.SuspectAfter
-	if after <= 0 || silent < after/2+block {
-		return usual
-	}
-	found := slow
-	if silent >= after+block {
-		found = suspected
-	}
-	if l.silence != found {
+	if found != l.silence && found != stalled {
 		l.silence = found
 		l.publishDepthLocked()
 	}
-	if found == slow || c.quiet < c.askAt {
-		return slow
-	}
-	c.askAt = c.quiet + int64((after+c.period-1)/c.period)
-	return suspected
-}
-
-// silentLocked returns the minimum time without progress. The first quiet tick may immediately follow the request.
-func (l *Lane) silentLocked() time.Duration {
-	return time.Duration(max(0, l.clock.quiet-1)) * l.clock.period
-}
-
-// movesLocked records progress.
-func (l *Lane) movesLocked() {
-	c := &l.clock
-	c.quiet, c.excused, c.askAt = 0, 0, 0
-	if l.silence != usual {
-		l.silence = usual
-		l.publishDepthLocked()
-	}
+	return found, report
 }
 
 // writingLocked reports whether the socket has accepted bytes of the first command with a pending reply since the
@@ -104,10 +118,10 @@ func (l *Lane) movesLocked() {
 // a dead path too.
 func (l *Lane) writingLocked() bool {
 	c := &l.clock
-	if l.offered == c.offered || l.queue.n == 0 {
+	if l.out.offered == c.offered || l.queue.n == 0 {
 		return false
 	}
-	end := l.queued
+	end := l.out.queued
 	if l.queue.n > 1 {
 		end = l.queue.at(1).start
 	}
@@ -142,7 +156,7 @@ func (l *Lane) Silence() (d time.Duration, mark uint64) {
 	if l.dead != nil || l.silence != suspected {
 		return 0, 0
 	}
-	return l.silentLocked(), l.bytesIn.Load()
+	return l.stall.silent(), l.bytesIn.Load()
 }
 
 // Blocked reports whether the server may hold back the next pending reply.
@@ -156,7 +170,7 @@ func (l *Lane) Blocked() bool {
 // Excuse restarts the stall limit: the server explained on another connection why it does not reply here.
 func (l *Lane) Excuse() {
 	l.mu.Lock()
-	l.clock.excused = l.clock.quiet
+	l.stall.excuse()
 	l.mu.Unlock()
 }
 

@@ -16,6 +16,31 @@ func (a *load) add(b load) { a.replies, a.bytes = a.replies+b.replies, a.bytes+b
 
 func (a *load) sub(b load) { a.replies, a.bytes = a.replies-b.replies, a.bytes-b.bytes }
 
+// window limits the pending replies of a lane, and the bytes of their commands. Requests that find no room wait in
+// order. Lane.mu guards it.
+type window struct {
+	due     load // of the requests in the queue
+	granted load // room that waiting requests were granted and have not used
+	limit   load
+	waiting waitList
+}
+
+// fits reports whether one more request fits, with the pending replies of callers. At most one request exceeds the
+// window.
+func (w *window) fits(callers int) bool {
+	return callers+w.granted.replies < w.limit.replies && w.due.bytes+w.granted.bytes < w.limit.bytes
+}
+
+// admit admits waiting requests while there is room. It reports whether it admitted any.
+func (w *window) admit(callers int) (any bool) {
+	for w.waiting.Len() > 0 && w.fits(callers) {
+		w.granted.add(w.waiting.First().want)
+		w.waiting.grant()
+		any = true
+	}
+	return any
+}
+
 // sizeOf estimates the encoded size of args.
 func sizeOf(args []any) int {
 	const others = 16 // bytes of a number, or of the framing of a string
