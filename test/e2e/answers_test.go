@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
-// newStrict makes a client of a server that drops a refused login among others.
+// newStrict returns a client of a server that drops the reply to a refused login while other replies are pending.
 func newStrict(t *testing.T, change func(*respool.Options)) (*fakeserver.Server, *respool.Client) {
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80, Users: map[string]string{"alice": "secret"}})
 	opt := respool.Options{Addr: s.Addr(), MaxConnections: 3}
@@ -22,17 +22,16 @@ func newStrict(t *testing.T, change func(*respool.Options)) (*fakeserver.Server,
 	return s, openClient(t, opt)
 }
 
-// sends says in how many ways a command may be sent that is not on a held connection.
+// sends are the ways to send a command that is not on a held connection.
 func sends(ctx context.Context, c *respool.Client, args []any) map[string]error {
 	_, piped := c.Pipeline().Do("PING").Do(args...).Exec(ctx)
 	_, transacted := c.Transaction().Do("PING").Do(args...).Exec(ctx)
 	return map[string]error{"Do": c.Do(ctx, args...).Err(), "Pipeline": piped, "Transaction": transacted}
 }
 
-// Whatever the table says that a server may leave unanswered, or answer more than once,
-// never reaches a connection that callers share: it is refused, or it has a connection that is
-// closed after it.
-func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
+// A command that a server may reply to zero or several times never uses a shared connection. The client refuses it, or closes
+// the connection after it.
+func TestCommandsWithoutExactlyOneReplyShareNoConnection(t *testing.T) {
 	s, c := newStrict(t, nil)
 	ctx := bounded(t)
 	for info := range command.All() {
@@ -49,17 +48,17 @@ func TestNothingThatIsAnsweredOtherwiseThanOnceIsShared(t *testing.T) {
 			}
 		}
 	}
-	for _, came := range s.Commands() {
-		switch name, _, _ := strings.Cut(came, " "); name {
+	for _, line := range s.Commands() {
+		switch name, _, _ := strings.Cut(line, " "); name {
 		case "HELLO", "CLIENT", "PING", "DEBUG", "SHUTDOWN", "ECHO":
 		default:
-			t.Errorf("the server got %s", came)
+			t.Errorf("the server received %s", line)
 		}
 	}
 }
 
-// A command of which nothing is known may be AUTH under another name.
-func TestATransactionWithAnUnknownCommandHasAConnectionThatIsReset(t *testing.T) {
+// An unknown command may be AUTH under another name.
+func TestATransactionWithAnUnknownCommandResetsItsConnection(t *testing.T) {
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Valkey80, Users: map[string]string{"alice": "secret"},
 		Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
 			if args[0] == "COMMAND" {
@@ -85,12 +84,12 @@ func TestATransactionWithAnUnknownCommandHasAConnectionThatIsReset(t *testing.T)
 }
 
 // A held connection sends no login while a reply is pending, even if the caller of that command has left.
-func TestAHeldConnectionSendsNoLoginAmongOthers(t *testing.T) {
-	came := make(chan struct{}, 1)
+func TestAHeldConnectionSendsNoLoginWhileRepliesArePending(t *testing.T) {
+	arrived := make(chan struct{}, 1)
 	s := fakeserver.Start(t, fakeserver.Config{Version: fakeserver.Redis72, Users: map[string]string{"alice": "secret"},
 		Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
-			if args[0] == "INCR" { // answered by the test
-				came <- struct{}{}
+			if args[0] == "INCR" { // the test sends the reply
+				arrived <- struct{}{}
 				return "", true
 			}
 			return "", false
@@ -101,14 +100,14 @@ func TestAHeldConnectionSendsNoLoginAmongOthers(t *testing.T) {
 	ctx, cancel := context.WithCancel(bounded(t))
 	left := make(chan error, 1)
 	go func() { left <- conn.Do(ctx, "INCR", "n").Err() }()
-	<-came
+	<-arrived
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	login := func() error { return conn.Do(bounded(t), "AUTH", "alice", "wrong").Err() }
 	if err := login(); !errors.Is(err, respool.ErrStateful) || s.Count("AUTH") != 0 {
-		t.Errorf("a login among others: %v", err)
+		t.Errorf("a login while a reply is pending: %v", err)
 	}
 	s.Send(":1\r\n")
 	err := testkit.Await(t, "the login reaches the server", login, func(err error) bool { return !errors.Is(err, respool.ErrStateful) })

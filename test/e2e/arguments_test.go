@@ -43,7 +43,7 @@ func TestArgumentsOfAllTypes(t *testing.T) {
 	wantText(t, mustDo(t, c, []byte("eChO"), "bytes"), "bytes")
 }
 
-// senders are the ways to send a command, each of which gives its error.
+// senders are the ways to send a command. Each returns the error.
 func senders(ctx context.Context, c *respool.Client, conn *respool.Conn) map[string]func(args ...any) error {
 	return map[string]func(args ...any) error{
 		"Do":      func(args ...any) error { return c.Do(ctx, args...).Err() },
@@ -70,7 +70,7 @@ func senders(ctx context.Context, c *respool.Client, conn *respool.Conn) map[str
 	}
 }
 
-// rejected are commands that can't be sent, and words of the error.
+// rejected are commands that the client cannot send, and words of the error.
 var rejected = []struct {
 	name  string
 	args  []any
@@ -104,7 +104,7 @@ func TestArgumentsThatCannotBeSentSendNothing(t *testing.T) {
 				err := send(tt.args...)
 				if errors.As(err, new(*respool.ServerError)) {
 					t.Errorf("it was sent: %v", err)
-				} else if !(name == "Pipeline" && errors.Is(err, respool.ErrStateful)) { // that is as good a reason
+				} else if !(name == "Pipeline" && errors.Is(err, respool.ErrStateful)) { // also a right error
 					wantWords(t, err, append([]string{"respool: "}, tt.words...)...)
 				}
 			})
@@ -118,8 +118,8 @@ func TestArgumentsThatCannotBeSentSendNothing(t *testing.T) {
 	wantKept(t, c, conn)
 }
 
-// A mistake of the program is reported at once, not after a wait for a connection.
-func TestMistakesAreToldWithoutWaiting(t *testing.T) {
+// The client reports wrong arguments at once, not after a wait for a connection.
+func TestWrongArgumentsFailAtOnce(t *testing.T) {
 	c := openClient(t, respool.Options{Addr: "127.0.0.1:1"})
 	ctx := bounded(t)
 	for _, args := range [][]any{{"SET", "k", nil}, {"BLPOP", "q", time.Second}, {"NOSUCH", struct{}{}}} {
@@ -130,12 +130,11 @@ func TestMistakesAreToldWithoutWaiting(t *testing.T) {
 		}
 	}
 	if st := c.Stats(); st.DialFailures != 0 {
-		t.Errorf("%d dials for commands that can't be sent", st.DialFailures)
+		t.Errorf("%d dials for commands that cannot be sent", st.DialFailures)
 	}
 }
 
-// wantKept wants a connection to be clean when it comes back, and all that were
-// dialed to be there still.
+// wantKept fails the test unless the released connection is clean and all connections are still open.
 func wantKept(t *testing.T, c *respool.Client, conn *respool.Conn) {
 	t.Helper()
 	before := c.Stats().Dials
@@ -147,8 +146,7 @@ func wantKept(t *testing.T, c *respool.Client, conn *respool.Conn) {
 	}
 }
 
-// stateful are commands that no shared connection carries, and what their
-// error says to do instead.
+// stateful are commands that shared connections refuse, and the advice in the error.
 var stateful = []struct{ command, instead string }{
 	{"SUBSCRIBE ch", "Client.Subscribe"}, {"PSUBSCRIBE p*", "Client.PSubscribe"}, {"SSUBSCRIBE ch", "Client.SSubscribe"},
 	{"UNSUBSCRIBE", "Client.Subscribe"}, {"MONITOR", "redis-cli"}, {"SYNC", "redis-cli"}, {"PSYNC ? -1", "redis-cli"},

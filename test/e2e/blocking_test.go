@@ -14,11 +14,10 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// oftenAwake makes a server end blocking commands within 2 ms of their
-// timeouts, not 100.
+// oftenAwake makes a server end blocking commands within 2 ms after their timeouts, not 100 ms.
 var oftenAwake = []string{"--hz", "500"}
 
-// blocked waits until the server counts n clients that block.
+// blocked waits until the server counts n blocked clients.
 func blocked(t *testing.T, s *redistest.Server, n int) {
 	t.Helper()
 	testkit.Await(t, "the number of blocked clients", func() string { return s.Info("clients")["blocked_clients"] }, testkit.Is(fmt.Sprint(n)))
@@ -46,7 +45,7 @@ func TestBlockedCommandGetsWhatIsPushed(t *testing.T) {
 	})
 }
 
-// A blocking command's own timeout is added to SocketTimeout.
+// The client adds the timeout of a blocking command to SocketTimeout.
 func TestBlockingOutlastsTheSocketTimeout(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: oftenAwake})
 	c := newClient(t, s, func(o *respool.Options) {
@@ -78,15 +77,15 @@ func TestBlockingOutlastsTheSocketTimeout(t *testing.T) {
 	wg.Wait()
 	conn := acquire(t, c)
 	if n, err := conn.Do(ctx, "WAIT", 1, 500).Int64(); n != 0 || err != nil {
-		t.Errorf("WAIT gives %d, %v", n, err)
+		t.Errorf("WAIT returns %d, %v", n, err)
 	}
 	if r := conn.Do(ctx, "BLPOP", "q", 0.5); !r.IsNil() {
-		t.Errorf("BLPOP on a Conn gives %v", r)
+		t.Errorf("BLPOP on a Conn returns %v", r)
 	}
 	wantKept(t, c, conn)
 }
 
-// The longest timeouts that the server takes are no overflow.
+// The longest timeouts that the server accepts do not overflow.
 func TestBlockingForCenturies(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.SocketTimeout = 50 * time.Millisecond })
@@ -116,8 +115,8 @@ func TestBlockingForCenturies(t *testing.T) {
 	}
 }
 
-// Whoever leaves a blocking command does not take an element along: its
-// connection is closed before the next element comes.
+// A caller that leaves a blocking command consumes no element: the client closes the connection before the next element
+// arrives.
 func TestLeavingABlockedCommandLosesNoElement(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 4 })
@@ -168,7 +167,7 @@ func TestManyBlockedCommandsWaitInLine(t *testing.T) {
 	}
 	blocked(t, s, 3)
 	for i := range n {
-		mustDo(t, c, "RPUSH", "q", i) // shares the lane that is kept
+		mustDo(t, c, "RPUSH", "q", i) // shares the lane, which stays open
 	}
 	wg.Wait()
 	if n, err := mustDo(t, c, "LLEN", "q").Int64(); n != 0 || err != nil {
@@ -193,7 +192,7 @@ func TestBlockingCommandsWithMistakes(t *testing.T) {
 	}
 }
 
-// A server that stands still ends a blocking command too.
+// A server that stalls also ends a blocking command.
 func TestBlockingCommandTimesOutWithItsServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: oftenAwake})
 	c := newClient(t, s, func(o *respool.Options) {
@@ -217,13 +216,13 @@ func TestStreamsBlockOnlyWithBlock(t *testing.T) {
 		m, err := read.Array()
 		if protocol == 3 {
 			if len(m) != 2 || err != nil {
-				t.Errorf("XREAD gives %v, %v", read, err)
+				t.Errorf("XREAD returns %v, %v", read, err)
 			}
 		} else if len(m) != 1 || err != nil {
-			t.Errorf("XREAD gives %v, %v", read, err)
+			t.Errorf("XREAD returns %v, %v", read, err)
 		}
 		if r := mustDo(t, c, "XREAD", "STREAMS", "s", "$"); !r.IsNil() {
-			t.Errorf("XREAD of nothing gives %v", r)
+			t.Errorf("XREAD of nothing returns %v", r)
 		}
 		if n := c.Stats().Dials; n != 1 {
 			t.Errorf("XREAD without BLOCK opened a connection: %d dials", n)
@@ -233,7 +232,7 @@ func TestStreamsBlockOnlyWithBlock(t *testing.T) {
 		blocked(t, s, 1)
 		mustDo(t, c, "XADD", "s", "2-1", "field", "value")
 		if r := <-got; r.IsNil() || r.Err() != nil {
-			t.Errorf("XREAD BLOCK gives %v", r)
+			t.Errorf("XREAD BLOCK returns %v", r)
 		}
 		if n := c.Stats().Dials; n != 2 {
 			t.Errorf("%d dials: want 2", n)
@@ -250,12 +249,12 @@ func TestWaitOnAConn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := conn.Do(ctx, "WAIT", 0, 0).Int64(); n != 0 || err != nil {
-		t.Errorf("WAIT gives %d, %v", n, err)
+		t.Errorf("WAIT returns %d, %v", n, err)
 	}
 	wantKept(t, c, conn)
 }
 
-// Commands that the client does not know are asked of the server.
+// The client asks the server about commands that it does not know.
 func TestCommandsThatTheTableLacks(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--rename-command", "GET", "MYGET", "--rename-command", "BLPOP", "MYBLPOP",
 		"--rename-command", "SELECT", "MYSELECT", "--rename-command", "SET", "MYSET"}})
@@ -281,7 +280,7 @@ func TestCommandsThatTheTableLacks(t *testing.T) {
 
 		for range 5 {
 			mustDo(t, c, "MYSELECT", 1)
-			wantText(t, mustDo(t, c, "MYGET", "k"), "v") // still of db 0
+			wantText(t, mustDo(t, c, "MYGET", "k"), "v") // still in database 0
 		}
 		if n := c.Stats().Dials; n != 2 {
 			t.Errorf("a connection in another db is restored: %d dials", n)
@@ -297,7 +296,7 @@ func TestCommandsThatTheTableLacks(t *testing.T) {
 			t.Errorf("unknown commands cost connections: %d dials, %d before", n, before)
 		}
 	})
-	if n := calls(s, "command"); n != 2 && s.Version().Since(7, 0) { // renamed commands have their old names there
-		t.Errorf("the server was asked for all commands %d times: want once for each client", n)
+	if n := calls(s, "command"); n != 2 && s.Version().Since(7, 0) { // 6.2 lists renamed commands by their old names
+		t.Errorf("%d COMMAND queries: want one for each client", n)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// While a script runs too long, the server answers no SELECT. Callers that need
-// another database hear that at once, and standing connections go on.
+// While a script runs for too long, the server refuses SELECT. Callers in another database get the error at once, and open
+// connections stay usable.
 func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "20"}})
 	for _, most := range []int{1, 2, 8} {
@@ -30,11 +30,11 @@ func TestAServerThatIsBusyIsReportedAsBusy(t *testing.T) {
 		for range 40 {
 			_, err := up.Exchange(bounded(t), engine.Identity{DB: 3, Proto: 2}, rawWhoami, 1, true, nil)
 			wantServerError(t, err, "BUSY")
-			wantServerError(t, c.Do(bounded(t), "GET", "k").Err(), "BUSY") // the server's own answer, on a connection that stood
+			wantServerError(t, c.Do(bounded(t), "GET", "k").Err(), "BUSY") // the server's own reply, on an open connection
 			asked++
 		}
 		if took := time.Since(began); took > patience/4 {
-			t.Errorf("%d connections: %d answers took %v", most, asked, took)
+			t.Errorf("%d connections: %d replies took %v", most, asked, took)
 		}
 		if st := c.Stats(); st.Closed > st.DialFailures || st.Lanes+st.Idle < lanes {
 			t.Errorf("%d connections: %d of them were closed: %v", most, st.Closed, st)

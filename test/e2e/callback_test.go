@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// callbacks are what a listener may call. Those that wait are given as long as a listener may block.
+// callbacks are the methods that a listener may call. Methods that wait get the time that a listener may block.
 var callbacks = map[string]func(ctx context.Context, c *respool.Client){
 	"Close":  func(_ context.Context, c *respool.Client) { _ = c.Close(context.Background()) },
 	"Stats":  func(_ context.Context, c *respool.Client) { _ = c.Stats() },
@@ -31,42 +31,42 @@ var callbacks = map[string]func(ctx context.Context, c *respool.Client){
 	},
 }
 
-// listener calls a method the first time that an event of its kind comes.
+// listener calls a method at the first event of its kind.
 type listener struct {
-	kind   respool.EventKind
-	call   func(context.Context, *respool.Client)
-	called atomic.Bool
-	came   chan struct{}
-	ended  chan struct{}
-	client chan *respool.Client
+	kind     respool.EventKind
+	call     func(context.Context, *respool.Client)
+	called   atomic.Bool
+	reported chan struct{}
+	ended    chan struct{}
+	client   chan *respool.Client
 }
 
 func newListener(kind respool.EventKind, call func(context.Context, *respool.Client)) *listener {
-	return &listener{kind: kind, call: call, came: make(chan struct{}), ended: make(chan struct{}), client: make(chan *respool.Client, 1)}
+	return &listener{kind: kind, call: call, reported: make(chan struct{}), ended: make(chan struct{}), client: make(chan *respool.Client, 1)}
 }
 
 func (l *listener) event(e respool.Event) {
 	if e.Kind != l.kind || l.called.Swap(true) {
 		return
 	}
-	close(l.came)
+	close(l.reported)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	l.call(ctx, <-l.client)
 	close(l.ended)
 }
 
-// check waits for the event, and then for the end of what was called.
+// check waits for the event, and then for the end of the call.
 func (l *listener) check(t *testing.T, c *respool.Client) {
 	t.Helper()
-	for _, ch := range []chan struct{}{l.came, l.ended} {
+	for _, ch := range []chan struct{}{l.reported, l.ended} {
 		select {
 		case <-ch:
 		case <-time.After(patience):
-			t.Fatalf("%v: the event did not come, or what was called did not return; %v", l.kind, c)
+			t.Fatalf("%v: no event was reported, or the call did not return; %v", l.kind, c)
 		}
 	}
-	// A Close from elsewhere waits for the end of all.
+	// A Close on another goroutine waits for all of them.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
@@ -77,8 +77,7 @@ func (l *listener) check(t *testing.T, c *respool.Client) {
 	}
 }
 
-// What a listener calls returns, whatever the event: the goroutines that tell of events are those that others
-// wait for.
+// A call in a listener returns, at every kind of event. Other calls wait for the goroutines that report events.
 func TestListenersMayCallAnyMethod(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for kind := respool.EventDialed; kind <= respool.EventReleased; kind++ {
@@ -90,20 +89,20 @@ func TestListenersMayCallAnyMethod(t *testing.T) {
 				c := openClient(t, respool.Options{Addr: relay.Addr(), MaxConnections: 2, Lanes: 1, LeakThreshold: 20 * time.Millisecond,
 					WaitTimeout: 100 * time.Millisecond, SocketTimeout: time.Second, LingerLimit: time.Second, OnEvent: l.event})
 				l.client <- c
-				happenings(c, relay, l.came)
+				causeEvents(c, relay, l.reported)
 				l.check(t, c)
 			})
 		}
 	}
 }
 
-// happenings brings events of all kinds about until one has come.
-func happenings(c *respool.Client, relay *faultnet.Relay, came <-chan struct{}) {
+// causeEvents causes events of all kinds until one is reported.
+func causeEvents(c *respool.Client, relay *faultnet.Relay, reported <-chan struct{}) {
 	for over, end := false, time.Now().Add(patience); !over && time.Now().Before(end); {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = c.Do(ctx, "PING").Err()
 		if conn, err := c.Acquire(ctx); err == nil {
-			_ = c.Do(ctx, "BLPOP", "nothing", 0.01).Err() // waits in vain for a second one
+			_ = c.Do(ctx, "BLPOP", "nothing", 0.01).Err() // waits for a second connection and gets none
 			conn.Release()
 		}
 		relay.Refuse(true)
@@ -112,14 +111,14 @@ func happenings(c *respool.Client, relay *faultnet.Relay, came <-chan struct{}) 
 		relay.Refuse(false)
 		cancel()
 		select {
-		case <-came:
+		case <-reported:
 			over = true
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
 
-// Sentinels tell of nodes on a goroutine that Close waits for.
+// Events about nodes come from a goroutine that Close waits for.
 func TestListenersMayCallAnyMethodWhenThePrimaryChanges(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
 	for name, call := range callbacks {
@@ -149,7 +148,7 @@ func TestListenersMayCallAnyMethodWhenThePrimaryChanges(t *testing.T) {
 	}
 	for name, l := range listeners {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_ = lost[name].Do(ctx, "PING").Err() // finds the node gone
+		_ = lost[name].Do(ctx, "PING").Err() // fails: the node has ended
 		cancel()
 		l.check(t, lost[name])
 	}

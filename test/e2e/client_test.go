@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-func TestOpenStandsWhenItReturns(t *testing.T) {
+func TestOpenReturnsAConnectedClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Password: "secret"})
 	ctx := bounded(t)
 	c, err := respool.Open(ctx, s.URL()+"?max_connections=6&lanes=2&min_idle=3")
@@ -34,7 +34,7 @@ func TestOpenStandsWhenItReturns(t *testing.T) {
 	}
 }
 
-func TestOpenTellsWhyItFails(t *testing.T) {
+func TestErrorsOfOpen(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Password: "secret"})
 	ctx := bounded(t)
 	_, err := respool.Open(ctx, "redis://"+s.Addr())
@@ -235,7 +235,7 @@ func TestEverythingFailsAfterClose(t *testing.T) {
 	}
 }
 
-func TestCloseLetsWhatIsInFlightFinish(t *testing.T) {
+func TestCloseWaitsForCommandsInFlight(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 4 })
 	ctx := bounded(t)
@@ -270,7 +270,7 @@ func TestCloseOfAnUnusedClient(t *testing.T) {
 	}
 }
 
-// A value does not escape to the heap on its way, and a reply costs its own memory.
+// A value does not escape to the heap, and a reply allocates only its own memory.
 func TestAllocations(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, nil)

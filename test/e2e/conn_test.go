@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// What was done on a connection decides whether it is kept.
+// The commands on a connection decide whether the client keeps it.
 func TestConnComesBackCleanOrIsClosed(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Password: "secret"})
 	for _, tt := range []struct {
@@ -50,14 +50,14 @@ func TestConnComesBackCleanOrIsClosed(t *testing.T) {
 		{"RESET", []string{"RESET"}, false},
 		{"QUIT", []string{"QUIT"}, false},
 		{"WAIT", []string{"WAIT 0 1"}, true},
-		{"BLPOP", []string{"BLPOP q 0.002"}, true}, // 6.2 takes 0.001 for no timeout
+		{"BLPOP", []string{"BLPOP q 0.002"}, true}, // 6.2 rounds 0.001 to no timeout
 		{"an unknown command", []string{"NOSUCH"}, true},
 		{"a refused command", []string{"SUBSCRIBE ch"}, true},
 	} {
 		for _, pipelined := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s pipelined %v", tt.name, pipelined), func(t *testing.T) {
 				if pipelined && slices.Contains([]string{"a refused command", "QUIT", "AUTH", "AUTH refused", "HELLO"}, tt.name) {
-					return // told by other tests
+					return // other tests cover the error
 				}
 				c := newClient(t, s, func(o *respool.Options) { o.MaxConnections, o.Protocol = 1, 3 })
 				conn := acquire(t, c)
@@ -112,7 +112,7 @@ func TestConnKeepsItsState(t *testing.T) {
 		t.Fatalf("%d replies, %v", len(replies), err)
 	}
 	if texts, err := replies[2].Texts(); err != nil || len(texts) != 1 || texts[0] != "db 2" {
-		t.Errorf("EXEC gives %q, %v", texts, err)
+		t.Errorf("EXEC returns %q, %v", texts, err)
 	}
 	wantKept(t, c, conn)
 }
@@ -145,7 +145,7 @@ func TestReleasedConn(t *testing.T) {
 	}
 }
 
-// The reply to a command whose caller left stays with the connection's old holder.
+// A reply whose caller has left does not reach the next holder of the connection.
 func TestAbandonedReplyDoesNotReachTheNextHolder(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 1 })
@@ -180,7 +180,7 @@ func TestBrokenConnStaysBroken(t *testing.T) {
 	wantText(t, acquire(t, c).Do(ctx, "PING"), "PONG")
 }
 
-func TestWatchExecutesOnlyIfNothingChanged(t *testing.T) {
+func TestWatchExecutesOnlyIfNoKeyChanged(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 		ctx := bounded(t)
@@ -227,7 +227,7 @@ func TestWatchExecutesOnlyIfNothingChanged(t *testing.T) {
 		_, err = c.Watch(ctx, nil, func(w *respool.Watched) error { return nil })
 		wantWords(t, err, "one key or more")
 
-		// Nothing of all this left a trace on the connection.
+		// The connection is clean after all of this.
 		if st := c.Stats(); st.Dials != 2 || st.Closed != 0 || st.Dedicated != 0 {
 			t.Errorf("%v, %d dials", st, st.Dials)
 		}
@@ -297,8 +297,8 @@ func TestWatchRetryGivesUp(t *testing.T) {
 	}
 }
 
-// A function that panics, or a ctx that ends, leaves no connection behind in its state.
-func TestWatchThatEndsBadly(t *testing.T) {
+// After a panic of the function, or the end of the ctx, no connection stays in the WATCH state.
+func TestWatchAfterAPanicOrACanceledContext(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 1 })
 	func() {

@@ -36,7 +36,7 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// refused wants a client that can't connect, and gives its error.
+// refused returns the error of a client that must fail to connect.
 func refused(t *testing.T, opt respool.Options) error {
 	t.Helper()
 	c := openClient(t, opt)
@@ -45,7 +45,7 @@ func refused(t *testing.T, opt respool.Options) error {
 	return err
 }
 
-func TestTLSThatDoesNotFit(t *testing.T) {
+func TestErrorsOfTLS(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLSClientAuth: true})
 	fits := func() *tls.Config { return s.TLSConfig() }
 	opt := respool.Options{Addr: s.Addr(), TLS: fits()}
@@ -64,10 +64,10 @@ func TestTLSThatDoesNotFit(t *testing.T) {
 	opt.TLS = nil
 	wantWords(t, refused(t, opt), "handshake with "+s.Addr())
 
-	// A plain server waits for the end of a line in what TLS sends.
+	// A server without TLS waits for the end of a line in the TLS handshake.
 	opt.Addr, opt.TLS, opt.ConnectTimeout = s.PlainAddr(), fits(), 300*time.Millisecond
 	wantWords(t, refused(t, opt), "TLS handshake with "+s.PlainAddr())
-	s.WaitClients(t, 1, patience) // of the one that fits
+	s.WaitClients(t, 1, patience) // of the client with the right configuration
 }
 
 func TestPasswords(t *testing.T) {
@@ -106,10 +106,10 @@ func TestPasswords(t *testing.T) {
 	s.WaitClients(t, 0, patience)
 }
 
-// No password is in anything that people get to read.
+// No error, log or stats contain a password.
 func TestPasswordsAreNeverShown(t *testing.T) {
 	const password = "hunter2-in-the-clear"
-	old := startFake(t, func(args []string) string { // repeats what it does not know
+	old := startFake(t, func(args []string) string { // repeats the arguments of unknown commands
 		if args[0] == "PING" {
 			return "-NOAUTH Authentication required.\r\n"
 		}
@@ -157,7 +157,7 @@ func TestPasswordsAreNeverShown(t *testing.T) {
 	}
 }
 
-func TestCredentialsAreAskedAtEachDial(t *testing.T) {
+func TestEachDialGetsCredentials(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >first ~* &* +@all"}})
 	var asked atomic.Int64
 	var password atomic.Value
@@ -218,7 +218,7 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestServerAtMaxclients(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{MaxClients: 4}) // one is the test's own
+	s := redistest.Start(t, redistest.Config{MaxClients: 4}) // one is the control connection of the test
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections, o.WaitTimeout = 8, 100*time.Millisecond })
 	mustDo(t, c, "PING")
 	held := []*respool.Conn{acquire(t, c), acquire(t, c)}
@@ -233,10 +233,10 @@ func TestServerAtMaxclients(t *testing.T) {
 	wantText(t, acquire(t, c).Do(bounded(t), "PING"), "PONG")
 }
 
-// While a server loads its data, callers get LOADING after the wait timeout. Once it has loaded, the client uses it.
-func TestServerThatLoads(t *testing.T) {
+// While a server loads its data, callers get LOADING after the wait timeout. Then the client uses the server.
+func TestServerThatLoadsItsData(t *testing.T) {
 	args := []string{"--key-load-delay", "1000", "--rdbcompression", "no"}
-	if redistest.ServerVersion(t).Since(7, 0) { // others answer between every 2 MiB that they load
+	if redistest.ServerVersion(t).Since(7, 0) { // other versions reply after every 2 MiB that they load
 		args = append(args, "--loading-process-events-interval-bytes", "65536")
 	}
 	s := redistest.Start(t, redistest.Config{Args: args})
@@ -259,7 +259,7 @@ func TestServerThatLoads(t *testing.T) {
 			return true
 		}
 		if err == nil {
-			t.Error("it was loaded before it was asked")
+			t.Error("the server had loaded its data before the first command")
 		}
 		return err == nil
 	})
@@ -283,7 +283,7 @@ func TestWrongServers(t *testing.T) {
 	}
 }
 
-func TestServerThatDoesNotAnswer(t *testing.T) {
+func TestServerThatDoesNotReply(t *testing.T) {
 	relay := faultnet.Start(t, "127.0.0.1:1")
 	relay.Blackhole(true)
 	err := refused(t, respool.Options{Addr: relay.Addr(), ConnectTimeout: 50 * time.Millisecond, LingerLimit: 50 * time.Millisecond})
@@ -310,7 +310,7 @@ func TestConnectionsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	f := startFake(t, welcome) // since 7.2 servers take the library's name
+	f := startFake(t, welcome) // servers since 7.2 accept the name of the library
 	mustDo(t, newFakeClient(t, f, nil), "PING")
 	for _, want := range []string{"CLIENT SETINFO LIB-NAME respool", "CLIENT SETINFO LIB-VER " + respool.Version} {
 		if !slices.Contains(f.Commands(), want) {
@@ -319,7 +319,7 @@ func TestConnectionsAreNamed(t *testing.T) {
 	}
 }
 
-func TestOldServersAreSpokenToInRESP2(t *testing.T) {
+func TestOldServersGetRESP2(t *testing.T) {
 	f := startFake(t, welcome)
 	c := newFakeClient(t, f, func(o *respool.Options) { o.Protocol, o.Password, o.DB = 0, "secret", 4 })
 	wantText(t, mustDo(t, c, "PING"), "PONG")
@@ -342,7 +342,7 @@ func TestDialerOpensTheSockets(t *testing.T) {
 			}
 			var d net.Dialer
 			conn, err := d.DialContext(ctx, "tcp", s.Addr())
-			return struct{ net.Conn }{conn}, err // hides what the socket can do
+			return struct{ net.Conn }{conn}, err // hides the methods of the socket
 		}
 	})
 	mustDo(t, c, "SET", "k", strings.Repeat("x", 1<<20))

@@ -14,14 +14,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
-// paths dials connections in memory, of which those that stand can be made dead.
+// paths dials connections in memory and can make all open ones dead.
 type paths struct {
 	s     *fakeserver.Server
 	mu    sync.Mutex
 	conns []*deadPath
 }
 
-// deadPath is a connection whose other side hears nothing once it is dead.
+// deadPath is a connection that drops all bytes while it is dead.
 type deadPath struct {
 	net.Conn
 	dead atomic.Bool
@@ -54,8 +54,8 @@ func (c *deadPath) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Every connection that stands goes dead, and new ones work. By the fake clock, commands succeed again within 1.2 stall
-// limits, whatever the number of lanes and whether the bound leaves a place for a look or not.
+// Every open connection goes dead, and new ones work. On the fake clock, commands succeed again within 1.2 stall limits, for any
+// number of lanes, and even if the limit leaves no place for a probe.
 func TestADeadPathCostsLittleMoreThanAStallLimit(t *testing.T) {
 	const stall = 10 * time.Second
 	for _, lanes := range []int{1, 2, 4, 8} {
@@ -81,7 +81,7 @@ func TestADeadPathCostsLittleMoreThanAStallLimit(t *testing.T) {
 						for i := range 32 {
 							callers.Go(func() {
 								for c.Do(ctx, "SET", fmt.Sprint("k", i), i).Err() != nil && time.Since(began) < 10*stall {
-									time.Sleep(time.Millisecond) // a refusal may take no time
+									time.Sleep(time.Millisecond) // an error may take no time on the fake clock
 								}
 								first.CompareAndSwap(0, int64(time.Since(began)))
 							})

@@ -17,8 +17,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// demotion is a primary behind a name, and the server that will take its place. The name is a relay: connections
-// that stand stay with their server, new ones are led to where the name points.
+// demotion is a primary behind a name, and the server that will replace it. The name is a relay: open connections stay on their
+// server, and new ones go to the target of the name.
 type demotion struct {
 	old, new *redistest.Server
 	name     *faultnet.Relay
@@ -31,7 +31,7 @@ func newDemotion(t *testing.T, args ...string) *demotion {
 	return d
 }
 
-// client makes a client that knows the name alone.
+// client returns a client that knows only the name.
 func (d *demotion) client(t *testing.T, change func(*respool.Options)) *respool.Client {
 	t.Helper()
 	opt := respool.Options{Addr: d.name.Addr(), ClientName: "named", WaitTimeout: patience}
@@ -47,7 +47,7 @@ func (d *demotion) demote() {
 	d.old.Do("REPLICAOF", "127.0.0.1", port)
 }
 
-// rejected is how many commands the old primary refused.
+// rejected is the number of commands that the old primary refused.
 func (d *demotion) rejected() int {
 	n := 0
 	for line := range strings.Lines(d.old.Do("INFO", "commandstats")) {
@@ -60,8 +60,7 @@ func (d *demotion) rejected() int {
 	return n
 }
 
-// Writers of all kinds wait while the name still leads to the demoted primary, and go on with the
-// new one once it does not.
+// Writers of all kinds wait while the name still points to the demoted primary. Then they continue on the new one.
 func TestDemotedPrimary(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
@@ -120,7 +119,7 @@ func TestDemotedPrimary(t *testing.T) {
 					before[name] = done.Load()
 				}
 				for name, done := range counts {
-					testkit.Eventually(t, name+" goes on", func() bool { return done.Load() >= before[name]+n || t.Failed() })
+					testkit.Eventually(t, name+" succeeds n more times", func() bool { return done.Load() >= before[name]+n || t.Failed() })
 				}
 			}
 			each(20)
@@ -147,7 +146,7 @@ func anyErr(replies []respool.Reply) error {
 	return nil
 }
 
-// A client's first transaction waits as well.
+// The first transaction of a client also waits.
 func TestFirstTransactionAtADemotedPrimary(t *testing.T) {
 	d := newDemotion(t)
 	c := d.client(t, nil)
@@ -168,8 +167,7 @@ func TestFirstTransactionAtADemotedPrimary(t *testing.T) {
 	}
 }
 
-// The refusal is the answer once the wait timeout, or the ctx, ends. Until then new connections are dialed, since the name may
-// lead elsewhere by then.
+// Callers get the refusal when the wait timeout or the ctx ends. Until then the client dials, since the name may change.
 func TestDemotedPrimaryThatStays(t *testing.T) {
 	const waitTimeout = 1500 * time.Millisecond
 	d := newDemotion(t)
@@ -190,14 +188,14 @@ func TestDemotedPrimaryThatStays(t *testing.T) {
 	}
 	conn := acquire(t, c)
 	wantServerError(t, conn.Do(bounded(t), "SET", "k", "v").Err(), "READONLY")
-	// The lane of before, two lanes at least after the redials at once and a second later, and the connection that is held. A
-	// redial that waits for no pause would dial some dozens.
+	// The first lane, at least two lanes from the immediate redial and the redial a second later, and the held connection. Without
+	// pauses there would be dozens of dials.
 	if n := c.Stats().Dials; n < 4 || n > 12 {
 		t.Errorf("%d dials: want those of two to four redials", n)
 	}
 }
 
-// A refusal on a leased connection counts too: the client dials the next connection to where the name points by then.
+// A refusal on a leased connection counts too: the client dials its next connection to the new target of the name.
 func TestLeasedConnectionAtADemotedPrimary(t *testing.T) {
 	d := newDemotion(t)
 	c := d.client(t, nil)
@@ -210,7 +208,7 @@ func TestLeasedConnectionAtADemotedPrimary(t *testing.T) {
 	wantText(t, acquire(t, c).Do(bounded(t), "SET", "k", "v"), "OK")
 }
 
-// A replica that has lost its primary, and does not show what it has, refuses reads too.
+// A replica that has lost its primary and does not serve stale data also refuses reads.
 func TestReplicaWithoutItsPrimary(t *testing.T) {
 	d := newDemotion(t, "--replica-serve-stale-data", "no")
 	c := d.client(t, nil)
@@ -224,7 +222,7 @@ func TestReplicaWithoutItsPrimary(t *testing.T) {
 	wantText(t, <-got, "new")
 }
 
-// scriptsByThemselves are scripts that write and then make the error of a replica by themselves.
+// scriptsByThemselves are scripts that write and then return the error of a replica themselves.
 var scriptsByThemselves = map[string]func(ctx context.Context, c *respool.Client) error{
 	"EVAL": func(ctx context.Context, c *respool.Client) error { return c.Do(ctx, "EVAL", bySelf, 1, "n").Err() },
 	"LOADING": func(ctx context.Context, c *respool.Client) error {
@@ -248,7 +246,7 @@ var scriptsByThemselves = map[string]func(ctx context.Context, c *respool.Client
 		return errors.Join(err, anyErr(replies))
 	},
 	"Transaction": func(ctx context.Context, c *respool.Client) error {
-		for range 2 { // the first one goes another way
+		for range 2 { // the first one takes another path
 			c.Do(ctx, "DEL", "n")
 			replies, err := c.Transaction().Do("GET", "other").Do("EVAL", bySelf, 1, "n").Exec(ctx)
 			if err = errors.Join(err, anyErr(replies)); err == nil || c.Do(ctx, "GET", "n").String() == "2" {
@@ -261,7 +259,7 @@ var scriptsByThemselves = map[string]func(ctx context.Context, c *respool.Client
 
 const bySelf = "redis.call('incr',KEYS[1]) return redis.error_reply('READONLY by itself')"
 
-// wantScriptRefused wants the refusal of a write within a script, which servers before 7.0 wrap in an error of the script.
+// wantScriptRefused fails the test unless a write in a script was refused. Servers before 7.0 wrap that error.
 func wantScriptRefused(t *testing.T, err error) {
 	t.Helper()
 	var se *respool.ServerError
@@ -281,7 +279,7 @@ func runsOnce(t *testing.T, s *redistest.Server, c *respool.Client) {
 		}
 		want := "1"
 		if name == "FCALL" && !functions {
-			want = "" // it is unknown
+			want = "" // the command is unknown
 		}
 		if n := s.Do("GET", "n"); n != want {
 			t.Errorf("%s: the key is %q: want %q", name, n, want)
@@ -289,13 +287,13 @@ func runsOnce(t *testing.T, s *redistest.Server, c *respool.Client) {
 	}
 }
 
-func TestScriptsThatAnswerReadOnlyByThemselvesRunOnce(t *testing.T) {
+func TestScriptsThatReturnREADONLYThemselvesRunOnce(t *testing.T) {
 	t.Run("plain", func(t *testing.T) {
 		s := redistest.Start(t, redistest.Config{})
 		inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 			before := c.Stats().Dials
 			runsOnce(t, s, c)
-			if n := c.Stats().Dials; n > before+2 { // a lane, and a connection for the first transaction
+			if n := c.Stats().Dials; n > before+2 { // a lane and the connection of the first transaction
 				t.Errorf("%d dials: the primary's connections were redialed", n)
 			}
 		})
@@ -306,9 +304,9 @@ func TestScriptsThatAnswerReadOnlyByThemselvesRunOnce(t *testing.T) {
 	})
 }
 
-// Where the server does not tell its role nobody knows whether a script has written. It is asked, and the error is the reply.
-func TestScriptsAreNotRepeatedWhereTheRoleIsNotTold(t *testing.T) {
-	const waitTimeout = 2 * time.Second // a script that is repeated runs many times within it
+// If the server does not report its role, it is unknown whether a script has written. The client returns the error.
+func TestScriptsAreNotRepeatedIfTheRoleIsUnknown(t *testing.T) {
+	const waitTimeout = 2 * time.Second // a repeated script would run many times
 	t.Run("the user may not ask", func(t *testing.T) {
 		old := redistest.Start(t, redistest.Config{Users: []string{"app on >pw ~* +@all -role"}})
 		c := openClient(t, respool.Options{Addr: old.Addr(), Username: "app", Password: "pw", WaitTimeout: waitTimeout})
@@ -329,7 +327,7 @@ func TestScriptsAreNotRepeatedWhereTheRoleIsNotTold(t *testing.T) {
 		"its role is nothing":     "*0\r\n",
 		"its role is no array":    "+slave\r\n",
 		"it closes":               "",
-		"it is a replica":         "*1\r\n$5\r\nslave\r\n", // the one that tells it
+		"it is a replica":         "*1\r\n$5\r\nslave\r\n", // the only reply with a role
 	} {
 		t.Run(name, func(t *testing.T) {
 			var scripts, questions atomic.Int64
@@ -358,7 +356,7 @@ func TestScriptsAreNotRepeatedWhereTheRoleIsNotTold(t *testing.T) {
 				wantScriptRefused(t, err)
 			}
 			if scripts.Load() != want || questions.Load() != 1 {
-				t.Errorf("the script ran %d times, and the role was asked %d times: want %d and once", scripts.Load(), questions.Load(), want)
+				t.Errorf("the script ran %d times, with %d ROLE queries: want %d and once", scripts.Load(), questions.Load(), want)
 			}
 		})
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
-// uses are the ways in which callers come to need a connection.
+// uses are the kinds of calls that need a connection.
 var uses = map[string]func(ctx context.Context, c *respool.Client) error{
 	"Do":       func(ctx context.Context, c *respool.Client) error { return c.Do(ctx, "GET", "k").Err() },
 	"Blocking": func(ctx context.Context, c *respool.Client) error { return c.Do(ctx, "BLPOP", "k", 1).Err() },
@@ -54,10 +54,10 @@ var uses = map[string]func(ctx context.Context, c *respool.Client) error{
 	},
 }
 
-// failing are servers that let nobody in, by what they answer.
+// failing are servers that refuse every client.
 var failing = map[string]struct {
-	on, answer string // the command, or all, and the reply; empty: the server closes the connection
-	code       string // of the error that callers get; empty: no server's error
+	on, answer string // the command, or empty for all, and the reply; empty: the server closes the connection
+	code       string // of the error that callers get; empty: no error of the server
 	refuses    bool   // an identity, not the connection
 }{
 	"refuses the password":     {"HELLO", "-WRONGPASS invalid username-password pair or user is disabled.\r\n", "WRONGPASS", true},
@@ -74,9 +74,8 @@ var failing = map[string]struct {
 	"is in the protected mode": {"HELLO", "-DENIED Redis is running in protected mode\r\n", "DENIED", false},
 }
 
-// Whatever callers ask for, and however often: a server that refuses them is
-// dialed once or twice a second once that is known, and they hear why at once.
-func TestCallersOfAServerThatLetsNobodyInDialSeldom(t *testing.T) {
+// After the first refusals the client dials the server once or twice a second, at any load, and callers get the cause at once.
+func TestAServerThatRefusesEveryClientIsDialedSeldom(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for name, f := range failing {
@@ -103,27 +102,27 @@ func TestCallersOfAServerThatLetsNobodyInDialSeldom(t *testing.T) {
 						return (&net.Dialer{}).DialContext(ctx, network, addr)
 					}
 				})
-				asked := besiege(t, c, 1500*time.Millisecond, f.code)
+				calls := besiege(t, c, 1500*time.Millisecond, f.code)
 				took := time.Since(began)
 				mu.Lock()
 				defer mu.Unlock()
-				most := 4 + 1 + int(took/(500*time.Millisecond)) // DialParallel at first, then pauses of half a second at least
+				most := 4 + 1 + int(took/(500*time.Millisecond)) // DialParallel at first, then pauses of at least half a second
 				if !f.refuses {
-					most += 11 // pauses that double from 5 ms to half a second, and a second connection for a bare handshake
+					most += 11 // pauses that double from 5 ms to half a second, and a second connection for the minimal handshake
 				}
 				if len(dials) > most {
 					t.Errorf("%d dials in %v: want %d at most: %v", len(dials), took, most, dials)
 				}
-				if asked == 0 {
-					t.Error("no call came to its end")
+				if calls == 0 {
+					t.Error("no call ended")
 				}
 			})
 		})
 	}
 }
 
-// besiege uses the client in every way for a time. It returns how often.
-func besiege(t *testing.T, c *respool.Client, limit time.Duration, code string) (asked int) {
+// besiege makes calls of all kinds for a time. It returns their number.
+func besiege(t *testing.T, c *respool.Client, limit time.Duration, code string) (calls int) {
 	ctx, cancel := context.WithTimeout(bounded(t), limit)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -141,19 +140,18 @@ func besiege(t *testing.T, c *respool.Client, limit time.Duration, code string) 
 					return
 				}
 				mu.Lock()
-				asked++
+				calls++
 				mu.Unlock()
 				time.Sleep(time.Millisecond)
 			}
 		})
 	}
 	wg.Wait()
-	return asked
+	return calls
 }
 
-// Connections that stand and break with their first command are no failed
-// dials: DialRate bounds them.
-func TestConnectionsThatBreakAtOnceKeepToTheDialRate(t *testing.T) {
+// A connection that breaks at its first command is no failed dial. DialRate limits such dials.
+func TestDialRateLimitsConnectionsThatBreakAtOnce(t *testing.T) {
 	s := startFake(t, func(args []string) string {
 		switch args[0] {
 		case "PING", "CLIENT":
@@ -170,9 +168,8 @@ func TestConnectionsThatBreakAtOnceKeepToTheDialRate(t *testing.T) {
 	}
 }
 
-// A subscription reconnects by itself. A server that confirms it and closes the
-// connection is asked ever less often.
-func TestASubscriptionThatIsCutAgainAndAgainReconnectsSeldom(t *testing.T) {
+// A subscription reconnects. The pauses grow if the server confirms the subscription and then closes the connection.
+func TestASubscriptionThatIsCutRepeatedlyReconnectsSeldom(t *testing.T) {
 	s := startFake(t, func(args []string) string {
 		if args[0] == "SUBSCRIBE" {
 			return "*3\r\n$9\r\nsubscribe\r\n$7\r\nchannel\r\n:1\r\n-ERR the end\r\n"
@@ -188,7 +185,7 @@ func TestASubscriptionThatIsCutAgainAndAgainReconnectsSeldom(t *testing.T) {
 	began := time.Now()
 	testkit.Await(t, "eight dials", s.Accepted, testkit.AtLeast(8))
 	took := time.Since(began)
-	dials := s.Accepted() // the seventh pause is of 320 ms at least
+	dials := s.Accepted() // the seventh pause is at least 320 ms
 	if most := 8 + int(took/(300*time.Millisecond)); dials > most || took < 300*time.Millisecond {
 		t.Errorf("%d dials in %v: want %d at most", dials, took, most)
 	}

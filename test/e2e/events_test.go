@@ -24,7 +24,7 @@ type recorder struct {
 
 func (r *recorder) note(e respool.Event) {
 	for range 100 {
-		runtime.Gosched() // a listener may take its time
+		runtime.Gosched() // a listener may be slow
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,7 +43,7 @@ func (r *recorder) of(kind respool.EventKind) []respool.Event {
 	return found
 }
 
-func TestEachEventHasItsCounterpart(t *testing.T) {
+func TestEventsArePaired(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for range 5 {
 		var r recorder
@@ -71,7 +71,7 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 		if err := c.Close(ctx); err != nil {
 			t.Error(err)
 		}
-		// All events are reported when Close returns.
+		// Close returns after all events are reported.
 		st := c.Stats()
 		dialed, closed := r.of(respool.EventDialed), r.of(respool.EventClosed)
 		if len(dialed) != len(closed) || uint64(len(dialed)) != st.Dials || st.Dials != st.Closed {
@@ -91,7 +91,7 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 			}
 		}
 		if n := len(r.of(respool.EventLaneFailed)); uint64(n) != st.FailedLanes || n == 0 {
-			t.Errorf("%d lanes condemned, counted %d", n, st.FailedLanes)
+			t.Errorf("%d events of failed lanes, counted %d", n, st.FailedLanes)
 		}
 		for _, e := range closed {
 			if e.Reason == "" || e.Duration <= 0 || e.Addr != s.Addr() {
@@ -106,7 +106,7 @@ func TestEachEventHasItsCounterpart(t *testing.T) {
 	}
 }
 
-func TestEventsTellOfFailures(t *testing.T) {
+func TestEventsOfFailures(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	var r recorder
 	c := newClient(t, s, func(o *respool.Options) {
@@ -151,7 +151,7 @@ func TestEventKindsHaveNames(t *testing.T) {
 	}
 }
 
-// A listener may use the client: no lock is held.
+// A listener may use the client: the client holds no lock.
 func TestListenerMayUseTheClient(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	var c *respool.Client
@@ -180,7 +180,7 @@ func TestLeakIsReportedOnce(t *testing.T) {
 	})
 	leaked := holdForLong(t, c)
 	testkit.Eventually(t, "one suspected leak is reported", func() bool { return len(r.of(respool.EventLeakSuspected)) == 1 })
-	// What comes and goes is no leak; meanwhile the first one is not told again.
+	// Short leases are no leaks, and the client does not report the first leak again.
 	for range 30 {
 		conn := acquire(t, c)
 		_ = conn.Do(bounded(t), "BLPOP", "q", 0.01).Err()
@@ -188,7 +188,7 @@ func TestLeakIsReportedOnce(t *testing.T) {
 	}
 	found := r.of(respool.EventLeakSuspected)
 	if len(found) != 1 || c.Stats().Leaks != 1 {
-		t.Fatalf("%d leaks told, %d counted: want 1", len(found), c.Stats().Leaks)
+		t.Fatalf("%d leaks reported, %d counted: want 1", len(found), c.Stats().Leaks)
 	}
 	e := found[0]
 	if e.Duration < 200*time.Millisecond || !strings.Contains(e.Stack, "e2e_test.holdForLong") ||
@@ -263,7 +263,7 @@ func TestResizeUpAndDown(t *testing.T) {
 	if err := c.Resize(8); err != nil {
 		t.Fatal(err)
 	}
-	held = append(held, <-got) // the room goes to those who wait
+	held = append(held, <-got) // the new connections go to the waiters
 	for len(held) < 7 {
 		held = append(held, acquire(t, c))
 	}
@@ -283,7 +283,7 @@ func TestResizeUpAndDown(t *testing.T) {
 		conn.Release()
 	}
 	mustDo(t, c, "PING")
-	// The server counts them no more; that is learned when its side of each has closed.
+	// The server no longer counts the connections. The client knows when the server has closed its sides.
 	testkit.Await(t, "three connections at most", c.Stats, func(s respool.Stats) bool { return s.MaxConnections == 3 && s.Sockets() <= 3 })
 	if err := c.Resize(1); err != nil {
 		t.Fatal(err)
@@ -297,7 +297,7 @@ func TestResizeUpAndDown(t *testing.T) {
 	}
 }
 
-// Under load the bound holds after each change of it, as soon as the leased connections came back.
+// Under load each new limit holds after the leased connections are released.
 func TestResizeUnderLoad(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections, o.WaitTimeout = 10, patience })

@@ -16,9 +16,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// The old primary stands still for longer than the sentinels wait, and then
-// comes back as one that believes itself primary: whatever was begun after the
-// switch must not reach it.
+// The old primary stalls until the sentinels fail over, and then continues as a primary. No command that begins after the
+// failover may reach it.
 func TestStoppedPrimaryGetsNoWriteAfterTheSwitch(t *testing.T) {
 	tr := newTrial(t, redistest.SentinelConfig{}, nil)
 	tr.work(60, 40)
@@ -52,10 +51,10 @@ func TestStoppedPrimaryGetsNoWriteAfterTheSwitch(t *testing.T) {
 		tagged.Unlock()
 		tr.goesOn()
 		old.Resume()
-		tr.set.WaitHealthy(t, failoverLimit) // the sentinels have made it a replica
+		tr.set.WaitHealthy(t, failoverLimit) // the sentinels demote the old primary
 		tr.goesOn()
 		lines := seen.Stop()
-		replicated := "[0 " + now.Addr() + "]" // of the stream from the new primary
+		replicated := "[0 " + now.Addr() + "]" // the replication stream of the new primary
 		before := 0
 		for _, line := range lines {
 			if strings.Contains(line, `"SET" "tagged"`) && !strings.Contains(line, replicated) {
@@ -71,7 +70,7 @@ func TestStoppedPrimaryGetsNoWriteAfterTheSwitch(t *testing.T) {
 	tr.check()
 }
 
-// The primary and one sentinel are cut off from everybody, and come back.
+// The network cuts off the primary and one sentinel for a time.
 func TestPrimaryCutOff(t *testing.T) {
 	relays := map[string]*faultnet.Relay{}
 	via := func(target string) string {
@@ -112,8 +111,8 @@ func TestPrimaryCutOff(t *testing.T) {
 	tr.check()
 }
 
-// What holds a connection of its own when its node loses its role.
-func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
+// Uses of dedicated connections while the node loses its role.
+func TestDedicatedConnectionsToTheOldPrimary(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set)
 	opt.WaitTimeout = failoverLimit
@@ -138,7 +137,7 @@ func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 	}
 	old := set.Primary()
 	testkit.Eventually(t, "one client is blocked", func() bool { return len(blockedClients(old)) == 1 })
-	old.Pause() // what is sent now is in flight for as long as it lasts
+	old.Pause() // commands sent now stay in flight
 	pipelined := make(chan error, 1)
 	go func() {
 		_, err := c.Pipeline().Do("INCR", "n").Do("INCR", "n").Exec(ctx)
@@ -160,7 +159,7 @@ func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 	wantConnError(t, err, false)
 	wantWords(t, err, "not used any more")
 
-	// The subscription goes on at the new primary, and tells of the gap.
+	// The subscription continues on the new primary and reports the gap.
 	m, err := sub.Receive(ctx)
 	if err != nil || m.Gap == nil || m.Gap.Cause != respool.GapReconnected {
 		t.Errorf("got %+v, %v: want a gap", m, err)
@@ -173,8 +172,8 @@ func TestWhatIsPinnedToTheOldPrimary(t *testing.T) {
 	old.Resume()
 }
 
-// A blocked command that the server itself ends, since it lost its role, did
-// nothing: it goes to the new primary.
+// The server ends a blocked command when it loses its role. The command had no effect, so the client sends it to the new
+// primary.
 func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set, "drain_limit=60s")
@@ -195,12 +194,12 @@ func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 	}()
 	old := set.Primary()
 	testkit.Eventually(t, "one client is blocked", func() bool { return len(blockedClients(old)) == 1 })
-	// Demoted by hand, with nobody killing its clients.
+	// An operator demotes the primary and kills no clients.
 	old.Do("CONFIG", "SET", "replica-read-only", "yes")
 	other := set.Replicas()[0]
 	host, port, _ := strings.Cut(other.Addr(), ":")
 	old.Do("REPLICAOF", host, port)
-	if !old.Version().Since(7, 0) { // its sentinels' periods can't be shortened: they see it after 20 s
+	if !old.Version().Since(7, 0) { // the sentinels of 6.2 detect the demotion after 20 s
 		set.Sentinels[0].Do("SENTINEL", "FAILOVER", set.Name())
 	}
 	set.WaitHealthy(t, failoverLimit)
@@ -210,12 +209,12 @@ func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 	}
 }
 
-// blockedClients are those in a blocking command.
+// blockedClients are the clients in a blocking command.
 func blockedClients(s *redistest.Server) []map[string]string {
 	return slices.DeleteFunc(clients(s, "respool"), func(f map[string]string) bool { return !strings.Contains(f["flags"], "b") })
 }
 
-// delaying dials addr through a relay that holds every byte back by d.
+// delaying dials addr through a relay that delays every byte by d.
 func delaying(t *testing.T, addr string, d time.Duration) func(context.Context, string, string) (net.Conn, error) {
 	relay := faultnet.Start(t, addr)
 	relay.Delay(d, 0)

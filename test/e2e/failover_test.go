@@ -19,13 +19,11 @@ import (
 
 var failovers = flag.Int("failovers", 1, "how often the tests of kills and stops repeat their failover")
 
-// failoverLimit bounds a failover: sentinels that begin one too early try again
-// after some 12 s.
+// failoverLimit limits a failover. Sentinels that start too early retry after some 12 s.
 const failoverLimit = 3 * patience
 
-// trial is a service under load while it fails over. It holds the client to
-// what is promised: the bounds as the servers count, no error of a reader, no
-// error of a writer except for a command that was sent, and no write twice.
+// trial is a service under load during a failover. It checks the promises of the client: the limits, by the counts of the
+// servers; no errors for readers; no errors for writers, except for commands that were sent; no write runs twice.
 type trial struct {
 	t      *testing.T
 	set    *redistest.SentinelSet
@@ -41,16 +39,16 @@ type trial struct {
 	writers []*writer
 	reads   spell
 	writes  spell
-	strange atomic.Value // the first error that must not be
-	unknown atomic.Int64 // writes that were sent and not answered
+	strange atomic.Value // the first unexpected error
+	unknown atomic.Int64 // writes that were sent and got no reply
 }
 
-// spell is what callers of a kind saw.
+// spell records the successes of callers of one kind.
 type spell struct {
 	mu       sync.Mutex
 	ops      int
 	last     time.Time
-	from, to time.Time // of the longest time without a success
+	from, to time.Time // the longest time without a success
 }
 
 func (s *spell) success() {
@@ -70,7 +68,7 @@ func (s *spell) count() int {
 	return s.ops
 }
 
-// gap is the longest time without a success, since the last call.
+// gap returns the longest time without a success since the last call.
 func (s *spell) gap() (from, to time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +77,7 @@ func (s *spell) gap() (from, to time.Time) {
 	return from, to
 }
 
-// options are those of a client of the set, whose connections the servers know by name.
+// options are the options of a client of the set. Its connections have a name.
 func serviceOptions(t *testing.T, set *redistest.SentinelSet, keys ...string) respool.Options {
 	t.Helper()
 	opt, err := respool.ParseURL(set.URL(append([]string{"client_name=respool", "sentinel_client_name=respool"}, keys...)...))
@@ -93,9 +91,9 @@ func newTrial(t *testing.T, cfg redistest.SentinelConfig, change func(*respool.O
 	t.Helper()
 	set := redistest.StartSentinels(t, cfg)
 	opt := serviceOptions(t, set)
-	opt.WaitTimeout = failoverLimit // of callers while there is no primary
+	opt.WaitTimeout = failoverLimit // for callers while there is no primary
 	var client atomic.Pointer[respool.Client]
-	opt.OnEvent = func(respool.Event) { // a listener may look at the client
+	opt.OnEvent = func(respool.Event) { // a listener may use the client
 		if c := client.Load(); c != nil {
 			_ = c.Stats()
 		}
@@ -125,10 +123,10 @@ func (tr *trial) stop() {
 	tr.wg.Wait()
 }
 
-// rest is what callers rest between two commands.
+// rest is the pause of a caller between two commands.
 const rest = 5 * time.Millisecond
 
-// each runs one operation after the other until the end.
+// each repeats an operation until the end.
 func (tr *trial) each(s *spell, do func(n int) error) {
 	tr.wg.Go(func() {
 		for n := 0; tr.ctx.Err() == nil; n++ {
@@ -145,7 +143,7 @@ func (tr *trial) each(s *spell, do func(n int) error) {
 	})
 }
 
-// writer increments a field of its own with each command.
+// writer increments its own field with each command.
 type writer struct {
 	key     string
 	n       int
@@ -153,7 +151,7 @@ type writer struct {
 	unknown map[int]bool
 }
 
-// work begins the load.
+// work starts the load.
 func (tr *trial) work(readers, writers int) {
 	for range readers {
 		tr.each(&tr.reads, func(int) error {
@@ -183,7 +181,7 @@ func (tr *trial) work(readers, writers int) {
 	testkit.Eventually(tr.t, "every caller succeeds ten times", func() bool { return tr.writes.count() > 10*writers && tr.reads.count() > 10*readers })
 }
 
-// goesOn waits until the callers have had some success on the primary of now.
+// goesOn waits until more calls succeed on the current primary.
 func (tr *trial) goesOn() {
 	tr.t.Helper()
 	reads, writes := tr.reads.count(), tr.writes.count()
@@ -204,7 +202,7 @@ func (tr *trial) moved(old *redistest.Server) *redistest.Server {
 	return now
 }
 
-// check ends the load and compares what was promised with what was.
+// check ends the load and checks the promises.
 func (tr *trial) check() {
 	t := tr.t
 	t.Helper()
@@ -238,8 +236,7 @@ func (tr *trial) check() {
 	tr.checkSockets()
 }
 
-// checkSockets holds the bounds against what the servers counted, closes the
-// client, and wants nothing to be left.
+// checkSockets checks the limits against the counts of the servers, closes the client, and checks that no connection is left.
 func (tr *trial) checkSockets() {
 	t := tr.t
 	t.Helper()
@@ -267,13 +264,13 @@ func (tr *trial) checkSockets() {
 	}
 }
 
-// after gives how long after e callers succeeded again.
+// after returns how long after e callers succeeded again.
 func (tr *trial) after(e redistest.SentinelEvent, s *spell) time.Duration {
 	_, to := s.gap()
 	return to.Sub(e.At).Round(time.Millisecond)
 }
 
-func TestCommandedFailover(t *testing.T) {
+func TestManualFailover(t *testing.T) {
 	for name, cfg := range map[string]redistest.SentinelConfig{
 		"plain":                {},
 		"TLS and passwords":    {TLS: true, Password: "hushdata", SentinelPassword: "hushsentinel"},
@@ -297,7 +294,7 @@ func TestCommandedFailover(t *testing.T) {
 				if *strict && to.Sub(from) > e.At.Sub(began)+time.Second {
 					t.Errorf("writers stood still for %v", to.Sub(from))
 				}
-				tr.set.WaitHealthy(t, failoverLimit) // the sentinels have killed what was left on the old primary
+				tr.set.WaitHealthy(t, failoverLimit) // the sentinels have killed the connections to the old primary
 				tr.goesOn()
 			}
 			tr.check()
@@ -305,7 +302,7 @@ func TestCommandedFailover(t *testing.T) {
 	}
 }
 
-// The primary dies without a word, with a thousand callers.
+// The primary is killed under a thousand callers.
 func TestKilledPrimary(t *testing.T) {
 	tr := newTrial(t, redistest.SentinelConfig{DownAfter: 2 * time.Second}, nil)
 	tr.work(600, 400)
@@ -331,8 +328,7 @@ func TestKilledPrimary(t *testing.T) {
 	tr.check()
 }
 
-// All sentinels go, and later come back: the connections that work keep
-// working, and the next failover is found.
+// All sentinels end and restart. The connections to the primary keep working, and the client follows the next failover.
 func TestSentinelsRestart(t *testing.T) {
 	tr := newTrial(t, redistest.SentinelConfig{}, nil)
 	tr.work(120, 80)
@@ -358,7 +354,7 @@ func TestSentinelsRestart(t *testing.T) {
 	tr.check()
 }
 
-// One process after the other is restarted, the primary last.
+// Restarts each process in turn, the primary last.
 func TestRollingRestart(t *testing.T) {
 	tr := newTrial(t, redistest.SentinelConfig{}, nil)
 	tr.work(120, 80)
@@ -385,9 +381,8 @@ func TestRollingRestart(t *testing.T) {
 	tr.check()
 }
 
-// Two failovers in a row, the second one back to where the first began, with
-// hardly a slot to spare.
-func TestFailoverThereAndBack(t *testing.T) {
+// Two failovers in a row, the second back to the first primary, with hardly a free place.
+func TestFailoverAndBack(t *testing.T) {
 	tr := newTrial(t, redistest.SentinelConfig{Replicas: 1}, func(o *respool.Options) { o.MaxConnections = 2 })
 	tr.limit = 2
 	tr.work(120, 80)

@@ -17,9 +17,9 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// A user without a password is let in with any. However many clients send however many, little is kept of
-// them, and nothing once they have left.
-func TestWhatIsKeptOfLoginsIsBounded(t *testing.T) {
+// A user without a password logs in with any password. The client keeps a bounded number of them, and none after the clients
+// have left.
+func TestTheNumberOfKeptLoginsIsBounded(t *testing.T) {
 	const clients, logins = 10, 10_000
 	s := redistest.Start(t, redistest.Config{Users: []string{"user guest on nopass ~* &* +@all", "user alice on >a >b >c >d >e >f ~* &* +@all"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4})

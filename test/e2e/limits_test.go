@@ -16,8 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// One connection carries commands, pipelines, transactions, blocking commands,
-// held connections and subscriptions in turn.
+// A single connection serves commands, pipelines, transactions, blocking commands, leases and subscriptions in turn.
 func TestOneConnectionDoesEverything(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections, o.WaitTimeout = 1, patience })
@@ -96,7 +95,7 @@ func TestHeldConnectionMakesOthersWait(t *testing.T) {
 	}
 }
 
-func TestPoolExhaustedTellsThePoolsState(t *testing.T) {
+func TestErrPoolExhaustedShowsThePoolsState(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) {
 		o.MaxConnections, o.MaxWaiters, o.WaitTimeout = 3, 2, 50*time.Millisecond
@@ -118,13 +117,13 @@ func TestPoolExhaustedTellsThePoolsState(t *testing.T) {
 	if err := c.Do(ctx, "BLPOP", "q", 0).Err(); !errors.Is(err, respool.ErrPoolExhausted) {
 		t.Errorf("BLPOP: %v: want ErrPoolExhausted", err)
 	}
-	mustDo(t, c, "PING") // has a lane of its own
+	mustDo(t, c, "PING") // opens a lane
 
 	waiting, leave := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			// WaitTimeout passes again and again.
+			// WaitTimeout passes repeatedly.
 			for waiting.Err() == nil {
 				if _, err := c.Acquire(waiting); err == nil {
 					t.Error("acquired over the limit")
@@ -143,7 +142,7 @@ func TestPoolExhaustedTellsThePoolsState(t *testing.T) {
 	}
 }
 
-func TestContextEndsAWaitWithThePoolsState(t *testing.T) {
+func TestAnEndedWaitShowsThePoolsState(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 1 })
 	acquire(t, c)
@@ -173,7 +172,7 @@ func TestReplyOverTheLimit(t *testing.T) {
 			wantConnError(t, err, true)
 			mustDo(t, c, "GET", "small")
 			if n := c.Stats().FailedLanes; n != uint64(i+1) {
-				t.Errorf("%d connections were condemned by %d replies", n, i+1)
+				t.Errorf("%d connections failed after %d replies", n, i+1)
 			}
 		}
 		conn := acquire(t, c)
@@ -184,13 +183,13 @@ func TestReplyOverTheLimit(t *testing.T) {
 		acquire(t, c).Release()
 		replies, err := c.Pipeline().Do("GET", "small").Do("GET", "big").Do("GET", "small").Exec(bounded(t))
 		if !errors.Is(err, resp.ErrTooLarge) || len(replies) != 3 {
-			t.Fatalf("a pipeline gives %d replies, %v", len(replies), err)
+			t.Fatalf("a pipeline returns %d replies, %v", len(replies), err)
 		}
 		wantText(t, replies[0], strings.Repeat("x", 900))
 	})
 }
 
-// What is no RESP ends the connection with a typed error, and is not asked for again.
+// A reply that is not RESP fails the connection with a typed error. The client does not retry.
 func TestMalformedReplies(t *testing.T) {
 	for _, frame := range []string{
 		"hello\r\n", "\x00\x00\x00\r\n", "$abc\r\n", "$-2\r\n", "*-5\r\n", ":12x\r\n", "$3\r\nabcdef\r\n", "#x\r\n", ",1.2.3\r\n",
@@ -218,7 +217,7 @@ func TestMalformedReplies(t *testing.T) {
 	}
 }
 
-func TestReplyThatNobodyAskedForEndsTheConnection(t *testing.T) {
+func TestAnUnrequestedReplyFailsTheConnection(t *testing.T) {
 	f := startFake(t, func(args []string) string {
 		if args[0] == "GET" {
 			return "+mine\r\n+of nobody\r\n"
@@ -232,7 +231,7 @@ func TestReplyThatNobodyAskedForEndsTheConnection(t *testing.T) {
 	}
 }
 
-// Memory grows with bytes that come, never with a length that is claimed.
+// Memory grows with the bytes received, never with the length in a header.
 func TestClaimedLengthsTakeNoMemory(t *testing.T) {
 	for _, frame := range []string{"$4611686018427387904\r\n", "*4611686018427387904\r\n", "*1\r\n*4611686018427387904\r\n:1\r\n",
 		"%4611686018427387904\r\n", "=4611686018427387904\r\ntxt:", "$1000000000\r\nx", "*1000000000\r\n:1\r\n", "!1000000000\r\n"} {

@@ -26,14 +26,14 @@ const patience = testkit.Patience
 func succeeded(err error) bool { return err == nil }
 func failed(err error) bool    { return err != nil }
 
-// bounded gives a ctx that ends a test which would hang.
+// bounded returns a ctx that ends a hanging test.
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// inBoth runs a test under RESP2 and under RESP3, against one server.
+// inBoth runs a test in RESP2 and in RESP3, against one server.
 func inBoth(t *testing.T, s *redistest.Server, test func(t *testing.T, c *respool.Client, protocol int)) {
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
@@ -59,7 +59,7 @@ func wantText(t *testing.T, r respool.Reply, want string) {
 	}
 }
 
-// wantServerError wants an error reply with this code.
+// wantServerError fails the test unless err is an error reply with this code.
 func wantServerError(t *testing.T, err error, code string) {
 	t.Helper()
 	var se *respool.ServerError
@@ -68,7 +68,7 @@ func wantServerError(t *testing.T, err error, code string) {
 	}
 }
 
-// wantConnError wants a connection's failure that tells whether the command was sent.
+// wantConnError fails the test unless err is a *ConnError with this value of Sent.
 func wantConnError(t *testing.T, err error, sent bool) {
 	t.Helper()
 	var ce *respool.ConnError
@@ -79,7 +79,7 @@ func wantConnError(t *testing.T, err error, sent bool) {
 	}
 }
 
-// wantWords wants an error whose text holds all the words.
+// wantWords fails the test unless the text of err contains all words.
 func wantWords(t *testing.T, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -93,14 +93,14 @@ func wantWords(t *testing.T, err error, words ...string) {
 	}
 }
 
-// calls is how often the server executed a command, given in lower case.
+// calls is how often the server executed a command. The name is in lower case.
 func calls(s *redistest.Server, command string) int {
 	stat, _, _ := strings.Cut(s.Info("commandstats")["cmdstat_"+command], ",")
 	n, _ := strconv.Atoi(strings.TrimPrefix(stat, "calls="))
 	return n
 }
 
-// clients gives the fields of CLIENT LIST of each connection with this name.
+// clients returns the fields of CLIENT LIST for each connection with this name.
 func clients(s *redistest.Server, name string) []map[string]string {
 	var found []map[string]string
 	for line := range strings.Lines(s.Do("CLIENT", "LIST")) {
@@ -116,7 +116,7 @@ func clients(s *redistest.Server, name string) []map[string]string {
 	return found
 }
 
-// speaks reports whether a connection in CLIENT LIST is of a protocol. Before 7.0 it is not listed.
+// speaks reports whether a connection in CLIENT LIST uses a protocol. Servers before 7.0 do not list the protocol.
 func speaks(s *redistest.Server, client map[string]string, protocol int) bool {
 	return client["resp"] == fmt.Sprint(protocol) || client["resp"] == "" && !s.Version().Since(7, 0)
 }
@@ -155,7 +155,7 @@ func startFake(t *testing.T, answer func(args []string) string) *fakeserver.Serv
 	}})
 }
 
-// newFakeClient makes a client of a fake server.
+// newFakeClient returns a client of a fake server.
 func newFakeClient(t *testing.T, f *fakeserver.Server, change func(*respool.Options)) *respool.Client {
 	t.Helper()
 	opt := respool.Options{Addr: f.Addr(), Protocol: 2, LingerLimit: time.Second}
@@ -165,7 +165,7 @@ func newFakeClient(t *testing.T, f *fakeserver.Server, change func(*respool.Opti
 	return openClient(t, opt)
 }
 
-// openClient makes a client of any options, and closes it with the test.
+// openClient returns a client and closes it at the end of the test.
 func openClient(t *testing.T, opt respool.Options) *respool.Client {
 	t.Helper()
 	c, err := respool.New(opt)

@@ -34,13 +34,13 @@ func underLoad(t *testing.T, c *respool.Client) (stop func()) {
 	}
 }
 
-// condemned collects why lanes were condemned.
-type condemned struct {
+// laneFailures records the errors of failed lanes.
+type laneFailures struct {
 	mu   sync.Mutex
 	errs []string
 }
 
-func (l *condemned) event(e respool.Event) {
+func (l *laneFailures) event(e respool.Event) {
 	if e.Kind != respool.EventLaneFailed {
 		return
 	}
@@ -49,13 +49,13 @@ func (l *condemned) event(e respool.Event) {
 	l.errs = append(l.errs, e.Err.Error())
 }
 
-func (l *condemned) all() []string {
+func (l *laneFailures) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.errs...)
 }
 
-// onWay gives a relay before s, and options that lead to it by TCP, with or without TLS, or by a unix socket.
+// onWay returns a relay in front of s, and options that connect to it over TCP, TLS or a unix socket.
 func onWay(t *testing.T, s *redistest.Server, way string) (*faultnet.Relay, respool.Options) {
 	t.Helper()
 	switch way {
@@ -70,9 +70,9 @@ func onWay(t *testing.T, s *redistest.Server, way string) (*faultnet.Relay, resp
 	return relay, respool.Options{Addr: relay.Addr()}
 }
 
-// The path swallows everything and acknowledges it, and new connections work. TestADeadPathCostsLittleMoreThanAStallLimit
-// tells how long that takes.
-func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
+// The path acknowledges and drops all bytes, and new connections work. TestADeadPathCostsLittleMoreThanAStallLimit tests the
+// time until commands succeed.
+func TestAllLanesLeaveADeadPathTogether(t *testing.T) {
 	const stall = 2 * time.Second
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, x := range []struct {
@@ -80,12 +80,12 @@ func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 		way                  string
 	}{
 		{1, 12, 3, "tcp"}, {4, 12, 2, "tcp"}, {4, 12, 3, "tls"}, {1, 12, 2, "tls"}, {4, 12, 3, "unix"}, {1, 12, 2, "unix"},
-		{1, 1, 2, "tcp"}, {4, 4, 3, "tcp"}, {1, 1, 3, "unix"}, {4, 4, 2, "tls"}, // no place is free for a look
+		{1, 1, 2, "tcp"}, {4, 4, 3, "tcp"}, {1, 1, 3, "unix"}, {4, 4, 2, "tls"}, // no place is free for a probe
 	} {
 		t.Run(fmt.Sprintf("%+v", x), func(t *testing.T) {
 			t.Parallel()
 			relay, opt := onWay(t, s, x.way)
-			var log condemned
+			var log laneFailures
 			opt.Protocol, opt.Lanes, opt.MaxConnections, opt.OnEvent = x.protocol, x.lanes, x.max, log.event
 			opt.StallLimit, opt.SocketTimeout, opt.WaitTimeout = stall, stall/16, stall/16
 			c := openClient(t, opt)
@@ -103,8 +103,8 @@ func TestADeadPathIsLeftByAllLanesAtOnce(t *testing.T) {
 	}
 }
 
-// A balancer drops connections that are idle, without a word. The next caller has one that works within his wait.
-func TestIdleConnectionsThatWereDroppedAreNotLeased(t *testing.T) {
+// A load balancer drops idle connections silently. The next caller gets a working connection within the wait timeout.
+func TestDroppedIdleConnectionsAreNotLeased(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestIdleConnectionsThatWereDroppedAreNotLeased(t *testing.T) {
 			}
 			mustDo(t, c, "PING")
 			relay.Swallow()
-			time.Sleep(3500 * time.Millisecond) // what counts as idle for long
+			time.Sleep(3500 * time.Millisecond) // longer than the pool trusts an idle connection
 			for i := range 5 {
 				key := fmt.Sprint("q", protocol, i)
 				s.Do("RPUSH", key, "x")
@@ -132,13 +132,13 @@ func TestIdleConnectionsThatWereDroppedAreNotLeased(t *testing.T) {
 	}
 }
 
-// A server that holds a reply back on purpose answers others: that is no dead path.
+// A server delays one reply and sends others. The path is not dead.
 func TestAPausedServerCostsNoConnection(t *testing.T) {
 	const stall = time.Second
 	s := redistest.Start(t, redistest.Config{})
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
-			var log condemned
+			var log laneFailures
 			c := newClient(t, s, func(o *respool.Options) {
 				o.Protocol, o.StallLimit, o.SocketTimeout = protocol, stall, patience
 				o.OnEvent = log.event
@@ -148,20 +148,20 @@ func TestAPausedServerCostsNoConnection(t *testing.T) {
 			began := time.Now()
 			mustDo(t, c, "SET", "k", "v")
 			if took := time.Since(began); took < 2*stall || len(log.all()) > 0 {
-				t.Errorf("the SET took %v, and lanes were condemned: %q", took, log.all())
+				t.Errorf("the SET took %v, and lanes failed: %q", took, log.all())
 			}
 		})
 	}
 }
 
-// One caller's script keeps the server busy for longer than the stall limit. Its lane stays, and
-// others are answered as they would be without a client in between.
-func TestAScriptOfMinutesCostsNoConnection(t *testing.T) {
+// The script of one caller keeps the server busy for longer than the stall limit. Its lane stays open, and other callers get the
+// server's replies.
+func TestALongScriptCostsNoConnection(t *testing.T) {
 	const stall = time.Second
 	s := redistest.Start(t, redistest.Config{Args: []string{"--lua-time-limit", "300"}})
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
-			var log condemned
+			var log laneFailures
 			c := newClient(t, s, func(o *respool.Options) {
 				o.Protocol, o.StallLimit, o.SocketTimeout = protocol, stall, patience
 				o.OnEvent = log.event
@@ -199,14 +199,14 @@ func TestAScriptOfMinutesCostsNoConnection(t *testing.T) {
 				t.Errorf("the script ended with %v: want the server's word", err)
 			}
 			if errs := log.all(); len(errs) > 0 {
-				t.Errorf("lanes were condemned: %q", errs)
+				t.Errorf("lanes were failed: %q", errs)
 			}
 		})
 	}
 }
 
-// A proxy that keeps TCP alive swallows what is published: the subscriber receives a gap.
-func TestASubscriberBehindADeadPathIsTold(t *testing.T) {
+// A proxy keeps TCP alive and drops the messages. The subscriber receives a gap.
+func TestASubscriberBehindADeadPathReceivesAGap(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, protocol := range []int{2, 3} {
 		for _, x := range []struct {
@@ -249,8 +249,8 @@ func TestASubscriberBehindADeadPathIsTold(t *testing.T) {
 	}
 }
 
-// What the socket takes, and what the server says it still receives, is progress.
-func TestAValueThatTakesLongToSendCostsNoConnection(t *testing.T) {
+// Bytes that the socket accepts, and bytes that the server still receives, are progress.
+func TestASlowWriteCostsNoConnection(t *testing.T) {
 	const stall = 600 * time.Millisecond
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	for _, tls := range []bool{false, true} {

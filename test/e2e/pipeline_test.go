@@ -40,7 +40,7 @@ func TestPipelineIsEmptyAfterExec(t *testing.T) {
 	ctx := bounded(t)
 	p := c.Pipeline()
 	if replies, err := p.Exec(ctx); replies != nil || err != nil {
-		t.Errorf("an empty pipeline gives %v, %v", replies, err)
+		t.Errorf("an empty pipeline returns %v, %v", replies, err)
 	}
 	first, err := p.Do("ECHO", "one").Exec(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestPipelineIsEmptyAfterExec(t *testing.T) {
 		t.Errorf("Len is %d after Exec", p.Len())
 	}
 	if _, err := p.Do("ECHO", nil).Do("ECHO", "x").Exec(ctx); err == nil {
-		t.Error("a bad argument gave no error")
+		t.Error("a bad argument returned no error")
 	}
 	second, err := p.Do("ECHO", "two").Do("ECHO", "three").Exec(ctx)
 	if err != nil || len(second) != 2 {
@@ -62,7 +62,7 @@ func TestPipelineIsEmptyAfterExec(t *testing.T) {
 
 	tx := c.Transaction()
 	if replies, err := tx.Exec(ctx); replies != nil || err != nil {
-		t.Errorf("an empty transaction gives %v, %v", replies, err)
+		t.Errorf("an empty transaction returns %v, %v", replies, err)
 	}
 	for i := range 3 {
 		if tx.Do("INCR", "n").Do("INCR", "n"); tx.Len() != 2 {
@@ -76,7 +76,7 @@ func TestPipelineIsEmptyAfterExec(t *testing.T) {
 	}
 }
 
-func TestPipelineWithAMistakeSendsNothing(t *testing.T) {
+func TestPipelineWithAWrongArgumentSendsNothing(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, nil)
 	mustDo(t, c, "PING")
@@ -155,7 +155,7 @@ func TestPipelineTakesTheCopiesOfItsArguments(t *testing.T) {
 	wantText(t, replies[0], "before")
 }
 
-func TestTransactionRunsAsOne(t *testing.T) {
+func TestTransactionIsAtomic(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 		ctx := bounded(t)
@@ -184,7 +184,7 @@ func TestTransactionErrors(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 		ctx := bounded(t)
-		// One that fails while it runs: the others run all the same.
+		// A command that fails when it runs does not stop the others.
 		replies, err := c.Transaction().Do("SET", "k", "text").Do("INCR", "k").Do("APPEND", "k", "!").Exec(ctx)
 		if err != nil || len(replies) != 3 {
 			t.Fatalf("%d replies, %v", len(replies), err)
@@ -193,7 +193,7 @@ func TestTransactionErrors(t *testing.T) {
 		wantServerError(t, replies[1].Err(), "ERR")
 		wantText(t, replies[2], "5")
 
-		// One that can't be queued: none runs.
+		// After a command that cannot be queued, none runs.
 		for _, bad := range [][]any{{"GET"}, {"NOSUCH", "x"}} {
 			replies, err = c.Transaction().Do("SET", "k", "other").Do(bad...).Do("SET", "k", "another").Exec(ctx)
 			if replies != nil {
@@ -204,7 +204,7 @@ func TestTransactionErrors(t *testing.T) {
 			wantText(t, mustDo(t, c, "GET", "k"), "text!")
 		}
 
-		// Inside a transaction nothing blocks.
+		// No command blocks in a transaction.
 		mustDo(t, c, "RPUSH", "q", "element")
 		replies, err = c.Transaction().Do("BLPOP", "q", 0).Do("BLPOP", "q", 0).Do("XREAD", "BLOCK", 0, "STREAMS", "s", "$").Exec(ctx)
 		if err != nil || len(replies) != 3 {
@@ -217,9 +217,8 @@ func TestTransactionErrors(t *testing.T) {
 	})
 }
 
-// A server that refuses MULTI runs the commands one by one: no error says
-// that they were not executed.
-func TestTransactionWhereMultiIsNotAllowed(t *testing.T) {
+// A server that refuses MULTI runs the commands one by one. No error may claim that they did not run.
+func TestTransactionOfAUserWithoutMulti(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >secret ~* &* +@all -multi", "bob on >secret ~* &* +@all -exec"}})
 	ctx := bounded(t)
 	for _, user := range []string{"alice", "bob"} {
@@ -237,9 +236,9 @@ func TestTransactionWhereMultiIsNotAllowed(t *testing.T) {
 			return nil
 		})
 		if !errors.As(err, new(*respool.ServerError)) {
-			t.Errorf("%s: Watch gives %v", user, err)
+			t.Errorf("%s: Watch returns %v", user, err)
 		}
-		// The connection that watched is not leased to others as it is.
+		// The pool does not lease the connection in the WATCH state.
 		s.Do("ACL", "SETUSER", user, "+multi", "+exec")
 		s.Do("SET", "w", "changed")
 		if _, err := c.Transaction().Do("SET", user, "v").Exec(ctx); err != nil {

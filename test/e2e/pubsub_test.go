@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// pubsubPatience bounds waits that only a defect makes long.
+// pubsubPatience limits waits. Only a failing test waits that long.
 const pubsubPatience = 30 * time.Second
 
 func pubsubContext(t testing.TB) context.Context {
@@ -132,7 +132,7 @@ func TestSubscribePSubscribeAndSSubscribe(t *testing.T) {
 	}
 }
 
-func TestGapsTellOfLostMessages(t *testing.T) {
+func TestGapsReportLostMessages(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := pubsubClient(t, s, func(o *respool.Options) { o.SubscriptionBuffer = 2 })
 	ctx := pubsubContext(t)
@@ -184,10 +184,10 @@ func TestMessagesEndsWithTheSubscription(t *testing.T) {
 		}
 	}
 	if got != "012" {
-		t.Errorf("Messages gave %q: want 012", got)
+		t.Errorf("Messages returned %q: want 012", got)
 	}
 	for range sub.Messages(pubsubContext(t)) {
-		break // leaving early is fine
+		break // a caller may leave early
 	}
 }
 
@@ -243,7 +243,7 @@ func TestSubscriptionsLeaveNoGoroutine(t *testing.T) {
 		}
 		wg.Go(func() {
 			if _, err := sub.Receive(context.Background()); err == nil {
-				t.Error("Receive gave a message: want an error")
+				t.Error("Receive returned a message: want an error")
 			}
 		})
 		if i%2 == 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// expiring gives password until switched is called, as one that ends soon.
+// expiring provides a password that expires soon, until change replaces it.
 type expiring struct {
 	user     string
 	password atomic.Pointer[string]
@@ -32,7 +32,7 @@ func (e *expiring) credentials(context.Context) (respool.Credentials, error) {
 
 func (e *expiring) change(password string) { e.password.Store(&password) }
 
-// ids are those that the server has given to the client's connections.
+// ids are the connection IDs of the client on the server.
 func ids(s *redistest.Server) []string {
 	var all []string
 	for _, fields := range clients(s, "stress") {
@@ -42,9 +42,9 @@ func ids(s *redistest.Server) []string {
 	return all
 }
 
-// Every connection that stands authenticates again and stays: lanes, idle ones, one that is held with WATCH, and that
-// of the subscriptions. In RESP2 a subscriber can't: it gets another connection, and a gap.
-func TestStandingConnectionsAuthenticateAgain(t *testing.T) {
+// Every open connection authenticates again and stays open: lanes, idle connections, a held one with WATCH, and the connection of
+// the subscriptions. In RESP2 a subscribed connection cannot send AUTH: the subscriber gets another connection, and a gap.
+func TestOpenConnectionsAuthenticateAgain(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +76,7 @@ func renewStanding(t *testing.T, protocol int) {
 	e.change("two")
 	want := uint64(len(before))
 	if protocol == 2 {
-		want-- // the subscriber's
+		want-- // the connection of the subscriber
 	}
 	testkit.Await(t, "every connection renews its credentials", c.Stats, func(s respool.Stats) bool { return s.Renewals >= want })
 	s.Do("ACL", "SETUSER", "alice", "<one")
@@ -96,7 +96,7 @@ func renewStanding(t *testing.T, protocol int) {
 		t.Error(err)
 	}
 	if r := held.Do(ctx, "EXEC"); !r.IsNil() {
-		t.Errorf("EXEC gave %v: AUTH has ended WATCH", r.Err())
+		t.Errorf("EXEC returned %v: AUTH has ended WATCH", r.Err())
 	}
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 	if st := c.Stats(); st.RenewalFailures != 0 || st.LastRenewalError != nil {
@@ -107,7 +107,7 @@ func renewStanding(t *testing.T, protocol int) {
 	}
 }
 
-// What a holder has authenticated as somebody else stays so.
+// A held connection that has authenticated as another user keeps this user.
 func TestARenewalLeavesOtherUsersAlone(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >one >two ~* &* +@all", "bob on >bobs ~* &* +@all"}})
 	e := &expiring{user: "alice", life: 4 * time.Second}
@@ -116,21 +116,21 @@ func TestARenewalLeavesOtherUsersAlone(t *testing.T) {
 	if err := held.Do(bounded(t), "AUTH", "bob", "bobs").Err(); err != nil {
 		t.Fatal(err)
 	}
-	mustDo(t, c, "PING") // on another one
+	mustDo(t, c, "PING") // on another connection
 	e.change("two")
 	testkit.Await(t, "one renewal succeeds and one fails", c.Stats, func(s respool.Stats) bool { return s.Renewals == 1 && s.RenewalFailures > 0 })
 	wantText(t, held.Do(bounded(t), "ACL", "WHOAMI"), "bob")
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 }
 
-// Where the server takes no AUTH on a standing connection, that is replaced once its credentials have expired.
+// If the server refuses AUTH on an open connection, the client replaces the connection after its credentials have expired.
 func TestExpiredConnectionsAreReplaced(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >one ~* &* +@all -auth"}})
 	e := &expiring{user: "alice", life: 2 * time.Second}
 	c := newClient(t, s, func(o *respool.Options) { o.Credentials = e.credentials })
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 	before := ids(s)
-	e.change("wrong") // so that AUTH is refused
+	e.change("wrong") // the server refuses AUTH
 	testkit.Await(t, "a renewal fails", c.Stats, func(s respool.Stats) bool { return s.RenewalFailures > 0 })
 	wantServerError(t, c.Stats().LastRenewalError, "WRONGPASS")
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
@@ -146,7 +146,7 @@ func TestExpiredConnectionsAreReplaced(t *testing.T) {
 	wantText(t, mustDo(t, c, "ACL", "WHOAMI"), "alice")
 }
 
-// The connections to sentinels have credentials of their own.
+// The connections to sentinels have other credentials.
 func TestConnectionsToSentinelsAuthenticateAgain(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: -1, Sentinels: 1, SentinelPassword: "one"})
 	e := &expiring{life: 2 * time.Second}
@@ -161,7 +161,7 @@ func TestConnectionsToSentinelsAuthenticateAgain(t *testing.T) {
 	e.change("one")
 	testkit.Eventually(t, "both connections renew their credentials", func() bool { return c.Stats().Renewals >= 2 && sockets() == 2 })
 	if n := seen.count(respool.EventCredentialsRenewed); n == 0 {
-		t.Error("no event tells of it")
+		t.Error("no event reports a renewal")
 	}
 	if st := c.Stats(); st.RenewalFailures != 0 || !st.Service.Known {
 		t.Errorf("%d failures, last %v; the primary is known: %v", st.RenewalFailures, st.LastRenewalError, st.Service.Known)

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 )
 
-// issuer makes tokens that are valid for a time, and is the server that takes them: it closes each
-// connection whose token has expired. It works in memory, under the fake clock of synctest.
+// issuer issues tokens that expire, and is the server that accepts them. It closes each connection whose token has expired. It
+// works in memory, on the fake clock of synctest.
 type issuer struct {
 	*fakeserver.Server
 	t    *testing.T
@@ -27,8 +27,8 @@ type issuer struct {
 	auths    int
 	refusing bool
 	failing  error
-	expired  int                    // connections that were closed for that
-	sessions map[int]*issuedSession // by the number of the connection
+	expired  int                    // connections closed because their token expired
+	sessions map[int]*issuedSession // by the ID of the connection
 }
 
 func newIssuer(t *testing.T, life time.Duration) *issuer {
@@ -37,7 +37,7 @@ func newIssuer(t *testing.T, life time.Duration) *issuer {
 	return s
 }
 
-// credentials is the provider.
+// credentials is the credentials provider.
 func (s *issuer) credentials(ctx context.Context) (respool.Credentials, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *issuer) credentials(ctx context.Context) (respool.Credentials, error) {
 	return respool.Credentials{Username: "app", Password: until.Format(time.RFC3339Nano), Expires: until}, nil
 }
 
-// options are of a client of this server.
+// options are the options of a client of this server.
 func (s *issuer) options() respool.Options {
 	return respool.Options{Addr: "issuer:6379", Dialer: s.Dial, Credentials: s.credentials, LingerLimit: time.Second}
 }
@@ -122,7 +122,7 @@ func (c *issuedSession) answer(args []string) string {
 	return "+OK\r\n"
 }
 
-// alone fails the test if anything comes behind an AUTH before its reply.
+// alone fails the test if the client sends anything between an AUTH and its reply.
 func (c *issuedSession) alone() {
 	if c.multi {
 		c.s.t.Error("AUTH inside MULTI")
@@ -158,14 +158,14 @@ func (s *issuer) figures() (asked, auths, expired, dials int) {
 	return s.asked, s.auths, s.expired, s.Accepted()
 }
 
-// with changes what the server, or the provider, does from now on.
+// with changes the server or the provider.
 func (s *issuer) with(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()
 }
 
-// reports keeps the events of renewals.
+// reports records the events of renewals.
 type reports struct {
 	mu     sync.Mutex
 	events []respool.Event
@@ -190,7 +190,7 @@ func (r *reports) count(kind respool.EventKind) (n int) {
 	return n
 }
 
-// inBubble runs a test under the fake clock with a client of an issuer, and closes the client.
+// inBubble runs a test on the fake clock with a client of an issuer, and closes the client.
 func inBubble(t *testing.T, change func(*respool.Options), test func(t *testing.T, s *issuer, c *respool.Client)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newIssuer(t, 15*time.Minute)
@@ -248,7 +248,7 @@ func TestTokensAreRenewedWithoutABreak(t *testing.T) {
 				if expired > 0 || dials > limit {
 					t.Errorf("%d connections were closed for an expired token, and %d dialed: want none, and %d at most", expired, dials, limit)
 				}
-				// Every 11.25 to 12 minutes, for each connection.
+				// Each connection renews every 11.25 to 12 minutes.
 				if renewed := asked - dials; renewed < 10 || renewed > 11 || auths != renewed*dials {
 					t.Errorf("%d renewals with %d AUTH on %d connections: want 10 or 11, and one on each", renewed, auths, dials)
 				}
@@ -271,19 +271,19 @@ func TestTokensAreRenewedWithoutABreak(t *testing.T) {
 	}
 }
 
-// A connection in a transaction authenticates behind it, and one that blocks between its commands.
+// A connection authenticates after its transaction, and between its blocking commands.
 func TestBusyConnectionsAreRenewedBetweenTheirCommands(t *testing.T) {
 	inBubble(t, func(o *respool.Options) { o.IdleTimeout = respool.Never }, func(t *testing.T, s *issuer, c *respool.Client) {
 		ctx := context.Background()
 		var holders sync.WaitGroup
-		holders.Go(func() { // blocks all the time, on connections leased to it
+		holders.Go(func() { // always blocks, on leased connections
 			for range 40 {
 				if err := c.Do(ctx, "BLPOP", "list", 200).Err(); err != nil && !errors.Is(err, respool.ErrNil) {
 					t.Errorf("BLPOP: %v", err)
 				}
 			}
 		})
-		holders.Go(func() { // the same, on one that it holds
+		holders.Go(func() { // the same, on a held connection
 			conn, err := c.Acquire(ctx)
 			if err != nil {
 				t.Error(err)
@@ -319,7 +319,7 @@ func TestBusyConnectionsAreRenewedBetweenTheirCommands(t *testing.T) {
 	})
 }
 
-func TestTransactionsHaveNoAuthInside(t *testing.T) {
+func TestNoAuthInsideATransaction(t *testing.T) {
 	inBubble(t, func(o *respool.Options) {}, func(t *testing.T, s *issuer, c *respool.Client) {
 		conn, err := c.Acquire(context.Background())
 		if err != nil {
@@ -330,7 +330,7 @@ func TestTransactionsHaveNoAuthInside(t *testing.T) {
 		}
 		time.Sleep(14 * time.Minute)
 		if _, auths, _, _ := s.figures(); auths != 0 {
-			t.Errorf("%d AUTH while the only connection is inside MULTI", auths)
+			t.Errorf("%d AUTH while the only connection is in a transaction", auths)
 		}
 		if c.Stats().LastRenewalError == nil {
 			t.Error("nothing reports that a connection could not authenticate again")
@@ -338,15 +338,15 @@ func TestTransactionsHaveNoAuthInside(t *testing.T) {
 		if err := conn.Do(context.Background(), "EXEC").Err(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(59 * time.Second) // its token ends in a second
+		time.Sleep(59 * time.Second) // the token expires in a second
 		if _, auths, expired, _ := s.figures(); auths != 1 || expired != 0 {
-			t.Errorf("%d AUTH behind EXEC, %d connections closed: want 1, and none", auths, expired)
+			t.Errorf("%d AUTH after EXEC, %d connections closed: want 1, and none", auths, expired)
 		}
 		conn.Release()
 	})
 }
 
-// Connections stay as they are while the server refuses the new token, and are replaced once theirs has expired.
+// While the server refuses the new token, connections stay open. The client replaces them after their tokens have expired.
 func TestRefusedRenewals(t *testing.T) {
 	var seen reports
 	inBubble(t, func(o *respool.Options) { o.OnEvent = seen.take }, func(t *testing.T, s *issuer, c *respool.Client) {
@@ -378,8 +378,8 @@ func TestRefusedRenewals(t *testing.T) {
 	})
 }
 
-// A provider that fails costs no connection before the server closes it.
-func TestAProviderThatFailsIsAskedAgain(t *testing.T) {
+// A failing provider costs no connection before the server closes it.
+func TestAFailedProviderIsCalledAgain(t *testing.T) {
 	var seen reports
 	inBubble(t, func(o *respool.Options) { o.OnEvent = seen.take }, func(t *testing.T, s *issuer, c *respool.Client) {
 		ctx := context.Background()
@@ -397,7 +397,7 @@ func TestAProviderThatFailsIsAskedAgain(t *testing.T) {
 		}
 		asked, _, _, _ := s.figures()
 		if asked < 5 || asked > 20 {
-			t.Errorf("the provider was asked %d times in 14 minutes", asked)
+			t.Errorf("the provider was called %d times in 14 minutes", asked)
 		}
 		s.with(func() { s.failing = nil })
 		time.Sleep(2 * time.Minute)
@@ -410,8 +410,8 @@ func TestAProviderThatFailsIsAskedAgain(t *testing.T) {
 	})
 }
 
-// A provider may return what it has until that ends: it is asked at a falling distance, never in a loop.
-func TestAProviderThatCaches(t *testing.T) {
+// A provider may return cached credentials until they expire. The client calls it at shrinking intervals, never in a loop.
+func TestAProviderWithACache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newIssuer(t, time.Hour)
 		var mu sync.Mutex

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// callsOnEach is how often each node executed GET.
+// callsOnEach is the number of GETs that each node executed.
 func callsOnEach(set *redistest.SentinelSet) map[*redistest.Server]int {
 	n := map[*redistest.Server]int{}
 	for _, s := range set.Nodes {
@@ -46,8 +46,8 @@ func TestReplicasAreReadInTurn(t *testing.T) {
 	wantServerError(t, c.Do(bounded(t), "SET", "k", "v").Err(), "READONLY")
 }
 
-// One replica dies, then the primary, under load: readers see no error.
-func TestReadersOfReplicasSeeNoFailover(t *testing.T) {
+// A replica ends, then the primary, under load. Readers get no error.
+func TestReadersOfReplicasGetNoErrorInAFailover(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 3})
 	opt := serviceOptions(t, set, "role=replica")
 	opt.WaitTimeout = failoverLimit
@@ -83,7 +83,7 @@ func TestReadersOfReplicasSeeNoFailover(t *testing.T) {
 	goesOn()
 }
 
-func TestThePrimaryServesWhereNoReplicaCan(t *testing.T) {
+func TestThePrimaryServesReadsWithoutAReplica(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
 	opt := serviceOptions(t, set, "role=prefer-replica")
 	opt.WaitTimeout = failoverLimit
@@ -115,7 +115,7 @@ func TestThePrimaryServesWhereNoReplicaCan(t *testing.T) {
 	wantWords(t, err, "find a replica of mymaster", "wait timeout of 300ms", set.AddrOf(replica))
 }
 
-// A replica that stands still lags, and is left out until it has caught up.
+// A stalled replica lags. The client leaves it out until it has caught up.
 func TestLaggingReplicasAreLeftOut(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{DownAfter: time.Minute})
 	c := openClient(t, serviceOptions(t, set, "role=replica", "max_replica_lag=0.5"))
@@ -158,7 +158,7 @@ func TestTheNearestReplicaIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitReplicas(t, c, 2)
-	// Both are measured within a second or two; from then on the far one is not read.
+	// The client measures both within two seconds. Then it does not read from the far one.
 	testkit.Eventually(t, "the far replica gets none of 100 reads", func() bool {
 		before := calls(far, "get")
 		for range 100 {

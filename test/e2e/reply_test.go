@@ -13,9 +13,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// conversions gives what every conversion makes of a reply, in the order
-// Text, Int64, Float64, Bool, Array, Map: "-" stands for a kind that does not convert,
-// "nil" for ErrNil and "!" for another error.
+// conversions shows the conversions of a reply, in the order Text, Int64, Float64, Bool, Array, Map. "-" means that the kind does
+// not convert, "nil" is ErrNil, and "!" is another error.
 func conversions(t *testing.T, r respool.Reply) string {
 	t.Helper()
 	var out []string
@@ -34,7 +33,7 @@ func conversions(t *testing.T, r respool.Reply) string {
 	text, err := r.Text()
 	add(text, err)
 	if b, berr := r.Bytes(); string(b) != text || (berr == nil) != (err == nil) {
-		t.Errorf("Text gives %q, %v but Bytes %q, %v", text, err, b, berr)
+		t.Errorf("Text returns %q, %v but Bytes %q, %v", text, err, b, berr)
 	}
 	n, err := r.Int64()
 	add(n, err)
@@ -119,7 +118,7 @@ func TestVerbatimStringsAreTextWithoutTheirFormat(t *testing.T) {
 		}
 		info, err := mustDo(t, c, "INFO", "server").Text()
 		if err != nil || !strings.HasPrefix(info, "# Server\r\nredis_version:") {
-			t.Errorf("INFO gives %.60q, %v", info, err)
+			t.Errorf("INFO returns %.60q, %v", info, err)
 		}
 	})
 }
@@ -167,7 +166,7 @@ func TestNestedReplies(t *testing.T) {
 		}
 		wantServerError(t, elems[1].Err(), "MY")
 		if _, err := elems[1].Text(); !errors.Is(err, &respool.ServerError{Code: "MY", Message: "own failure"}) {
-			t.Errorf("Text of a nested error gives %v", err)
+			t.Errorf("Text of a nested error returns %v", err)
 		}
 		deep, err := elems[2].Array()
 		if err != nil {
@@ -204,13 +203,13 @@ func TestTextsAndMap(t *testing.T) {
 		mustDo(t, c, "MSET", "k1", "v1", "k3", "v3")
 		texts, err := mustDo(t, c, "MGET", "k1", "k2", "k3").Texts()
 		if err != nil || fmt.Sprintf("%q", texts) != `["v1" "" "v3"]` {
-			t.Errorf("MGET gives %q, %v", texts, err)
+			t.Errorf("MGET returns %q, %v", texts, err)
 		}
 		_, err = mustDo(t, c, "MGET", "k1", "k2", "k3").Map()
 		wantWords(t, err, "3 elements", "keys and values")
 		_, err = mustDo(t, c, "MGET", "k2", "k1").Map()
 		if !errors.Is(err, respool.ErrNil) {
-			t.Errorf("a null as key gives %v", err)
+			t.Errorf("a null as key returns %v", err)
 		}
 		_, err = mustDo(t, c, "EVAL", "return {{1}, 2}", 0).Map()
 		wantWords(t, err, "key 0", "array")
@@ -227,8 +226,8 @@ func TestTextsAndMap(t *testing.T) {
 	})
 }
 
-// What a command answers reads alike in both protocols.
-func TestNumbersReadAlikeInBothProtocols(t *testing.T) {
+// A reply converts to the same value in both protocols.
+func TestNumbersAreEqualInBothProtocols(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	scores := map[string]float64{"1.5": 1.5, "3": 3, "-0.25": -0.25, "inf": math.Inf(1), "-inf": math.Inf(-1), "1e+100": 1e100}
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
@@ -236,7 +235,7 @@ func TestNumbersReadAlikeInBothProtocols(t *testing.T) {
 			mustDo(t, c, "ZADD", "z", f, "member")
 			r := mustDo(t, c, "ZSCORE", "z", "member")
 			if got, err := r.Float64(); got != f || err != nil {
-				t.Errorf("Float64 gives %v, %v: want %v", got, err, f)
+				t.Errorf("Float64 returns %v, %v: want %v", got, err, f)
 			}
 			wantText(t, r, text)
 		}

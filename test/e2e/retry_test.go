@@ -17,13 +17,13 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// killAll kills every connection of the client's, and tells how many.
+// killAll kills every connection of the client and returns their number.
 func killAll(s *redistest.Server) int {
 	n, _ := strconv.Atoi(s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
 	return n
 }
 
-// Commands that read are sent again when their connection is killed: no caller sees it.
+// The client sends reads again after their connection is killed. Callers get no error.
 func TestKilledConnectionsFailNoReads(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, nil)
@@ -45,12 +45,12 @@ func TestKilledConnectionsFailNoReads(t *testing.T) {
 				}
 				text, err := c.Do(ctx, "GET", "k").Text()
 				if err != nil || text != "v" {
-					t.Errorf("GET gives %q, %v", text, err)
+					t.Errorf("GET returns %q, %v", text, err)
 					return
 				}
 				replies, err := c.Pipeline().Do("GET", "k").Do("EXISTS", "k").Exec(ctx)
 				if err != nil || len(replies) != 2 {
-					t.Errorf("a pipeline gives %d replies, %v", len(replies), err)
+					t.Errorf("a pipeline returns %d replies, %v", len(replies), err)
 					return
 				}
 				right.Add(1)
@@ -59,7 +59,7 @@ func TestKilledConnectionsFailNoReads(t *testing.T) {
 	}
 	for range 20 {
 		before := right.Load()
-		// One at a time: with no connection left a failed dial would be told at once.
+		// One at a time: with no connection left, callers would get the error of a failed dial.
 		if lanes := clients(s, "stress"); len(lanes) > 0 {
 			s.Do("CLIENT", "KILL", "ID", lanes[0]["id"])
 		}
@@ -68,12 +68,11 @@ func TestKilledConnectionsFailNoReads(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	if st := c.Stats(); st.FailedLanes < 10 {
-		t.Errorf("20 connections killed, %d condemned", st.FailedLanes)
+		t.Errorf("20 connections killed, %d failed lanes", st.FailedLanes)
 	}
 }
 
-// killedWhilePaused runs a command that the server holds back, and kills its
-// connection meanwhile.
+// killedWhilePaused runs a command while the server is paused, and kills its connection.
 func killedWhilePaused(t *testing.T, s *redistest.Server, do func(ctx context.Context) error) error {
 	t.Helper()
 	s.Do("CLIENT", "PAUSE", "60000", "WRITE")
@@ -89,7 +88,7 @@ func killedWhilePaused(t *testing.T, s *redistest.Server, do func(ctx context.Co
 	return err
 }
 
-// A write whose connection was killed may have been executed: it is not sent again.
+// A write whose connection was killed may have run, so the client does not send it again.
 func TestKilledWritesAreNotSentAgain(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, nil)
@@ -103,7 +102,7 @@ func TestKilledWritesAreNotSentAgain(t *testing.T) {
 				return err
 			}
 			if !replies[0].IsNil() {
-				t.Errorf("the reply that came before is gone: %v", replies[0])
+				t.Errorf("the reply before it is lost: %v", replies[0])
 			}
 			wantConnError(t, replies[1].Err(), true)
 			wantConnError(t, replies[2].Err(), true)
@@ -142,8 +141,7 @@ func TestKilledWritesAreNotSentAgain(t *testing.T) {
 	}
 }
 
-// Each acknowledged write ran once, and no other ran twice, however many
-// connections are killed.
+// Each acknowledged write runs exactly once, and each other write at most once, while connections are killed.
 func TestNoWriteRunsTwice(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, nil)
@@ -205,11 +203,11 @@ func TestServerRestart(t *testing.T) {
 	testkit.Await(t, "a PING succeeds", func() error { return c.Do(ctx, "PING").Err() }, succeeded)
 	wantText(t, mustDo(t, c, "GET", "k"), "v")
 	if st := c.Stats(); st.LastDialError != nil {
-		t.Errorf("the last dial went well, but %v", st.LastDialError)
+		t.Errorf("the last dial succeeded, but the error is %v", st.LastDialError)
 	}
 }
 
-// While a server is down callers get the dial's error at once, not after a wait.
+// While a server is down, callers get the dial error at once, not after a wait.
 func TestCallersFailFastWhileTheServerIsDown(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.WaitTimeout = time.Minute })
@@ -225,7 +223,7 @@ func TestCallersFailFastWhileTheServerIsDown(t *testing.T) {
 	}
 }
 
-// A reply that is cut off in its middle is asked for again, and never taken for whole.
+// The client requests a truncated reply again, and never returns it as complete.
 func TestRepliesCutInTheMiddle(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	relay := faultnet.Start(t, s.Addr())

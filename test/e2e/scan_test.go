@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// all gathers a range without its repetitions.
+// all collects a sequence without duplicates.
 func all[T comparable](t *testing.T, seq iter.Seq2[T, error]) map[T]bool {
 	t.Helper()
 	got := map[T]bool{}
@@ -27,7 +27,7 @@ func all[T comparable](t *testing.T, seq iter.Seq2[T, error]) map[T]bool {
 	return got
 }
 
-func TestScansYieldEverything(t *testing.T) {
+func TestScansReturnEverything(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 		ctx := bounded(t)
@@ -48,43 +48,43 @@ func TestScansYieldEverything(t *testing.T) {
 		for _, count := range []int{0, 1000, 1_000_000} {
 			opt := respool.ScanOptions{Count: count}
 			if got := all(t, c.Scan(ctx, opt)); !maps.Equal(got, keys) {
-				t.Errorf("Scan gives %d keys", len(got))
+				t.Errorf("Scan returns %d keys", len(got))
 			}
 			if got := all(t, c.SScan(ctx, "set", opt)); !maps.Equal(got, members) {
-				t.Errorf("SScan gives %d members", len(got))
+				t.Errorf("SScan returns %d members", len(got))
 			}
 			if got := all(t, c.HScan(ctx, "hash", opt)); !maps.Equal(got, fields) {
-				t.Errorf("HScan gives %d fields", len(got))
+				t.Errorf("HScan returns %d fields", len(got))
 			}
 			if got := all(t, c.ZScan(ctx, "zset", opt)); !maps.Equal(got, scored) {
-				t.Errorf("ZScan gives %d members", len(got))
+				t.Errorf("ZScan returns %d members", len(got))
 			}
 		}
 		if got := all(t, c.Scan(ctx, respool.ScanOptions{Match: "k1?", Count: 100})); len(got) != 10 {
-			t.Errorf("Match gives %d keys", len(got))
+			t.Errorf("Match returns %d keys", len(got))
 		}
 		if got := all(t, c.Scan(ctx, respool.ScanOptions{Type: "hash", Count: 100})); len(got) != 1 || !got["hash"] {
-			t.Errorf("Type gives %v", got)
+			t.Errorf("Type returns %v", got)
 		}
 		if got := all(t, c.HScan(ctx, "hash", respool.ScanOptions{Match: "m199?"})); len(got) != 10 {
-			t.Errorf("Match gives %d fields", len(got))
+			t.Errorf("Match returns %d fields", len(got))
 		}
-		// A second lane opens for the large replies.
+		// The large replies open a second lane.
 		if st := c.Stats(); st.Dials > 2 || st.Dials != uint64(st.Lanes) {
 			t.Errorf("%d dials, %d lanes: want lanes alone, 2 at most", st.Dials, st.Lanes)
 		}
 	})
 }
 
-func TestScansOfOddities(t *testing.T) {
+func TestScansOfEmptyAndOddKeys(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 		ctx := bounded(t)
 		if got := all(t, c.Scan(ctx, respool.ScanOptions{})); len(got) != 0 {
-			t.Errorf("an empty db gives %v", got)
+			t.Errorf("an empty db returns %v", got)
 		}
 		if got := all(t, c.HScan(ctx, "missing", respool.ScanOptions{})); len(got) != 0 {
-			t.Errorf("a missing key gives %v", got)
+			t.Errorf("a missing key returns %v", got)
 		}
 		mustDo(t, c, "HSET", "h", "", "", "\r\n", "\x00")
 		if got := all(t, c.HScan(ctx, "h", respool.ScanOptions{})); !got[respool.Field{}] || !got[respool.Field{Name: "\r\n", Value: "\x00"}] {
@@ -140,7 +140,7 @@ func TestScanEndsWithItsError(t *testing.T) {
 	}
 }
 
-func TestLeavingAScanCostsNothing(t *testing.T) {
+func TestLeavingAScanCostsNoConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 1 })
 	for i := range 100 {
@@ -151,7 +151,7 @@ func TestLeavingAScanCostsNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mustDo(t, c, "GET", key) // inside the loop: no connection is held
+			mustDo(t, c, "GET", key) // the loop holds no connection
 			break
 		}
 	}

@@ -25,13 +25,13 @@ func TestScriptIsSentOnce(t *testing.T) {
 		for i := range 5 {
 			texts, err := script.Run(bounded(t), c, []string{"k"}, i, "more").Texts()
 			if err != nil || fmt.Sprint(texts) != fmt.Sprintf("[k %d more]", i) {
-				t.Errorf("run %d gives %q, %v", i, texts, err)
+				t.Errorf("run %d returns %q, %v", i, texts, err)
 			}
 		}
 		if n := calls(s, "eval") - before; n != 1 {
 			t.Errorf("the source was sent %d times", n)
 		}
-		s.Do("SCRIPT", "FLUSH") // as a restart or a failover does
+		s.Do("SCRIPT", "FLUSH") // like a restart or a failover
 		if err := script.Run(bounded(t), c, []string{"k"}, 1).Err(); err != nil {
 			t.Errorf("after the server forgot it: %v", err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// sentinelOf makes a Sentinel of a set, and the client of its primary.
+// sentinelOf returns a Sentinel of a set, and the client of its primary.
 func sentinelOf(t *testing.T, opt respool.Options) (*respool.Sentinel, *respool.Client) {
 	t.Helper()
 	service := serviceOptions(t, redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1}))
@@ -26,7 +26,7 @@ func sentinelOf(t *testing.T, opt respool.Options) (*respool.Sentinel, *respool.
 	return s, c
 }
 
-func TestClosingAClientAndItsSentinelWithinAnEventReturns(t *testing.T) {
+func TestAListenerMayCloseTheClientAndItsSentinel(t *testing.T) {
 	var s *respool.Sentinel
 	var c *respool.Client
 	var once atomic.Bool
@@ -41,7 +41,7 @@ func TestClosingAClientAndItsSentinelWithinAnEventReturns(t *testing.T) {
 		close(ended)
 	}})
 	close(ready)
-	_ = c.Do(bounded(t), "PING").Err() // it begins the search
+	_ = c.Do(bounded(t), "PING").Err() // starts the search
 	select {
 	case <-ended:
 	case <-time.After(patience):
@@ -52,7 +52,7 @@ func TestClosingAClientAndItsSentinelWithinAnEventReturns(t *testing.T) {
 	}
 }
 
-func TestClosingASentinelWaitsForAClientThatCloses(t *testing.T) {
+func TestSentinelCloseWaitsForAClosingClient(t *testing.T) {
 	s, c := sentinelOf(t, respool.Options{})
 	conn, err := c.Acquire(bounded(t))
 	if err != nil {
@@ -73,7 +73,7 @@ func TestClosingASentinelWaitsForAClientThatCloses(t *testing.T) {
 	select {
 	case n := <-closed:
 		t.Fatalf("Sentinel.Close returned with %d sockets", n)
-	case <-time.After(100 * time.Millisecond): // long for a call that does not wait
+	case <-time.After(100 * time.Millisecond): // long enough for a call that does not wait
 	}
 	conn.Release()
 	if n := <-closed; n != 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// wantOpenError wants Open to fail within the connect timeout, with these words.
+// wantOpenError fails the test unless Open fails within the connect timeout, with these words.
 func wantOpenError(t *testing.T, url string, words ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -28,7 +28,7 @@ func wantOpenError(t *testing.T, url string, words ...string) {
 		return
 	}
 	if ctx.Err() != nil {
-		t.Errorf("%s: no answer within %v", url, patience)
+		t.Errorf("%s: Open takes longer than %v", url, patience)
 	}
 	if !errors.Is(err, respool.ErrNoPrimary) {
 		t.Errorf("%v is no ErrNoPrimary", err)
@@ -36,11 +36,11 @@ func wantOpenError(t *testing.T, url string, words ...string) {
 	wantConnError(t, err, false)
 	wantWords(t, err, words...)
 	if strings.Contains(err.Error(), "hush") {
-		t.Errorf("a password shows in %v", err)
+		t.Errorf("%v contains a password", err)
 	}
 }
 
-func TestOpenTellsWhatIsWrongWithAService(t *testing.T) {
+func TestErrorsOfOpenForAService(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: -1, Sentinels: 1, SentinelPassword: "hushsentinel"})
 	plain := redistest.Start(t, redistest.Config{})
 	guarded := redistest.Start(t, redistest.Config{Password: "hushother"})
@@ -50,7 +50,7 @@ func TestOpenTellsWhatIsWrongWithAService(t *testing.T) {
 	}
 	nobody := closed.Addr().String()
 	closed.Close()
-	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestOpenTellsWhatIsWrongWithAService(t *testing.T) {
 	wantOpenError(t, "redis+sentinel://"+addr+"/mymaster?sentinel_password=hushsentinel&min_other_sentinels=1&socket_connect_timeout=1",
 		"knows 0 other sentinels and 1 are wanted", "connect timeout of 1s")
 
-	// The data node refuses what is right for the sentinel.
+	// The data node refuses the credentials of the sentinel.
 	set.Nodes[0].Do("CONFIG", "SET", "requirepass", "hushdata")
 	wantOpenError(t, "redis+sentinel://"+addr+"/mymaster?sentinel_password=hushsentinel&socket_connect_timeout=1",
 		set.AddrOf(set.Nodes[0]), "does not answer ROLE", "NOAUTH")
@@ -131,11 +131,11 @@ func TestOneClientForOneServiceRoleAndOptions(t *testing.T) {
 	withHook.OnEvent = hook
 	primary := get(s.Primary("mymaster", opt))
 	if get(s.Primary("mymaster", opt)) != primary {
-		t.Error("the same options gave another client")
+		t.Error("the same options return another client")
 	}
 	hooked := get(s.Primary("mymaster", withHook))
 	if hooked != get(s.Primary("mymaster", withHook)) {
-		t.Error("the same hook gave another client")
+		t.Error("the same hook returns another client")
 	}
 	n := 0
 	closure := opt
@@ -148,7 +148,7 @@ func TestOneClientForOneServiceRoleAndOptions(t *testing.T) {
 		"prefers replicas": get(s.Replicas("mymaster", respool.Options{ClientName: "respool", MaxConnections: 4, Role: respool.RolePreferReplica})),
 	} {
 		if c == primary {
-			t.Errorf("%s gave the same client", name)
+			t.Errorf("%s returns the same client", name)
 		}
 		if err := c.Warm(bounded(t)); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -156,18 +156,18 @@ func TestOneClientForOneServiceRoleAndOptions(t *testing.T) {
 	}
 	mustDo(t, primary, "SET", "k", "v")
 	if _, err := s.Primary("mymaster", respool.Options{Service: "x"}); err == nil {
-		t.Error("options with a service were taken")
+		t.Error("options with a service are accepted")
 	}
 	if _, err := s.Primary("", opt); err == nil {
-		t.Error("no name was taken")
+		t.Error("an empty name is accepted")
 	}
 
-	// Closed by its user, it is made anew.
+	// After Close of the client there is a new one.
 	if err := primary.Close(bounded(t)); err != nil {
 		t.Error(err)
 	}
 	if again := get(s.Primary("mymaster", opt)); again == primary {
-		t.Error("a closed client was given")
+		t.Error("a closed client is returned")
 	} else {
 		mustDo(t, again, "GET", "k")
 	}
@@ -196,7 +196,7 @@ func TestOneClientForOneServiceRoleAndOptions(t *testing.T) {
 	}
 }
 
-// Sentinels tell addresses that can't be reached from here, and a map mends that.
+// Sentinels report unreachable addresses, and MapAddr translates them.
 func TestAddressesAreMapped(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Via: func(addr string) string {
 		_, port, _ := net.SplitHostPort(addr)
@@ -219,10 +219,10 @@ func TestAddressesAreMapped(t *testing.T) {
 	}
 }
 
-func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
+func TestStatsOfTheSentinels(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set)
-	opt.Sentinel.Addrs = opt.Sentinel.Addrs[:1] // the others are learnt
+	opt.Sentinel.Addrs = opt.Sentinel.Addrs[:1] // the client learns the others
 	var mu sync.Mutex
 	var events []respool.Event
 	opt.OnEvent = func(e respool.Event) {
@@ -273,7 +273,7 @@ func TestStatsTellWhatTheSentinelsSaid(t *testing.T) {
 	}
 }
 
-// subscribers are the ids of the clients named respool that are subscribed at a sentinel.
+// subscribers are the IDs of the clients named respool that are subscribed to a sentinel.
 func subscribers(s *redistest.Server) map[string]bool {
 	ids := map[string]bool{}
 	for line := range strings.Lines(s.Do("CLIENT", "LIST", "TYPE", "pubsub")) {
@@ -284,8 +284,8 @@ func subscribers(s *redistest.Server) map[string]bool {
 	return ids
 }
 
-// The paths to all sentinels swallow everything, and new connections work. Everything is subscribed again long before the
-// next two pings of a subscription, so that a failover is heard of.
+// The paths to all sentinels drop all bytes, and new connections work. The client subscribes again long before the next two pings
+// of a subscription, so that it learns of a failover.
 func TestDeadPathsToAllSentinelsAreLeft(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set, "sentinel_timeout=0.5", "poll_interval=1")
@@ -324,9 +324,8 @@ func TestDeadPathsToAllSentinelsAreLeft(t *testing.T) {
 	mustDo(t, c, "SET", "k", "v")
 }
 
-// Clients come and go at any moment of their discovery, with callers in every
-// kind of wait, and leave nothing behind.
-func TestClosingAtAnyMoment(t *testing.T) {
+// Clients close at random moments of their discovery, with callers in every kind of wait. They leave no connection or goroutine.
+func TestCloseDuringTheDiscovery(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	seed := seed(t)
 	r := newRand(seed, 0)
@@ -344,7 +343,7 @@ func TestClosingAtAnyMoment(t *testing.T) {
 			c, err = respool.New(own)
 		} else {
 			own.Sentinel, own.Service = nil, ""
-			own.OnEvent = func(respool.Event) { _ = i } // a client for each
+			own.OnEvent = func(respool.Event) { _ = i } // each has its own client
 			if opt.Role == respool.RolePrimary {
 				c, err = shared.Primary("mymaster", own)
 			} else {

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-func TestRepliesAreWrittenAsTheyCome(t *testing.T) {
+func TestRepliesAreWrittenAsTheyArrive(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
 		ctx := bounded(t)
@@ -41,7 +41,7 @@ func TestRepliesAreWrittenAsTheyCome(t *testing.T) {
 		if n, err := c.DoTo(ctx, &got, "INFO"); err != nil || n != int64(got.Len()) || !strings.HasPrefix(got.String(), "# Server") {
 			t.Errorf("%d, %v: %.20q", n, err, got.String())
 		}
-		// A verbatim string in RESP3, and large.
+		// A large verbatim string in RESP3.
 		text, err := c.Do(ctx, "EVAL", "return {}", 0).Array()
 		if err != nil || len(text) != 0 {
 			t.Error(text, err)
@@ -68,7 +68,7 @@ func TestRepliesAreWrittenAsTheyCome(t *testing.T) {
 		}
 		for _, args := range [][]any{{"BLPOP", "q", 0}, {"SELECT", 1}, {"SUBSCRIBE", "x"}, {"NOSUCH"}, {}} {
 			if _, err := c.DoTo(ctx, &got, args...); err == nil {
-				t.Errorf("%v is let through", args)
+				t.Errorf("%v is accepted", args)
 			}
 		}
 	})
@@ -101,7 +101,7 @@ func TestALargeVerbatimStringIsWrittenWithoutItsFormat(t *testing.T) {
 	}
 }
 
-// slow takes its time, and fails after some bytes.
+// slow is a slow writer that fails after some bytes.
 type slow struct {
 	sync.Mutex
 	n, limit int
@@ -124,7 +124,7 @@ func (s *slow) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAWriterThatFailsOrBlocksHurtsNobodyElse(t *testing.T) {
+func TestAFailingOrBlockedWriterAffectsNoOtherCaller(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections, o.Lanes = 4, 1 })
 	ctx := bounded(t)
@@ -152,8 +152,8 @@ func TestAWriterThatFailsOrBlocksHurtsNobodyElse(t *testing.T) {
 	}
 }
 
-// Whatever is cut and cancelled, nothing is written after the return, what was
-// written is the beginning of the value, and the client goes on.
+// Under cuts and canceled contexts, DoTo writes nothing after its return, the bytes written are a prefix of the value, and the
+// client keeps working.
 func TestStreamsUnderFaults(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	relay := faultnet.Start(t, s.PlainAddr())
@@ -190,7 +190,7 @@ func TestStreamsUnderFaults(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	// Until a dial succeeds, callers get the error of the last one, which may have been cut.
+	// Until a dial succeeds, callers get the error of the last dial.
 	testkit.Await(t, "a PING succeeds", func() error { return c.Do(bounded(t), "PING").Err() }, succeeded)
 	var all bytes.Buffer
 	if _, err := c.DoTo(bounded(t), &all, "GET", "large"); err != nil || !bytes.Equal(all.Bytes(), value) {
@@ -202,7 +202,7 @@ func TestStreamsUnderFaults(t *testing.T) {
 	s.WaitOutsiders(t, 0, 30*time.Second)
 }
 
-// prefix wants to be written the beginning of a value, and nothing after its end.
+// prefix is a writer that checks for a prefix of a value, and for no write after its end.
 type prefix struct {
 	sync.Mutex
 	want      []byte

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// viaRelay makes a client whose connections go through the relay.
+// viaRelay returns a client whose connections use the relay.
 func viaRelay(t *testing.T, s *redistest.Server, relay *faultnet.Relay, change func(*respool.Options)) *respool.Client {
 	return newClient(t, s, func(o *respool.Options) {
 		o.Addr = relay.Addr()
@@ -28,7 +28,7 @@ func viaRelay(t *testing.T, s *redistest.Server, relay *faultnet.Relay, change f
 	})
 }
 
-// faults disturbs the relay until stop is closed.
+// faults injects random faults until stop is closed.
 func faults(relay *faultnet.Relay, r *rand.Rand, stop <-chan struct{}) {
 	pause := func(d time.Duration) bool {
 		select {
@@ -54,8 +54,7 @@ func faults(relay *faultnet.Relay, r *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// Each reply proves which request it belongs to, while contexts end, frames
-// are cut in the middle, and the network stalls.
+// Each reply names its request, while contexts end, frames are cut in the middle, and the network stalls.
 func TestNoReplyCrossesCallers(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
@@ -81,20 +80,19 @@ func TestNoReplyCrossesCallers(t *testing.T) {
 			side.Wait()
 			relay.Resume()
 			if right.Load() == 0 {
-				t.Error("no command came through")
+				t.Error("no command succeeded")
 			}
 			t.Logf("%d replies were right; %v", right.Load(), c.Stats())
 		})
 	}
 }
 
-// errWrong is a reply that belongs to somebody else: never expected.
+// errWrong is the reply of another request. It is never expected.
 type errWrong struct{ got, want string }
 
 func (e errWrong) Error() string { return fmt.Sprintf("got %.80q: want %.80q", e.got, e.want) }
 
-// prove sends commands whose replies name them, in one of the ways there are,
-// and counts those that were right.
+// prove sends commands whose replies name them, in a random way, and counts the right replies.
 func prove(ctx context.Context, c *respool.Client, r *rand.Rand, id *atomic.Int64) (int, error) {
 	want := func() string {
 		text := "id" + strconv.FormatInt(id.Add(1), 10)
@@ -151,8 +149,7 @@ func prove(ctx context.Context, c *respool.Client, r *rand.Rand, id *atomic.Int6
 	}
 }
 
-// Commands that time out against a server that stands still for a while cost
-// no connection, and the client goes on with those it has.
+// Commands that time out while the server stalls cost no connection, and the client keeps using its connections.
 func TestTimeoutsOpenNoConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.SocketTimeout = 100 * time.Millisecond })
@@ -192,8 +189,8 @@ func TestTimeoutsOpenNoConnection(t *testing.T) {
 	}
 }
 
-// A server is killed under load and comes back: no acknowledged write is
-// lost, none runs twice, and dials while it is down keep to the backoff.
+// A server is killed under load and restarts. No acknowledged write is lost, none runs twice, and the dials meanwhile keep to the
+// backoff.
 func TestWritesThroughAKilledServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{AppendOnly: true})
 	var dials atomic.Int64
@@ -235,7 +232,7 @@ func TestWritesThroughAKilledServer(t *testing.T) {
 					t.Errorf("%T %v", err, err)
 					return
 				default:
-					select { // as a service would, not in a tight loop
+					select { // with a pause, like a service
 					case <-stop:
 					case <-time.After(5 * time.Millisecond):
 					}
@@ -261,13 +258,12 @@ func TestWritesThroughAKilledServer(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	if later.Load() == 0 {
-		t.Fatalf("no write came through after the restart: %v", c.Stats())
+		t.Fatalf("no write succeeded after the restart: %v", c.Stats())
 	}
 	if *strict && time.Since(back) > 1500*time.Millisecond {
 		t.Errorf("service came back after %v: want one backoff cap of 1 s", time.Since(back))
 	}
-	// Pauses double from 10 ms to 1 s and are drawn from their upper half:
-	// at most 8 dials in the first 640 ms, and 2 a second from then on.
+	// Pauses double from 10 ms to 1 s, and each is random in its upper half: at most 8 dials in the first 640 ms, then 2 per second.
 	if most := 10 + int64(2*outage.Seconds()); during > most {
 		t.Errorf("%d dials in %v while the server was down: want %d at most", during, outage, most)
 	}
@@ -280,7 +276,7 @@ func TestWritesThroughAKilledServer(t *testing.T) {
 	}
 }
 
-// Close under load leaves nothing: no connection, no waiter, no goroutine.
+// Close under load leaves no connection, no waiter and no goroutine.
 func TestCloseUnderLoad(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	seed := seed(t)
@@ -325,8 +321,8 @@ func TestCloseUnderLoad(t *testing.T) {
 	}
 }
 
-// Close with a ctx that ends cuts what does not come to its end.
-func TestCloseCutsWhatDoesNotEnd(t *testing.T) {
+// Close cuts the remaining commands when its ctx ends.
+func TestCloseCutsTheRemainingCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, nil)
 	ctx := context.Background()

@@ -19,19 +19,19 @@ import (
 
 var rawClientInfo = []byte("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n")
 
-// guest is somebody of the gateway's: a user, in a database, with a protocol.
+// guest is a client of the gateway: a user, a database and a protocol.
 type guest struct {
 	up   *engine.Engine
-	user string // as the server calls him
+	user string // the name on the server
 	key  engine.Identity
 }
 
-// recognize checks what the server says of the connection that a reply came on.
+// recognize checks the CLIENT INFO of the connection that a reply came from.
 func (g *guest) recognize(frame []byte) error {
 	if frame[0] == '-' {
 		return fmt.Errorf("%v: %s", g.key, frame)
 	}
-	if verbatim := frame[0] == '='; verbatim != (g.key.Proto == 3) { // before 7.0 the text does not tell
+	if verbatim := frame[0] == '='; verbatim != (g.key.Proto == 3) { // before 7.0 CLIENT INFO does not contain the protocol
 		return fmt.Errorf("a connection that is not of RESP%d was used: %s", g.key.Proto, frame)
 	}
 	_, text, _ := strings.Cut(string(frame), "id=")
@@ -48,7 +48,7 @@ func (g *guest) recognize(frame []byte) error {
 	return nil
 }
 
-// post asks by a post; without a lane it asks nothing.
+// post posts a request to a lane, if there is one.
 func (g *guest) post() error {
 	l, opt := g.up.Lanes(g.key).Lane(true)
 	if l == nil {
@@ -67,7 +67,7 @@ func (g *guest) post() error {
 	}
 }
 
-// private is nil for failures of lanes, which the gateway sees to.
+// private returns nil for failures of lanes, which the gateway handles.
 func private(err error) error {
 	var we *wire.Error
 	if errors.As(err, &we) || errors.Is(err, lane.ErrDraining) || errors.Is(err, lane.ErrFull) {
@@ -88,7 +88,7 @@ func (s answered) Reply(_ uint64, frame []byte, _ bool, _ *lane.Batch) {
 func (s answered) Part(uint64, []byte) bool { return false }
 func (s answered) Fail(_ uint64, err error) { s.err <- err }
 
-// hold asks on a connection of its own.
+// hold sends a request on a dedicated connection.
 func (g *guest) hold(ctx context.Context, destroy bool) error {
 	held, err := g.up.Lease(ctx, g.key)
 	if err != nil {
@@ -119,9 +119,9 @@ func (g *guest) listen(ctx context.Context) error {
 	return sub.Close()
 }
 
-// Whatever guests do at once, in whichever keys, and whatever breaks meanwhile: each works as himself alone,
-// and all together stay within the bound.
-func TestGuestsShareTheBoundAndNobodysConnection(t *testing.T) {
+// Under load, faults and several identities, each guest uses only connections of its own identity, and all together stay within
+// the limit.
+func TestGuestsShareTheLimitButNotConnections(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 6} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			t.Parallel()

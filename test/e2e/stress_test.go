@@ -18,15 +18,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
-// Flags of the stress tests. The defaults suit a test run; a soak raises
-// -stress and draws new seeds with -count.
+// Flags of the stress tests. The defaults are for a test run. A soak test raises -stress and uses new seeds with -count.
 var (
 	stressFor = flag.Duration("stress", time.Second, "how long each stress test keeps its load up")
 	seedFlag  = flag.Uint64("seed", 0, "seed of the stress tests; 0 draws one")
 	strict    = flag.Bool("strict", false, "hold waits against their limits in time, for a quiet machine")
 )
 
-// seed gives the test's randomness, and prints how to have it again.
+// seed returns the seed of the test and prints it.
 func seed(t *testing.T) uint64 {
 	s := *seedFlag
 	if s == 0 {
@@ -62,21 +61,20 @@ func newClient(t *testing.T, s *redistest.Server, change func(*respool.Options))
 	return c
 }
 
-// expected reports whether an error is one that a caller must reckon with
-// while connections are killed, servers restart and contexts end.
+// expected reports whether a caller may get the error while connections are killed, servers restart and contexts end.
 func expected(err error) bool {
 	var ce *respool.ConnError
 	var se *respool.ServerError
 	if errors.As(err, &se) {
 		return se.Code == "LOADING"
 	}
-	var we *wire.Error // of the engine's users beside the client
+	var we *wire.Error // returned to other users of the engine
 	return err == nil || errors.As(err, &ce) || errors.As(err, &we) || errors.Is(err, respool.ErrPoolExhausted) ||
 		errors.Is(err, respool.ErrConflict) || errors.Is(err, respool.ErrNil) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// load runs n callers until the time is over; each gets randomness of its own.
+// load runs n callers for the duration. Each has its own random source.
 func load(t *testing.T, n int, seed uint64, d time.Duration, fn func(ctx context.Context, r *rand.Rand, i int) error) {
 	t.Helper()
 	stop := time.Now().Add(d)
@@ -162,7 +160,7 @@ func mixed(c *respool.Client) func(ctx context.Context, r *rand.Rand, i int) err
 	}
 }
 
-// killer kills a random connection of the client's, again and again.
+// killer repeatedly kills a random connection of the client.
 func killer(s *redistest.Server, seed uint64, stop <-chan struct{}) (killed int) {
 	r := newRand(seed, -1)
 	tick := time.NewTicker(15 * time.Millisecond)
@@ -191,8 +189,8 @@ func killer(s *redistest.Server, seed uint64, stop <-chan struct{}) (killed int)
 	}
 }
 
-// Whatever the callers do, are killed by, or give up on, the server never
-// counts one socket more than the limit, and afterwards every slot is free.
+// Under load, killed connections and canceled calls, the server never counts more sockets than the limit. Afterwards every place
+// is free.
 func TestTheServerNeverCountsMoreThanMaxConnections(t *testing.T) {
 	for _, limit := range []int{1, 2, 4, 10} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
@@ -227,7 +225,7 @@ func TestTheServerNeverCountsMoreThanMaxConnections(t *testing.T) {
 	}
 }
 
-// checkFree shows that no place was lost: all of them can be leased at once.
+// checkFree checks that no place is lost: all of them can be leased together.
 func checkFree(t *testing.T, c *respool.Client, limit int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -239,7 +237,7 @@ func checkFree(t *testing.T, c *respool.Client, limit int) {
 			if ctx.Err() == nil && expected(err) {
 				continue
 			}
-			t.Fatalf("%d of %d slots could be had: %v", len(held), max(1, limit-1), err)
+			t.Fatalf("leased %d of %d places: %v", len(held), max(1, limit-1), err)
 		}
 		held = append(held, conn)
 	}
@@ -252,6 +250,6 @@ func checkFree(t *testing.T, c *respool.Client, limit int) {
 		conn.Release()
 	}
 	if st := c.Stats(); st.Waiting != 0 || st.Dedicated != 0 {
-		t.Errorf("after all was released: %v", st)
+		t.Errorf("after all are released: %v", st)
 	}
 }

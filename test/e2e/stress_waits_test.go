@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// Those who wait for a connection get it in the order they came.
+// Waiters get connections in their order of arrival.
 func TestWaitersAreServedInOrder(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 2 })
@@ -47,7 +47,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 	next := 0
 	for i := range order {
 		if i != next {
-			t.Fatalf("waiter %d was served when it was the turn of %d", i, next)
+			t.Fatalf("waiter %d was served: want waiter %d", i, next)
 		}
 		next++
 	}
@@ -56,7 +56,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 	}
 }
 
-// 200 callers share 10 dedicated connections with equal work: nobody starves.
+// 200 callers with equal work share 10 dedicated connections. None starves.
 func TestWaitsForDedicatedConnectionsAreEven(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) {
@@ -93,14 +93,14 @@ func TestWaitsForDedicatedConnectionsAreEven(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// The first round finds no connection there yet: it is not of the steady state.
+	// The first round dials the connections, so it does not count.
 	waits = waits[min(len(waits)-1, 400):]
 	slices.Sort(waits)
 	median, longest := waits[len(waits)/2], waits[len(waits)-1]
 	t.Logf("%d waits: median %v, longest %v (%.1f times); turns a caller: %d to %d", len(waits), median, longest,
 		float64(longest)/float64(median), slices.Min(counts), slices.Max(counts))
-	// Served in turn, each caller gets as many turns as any other. A loaded machine lets a caller miss some
-	// between two waits; where waiters overtake, some get none.
+	// In FIFO order each caller gets the same number of turns. On a loaded machine a caller may miss some between two waits. If
+	// waiters overtake, some get none.
 	share := 2
 	if *strict {
 		share = 10
@@ -113,13 +113,13 @@ func TestWaitsForDedicatedConnectionsAreEven(t *testing.T) {
 	}
 }
 
-// place is somewhere that a caller can wait.
+// place is a point at which a caller can wait.
 type place struct {
 	name string
 	do   func(t *testing.T) func(ctx context.Context) error
 }
 
-// stuck fills the only dedicated slot, so that the next caller waits for admission.
+// stuck leases the only dedicated connection, so that the next caller waits for admission.
 func stuckAdmission(t *testing.T) func(ctx context.Context) error {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 2 })
@@ -188,7 +188,7 @@ func stuckSubscription(t *testing.T) func(ctx context.Context) error {
 	}
 }
 
-// A ctx ends the wait wherever a caller waits.
+// The end of a ctx ends every kind of wait.
 func TestContextEndsEveryWait(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	for _, p := range []place{
@@ -222,7 +222,7 @@ func TestContextEndsEveryWait(t *testing.T) {
 			if late[0] < limit {
 				t.Errorf("too early: %s", summary)
 			}
-			// The socket, connect and wait timeouts lie seconds away.
+			// The socket, connect and wait timeouts are seconds later.
 			if late[n-1] > 4*time.Second || *strict && late[n-2] > 130*time.Millisecond {
 				t.Errorf("too late: %s", summary)
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// replace writes the file at from to to, as who replaces certificates does.
+// replace writes the content of one file to another, as an operator replaces certificates.
 func replace(t *testing.T, from, to string) {
 	t.Helper()
 	text, err := os.ReadFile(from)
@@ -30,9 +30,9 @@ func replace(t *testing.T, from, to string) {
 	}
 }
 
-// A server's certificates and its clients' are replaced while a client runs.
-// Two servers with a CA each stand for the server before and after.
-func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
+// An operator replaces the certificates of a server and its clients while a client runs. Two servers with different CAs are the
+// server before and after.
+func TestNewDialsUseReplacedCertificates(t *testing.T) {
 	old := redistest.Start(t, redistest.Config{TLSClientAuth: true})
 	fresh := redistest.Start(t, redistest.Config{TLSClientAuth: true})
 	for _, keys := range []string{"", "&ssl_check_hostname=false"} {
@@ -55,18 +55,18 @@ func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
 			return d.DialContext(ctx, network, target.Load().Addr())
 		}
 		var mu sync.Mutex
-		var told []respool.Event
+		var reported []respool.Event
 		opt.OnEvent = func(e respool.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			if e.Kind == respool.EventTLSFilesChanged || e.Kind == respool.EventTLSFilesRefused {
-				told = append(told, e)
+				reported = append(reported, e)
 			}
 		}
 		events := func() []respool.Event {
 			mu.Lock()
 			defer mu.Unlock()
-			return append([]respool.Event(nil), told...)
+			return append([]respool.Event(nil), reported...)
 		}
 		c := openClient(t, opt)
 		mustDo(t, c, "PING")
@@ -78,10 +78,10 @@ func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
 		install(fresh)
 		testkit.Await(t, "a PING succeeds", func() error { return c.Do(bounded(t), "PING").Err() }, succeeded)
 		if list := events(); len(list) == 0 || list[len(list)-1].Kind != respool.EventTLSFilesChanged {
-			t.Errorf("events %v: want that the files were taken", list)
+			t.Errorf("events %v: want the last to report the new files", list)
 		}
 
-		// A bad file, and one that is gone, change nothing and are reported once each.
+		// A bad file and a missing file change nothing. The client reports each once.
 		for _, spoil := range []func() error{
 			func() error { return os.WriteFile(ca, []byte("-----BEGIN"), 0o600) },
 			func() error { return os.Remove(cert) },
@@ -98,7 +98,7 @@ func TestCertificatesThatAreReplacedAreUsedByNewDials(t *testing.T) {
 			testkit.Eventually(t, "an event is reported", func() bool { killAll(fresh); _ = c.Do(bounded(t), "PING"); return len(events()) > before })
 			list := events()[before:]
 			if len(list) != 1 || list[0].Kind != respool.EventTLSFilesRefused {
-				t.Errorf("events %v: want one that tells that the files are refused", list)
+				t.Errorf("events %v: want one that reports the refused files", list)
 			} else {
 				wantWords(t, list[0].Err, "stay in force", dir)
 			}

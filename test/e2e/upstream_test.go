@@ -12,11 +12,10 @@ import (
 
 var rawWhoami = []byte("*2\r\n$3\r\nACL\r\n$6\r\nWHOAMI\r\n")
 
-// Where a user's password is refused later on, connections for those who know it are
-// refused as well: they never work as somebody else.
-func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
+// After the server has changed a user's password, requests with the old password fail. They never run as another user.
+func TestARefusedUserNeverRunsAsAnotherUser(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	for _, most := range []int{1, 4} { // with one connection it switches identity, else others are dialed
+	for _, most := range []int{1, 4} { // a single connection switches its identity; otherwise the client dials others
 		s.Do("ACL", "SETUSER", "alice", "reset", "on", ">old", "~a*", "+@all")
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
 		up := c.Engine()
@@ -32,7 +31,7 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 		s.Do("ACL", "SETUSER", "alice", "<old", ">new")
 		s.Do("CLIENT", "KILL", "USER", "alice")
 		var se *respool.ServerError
-		testkit.Eventually(t, "the server refuses the old password", func() bool { // once the end of the connections is seen
+		testkit.Eventually(t, "the server refuses the old password", func() bool { // after the client has seen the end of the connections
 			_, err := up.Verify(bounded(t), "alice", "old")
 			return errors.As(err, &se)
 		})
@@ -52,7 +51,7 @@ func TestAUserWhoIsRefusedLaterBecomesNobodyElse(t *testing.T) {
 	}
 }
 
-func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
+func TestAUserWithoutAPasswordKeepsTheirIdentity(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"guest on nopass ~* +acl|whoami +select +client +ping"}})
 	for _, most := range []int{1, 4} {
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
@@ -70,7 +69,7 @@ func TestAUserWithoutAPasswordWorksAsHimself(t *testing.T) {
 	}
 }
 
-// The client's own user selects the database, and so one who may not select works in each.
+// The default user of the client selects the database, so a user without SELECT works in each database.
 func TestAUserWithoutSelectWorksOnASwitchedConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"bob on >secret ~* +acl|whoami"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1})
@@ -90,8 +89,8 @@ func TestAUserWithoutSelectWorksOnASwitchedConnection(t *testing.T) {
 	}
 }
 
-// Those who block and those who are subscribed hold all connections that may be leased, and keep nobody out.
-func TestALoginNeedsNoConnectionOfItsOwn(t *testing.T) {
+// Blocked and subscribed callers hold all connections that can be leased. Logins still succeed.
+func TestALoginNeedsNoDedicatedConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"alice on >a ~* &* +@all", "bob on >b ~* &* +@all"}})
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 2})
 	up := c.Engine()

@@ -16,8 +16,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// told is what a fake server tells of a command.
-func told(name, flags string) string {
+// described is the reply of a fake server about a command.
+func described(name, flags string) string {
 	words := strings.Fields(flags)
 	for i, w := range words {
 		words[i] = "+" + w + "\r\n"
@@ -26,17 +26,17 @@ func told(name, flags string) string {
 		fakeserver.Int(1), fakeserver.Array())
 }
 
-// newer is a fake server with commands that the table lacks. It counts the questions about commands.
+// newer is a fake server with commands that the table lacks. It counts the queries about commands.
 type newer struct {
 	*fakeserver.Server
 	all, names atomic.Int64
 	command    atomic.Pointer[string] // the reply to COMMAND
-	version    atomic.Pointer[string] // that HELLO tells
+	version    atomic.Pointer[string] // in the reply to HELLO
 }
 
 func startNewer(t *testing.T) *newer {
 	n := &newer{}
-	all := fakeserver.Array(told("get", "readonly"), told("doc.get", "readonly"), told("doc.set", "write"), told("doc.vague", "noscript"))
+	all := fakeserver.Array(described("get", "readonly"), described("doc.get", "readonly"), described("doc.set", "write"), described("doc.vague", "noscript"))
 	version := "8.6.0"
 	n.command.Store(&all)
 	n.version.Store(&version)
@@ -55,7 +55,7 @@ func (n *newer) answer(c *fakeserver.Conn, args []string) (string, bool) {
 			return *n.command.Load(), true
 		}
 		if strings.EqualFold(args[2], "doc.late") {
-			return fakeserver.Array(told("doc.late", "readonly")), true
+			return fakeserver.Array(described("doc.late", "readonly")), true
 		}
 		return fakeserver.Array("*-1\r\n"), true
 	case name == "HELLO" && len(args) > 1 && args[1] == "3":
@@ -72,7 +72,7 @@ func inBothProtocols(t *testing.T, test func(t *testing.T, protocol int)) {
 	}
 }
 
-func TestTheServerIsAskedOnceForAllItsCommands(t *testing.T) {
+func TestOneQueryReturnsAllCommands(t *testing.T) {
 	inBothProtocols(t, func(t *testing.T, protocol int) {
 		s := startNewer(t)
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4, Lanes: 1, Protocol: protocol})
@@ -87,20 +87,20 @@ func TestTheServerIsAskedOnceForAllItsCommands(t *testing.T) {
 		}
 		wg.Wait()
 		if all, names, conns := s.all.Load(), s.names.Load(), s.Accepted(); all != 1 || names != 0 || conns != 1 {
-			t.Errorf("asked %d times for all, %d times for one, over %d connections", all, names, conns)
+			t.Errorf("%d queries for all, %d for one name, on %d connections", all, names, conns)
 		}
 	})
 }
 
-// A name of which nothing was told is asked about by itself, and what is found to be absent is not asked about at every use.
-func TestNamesAreAskedAboutAtABoundedRate(t *testing.T) {
+// The client queries a missing name once on its own. It does not query an absent command at every use.
+func TestNamesAreQueriedAtALimitedRate(t *testing.T) {
 	s := startNewer(t)
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4, Lanes: 1, Protocol: 3})
 	ctx := bounded(t)
 	mustDo(t, c, "DOC.LATE", "k")
 	mustDo(t, c, "DOC.LATE", "k")
 	if all, names := s.all.Load(), s.names.Load(); all != 1 || names != 1 {
-		t.Errorf("asked %d times for all, %d times for a name", all, names)
+		t.Errorf("%d queries for all, %d for one name", all, names)
 	}
 	began := time.Now()
 	for i := range 500 {
@@ -108,22 +108,22 @@ func TestNamesAreAskedAboutAtABoundedRate(t *testing.T) {
 		wantServerError(t, c.Do(ctx, "NOSUCH", "k").Err(), "ERR")
 	}
 	if n, most := s.names.Load(), int64(25+21*time.Since(began)/time.Second+20); n > most {
-		t.Errorf("asked %d times for names: want %d at most", n, most)
+		t.Errorf("%d queries for names: want %d at most", n, most)
 	}
 	if n := s.Accepted(); n > 2 {
 		t.Errorf("%d connections", n)
 	}
 }
 
-// What one version told does not hold for another one.
-func TestAnotherVersionIsAskedAgain(t *testing.T) {
+// The client queries a server again after its version has changed.
+func TestAnotherVersionIsQueriedAgain(t *testing.T) {
 	s := startNewer(t)
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4, Lanes: 1, Protocol: 3})
 	mustDo(t, c, "DOC.GET", "k")
 	s.CloseConns()
 	testkit.Eventually(t, "DOC.GET succeeds on the second connection", func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.Accepted() == 2 })
 	if n := s.all.Load(); n != 1 {
-		t.Errorf("the same version was asked %d times", n)
+		t.Errorf("the same version was queried %d times", n)
 	}
 	version := "9.0.0"
 	s.version.Store(&version)
@@ -132,7 +132,7 @@ func TestAnotherVersionIsAskedAgain(t *testing.T) {
 	testkit.Eventually(t, "the client loads the command table again", func() bool { return c.Do(bounded(t), "DOC.GET", "k").Err() == nil && s.all.Load() == 2 })
 }
 
-// A pipeline, a transaction and what a watch queues learn what their commands are before they are sent.
+// A pipeline, a transaction and a watch learn their commands before they send them.
 func TestPipelinesLearnTheirCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--rename-command", "GET", "MYGET", "--rename-command", "SET", "MYSET",
 		"--rename-command", "BLPOP", "MYBLPOP", "--rename-command", "TIME", "MYTIME"}})
@@ -175,8 +175,8 @@ func TestPipelinesLearnTheirCommands(t *testing.T) {
 	}
 }
 
-// With a single connection, its holder asks on it.
-func TestAHeldConnectionAsksItself(t *testing.T) {
+// With a single connection, the query uses the held connection.
+func TestTheQueryUsesAHeldConnection(t *testing.T) {
 	s := startNewer(t)
 	c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 1, WaitTimeout: time.Minute, Protocol: 3})
 	conn := acquire(t, c)
@@ -190,11 +190,11 @@ func TestAHeldConnectionAsksItself(t *testing.T) {
 	conn.Release()
 	mustDo(t, c, "DOC.GET", "k")
 	if s.all.Load() != 1 || s.Accepted() != 1 || s.Count("RESET") != 1 {
-		t.Errorf("asked %d times, %d connections, %d resets", s.all.Load(), s.Accepted(), s.Count("RESET"))
+		t.Errorf("%d queries, %d connections, %d resets", s.all.Load(), s.Accepted(), s.Count("RESET"))
 	}
 }
 
-// A server that does not tell its commands runs them on a connection that is reset and used again.
+// If a server hides its commands, they run on a connection that the client resets and reuses.
 func TestHiddenCommandsReuseTheirConnection(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{
 		Args:  []string{"--rename-command", "GET", "MYGET", "--rename-command", "TIME", "MYTIME", "--rename-command", "SELECT", "MYSELECT"},
@@ -220,15 +220,15 @@ func TestHiddenCommandsReuseTheirConnection(t *testing.T) {
 		}
 		for _, got := range clients(s, "stress") {
 			if got["db"] != "0" || got["user"] != "shy" || got["name"] != "stress" {
-				t.Errorf("a connection is left as %v", got)
+				t.Errorf("the state of a connection is %v", got)
 			}
 		}
 	})
 }
 
-// Without RESET such a connection is closed, and so is one whose command is not answered.
+// Without RESET the client closes such a connection, and also after a command without a reply.
 func TestAConnectionThatCannotBeRestoredIsClosed(t *testing.T) {
-	for name, reset := range map[string]string{"RESET is not known": "-ERR unknown command 'RESET'\r\n", "RESET tells something else": "+OK\r\n"} {
+	for name, reset := range map[string]string{"RESET is not known": "-ERR unknown command 'RESET'\r\n", "RESET replies with something else": "+OK\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			s := fakeserver.Start(t, fakeserver.Config{Answer: func(c *fakeserver.Conn, args []string) (string, bool) {
 				switch args[0] {
@@ -251,7 +251,7 @@ func TestAConnectionThatCannotBeRestoredIsClosed(t *testing.T) {
 			ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
 			defer cancel()
 			if err := c.Do(ctx, "DOC.HANG").Err(); err == nil {
-				t.Error("it is not answered")
+				t.Error("DOC.HANG returned no error")
 			}
 			testkit.Await(t, "one connection is open", s.Open, testkit.Is(1))
 			if n := s.Count("RESET"); n != 3 {
@@ -261,8 +261,8 @@ func TestAConnectionThatCannotBeRestoredIsClosed(t *testing.T) {
 	}
 }
 
-// A temporary state of the server is reported, and the server is asked again.
-func TestAServerThatIsBusyIsAskedAgain(t *testing.T) {
+// The client reports a temporary state of the server, and queries it again.
+func TestABusyServerIsQueriedAgain(t *testing.T) {
 	s := startNewer(t)
 	all := *s.command.Load()
 	busy := fakeserver.Redis86.Busy()
@@ -276,7 +276,7 @@ func TestAServerThatIsBusyIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A held connection on which commands ran of which nothing is known is restored, whatever its state.
+// The client restores a held connection after unknown commands, in any state.
 func TestAHeldConnectionIsRestored(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Args: []string{"--rename-command", "TIME", "MYTIME", "--rename-command", "SELECT", "MYSELECT",
 		"--rename-command", "MULTI", "MYMULTI"}})
@@ -291,7 +291,7 @@ func TestAHeldConnectionIsRestored(t *testing.T) {
 			}
 			conn.Release()
 			wantText(t, mustDo(t, c, "SET", "k", "v"), "OK")
-			kept := !strings.HasPrefix(commands, "CLIENT") // which RESET may leave in a part
+			kept := !strings.HasPrefix(commands, "CLIENT") // RESET may keep a part of the state
 			if n := c.Stats().Dials; (n == 1) != kept {
 				t.Errorf("%s: %d dials", commands, n)
 			}
@@ -304,12 +304,12 @@ func TestAHeldConnectionIsRestored(t *testing.T) {
 	})
 }
 
-// Where COMMAND is refused, or its reply is too large, single names are asked about.
-func TestNamesAreAskedAboutWhereAllCommandsCannotBe(t *testing.T) {
+// If the server refuses COMMAND, or its reply is too large, the client queries single names.
+func TestNamesAreQueriedIfCOMMANDFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		all   string // the reply to COMMAND
 		limit int64
-		asked int // how often all are asked about
+		asked int // the number of COMMAND queries
 	}{
 		"COMMAND is refused":       {"-NOPERM no\r\n", 0, 1},
 		"COMMAND is not known":     {"-ERR unknown command 'COMMAND'\r\n", 0, 1},
@@ -329,7 +329,7 @@ func TestNamesAreAskedAboutWhereAllCommandsCannotBe(t *testing.T) {
 					return c.all, true
 				}
 				names.Add(1)
-				return fakeserver.Array(told(strings.ToLower(args[2]), "write")), true
+				return fakeserver.Array(described(strings.ToLower(args[2]), "write")), true
 			}})
 			client := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: 4, Lanes: 1, Protocol: 3, ReplyLimit: c.limit})
 			for range 5 {
@@ -337,7 +337,7 @@ func TestNamesAreAskedAboutWhereAllCommandsCannotBe(t *testing.T) {
 				wantText(t, mustDo(t, client, "DOC.B", "k"), "DOC.B")
 			}
 			if all.Load() != int64(c.asked) || names.Load() != 2 || s.Accepted() != 1 {
-				t.Errorf("asked %d times for all, %d times for a name, over %d connections", all.Load(), names.Load(), s.Accepted())
+				t.Errorf("%d queries for all, %d for one name, on %d connections", all.Load(), names.Load(), s.Accepted())
 			}
 		})
 	}
