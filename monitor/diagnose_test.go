@@ -86,7 +86,7 @@ func TestDiagnose(t *testing.T) {
 		"restarted": {shown{run: "a", clients: 20, max: 1000, opened: 9_000_000, commands: 5, rejected: 9},
 			shown{run: "b", at: time.Second, clients: 20, max: 1000, opened: 10_000_000, commands: 10, rejected: 0}, "", ""},
 		"counters that went back": {shown{clients: 2, max: 10, opened: 50}, shown{at: time.Second, clients: 2, max: 10, opened: 2}, "", ""},
-		"nothing is told":         {shown{hidden: true}, shown{at: time.Second, hidden: true}, "", ""},
+		"nothing is shown":        {shown{hidden: true}, shown{at: time.Second, hidden: true}, "", ""},
 		"no time passed":          {calm, calm, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

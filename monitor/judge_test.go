@@ -146,7 +146,7 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 					t.Errorf("no %q in\n%s", w, text)
 				}
 			}
-			// What lasts for less than its time is told to nobody.
+			// A condition shorter than its time raises no alert.
 			if c.after > 0 {
 				short := append(lasting(c.bad, 0, c.after-10*time.Second), lasting(calm, c.after, c.after+time.Hour/4)...)
 				if got := told(t, judge(t), short...); len(got) > 0 {
@@ -263,8 +263,7 @@ func TestBadRulesAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever comes, each alert is told in turn as firing and as resolved, fires
-// only after its time, and ends only after its time.
+// For random input, each alert alternates between firing and resolved, and fires and ends only after its times.
 func TestAlertsAreToldInTurn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		j, err := NewJudge(nil)

@@ -111,7 +111,7 @@ func TestStallsMakeCommandsWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Some 2% of the time stands still; whoever comes then waits, but for the first few.
+	// The server stalls for some 2% of the time. Callers that arrive then wait, except for the first few.
 	if stalled.Late < calm.Late+0.01 || stalled.Late > 0.06 || stalled.MaxWait < 80*time.Millisecond || stalled.Stalls < 20 || calm.Stalls != 0 {
 		t.Errorf("calm %+v, stalled %+v", calm, stalled)
 	}

@@ -34,7 +34,7 @@ func TestBufferMatchesModel(t *testing.T) {
 					want = append(want, msg)
 					return
 				}
-				// All that is missing at one place is told first, as one number.
+				// The buffer reports all messages lost at one place first, as one number.
 				at := len(want)
 				for at > 0 && want[at-1] == "lost" {
 					at--

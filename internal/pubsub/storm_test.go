@@ -18,12 +18,11 @@ type step struct {
 	Channel string
 }
 
-// TestStormLosesAndRepeatsNothing runs workers that subscribe, unsubscribe and
-// publish at once, each with a subscription of its own. What a worker
-// publishes to a channel that it has must come to it exactly once and in
-// order, what it publishes to one that it does not have must not come unless
-// it was still under way when the worker subscribed, and nobody receives
-// anything twice.
+// TestStormLosesAndRepeatsNothing runs workers that concurrently subscribe,
+// unsubscribe and publish, each with its own subscription. A worker must receive
+// its messages to a subscribed channel exactly once and in order. It must not
+// receive its messages to other channels, unless they were in flight when it
+// subscribed. No worker receives a message twice.
 func TestStormLosesAndRepeatsNothing(t *testing.T) {
 	storm(t, "add", "add", "remove", "publish", "publish")
 }
@@ -117,7 +116,7 @@ func (w *worker) do(ctx context.Context, s step) error {
 		w.has[s.Channel] = false
 		for i := range w.due {
 			if w.due[i].channel == s.Channel {
-				w.due[i].must = false // it may be under way
+				w.due[i].must = false // it may be in flight
 			}
 		}
 		if w.sub != nil {

@@ -156,7 +156,7 @@ func TestEventsAreTimes(t *testing.T) {
 		opt.OnEvent(e)
 	}
 	if told != len(events) {
-		t.Errorf("the hook that was there is told of %d events: want %d", told, len(events))
+		t.Errorf("the earlier hook got %d events: want %d", told, len(events))
 	}
 	found := gather(t, p)
 	for name, sum := range map[string]float64{"create": 0.003, "wait": 1, "use": 0.04} {

@@ -57,7 +57,7 @@ func (r *ran) Send(ctx context.Context, alerts []monitor.Alert) error {
 }
 
 func TestCommandsAreToldOfOneAlertEach(t *testing.T) {
-	// One fails for good, after another was told: of that one's end is told too.
+	// The command delivers the alert good and then fails permanently for the alert bad. It also delivers the end of good.
 	file := filepath.Join(t.TempDir(), "out")
 	c := command(t, time.Minute, "sh", "-c", `test "$RESPOOL_ALERT_RULE" != bad || exit 1; echo "$RESPOOL_ALERT_RULE $RESPOOL_ALERT_STATE" >>"$0"`, file)
 	ran := &ran{c, make(chan struct{}, 10)}

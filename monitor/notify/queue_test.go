@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sink notes what it is sent, and fails as it is told.
+// sink records the alerts it receives, and fails on request.
 type sink struct {
 	mu     sync.Mutex
 	got    []string

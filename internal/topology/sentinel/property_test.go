@@ -14,7 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// world is a driver that does what it is told, checks it, and lets happen whatever can.
+// world is a driver that executes and checks the actions, and generates all possible events.
 type world struct {
 	t    *rapid.T
 	m    *Machine
