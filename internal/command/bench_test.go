@@ -50,12 +50,3 @@ func BenchmarkClassify(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkFirstKey(b *testing.B) {
-	args := []any{"EVAL", "return 1", "1", "key"}
-	info := command.Lookup("EVAL")
-	b.ReportAllocs()
-	for b.Loop() {
-		command.FirstKey(info, args)
-	}
-}

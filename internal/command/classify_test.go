@@ -133,7 +133,6 @@ func TestNothingOnTheWayOfACommandAllocates(t *testing.T) {
 			args := []any{"XREAD", "COUNT", n, text("block"), n, "STREAMS", value, "$"}
 			info, _ := command.Classify(args)
 			command.BlockFor(info, args)
-			command.FirstKey(info, args)
 		},
 		"BLPOP": func() {
 			args := []any{"BLPOP", value, f}
