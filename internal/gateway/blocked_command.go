@@ -79,7 +79,7 @@ func (b *blockedCommand) leave() {
 	c.mu.Unlock()
 }
 
-// Reply takes a reply.
+// Reply receives a reply.
 func (b *blockedCommand) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -45,7 +45,7 @@ type client struct {
 	operatorOnly bool // it connected beyond MaxClients: only operatorCommands are allowed
 }
 
-// Input takes bytes from the link. It reports whether the link may read on; otherwise Resume follows.
+// Input receives bytes from the link. It reports whether the link may read on; otherwise Resume follows.
 func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 // dedicated holds the dedicated connections of a client. The client's lock guards it.
 type dedicated struct {
 	pin      *engine.Lease   // of the session: WATCH, CLIENT TRACKING, SCRIPT DEBUG
-	unpinned chan struct{}   // closed when the session gives up pin
+	unpinned chan struct{}   // closed when the session releases pin
 	monitor  *engine.Lease   // of MONITOR
 	blocked  *blockedCommand // the blocking command that runs
 }
@@ -32,7 +32,7 @@ func (d *dedicated) notice(frames [][]byte) {
 	}
 }
 
-// release gives up the connections that the session does not need any more.
+// release releases the connections that the session does not need any more.
 func (d *dedicated) release(rel session.Release) {
 	if d.pin != nil && rel.Conn != session.Keep {
 		d.pin.Lane().OnPush(nil, false)

@@ -69,7 +69,7 @@ func leaving(step *session.Step) []session.Topic {
 	return step.Topics
 }
 
-// postLocked posts a step to a lane. It returns false if no lane takes it now.
+// postLocked posts a step to a lane. It returns false if no lane accepts it now.
 func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.g.pauses.holds(step) {
 		return false
@@ -84,7 +84,7 @@ func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	return true
 }
 
-// postRawLocked posts a request with a number of replies to a lane. It returns nil if no lane takes the request now.
+// postRawLocked posts a request with a number of replies to a lane. It returns nil if no lane accepts the request now.
 // The replies wait for the client's lock.
 func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, batch *netio.FlushBatch) *pendingReply {
 	l, opt := c.route.pick(c.g.engine, key, reads, c.pending.posted)

@@ -75,7 +75,7 @@ const (
 	helloEvery = time.Second
 )
 
-// New returns a gateway for an engine, which it does not own. It asks the server for its version and its number of
+// New returns a gateway for an engine, which it does not own. It queries the server for its version and its number of
 // databases. Without a reply within a second it starts nevertheless, and retries in the background.
 func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	g := &Gateway{

@@ -24,7 +24,7 @@ func (g *Gateway) Serve(l net.Listener) error { return g.net.Serve(l) }
 func (g *Gateway) DialContext(ctx context.Context) (net.Conn, error) { return g.net.Dial(ctx) }
 
 // Admit creates the client of a connection, or returns the error reply of a refusal.
-func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
+func (h *host) Admit(l netio.Link, addr, localAddr string) (netio.Client, []byte) {
 	g, from := (*Gateway)(h), hostOf(addr)
 	set := g.settings.Load()
 	g.mu.Lock()
@@ -43,7 +43,7 @@ func (h *host) Admit(l netio.Link, addr, laddr string) (netio.Client, []byte) {
 	g.count.accepted.Add(1)
 	g.lastID++
 	now := time.Now()
-	c := &client{g: g, id: g.lastID, addr: addr, localAddr: laddr, host: from, connectedAt: now, operatorOnly: len(g.clients) >= set.MaxClients}
+	c := &client{g: g, id: g.lastID, addr: addr, localAddr: localAddr, host: from, connectedAt: now, operatorOnly: len(g.clients) >= set.MaxClients}
 	c.in.lastAt, c.in.wholeAt = now, now
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.applySettingsLocked(set)

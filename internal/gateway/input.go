@@ -53,7 +53,7 @@ func (in *input) room(b []byte) []byte {
 	return b
 }
 
-// noteLarge takes note of whether the scanner has room for a read.
+// noteLarge records whether the scanner has room for a read.
 func (in *input) noteLarge() {
 	if large := in.scanner.Room() != nil; large != in.large.Load() {
 		in.large.Store(large)
@@ -63,10 +63,10 @@ func (in *input) noteLarge() {
 // ended reports whether the input has ended and was processed.
 func (in *input) ended() bool { return in.eof && len(in.rest) == 0 }
 
-// held returns how many bytes of input are in memory.
+// held returns the bytes of input in memory.
 func (in *input) held() int { return in.scanner.Held() + len(in.rest) }
 
-// observe takes note of progress, for the reaper. busy reports that replies are pending.
+// observe records progress for the reaper. busy reports that replies are pending.
 func (in *input) observe(now time.Time, busy bool) {
 	if in.reads != in.seenReads || busy {
 		in.seenReads, in.lastAt = in.reads, now

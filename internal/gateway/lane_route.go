@@ -14,8 +14,8 @@ type laneRoute struct {
 	dedicated bool            // lane is the session's dedicated connection
 }
 
-// pick returns the lane for a command, or nil if no lane takes it now. posted is how many commands of the client are on
-// a lane.
+// pick returns the lane for a command, or nil if no lane accepts it now. posted is the number of commands of the client
+// on a lane.
 func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, reads bool, posted int) (*lane.Lane, lane.Options) {
 	if r.lanes == nil || identity != r.identity {
 		r.lanes, r.identity = e.Lanes(identity), identity

@@ -26,7 +26,7 @@ func (g *Gateway) classify(args [][]byte) (info *command.Info, class command.Cla
 	return nil, command.Unknown, known
 }
 
-// learn asks the server about the command of a request.
+// learn queries the server for the command of a request.
 func (w *worker) learn(ctx context.Context, pin *engine.Lease) error {
 	if !w.step.OnPin || w.token != "" { // the query runs as the gateway's own user
 		pin = nil

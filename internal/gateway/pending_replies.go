@@ -146,7 +146,7 @@ func (p *pendingReplies) trim() {
 	}
 }
 
-// learn takes note of the size of a reply.
+// learn records the size of a reply.
 func (p *pendingReplies) learn(size int) { p.typical = max(size, p.typical-p.typical>>3) }
 
 // mostReplay limits the bytes of a client's pending requests. The window of a lane has the same limit, and the client
@@ -163,7 +163,7 @@ func (p *pendingReplies) full(pipeline, outputBuffer int) bool {
 	return p.n >= pipeline || p.replay.size() >= mostReplay || p.n*p.typical > outputBuffer || p.unsent > outputBuffer
 }
 
-// writesBehind reports whether a command that does more than read was posted behind a request. The server may have
+// writesBehind reports whether a command that is not read-only was posted after a request. The server may have
 // executed it, and a second attempt of the request would come after it.
 func (p *pendingReplies) writesBehind(tag uint64) bool {
 	for i := tag + 1; ; i++ {
@@ -188,5 +188,5 @@ func (p *pendingReplies) drop() {
 	*p = pendingReplies{head: p.head + uint64(p.n), identity: p.identity, typical: p.typical}
 }
 
-// held returns how many bytes the requests and replies take.
+// held returns the bytes that the requests and replies occupy.
 func (p *pendingReplies) held() int { return p.unsent + p.replay.size() }

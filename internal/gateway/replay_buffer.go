@@ -18,7 +18,7 @@ type replayBuffer struct {
 	spare  []byte // memory of a dropped piece, for the next one
 }
 
-// piece holds whole requests.
+// piece holds complete requests.
 type piece struct {
 	base uint64 // of buf[0]
 	buf  []byte
@@ -26,7 +26,7 @@ type piece struct {
 }
 
 const (
-	// sharedPiece is how many bytes of small requests a piece takes before another one begins.
+	// sharedPiece is the size of a piece of small requests after which a new piece begins.
 	sharedPiece = 64 << 10
 	// ownPiece is the size from which a request has a piece for itself.
 	ownPiece = sharedPiece / 4

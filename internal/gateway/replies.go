@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Reply takes a reply from a lane.
+// Reply receives a reply from a lane.
 func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +52,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.advanceLocked(b)
 }
 
-// Part takes a part of a large reply from a lane. It returns false if earlier replies are pending.
+// Part receives a part of a large reply from a lane. It returns false if earlier replies are pending.
 func (c *client) Part(tag uint64, b []byte) (taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 	return true
 }
 
-// replyToStepLocked takes one of the replies to a step.
+// replyToStepLocked handles one of the replies to a step.
 func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b *lane.Batch) {
 	if !owned {
 		frame = bytes.Clone(frame)

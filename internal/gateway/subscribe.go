@@ -109,7 +109,7 @@ func (c *client) confirmLocked(s *pendingReply) {
 // subscriber is a client as package pubsub sees it.
 type subscriber client
 
-// Deliver takes a message from the hub.
+// Deliver receives a message from the hub.
 func (c *subscriber) Deliver(kind pubsub.Kind, topic string, channel, payload []byte) {
 	if c.out.PushMessage(c.g.settings.Load().OutputBuffer, func(dst []byte, resp3 bool) []byte {
 		return appendMessage(dst, resp3, kind, topic, channel, payload)

@@ -134,7 +134,7 @@ func (l *loop) end() {
 	close(l.done)
 }
 
-// drive asks a lane to let the loop read it.
+// drive requests that the loop may read a lane.
 func (l *loop) drive(x *lane.Lane) {
 	if _, ok := l.driving[x]; ok {
 		return
@@ -258,7 +258,7 @@ func (l *loop) release(x *lane.Lane) {
 	x.Release()
 }
 
-// submit asks the loop to call p.do.
+// submit makes the loop call p.do.
 func (l *loop) submit(p *socketLink) {
 	l.mu.Lock()
 	l.todo = append(l.todo, p)

@@ -18,10 +18,10 @@ import (
 // Host is the gateway, as a Server sees it. All methods are safe for concurrent use.
 type Host interface {
 	// Admit makes a client of a connection and calls Output.Init for it. It returns nil and an error reply if it
-	// refuses the connection; during the shutdown the reply is empty. addr and laddr are the two ends as CLIENT LIST
-	// shows them.
-	Admit(l Link, addr, laddr string) (Client, []byte)
-	// Context ends when the gateway cuts the last connections.
+	// refuses the connection; during the shutdown the reply is empty. addr and localAddr are the two ends as CLIENT
+	// LIST shows them.
+	Admit(l Link, addr, localAddr string) (Client, []byte)
+	// Context ends when the gateway closes the last connections.
 	Context() context.Context
 	// Go runs f on a goroutine that the gateway waits for.
 	Go(f func())
@@ -33,7 +33,7 @@ type Host interface {
 
 // Client is the gateway's side of one connection. A link calls Input, Resume and Room from one goroutine at a time.
 type Client interface {
-	// Input takes bytes from the connection. It reports whether the link may read on; otherwise the client calls
+	// Input receives bytes from the connection. It reports whether the link may read on; otherwise the client calls
 	// Output.Resume later.
 	Input(b []byte, batch *FlushBatch) (more bool)
 	// Resume continues with input that the client keeps. It reports whether the link may read on.

@@ -24,7 +24,7 @@ type Output struct {
 	limit   int       // resume the client once size is within it; 0: the client does not wait
 	sent    uint64    // bytes written
 
-	// The flags stand together: each client has them, and apart they would take 32 bytes more.
+	// The flags are adjacent: otherwise each client would need 32 bytes more.
 	resp3   bool // pushes are sent as RESP3
 	shared  bool // the last segment belongs to its appender: do not change it
 	hold    bool // keep pushes back until the reply that announces them is there

@@ -130,7 +130,7 @@ func (s *Server) serveConn(conn net.Conn, at net.Addr) {
 
 // addresses returns the ends of a connection as CLIENT LIST shows them. For a unix socket whose file was moved only the
 // listener knows the path.
-func addresses(conn net.Conn, at net.Addr) (addr, laddr string) {
+func addresses(conn net.Conn, at net.Addr) (addr, localAddr string) {
 	if conn.RemoteAddr().Network() == "unix" {
 		return at.String() + ":0", at.String() + ":0"
 	}

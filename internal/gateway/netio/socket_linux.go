@@ -43,7 +43,7 @@ func (s *Server) serveSocket(conn net.Conn, at net.Addr) bool {
 	if l == nil || err != nil {
 		return false
 	}
-	// The loop needs a descriptor of its own: each request would wake the runtime's poller too.
+	// The loop needs a separate descriptor: otherwise each request would wake the runtime's poller too.
 	socket := -1
 	cerr := raw.Control(func(fd uintptr) {
 		socket, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
@@ -51,9 +51,9 @@ func (s *Server) serveSocket(conn net.Conn, at net.Addr) bool {
 	if cerr != nil || err != nil {
 		return false
 	}
-	addr, laddr := addresses(conn, at)
+	addr, localAddr := addresses(conn, at)
 	p := &socketLink{loop: l, socket: socket, interest: unix.EPOLLIN | unix.EPOLLRDHUP}
-	c, reply := s.host.Admit(p, addr, laddr)
+	c, reply := s.host.Admit(p, addr, localAddr)
 	if c == nil {
 		_ = unix.Close(socket)
 		refuse(conn, reply)

@@ -24,7 +24,7 @@ type streamLink struct {
 	closed  bool        // no read follows, and no write after the present one
 	todo    []byte      // the bytes that the writer writes
 	writing bool        // the writer runs
-	unwatch func() bool // ends the wait for the host's end, which cuts the last write
+	unwatch func() bool // ends the wait for the end of the host, which interrupts the last write
 }
 
 // Sizes of a read in bytes. An idle connection holds the smaller buffer.
@@ -34,9 +34,9 @@ const (
 )
 
 func (s *Server) serveStream(conn net.Conn, at net.Addr) {
-	addr, laddr := addresses(conn, at)
+	addr, localAddr := addresses(conn, at)
 	l := &streamLink{srv: s, conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
-	c, reply := s.host.Admit(l, addr, laddr)
+	c, reply := s.host.Admit(l, addr, localAddr)
 	if c == nil {
 		s.host.Go(func() { refuse(conn, reply) }) // it may take a handshake
 		return
@@ -163,7 +163,7 @@ func (l *streamLink) resume() {
 }
 
 // lastWrite bounds the time of the write in progress when the link is closed. A shutdown waits for that write; the end
-// of the host's context cuts it.
+// of the host's context interrupts it.
 const lastWrite = 5 * time.Second
 
 func (l *streamLink) close() {
@@ -184,7 +184,7 @@ func (l *streamLink) close() {
 	_ = l.conn.Close()
 }
 
-// hangUp closes the connection after its last write. If that write was cut within a TLS record, it sends no
+// hangUp closes the connection after its last write. If that write was interrupted within a TLS record, it sends no
 // close_notify: the peer would report a corrupt record.
 func (l *streamLink) hangUp(cut error) {
 	conn := l.conn
