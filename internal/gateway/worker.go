@@ -253,10 +253,10 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 }
 
 // acquire waits for a dedicated connection.
-func (c *client) acquire(ctx context.Context, key engine.Identity) (*engine.Lease, error) {
-	c.setWaits(waitsForConnection)
-	defer c.setWaits(notWaiting)
-	return c.g.engine.Lease(ctx, key)
+func (w *worker) acquire(ctx context.Context) (*engine.Lease, error) {
+	w.c.setWaits(waitsForConnection)
+	defer w.c.setWaits(notWaiting)
+	return w.c.g.engine.Lease(ctx, w.key)
 }
 
 func (c *client) setWaits(reason waitReason) {
@@ -286,7 +286,7 @@ func (w *worker) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error)
 
 // pin leases a dedicated connection for the session.
 func (w *worker) pin(ctx context.Context) ([][]byte, error) {
-	held, err := w.c.acquire(ctx, w.key)
+	held, err := w.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -384,7 +384,7 @@ func unknownCommand(frame []byte) bool {
 // monitor starts MONITOR on a dedicated connection.
 func (w *worker) monitor(ctx context.Context) ([][]byte, error) {
 	c := w.c
-	held, err := c.acquire(ctx, w.key)
+	held, err := w.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (s *Session) denyReason(r request) string {
 		return fmt.Sprintf("wrong number of arguments for '%s' command", fullName(r.info))
 	case !s.authenticated && !allowedBeforeAuth[r.info]:
 		return noAuth
-	case s.multi.open && r.info != nil && (r.info.NoMulti || s.nestedMultiAborts(r.info)):
+	case s.multi.open && r.info != nil && (r.info.NoMulti || (r.info == infoMulti || r.info == infoWatch) && s.cfg.greeting().nestingAborts()):
 		return "Command not allowed inside a transaction"
 	}
 	if text := s.cfg.policyReason(r); text != "" {
@@ -34,12 +34,6 @@ func (s *Session) denyReason(r request) string {
 		return "Replica can't interact with the keyspace"
 	}
 	return ""
-}
-
-// nestedMultiAborts reports whether MULTI or WATCH inside a transaction aborts it. Other servers only refuse the
-// command.
-func (s *Session) nestedMultiAborts(info *command.Info) bool {
-	return (info == infoMulti || info == infoWatch) && s.greeting().isValkey8()
 }
 
 // policyReason returns the error text if the gateway does not allow a command, or an empty string.

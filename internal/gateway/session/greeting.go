@@ -56,6 +56,9 @@ func (g *Greeting) acceptsClusterMode(name string) bool {
 	return false
 }
 
+// nestingAborts reports whether MULTI or WATCH inside a transaction aborts it. Other servers only refuse the command.
+func (g *Greeting) nestingAborts() bool { return g.isValkey8() }
+
 // unknownServer is the greeting of an unknown server.
 var unknownServer = NewGreeting("redis", "")
 
@@ -137,9 +140,9 @@ func appendPortable(dst []byte, v *resp.Value) (out []byte, ok bool) {
 }
 
 // greeting returns the greeting of the server.
-func (s *Session) greeting() *Greeting {
-	if s.cfg.Greeting != nil {
-		if g := s.cfg.Greeting(); g != nil {
+func (cfg *Config) greeting() *Greeting {
+	if cfg.Greeting != nil {
+		if g := cfg.Greeting(); g != nil {
 			return g
 		}
 	}

@@ -131,7 +131,7 @@ func (s *Session) applyHello(h *helloOptions) []byte {
 	if h.proto != 0 {
 		s.identity.Proto = h.proto
 	}
-	return s.greeting().appendHello(nil, s)
+	return s.cfg.greeting().appendHello(nil, s)
 }
 
 // helloRequest returns the request that changes the protocol of a connection.

@@ -63,17 +63,12 @@ func (s *Session) enqueue(r request) Step {
 	if t.bytes += len(r.raw); t.bytes > limit {
 		return s.reject(r, "respool: the transaction is larger than "+strconv.Itoa(limit)+" bytes")
 	}
-	t.add(r, answersQueued(r, s.pin.tracking()), s.placeholder())
-	return answer(replyQueued)
-}
-
-// placeholder returns the command that a transaction contains in place of a command that the session answers. HELLO
-// needs no permission.
-func (s *Session) placeholder() []byte {
+	placeholder := rawPing
 	if s.serverDecides {
-		return rawHello
+		placeholder = rawHello // it needs no permission
 	}
-	return rawPing
+	t.add(r, answersQueued(r, s.pin.tracking()), placeholder)
+	return answer(replyQueued)
 }
 
 // answersQueued reports whether the session answers a queued command.

@@ -44,7 +44,7 @@ func (s *Session) reset(request) Step {
 
 // clusterMode answers READONLY, READWRITE and ASKING. They do not affect the routing of the gateway.
 func (s *Session) clusterMode(r request) Step {
-	if !s.cfg.Cluster && !s.greeting().acceptsClusterMode(r.info.Name) {
+	if !s.cfg.Cluster && !s.cfg.greeting().acceptsClusterMode(r.info.Name) {
 		return failure("This instance has cluster support disabled")
 	}
 	switch r.info.Name {

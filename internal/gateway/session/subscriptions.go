@@ -144,7 +144,7 @@ func (s *Session) subscribed(step *Step, frames [][]byte) Outcome {
 	for i := range step.requested {
 		topic := &step.requested[i]
 		s.subscriptions[topic.Kind].add(topic.Name)
-		reply = s.appendConfirmation(reply, "subscribe", topic.Kind, &topic.Name)
+		reply = s.subscriptions.appendConfirmation(reply, s.protocol(), "subscribe", topic.Kind, &topic.Name)
 	}
 	return Outcome{Reply: reply}
 }
@@ -165,18 +165,17 @@ func (s *Session) unsubscribe(r request) Step {
 			set.remove(names[i])
 			step.Topics = append(step.Topics, Topic{kind, names[i]})
 		}
-		step.Reply = s.appendConfirmation(step.Reply, "unsubscribe", kind, &names[i])
+		step.Reply = s.subscriptions.appendConfirmation(step.Reply, s.protocol(), "unsubscribe", kind, &names[i])
 	}
 	if len(names) == 0 {
-		step.Reply = s.appendConfirmation(nil, "unsubscribe", kind, nil)
+		step.Reply = s.subscriptions.appendConfirmation(nil, s.protocol(), "unsubscribe", kind, nil)
 	}
 	return step
 }
 
 // appendConfirmation appends the push that confirms a change of the subscriptions. name is nil if there was no topic to
 // unsubscribe from.
-func (s *Session) appendConfirmation(dst []byte, verb string, kind TopicKind, name *string) []byte {
-	p := s.protocol()
+func (s *subscriptions) appendConfirmation(dst []byte, p protocol, verb string, kind TopicKind, name *string) []byte {
 	dst = p.appendPushHeader(dst, 3)
 	dst = resp.AppendBulkString(dst, topicPrefix[kind]+verb)
 	if name != nil {
@@ -184,5 +183,5 @@ func (s *Session) appendConfirmation(dst []byte, verb string, kind TopicKind, na
 	} else {
 		dst = append(dst, p.null()...)
 	}
-	return appendInteger(dst, int64(s.subscriptions.replyCount(kind)))
+	return appendInteger(dst, int64(s.replyCount(kind)))
 }
