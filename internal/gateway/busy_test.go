@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -64,7 +65,7 @@ func want(t *testing.T, p *peer, prefix string) {
 
 func waitUntilBusy(t *testing.T, s *redistest.Server) {
 	t.Helper()
-	waitFor(t, "the server is busy", func() bool {
+	testkit.Eventually(t, "the server is busy", func() bool {
 		_, err := s.TryDo("GET", "a")
 		return err != nil && strings.Contains(err.Error(), "BUSY")
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -62,7 +63,7 @@ func TestTheConsoleShowsCompleteDialErrors(t *testing.T) {
 	h := open(t, s.URL(), gateway.Config{})
 	p := h.dial()
 	s.Stop()
-	waitFor(t, "a dial has failed", func() bool {
+	testkit.Eventually(t, "a dial has failed", func() bool {
 		p.ask("GET k")
 		return strings.Contains(p.ask("RESPOOL SERVERS"), `: connect: connection refused (the command was not sent)"|`)
 	})
@@ -74,7 +75,7 @@ func TestTheConsoleShowsWhyNoServerIsKnown(t *testing.T) {
 	h := open(t, "redis+sentinel://"+s.PlainAddr()+"/main?timeout=0.1", gateway.Config{})
 	p := h.dial()
 	for _, cmd := range []string{"POOLS", "SERVERS"} {
-		waitFor(t, "the reason is shown", func() bool {
+		testkit.Eventually(t, "the reason is shown", func() bool {
 			got := p.ask("RESPOOL " + cmd)
 			return strings.Contains(got, "|no server is known: ") && strings.Contains(got, "connection refused")
 		})

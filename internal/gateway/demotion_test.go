@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -25,7 +26,7 @@ func TestADemotedPrimaryOnlyDelaysWrites(t *testing.T) {
 			}
 			blocked := dial()
 			blocked.send("BLPOP q 0")
-			waitFor(t, "it is blocked", func() bool { return old.Info("clients")["blocked_clients"] == "1" })
+			testkit.Eventually(t, "it is blocked", func() bool { return old.Info("clients")["blocked_clients"] == "1" })
 			lines := map[string]string{
 				"SET k v": "+OK|", "EVAL return{redis.call('incr','n')} 0": "*1|:1|", "GETSET s v": "",
 			}
@@ -44,7 +45,7 @@ func TestADemotedPrimaryOnlyDelaysWrites(t *testing.T) {
 			for line, p := range transactions {
 				p.send("MULTI", "GET none", line, "EXEC")
 			}
-			waitFor(t, "all are refused", func() bool { return rejected(old) > 20 })
+			testkit.Eventually(t, "all are refused", func() bool { return rejected(old) > 20 })
 			name.SetTarget(next.Addr())
 			for line, want := range lines {
 				if got := strings.ReplaceAll(peers[line].frame(), "\r\n", "|"); got[0] == '-' || want != "" && got != want {

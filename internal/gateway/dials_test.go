@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -81,7 +83,7 @@ func TestRefusedClientsCostFewDials(t *testing.T) {
 			if err != nil || killed == 0 {
 				t.Fatalf("%d connections were killed: %v", killed, err)
 			}
-			waitFor(t, "the connections are gone", func() bool { return h.client.Stats().Closed >= closed+uint64(killed) })
+			testkit.Await(t, "the connections are gone", h.client.Stats, func(s respool.Stats) bool { return s.Closed >= closed+uint64(killed) })
 			before, began := opened(s), time.Now()
 			var wg sync.WaitGroup
 			wg.Go(func() {

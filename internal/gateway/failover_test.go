@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -54,12 +55,12 @@ func TestAFailoverOnlyDelaysCommands(t *testing.T) {
 	subscriber.want("*3|$9|subscribe|$4|news|:1|")
 	for range 2 {
 		before := answered.Load()
-		waitFor(t, "there is load", func() bool { return answered.Load() > before+1000 })
+		testkit.Await(t, "there is load", answered.Load, testkit.AtLeast(before+1001))
 		set.Failover()
 		set.WaitHealthy(t, patience)
 	}
 	before := answered.Load()
-	waitFor(t, "there is load again", func() bool { return answered.Load() > before+1000 })
+	testkit.Await(t, "there is load again", answered.Load, testkit.AtLeast(before+1001))
 	stop.Store(true)
 	wg.Wait()
 	p := h.dial()
@@ -76,7 +77,7 @@ func TestAFailoverOnlyDelaysCommands(t *testing.T) {
 	if got = strings.ReplaceAll(got, "\r\n", "|"); got != "*2|$4|list|$1|a|" || err != nil {
 		t.Errorf("a blocked client saw %s", got)
 	}
-	waitFor(t, "the subscriber is heard again", func() bool { return p.ask("PUBLISH news x") == ":1|" })
+	testkit.Await(t, "the subscription is active again", func() string { return p.ask("PUBLISH news x") }, testkit.Is(":1|"))
 	subscriber.want("*3|$7|message|$4|news|$1|x|")
 	t.Logf("%d answered, %d sent with no answer", answered.Load(), unknown.Load())
 }

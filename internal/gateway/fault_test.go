@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -51,12 +52,12 @@ func TestAKilledServer(t *testing.T) {
 	}
 	for range 3 {
 		before := answered.Load()
-		waitFor(t, "there is load", func() bool { return answered.Load() > before+1000 })
+		testkit.Await(t, "there is load", answered.Load, testkit.AtLeast(before+1001))
 		s.Kill()
 		s.Restart()
 	}
 	before := answered.Load()
-	waitFor(t, "there is load again", func() bool { return answered.Load() > before+1000 })
+	testkit.Await(t, "there is load again", answered.Load, testkit.AtLeast(before+1001))
 	stop.Store(true)
 	wg.Wait()
 	t.Logf("%d answered, %d failed", answered.Load(), failed.Load())

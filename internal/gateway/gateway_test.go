@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -92,7 +93,7 @@ func TestABlockedClient(t *testing.T) {
 	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		p.send("BLPOP list 0", "PING")
-		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+		testkit.Await(t, "the client is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 1 })
 		q.send("RPUSH list a b")
 		q.want(":2|")
 		p.want("*2|"+bulk("list")+bulk("a"), "+PONG|")
@@ -100,10 +101,10 @@ func TestABlockedClient(t *testing.T) {
 		// A client that leaves while it blocks pops no element.
 		gone := dial()
 		gone.send("BLPOP other 0")
-		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+		testkit.Await(t, "the client is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 1 })
 		gone.Close()
-		waitFor(t, "it is gone", func() bool { return h.Stats().Blocked == 0 })
-		waitFor(t, "its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 && h.client.Stats().Closing == 0 })
+		testkit.Await(t, "the client is gone", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 0 })
+		testkit.Eventually(t, "its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 && h.client.Stats().Closing == 0 })
 		q.send("RPUSH other x", "LPOP other")
 		q.want(":1|", bulk("x"))
 	})
@@ -121,8 +122,8 @@ func TestClientsAreListedUnblockedAndKilled(t *testing.T) {
 			t.Errorf("%s", list)
 		}
 		p.send("BLPOP list 0")
-		waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
-		waitFor(t, "it is unblocked", func() bool { return q.ask("CLIENT UNBLOCK "+id+" ERROR") == ":1|" })
+		testkit.Await(t, "the client is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 1 })
+		testkit.Await(t, "the client is unblocked", func() string { return q.ask("CLIENT UNBLOCK " + id + " ERROR") }, testkit.Is(":1|"))
 		p.want("-UNBLOCKED client unblocked via CLIENT UNBLOCK|")
 		if got := q.ask("CLIENT KILL ID " + id); got != ":1|" {
 			t.Error(got)
@@ -149,7 +150,7 @@ func TestTheConsole(t *testing.T) {
 			t.Fatal(got)
 		}
 		q.send("SET paused 1", "GET paused")
-		waitFor(t, "a client waits", func() bool { return strings.Contains(p.ask("RESPOOL CLIENTS"), "state=paused") })
+		testkit.Eventually(t, "a client waits", func() bool { return strings.Contains(p.ask("RESPOOL CLIENTS"), "state=paused") })
 		if got := p.ask("RESPOOL RESUME"); got != "+OK|" {
 			t.Fatal(got)
 		}
@@ -184,7 +185,7 @@ func TestSubscribers(t *testing.T) {
 		q.want(":1|")
 		r.want(">3|$7|message|$1|a|$4|last|")
 		r.Close()
-		waitFor(t, "no client is subscribed", func() bool { return q.ask("PUBLISH a none") == ":0|" })
+		testkit.Await(t, "no client is subscribed", func() string { return q.ask("PUBLISH a none") }, testkit.Is(":0|"))
 	})
 }
 
@@ -310,7 +311,7 @@ func TestHelloReturnsTheVersionOnceTheServerIsUp(t *testing.T) {
 		t.Error(got)
 	}
 	s.Restart()
-	waitFor(t, "it tells the version", func() bool { return strings.Contains(h.dial().ask("HELLO"), "|version|"+bulk(version)) })
+	testkit.Eventually(t, "HELLO contains the version", func() bool { return strings.Contains(h.dial().ask("HELLO"), "|version|"+bulk(version)) })
 	if got := h.dial().ask("SELECT 99"); got != "-ERR DB index is out of range|" {
 		t.Error(got)
 	}
@@ -323,7 +324,7 @@ func TestAConnectionFailsAfterItsDeadline(t *testing.T) {
 		}
 		p := dial()
 		p.send("SET a 1")
-		waitFor(t, "the reply is sent", func() bool { return h.Stats().BytesOut == 5 })
+		testkit.Await(t, "the reply is sent", h.Stats, func(s gateway.Stats) bool { return s.BytesOut == 5 })
 		_ = p.SetDeadline(time.Now().Add(-time.Second))
 		if n, err := p.Read(make([]byte, 10)); n > 0 || !isDeadline(err) {
 			t.Errorf("Read gave %d bytes and %v", n, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -52,7 +53,7 @@ func TestHelloDescribesTheNewPrimary(t *testing.T) {
 					s.Close()
 					s = fakeserver.Start(t, fakeserver.Config{Version: v, Unix: path})
 				}
-				waitFor(t, "a reply", func() bool { return p.ask("SET key value") == "+OK|" })
+				testkit.Await(t, "a reply", func() string { return p.ask("SET key value") }, testkit.Is("+OK|"))
 				if got := p.ask(hello); !strings.Contains(got, "|server|"+bulk(v.Name)) || !strings.Contains(got, "|version|"+bulk(v.Number)) {
 					t.Errorf("before %v: %s", v, got)
 				}

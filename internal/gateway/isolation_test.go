@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -45,7 +47,7 @@ func TestClientsAreIsolated(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	waitFor(t, "all clients are gone", func() bool { return h.Stats().Clients == 0 })
+	testkit.Await(t, "all clients are gone", h.Stats, func(s gateway.Stats) bool { return s.Clients == 0 })
 	if peak := watch.Stop(); peak > bound {
 		t.Errorf("the server counted %d connections: want %d at most", peak, bound)
 	}
@@ -322,7 +324,7 @@ func TestReleasedConnectionsLeaveNoGoroutines(t *testing.T) {
 	const more = 200
 	before := runtime.NumGoroutine()
 	watch(more)
-	waitFor(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() < before+more/2 })
+	testkit.Eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() < before+more/2 })
 }
 
 func TestAClientThatLosesItsDedicatedConnectionIsClosed(t *testing.T) {
@@ -333,7 +335,7 @@ func TestAClientThatLosesItsDedicatedConnectionIsClosed(t *testing.T) {
 		t.Fatal(got)
 	}
 	s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-	waitFor(t, "its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 })
+	testkit.Await(t, "its connection is gone", h.client.Stats, func(s respool.Stats) bool { return s.Dedicated == 0 })
 	p.send("GET a")
 	p.ends()
 }

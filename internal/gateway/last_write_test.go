@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -22,7 +23,7 @@ func TestAShutdownWaitsForTheLastWrite(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- h.Shutdown(ctx) }()
-	waitFor(t, "the client counts no more", func() bool { return h.Stats().Clients == 0 })
+	testkit.Await(t, "the gateway no longer counts the client", h.Stats, func(s gateway.Stats) bool { return s.Clients == 0 })
 	got, err := io.ReadAll(slow)
 	if err != nil || len(got) != want {
 		t.Errorf("got %d bytes, %v: want %d", len(got), err, want)
@@ -61,6 +62,6 @@ func lastWrite(t *testing.T) (h *testGateway, slow net.Conn, want int) {
 	if _, err := io.WriteString(slow, "GET big\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "part of the reply is sent", func() bool { return h.Stats().BytesOut >= uint64(len(value)) })
+	testkit.Await(t, "part of the reply is sent", h.Stats, func(s gateway.Stats) bool { return s.BytesOut >= uint64(len(value)) })
 	return h, slow, len(fmt.Sprintf("$%d\r\n\r\n", len(value))) + len(value)
 }

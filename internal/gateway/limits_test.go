@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -121,7 +122,7 @@ func TestLimitsOnClients(t *testing.T) {
 			t.Error(got)
 		}
 		in[0].Close()
-		waitFor(t, "there is room for the operator", func() bool { return operator.ask("GET a") == "$-1|" })
+		testkit.Await(t, "there is room for the operator", func() string { return operator.ask("GET a") }, testkit.Is("$-1|"))
 	})
 }
 
@@ -194,7 +195,7 @@ func TestShutdownLosesNoReply(t *testing.T) {
 		for _, p := range peers {
 			p.want(":1|")
 		}
-		waitFor(t, "all is taken", func() bool { return h.Stats().BytesIn >= uint64(sent) })
+		testkit.Await(t, "the gateway has read all bytes", h.Stats, func(s gateway.Stats) bool { return s.BytesIn >= uint64(sent) })
 		blocked := dial()
 		blocked.send("BLPOP nothing 0")
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -224,13 +225,13 @@ func TestTheTotalOfAllBuffersIsBounded(t *testing.T) {
 	begun := h.dial()
 	_, _ = io.WriteString(begun, "*2\r\n$3\r\nGET\r\n$30000000\r\n"+strings.Repeat("x", 10<<20)) // the gateway may close it during the write
 	other := h.dial()
-	waitFor(t, "clients are closed", func() bool {
+	testkit.Eventually(t, "clients are closed", func() bool {
 		if got := other.ask("GET none"); got != "$-1|" {
 			t.Fatal(got)
 		}
 		return h.Stats().SlowClosed > 0
 	})
-	waitFor(t, "the rest is within the bound", func() bool { return h.Stats().Buffered < 8<<20 })
+	testkit.Await(t, "the rest is within the bound", h.Stats, func(s gateway.Stats) bool { return s.Buffered < 8<<20 })
 	if got := other.ask("PING"); got != "+PONG|" {
 		t.Error(got)
 	}
@@ -279,7 +280,7 @@ func TestSubscriptionsNeedTheUsersPermission(t *testing.T) {
 	}
 	p.want(">3|$9|subscribe|$3|one|:1|", "+OK|", ">3|$9|subscribe|$4|open|:2|",
 		">3|$11|unsubscribe|$3|one|:1|", ">3|$11|unsubscribe|$4|open|:0|")
-	waitFor(t, "no client is subscribed", func() bool { return s.Do("PUBLISH", "one", "x") == "0" && s.Do("PUBLISH", "open", "x") == "0" })
+	testkit.Eventually(t, "no client is subscribed", func() bool { return s.Do("PUBLISH", "one", "x") == "0" && s.Do("PUBLISH", "open", "x") == "0" })
 }
 
 func TestTheErrorForALargeRequestNamesTheLimit(t *testing.T) {
@@ -298,10 +299,10 @@ func TestTheConsoleShowsWaitingClients(t *testing.T) {
 	first, second, operator := h.dial(), h.dial(), h.dial()
 	state := func(state string) int { return strings.Count(operator.ask("RESPOOL CLIENTS"), "state="+state+"|") }
 	first.send("BLPOP a 0")
-	waitFor(t, "one blocks", func() bool { return state("blocked,busy") == 1 })
+	testkit.Eventually(t, "one client blocks", func() bool { return state("blocked,busy") == 1 })
 	second.send("BLPOP b 0")
-	waitFor(t, "the other waits", func() bool { return state("waiting") == 1 })
+	testkit.Eventually(t, "the other client waits", func() bool { return state("waiting") == 1 })
 	s.Do("RPUSH", "a", "1")
 	first.want("*2|" + bulk("a") + bulk("1"))
-	waitFor(t, "the other blocks", func() bool { return state("blocked,busy") == 1 })
+	testkit.Eventually(t, "the other client blocks", func() bool { return state("blocked,busy") == 1 })
 }

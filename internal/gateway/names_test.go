@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -46,7 +47,7 @@ func TestAnUnrecognizedTimeoutDelaysNoOtherClient(t *testing.T) {
 		p := h.dial()
 		p.send(line)
 		blocked = append(blocked, p)
-		waitFor(t, line+" blocks", func() bool { return s.Info("clients")["blocked_clients"] == fmt.Sprint(i+1) })
+		testkit.Eventually(t, line+" blocks", func() bool { return s.Info("clients")["blocked_clients"] == fmt.Sprint(i+1) })
 		if got := other.ask("GET none"); got != "$-1|" {
 			t.Error(got)
 		}

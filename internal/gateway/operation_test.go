@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -106,7 +107,7 @@ func (c *counting) take(p *peer, i, n int) (all bool) {
 func (c *counting) await(n int64) {
 	c.t.Helper()
 	before := c.done.Load()
-	waitFor(c.t, "there is load", func() bool { return c.done.Load() >= before+n || c.t.Failed() })
+	testkit.Eventually(c.t, "there is load", func() bool { return c.done.Load() >= before+n || c.t.Failed() })
 }
 
 // end stops the load and compares the replies of the clients with the values on the server.
@@ -154,7 +155,7 @@ func TestNothingIsSentDuringAPause(t *testing.T) {
 		if got := operator.ask("RESPOOL PAUSE 600"); got != "+OK|" {
 			t.Fatal(got)
 		}
-		waitFor(t, "all clients are held", func() bool {
+		testkit.Eventually(t, "all clients are held", func() bool {
 			return strings.Count(operator.ask("RESPOOL CLIENTS"), "state=paused") == clients && h.client.Stats().RepliesDue == 0
 		})
 		before := commands()
@@ -184,7 +185,7 @@ func TestAReconnectLosesNothing(t *testing.T) {
 		if got := operator.ask("RESPOOL RECONNECT"); got != "+OK|" {
 			t.Fatal(got)
 		}
-		waitFor(t, "it connects anew", func() bool { return s.Info("stats")["total_connections_received"] != before })
+		testkit.Eventually(t, "the gateway connects again", func() bool { return s.Info("stats")["total_connections_received"] != before })
 	}
 	load.end(s)
 }
@@ -243,14 +244,14 @@ func TestAStalledServer(t *testing.T) {
 	load := func() {
 		t.Helper()
 		before := right.Load()
-		waitFor(t, "there is load", func() bool { return right.Load() > before+1000 || t.Failed() })
+		testkit.Eventually(t, "there is load", func() bool { return right.Load() > before+1000 || t.Failed() })
 	}
 	operator := h.dial()
 	for range 2 {
 		load()
 		s.Pause()
 		failed := wrong.Load()
-		waitFor(t, "commands fail", func() bool { return wrong.Load() > failed })
+		testkit.Eventually(t, "commands fail", func() bool { return wrong.Load() > failed })
 		if got := operator.ask("PING"); got != "+PONG|" {
 			t.Error(got)
 		}
@@ -291,7 +292,7 @@ func TestAShutdownWhileClientsConnect(t *testing.T) {
 			wg.Go(func() { come(func() (net.Conn, error) { return net.Dial("tcp", h.addr) }) })
 			wg.Go(func() { come(func() (net.Conn, error) { return h.DialContext(context.Background()) }) })
 		}
-		waitFor(t, "clients come", func() bool { return h.Stats().Accepted > 100 })
+		testkit.Await(t, "100 clients connect", h.Stats, func(s gateway.Stats) bool { return s.Accepted > 100 })
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		if err := h.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -386,7 +387,7 @@ func TestAShutdownWritesNothingToBlockedClients(t *testing.T) {
 	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
 	p := h.dial()
 	p.send("BLPOP list 0")
-	waitFor(t, "the client is blocked", func() bool { return h.Stats().Blocked == 1 })
+	testkit.Await(t, "the client is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 1 })
 	h.close()
 	p.ends()
 }

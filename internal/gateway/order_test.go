@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -85,7 +86,7 @@ func (k topicKind) message(text string) string {
 // taken waits until the gateway has received the subscription of p.
 func (k topicKind) taken(t *testing.T, p, other *peer) {
 	name := strings.ToLower(k.prefix) + "subscribe"
-	waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), " cmd="+name+" ") })
+	testkit.Eventually(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), " cmd="+name+" ") })
 }
 
 func TestNoPublishOvertakesASubscription(t *testing.T) {
@@ -131,7 +132,7 @@ func TestNoSubscriberQueryOvertakesASubscription(t *testing.T) {
 			p, q, other := dial(), dial(), dial()
 			q.ask(cmp.Or(c.before, "GET none"))
 			p.send(c.subscribe)
-			waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
+			testkit.Eventually(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
 			commands := strings.Split(c.query, ";")
 			q.send(commands...)
 			for range commands[1:] {
@@ -141,7 +142,7 @@ func TestNoSubscriberQueryOvertakesASubscription(t *testing.T) {
 				t.Errorf("%q, %s behind %s: %s: want %s", c.before, c.query, c.subscribe, got, c.want)
 			}
 			p.Close()
-			waitFor(t, "no client is subscribed", func() bool {
+			testkit.Eventually(t, "no client is subscribed", func() bool {
 				return s.Do("PUBSUB", "NUMPAT") == "0" && s.Do("PUBSUB", "CHANNELS") == "" && (!shards || s.Do("PUBSUB", "SHARDCHANNELS") == "")
 			})
 		}
@@ -167,7 +168,7 @@ func TestNoIndirectPublishOvertakesASubscription(t *testing.T) {
 				p, q, other := dial(), dial(), dial()
 				q.ask(cmp.Or(c.before, "GET none"))
 				p.send(c.topic)
-				waitFor(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
+				testkit.Eventually(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
 				commands := strings.Split(c.commands, ";")
 				q.send(commands...)
 				for range commands {
@@ -176,7 +177,7 @@ func TestNoIndirectPublishOvertakesASubscription(t *testing.T) {
 				p.frame()
 				p.want(c.want)
 				p.Close()
-				waitFor(t, "no client is subscribed", func() bool { return q.ask("PUBSUB NUMPAT") == ":0|" && q.ask("PUBLISH news none") == ":0|" })
+				testkit.Eventually(t, "no client is subscribed", func() bool { return q.ask("PUBSUB NUMPAT") == ":0|" && q.ask("PUBLISH news none") == ":0|" })
 			})
 		}
 	})
@@ -270,13 +271,13 @@ func TestAClientThatLeavesBeforeTheConfirmationDelaysNoOther(t *testing.T) {
 				p := k.client(dial)
 				relay.StallReplies()
 				p.send(k.subscribe())
-				waitFor(t, "the subscription is taken", func() bool { return h.Unconfirmed() == 1 })
+				testkit.Await(t, "the subscription is taken", h.Unconfirmed, testkit.Is(1))
 				for n := range others {
 					stays.send(k.subscribe())
-					waitFor(t, "the next one is taken", func() bool { return h.Unconfirmed() == 2+n })
+					testkit.Await(t, "the next subscription is taken", h.Unconfirmed, testkit.Is(2+n))
 				}
 				p.abort()
-				waitFor(t, "only the other subscriptions are unconfirmed", func() bool { return h.Unconfirmed() == others })
+				testkit.Await(t, "only the other subscriptions are unconfirmed", h.Unconfirmed, testkit.Is(others))
 				relay.Resume()
 				if got, want := q.ask(k.publish+" news hello"), fmt.Sprintf(":%d|", others); got != want && others > 0 {
 					t.Errorf("PUBLISH counted %s: want %s", got, want)
@@ -284,9 +285,9 @@ func TestAClientThatLeavesBeforeTheConfirmationDelaysNoOther(t *testing.T) {
 				for range others {
 					stays.want(k.confirmed(), k.message("hello"))
 				}
-				waitFor(t, "nothing is waited for", func() bool { return h.Unconfirmed() == 0 })
+				testkit.Await(t, "no subscription is unconfirmed", h.Unconfirmed, testkit.Is(0))
 				stays.Close()
-				waitFor(t, "no client is subscribed", func() bool { return q.ask(k.publish+" news none") == ":0|" })
+				testkit.Await(t, "no client is subscribed", func() string { return q.ask(k.publish + " news none") }, testkit.Is(":0|"))
 			}
 		})
 	})

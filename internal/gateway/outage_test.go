@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -31,7 +32,7 @@ func TestUnsentCommandsGetARetryableError(t *testing.T) {
 	watcher.send("WATCH a")
 	watcher.want("+OK|")
 	begin(relay)
-	waitFor(t, "the outage is noticed", func() bool {
+	testkit.Eventually(t, "the outage is noticed", func() bool {
 		return strings.HasPrefix(p.ask("GET a"), "-LOADING respool: ")
 	})
 	for _, line := range []string{"SET a 2", "INFO", "BLPOP list 1", "WATCH a", "SUBSCRIBE c", "MONITOR", "NOSUCHCOMMAND", "EVAL return(1) 0"} {
@@ -46,7 +47,7 @@ func TestUnsentCommandsGetARetryableError(t *testing.T) {
 		t.Errorf("EXEC gave %q", got)
 	}
 	relay.Refuse(false)
-	waitFor(t, "the outage is over", func() bool { return p.ask("GET a") == "$1|1|" })
+	testkit.Await(t, "the outage is over", func() string { return p.ask("GET a") }, testkit.Is("$1|1|"))
 	watcher.send("MULTI", "SET a 3", "EXEC") // its connection was lost, and the watched keys with it
 	watcher.want("+OK|", "+QUEUED|", "*-1|")
 }
@@ -60,7 +61,7 @@ func TestCommandsThatMayHaveRunGetNoRetryableError(t *testing.T) {
 	relay.StallReplies()
 	p.send("INCR a")
 	reader.send("GET a")
-	waitFor(t, "both are executed", func() bool { return s.Do("GET", "a") == "2" && h.Stats().Commands == 3 })
+	testkit.Eventually(t, "both commands have run", func() bool { return s.Do("GET", "a") == "2" && h.Stats().Commands == 3 })
 	begin(relay)
 	if got := p.frame(); !strings.HasPrefix(got, "-ERR respool: ") || !strings.Contains(got, "may have been executed") {
 		t.Errorf("INCR gave %q", got)
@@ -84,7 +85,7 @@ func TestAnOutageClosesClientsOfBlockingCommands(t *testing.T) {
 			for range lines[1:] {
 				p.want("+OK|")
 			}
-			waitFor(t, "it waits", func() bool { return strings.Contains(s.Do("CLIENT", "LIST"), " flags=b ") })
+			testkit.Eventually(t, "a client is blocked", func() bool { return strings.Contains(s.Do("CLIENT", "LIST"), " flags=b ") })
 			begin(relay)
 			text, err := p.tryFrame()
 			relay.Refuse(false)
@@ -92,7 +93,7 @@ func TestAnOutageClosesClientsOfBlockingCommands(t *testing.T) {
 				t.Errorf("%q: %q came, and %v: want the end", lines, text, err)
 			}
 			q := dial()
-			waitFor(t, "the outage is over", func() bool { return q.ask("PING") == "+PONG|" && q.ask("GET none") == "$-1|" })
+			testkit.Eventually(t, "the outage is over", func() bool { return q.ask("PING") == "+PONG|" && q.ask("GET none") == "$-1|" })
 		}
 	})
 }
@@ -105,7 +106,7 @@ func TestCloseOnFailureEndsTheConnection(t *testing.T) {
 	p.want("+OK|")
 	relay.StallReplies()
 	p.send("PING", "INCR a", "PING")
-	waitFor(t, "it is executed", func() bool { return s.Do("GET", "a") == "2" })
+	testkit.Await(t, "the command has run", func() string { return s.Do("GET", "a") }, testkit.Is("2"))
 	begin(relay)
 	p.want("+PONG|") // earlier replies arrive
 	p.ends()
@@ -121,7 +122,7 @@ func TestServerErrorsAreForwardedUnchanged(t *testing.T) {
 	p := h.dial()
 	s.Do("CONFIG", "SET", "requirepass", "secret")
 	s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-	waitFor(t, "the server refuses", func() bool { return strings.HasPrefix(p.ask("SET a 1"), "-NOAUTH ") })
+	testkit.Eventually(t, "the server refuses", func() bool { return strings.HasPrefix(p.ask("SET a 1"), "-NOAUTH ") })
 	if got := p.ask("SET a 1"); strings.Contains(got, "secret") {
 		t.Error(got)
 	}

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -89,10 +91,10 @@ func leavesADeadPath(t *testing.T, h *testGateway, protocol int, relay *faultnet
 	}
 	stop := h.busy(16)
 	defer stop()
-	waitFor(t, "a connection", func() bool { return h.client.Stats().RepliesDue > 0 })
+	testkit.Await(t, "a connection", h.client.Stats, func(s respool.Stats) bool { return s.RepliesDue > 0 })
 	relay.Swallow()
 	before, dead := relay.Accepted(), h.client.Stats().Lanes
-	waitFor(t, "an answer", func() bool {
+	testkit.Eventually(t, "a reply", func() bool {
 		p := h.dial()
 		defer p.Close()
 		p.send(hello)
@@ -108,7 +110,7 @@ func leavesADeadPath(t *testing.T, h *testGateway, protocol int, relay *faultnet
 	if relay.Accepted() == before {
 		t.Error("there was an answer without a new connection")
 	}
-	waitFor(t, "the dead connections are given up", func() bool { return h.client.Stats().FailedLanes >= uint64(dead) })
+	testkit.Await(t, "the dead connections are given up", h.client.Stats, func(s respool.Stats) bool { return s.FailedLanes >= uint64(dead) })
 }
 
 // A script of one client runs longer than the stall limit. Other clients get BUSY, as without a gateway, and the
@@ -206,8 +208,8 @@ func TestAClientWithASlowReplyIsListedAsBlocked(t *testing.T) {
 	defer s.Do("CLIENT", "UNPAUSE")
 	slow.send("SET k v")
 	line := "CLIENT LIST ID " + strings.Trim(id, ":|\r\n")
-	waitFor(t, "flag b", func() bool { return strings.Contains(other.ask(line), "flags=b ") })
+	testkit.Eventually(t, "flag b", func() bool { return strings.Contains(other.ask(line), "flags=b ") })
 	s.Do("CLIENT", "UNPAUSE")
 	slow.want("+OK|")
-	waitFor(t, "no flag b", func() bool { return strings.Contains(other.ask(line), "flags=N ") })
+	testkit.Eventually(t, "no flag b", func() bool { return strings.Contains(other.ask(line), "flags=N ") })
 }

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // held returns the number of clients that a pause holds back.
@@ -40,7 +42,7 @@ func TestAWritePauseAllowsReads(t *testing.T) {
 		watch := dial()
 		watch.send("WATCH k", "SET w 3")
 		watch.want("+OK|")
-		waitFor(t, "all are held", func() bool { return held(operator) == len(writes)+2 })
+		testkit.Eventually(t, "all are held", func() bool { return held(operator) == len(writes)+2 })
 		if got := p.ask("GET k"); got != "$1|1|" {
 			t.Errorf("during the pause it is %s", got)
 		}
@@ -81,7 +83,7 @@ func TestAFullPauseHoldsLocalReplies(t *testing.T) {
 		for i, c := range commands {
 			waiting[i].send(c.command)
 		}
-		waitFor(t, "all are held", func() bool { return held(operator) == len(commands) })
+		testkit.Eventually(t, "all are held", func() bool { return held(operator) == len(commands) })
 		// A shorter pause does not end a longer one. RESPOOL RESUME ends both.
 		if got := operator.ask("RESPOOL RESUME"); got != "+OK|" {
 			t.Fatal(got)
@@ -111,7 +113,7 @@ func TestPingWorksDuringAConsolePause(t *testing.T) {
 			reply, _ := p.tryFrame()
 			replies <- reply
 		}()
-		waitFor(t, "it is held, or answered", func() bool { return held(operator) == 1 || len(replies) > 0 })
+		testkit.Eventually(t, "it is held, or answered", func() bool { return held(operator) == 1 || len(replies) > 0 })
 		for _, q := range []*peer{other, operator} {
 			q.send("PING", "ECHO c", "CLIENT GETNAME")
 			q.want("+PONG|", "$1|c|", "$-1|")
@@ -145,7 +147,7 @@ func TestABlockedClientThatHangsUpGetsNoElement(t *testing.T) {
 			}
 			if name, rest, _ := strings.Cut(command, "MPOP "); rest != "" {
 				unknown := strings.HasPrefix(p.ask(name+"MPOP"), "-ERR unknown command") // before 7.0
-				waitFor(t, "no connection is taken", func() bool { return h.client.Stats().Dedicated == 0 })
+				testkit.Await(t, "no connection is taken", h.client.Stats, func(s respool.Stats) bool { return s.Dedicated == 0 })
 				if unknown {
 					p.Close()
 					continue
@@ -157,14 +159,14 @@ func TestABlockedClientThatHangsUpGetsNoElement(t *testing.T) {
 			for range lines[1:] {
 				p.want("+OK|")
 			}
-			waitFor(t, "a connection is taken", func() bool { return h.client.Stats().Dedicated > 0 })
+			testkit.Await(t, "a connection is taken", h.client.Stats, func(s respool.Stats) bool { return s.Dedicated > 0 })
 			if err := half.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
 			if text, err := p.tryFrame(); text != "" || err == nil {
 				t.Errorf("%s: %q came: want the end", command, text)
 			}
-			waitFor(t, command+": its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 && h.Stats().Clients == 0 })
+			testkit.Eventually(t, command+": its connection is gone", func() bool { return h.client.Stats().Dedicated == 0 && h.Stats().Clients == 0 })
 		}
 	})
 }

@@ -240,13 +240,3 @@ func onEachBefore(t *testing.T, s *redistest.Server, addr string, cfg gateway.Co
 }
 
 func bulk(s string) string { return fmt.Sprintf("$%d|%s|", len(s), s) }
-
-// waitFor waits until cond holds.
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}

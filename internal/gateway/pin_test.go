@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -48,5 +49,5 @@ func TestReleasedConnectionsAreNotWatched(t *testing.T) {
 		p.send("WATCH a", "UNWATCH")
 		p.want("+OK|", "+OK|")
 	}
-	waitFor(t, "no goroutine watches", func() bool { return runtime.NumGoroutine() < before+20 })
+	testkit.Eventually(t, "the watching goroutines have ended", func() bool { return runtime.NumGoroutine() < before+20 })
 }

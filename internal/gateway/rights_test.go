@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -90,7 +91,7 @@ func TestTheGatewayCausesNoACLViolations(t *testing.T) {
 		before := checks()
 		p.send("GET a")
 		p.want("$1|1|")
-		waitFor(t, "connections are checked", func() bool { return checks() >= before+5 })
+		testkit.Eventually(t, "connections are checked", func() bool { return checks() >= before+5 })
 		p.send("GET a")
 		p.want("$1|1|")
 		if got := admin.ask("ACL LOG"); got != "*0|" {

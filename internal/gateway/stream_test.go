@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -147,7 +148,7 @@ func TestAMessageBehindALargeReplyClosesNoClient(t *testing.T) {
 	}
 	p.send("SUBSCRIBE news", "GET big")
 	p.want(">3|$9|subscribe|$4|news|:1|")
-	waitFor(t, "more waits than the output buffer", func() bool { return h.Stats().Buffered > 2<<20 && h.client.Stats().RepliesDue == 0 })
+	testkit.Eventually(t, "more waits than the output buffer", func() bool { return h.Stats().Buffered > 2<<20 && h.client.Stats().RepliesDue == 0 })
 	if got := s.Do("PUBLISH", "news", "one"); got != "1" {
 		t.Fatal(got)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -64,7 +65,7 @@ func TestAFloodOfConnections(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	waitFor(t, "all have left", func() bool { return h.Stats().Clients == 1 })
+	testkit.Await(t, "all have left", h.Stats, func(s gateway.Stats) bool { return s.Clients == 1 })
 	if st := h.Stats(); st.Accepted+st.Refused != 3*most+1 {
 		t.Errorf("%+v", st)
 	}
@@ -112,7 +113,7 @@ func TestAClientThatReadsLateGetsAllReplies(t *testing.T) {
 		}
 		before := h.Stats().Commands
 		go p.send(append(slices.Repeat([]string{"GET big"}, n), "PING")...)
-		waitFor(t, "its output is full", func() bool {
+		testkit.Eventually(t, "the output of the client is full", func() bool {
 			s := h.Stats()
 			return s.Commands > before && s.Buffered > size && h.client.Stats().RepliesDue == 0
 		})
@@ -133,7 +134,7 @@ func TestWaitingRepliesAreBounded(t *testing.T) {
 	}
 	operator.ask("RESPOOL PAUSE 600")
 	p.send("GET none")
-	waitFor(t, "it is held", func() bool { return strings.Contains(operator.ask("RESPOOL CLIENTS"), "state=paused") })
+	testkit.Eventually(t, "the client is held", func() bool { return strings.Contains(operator.ask("RESPOOL CLIENTS"), "state=paused") })
 	before := h.Stats().Commands
 	echo := "*2\r\n$4\r\nECHO\r\n$1048576\r\n" + strings.Repeat("x", size) + "\r\n"
 	done := make(chan struct{})
@@ -145,7 +146,7 @@ func TestWaitingRepliesAreBounded(t *testing.T) {
 			}
 		}
 	}()
-	waitFor(t, "some are taken", func() bool { return h.Stats().Commands > before })
+	testkit.Await(t, "some commands are read", h.Stats, func(s gateway.Stats) bool { return s.Commands > before })
 	for range 200 {
 		commands := h.Stats().Commands
 		operator.ask("RESPOOL POOLS") // time passes

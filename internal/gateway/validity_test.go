@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -43,7 +45,7 @@ func TestAClientContinuesWhenTheServerRefusesItsUser(t *testing.T) {
 			p.goesOn(proto, "alice")
 			q.goesOn(5-proto, "alice")
 			p.listens(proto, "alice")
-			waitFor(t, "the subscription's connection is gone", func() bool {
+			testkit.Eventually(t, "the subscription's connection is gone", func() bool {
 				st := h.client.Stats()
 				return st.Subscribed == 0 && st.Closing == 0 // with two connections, the other is the last one of alice until then
 			})
@@ -95,7 +97,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 			p.ask("GET alice")
 			p.send(lines...)
 			if state == "blocked" {
-				waitFor(t, "it blocks", func() bool { return s.Info("clients")["blocked_clients"] == "1" })
+				testkit.Eventually(t, "a client is blocked", func() bool { return s.Info("clients")["blocked_clients"] == "1" })
 			} else {
 				for range lines {
 					p.frame()
@@ -105,7 +107,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 			p.ends()
 			bob.goesOn(proto, "bob")
 		}
-		waitFor(t, "they have left", func() bool { return h.Stats().Clients == 1 })
+		testkit.Await(t, "the other clients have left", h.Stats, func(s gateway.Stats) bool { return s.Clients == 1 })
 	})
 }
 
