@@ -76,14 +76,14 @@ type Engine struct {
 	largeReplies largeReplies
 	vocabulary   vocabulary
 	users        users
+	refusals     refusalReader
 	renewer      *renewer // nil if Config.Credentials is nil
-
-	ownRefused atomic.Int64 // Unix nanoseconds of the last refusal of the engine's own user; 0: none
+	ownLogin     ownLogin
 }
 
 // New returns an engine. It opens no connection: the first use, or Warm, does.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg}
+	e := &Engine{cfg: cfg, refusals: refusalReader{wantsPrimary: cfg.Service.Role == Primary}}
 	if cfg.TLS != nil {
 		e.cfg.TLS = cfg.TLS.reportTo(e.emit)
 	}

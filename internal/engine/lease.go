@@ -48,7 +48,7 @@ func (l *Lease) Destroy(reason string) {
 // Notice reports refusals in replies to the router, for commands that are not retried.
 func (l *Lease) Notice(frames ...[]byte) {
 	for _, f := range frames {
-		if kind, ok := l.e.refusalIn(f); ok {
+		if kind, ok := l.e.refusals.one(f); ok {
 			l.e.router.refused(l.node, kind)
 			return
 		}

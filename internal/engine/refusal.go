@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
-	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -25,7 +22,7 @@ func (e *Engine) judge(ctx context.Context, n *node, raw []byte, got *attempt) {
 // judgeOne is judge for one command that is not encoded. args do not escape.
 func (e *Engine) judgeOne(ctx context.Context, n *node, args []any, got *attempt) {
 	got.judged = true
-	if _, ok := e.refusalIn(got.frame); !ok {
+	if _, ok := e.refusals.one(got.frame); !ok {
 		return
 	}
 	if raw, err := resp.AppendCommand(nil, args); err == nil {
@@ -35,7 +32,7 @@ func (e *Engine) judgeOne(ctx context.Context, n *node, args []any, got *attempt
 
 // refusedBy is judge for replies that arrived on a lane of a node.
 func (e *Engine) refusedBy(ctx context.Context, n *node, l *lane.Lane, raw []byte, frames [][]byte) bool {
-	kind, how := e.refusal(raw, frames)
+	kind, how := e.refusals.read(raw, frames)
 	switch {
 	case how == notRefused:
 		return false
@@ -63,7 +60,7 @@ type Refusal struct {
 // RefusedByRole reports whether the replies to raw may state that the server executed nothing because of its role or
 // state. It does not block. Exchange takes such replies and decides.
 func (e *Engine) RefusedByRole(raw []byte, frames [][]byte) bool {
-	_, how := e.refusal(raw, frames)
+	_, how := e.refusals.read(raw, frames)
 	return how != notRefused
 }
 
@@ -73,102 +70,6 @@ func (e *Engine) refusedBefore(ctx context.Context, raw []byte, before *Refusal,
 	l := before.Lane
 	n := e.nodes.byAddr(l.Conn().Addr())
 	return n != nil && e.refusedBy(ctx, n, l, raw, before.Frames) && (l.Depth() < 0 || e.pause(ctx, n, so))
-}
-
-// Error codes of a node that lost its role or its data. It executed nothing.
-var (
-	readOnlyCode   = []byte("READONLY")
-	masterDownCode = []byte("MASTERDOWN")
-	loadingCode    = []byte("LOADING")
-	unblockedCode  = []byte("UNBLOCKED")
-
-	replyUnblocked = []byte("-UNBLOCKED")
-	replyExecAbort = []byte("-EXECABORT")
-
-	// unblockedByRole is in the error that ends a blocked command when its server becomes a replica. CLIENT UNBLOCK
-	// has another text.
-	unblockedByRole = []byte("instance state changed")
-	// abortedBy precedes the refusal of EXEC itself.
-	abortedBy = []byte("EXECABORT Transaction discarded because of: ")
-	// oldScript begins the errors of scripts before Redis 7. They contain oldReadOnly.
-	oldScript   = []byte("ERR Error running script")
-	oldReadOnly = []byte(" -READONLY You can't write against a read only")
-)
-
-// how states how certain it is, from the replies alone, that the server executed nothing.
-type how uint8
-
-const (
-	notRefused     how = iota
-	abortRefused       // EXEC aborted the transaction
-	repliesRefused     // each reply is a refusal; a script can return one itself
-	perhapsRefused     // EXEC's reply contains a refusal, which only a script causes
-)
-
-// refusal reports whether the replies to the commands in raw are refusals that justify a retry on another node.
-func (e *Engine) refusal(raw []byte, frames [][]byte) (kind topology.Evidence, h how) {
-	if len(frames) == 0 {
-		return 0, notRefused
-	}
-	last := frames[len(frames)-1]
-	if len(frames) > 1 && bytes.HasPrefix(raw, rawMulti) {
-		return e.execRefusal(frames, last)
-	}
-	for _, f := range frames {
-		k, ok := e.refusalIn(f)
-		if !ok {
-			return 0, notRefused
-		}
-		kind = k
-	}
-	return kind, repliesRefused
-}
-
-// execRefusal is refusal for MULTI, commands and EXEC.
-func (e *Engine) execRefusal(frames [][]byte, last []byte) (kind topology.Evidence, h how) {
-	if kind, ok := e.refusalIn(last); ok {
-		return kind, abortRefused
-	}
-	if bytes.HasPrefix(last, replyExecAbort) {
-		for _, f := range frames {
-			if kind, ok := e.refusalIn(f); ok {
-				return kind, abortRefused
-			}
-		}
-		return 0, notRefused
-	}
-	if !bytes.Contains(last, []byte("\r\n-")) {
-		return 0, notRefused
-	}
-	elements, err := resp.Elements(last)
-	if err != nil {
-		return 0, notRefused
-	}
-	for _, element := range elements {
-		if kind, ok := e.refusalIn(element); ok {
-			return kind, perhapsRefused
-		}
-	}
-	return 0, notRefused
-}
-
-// refusalIn is refusal for one reply.
-func (e *Engine) refusalIn(frame []byte) (kind topology.Evidence, ok bool) {
-	if len(frame) == 0 || frame[0] != '-' {
-		return 0, false
-	}
-	text, _ := bytes.CutPrefix(frame[1:], abortedBy)
-	switch {
-	case bytes.HasPrefix(text, readOnlyCode), bytes.HasPrefix(text, oldScript) && bytes.Contains(text, oldReadOnly):
-		return topology.ReadOnly, e.cfg.Service.Role == Primary // a replica is expected to refuse writes
-	case bytes.HasPrefix(text, unblockedCode):
-		return topology.ReadOnly, bytes.Contains(text, unblockedByRole)
-	case bytes.HasPrefix(text, masterDownCode):
-		return topology.MasterDown, true
-	case bytes.HasPrefix(text, loadingCode):
-		return topology.Loading, true
-	}
-	return 0, false
 }
 
 // runsScripts reports whether a command in raw may run a script that writes.
@@ -199,10 +100,4 @@ var scripts = []*command.Info{command.Lookup("EVAL"), command.Lookup("EVALSHA"),
 // isScript is also true for a command that the table lacks: a module's command may run others.
 func isScript(info *command.Info, _ command.Class) bool {
 	return info == nil || slices.Contains(scripts, info)
-}
-
-// refusedDial reports whether a dial failed because the server is loading, or is a replica without a primary.
-func refusedDial(err error) bool {
-	se, ok := errors.AsType[*resp.ServerError](err)
-	return ok && (se.Code == "LOADING" || se.Code == "MASTERDOWN")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -27,7 +28,7 @@ func (e *Engine) dial(ctx, cut context.Context, cfg wire.Config, id Identity) (*
 		cfg.DB, cfg.Protocol = id.DB, id.Proto
 	}
 	conn, err := wire.Dial(ctx, cut, &cfg)
-	e.noteOwn(err)
+	e.ownLogin.note(err)
 	return conn, err
 }
 
@@ -36,7 +37,7 @@ func (e *Engine) dialUser(ctx, cut context.Context, cfg wire.Config, id Identity
 		return nil, errForgotten
 	}
 	cfg.DB = 0
-	if !e.ownIsRefused() {
+	if !e.ownLogin.refused() {
 		introduced := false
 		cfg.Introduced = func(c *wire.Conn) error {
 			introduced = true
@@ -44,12 +45,12 @@ func (e *Engine) dialUser(ctx, cut context.Context, cfg wire.Config, id Identity
 		}
 		conn, err := wire.Dial(ctx, cut, &cfg)
 		if introduced {
-			e.noteOwn(nil)
+			e.ownLogin.note(nil)
 		}
 		if introduced || !pool.Refused(err) {
 			return conn, err
 		}
-		e.noteOwn(err)
+		e.ownLogin.note(err)
 	}
 	cfg.Nobody = true
 	cfg.Introduced = func(c *wire.Conn) error { return e.introduce(ctx, c, nobody, id) }
@@ -69,21 +70,27 @@ func (e *Engine) introduce(ctx context.Context, c *wire.Conn, is string, id Iden
 // ownRefusedFor is how long dials for other users skip the engine's own user after the server refused it.
 const ownRefusedFor = 10 * time.Second
 
-// noteOwn records whether the server accepted the engine's own user.
-func (e *Engine) noteOwn(err error) {
+// ownLogin remembers whether the server refuses the engine's own user.
+type ownLogin struct {
+	refusedAt atomic.Int64 // Unix nanoseconds of the last refusal; 0: none
+}
+
+// note records the outcome of a dial as the engine's own user.
+func (o *ownLogin) note(err error) {
 	var se *resp.ServerError
 	switch {
 	case err == nil:
-		if e.ownRefused.Load() != 0 {
-			e.ownRefused.Store(0)
+		if o.refusedAt.Load() != 0 {
+			o.refusedAt.Store(0)
 		}
 	case errors.As(err, &se) && (se.Code == "NOAUTH" || se.Code == "WRONGPASS"):
-		e.ownRefused.Store(time.Now().UnixNano())
+		o.refusedAt.Store(time.Now().UnixNano())
 	}
 }
 
-func (e *Engine) ownIsRefused() bool {
-	at := e.ownRefused.Load()
+// refused reports whether dials should skip the engine's own user now.
+func (o *ownLogin) refused() bool {
+	at := o.refusedAt.Load()
 	return at != 0 && time.Since(time.Unix(0, at)) < ownRefusedFor
 }
 
@@ -211,7 +218,7 @@ func (r *switching) to(ctx context.Context, id Identity) (refusal, err error) {
 // prepare runs HELLO and SELECT as the engine's own user before the switch to another user. The other user runs what
 // the server refuses.
 func (r *switching) prepare(ctx context.Context, want Identity) error {
-	if r.is.User != "" && r.e.ownIsRefused() {
+	if r.is.User != "" && r.e.ownLogin.refused() {
 		return nil
 	}
 	steps, err := r.own(ctx)
