@@ -42,10 +42,10 @@ func (m *Machine) settleDispute() {
 		}
 		return
 	}
-	if m.wants() || m.asking[QueryMaster] > 0 {
+	if m.peers.want() || m.asking[QueryMaster] > 0 {
 		return
 	}
-	by, newer, votes, answers := m.count(d)
+	by, newer, votes, answers := d.count(m.peers)
 	switch {
 	case newer || votes == 0 || d.wait > 0 && votes*2 <= answers:
 		m.dispute = nil
@@ -66,8 +66,8 @@ func (m *Machine) settleDispute() {
 // count returns how many sentinels answered in this round and how many of them repeat the claim. by is the one of
 // these with the newest config epoch. newer: a sentinel knows a newer primary, which ends the dispute regardless of
 // the others.
-func (m *Machine) count(d *dispute) (by *peer, newer bool, votes, answers int) {
-	for _, p := range m.peers {
+func (d *dispute) count(peers roster) (by *peer, newer bool, votes, answers int) {
+	for _, p := range peers {
 		if p.said.answered && p.said.at >= d.begun {
 			answers++
 			if p.said.claims && p.said.master.addr == d.addr {
@@ -78,7 +78,7 @@ func (m *Machine) count(d *dispute) (by *peer, newer bool, votes, answers int) {
 			}
 		}
 	}
-	for _, p := range m.peers {
+	for _, p := range peers {
 		if by != nil && p.said.at >= d.begun && p.said.claims &&
 			p.said.master.addr != d.addr && p.said.master.epoch > by.said.master.epoch {
 			newer = true

@@ -92,28 +92,8 @@ func (m *Machine) times(p *peer) []time.Duration {
 	return times
 }
 
-func (m *Machine) peerAt(addr string) *peer {
-	for _, p := range m.peers {
-		if p.addr == addr {
-			return p
-		}
-	}
-	return nil
-}
-
-func (m *Machine) linkOf(seq uint64) (*peer, Link) {
-	for _, p := range m.peers {
-		for l := range p.links {
-			if seq != 0 && p.links[l].seq == seq {
-				return p, Link(l)
-			}
-		}
-	}
-	return nil, Command
-}
-
 func (m *Machine) linkUp(e SentinelUp) {
-	p, l := m.linkOf(e.Seq)
+	p, l := m.peers.linkOf(e.Seq)
 	if p == nil || p.links[l].up {
 		return
 	}
@@ -134,7 +114,7 @@ func (m *Machine) look(p *peer) {
 }
 
 func (m *Machine) linkDown(e SentinelDown) {
-	p, l := m.linkOf(e.Seq)
+	p, l := m.peers.linkOf(e.Seq)
 	if p == nil {
 		return
 	}
@@ -281,7 +261,7 @@ func (m *Machine) wanted(p *peer, l Link) bool {
 	if p.hidden() {
 		return false
 	}
-	if !p.configured && m.unsettled() && !m.reached(p) {
+	if !p.configured && m.peers.unsettled() && !m.reached(p) {
 		return false
 	}
 	if l == Command {
@@ -304,14 +284,6 @@ func (m *Machine) vouching(p *peer) bool {
 // sentinel of the current query may be isolated.
 func (m *Machine) announcing(p *peer) bool {
 	return slices.ContainsFunc(m.targets, func(t *target) bool { return !t.vouched && t.by == p })
-}
-
-// unsettled reports whether the id of a configured sentinel is unknown yet. Learned addresses wait for it, because
-// one of them may be another address of that sentinel.
-func (m *Machine) unsettled() bool {
-	return slices.ContainsFunc(m.peers, func(p *peer) bool {
-		return p.configured && !p.identified && p.alias == nil && (p.said.finding == Untried || p.up(Command))
-	})
 }
 
 // front returns the sentinel whose command connection stays open: the first in order, if it is usable.
@@ -362,20 +334,15 @@ func (m *Machine) ask(p *peer, q Query) {
 
 // learn adds a sentinel that another one reported.
 func (m *Machine) learn(addr, id string) {
-	for _, p := range m.peers {
-		if p.addr == addr {
-			return
-		}
-		if id != "" && p.id == id {
-			return // known under another address
-		}
+	if m.peers.knows(addr, id) {
+		return
 	}
 	if len(m.peers) >= maxSentinels {
-		i := slices.IndexFunc(m.peers, func(p *peer) bool { return !p.configured && p.said.finding == Unreachable })
-		if i < 0 {
+		old := m.peers.evictable()
+		if old == nil {
 			return
 		}
-		m.remove(m.peers[i])
+		m.remove(old)
 	}
 	m.peers = append(m.peers, &peer{addr: addr, id: id})
 	m.look(m.peers[len(m.peers)-1])
@@ -408,10 +375,5 @@ func (m *Machine) remove(p *peer) {
 	m.cut(p, Command)
 	m.cut(p, Subscription)
 	m.sweep.done(p)
-	m.peers = slices.DeleteFunc(m.peers, func(other *peer) bool { return other == p })
-	for _, other := range m.peers {
-		if other.alias == p {
-			other.alias = nil
-		}
-	}
+	m.peers.remove(p)
 }

@@ -87,7 +87,7 @@ func joinAddr(host, port string) (string, bool) {
 
 // pushed processes a push. A push proves nothing: it only starts queries.
 func (m *Machine) pushed(e Push) {
-	p := m.peerAt(e.Sentinel)
+	p := m.peers.at(e.Sentinel)
 	if p == nil || !known(e.Channel) {
 		return
 	}

@@ -84,7 +84,7 @@ type Machine struct {
 	out     []Action
 	wakeAt  time.Duration // the last returned Wake
 
-	peers  []*peer // in order of preference
+	peers  roster
 	asking [kinds]int
 	sweep  sweep
 	pollAt time.Duration // start of the next sweep
@@ -115,7 +115,7 @@ type Machine struct {
 func New(c Config) *Machine {
 	m := &Machine{cfg: c.withDefaults(), wakeAt: -1}
 	for _, addr := range c.Sentinels {
-		if m.peerAt(addr) == nil {
+		if m.peers.at(addr) == nil {
 			m.peers = append(m.peers, &peer{addr: addr, configured: true})
 		}
 	}

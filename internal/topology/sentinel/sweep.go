@@ -106,7 +106,7 @@ func (m *Machine) settleSweep() {
 		}
 	}
 	if len(s.queue) == 0 {
-		if m.asking[QueryMaster] == 0 && !m.verifying() && !m.wants() {
+		if m.asking[QueryMaster] == 0 && !m.verifying() && !m.peers.want() {
 			m.endSweep(false)
 		}
 		return
@@ -123,11 +123,6 @@ func (m *Machine) settleSweep() {
 		s.reach++
 		s.hedgeAt = 0
 	}
-}
-
-// wants reports whether a sentinel must be queried outside of the sweep.
-func (m *Machine) wants() bool {
-	return slices.ContainsFunc(m.peers, func(p *peer) bool { return p.want })
 }
 
 // endSweep sets the time of the next sweep. After a sweep without a usable sentinel, while no primary is known, it
