@@ -107,7 +107,7 @@ func (p *Pool) handBackLocked(c *member, err error, idleSince time.Time) {
 	if err != nil {
 		reason = err.Error()
 	}
-	p.giveUpLocked(c, reason)
+	p.endUseLocked(c, reason)
 	if c.class != idle {
 		return
 	}

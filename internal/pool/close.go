@@ -10,7 +10,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	if !p.closed {
 		p.closed = true
 		p.cancel()
-		p.growNoneLocked()
+		p.stopGrowthLocked()
 		p.failWaitersLocked(ErrClosed)
 		p.notifyLocked()
 		p.stopTimersLocked()

@@ -117,7 +117,7 @@ func (c *Conn) ReleaseDirty(reason string) {
 	c.released, m.released = true, true
 	m.stack = nil
 	m.lane.OnPush(nil, false)
-	p.releasedLocked(m)
+	p.emitReleasedLocked(m)
 	p.moveLocked(m, preparing)
 	p.goroutines++
 	go p.restore(p.dials, m, m.subpool.identity, reason)
@@ -132,7 +132,7 @@ func (p *Pool) restore(ctx context.Context, c *member, k Identity, reason string
 	if err == nil {
 		reason = ""
 	}
-	p.giveUpLocked(c, reason)
+	p.endUseLocked(c, reason)
 	if c.class == idle {
 		p.serveSubpoolLocked(c.subpool)
 	}

@@ -16,8 +16,8 @@ const spread = 20 * time.Millisecond
 // newDialsLocked creates the ctx of future dials.
 func (p *Pool) newDialsLocked() { p.dials, p.cancel = context.WithCancel(context.Background()) }
 
-// wishedLocked returns how many more dials g needs, including those without a waiter.
-func (p *Pool) wishedLocked(g *Subpool) int {
+// dialsWantedLocked returns how many more dials g needs, including those without a waiter.
+func (p *Pool) dialsWantedLocked(g *Subpool) int {
 	lanes := g.laneWanted
 	if g.waitLane.Len() > 0 && g.open == 0 {
 		lanes++
@@ -36,21 +36,21 @@ func (p *Pool) wishedLocked(g *Subpool) int {
 	return lanes + max(conns, 0) - g.comingLocked()
 }
 
-// dialWishesLocked starts the dials without a waiter. The dials for waiters have started already.
-func (p *Pool) dialWishesLocked() {
+// dialWantedLocked starts the dials without a waiter. The dials for waiters have started already.
+func (p *Pool) dialWantedLocked() {
 	if p.placesTakenLocked() >= p.max {
 		return
 	}
-	p.dialWishLocked(&p.zero)
+	p.dialForLocked(&p.zero)
 	for _, c := range p.lanes { // a subpool without a lane has waiters instead
 		if c.subpool.laneWanted > 0 && c.subpool != &p.zero {
-			p.dialWishLocked(c.subpool)
+			p.dialForLocked(c.subpool)
 		}
 	}
 }
 
-func (p *Pool) dialWishLocked(g *Subpool) {
-	for n := p.wishedLocked(g); n > 0 && p.dialLocked(g); n-- {
+func (p *Pool) dialForLocked(g *Subpool) {
+	for n := p.dialsWantedLocked(g); n > 0 && p.dialLocked(g); n-- {
 	}
 }
 
@@ -133,13 +133,13 @@ func (p *Pool) dialFailedLocked(g *Subpool, err error, took time.Duration) {
 		return
 	}
 	p.gate.failed(err)
-	p.wishNothingLocked()
+	p.cancelWantedLanesLocked()
 	p.troubleLocked(err)
 	p.failFastLocked()
 }
 
-// wishNothingLocked cancels the lanes that nobody waits for.
-func (p *Pool) wishNothingLocked() {
+// cancelWantedLanesLocked cancels the lanes that nobody waits for.
+func (p *Pool) cancelWantedLanesLocked() {
 	for _, g := range p.subpools {
 		g.laneWanted = 0
 	}
@@ -152,8 +152,8 @@ func (p *Pool) failFastLocked() {
 	}
 }
 
-// welcomeLocked adds a new conn to the ledger. over: the dial finished too late; it closes the conn and returns nil.
-func (p *Pool) welcomeLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) *member {
+// addDialedLocked adds a new conn to the ledger. over: the dial finished too late; it closes the conn and returns nil.
+func (p *Pool) addDialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) *member {
 	p.statistic.dials++
 	p.emitLocked(Event{Kind: Dialed, Duration: took})
 	c := p.adoptLocked(g, conn)
@@ -172,7 +172,7 @@ func (p *Pool) welcomeLocked(g *Subpool, conn *wire.Conn, took time.Duration, ov
 
 // dialedLocked assigns a new conn of g.
 func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, over bool) {
-	c := p.welcomeLocked(g, conn, took, over)
+	c := p.addDialedLocked(g, conn, took, over)
 	if c == nil {
 		return
 	}

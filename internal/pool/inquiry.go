@@ -122,7 +122,7 @@ func (p *Pool) dialWitness(ctx context.Context, generation int) *member {
 	var c *member
 	switch {
 	case err == nil:
-		if c = p.welcomeLocked(&p.zero, conn, took, over); c != nil {
+		if c = p.addDialedLocked(&p.zero, conn, took, over); c != nil {
 			p.moveLocked(c, preparing)
 		}
 	case !over:

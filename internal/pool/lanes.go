@@ -34,14 +34,14 @@ func (c *member) drained() {
 	p.mu.Lock()
 	if c.class != closing {
 		c.draining = false
-		p.settleLocked(c)
+		p.makeIdleLocked(c)
 	}
 	p.serveLocked()
 	p.unlock()
 }
 
-// settleLocked makes a clean, unused conn idle, or closes it.
-func (p *Pool) settleLocked(c *member) {
+// makeIdleLocked makes a clean, unused conn idle, or closes it.
+func (p *Pool) makeIdleLocked(c *member) {
 	p.removeLaneLocked(c)
 	now := time.Now()
 	switch {

@@ -56,13 +56,13 @@ func (p *Pool) leaseLocked(c *member, to class) {
 // returnLocked takes a leased conn back from its holder.
 func (p *Pool) returnLocked(c *member, reason string) {
 	c.released = true
-	p.releasedLocked(c)
-	p.giveUpLocked(c, reason)
+	p.emitReleasedLocked(c)
+	p.endUseLocked(c, reason)
 	p.serveLocked()
 }
 
-// releasedLocked emits the event of a release.
-func (p *Pool) releasedLocked(c *member) {
+// emitReleasedLocked emits the event of a release.
+func (p *Pool) emitReleasedLocked(c *member) {
 	if p.cfg.OnEvent == nil {
 		return
 	}
@@ -73,7 +73,8 @@ func (p *Pool) releasedLocked(c *member) {
 	p.emitLocked(Event{Kind: Released, Class: leased.String(), Duration: time.Since(c.acquired)})
 }
 
-func (p *Pool) giveUpLocked(c *member, reason string) {
+// endUseLocked ends the use of a conn: it closes for the given reason, drains, or becomes idle.
+func (p *Pool) endUseLocked(c *member, reason string) {
 	c.stack = nil
 	switch {
 	case c.class == closing:
@@ -83,7 +84,7 @@ func (p *Pool) giveUpLocked(c *member, reason string) {
 		c.draining = true
 		p.calls.add(func() { c.lane.Drain(c.drained) })
 	default:
-		p.settleLocked(c)
+		p.makeIdleLocked(c)
 	}
 }
 
@@ -94,7 +95,7 @@ func (p *Pool) giveBackLocked(c *member, want class) {
 		return
 	}
 	c.released = true
-	p.giveUpLocked(c, "")
+	p.endUseLocked(c, "")
 }
 
 // closeLocked starts to close a conn. Its place is free when the server has closed its side.

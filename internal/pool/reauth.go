@@ -44,7 +44,7 @@ func (p *Pool) Reauthenticate(ctx context.Context, r Reauth) (done int, failed [
 			err := r.Auth(ctx, c.lane, lane.Options{})
 			p.mu.Lock()
 			p.goroutines--
-			p.giveUpLocked(c, "")
+			p.endUseLocked(c, "")
 			p.serveLocked()
 			p.unlock()
 			count(err)

@@ -11,19 +11,19 @@ package pool
 // two kinds of callers of a subpool take turns as well, in order of arrival.
 func (p *Pool) serveLocked() {
 	if p.closed || p.suspended {
-		p.growNoneLocked()
+		p.stopGrowthLocked()
 		return
 	}
 	p.serveLanesLocked()
 	left, spare := p.serveNeedsLocked(p.needsLocked())
 	p.shrinkLocked()
 	p.preemptLocked(left, spare)
-	p.dialWishesLocked()
+	p.dialWantedLocked()
 	p.allowGrowthLocked()
 }
 
-// growNoneLocked prevents callers without the lock from requesting lanes.
-func (p *Pool) growNoneLocked() {
+// stopGrowthLocked prevents callers without the lock from requesting lanes.
+func (p *Pool) stopGrowthLocked() {
 	for _, g := range p.subpools {
 		g.mayGrow.Store(false)
 	}

@@ -24,7 +24,7 @@ func (p *Pool) Suspend(limit time.Duration) {
 	p.generation++
 	p.cancel()
 	p.failWaitersLocked(ErrSuspended)
-	p.wishNothingLocked()
+	p.cancelWantedLanesLocked()
 	p.notifyLocked()
 	for p.idle.len() > 0 {
 		p.closeLocked(p.idle.popBottom(), retirement)

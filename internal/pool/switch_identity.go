@@ -80,7 +80,7 @@ func (p *Pool) switchIdentity(ctx context.Context, c *member, from Identity, to 
 	if from.User != to.identity.User {
 		to.arriving--
 	}
-	p.giveUpLocked(c, reason)
+	p.endUseLocked(c, reason)
 	if c.class == idle {
 		p.serveSubpoolLocked(to)
 	}
