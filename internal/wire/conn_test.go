@@ -13,8 +13,7 @@ import (
 func TestAnInterruptedReadGoesOnAfterwards(t *testing.T) {
 	speak := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		skip(p, 2)
-		p.Write(helloReply + "+PONG\r\n")
+		greet(p)
 		<-speak
 		p.Write("+hello\r\n")
 		p.Discard()
@@ -44,8 +43,7 @@ func TestAnInterruptedReadGoesOnAfterwards(t *testing.T) {
 func TestInterruptEndsReadsAndWrites(t *testing.T) {
 	end := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		skip(p, 2)
-		p.Write(helloReply + "+PONG\r\n")
+		greet(p)
 		<-end
 	})
 	defer close(end)
@@ -72,8 +70,7 @@ func TestTryWriteNeverBlocks(t *testing.T) {
 	read := make(chan struct{})
 	total := make(chan int64, 1)
 	s := serve(t, func(p *peer) {
-		skip(p, 2)
-		p.Write(helloReply + "+PONG\r\n")
+		greet(p)
 		<-read
 		total <- p.Discard()
 	})
@@ -105,8 +102,7 @@ func TestTryWriteNeverBlocks(t *testing.T) {
 
 func TestTryWriteAllocatesNothing(t *testing.T) {
 	s := serve(t, func(p *peer) {
-		skip(p, 2)
-		p.Write(helloReply + "+PONG\r\n")
+		greet(p)
 		p.Discard()
 	})
 	c := dial(t, s.config())
@@ -139,8 +135,7 @@ func TestAWrappersWriteIsNotBypassed(t *testing.T) {
 func TestLingerHasALimit(t *testing.T) {
 	end := make(chan struct{})
 	s := serve(t, func(p *peer) {
-		skip(p, 2)
-		p.Write(helloReply + "+PONG\r\n")
+		greet(p)
 		<-end
 	})
 	defer close(end)

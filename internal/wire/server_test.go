@@ -77,6 +77,12 @@ func skip(c *peer, n int) {
 
 const helloReply = "%2\r\n+server\r\n+redis\r\n+version\r\n$5\r\n7.2.4\r\n"
 
+// greet replies to a handshake of HELLO and PING.
+func greet(c *peer) {
+	skip(c, 2)
+	c.Write(helloReply + "+PONG\r\n")
+}
+
 // redis replies to a command by its first word, with +OK if replies lacks it.
 func redis(replies map[string]string) func(*peer) {
 	return func(c *peer) {
