@@ -88,11 +88,34 @@ func (h *testGateway) close() {
 	}
 }
 
-// peer is a client of the gateway.
+// peer is a client of the gateway. Each write and each frame has patience, unless a test sets a deadline itself.
 type peer struct {
 	net.Conn
-	t  testing.TB
-	in *bufio.Reader
+	t       testing.TB
+	in      *bufio.Reader
+	limited bool // the test sets the deadlines
+}
+
+func (p *peer) SetDeadline(at time.Time) error {
+	p.limited = true
+	return p.Conn.SetDeadline(at)
+}
+
+func (p *peer) SetReadDeadline(at time.Time) error {
+	p.limited = true
+	return p.Conn.SetReadDeadline(at)
+}
+
+func (p *peer) SetWriteDeadline(at time.Time) error {
+	p.limited = true
+	return p.Conn.SetWriteDeadline(at)
+}
+
+// extend begins the time limit of one operation.
+func (p *peer) extend() {
+	if !p.limited {
+		_ = p.Conn.SetDeadline(time.Now().Add(patience))
+	}
 }
 
 func (h *testGateway) dial() *peer {
@@ -114,7 +137,7 @@ func (h *testGateway) dialTo(network, addr string, cfg *tls.Config) *peer {
 
 func newPeer(t testing.TB, conn net.Conn) *peer {
 	p := &peer{Conn: conn, t: t, in: bufio.NewReader(conn)}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	p.extend()
 	t.Cleanup(func() { conn.Close() })
 	return p
 }
@@ -135,6 +158,7 @@ func (p *peer) send(lines ...string) {
 
 func (p *peer) write(raw string) {
 	p.t.Helper()
+	p.extend()
 	if _, err := io.WriteString(p.Conn, raw); err != nil {
 		p.t.Fatal(err)
 	}
@@ -151,6 +175,7 @@ func (p *peer) frame() string {
 }
 
 func (p *peer) tryFrame() (string, error) {
+	p.extend()
 	var s resp.Scanner
 	var b bytes.Buffer
 	for {
