@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"internal/wire"},
 	{"internal/lane"},
 	{"internal/pool"},
-	{"internal/pubsub"},
+	{"internal/pubsub", "internal/keywatch"},
 	{"internal/engine"},
 	{""},
 	{"internal/poolmetrics"},
