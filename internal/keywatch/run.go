@@ -33,7 +33,7 @@ type acquisition struct {
 // Periods of the goroutine.
 const (
 	contentionPeriod = 10 * time.Millisecond // between two calls of Config.Contended
-	noDeadline            = time.Duration(1<<63 - 1)
+	noDeadline       = time.Duration(1<<63 - 1)
 )
 
 func (w *Watcher) run() {
