@@ -2,6 +2,7 @@ package keywatch
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +33,9 @@ type bench struct {
 // newBench returns a Watcher on a pool for the server at addr. Its last resort is off unless cfg sets it.
 func newBench(t testing.TB, dial wire.Config, cfg Config, tune func(*pool.Config)) *bench {
 	t.Helper()
+	if dial.Protocol == 0 {
+		dial.Protocol = 3 // a connection that breaks in its handshake is no reason for RESP2
+	}
 	if dial.Network == "" {
 		dial.Network = "tcp"
 	}
@@ -141,4 +145,10 @@ func (b *bench) quiet(t testing.TB, r *recorder, key string) int {
 func (b *bench) waitConnected(t testing.TB, want bool) {
 	t.Helper()
 	testkit.Await(t, "Stats.Connected", func() bool { return b.Stats().Connected }, testkit.Is(want))
+}
+
+// waitEnd waits until the watch of key has ended with want.
+func (b *bench) waitEnd(t testing.TB, r *recorder, key string, want error) {
+	t.Helper()
+	testkit.Await(t, "the end of the watch of "+key, func() error { return r.end(key) }, func(err error) bool { return errors.Is(err, want) })
 }

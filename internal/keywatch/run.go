@@ -271,13 +271,13 @@ func (r *runner) deadlineLocked(now time.Duration) time.Duration {
 	if r.doubted == s {
 		by(r.verdictAt)
 	}
-	if len(w.core.flight) > 0 || s.err != nil { // the next reply, or the end of the lane, wakes
-		return at
-	}
-	if every := w.cfg.HealthCheck; every > 0 {
+	busy := len(w.core.flight) > 0
+	if every := w.cfg.HealthCheck; every > 0 && busy {
+		by(now + every)
+	} else if every > 0 {
 		by(s.heardAt + every)
 	}
-	if len(w.core.keys) == 0 {
+	if len(w.core.keys) == 0 && !busy { // else the reply wakes
 		by(w.core.idleSince + w.cfg.Linger)
 		if w.cfg.Contended != nil {
 			by(now + contentionPeriod)
