@@ -73,7 +73,7 @@ func (c *Conn) SetIdentity(k Identity) {
 	p := c.member.pool
 	p.mu.Lock()
 	if !c.released {
-		c.subpool = p.enlistLocked(p.subpoolLocked(k))
+		c.subpool, c.member.accepted = p.enlistLocked(p.subpoolLocked(k)), k
 		p.moveToSubpoolLocked(c.member, c.subpool)
 	}
 	p.unlock()

@@ -190,7 +190,7 @@ func (p *Pool) dialedLocked(g *Subpool, conn *wire.Conn, took time.Duration, ove
 // adoptLocked adds a conn to the ledger as idle.
 func (p *Pool) adoptLocked(g *Subpool, conn *wire.Conn) *member {
 	now := time.Now()
-	c := &member{pool: p, subpool: g, class: idle, idleSince: now}
+	c := &member{pool: p, subpool: g, accepted: g.identity, class: idle, idleSince: now}
 	if life := p.cfg.MaxLifetime; life > 0 {
 		// Random, so that conns of the same age do not close together.
 		c.expires = now.Add(life - rand.N(life/10+1))

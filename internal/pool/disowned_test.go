@@ -2,8 +2,8 @@ package pool_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -60,17 +60,34 @@ func (d *deletion) create() {
 func (d *deletion) reported() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	users := slices.Compact(d.disowned)
+	users := d.disowned
 	d.disowned = nil
 	return users
 }
 
 func (d *deletion) wantReport(t *testing.T) {
 	t.Helper()
-	time.Sleep(3 * time.Second) // the pauses between attempts are over
+	time.Sleep(6 * time.Second) // the pauses between attempts are over
 	synctest.Wait()
 	if got := d.reported(); len(got) != 1 || got[0] != alice.User {
 		t.Fatalf("the pool reports %q: want alice", got)
+	}
+}
+
+// killAll ends all connections from the server's side, as it does with those of a deleted user.
+func (d *deletion) killAll() {
+	d.town.mu.Lock()
+	defer d.town.mu.Unlock()
+	for conn := range d.town.conns {
+		conn.Close()
+	}
+}
+
+// fails uses a conn that the server has closed.
+func (d *deletion) fails(t *testing.T, held *pool.Conn) {
+	t.Helper()
+	if _, err := ask(context.Background(), held.Lane(), lane.Options{}, "WHOAMI"); err == nil {
+		t.Error("the server answers on a closed connection")
 	}
 }
 
@@ -128,7 +145,7 @@ func TestADeletedUserIsReportedOnceAPlaceIsFree(t *testing.T) {
 		synctest.Wait()
 		d.delete()
 		d.town.kill()
-		_, _ = ask(context.Background(), held.Lane(), lane.Options{}, "WHOAMI") // it fails
+		d.fails(t, held)
 		other := <-others
 		held.Destroy("the conn is lost")
 		time.Sleep(10 * time.Second)
@@ -159,7 +176,7 @@ func TestACheckOfAUserEnds(t *testing.T) {
 		}()
 		synctest.Wait()
 		d.town.kill()
-		_, _ = ask(context.Background(), held.Lane(), lane.Options{}, "WHOAMI") // it fails
+		d.fails(t, held)
 		other := <-others
 		held.Destroy("the conn is lost")
 		time.Sleep(5 * time.Second)
@@ -170,6 +187,156 @@ func TestACheckOfAUserEnds(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if n := d.tried(alice); n > 0 || len(d.reported()) > 0 {
 			t.Errorf("%d attempts for a user without clients", n)
+		}
+	})
+}
+
+// Other callers may take an idle connection of the user before anybody notices that the server has closed it.
+func TestADeletedUserIsReportedThoughTheLastConnGoesToOthers(t *testing.T) {
+	onDeletion(t, 2, nil, func(t *testing.T, d *deletion) {
+		d.Resize(3)
+		a, b := acquireAs(t, d.Pool, alice), acquireAs(t, d.Pool, alice)
+		b.Release()
+		d.Resize(2)
+		d.delete()
+		d.killAll()
+		d.fails(t, a)
+		a.Destroy("the conn is lost")
+		var others sync.WaitGroup
+		for _, k := range []pool.Identity{bob, carol, bob, carol} {
+			others.Go(func() {
+				if l, err := d.Subpool(k).Shared(context.Background()); err == nil {
+					_, _ = ask(context.Background(), l, lane.Options{Reserved: true}, "WHOAMI")
+				}
+			})
+		}
+		others.Wait()
+		d.wantReport(t)
+	})
+}
+
+// A server that restarts may have lost the user.
+func TestADeletedUserIsReportedAfterFailedDials(t *testing.T) {
+	onDeletion(t, 2, nil, func(t *testing.T, d *deletion) {
+		held := acquireAs(t, d.Pool, alice)
+		d.town.set(func(w *town) { w.down = true })
+		d.killAll()
+		d.fails(t, held)
+		held.Destroy("the conn is lost")
+		time.Sleep(20 * time.Second)
+		if got := d.reported(); len(got) > 0 {
+			t.Fatalf("the pool reports %q while the server is down", got)
+		}
+		d.delete()
+		d.town.set(func(w *town) { w.down = false })
+		time.Sleep(20 * time.Second)
+		d.wantReport(t)
+	})
+}
+
+// However many connections a user loses, one check waits for a place.
+func TestACheckOfAUserIsOneWaiter(t *testing.T) {
+	const n = 8
+	onDeletion(t, n+1, func(c *pool.Config) { c.WaitTimeout = 200 * time.Millisecond }, func(t *testing.T, d *deletion) {
+		var held []*pool.Conn
+		for range n {
+			held = append(held, acquireAs(t, d.Pool, alice))
+		}
+		d.town.shut(true)
+		d.killAll()
+		var failing sync.WaitGroup
+		for _, c := range held {
+			failing.Go(func() { d.fails(t, c) })
+		}
+		failing.Wait()
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if n := d.Stats().Waiting; n != 1 {
+			t.Errorf("%d waiters: want 1", n)
+		}
+		d.town.shut(false)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n, got := d.Stats().Waiting, d.reported(); n != 0 || len(got) > 0 {
+			t.Errorf("%d waiters, reports %q: the server accepts the user", n, got)
+		}
+		for _, c := range held {
+			c.Destroy("the conn is lost")
+		}
+	})
+}
+
+// A remembered refusal is no reason to report a user that the server may accept again.
+func TestAnOldRefusalDoesNotReportAUser(t *testing.T) {
+	onDeletion(t, 2, func(c *pool.Config) { c.WaitTimeout = 200 * time.Millisecond }, func(t *testing.T, d *deletion) {
+		held := acquireAs(t, d.Pool, alice)
+		d.delete()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		if _, err := d.Subpool(alice).Shared(ctx); err == nil {
+			t.Fatal("the server gave another connection")
+		}
+		synctest.Wait()
+		d.change(only(pool.Identity{}, "")) // the server accepts the user again, and nobody logs in
+		time.Sleep(time.Minute)
+		d.Resize(1)
+		others := make(chan *pool.Conn)
+		go func() {
+			c, err := d.Subpool(bob).Acquire(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			others <- c
+		}()
+		synctest.Wait()
+		d.tried(alice)
+		d.killAll()
+		d.fails(t, held)
+		held.Destroy("the conn is lost")
+		other := <-others
+		time.Sleep(10 * time.Second)
+		if n, got := d.tried(alice), d.reported(); n > 0 || len(got) > 0 {
+			t.Errorf("%d attempts, reports %q: want none while others hold the only place", n, got)
+		}
+		other.Release()
+		time.Sleep(20 * time.Second)
+		if got := d.reported(); d.tried(alice) == 0 || len(got) > 0 {
+			t.Errorf("reports %q: want an attempt, and no report", got)
+		}
+	})
+}
+
+// The lane closes its socket while another goroutine is still about to report its failure to the pool.
+func TestAConnThatIsClosedBeforeItsFailureIsReported(t *testing.T) {
+	var events struct {
+		sync.Mutex
+		closed []pool.Event
+	}
+	onDeletion(t, 2, func(c *pool.Config) {
+		c.OnEvent = func(e pool.Event) {
+			events.Lock()
+			defer events.Unlock()
+			if e.Kind == pool.Closed {
+				events.closed = append(events.closed, e)
+			}
+		}
+	}, func(t *testing.T, d *deletion) {
+		held := acquireAs(t, d.Pool, alice)
+		wait := make(chan struct{})
+		held.DelayDead(func() { <-wait })
+		d.delete()
+		go held.Lane().Fail(errors.New("write: broken pipe"))
+		synctest.Wait()
+		if st := d.Stats(); st.Closing != 0 || st.Dedicated != 0 || st.Closed != 1 {
+			t.Errorf("%+v: want a closed conn", st)
+		}
+		close(wait)
+		d.wantReport(t)
+		held.Destroy("the conn is lost")
+		events.Lock()
+		defer events.Unlock()
+		if len(events.closed) != 1 || events.closed[0].Class != "dedicated" || events.closed[0].Reason != "write: broken pipe" {
+			t.Errorf("events %+v", events.closed)
 		}
 	})
 }

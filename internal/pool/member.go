@@ -1,8 +1,6 @@
 package pool
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -15,6 +13,7 @@ type member struct {
 	laneCfg lane.Config
 
 	subpool    *Subpool
+	accepted   Identity // the last identity that the server accepted on it
 	class      class
 	was        class  // class before closing
 	draining   bool   // refuses new requests until no reply is pending
@@ -29,6 +28,7 @@ type member struct {
 	doubts    doubts
 	suspicion chan struct{} // of a subscribed conn, capacity 1: see Conn.Suspicion
 
+	dead bool // its lane has failed
 	lost bool // it failed; the pool did not close it
 
 	released bool // its last holder has released it
@@ -114,96 +114,47 @@ type closeReason string
 func (r closeReason) Error() string { return "connection closed: " + string(r) }
 
 // died is OnDead of a lane.
-func (c *member) died(l *lane.Lane, cause error) {
+func (c *member) died(_ *lane.Lane, cause error) {
 	p := c.pool
 	p.mu.Lock()
-	if _, intended := cause.(closeReason); !intended {
-		c.lost = true // also if its holder has already closed it, because its commands failed
-	}
-	if c.class != closing {
-		if c.retire == "" {
-			p.troubleLocked(cause)
-			p.afterStallLocked(c, cause)
-		}
-		if c.class == shared {
-			p.statistic.failedLanes++
-			p.emitLocked(Event{Kind: LaneFailed, Class: c.class.String(), Err: cause})
-		}
-		p.idle.remove(c)
-		p.removeLaneLocked(c)
-		c.reason = cause.Error()
-		p.moveLocked(c, closing)
-		p.failFastLocked()
-		p.serveLocked()
-	}
+	c.diedLocked(cause)
 	p.unlock()
 }
 
-// checkUserLocked requests a conn for a user that has clients and has just lost the last conn. The server may have
-// deleted the user; its refusal then reaches OnDisowned.
-func (p *Pool) checkUserLocked(k Identity) {
-	if k.User == "" || p.cfg.Wanted == nil || p.hasConnsLocked(k.User) {
+// diedLocked removes a failed conn from use. It does nothing for further calls.
+func (c *member) diedLocked(cause error) {
+	if c.dead {
 		return
 	}
-	p.calls.add(func() {
-		if !p.cfg.Wanted(k.User) {
-			return
-		}
-		p.mu.Lock()
-		if p.lacksConnsLocked(k.User) {
-			p.goroutines++
-			go p.checkUser(p.dials, k)
-		}
-		p.unlock()
-	})
-}
-
-// lacksConnsLocked reports whether the pool is in use and a user has no conns.
-func (p *Pool) lacksConnsLocked(user string) bool {
-	return !p.closed && !p.suspended && !p.hasConnsLocked(user)
-}
-
-// checkUser requests a conn until the user has one, the server refuses the user, or the node is out of use. If other
-// callers hold all places, it tries again.
-func (p *Pool) checkUser(ctx context.Context, k Identity) {
-	for again := true; again; {
-		c, err := p.obtain(ctx, p.Subpool(k), shared)
-		p.mu.Lock()
-		again = false
-		switch {
-		case err == nil:
-			p.giveBackLocked(c, shared)
-		case !p.lacksConnsLocked(k.User):
-		case p.refusals.ofUser(k.User):
-			p.disownLocked(k.User) // the dial that was refused may have found other conns, which are lost since
-		default:
-			again = errors.Is(err, ErrExhausted)
-		}
-		p.unlock()
-		if again = again && p.cfg.Wanted(k.User); again {
-			select {
-			case <-time.After(refusalPause):
-			case <-ctx.Done():
-				again = false
-			}
-		}
+	p := c.pool
+	c.dead = true
+	_, intended := cause.(closeReason)
+	c.lost = !intended // also if its holder has already closed it, because its commands failed
+	if c.class == closing {
+		return
 	}
-	p.mu.Lock()
-	p.goroutines--
-	p.unlock()
-}
-
-// disownLocked reports a user that the server refuses and that has no conns.
-func (p *Pool) disownLocked(user string) {
-	if user != "" && p.cfg.OnDisowned != nil {
-		p.calls.add(func() { p.cfg.OnDisowned(user) })
+	if c.retire == "" {
+		p.troubleLocked(cause)
+		p.afterStallLocked(c, cause)
 	}
+	if c.class == shared {
+		p.statistic.failedLanes++
+		p.emitLocked(Event{Kind: LaneFailed, Class: c.class.String(), Err: cause})
+	}
+	p.idle.remove(c)
+	p.removeLaneLocked(c)
+	c.reason = cause.Error()
+	p.moveLocked(c, closing)
+	p.failFastLocked()
+	p.serveLocked()
 }
 
-// closed is OnClosed of a lane: the socket is closed on both sides, and its place is free.
+// closed is OnClosed of a lane: the socket is closed on both sides, and its place is free. It may run before died,
+// which another goroutine calls.
 func (c *member) closed(l *lane.Lane) {
 	p := c.pool
 	p.mu.Lock()
+	c.diedLocked(l.Err())
 	p.count[closing]--
 	c.subpool.count[closing]--
 	delete(p.members, l)
@@ -211,7 +162,7 @@ func (c *member) closed(l *lane.Lane) {
 	p.emitLocked(Event{Kind: Closed, Class: c.was.String(), Duration: time.Since(l.Born), Reason: c.reason})
 	p.serveLocked()
 	if c.lost {
-		p.checkUserLocked(c.subpool.identity)
+		p.users.check(p, c.accepted)
 	}
 	p.unlock()
 }

@@ -60,9 +60,9 @@ type Config struct {
 
 	Suspended bool            // the pool refuses callers until Resume
 	OnTrouble func(err error) // receives failed dials and broken conns; nil: none. It must not block
-	// OnDisowned receives users, other than that of the zero identity, that the server refuses and that have no conn.
-	// Wanted reports whether to request a conn for a user that has lost its last conn. nil: neither. They must not
-	// block.
+	// OnDisowned receives users, other than that of the zero identity, that have no conn, when the server refuses one.
+	// Wanted reports whether a user has clients: then the pool requests a conn after the server has closed the user's
+	// last one. nil: neither. They must not block.
 	OnDisowned func(user string)
 	Wanted     func(user string) bool
 }
@@ -113,6 +113,7 @@ type Pool struct {
 	expiry   alarm           // ends waits that exceed WaitTimeout
 	gate     dialGate
 	refusals refusals
+	users    userChecks
 	wake     alarm     // serves again when a dial may be allowed
 	needs    []*waiter // buffer of needsLocked
 	pass     uint64    // number of the current pass over all subpools
@@ -142,6 +143,7 @@ func New(cfg Config) *Pool {
 	p.zero.init(p, Identity{})
 	p.subpools = map[Identity]*Subpool{}
 	p.refusals.init(cfg.BackoffBase)
+	p.users.init()
 	p.inquiry.pool = p
 	p.expiry.call, p.wake.call, p.cutoff.call = p.expire, p.serveAgain, p.cutOff
 	p.enlistLocked(&p.zero)

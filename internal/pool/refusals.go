@@ -36,6 +36,7 @@ type refusal struct {
 	err      error
 	failures int // consecutive
 	retryAt  time.Time
+	reported bool // to OnDisowned, since the last refusal
 }
 
 func (r *refusals) init(base time.Duration) { r.base, r.all = base, map[scope]*refusal{} }
@@ -87,7 +88,7 @@ func (r *refusals) add(k Identity, err error) (scope, time.Duration) {
 		one = &refusal{}
 		r.all[s] = one
 	}
-	one.err = err
+	one.err, one.reported = err, false
 	one.failures++
 	r.last = s
 	return s, one.pause(r.base)
@@ -135,6 +136,19 @@ func (r *refusals) inPause(k Identity) error {
 
 // ofUser reports whether the server refuses a user, with each database and protocol.
 func (r *refusals) ofUser(user string) bool { return r.all[scope{Identity{User: user}, true}] != nil }
+
+// reported records that OnDisowned receives a user.
+func (r *refusals) reported(user string) {
+	if one := r.all[scope{Identity{User: user}, true}]; one != nil {
+		one.reported = true
+	}
+}
+
+// unreported reports whether OnDisowned has not received the last refusal of a scope.
+func (r *refusals) unreported(s scope) bool {
+	one := r.all[s]
+	return one != nil && !one.reported
+}
 
 // attempted records the start of a dial or switch for an identity. After a refusal it delays further attempts for a
 // pause.

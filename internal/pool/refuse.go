@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
@@ -70,4 +72,85 @@ func (p *Pool) Forgive(user string) {
 	p.mu.Lock()
 	defer p.unlock()
 	p.refusals.forgive(user)
+}
+
+// lastCheckPause is the longest pause between two attempts of a check.
+const lastCheckPause = 4 * time.Second
+
+// userChecks checks users that have clients and have lost their last conn, because a server closes the conns of a user
+// that is deleted. Pool.mu guards it.
+type userChecks struct {
+	running map[string]bool
+}
+
+func (u *userChecks) init() { u.running = map[string]bool{} }
+
+// check starts a check of the user of an identity, unless one runs or the user has conns.
+func (u *userChecks) check(p *Pool, k Identity) {
+	if k.User == "" || p.cfg.Wanted == nil || u.running[k.User] || !p.lacksConnsLocked(k.User) {
+		return
+	}
+	p.calls.add(func() {
+		if !p.cfg.Wanted(k.User) {
+			return
+		}
+		p.mu.Lock()
+		if !u.running[k.User] && p.lacksConnsLocked(k.User) {
+			u.running[k.User] = true
+			p.goroutines++
+			go p.checkUser(p.dials, k)
+		}
+		p.unlock()
+	})
+}
+
+// lacksConnsLocked reports whether the pool is in use and a user has no conns.
+func (p *Pool) lacksConnsLocked(user string) bool {
+	return !p.closed && !p.suspended && !p.hasConnsLocked(user)
+}
+
+// checkUser requests a conn until the user has one or no client, the server refuses the user, or the node is out of
+// use. After other failures it tries again.
+func (p *Pool) checkUser(ctx context.Context, k Identity) {
+	for pause := refusalPause; p.needsCheck(ctx, k); pause = min(2*pause, lastCheckPause) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || !p.cfg.Wanted(k.User) {
+			break
+		}
+	}
+	p.mu.Lock()
+	delete(p.users.running, k.User)
+	p.goroutines--
+	p.unlock()
+}
+
+// needsCheck requests a conn once, and reports whether the server's answer about the user is still unknown.
+func (p *Pool) needsCheck(ctx context.Context, k Identity) bool {
+	c, err := p.obtain(ctx, p.Subpool(k), shared)
+	p.mu.Lock()
+	defer p.unlock()
+	switch {
+	case err == nil:
+		p.giveBackLocked(c, shared)
+		return false
+	case ctx.Err() != nil || !p.lacksConnsLocked(k.User):
+		return false
+	case Refused(err):
+		if s := scopeOf(k, err); s.user && p.refusals.unreported(s) {
+			p.disownLocked(k.User) // the user had other conns at the time of the refusal
+		}
+		return false
+	}
+	return true
+}
+
+// disownLocked reports a user that the server refuses and that has no conns.
+func (p *Pool) disownLocked(user string) {
+	p.refusals.reported(user)
+	if user != "" && p.cfg.OnDisowned != nil {
+		p.calls.add(func() { p.cfg.OnDisowned(user) })
+	}
 }

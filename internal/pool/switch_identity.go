@@ -69,10 +69,12 @@ func (p *Pool) switchIdentity(ctx context.Context, c *member, from Identity, to 
 	var is *Remains
 	switch {
 	case err == nil:
+		c.accepted = to.identity
 		c.lane.Touch() // else its lane would look unused for long
 		p.statistic.switches++
 		p.refusals.accepted(to.identity, from.User == to.identity.User)
 	case p.refuseLocked(to, err) && errors.As(err, &is):
+		c.accepted = is.Identity
 		p.moveToSubpoolLocked(c, p.enlistLocked(p.subpoolLocked(is.Identity)))
 	default:
 		reason = "it could not switch to another identity"
