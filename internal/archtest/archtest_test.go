@@ -29,7 +29,7 @@ type pkg struct {
 var layers = [][]string{
 	{"resp", "plan", "internal/certfile", "internal/fifo"},
 	{"internal/command", "internal/topology/..."},
-	{"internal/wire"},
+	{"internal/wire", "internal/blocking"},
 	{"internal/lane"},
 	{"internal/pool"},
 	{"internal/pubsub", "internal/keywatch"},
@@ -51,6 +51,7 @@ var narrow = map[string][]string{
 	"internal/topology/...": {"resp", "internal/topology/..."},
 	"plan":                  {},
 	"internal/certfile":     {},
+	"internal/blocking":     {"resp", "internal/command"},
 	"internal/wire":         {"resp"},
 	"internal/lane":         {"resp", "internal/fifo", "internal/command", "internal/wire"},
 	"internal/pool":         {"resp", "internal/fifo", "internal/wire", "internal/lane"},

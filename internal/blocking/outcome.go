@@ -1,0 +1,474 @@
+package blocking
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// replied handles the end of an attempt.
+func (c *core) replied(t *attempt, o Outcome) {
+	c.inFlight--
+	if o.Err != nil {
+		c.failed(t, o)
+		return
+	}
+	c.unpark(t.lead.identity)
+	refusal := resp.ErrorIn(o.Reply)
+	switch t.purpose {
+	case resolve:
+		c.resolved(t, o.Reply, refusal)
+	case checkSource:
+		c.sourceChecked(t, o.Reply, refusal)
+	case giveBackIt:
+		c.givenBack(t, refusal)
+	default:
+		if refusal != nil {
+			c.refused(t, refusal, o.Reply)
+			return
+		}
+		c.fetched(t, o.Reply)
+	}
+}
+
+// end releases the queues and the waits of an attempt.
+func (c *core) end(t *attempt) {
+	for _, w := range t.waits {
+		if w.try == t {
+			w.try = nil
+		}
+		if w.leaving {
+			c.finish(w, *w.leave)
+		}
+		if w.finished {
+			continue
+		}
+		for i := range w.links {
+			c.enqueue(w.links[i].q)
+		}
+	}
+	c.unlock(t)
+}
+
+func (c *core) unlock(t *attempt) {
+	if !t.locked {
+		return
+	}
+	t.locked = false
+	for _, q := range t.queues {
+		if q.trying--; q.trying == 0 {
+			q.lead = nil
+		}
+		c.enqueue(q)
+		c.drop(q)
+	}
+}
+
+// fetched handles a reply that is no error.
+func (c *core) fetched(t *attempt, reply []byte) {
+	f := t.lead.form
+	keys := t.current()
+	d, err := f.parse(reply, keys, t.n)
+	if err == nil && !d.none && f.takes() && !containsKey(keys, d.key) {
+		err = malformed(f, "one of its keys")
+	}
+	switch {
+	case err != nil:
+		c.counts(f).Lost++
+		c.finishAll(t, Result{Err: err}, failedReason)
+	case d.none:
+		c.foundNothing(t)
+		return
+	case f.takes():
+		c.deliver(t, d)
+	case f.kind == read:
+		c.share(t, d.whole)
+	default:
+		c.handOver(t, d.whole)
+	}
+	c.end(t)
+}
+
+// foundNothing handles a reply without data. The attempt continues with its next key, or ends.
+func (c *core) foundNothing(t *attempt) {
+	if !t.first {
+		c.counts(t.lead.form).Spurious++
+	}
+	c.markClean(t, len(t.keys))
+	if t.stepwise && t.step+1 < len(t.keys) && !c.suspended && c.wanted(t) {
+		t.step++
+		c.send(t)
+		return
+	}
+	c.settleAll(t)
+	for _, w := range t.waits {
+		w.singly = false
+	}
+	c.end(t)
+}
+
+// wanted reports whether a wait of t still waits.
+func (c *core) wanted(t *attempt) bool {
+	for _, w := range t.waits {
+		if !w.finished && !w.leaving {
+			return true
+		}
+	}
+	return false
+}
+
+// markClean notes that the first n keys of the command in flight have no data, as of the start of the attempt.
+func (c *core) markClean(t *attempt, n int) {
+	first, count := 0, min(n, len(t.queues))
+	if t.stepwise {
+		first, count = t.step, min(count, 1)
+	}
+	for i := first; i < first+count && i < len(t.queues); i++ {
+		q := t.queues[i]
+		q.clean = max(q.clean, t.versions[i])
+		q.window = 1
+	}
+}
+
+// settleAll notes that the waits of t, and those of their class that came before it, know that the server accepts
+// their command.
+func (c *core) settleAll(t *attempt) {
+	for _, w := range t.waits {
+		c.settle(w)
+	}
+	if len(t.queues) == 0 || len(t.lead.links) == 0 {
+		return
+	}
+	for _, w := range t.lead.links[0].q.firsts {
+		if w.seq <= t.seq && w.first && !w.finished && w.sameClass(t.lead) {
+			c.settle(w)
+		}
+	}
+}
+
+// finishAll ends all waits of t.
+func (c *core) finishAll(t *attempt, r Result, why reason) {
+	for i, w := range t.waits {
+		if w.finished {
+			continue
+		}
+		w.reason = why
+		if i > 0 {
+			r.Reply = bytes.Clone(r.Reply)
+		}
+		c.finish(w, r)
+	}
+}
+
+// share gives the entries of a stream to all XREAD waits of t.
+func (c *core) share(t *attempt, reply []byte) { c.finishAll(t, Result{Reply: reply}, servedReason) }
+
+// handOver gives a reply that serves one wait to the first of the class: an element that has moved, or the entries of
+// a consumer. If nobody is left, they stay where they are.
+func (c *core) handOver(t *attempt, reply []byte) {
+	q := t.queues[0]
+	f := t.lead.form
+	q.window = min(2*q.window, maxWindow)
+	if f.kind == groupRead && !f.counts() {
+		c.markClean(t, len(t.queues))
+	}
+	if w := t.lead; f.kind == groupRead && !w.finished {
+		c.serve(w, reply)
+		return
+	}
+	for l := q.head; l != nil; l = l.next {
+		if l.w.sameClass(t.lead) {
+			c.serve(l.w, reply)
+			c.settle(t.lead)
+			return
+		}
+	}
+	c.counts(f).Dropped++
+}
+
+// counts reports whether XREADGROUP limits the number of entries, so that there may be more.
+func (f *Form) counts() bool {
+	for i := 0; i < int(f.from); i++ {
+		switch {
+		case is(f.args[i], "COUNT"):
+			return true
+		case is(f.args[i], "GROUP"):
+			i += 2
+		}
+	}
+	return false
+}
+
+func (c *core) serve(w *Wait, reply []byte) {
+	w.reason = servedReason
+	c.finish(w, Result{Reply: reply})
+}
+
+// deliver distributes elements to the waits in line. What nobody can take goes back to the server.
+func (c *core) deliver(t *attempt, d found) {
+	f := t.lead.form
+	at := 0
+	for i, key := range t.current() {
+		if bytes.Equal(key, d.key) {
+			at = i
+			break
+		}
+	}
+	c.markClean(t, at) // keys before that of the elements
+	i := at
+	if t.stepwise {
+		i = t.step
+	}
+	q := t.queues[i]
+	if asked := t.n * f.want(); asked > 1 && d.size(f.zset()) < asked {
+		q.clean = max(q.clean, t.versions[i])
+	}
+	for l := q.head; l != nil && len(d.items) > 0; {
+		w := l.w
+		l = l.next // serve removes the place
+		if w.identity == t.lead.identity && w.resp3 == t.lead.resp3 && w.form.accepts(f) {
+			c.serve(w, w.form.serve(&d))
+			continue
+		}
+		if !c.isParked(w, nil) {
+			break
+		}
+	}
+	if len(d.items) > 0 {
+		c.giveBack(t, q, d)
+	}
+	for _, w := range t.waits {
+		c.settle(w)
+	}
+}
+
+// giveBack starts to return elements. Until it ends, nobody tries the key.
+func (c *core) giveBack(t *attempt, q *queue, d found) {
+	back := &attempt{
+		purpose: giveBackIt, lead: t.lead, queues: []*queue{q}, key: bytes.Clone(d.key), elements: d.size(t.lead.form.zset()),
+	}
+	args, err := giveBack(t.lead.form, back.key, d.items)
+	if err != nil {
+		c.lose(back, err)
+		return
+	}
+	back.args = args
+	c.lock(back)
+	c.send(back)
+}
+
+func (c *core) givenBack(t *attempt, refusal *resp.ServerError) {
+	if refusal != nil {
+		c.lose(t, refusal)
+	} else {
+		c.counts(t.lead.form).GivenBack += uint64(t.elements)
+	}
+	for _, q := range t.queues {
+		q.version++
+		c.enqueue(q)
+	}
+	c.unlock(t)
+}
+
+// lose reports elements that could not be returned.
+func (c *core) lose(t *attempt, err error) {
+	c.counts(t.lead.form).Lost += uint64(t.elements)
+	c.out = append(c.out, action{kind: doLose, key: string(t.key), err: err})
+}
+
+// retryReturns sends elements back whose return was not sent.
+func (c *core) retryReturns() {
+	if len(c.returns) == 0 {
+		return
+	}
+	waiting := c.returns
+	c.returns = nil
+	for _, t := range waiting {
+		if c.isParked(t.lead, nil) {
+			c.returns = append(c.returns, t)
+			continue
+		}
+		c.send(t)
+	}
+}
+
+// failed handles an attempt without a reply. The waits continue, unless the failure is final.
+func (c *core) failed(t *attempt, o Outcome) {
+	f := t.lead.form
+	if t.purpose == giveBackIt {
+		if o.Sent || o.Final {
+			c.lose(t, o.Err)
+		} else {
+			c.returns = append(c.returns, t)
+			c.park(t.lead.identity)
+		}
+		c.unlock(t)
+		return
+	}
+	if o.Sent && t.purpose == fetch && f.kind != read {
+		c.counts(f).Lost++
+	}
+	if o.Final {
+		c.finishAll(t, Result{Err: o.Err}, failedReason)
+	} else {
+		c.park(t.lead.identity)
+		c.reconsider(t)
+	}
+	c.end(t)
+}
+
+// reconsider lets the XREAD waits of t try again.
+func (c *core) reconsider(t *attempt) {
+	if t.lead.form.kind != read {
+		return
+	}
+	for _, w := range t.waits {
+		for i := range w.links {
+			w.links[i].seen = 0
+		}
+	}
+}
+
+// park delays the next attempts of an identity, longer after each failure.
+func (c *core) park(identity any) {
+	p := c.parked[identity]
+	if p == nil {
+		p = &park{}
+		c.parked[identity] = p
+	}
+	if p.until > c.now {
+		return // another attempt of the same time
+	}
+	p.until = c.now + min(firstPark<<min(p.fails, 20), longestPark)
+	p.fails++
+}
+
+// unpark ends the delay of an identity after a success.
+func (c *core) unpark(identity any) {
+	if len(c.parked) == 0 {
+		return
+	}
+	if p := c.parked[identity]; p != nil {
+		delete(c.parked, identity)
+		for _, q := range p.stalled {
+			c.enqueue(q)
+		}
+	}
+}
+
+// refused handles an error of the server.
+func (c *core) refused(t *attempt, e *resp.ServerError, reply []byte) {
+	f := t.lead.form
+	switch {
+	case e.Code == "ERR" && c.learned(t, e.Message):
+	case e.Code == "NOPERM":
+		c.finishAll(t, Result{Err: ErrDedicated}, failedReason)
+	case slices.Contains(transient, e.Code):
+		c.finishFirsts(t, reply)
+		c.park(t.lead.identity)
+		c.reconsider(t)
+	case e.Code == "WRONGTYPE" && f.kind != groupRead:
+		c.wrongType(t, reply)
+		return
+	default:
+		c.finishAll(t, Result{Reply: reply}, failedReason)
+	}
+	c.end(t)
+}
+
+// transient are the codes of states of the server that a blocked client does not see.
+var transient = []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "BUSY"}
+
+// learned notes what the server lacks.
+func (c *core) learned(t *attempt, message string) bool {
+	f := t.lead.form
+	message = strings.ToLower(message)
+	switch {
+	case f.countable() && len(t.current()) > 1 && strings.HasPrefix(message, "unknown command"):
+		c.commands.noMPop = true
+	case f.kind == listPop && t.n > 1 && strings.HasPrefix(message, "wrong number of arguments"):
+		c.commands.noCount = true
+	default:
+		return false
+	}
+	return true
+}
+
+// finishFirsts ends the waits of t whose first attempt this was with an error of the server.
+func (c *core) finishFirsts(t *attempt, reply []byte) {
+	for _, w := range t.waits {
+		if w.first && !w.finished {
+			w.reason = failedReason
+			c.finish(w, Result{Reply: bytes.Clone(reply)})
+		}
+	}
+}
+
+// wrongType handles a key with a value of another type. A client that is blocked on the server does not see it, except
+// for the destination of BLMOVE.
+func (c *core) wrongType(t *attempt, reply []byte) {
+	c.finishFirsts(t, reply)
+	f := t.lead.form
+	switch {
+	case !c.wanted(t):
+		c.end(t)
+	case f.kind == listMove && !t.lead.finished:
+		c.check(t, reply)
+	case t.stepwise || len(t.keys) == 1:
+		c.foundNothing(t)
+	default: // one of the keys hides the others
+		for _, w := range t.waits {
+			w.singly = true
+		}
+		c.reconsider(t)
+		c.end(t)
+	}
+}
+
+// check finds out whether the source or the destination of BLMOVE has the wrong type. It keeps the locks of t.
+func (c *core) check(t *attempt, reply []byte) {
+	check := *t
+	check.purpose, check.saved, check.key = checkSource, reply, t.keys[0]
+	for _, w := range t.waits {
+		w.try = &check
+	}
+	c.send(&check)
+}
+
+func (c *core) sourceChecked(t *attempt, reply []byte, refusal *resp.ServerError) {
+	switch h, err := resp.ReadHead(reply); {
+	case refusal != nil && refusal.Code == "WRONGTYPE":
+		c.foundNothing(t)
+		return
+	case refusal == nil && err == nil && h.Kind == resp.Integer && h.Int == 0:
+		c.foundNothing(t) // nothing to move by now
+		return
+	}
+	c.finishAll(t, Result{Reply: t.saved}, failedReason)
+	c.end(t)
+}
+
+// resolved puts the ID into the command of an XREAD wait.
+func (c *core) resolved(t *attempt, reply []byte, refusal *resp.ServerError) {
+	w := t.lead
+	switch {
+	case w.finished:
+	case refusal != nil && refusal.Code == "NOPERM":
+		c.finishAll(t, Result{Err: ErrDedicated}, failedReason)
+	case refusal != nil:
+		c.finishAll(t, Result{Reply: reply}, failedReason)
+	default:
+		id, err := lastID(reply)
+		if err != nil {
+			c.finishAll(t, Result{Err: malformed(w.form, "an entry of a stream")}, failedReason)
+			break
+		}
+		form := *w.form
+		form.args = slices.Clone(form.args)
+		form.args[t.idAt] = id
+		w.form = &form
+	}
+	c.end(t)
+}

@@ -1,0 +1,355 @@
+package blocking
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Errors of waits.
+var (
+	// ErrClosed ends the waits of a closed Waits.
+	ErrClosed = errClosed
+	// ErrTooManyBlocked refuses a wait because Config.MaxBlocked commands wait already.
+	ErrTooManyBlocked = errTooMany
+	// ErrDedicated ends a wait whose user may not run the non-blocking form of the command. The caller has to send
+	// the command as it is, on a dedicated connection: the server either runs it or replies with its own error.
+	ErrDedicated = errors.New("respool: wait for a key: the user may not run the non-blocking command: send the command on a dedicated connection")
+)
+
+// Result is the end of a wait: a reply of the blocking command, or an error.
+type Result struct {
+	Reply []byte // one frame, which the receiver owns; it may be an error of the server
+	Err   error
+}
+
+// Outcome is the end of an attempt.
+type Outcome struct {
+	Reply []byte // one frame; Waits keeps it
+	Err   error  // there is no reply
+
+	Sent  bool // with Err: the server may have received the command
+	Final bool // with Err: another attempt cannot succeed, so the waits of the attempt end with Err
+}
+
+// Attempt is a command that a Sender sends.
+type Attempt struct {
+	Identity any      // of the waits that it serves
+	DB       int      // likewise
+	Args     [][]byte // the Sender must not change them
+	Return   bool     // the command returns elements to a key, so a Sender may use another user with more rights
+
+	waits *Waits
+	try   *attempt
+}
+
+// Done ends the attempt. The Sender calls it exactly once, on any goroutine, even within Send.
+func (a *Attempt) Done(o Outcome) {
+	a.waits.do(func(c *core) { c.replied(a.try, o) })
+}
+
+// Sender sends attempts. Send must not block.
+type Sender interface {
+	Send(a *Attempt)
+}
+
+// Watcher reports changes of keys. Its methods must not block. They may call methods of the Subscriber.
+type Watcher interface {
+	// Watch starts to report changes of the keys to s, in every database. As soon as it notices changes it calls
+	// Changed once for each key, because the key may have changed before. A key is watched at most once, except that
+	// Resume may watch it again.
+	Watch(keys []string, s Subscriber)
+	// Unwatch ends Watch.
+	Unwatch(keys []string, s Subscriber)
+}
+
+// Subscriber receives changes of keys. *Waits implements it.
+type Subscriber interface {
+	// Changed reports that a key may have changed. It is cheap for keys that nobody waits for.
+	Changed(key string)
+	// ChangedAll reports that any key may have changed.
+	ChangedAll()
+}
+
+// Config configures a Waits. Sender and Watcher are required.
+type Config struct {
+	Sender  Sender
+	Watcher Watcher
+
+	// MaxBlocked limits the number of waits. Default 100,000.
+	MaxBlocked int
+	// MaxAttempts limits the number of commands in flight. Default 1,024.
+	MaxAttempts int
+	// Grace limits how long a wait continues after its timeout or the end of its ctx while an attempt is in flight.
+	// Afterwards the wait ends, and what the attempt finds goes to the next in line or back to its key. Default 1 s.
+	Grace time.Duration
+	// Lost, if not nil, receives the keys to which elements could not be returned, and the reason. It must not block.
+	Lost func(key string, err error)
+}
+
+// Request is a blocking command that waits.
+type Request struct {
+	Form *Form
+	// Identity decides which waits may share a command. It is comparable, and differs by user, database and protocol.
+	Identity any
+	DB       int
+	RESP3    bool
+}
+
+// Waits holds the waits of one node. Its methods are safe for concurrent use. They call the Sender, the Watcher and the
+// receivers of results without a lock, one after the other, and possibly those of other goroutines.
+type Waits struct {
+	cfg   Config
+	start time.Time
+
+	mu      sync.Mutex
+	core    *core
+	sender  Sender
+	watcher Watcher
+	timer   *time.Timer
+	armed   int64         // when timer fires; 0: not
+	busy    bool          // a goroutine performs actions
+	idle    chan struct{} // closed when the core is closed and nothing is in flight
+	cut     bool          // a Close waits for attempts no longer
+	ended   chan struct{} // closed afterwards, when nobody performs actions
+}
+
+// New returns a Waits without waits. It starts no goroutines.
+func New(cfg Config) *Waits {
+	if cfg.MaxBlocked <= 0 {
+		cfg.MaxBlocked = 100_000
+	}
+	if cfg.MaxAttempts <= 0 {
+		cfg.MaxAttempts = 1024
+	}
+	if cfg.Grace <= 0 {
+		cfg.Grace = defaultGrace
+	}
+	return &Waits{
+		cfg: cfg, start: time.Now(), sender: cfg.Sender, watcher: cfg.Watcher,
+		idle: make(chan struct{}), ended: make(chan struct{}),
+		core: newCore(cfg.MaxBlocked, cfg.MaxAttempts, int64(cfg.Grace)),
+	}
+}
+
+// Start starts a wait and does not block. done receives the result exactly once, on any goroutine, possibly before
+// Start returns. It must not block. If Start returns an error, it does not call done.
+func (s *Waits) Start(r Request, done func(Result)) (*Wait, error) {
+	w := &Wait{waits: s, done: done, form: r.Form, identity: r.Identity, db: r.DB, resp3: r.RESP3}
+	var err error
+	s.do(func(c *core) { err = c.add(w) })
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Do waits until the command has a reply, or until the end of ctx. If an attempt is in flight at that time, Do returns
+// what it finds, for up to Config.Grace.
+func (s *Waits) Do(ctx context.Context, r Request) (reply []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	done := make(chan Result, 1)
+	w, err := s.Start(r, func(r Result) { done <- r })
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-done:
+		return r.Reply, r.Err
+	case <-ctx.Done():
+	}
+	w.Cancel(ctx.Err())
+	end := <-done
+	return end.Reply, end.Err
+}
+
+// Cancel ends the wait with err. If an attempt in flight finds data for the wait, the result is that data instead.
+func (w *Wait) Cancel(err error) {
+	w.waits.do(func(c *core) { c.depart(w, Result{Err: err}, cancelReason, false) })
+}
+
+// Abandon ends the wait with err at once. What an attempt in flight finds goes to the next in line or back to its key.
+// Use it if nobody can receive data any longer.
+func (w *Wait) Abandon(err error) {
+	w.waits.do(func(c *core) { c.depart(w, Result{Err: err}, cancelReason, true) })
+}
+
+// Unblock ends the wait like CLIENT UNBLOCK: as if its timeout had passed, or with the error UNBLOCKED. It reports
+// whether the wait was waiting. If an attempt in flight finds data for the wait, the result is that data instead.
+func (w *Wait) Unblock(withError bool) (ok bool) {
+	reply := timedOut(w.resp3)
+	if withError {
+		reply = []byte(unblocked)
+	}
+	w.waits.do(func(c *core) { ok = c.depart(w, Result{Reply: reply}, cancelReason, false) })
+	return ok
+}
+
+// Changed reports that a key may have changed.
+func (s *Waits) Changed(key string) { s.do(func(c *core) { c.changed(key) }) }
+
+// ChangedAll reports that any key may have changed.
+func (s *Waits) ChangedAll() { s.do((*core).changedAll) }
+
+// Suspend stops attempts, because the node is not available. Waits continue and may time out.
+func (s *Waits) Suspend() { s.do(func(c *core) { c.suspended = true }) }
+
+// Resume tries every wait again, with the rest of its timeout. sender and watcher, if not nil, replace those of the
+// node that was; a new watcher watches all keys.
+func (s *Waits) Resume(sender Sender, watcher Watcher) {
+	s.do(func(c *core) {
+		if sender != nil {
+			s.sender = sender
+		}
+		if watcher != nil {
+			s.watcher = watcher
+		}
+		c.resume(watcher != nil)
+	})
+}
+
+// Stats returns the figures.
+func (s *Waits) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.snapshot()
+}
+
+// Close ends every wait with ErrClosed, and those with an attempt in flight with what it finds. It returns when no
+// attempt is in flight. At the end of ctx it ends the rest and returns the error of ctx. The Sender must work until
+// Close returns.
+func (s *Waits) Close(ctx context.Context) error {
+	s.do((*core).close)
+	var err error
+	select {
+	case <-s.idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.do(func(c *core) {
+		c.cut()
+		s.cut = true
+	})
+	<-s.ended
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	return err
+}
+
+// do runs one step of the core and performs its actions. If another goroutine performs actions, it performs these too.
+func (s *Waits) do(step func(c *core)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.core
+	c.now = int64(time.Since(s.start)) + 1 // 0 stands for no deadline
+	step(c)
+	c.pump()
+	s.arm()
+	if !s.busy {
+		s.busy = true
+		s.performLocked(maxRounds)
+	}
+}
+
+// performLocked performs the actions of the core until there are none. After some rounds it leaves the rest to a new
+// goroutine, so that no caller performs the actions of others for long. The goroutine ends when there are none; Close
+// waits for it.
+func (s *Waits) performLocked(rounds int) {
+	c := s.core
+	for ; len(c.out) > 0; rounds-- {
+		if rounds == 0 {
+			go func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.performLocked(-1)
+			}()
+			return
+		}
+		actions := c.out
+		c.out = nil
+		sender, watcher := s.sender, s.watcher
+		s.mu.Unlock()
+		s.perform(actions, sender, watcher)
+		s.mu.Lock()
+	}
+	s.busy = false
+	if c.closed && c.inFlight == 0 && len(c.returns) == 0 {
+		closeOnce(s.idle)
+	}
+	if s.cut {
+		closeOnce(s.ended)
+	}
+}
+
+// maxRounds is how many times a caller performs actions, those of other callers included.
+const maxRounds = 16
+
+// closeOnce closes a channel unless it is closed. Its caller holds a lock.
+func closeOnce(done chan struct{}) {
+	select {
+	case <-done:
+	default:
+		close(done)
+	}
+}
+
+// perform performs actions in order, without the lock.
+func (s *Waits) perform(actions []action, sender Sender, watcher Watcher) {
+	for i := 0; i < len(actions); i++ {
+		switch a := &actions[i]; a.kind {
+		case doSend:
+			t := a.try
+			sender.Send(&Attempt{
+				Identity: t.lead.identity, DB: t.lead.db, Args: t.args, Return: t.purpose == giveBackIt, waits: s, try: t,
+			})
+		case doFinish:
+			a.w.done(a.result)
+		case doWatch, doUnwatch:
+			keys := []string{a.key}
+			for i+1 < len(actions) && actions[i+1].kind == a.kind {
+				i++
+				keys = append(keys, actions[i].key)
+			}
+			if a.kind == doWatch {
+				watcher.Watch(keys, s)
+			} else {
+				watcher.Unwatch(keys, s)
+			}
+		case doLose:
+			if s.cfg.Lost != nil {
+				s.cfg.Lost(a.key, a.err)
+			}
+		}
+	}
+}
+
+// arm sets the timer to the next deadline. The caller holds the lock.
+func (s *Waits) arm() {
+	at := s.core.next()
+	if at == 0 || at == s.armed && s.timer != nil {
+		return
+	}
+	if s.armed != 0 && s.armed < at {
+		return // it fires too early and is set again then
+	}
+	s.armed = at
+	d := time.Duration(at - s.core.now)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(d, s.expire)
+	} else {
+		s.timer.Reset(d)
+	}
+}
+
+func (s *Waits) expire() {
+	s.do(func(c *core) {
+		s.armed = 0
+		c.expire()
+	})
+}
