@@ -109,7 +109,7 @@ func (p *Batch) learn(ctx context.Context) error {
 		case p.conn != nil:
 			p.took(u, info)
 		case unsure:
-			return fmt.Errorf("respool: pipeline command %d: %w: nothing is known of what it does to its connection: send it with Client.Do", u.index, ErrStateful)
+			return fmt.Errorf("respool: pipeline command %d: %w: its effect on the connection is unknown: send it with Client.Do", u.index, ErrStateful)
 		case info.Class == command.Blocking:
 			return fmt.Errorf("respool: pipeline command %d: %w: %s blocks: send it with Client.Do", u.index, ErrStateful, info.Name)
 		}

@@ -231,7 +231,7 @@ func (conn *Conn) apply(info *command.Info, db string, frame []byte, failed erro
 	if info == nil || info.Class == command.Unknown {
 		switch {
 		case frame == nil:
-			conn.tainted = "its caller left a command of which nothing is known"
+			conn.tainted = "its caller left an unknown command"
 		case !lacksCommand(frame):
 			conn.unsure = true
 		}

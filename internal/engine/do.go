@@ -204,7 +204,7 @@ func commandName(args []any) (string, error) {
 }
 
 // unsureReason is the reason for restoring a connection.
-const unsureReason = "it ran a command of which nothing is known"
+const unsureReason = "it ran an unknown command"
 
 // doUnsure runs a command with an unknown effect. Its connection is restored afterwards, unless the server lacks the
 // command too.
@@ -217,7 +217,7 @@ func (e *Engine) doUnsure(ctx context.Context, args []any) ([]byte, error) {
 		frames, err := l.Lane().DoRaw(ctx, raw, 1, lane.Options{})
 		switch {
 		case sent(err):
-			l.spoilt = "its caller left a command of which nothing is known"
+			l.spoilt = "its caller left an unknown command"
 		case err == nil && !lacksCommand(frames[0]):
 			l.unsure = unsureReason
 		}

@@ -146,7 +146,7 @@ func TestPipelinesLearnTheirCommands(t *testing.T) {
 			}
 			wantText(t, replies[1], "v")
 			_, err = c.Pipeline().Do("PING").Do("MYTIME").Exec(ctx)
-			wantWords(t, err, "pipeline command 1", "nothing is known", "Client.Do")
+			wantWords(t, err, "pipeline command 1", "is unknown", "Client.Do")
 			_, err = c.Pipeline().Do("MYBLPOP", "q", 0).Exec(ctx)
 			wantWords(t, err, "pipeline command 0", "blocks")
 			before := c.Stats().Dials

@@ -62,7 +62,7 @@ func (cfg *Config) lockoutReason(r request) string {
 	if cfg.OwnUser == "" || !changesLogin(r, cfg.OwnUser) {
 		return ""
 	}
-	return fmt.Sprintf("respool: %s would lock the gateway out, because it logs in as user %q with the password of its URL: "+
+	return fmt.Sprintf("respool: %s would lock the gateway out, because it logs in as user %q with the credentials of its URL: "+
 		"change the user on the server and the URL together", r.info.Name, cfg.OwnUser)
 }
 

@@ -37,6 +37,19 @@ func (p pinReasons) String() string {
 	return "nothing"
 }
 
+// ended is the reason of a release. It does not allocate.
+func (p pinReasons) ended() string {
+	switch p {
+	case pinWatch:
+		return "WATCH has ended"
+	case pinTracking:
+		return "CLIENT TRACKING has ended"
+	case pinDebug:
+		return "SCRIPT DEBUG has ended"
+	}
+	return "nothing holds the connection"
+}
+
 // held reports whether the session holds a dedicated connection.
 func (p *pinnedConn) held() bool { return p.reasons != 0 }
 
@@ -154,7 +167,7 @@ func (p *pinnedConn) drop(reason pinReasons) Release {
 	if p.reasons &^= reason; p.held() {
 		return Release{}
 	}
-	rel := Release{Conn: Clean, Reason: reason.String() + " has ended"}
+	rel := Release{Conn: Clean, Reason: reason.ended()}
 	if p.tainted {
 		rel.Conn = Destroy
 		p.tainted = false

@@ -65,12 +65,12 @@ type Session struct {
 	ended         bool // the client has left
 	readOnly      bool // READONLY
 	replies       replyMode
+	pin           pinnedConn
 	identity      Identity
 	attributes    attributes
 	last          *command.Info // of the last command, for CLIENT LIST
 
 	multi         multi
-	pin           pinnedConn
 	subscriptions subscriptions
 }
 
