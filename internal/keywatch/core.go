@@ -45,8 +45,8 @@ type core struct {
 	most    int // the most keys since the map was made
 	watches int
 	wheel   wheel
-	queue   []*key // keys of state queued, in order, and gone ones
-	stale   int    // gone keys in queue
+	queue   queue[*key] // keys of state queued, in order, and gone ones
+	stale   int         // gone keys in queue
 	notes   []note
 	spare   []note // a buffer for notes
 
@@ -57,7 +57,8 @@ type core struct {
 	ending   bool // CLIENT TRACKING OFF was sent
 	clean    bool // and accepted: the connection may be released
 	single   bool // the server refuses several keys in one EXISTS whatever they are
-	flight   []*request
+	flight   queue[*request]
+	unused   []*request    // for next
 	pauses   int           // consecutive transient refusals
 	resumeAt time.Duration // nothing is sent before
 
@@ -134,23 +135,16 @@ func (c *core) stop(x *Watch) {
 // enqueue marks a key for an EXISTS.
 func (c *core) enqueue(k *key) {
 	k.state, k.again = queued, false
-	c.queue = append(c.queue, k)
+	c.queue.push(k)
 }
 
 // compact removes gone keys from the queue if they are the larger part.
 func (c *core) compact() {
 	const few = 64
-	if c.stale <= few+len(c.queue)/2 {
-		return
+	if c.stale > few+c.queue.len()/2 {
+		c.queue.keep(func(k *key) bool { return !k.gone() })
+		c.stale = 0
 	}
-	kept := c.queue[:0]
-	for _, k := range c.queue {
-		if !k.gone() {
-			kept = append(kept, k)
-		}
-	}
-	clear(c.queue[len(kept):])
-	c.queue, c.stale = kept, 0
 }
 
 // connect records a new connection. next then returns CLIENT TRACKING ON.
@@ -159,9 +153,10 @@ func (c *core) connect() { c.open = true }
 // disconnect records the end of the connection. All keys must be tracked again.
 func (c *core) disconnect() {
 	c.open, c.started, c.on, c.ending, c.clean, c.single = false, false, false, false, false, false
-	c.flight = nil
+	c.flight.clear()
 	c.pauses, c.resumeAt = 0, 0
-	c.queue, c.stale = nil, 0
+	c.queue.clear()
+	c.stale = 0
 	for _, k := range c.keys {
 		k.alone = false
 		c.enqueue(k)
@@ -170,7 +165,7 @@ func (c *core) disconnect() {
 
 // end asks for CLIENT TRACKING OFF, unless something is in flight or watched.
 func (c *core) end() {
-	if len(c.keys) == 0 && len(c.flight) == 0 && c.open {
+	if len(c.keys) == 0 && c.flight.len() == 0 && c.open {
 		c.ending = true
 	}
 }
@@ -228,7 +223,8 @@ func (c *core) endAll(err error) {
 	for _, k := range c.keys {
 		c.endKey(k, err)
 	}
-	c.queue, c.stale = nil, 0
+	c.queue.clear()
+	c.stale = 0
 }
 
 // tick notifies about the keys whose time has come in the wheel.

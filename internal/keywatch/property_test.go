@@ -54,8 +54,8 @@ func (w *world) settle() {
 		if r == nil {
 			break
 		}
-		if len(w.c.flight) >= mostInFlight+1 {
-			w.t.Fatalf("%d requests are in flight", len(w.c.flight))
+		if w.c.flight.len() >= mostInFlight+1 {
+			w.t.Fatalf("%d requests are in flight", w.c.flight.len())
 		}
 		w.c.sent(r)
 		for len(raw) > 0 {
@@ -247,7 +247,7 @@ func (w *world) check() {
 		inWheel += w.c.wheel.slots[i].Len()
 	}
 	waiting, stale := map[*key]bool{}, 0
-	for _, k := range w.c.queue {
+	for _, k := range w.c.queue.all() {
 		if k.gone() {
 			stale++
 			continue
@@ -276,7 +276,7 @@ func (w *world) drain() {
 		w.connect()
 		w.now += pauseCap // without a tick of the last resort
 		w.settle()
-		if len(w.commands) == 0 && len(w.frames) == 0 && len(w.c.flight) == 0 && len(w.c.queue) == w.c.stale {
+		if len(w.commands) == 0 && len(w.frames) == 0 && w.c.flight.len() == 0 && w.c.queue.len() == w.c.stale {
 			return
 		}
 		w.execute("")

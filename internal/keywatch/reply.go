@@ -78,14 +78,14 @@ func judge(err *resp.ServerError, several bool) verdict {
 
 // reply processes the next reply. An error means that the connection cannot be used any more.
 func (c *core) reply(now time.Duration, frame []byte) error {
-	if len(c.flight) == 0 {
+	if c.flight.len() == 0 {
 		return unexpected("a reply")
 	}
-	r := c.flight[0]
+	r := c.flight.first()
 	err := resp.ErrorIn(frame)
 	defer func() {
 		if r.replies--; r.replies == 0 {
-			c.dequeueFlight()
+			c.answered()
 		}
 	}()
 	switch r.verb {
@@ -110,13 +110,6 @@ func (c *core) reply(now time.Duration, frame []byte) error {
 		return c.existsReply(now, keys, err)
 	}
 	return nil
-}
-
-func (c *core) dequeueFlight() {
-	c.flight[0] = nil
-	if c.flight = c.flight[1:]; len(c.flight) == 0 {
-		c.flight = nil
-	}
 }
 
 func asError(err *resp.ServerError) error {

@@ -57,11 +57,11 @@ func (c *core) next(now time.Duration, dst []byte) ([]byte, *request) {
 		c.started = true
 		return appendCommand(dst, commandOn), &request{verb: trackingOn, replies: 1}
 	case c.ending:
-		if len(c.flight) > 0 || c.clean {
+		if c.flight.len() > 0 || c.clean {
 			return dst, nil
 		}
 		return appendCommand(dst, commandOff), &request{verb: trackingOff, replies: 1}
-	case len(c.flight) >= mostInFlight:
+	case c.flight.len() >= mostInFlight:
 		return dst, nil
 	}
 	return c.nextExists(dst)
@@ -70,14 +70,14 @@ func (c *core) next(now time.Duration, dst []byte) ([]byte, *request) {
 func (c *core) nextExists(dst []byte) ([]byte, *request) {
 	var r *request
 	bytes := 0
-	for len(c.queue) > 0 {
-		k := c.queue[0]
+	for c.queue.len() > 0 {
+		k := c.queue.first()
 		if k.gone() {
 			c.stale--
 		} else {
 			alone := k.alone || c.single
 			if r == nil {
-				r = &request{verb: exists, each: alone}
+				r = c.newRequest(alone)
 			} else if r.each != alone || len(r.keys) >= mostKeys || bytes+len(k.name) > mostBytes {
 				break
 			}
@@ -85,11 +85,7 @@ func (c *core) nextExists(dst []byte) ([]byte, *request) {
 			k.state = asked
 			r.keys = append(r.keys, k)
 		}
-		c.queue[0] = nil
-		c.queue = c.queue[1:]
-	}
-	if len(c.queue) == 0 {
-		c.queue = nil
+		c.queue.pop()
 	}
 	if r == nil {
 		return dst, nil
@@ -112,9 +108,32 @@ func (c *core) nextExists(dst []byte) ([]byte, *request) {
 	return dst, r
 }
 
+// newRequest returns a request of EXISTS without keys.
+func (c *core) newRequest(each bool) *request {
+	n := len(c.unused)
+	if n == 0 {
+		return &request{verb: exists, each: each}
+	}
+	r := c.unused[n-1]
+	c.unused = c.unused[:n-1]
+	r.each = each
+	return r
+}
+
+// answered removes the oldest request, which has all replies.
+func (c *core) answered() {
+	r := c.flight.first()
+	c.flight.pop()
+	if r.verb == exists && len(c.unused) < mostInFlight {
+		clear(r.keys)
+		r.keys = r.keys[:0]
+		c.unused = append(c.unused, r)
+	}
+}
+
 // sent records that a request of next, or another one, was posted.
 func (c *core) sent(r *request) {
-	c.flight = append(c.flight, r)
+	c.flight.push(r)
 	if r.verb == exists {
 		c.exists += uint64(r.replies)
 	}

@@ -271,7 +271,7 @@ func (r *runner) deadlineLocked(now time.Duration) time.Duration {
 	if r.doubted == s {
 		by(r.verdictAt)
 	}
-	busy := len(w.core.flight) > 0
+	busy := w.core.flight.len() > 0
 	if every := w.cfg.HealthCheck; every > 0 && busy {
 		by(now + every)
 	} else if every > 0 {

@@ -64,7 +64,7 @@ func (s *session) postOneLocked(raw []byte, r *request) error {
 
 // pingLocked posts a ping unless a reply is due anyway.
 func (s *session) pingLocked() {
-	if len(s.w.core.flight) == 0 && s.usable() {
+	if s.w.core.flight.len() == 0 && s.usable() {
 		_ = s.postOneLocked(s.w.ping, &request{verb: ping, replies: 1})
 	}
 }
