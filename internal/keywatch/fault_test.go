@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -75,10 +76,12 @@ func TestAPathThatSwallowsPushesIsFoundByPings(t *testing.T) {
 	r.more(t, "k", n)
 }
 
-func TestAPathThatSwallowsPushesIsFoundByTheStallOfAnotherConnection(t *testing.T) {
+func TestTheStallOfAnotherConnectionCausesAPing(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
 	relay := faultnet.Start(t, srv.Addr())
-	b := through(t, relay, Config{}, 100*time.Millisecond)
+	b := newBench(t, wire.Config{Addr: relay.Addr()}, Config{}, func(c *pool.Config) {
+		c.Lane.SuspectAfter, c.Lane.LingerLimit = 50*time.Millisecond, 100*time.Millisecond
+	})
 	r := newRecorder()
 	b.mustWatch(t, r, "k")
 	r.more(t, "k", 0)
@@ -91,10 +94,16 @@ func TestAPathThatSwallowsPushesIsFoundByTheStallOfAnotherConnection(t *testing.
 	n := b.quiet(t, r, "k")
 	relay.Swallow()
 	srv.Do("SET", "k", "x")
-	if _, err := l.Do(ctx, []any{"PING"}, lane.Options{Reserved: true}); err == nil {
-		t.Fatal("PING on a path that swallows everything was answered")
-	}
+	b.mu.Lock()
+	watched := b.session.lane
+	b.mu.Unlock()
+	testkit.Eventually(t, "the lane has noted when it heard the last byte", func() bool { return time.Since(watched.HeardAt()) > time.Millisecond })
+	l.Fail(&lane.StallError{Silent: time.Nanosecond})
 	n = r.more(t, "k", n)
+	var stall *lane.StallError
+	if err := b.Stats().LastError; !errors.As(err, &stall) || stall.Reason != lane.NoPong {
+		t.Errorf("the connection was lost because of %v: want no pong", err)
+	}
 	srv.Do("SET", "k", "y")
 	r.more(t, "k", n)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -94,7 +95,10 @@ func TestAWatchDuringTheReleaseGetsTheNextConnection(t *testing.T) {
 		var once sync.Once
 		f.reply.Store(new(func(_ *fakeserver.Conn, command string) (string, bool) {
 			if command == "CLIENT TRACKING OFF" {
-				once.Do(func() { b.mustWatch(t, r, "k") })
+				once.Do(func() {
+					b.mustWatch(t, r, "k")
+					synctest.Wait()
+				})
 			}
 			return "", false
 		}))
@@ -353,6 +357,41 @@ func TestCloseEndsEachWatchOnce(t *testing.T) {
 	}
 	if s := b.Stats(); s.Watches != 0 || s.Keys != 0 || s.Connected {
 		t.Errorf("after Close: %+v", s)
+	}
+}
+
+// late is a Source whose first attempt succeeds although it was canceled.
+type late struct {
+	*pool.Pool
+	calls atomic.Int64
+	first atomic.Pointer[pool.Conn]
+}
+
+func (s *late) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
+	if s.calls.Add(1) > 1 {
+		return s.Pool.AcquireSubscriber(ctx)
+	}
+	<-ctx.Done()
+	c, err := s.Pool.AcquireSubscriber(context.Background())
+	s.first.Store(c)
+	return c, err
+}
+
+func TestRenewRejectsAConnectionThatIsAcquiredMeanwhile(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	b := start(t, srv, Config{})
+	source := &late{Pool: b.pool}
+	w := New(source, Config{})
+	defer w.Close()
+	r := newRecorder()
+	if _, err := w.Watch("k", r); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Await(t, "the first attempt", source.calls.Load, testkit.Is(int64(1)))
+	w.Renew()
+	r.more(t, "k", 0)
+	if n := source.calls.Load(); n != 2 || source.first.Load() == nil {
+		t.Errorf("%d attempts: want 2, of which the first returned a connection", n)
 	}
 }
 

@@ -26,6 +26,7 @@ type world struct {
 	frames   [][]byte        // in transit to the core
 
 	watches []*looker
+	arrived *looker // has looked at its key, and watches it later; nil: none
 }
 
 // looker is a subscriber that looks at its key whenever it is notified.
@@ -164,10 +165,11 @@ func (w *world) deliver() {
 	}
 }
 
-func (w *world) watch(key string) {
-	l := &looker{key: key, saw: w.versions[key]}
+func (w *world) look(key string) *looker { return &looker{key: key, saw: w.versions[key]} }
+
+func (w *world) watch(l *looker) {
 	l.x = &Watch{sub: l}
-	err := w.c.watch(w.now, l.x, key)
+	err := w.c.watch(w.now, l.x, l.key)
 	var refused *RefusedError
 	switch {
 	case err == nil:
@@ -195,7 +197,10 @@ func (w *world) step() {
 	case "deliver":
 		w.deliver()
 	case "watch":
-		w.watch(key)
+		if w.arrived != nil {
+			w.watch(w.arrived)
+		}
+		w.arrived = w.look(key)
 	case "stop":
 		if len(w.watches) > 0 {
 			i := rapid.IntRange(0, len(w.watches)-1).Draw(w.t, "which")
@@ -315,7 +320,7 @@ func TestTheWheelNotifiesAboutEachKeyInEachInterval(t *testing.T) {
 		last := map[string]time.Duration{}
 		for end := 10 * mean; w.now < end; {
 			if name := fmt.Sprint(rapid.IntRange(0, 50).Draw(t, "key")); rapid.IntRange(0, 3).Draw(t, "watch") == 0 && last[name] == 0 {
-				w.watch(name)
+				w.watch(w.look(name))
 				last[name] = max(w.now, 1)
 			}
 			at, ok := w.c.wakeAt()

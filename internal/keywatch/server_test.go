@@ -59,6 +59,23 @@ func TestAnExpiredKeyNotifiesOnceMore(t *testing.T) {
 	r.more(t, "k", n)
 }
 
+func TestAFurtherWatchOfATrackedKeyIsNotified(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	b := start(t, srv, Config{})
+	first, second := newRecorder(), newRecorder()
+	b.mustWatch(t, first, "k")
+	first.more(t, "k", 0)
+	b.quiet(t, first, "k")
+	b.mustWatch(t, second, "k")
+	second.more(t, "k", 0)
+	if n := first.of("k"); n != 1 {
+		t.Errorf("the first watch has %d notifications: want 1", n)
+	}
+	srv.Do("SET", "k", "x")
+	first.more(t, "k", 1)
+	second.more(t, "k", 1)
+}
+
 func TestSwapDBIsFoundByTheLastResort(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
 	b := start(t, srv, Config{LastResort: 200 * time.Millisecond})
