@@ -85,6 +85,7 @@ func TestSwapDBIsFoundByTheLastResort(t *testing.T) {
 	srv.Do("SELECT", "1")
 	srv.Do("SET", "k", "x")
 	srv.Do("SELECT", "0")
+	testkit.Await(t, "Stats.Invalidations", func() uint64 { return b.Stats().Invalidations }, testkit.AtLeast(uint64(1)))
 	n := b.quiet(t, r, "k")
 	pushes := b.Stats().Invalidations
 	srv.Do("SWAPDB", "0", "1")
