@@ -1,9 +1,17 @@
 package blocking
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func TestErrorsOfTheServer(t *testing.T) {
@@ -107,4 +115,156 @@ func TestConsumersReadAtTheSameTime(t *testing.T) {
 	}
 	m.hold = false
 	closeWaits(t, s)
+}
+
+// XREAD with $ waits for entries above the last one, which it asks for once.
+func TestTheLastIDIsResolvedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.log = true
+		fail := true
+		m.answer = func(a *Attempt) *Outcome {
+			switch {
+			case fail:
+				fail = false
+				return &Outcome{Err: errors.New("not sent")}
+			case string(a.Args[0]) == "XREVRANGE" && string(a.Args[1]) == "a":
+				return &Outcome{Reply: []byte("*1\r\n*2\r\n$3\r\n7-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n")}
+			case string(a.Args[0]) == "XREVRANGE":
+				return &Outcome{Reply: []byte("*0\r\n")}
+			}
+			return &Outcome{Reply: []byte("*-1\r\n")}
+		}
+		s := New(Config{Sender: m, Watcher: m})
+		w, _ := start(t, s, "XREAD BLOCK 0 STREAMS a b $ $")
+		time.Sleep(time.Second)
+		m.push("b")
+		const read = "XREAD STREAMS a b 7-1 0-0"
+		last := func(key string) string { return "XREVRANGE " + key + " + - COUNT 1" }
+		want := []string{last("a"), last("a"), last("b"), read, read, read}
+		if !slices.Equal(m.sent, want) {
+			t.Errorf("sent %q: want %q", m.sent, want)
+		}
+		w.Abandon(nil)
+		closeWaits(t, s)
+	})
+}
+
+func TestTheLastIDIsRefused(t *testing.T) {
+	for answer, want := range map[string]string{
+		"-NOPERM x\r\n":    ErrDedicated.Error(),
+		"-WRONGTYPE x\r\n": "-WRONGTYPE x\r\n",
+		"*1\r\n:1\r\n":     "respool: read a reply for XREAD: want an entry of a stream",
+	} {
+		m := newMemory()
+		m.answer = func(*Attempt) *Outcome { return &Outcome{Reply: []byte(answer)} }
+		s := New(Config{Sender: m, Watcher: m})
+		_, done := start(t, s, "XREAD BLOCK 0 STREAMS a $")
+		expect(t, done, want)
+		closeWaits(t, s)
+	}
+}
+
+// A server before Redis 7.0 lacks LMPOP, and one before 6.2 the count of LPOP. The first refusal teaches that.
+func TestOldServers(t *testing.T) {
+	m := newMemory()
+	m.server.old, m.log = true, true
+	s := New(Config{Sender: m, Watcher: m})
+	_, first := start(t, s, "BLPOP a b 0")
+	_, second := start(t, s, "BLPOP a b 0")
+	m.push("b", "x", "y")
+	for _, done := range []chan Result{first, second} {
+		if got := reply(t, done); got == waitsOn {
+			t.Error("the command still waits")
+		}
+	}
+	if n := countPrefix(m.sent, "LMPOP"); n != 1 {
+		t.Errorf("LMPOP was sent %d times: %q", n, m.sent)
+	}
+	closeWaits(t, s)
+}
+
+func countPrefix(lines []string, prefix string) (n int) {
+	for _, line := range lines {
+		if strings.HasPrefix(line, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// One key of another type does not hide the data of the others from commands that wait.
+func TestAWrongTypeDoesNotHideOtherKeys(t *testing.T) {
+	m := newMemory()
+	m.server.wrong = map[string]bool{}
+	s := New(Config{Sender: m, Watcher: m})
+	_, done := start(t, s, "BLPOP a b 0")
+	m.mu.Lock()
+	m.server.wrong["a"] = true
+	m.mu.Unlock()
+	s.ChangedAll()
+	expect(t, done, waitsOn)
+	m.mu.Lock()
+	m.server.push("b", true, "x")
+	m.mu.Unlock()
+	s.ChangedAll()
+	expect(t, done, "*2\r\n$1\r\nb\r\n$1\r\nx\r\n")
+	closeWaits(t, s)
+}
+
+// Callers come, leave and are served at the same time. Each element arrives once.
+func TestManyCallers(t *testing.T) {
+	m := newMemory()
+	s := New(Config{Sender: m, Watcher: m})
+	const pushers, workers, each = 4, 32, 500
+	var mu sync.Mutex
+	got := map[string]int{}
+	ctx, stop := context.WithCancel(context.Background())
+	var work, pushing sync.WaitGroup
+	for i := range workers {
+		work.Go(func() {
+			line := []string{"BLPOP a b 0", "BRPOP b a 0", "BLMPOP 0 2 a b LEFT COUNT 3", "BLPOP a 0.001"}[i%4]
+			for turn := 0; ctx.Err() == nil; turn++ {
+				caller, cancel := context.WithCancel(ctx)
+				if turn%5 == 0 {
+					go cancel()
+				}
+				r, err := s.Do(caller, request(line))
+				cancel()
+				if err != nil {
+					continue
+				}
+				_, elements := elementsOf(r)
+				mu.Lock()
+				for _, e := range elements {
+					got[e]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for p := range pushers {
+		pushing.Go(func() {
+			for i := range each {
+				m.push([]string{"a", "b"}[i%2], fmt.Sprintf("%d-%d", p, i))
+			}
+		})
+	}
+	pushing.Wait()
+	testkit.Eventually(t, "every element has arrived", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) == pushers*each
+	})
+	stop()
+	work.Wait()
+	closeWaits(t, s)
+	for e, n := range got {
+		if n != 1 {
+			t.Errorf("%s arrived %d times", e, n)
+		}
+	}
+	if st := s.Stats(); st.Waiting != 0 || st.Keys != 0 || st.InFlight != 0 {
+		t.Errorf("left %+v", st)
+	}
 }

@@ -86,7 +86,9 @@ func (c *core) add(w *Wait) error {
 		c.heap.set(w, c.now+int64(w.form.timeout))
 	}
 	keys := w.form.Keys()
-	w.links = make([]link, 0, len(keys))
+	if w.links = w.one[:0]; len(keys) > 1 {
+		w.links = make([]link, 0, len(keys))
+	}
 	for i, key := range keys {
 		if i > 0 && containsKey(keys[:i], key) {
 			continue
@@ -94,10 +96,12 @@ func (c *core) add(w *Wait) error {
 		w.links = append(w.links, link{w: w})
 		l := &w.links[len(w.links)-1]
 		q := c.queueOf(key, w)
-		q.push(l)
-		if q.family <= zsets {
-			q.version++ // the first in line tries first: the change may not be known here yet
+		if q.family <= zsets && (q.dirty() || q.head == nil || !q.head.w.sameClass(w)) {
+			// The first in line tries first, since a change may not be known here yet. If it is of the same class, it
+			// takes what the first attempt of w finds.
+			q.version++
 		}
+		q.push(l)
 		c.enqueue(q)
 	}
 	if q := w.links[0].q; q.family != reads {
@@ -271,7 +275,7 @@ func (c *core) expire() {
 func (c *core) next() int64 {
 	at := c.heap.next()
 	for _, p := range c.parked {
-		if (len(p.stalled) > 0 || len(c.returns) > 0) && (at == 0 || p.until < at) {
+		if p.until > c.now && (len(p.stalled) > 0 || len(c.returns) > 0) && (at == 0 || p.until < at) {
 			at = p.until
 		}
 	}

@@ -10,8 +10,12 @@ import (
 
 // A wait costs less than 1 KiB, with its queue and key.
 func TestMemoryOfAWait(t *testing.T) {
-	const n, limit = 100_000, 1024
-	for _, line := range []string{"BLPOP queue:%d 1000", "XREADGROUP GROUP workers consumer:%d COUNT 10 BLOCK 100000 STREAMS stream >"} {
+	const limit = 1024
+	for line, n := range map[string]int{
+		"BLPOP queue:%d 1000":          100_000,
+		"BLPOP high:%[1]d low:%[1]d 0": 20_000,
+		"XREADGROUP GROUP workers consumer:%d COUNT 10 BLOCK 100000 STREAMS stream >": 20_000,
+	} {
 		m := newMemory()
 		m.answer = func(*Attempt) *Outcome { return &Outcome{Reply: []byte("*-1\r\n")} }
 		s := New(Config{Sender: m, Watcher: noWatcher{}})
@@ -25,7 +29,7 @@ func TestMemoryOfAWait(t *testing.T) {
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n
+		each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / int64(n)
 		t.Logf("%s: %d B", line, each)
 		if each > limit {
 			t.Errorf("%s: a wait costs %d B: want at most %d", line, each, limit)
@@ -68,6 +72,9 @@ func BenchmarkPushAndPop(b *testing.B) {
 	served.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pops/s")
+	c := s.Stats().Commands["BLPOP"]
+	b.ReportMetric(float64(c.Tries)/float64(b.N), "tries/pop")
+	b.ReportMetric(float64(c.Spurious)/float64(b.N), "spurious/pop")
 	cancel()
 	waiters.Wait()
 	_ = s.Close(context.Background())

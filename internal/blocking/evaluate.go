@@ -138,6 +138,7 @@ func (c *core) isParked(w *Wait, q *queue) bool {
 // fetch starts an attempt for w and for the waits of its class directly behind it.
 func (c *core) fetch(w *Wait, q *queue) {
 	t := &attempt{lead: w, n: 1, seq: c.seq, first: w.first}
+	t.queues = t.oneQueue[:0]
 	if w.form.kind == groupRead {
 		t.keys = w.form.Keys()
 		for i := range w.links {
@@ -152,7 +153,7 @@ func (c *core) fetch(w *Wait, q *queue) {
 		t.keys = keysOf(w, t.queues)
 		t.stepwise = len(t.keys) > 1 && (w.singly || !c.commands.batches(w.form))
 	}
-	t.waits = []*Wait{w}
+	t.waits = append(t.oneWait[:0], w)
 	if most := c.commands.most(w.form); most > 1 {
 		c.extend(t, most)
 	}
@@ -203,7 +204,9 @@ func keysOf(w *Wait, queues []*queue) [][]byte {
 // lock counts t on its queues and notes their versions.
 func (c *core) lock(t *attempt) {
 	t.locked = true
-	t.versions = make([]uint64, len(t.queues))
+	if t.versions = t.oneVersion[:]; len(t.queues) != 1 {
+		t.versions = make([]uint64, len(t.queues))
+	}
 	for i, q := range t.queues {
 		t.versions[i] = q.version
 		q.trying++

@@ -68,9 +68,7 @@ func (m *memory) Watch(keys []string, s Subscriber) {
 		m.subs[k] = s
 	}
 	m.mu.Unlock()
-	for _, k := range keys {
-		s.Changed(k)
-	}
+	s.Changed(keys...)
 }
 
 func (m *memory) Unwatch(keys []string, _ Subscriber) {

@@ -111,9 +111,7 @@ func (r *recorder) Watch(keys []string, s Subscriber) {
 		r.watched[k]++
 	}
 	r.mu.Unlock()
-	for _, k := range keys {
-		s.Changed(k)
-	}
+	s.Changed(keys...)
 }
 
 func (r *recorder) Unwatch(keys []string, _ Subscriber) {
@@ -338,4 +336,61 @@ func tell(t *testing.T, control *testConn, sender *connSender, st story, resp3 b
 		t.Errorf("%d keys are still watched", n)
 	}
 	return string(r.Reply)
+}
+
+// heldSender keeps the replies of a connection until release.
+type heldSender struct {
+	conn *testConn
+	hold chan struct{}
+	done sync.WaitGroup
+}
+
+func (s *heldSender) Send(a *Attempt) {
+	s.done.Go(func() {
+		if a.Return {
+			a.Done(Outcome{Reply: s.conn.ask(a.Args)})
+			return
+		}
+		reply := s.conn.ask(a.Args)
+		<-s.hold
+		a.Done(Outcome{Reply: reply})
+	})
+}
+
+// Elements that nobody can take any longer are back where they were.
+func TestElementsGoBackToTheServer(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	for proto := 2; proto <= 3; proto++ {
+		for _, st := range []story{
+			{before: []string{"RPUSH a x y z"}, command: "BLPOP a 0"},
+			{before: []string{"RPUSH a x y z"}, command: "BRPOP a 0"},
+			{before: []string{"RPUSH a x y z"}, command: "BLMPOP 0 1 a LEFT COUNT 2", since: since(7, 0)},
+			{before: []string{"RPUSH a x y z"}, command: "BLMPOP 0 1 a RIGHT COUNT 2", since: since(7, 0)},
+			{before: []string{"ZADD a -inf x 0.1 y 1e300 z"}, command: "BZPOPMIN a 0"},
+			{before: []string{"ZADD a -inf x 0.1 y inf z"}, command: "BZPOPMAX a 0"},
+			{before: []string{"ZADD a -inf x 0.1 y 12345678901234567 z"}, command: "BZMPOP 0 1 a MAX COUNT 3", since: since(7, 0)},
+		} {
+			if st.since != nil && !st.since(srv.Version()) {
+				continue
+			}
+			control := connect(t, srv)
+			prepare(control, st)
+			want := data(control)
+			sender := &heldSender{conn: connect(t, srv, fmt.Sprintf("HELLO %d", proto)), hold: make(chan struct{})}
+			waits := New(Config{Sender: sender, Watcher: noWatcher{}})
+			form, _ := Parse(words(st.command))
+			w, err := waits.Start(Request{Form: form, Identity: 0, RESP3: proto == 3}, func(Result) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.Eventually(t, "the server has executed the attempt", func() bool { return data(control) != want })
+			w.Abandon(nil)
+			close(sender.hold)
+			closeWaits(t, waits)
+			sender.done.Wait()
+			if got := data(control); got != want {
+				t.Errorf("%s in RESP%d: the keys hold %q: want %q", st.command, proto, got, want)
+			}
+		}
+	}
 }

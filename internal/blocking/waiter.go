@@ -8,6 +8,7 @@ type Wait struct {
 	done  func(Result)
 	form  *Form
 	links []link // one for each distinct key, in the command's order
+	one   [1]link
 	try   *attempt
 
 	identity any
@@ -158,6 +159,11 @@ type attempt struct {
 	elements int    // giveBackIt
 	locked   bool
 	args     [][]byte
+
+	out        Attempt // for the Sender
+	oneWait    [1]*Wait
+	oneQueue   [1]*queue
+	oneVersion [1]uint64
 }
 
 // reason is why a wait ended.
@@ -178,8 +184,8 @@ type park struct {
 }
 
 const (
-	maxRun       = 1024 // waits that one command serves
-	maxWindow    = 64   // attempts in flight on one key
+	maxRun       = 256 // waits that one command serves
+	maxWindow    = 64  // attempts in flight on one key
 	firstPark    = int64(5 * time.Millisecond)
 	longestPark  = int64(2 * time.Second)
 	defaultGrace = time.Second

@@ -33,7 +33,7 @@ type Outcome struct {
 	Final bool // with Err: another attempt cannot succeed, so the waits of the attempt end with Err
 }
 
-// Attempt is a command that a Sender sends.
+// Attempt is a command that a Sender sends. The Sender must not use it after Done.
 type Attempt struct {
 	Identity any      // of the waits that it serves
 	DB       int      // likewise
@@ -49,7 +49,8 @@ func (a *Attempt) Done(o Outcome) {
 	a.waits.do(func(c *core) { c.replied(a.try, o) })
 }
 
-// Sender sends attempts. Send must not block.
+// Sender sends attempts. Send must not block. A refusal that says that the node is the wrong one, such as MOVED, is an
+// Outcome with Err, and without Sent: the waits continue, and Resume moves them.
 type Sender interface {
 	Send(a *Attempt)
 }
@@ -57,8 +58,8 @@ type Sender interface {
 // Watcher reports changes of keys. Its methods must not block. They may call methods of the Subscriber.
 type Watcher interface {
 	// Watch starts to report changes of the keys to s, in every database. As soon as it notices changes it calls
-	// Changed once for each key, because the key may have changed before. A key is watched at most once, except that
-	// Resume may watch it again.
+	// Changed for the keys, because they may have changed before. A key is watched at most once, except that Resume
+	// may watch it again.
 	Watch(keys []string, s Subscriber)
 	// Unwatch ends Watch.
 	Unwatch(keys []string, s Subscriber)
@@ -66,8 +67,8 @@ type Watcher interface {
 
 // Subscriber receives changes of keys. *Waits implements it.
 type Subscriber interface {
-	// Changed reports that a key may have changed. It is cheap for keys that nobody waits for.
-	Changed(key string)
+	// Changed reports that keys may have changed. It is cheap for keys that nobody waits for.
+	Changed(keys ...string)
 	// ChangedAll reports that any key may have changed.
 	ChangedAll()
 }
@@ -188,8 +189,14 @@ func (w *Wait) Unblock(withError bool) (ok bool) {
 	return ok
 }
 
-// Changed reports that a key may have changed.
-func (s *Waits) Changed(key string) { s.do(func(c *core) { c.changed(key) }) }
+// Changed reports that keys may have changed.
+func (s *Waits) Changed(keys ...string) {
+	s.do(func(c *core) {
+		for _, key := range keys {
+			c.changed(key)
+		}
+	})
+}
 
 // ChangedAll reports that any key may have changed.
 func (s *Waits) ChangedAll() { s.do((*core).changedAll) }
@@ -198,7 +205,7 @@ func (s *Waits) ChangedAll() { s.do((*core).changedAll) }
 func (s *Waits) Suspend() { s.do(func(c *core) { c.suspended = true }) }
 
 // Resume tries every wait again, with the rest of its timeout. sender and watcher, if not nil, replace those of the
-// node that was; a new watcher watches all keys.
+// node that was. A new watcher watches all keys; the old one is not asked to unwatch them.
 func (s *Waits) Resume(sender Sender, watcher Watcher) {
 	s.do(func(c *core) {
 		if sender != nil {
@@ -305,9 +312,10 @@ func (s *Waits) perform(actions []action, sender Sender, watcher Watcher) {
 		switch a := &actions[i]; a.kind {
 		case doSend:
 			t := a.try
-			sender.Send(&Attempt{
+			t.out = Attempt{
 				Identity: t.lead.identity, DB: t.lead.db, Args: t.args, Return: t.purpose == giveBackIt, waits: s, try: t,
-			})
+			}
+			sender.Send(&t.out)
 		case doFinish:
 			a.w.done(a.result)
 		case doWatch, doUnwatch:
