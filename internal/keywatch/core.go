@@ -25,6 +25,7 @@ type key struct {
 	slot    uint8  // of the wheel
 	state   state
 	again   bool // a push arrived while EXISTS was in flight: it may concern a change after it
+	pushed  bool // it was tracked and pushed, and no reply to EXISTS has arrived since
 	alone   bool // the server refused an EXISTS of several keys: send one for this key
 }
 
@@ -58,7 +59,8 @@ type core struct {
 	clean    bool // and accepted: the connection may be released
 	single   bool // the server refuses several keys in one EXISTS whatever they are
 	flight   queue[*request]
-	unused   []*request    // for next
+	unused   []*request // for next
+	pace     pace
 	pauses   int           // consecutive transient refusals
 	resumeAt time.Duration // nothing is sent before
 
@@ -158,7 +160,7 @@ func (c *core) disconnect() {
 	c.queue.clear()
 	c.stale = 0
 	for _, k := range c.keys {
-		k.alone = false
+		k.alone, k.pushed = false, false
 		c.enqueue(k)
 	}
 }
@@ -177,6 +179,7 @@ func (c *core) changed(name []byte) {
 		return
 	}
 	c.invalidations++
+	k.pushed = k.state == tracked
 	c.untrack(k)
 }
 

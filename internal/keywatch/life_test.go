@@ -239,6 +239,22 @@ func TestTheLastResortSpreadsTheKeys(t *testing.T) {
 	})
 }
 
+func TestKeysBeyondThePaceFollowInTime(t *testing.T) {
+	inBubble(t, Config{}, func(t *testing.T, _ *fake, b *bench) {
+		b.core.pace.vain = vainMost
+		r := newRecorder()
+		const n = 25 * paceKeys / 10
+		for i := range n {
+			b.mustWatch(t, r, fmt.Sprint("k", i))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := b.Stats().Notifications; got != n {
+			t.Errorf("%d notifications: want %d", got, n)
+		}
+	})
+}
+
 func TestAWatcherEndsItsGoroutineWhenItIsUnused(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, f *fake, b *bench) {
 		for range 3 {

@@ -104,10 +104,14 @@ func (c *core) reply(now time.Duration, frame []byte) error {
 			i := len(keys) - r.replies
 			keys = keys[i : i+1]
 		}
-		if err == nil && resp.Kind(frame[0]) != resp.Integer && resp.Kind(frame[0]) != resp.Attribute {
+		if err != nil {
+			return c.existsRefused(now, keys, err)
+		}
+		head, malformed := resp.ReadHead(frame)
+		if malformed != nil || head.Kind != resp.Integer {
 			return unexpected("no number in reply to EXISTS")
 		}
-		return c.existsReply(now, keys, err)
+		c.nowTracked(now, keys, int(head.Int))
 	}
 	return nil
 }
@@ -137,18 +141,9 @@ func (c *core) onReply(now time.Duration, err *resp.ServerError) error {
 	return nil
 }
 
-// existsReply processes the reply to an EXISTS of keys.
-func (c *core) existsReply(now time.Duration, keys []*key, err *resp.ServerError) error {
+// existsRefused processes an error reply to an EXISTS of keys.
+func (c *core) existsRefused(now time.Duration, keys []*key, err *resp.ServerError) error {
 	if c.refusal != nil {
-		return nil
-	}
-	if !c.on {
-		// CLIENT TRACKING ON was refused for now: the server does not track the keys.
-		c.retry(keys)
-		return nil
-	}
-	if err == nil {
-		c.nowTracked(now, keys)
 		return nil
 	}
 	switch judge(err, len(keys) > 1) {
@@ -174,26 +169,39 @@ func (c *core) existsReply(now time.Duration, keys []*key, err *resp.ServerError
 	return nil
 }
 
-// nowTracked notifies about keys that the server tracks.
-func (c *core) nowTracked(now time.Duration, keys []*key) {
+// nowTracked notifies about keys that the server tracks. Some of them exist.
+func (c *core) nowTracked(now time.Duration, keys []*key, exist int) {
+	if c.refusal != nil {
+		return
+	}
+	if !c.on {
+		// CLIENT TRACKING ON was refused for now: the server does not track the keys.
+		c.retry(keys)
+		return
+	}
 	c.pauses = 0
+	pushed := 0
 	if c.reported {
 		c.reported = false
 		c.notes = append(c.notes, note{})
 	}
 	tick := c.wheel.tick(now)
 	for _, k := range keys {
+		if k.pushed {
+			pushed++
+		}
 		if k.gone() {
 			continue
 		}
 		c.notify(k, tick)
-		k.alone = false
+		k.alone, k.pushed = false, false
 		if k.again {
 			c.enqueue(k)
 		} else {
 			k.state = tracked
 		}
 	}
+	c.pace.replied(pushed, exist)
 }
 
 // retry puts keys into the queue again.

@@ -64,10 +64,18 @@ func (c *core) next(now time.Duration, dst []byte) ([]byte, *request) {
 	case c.flight.len() >= mostInFlight:
 		return dst, nil
 	}
-	return c.nextExists(dst)
+	most, at := c.pace.limit(now)
+	if most == 0 {
+		if c.queue.len() > c.stale {
+			c.resumeAt = at
+		}
+		return dst, nil
+	}
+	return c.nextExists(dst, most)
 }
 
-func (c *core) nextExists(dst []byte) ([]byte, *request) {
+// nextExists appends an EXISTS for some keys at most.
+func (c *core) nextExists(dst []byte, most int) ([]byte, *request) {
 	var r *request
 	bytes := 0
 	for c.queue.len() > 0 {
@@ -78,7 +86,7 @@ func (c *core) nextExists(dst []byte) ([]byte, *request) {
 			alone := k.alone || c.single
 			if r == nil {
 				r = c.newRequest(alone)
-			} else if r.each != alone || len(r.keys) >= mostKeys || bytes+len(k.name) > mostBytes {
+			} else if r.each != alone || len(r.keys) >= most || bytes+len(k.name) > mostBytes {
 				break
 			}
 			bytes += len(k.name)
@@ -90,6 +98,7 @@ func (c *core) nextExists(dst []byte) ([]byte, *request) {
 	if r == nil {
 		return dst, nil
 	}
+	c.pace.sent(len(r.keys))
 	if r.each {
 		r.replies = len(r.keys)
 		for _, k := range r.keys {

@@ -31,8 +31,13 @@ const largestRaw = 2 * mostBytes
 
 func (s *session) usable() bool { return s.w.session == s && s.err == nil }
 
-// postLocked posts all requests that the core wants to send now.
+// postLocked posts all requests that the core wants to send now. The goroutine posts those that must wait.
 func (s *session) postLocked() {
+	defer func() {
+		if at := s.w.core.resumeAt; at > 0 {
+			s.w.wakeBy(at)
+		}
+	}()
 	for s.usable() {
 		raw, r := s.w.core.next(s.w.now(), s.raw[:0])
 		if s.raw = raw[:0]; cap(s.raw) > largestRaw {
@@ -120,7 +125,7 @@ func (s *session) Flush() {
 	w := s.w
 	w.mu.Lock()
 	s.batched = false
-	if c := &w.core; len(c.keys) == 0 || c.resumeAt > 0 || c.clean {
+	if c := &w.core; len(c.keys) == 0 || c.clean {
 		w.wakeUp()
 	}
 	w.unlockAndFlush()
