@@ -89,9 +89,13 @@ func (d *diagnosis) rejectedBefore() {
 	if !ok || n == 0 || d.node.Rates.Rejected > 0 {
 		return
 	}
+	uptime := "; the server does not report its uptime"
+	if s := d.after.Info.Text("uptime_in_seconds"); s != "" {
+		uptime = " after an uptime of " + s + " s"
+	}
 	d.add(Finding{Rule: "rejected", Severity: Note,
 		What:     fmt.Sprintf("%d connections were rejected since the server started", n),
-		Evidence: fmt.Sprintf("rejected_connections is %d after an uptime of %s s", n, d.after.Info.Text("uptime_in_seconds")),
+		Evidence: fmt.Sprintf("rejected_connections is %d%s", n, uptime),
 		Remedy:   "maxclients was reached before: watch the occupancy (respool watch URL)"})
 }
 

@@ -64,7 +64,9 @@ func TestDiagnose(t *testing.T) {
 		"nearly full":          {calm, change(func(s *shown) { s.clients = 700 }), "occupancy-high ticket", "70% of maxclients"},
 		"full":                 {calm, change(func(s *shown) { s.clients = 999 }), "occupancy-critical page", "999 connections of 1000"},
 		"turned away":          {calm, change(func(s *shown) { s.rejected = 50 }), "rejected page", "5.0 connections a second"},
-		"turned away long ago": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7}, "rejected note", "7 connections were rejected"},
+		"turned away long ago": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7}, "rejected note", "7 connections were rejected|does not report its uptime"},
+		"turned away since the start": {shown{max: 1000, rejected: 7}, shown{at: time.Second, max: 1000, rejected: 7, info: "uptime_in_seconds:60\r\n"},
+			"rejected note", "rejected_connections is 7 after an uptime of 60 s"},
 		"a storm": {calm, change(func(s *shown) {
 			s.opened = 5100
 			s.list += lines("cron:x", 3, time.Second, 0)
