@@ -400,7 +400,8 @@ func TestSubscribeFailsFastWhileTheNodeIsDown(t *testing.T) {
 	srv.Kill()
 	for range 20 {
 		_, err := h.Subscribe(context.Background(), Channel, []string{"d"})
-		if err == nil || !strings.Contains(err.Error(), "dial "+srv.Addr()) {
+		// The kernel may still accept a connection while the server dies.
+		if err == nil || !strings.Contains(err.Error(), "dial "+srv.Addr()) && !strings.Contains(err.Error(), "handshake with "+srv.Addr()) {
 			t.Errorf("Subscribe: %v: want the dial's error", err)
 		}
 	}
