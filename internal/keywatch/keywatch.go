@@ -131,7 +131,8 @@ func New(source Source, cfg Config) *Watcher {
 }
 
 // Watch notifies sub about key until Stop or the end of the watch. It does not block. The first notification follows
-// when the server tracks the key; Watch itself makes none. The error is a *RefusedError, or pool.ErrClosed.
+// when the server tracks the key; Watch itself makes none. It writes to the connection, so a broken one may be reported
+// to the pool's functions on this goroutine. The error is a *RefusedError, or pool.ErrClosed.
 func (w *Watcher) Watch(key string, sub Subscriber) (*Watch, error) {
 	x := &Watch{watcher: w, sub: sub}
 	w.mu.Lock()

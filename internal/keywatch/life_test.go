@@ -242,10 +242,15 @@ func TestTheLastResortSpreadsTheKeys(t *testing.T) {
 func TestKeysBeyondThePaceFollowInTime(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, _ *fake, b *bench) {
 		b.core.pace.vain = vainMost
+		b.core.wheel.random = func(time.Duration) time.Duration { return 0 } // the wheel does not wake the goroutine early
+		time.Sleep(time.Second)
 		r := newRecorder()
-		const n = 25 * paceKeys / 10
+		const n = 2*paceKeys + 1
 		for i := range n {
 			b.mustWatch(t, r, fmt.Sprint("k", i))
+			if i%paceKeys == 0 {
+				synctest.Wait() // the period's room is used up without a pending reply
+			}
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
