@@ -99,7 +99,7 @@ func TestTheServersTableOverflows(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{Args: []string{"--tracking-table-max-keys", "20"}})
 	b := start(t, srv, Config{})
 	r := newRecorder()
-	const n = 200
+	const n = 100
 	for i := range n {
 		b.mustWatch(t, r, fmt.Sprint("k", i))
 	}
