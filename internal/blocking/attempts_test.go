@@ -268,3 +268,37 @@ func TestManyCallers(t *testing.T) {
 		t.Errorf("left %+v", st)
 	}
 }
+
+// A change during an attempt makes the wait try again, because the attempt may have missed it.
+func TestAChangeDuringAnAttemptIsTried(t *testing.T) {
+	m := newMemory()
+	s := New(Config{Sender: m, Watcher: m})
+	_, done := start(t, s, "BLPOP a 0")
+	m.hold = true
+	s.Changed("a")
+	early := m.held[0]
+	m.held = nil
+	m.push("a", "x")
+	early.Done(Outcome{Reply: []byte("$-1\r\n")})
+	m.release()
+	expect(t, done, popX)
+	closeWaits(t, s)
+}
+
+// A wait with an attempt in flight on one key keeps its place on its other keys.
+func TestAnAttemptOnOneKeyKeepsThePlaceOnOthers(t *testing.T) {
+	m := newMemory()
+	s := New(Config{Sender: m, Watcher: m})
+	_, first := start(t, s, "BLPOP a b 0")
+	_, second := start(t, s, "BLPOP b 0")
+	m.hold = true
+	s.Changed("a")
+	m.push("b", "x")
+	if len(m.held) != 1 {
+		t.Errorf("%d attempts are in flight: want 1", len(m.held))
+	}
+	m.release()
+	expect(t, first, "*2\r\n$1\r\nb\r\n$1\r\nx\r\n")
+	expect(t, second, waitsOn)
+	closeWaits(t, s)
+}

@@ -96,7 +96,7 @@ func (c *core) add(w *Wait) error {
 		w.links = append(w.links, link{w: w})
 		l := &w.links[len(w.links)-1]
 		q := c.queueOf(key, w)
-		if q.family <= zsets && (q.dirty() || q.head == nil || !q.head.w.sameClass(w)) {
+		if q.family <= zsets && (q.head == nil || !q.head.w.sameClass(w)) {
 			// The first in line tries first, since a change may not be known here yet. If it is of the same class, it
 			// takes what the first attempt of w finds.
 			q.version++

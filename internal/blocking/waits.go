@@ -61,7 +61,7 @@ type Watcher interface {
 	// Changed for the keys, because they may have changed before. A key is watched at most once, except that Resume
 	// may watch it again.
 	Watch(keys []string, s Subscriber)
-	// Unwatch ends Watch.
+	// Unwatch ends Watch. It has no effect on keys that are not watched.
 	Unwatch(keys []string, s Subscriber)
 }
 

@@ -99,6 +99,19 @@ func TestDoReturnsAtTheEndOfTheContext(t *testing.T) {
 	})
 }
 
+// A canceled wait ends with the attempt in flight, not at the end of the grace.
+func TestCancelEndsWithTheAttemptInFlight(t *testing.T) {
+	m := newMemory()
+	s := New(Config{Sender: m, Watcher: m, Grace: time.Hour})
+	m.hold = true
+	w, done := start(t, s, "BLPOP a 0")
+	w.Cancel(errors.New("canceled"))
+	expect(t, done, waitsOn)
+	m.release()
+	expect(t, done, "canceled")
+	closeWaits(t, s)
+}
+
 // A reply that does not come in time goes back to its key.
 func TestElementsForNobodyGoBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
