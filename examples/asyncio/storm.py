@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""5,000 coroutines with redis-py's asyncio client and its default, unlimited pool, in which
-each command in flight takes a connection.
+"""Runs commands of 5,000 coroutines with redis-py's asyncio client, in whose pool each command in
+flight takes a connection.
 
-    storm.py PORT [--coroutines 5000] [--commands 10] [--server PORT]
+    storm.py PORT [--coroutines 5000] [--commands 10] [--server PORT] [--max-connections N]
 
 PORT is the target of the commands: a Redis server, or a gateway in front of it. --server is the
-Redis server itself, whose connections are counted.
+Redis server itself, whose connections are counted. --max-connections limits the pool. The default
+is redis-py's: no limit before version 8, and 100 since.
 """
 import argparse
 import asyncio
@@ -40,7 +41,11 @@ async def watch(port, most):
             most["connections"] = max(most["connections"], clients)
             await asyncio.sleep(0.02)
     finally:
-        await client.close()
+        await close(client)
+
+
+async def close(client):
+    await (client.aclose if hasattr(client, "aclose") else client.close)()
 
 
 async def main():
@@ -49,6 +54,7 @@ async def main():
     parser.add_argument("--coroutines", type=int, default=5000)
     parser.add_argument("--commands", type=int, default=10)
     parser.add_argument("--server", type=int)
+    parser.add_argument("--max-connections", type=int)
     args = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -56,12 +62,13 @@ async def main():
     most, failures = collections.Counter(), collections.Counter()
     watcher = asyncio.create_task(watch(args.server or args.port, most))
     await asyncio.sleep(0.1)
-    client = redis.Redis(port=args.port)
+    limit = {} if args.max_connections is None else {"max_connections": args.max_connections}
+    client = redis.Redis(connection_pool=redis.ConnectionPool(port=args.port, **limit))
     began = time.monotonic()
     done = await asyncio.gather(*(one(client, n, args.commands, failures) for n in range(args.coroutines)))
     took = time.monotonic() - began
     watcher.cancel()
-    await client.close()
+    await close(client)
     await client.connection_pool.disconnect()
 
     print(f"{sum(done):,} of {2 * args.coroutines * args.commands:,} commands done in {took:.1f} s by {args.coroutines:,} coroutines")
