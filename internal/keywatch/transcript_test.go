@@ -106,7 +106,7 @@ func invalidation(names ...string) []byte {
 	return frame
 }
 
-// wait passes time, and runs what is due on the way.
+// wait passes time, and runs the timers that expire.
 func (p *player) wait(out *strings.Builder, text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil {

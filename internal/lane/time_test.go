@@ -26,7 +26,7 @@ func took(t *testing.T, what string, since time.Time, want time.Duration) {
 	}
 }
 
-// script is a server that answers when it is told to.
+// script is a server that answers on request of the test.
 type script struct {
 	got  chan []string
 	send chan string // closed: the server closes

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
-// restoring gives a pool a Restore that works unless it is told to fail, and counts its calls.
+// restoring gives a pool a Restore that works unless the test makes it fail, and counts its calls.
 func restoring(fails *error, calls *int) func(*pool.Config) {
 	return func(cfg *pool.Config) {
 		cfg.Restore = func(ctx context.Context, l *lane.Lane, k pool.Identity) error {

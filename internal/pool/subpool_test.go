@@ -138,7 +138,7 @@ func TestUnusedSubpoolsAreForgotten(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		if st := p.Stats(); st.Subpools > 1 || st.Idle != 0 || st.Lanes != st.Subpools {
-			t.Errorf("long after the last use, but for the zero key's lane: %+v", st)
+			t.Errorf("long after the last use, except for the lane of the zero identity: %+v", st)
 		}
 	})
 }

@@ -257,7 +257,7 @@ func TestDialsUnderWayAreGivenUp(t *testing.T) {
 	}
 }
 
-// deaf is a listener that is never used but for its address.
+// deaf is a listener of which only the address is used.
 type deaf struct{ net.Listener }
 
 func (deaf) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }

@@ -274,7 +274,7 @@ func TestTheCheapestLaneIsDrained(t *testing.T) {
 	})
 }
 
-// A freed conn goes to the first in line, though a dial is under way for him.
+// A freed conn goes to the longest waiter, although a dial for that waiter is in flight.
 func TestWhateverComesFirstGoesToTheFirst(t *testing.T) {
 	inTown(t, 3, nil, func(t *testing.T, w *town, p *pool.Pool) {
 		held := acquireAs(t, p, alice)
