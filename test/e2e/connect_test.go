@@ -187,8 +187,7 @@ func TestEachDialGetsCredentials(t *testing.T) {
 	}
 	failing.Store(true)
 	killAll(s)
-	var err error
-	err = testkit.Await(t, "a PING fails", func() error { return c.Do(bounded(t), "PING").Err() }, failed)
+	err := testkit.Await(t, "a PING fails", func() error { return c.Do(bounded(t), "PING").Err() }, failed)
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v: want the function's error inside", err)
 	}
