@@ -38,7 +38,8 @@ type Config struct {
 	OnSuspect func(l *Lane)
 	// OnDead is called once, when the lane has failed, with the cause.
 	OnDead func(l *Lane, cause error)
-	// OnClosed is called once, when the socket is closed and no goroutine of the lane is left.
+	// OnClosed is called once, when the socket is closed and no goroutine of the lane is left. It may run before OnDead,
+	// which the goroutine that fails the lane calls.
 	OnClosed func(l *Lane)
 }
 

@@ -242,12 +242,14 @@ func within(t fataler, what string, ok func() bool) {
 	}
 }
 
-// close ends the lane and checks that its end was told once.
+// close ends the lane and checks that OnDead is called once. The goroutine that failed the lane may call it after the
+// socket is closed.
 func (k *link) close() {
 	k.t.Helper()
 	k.Fail(wire.ErrClosed)
 	k.wait("the end of the socket", k.closed)
 	k.wait("the end of the server", k.served)
+	within(k.t, "OnDead", func() bool { return k.dead.Load() > 0 })
 	if n := k.dead.Load(); n != 1 {
 		k.t.Errorf("OnDead was called %d times, want once", n)
 	}
