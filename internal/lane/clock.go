@@ -97,10 +97,10 @@ func (l *Lane) onTick() {
 		l.Fail(&StallError{Silent: l.cfg.StallLimit})
 		return
 	}
-	if l.queue.n == 0 && l.reader.holder == nobody && !active {
-		l.reader.give(l)
+	if l.queue.n == 0 && l.reading == nobody && !active {
+		l.giveLocked()
 	}
-	if l.queue.n > 0 || active || l.reader.holder < background {
+	if l.queue.n > 0 || active || l.reading < background {
 		c.timer.Reset(c.period)
 	} else {
 		c.running = false
@@ -135,7 +135,7 @@ func (l *Lane) expireLocked() {
 		if q.sink != nil {
 			posted = q.fail(posted, left, err)
 		} else if q.finish(left, err) && q.self {
-			l.reader.interrupt()
+			l.interruptReaderLocked()
 		}
 	}
 }

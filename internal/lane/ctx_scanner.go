@@ -76,6 +76,6 @@ func (l *Lane) scanCtxs() {
 // dismissLocked ends q's wait because its ctx ended.
 func (l *Lane) dismissLocked(q *request) {
 	if q.finish(left, l.failure("wait for the reply of", true, q.ctx.Err())) && q.self {
-		l.reader.interrupt()
+		l.interruptReaderLocked()
 	}
 }

@@ -218,8 +218,8 @@ func (l *Lane) enqueueLocked(ctx context.Context, q *request, n, bytes int, opt 
 	l.queueLocked(q, n, bytes, opt)
 	l.scanCtxLocked(ctx, q)
 	flush = l.out.begin()
-	if l.reader.claim() {
-		read, q.self = true, true
+	if l.reading == nobody {
+		l.reading, read, q.self = caller, true, true
 	}
 	company = l.queue.n > 1 || l.expect > 1
 	l.expect = max(0, l.expect-1)

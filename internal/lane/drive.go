@@ -16,11 +16,28 @@ type Driver interface {
 func (l *Lane) Drive(d Driver) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dead != nil || l.reader.driver != nil || !l.conn.CanTry() {
+	if l.dead != nil || l.driver != nil || !l.conn.CanTry() {
 		return false
 	}
-	l.reader.drive(d, l)
+	l.driver = d
+	switch l.reading {
+	case nobody:
+		l.giveLocked()
+	case background:
+		l.interruptReaderLocked()
+	}
 	return true
+}
+
+// giveLocked gives the read half to the driver, or else to the background reader.
+func (l *Lane) giveLocked() {
+	if l.driver != nil && l.dead == nil {
+		l.reading = driven
+		l.driver.Take(l, l.conn.Descriptor())
+		return
+	}
+	l.reading = background
+	l.wakeReader()
 }
 
 // Ready reads once without waiting and distributes the replies. Only the driver's loop calls it.
@@ -28,7 +45,7 @@ func (l *Lane) Ready() {
 	n, err := l.in.fill(l.conn, tryOnce)
 	l.take(n, err)
 	l.mu.Lock()
-	l.reader.resume()
+	l.resumeLocked()
 	l.unlockDrained()
 }
 
@@ -36,5 +53,8 @@ func (l *Lane) Ready() {
 func (l *Lane) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reader.undrive(l)
+	l.driver = nil
+	if l.reading == driven {
+		l.giveLocked()
+	}
 }

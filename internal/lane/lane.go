@@ -43,12 +43,23 @@ type Config struct {
 	OnClosed func(l *Lane)
 }
 
+// role states who owns the read half.
+type role uint8
+
+const (
+	nobody     role = iota // the queue is empty
+	caller                 // a caller that was alone reads its own reply
+	background             // the lane's goroutine
+	driven                 // the driver's loop
+)
+
 // Lane is one connection that any number of callers share. All methods are safe for concurrent use.
 type Lane struct {
 	// Set by New and never changed.
 	cfg    *Config
 	conn   *wire.Conn
 	Born   time.Time
+	bgWake chan struct{} // capacity 1: the background reader has the read half, or the lane is dead
 	wrWake chan rest     // capacity 1: bytes for the writer goroutine
 	wrDone chan struct{} // closed when the writer goroutine has ended
 	gone   chan struct{} // closed when the lane fails
@@ -66,7 +77,7 @@ type Lane struct {
 	_        [cacheLine]byte
 	mu       sync.Mutex
 	depth    atomic.Int32 // pending replies and the bits avoid and silent; a hint for callers that pick a lane
-	reader   readHalf
+	reading  role
 	draining bool
 	retired  bool // nothing more may be written
 	pushOnly bool
@@ -81,13 +92,16 @@ type Lane struct {
 	clock    clock
 	stall    stallClock
 	scanner  ctxScanner
+	shallow  int    // consecutive replies that the background reader read for a lone caller
 	reserved int    // reservations of Reserve
 	owner    any    // the owner that requests must name; nil: a holder
 	drained  func() // called once when the lane is empty, while draining
+	kicked   bool   // InterruptRead was called and not reverted
 	writing  bool   // the writer goroutine was started
 	onPush   func(frame []byte)
-	alone    alone // each command reads its first fields
-	proof    proof // each command reads its first fields
+	driver   Driver // the driver; nil: none
+	alone    alone  // each command reads its first fields
+	proof    proof  // each command reads its first fields
 
 	_       [cacheLine]byte
 	in      input         // owned by the current reader
@@ -101,11 +115,10 @@ const cacheLine = 128
 func New(conn *wire.Conn, cfg *Config) *Lane {
 	l := &Lane{
 		cfg: cfg, conn: conn, Born: time.Now(),
-		wrWake: make(chan rest, 1),
+		bgWake: make(chan struct{}, 1), wrWake: make(chan rest, 1),
 		wrDone: make(chan struct{}), gone: make(chan struct{}), abort: make(chan struct{}),
 		hands: make(chan struct{}, 1),
 	}
-	l.reader.init(conn)
 	l.in.scanner.Limit = cfg.ReplyLimit
 	l.in.poll.init(conn)
 	l.stall.init(cfg)
@@ -189,8 +202,8 @@ func (l *Lane) OnPush(fn func(frame []byte), only bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.onPush, l.pushOnly = fn, only
-	if only && l.reader.holder == nobody && l.dead == nil {
-		l.reader.give(l)
+	if only && l.reading == nobody && l.dead == nil {
+		l.giveLocked()
 	}
 }
 
@@ -283,7 +296,12 @@ func (l *Lane) Fail(cause error) {
 	l.window.waiting.failAll(cause)
 	l.alone.waiting.failAll(cause)
 	l.tellLocked(posted)
-	l.reader.fail(l)
+	switch l.reading {
+	case nobody:
+		l.giveLocked()
+	case driven:
+		l.driver.Drop(l)
+	}
 	l.conn.Interrupt()
 	l.mu.Unlock()
 
@@ -311,7 +329,7 @@ func (l *Lane) Abort() {
 	case <-l.abort:
 	default:
 		close(l.abort)
-		if l.reader.holder != driven { // else Release closes it first: the descriptor may be reused at once
+		if l.reading != driven { // else Release closes it first: the descriptor may be reused at once
 			l.conn.Abort()
 		}
 	}

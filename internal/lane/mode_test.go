@@ -41,7 +41,7 @@ func counting(conn net.Conn) {
 func (l *Lane) role() role {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.reader.holder
+	return l.reading
 }
 
 // Alone, a caller reads for itself and leaves the read half to nobody; among

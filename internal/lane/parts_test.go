@@ -3,7 +3,6 @@ package lane
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,86 +223,5 @@ func TestTheWindowAdmitsInOrder(t *testing.T) {
 	}
 	if len(waits[0].ch) != 1 || len(waits[1].ch) != 1 || w.waiting.First() != waits[2] {
 		t.Error("the order is another")
-	}
-}
-
-// half is a connection and a driver that record their calls.
-type half struct{ calls []string }
-
-func (h *half) note(call string)    { h.calls = append(h.calls, call) }
-func (h *half) InterruptRead()      { h.note("interrupt") }
-func (h *half) ResumeRead()         { h.note("resume") }
-func (h *half) Descriptor() int     { return 7 }
-func (h *half) Take(_ *Lane, _ int) { h.note("take") }
-func (h *half) Drop(*Lane)          { h.note("drop") }
-
-func TestOneReaderAtATime(t *testing.T) {
-	var h half
-	var r readHalf
-	r.init(&h)
-	want := func(step string, holder role, calls ...string) {
-		t.Helper()
-		if r.holder != holder || !slices.Equal(h.calls, calls) {
-			t.Errorf("%s: holder %d after %q, want %d after %q", step, r.holder, h.calls, holder, calls)
-		}
-		h.calls = nil
-	}
-	woken := func() bool {
-		select {
-		case <-r.wake:
-			return true
-		default:
-			return false
-		}
-	}
-	if !r.claim() || r.claim() {
-		t.Error("two callers read")
-	}
-	want("a caller alone", caller)
-	r.give(nil)
-	if want("a second caller", background); !woken() {
-		t.Error("the background reader sleeps")
-	}
-	for range shallowLimit - 1 {
-		if r.alone(true, false) {
-			t.Error("the background reader leaves too early")
-		}
-	}
-	if r.alone(false, false) || !r.alone(true, false) || r.alone(true, true) || r.alone(true, false) {
-		t.Error("the background reader must leave after replies to a lone caller, and stay with several")
-	}
-	r.free()
-	want("a quiet lane", nobody)
-	r.drive(&h, nil)
-	want("a driver on a quiet lane", driven, "take")
-	r.undrive(nil)
-	if want("without the driver", background); !woken() {
-		t.Error("the background reader sleeps")
-	}
-	r.resume()
-	r.drive(&h, nil)
-	want("a driver while the background reads", background, "interrupt")
-	r.resume()
-	r.resume()
-	r.give(nil)
-	want("the end of that read", driven, "resume", "take")
-	r.fail(nil)
-	r.interrupt()
-	r.resume()
-	want("a failure", driven, "drop")
-	r.undrive(nil)
-	if want("the driver has dropped it", background); !woken() {
-		t.Error("nobody closes the connection")
-	}
-}
-
-func TestAFailedLaneIsClosedByTheBackgroundReader(t *testing.T) {
-	var h half
-	var r readHalf
-	r.init(&h)
-	r.driver = &h
-	r.fail(nil)
-	if len(h.calls) > 0 || r.holder != background || len(r.wake) != 1 {
-		t.Errorf("holder %d after %q", r.holder, h.calls)
 	}
 }

@@ -63,8 +63,8 @@ func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error
 	q := l.newRequest()
 	q.sink, q.tag = sink, tag
 	l.queueLocked(q, n, len(raw), &opt)
-	if l.reader.holder == nobody {
-		l.reader.give(l)
+	if l.reading == nobody {
+		l.giveLocked()
 	}
 	l.mu.Unlock()
 	return nil

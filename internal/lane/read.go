@@ -14,10 +14,14 @@ var (
 	errServerEnd = errors.New("the server closed the connection")
 )
 
+// shallowLimit is the number of consecutive replies for a lone caller after which the background reader returns the
+// read half.
+const shallowLimit = 4
+
 // readLoop is the lane's background reader. It reads whenever it has the read half. At the end it closes the
 // connection.
 func (l *Lane) readLoop() {
-	for range l.reader.wake {
+	for range l.bgWake {
 		for l.readInBackground() {
 		}
 		if l.Err() != nil {
@@ -42,6 +46,14 @@ func (l *Lane) readLoop() {
 	}
 }
 
+// wakeReader wakes the background reader, which has the read half now.
+func (l *Lane) wakeReader() {
+	select {
+	case l.bgWake <- struct{}{}:
+	default:
+	}
+}
+
 // readInBackground reads once and reports whether to continue.
 func (l *Lane) readInBackground() bool {
 	if l.Depth() == 0 && len(l.in.frames) > 0 {
@@ -59,16 +71,21 @@ func (l *Lane) readInBackground() bool {
 		l.mu.Unlock()
 		return false
 	}
-	l.reader.resume()
-	if l.reader.driver != nil {
-		l.reader.give(l)
+	l.resumeLocked()
+	if l.driver != nil {
+		l.giveLocked()
 		l.unlockDrained()
 		return false
 	}
-	frames := l.in.frames
-	lone := len(frames) == 1 && frames[0].q != nil && !frames[0].posted
-	if l.reader.alone(lone, l.queue.n > 0 || len(frames) > 1) && !l.pushOnly {
-		l.reader.free()
+	switch {
+	case l.queue.n > 0 || len(l.in.frames) > 1:
+		l.shallow = 0
+	case len(l.in.frames) == 1 && l.in.frames[0].q != nil && !l.in.frames[0].posted:
+		l.shallow++
+	}
+	if l.queue.n == 0 && l.shallow >= shallowLimit && !l.pushOnly {
+		l.shallow = 0
+		l.reading = nobody
 		l.startClockLocked()
 		l.unlockDrained()
 		return false
@@ -117,7 +134,7 @@ func (l *Lane) readForSelf(q *request) error {
 		// Interrupted, because q was decided, or the lane has failed. Fail then decides q.
 		l.mu.Lock()
 		dead := l.dead != nil
-		l.reader.resume()
+		l.resumeLocked()
 		l.mu.Unlock()
 		if dead {
 			break
@@ -135,13 +152,29 @@ func (l *Lane) readForSelf(q *request) error {
 // has failed, else to nobody.
 func (l *Lane) handOver() {
 	l.mu.Lock()
-	l.reader.resume()
-	if l.queue.n == 0 && l.dead == nil && !l.pushOnly && l.reader.driver == nil {
-		l.reader.free()
+	l.resumeLocked()
+	if l.queue.n == 0 && l.dead == nil && !l.pushOnly && l.driver == nil {
+		l.reading = nobody
 	} else {
-		l.reader.give(l)
+		l.shallow = 0
+		l.giveLocked()
 	}
 	l.unlockDrained()
+}
+
+func (l *Lane) interruptReaderLocked() {
+	if l.dead == nil {
+		l.kicked = true
+		l.conn.InterruptRead()
+	}
+}
+
+// resumeLocked reverts an interruption. A failed lane stays interrupted.
+func (l *Lane) resumeLocked() {
+	if l.kicked && l.dead == nil {
+		l.kicked = false
+		l.conn.ResumeRead()
+	}
 }
 
 // complete distributes the frames of one read. self is the request of the caller that reads, or nil.

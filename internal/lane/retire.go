@@ -46,7 +46,7 @@ func (l *Lane) cutLocked(from uint64) {
 		if p.q.sink != nil {
 			posted = p.q.fail(posted, done, l.failure("write", false, ErrDraining))
 		} else if p.q.finish(done, ErrDraining) && p.q.self {
-			l.reader.interrupt()
+			l.interruptReaderLocked()
 		}
 	}
 	l.publishDepthLocked()
