@@ -91,6 +91,20 @@ func (d *deletion) fails(t *testing.T, held *pool.Conn) {
 	}
 }
 
+// queue makes another user wait for a place, and returns the channel of the connection.
+func (d *deletion) queue(t *testing.T) <-chan *pool.Conn {
+	others := make(chan *pool.Conn)
+	go func() {
+		c, err := d.Subpool(bob).Acquire(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		others <- c
+	}()
+	synctest.Wait()
+	return others
+}
+
 // The holder of a connection that the server has closed may return it before the pool sees its end.
 func TestADeletedUserIsReportedThoughTheHolderClosesTheConn(t *testing.T) {
 	onDeletion(t, 2, nil, func(t *testing.T, d *deletion) {
@@ -134,15 +148,7 @@ func TestADeletedUserIsReportedAfterTheLastConn(t *testing.T) {
 func TestADeletedUserIsReportedOnceAPlaceIsFree(t *testing.T) {
 	onDeletion(t, 1, func(c *pool.Config) { c.WaitTimeout = 200 * time.Millisecond }, func(t *testing.T, d *deletion) {
 		held := acquireAs(t, d.Pool, alice)
-		others := make(chan *pool.Conn)
-		go func() {
-			c, err := d.Subpool(bob).Acquire(context.Background())
-			if err != nil {
-				t.Error(err)
-			}
-			others <- c
-		}()
-		synctest.Wait()
+		others := d.queue(t)
 		d.delete()
 		d.town.kill()
 		d.fails(t, held)
@@ -166,15 +172,7 @@ func TestACheckOfAUserEnds(t *testing.T) {
 	}, func(t *testing.T, d *deletion) {
 		held := acquireAs(t, d.Pool, alice)
 		d.delete()
-		others := make(chan *pool.Conn)
-		go func() {
-			c, err := d.Subpool(bob).Acquire(context.Background())
-			if err != nil {
-				t.Error(err)
-			}
-			others <- c
-		}()
-		synctest.Wait()
+		others := d.queue(t)
 		d.town.kill()
 		d.fails(t, held)
 		other := <-others
@@ -280,15 +278,7 @@ func TestAnOldRefusalDoesNotReportAUser(t *testing.T) {
 		d.change(only(pool.Identity{}, "")) // the server accepts the user again, and nobody logs in
 		time.Sleep(time.Minute)
 		d.Resize(1)
-		others := make(chan *pool.Conn)
-		go func() {
-			c, err := d.Subpool(bob).Acquire(context.Background())
-			if err != nil {
-				t.Error(err)
-			}
-			others <- c
-		}()
-		synctest.Wait()
+		others := d.queue(t)
 		d.tried(alice)
 		d.killAll()
 		d.fails(t, held)

@@ -80,14 +80,18 @@ const lastCheckPause = 4 * time.Second
 // userChecks checks users that have clients and have lost their last conn, because a server closes the conns of a user
 // that is deleted. Pool.mu guards it.
 type userChecks struct {
-	running map[string]bool
+	running map[string]bool // true: the user has lost a conn since the last attempt
 }
 
 func (u *userChecks) init() { u.running = map[string]bool{} }
 
 // check starts a check of the user of an identity, unless one runs or the user has conns.
 func (u *userChecks) check(p *Pool, k Identity) {
-	if k.User == "" || p.cfg.Wanted == nil || u.running[k.User] || !p.lacksConnsLocked(k.User) {
+	if k.User == "" || p.cfg.Wanted == nil || !p.lacksConnsLocked(k.User) {
+		return
+	}
+	if _, runs := u.running[k.User]; runs {
+		u.running[k.User] = true
 		return
 	}
 	p.calls.add(func() {
@@ -95,8 +99,8 @@ func (u *userChecks) check(p *Pool, k Identity) {
 			return
 		}
 		p.mu.Lock()
-		if !u.running[k.User] && p.lacksConnsLocked(k.User) {
-			u.running[k.User] = true
+		if _, runs := u.running[k.User]; !runs && p.lacksConnsLocked(k.User) {
+			u.running[k.User] = false
 			p.goroutines++
 			go p.checkUser(p.dials, k)
 		}
@@ -122,9 +126,14 @@ func (p *Pool) checkUser(ctx context.Context, k Identity) {
 		}
 	}
 	p.mu.Lock()
+	defer p.unlock()
+	if p.users.running[k.User] && ctx.Err() == nil { // the conn that the server gave is lost again
+		p.users.running[k.User] = false
+		go p.checkUser(ctx, k)
+		return
+	}
 	delete(p.users.running, k.User)
 	p.goroutines--
-	p.unlock()
 }
 
 // needsCheck requests a conn once, and reports whether the server's answer about the user is still unknown.
