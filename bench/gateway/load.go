@@ -24,7 +24,7 @@ func benchmark(ctx context.Context, addr string, c gatewayCase, requests int) (s
 	cmd.SysProcAttr = ownGroup()
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	// It exits by itself on an error reply.
+	// It exits on an error reply.
 	if err := cmd.Run(); err != nil {
 		return sample{}, 0, fmt.Errorf("redis-benchmark: %w: %s", err, strings.TrimSpace(errOut.String()))
 	}

@@ -98,7 +98,7 @@ type Watcher struct {
 	mu         sync.Mutex
 	core       core
 	session    *session      // nil without a connection
-	wakesAt    time.Duration // when the goroutine looks again by itself
+	wakesAt    time.Duration // time of the next call of look
 	running    bool          // the goroutine
 	closed     bool
 	renew      bool // the connection must be replaced

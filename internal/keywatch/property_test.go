@@ -326,7 +326,7 @@ func TestTheWheelNotifiesAboutEachKeyInEachInterval(t *testing.T) {
 			at, ok := w.c.wakeAt()
 			step := time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond
 			if ok && at < w.now {
-				t.Fatalf("at %v the wheel is due at %v", w.now, at)
+				t.Fatalf("at %v the wheel expires at %v", w.now, at)
 			}
 			for end := w.now + step; ; w.c.tick(w.now) {
 				if at, ok = w.c.wakeAt(); !ok || at > end {

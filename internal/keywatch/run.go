@@ -69,7 +69,7 @@ func (w *Watcher) run() {
 	}
 }
 
-// look does everything that is due. It returns the time of the next look, and whether the goroutine has ended.
+// look ends expired timers and sends the next requests. It returns the time of its next call, and whether the goroutine has ended.
 func (r *runner) look() (at time.Duration, ended bool) {
 	w := r.w
 	contended := r.contended()

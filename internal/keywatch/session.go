@@ -53,7 +53,7 @@ func (s *session) postLocked() {
 	}
 }
 
-// postOneLocked posts a request. An error other than lane.ErrFull, after which a reply is due, ends the session.
+// postOneLocked posts a request. lane.ErrFull means that replies are pending; any other error ends the session.
 func (s *session) postOneLocked(raw []byte, r *request) error {
 	// The lane's stall limit ends the wait for a reply, and with it the session.
 	err := s.lane.Post(raw, r.replies, s, 0, lane.Options{NoTimeout: true})
@@ -67,7 +67,7 @@ func (s *session) postOneLocked(raw []byte, r *request) error {
 	return err
 }
 
-// pingLocked posts a ping unless a reply is due anyway.
+// pingLocked posts a ping unless a reply is pending.
 func (s *session) pingLocked() {
 	if s.w.core.flight.len() == 0 && s.usable() {
 		_ = s.postOneLocked(s.w.ping, &request{verb: ping, replies: 1})
@@ -157,7 +157,7 @@ func (s *session) push(frame []byte) {
 	w.unlockAndFlush()
 }
 
-// Reauthenticate sends args, an AUTH, on the connection if it is due. It blocks until the reply or the end of ctx. It
+// Reauthenticate sends args, an AUTH, on the connection if its credentials expire. It blocks until the reply or the end of ctx. It
 // returns the connection, and the previous expiry of its credentials. A nil conn without an error means that nothing
 // was due.
 func (w *Watcher) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, args []any) (was time.Time, conn *wire.Conn, err error) {

@@ -99,7 +99,7 @@ func TestATokenIsDueByRepliesAndByTime(t *testing.T) {
 		p.tick(100 * time.Millisecond)
 	}
 	if p.left == 0 {
-		t.Error("a token is due on a lane without commands")
+		t.Error("the lane sends a token without commands")
 	}
 	p.due(1)
 	for range proofPeriod / (100 * time.Millisecond) {

@@ -150,7 +150,7 @@ func (l *link) wait(d time.Duration) {
 	}
 }
 
-// write writes each chunk when it is due. After a failure it drains the line, so that the reader
+// write writes each chunk at its time. After a failure it drains the line, so that the reader
 // never blocks.
 func (l *link) write(to stream, direction int, line <-chan chunk) {
 	failed := false

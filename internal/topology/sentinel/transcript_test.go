@@ -19,7 +19,7 @@ type highest struct{}
 
 func (highest) Uint64() uint64 { return ^uint64(0) }
 
-// player is a machine that transcripts drive. It adds the ticks at which a Wake is due, and writes
+// player is a machine that transcripts drive. It adds a tick at each time of a Wake, and writes
 // their time in front of their output. An event after "always" follows each action that asks for
 // it, and the player writes it after "<".
 type player struct {
