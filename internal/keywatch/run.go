@@ -69,7 +69,8 @@ func (w *Watcher) run() {
 	}
 }
 
-// look ends expired timers and sends the next requests. It returns the time of its next call, and whether the goroutine has ended.
+// look ends expired timers and sends the next requests. It returns the time of its next call, and whether the goroutine
+// has ended.
 func (r *runner) look() (at time.Duration, ended bool) {
 	w := r.w
 	contended := r.contended()

@@ -157,9 +157,9 @@ func (s *session) push(frame []byte) {
 	w.unlockAndFlush()
 }
 
-// Reauthenticate sends args, an AUTH, on the connection if its credentials expire. It blocks until the reply or the end of ctx. It
-// returns the connection, and the previous expiry of its credentials. A nil conn without an error means that nothing
-// was due.
+// Reauthenticate sends args, an AUTH, on the connection if due selects it. It blocks until the reply or the end of ctx.
+// It returns the connection, and the previous expiry of its credentials. A nil conn without an error means that it sent
+// nothing.
 func (w *Watcher) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, args []any) (was time.Time, conn *wire.Conn, err error) {
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {
