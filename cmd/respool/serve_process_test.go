@@ -19,6 +19,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // process is the tool in another process.
@@ -208,7 +209,7 @@ func TestSystemdsSocketsAreServed(t *testing.T) {
 		tooltest.Dial(t, "unix", path).Do("+PONG", "PING")
 		p.end(t)
 	}
-	cert, key, _ := tooltest.CertificateFiles(t)
+	cert, key, _ := testkit.NewAuthority(t).Issue(t, t.TempDir(), 2)
 	p := startProcess(t, []*os.File{tcp, unix}, env("respool:respool"), "serve", "--http", "off", "--tls-cert", cert, "--tls-key", key)
 	p.log.Until(t, "try:", 1)
 	secure, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})

@@ -3,15 +3,10 @@ package lane_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -19,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -173,6 +169,11 @@ func (k *link) listen(over transport, serve func(*peer)) *wire.Config {
 	if err != nil {
 		k.t.Fatalf("listen: %v", err)
 	}
+	cfg := &wire.Config{Network: "tcp", Addr: ln.Addr().String()}
+	var serverTLS *tls.Config
+	if over == overTLS {
+		cfg.TLS, serverTLS = &tls.Config{InsecureSkipVerify: true}, testkit.ServerTLS(k.t)
+	}
 	go func() {
 		nc, err := ln.Accept()
 		_ = ln.Close()
@@ -180,31 +181,13 @@ func (k *link) listen(over transport, serve func(*peer)) *wire.Config {
 			close(k.served)
 			return
 		}
-		if over == overTLS {
+		if serverTLS != nil {
 			nc = tls.Server(nc, serverTLS)
 		}
 		run(nc)
 	}()
-	cfg := &wire.Config{Network: "tcp", Addr: ln.Addr().String()}
-	if over == overTLS {
-		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
-	}
 	return cfg
 }
-
-// serverTLS has a certificate of its own making.
-var serverTLS = func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-}()
 
 // wait waits for what must come.
 func (k *link) wait(what string, ch <-chan struct{}) {

@@ -1,6 +1,6 @@
 // Package testkit waits for events in tests: until a condition holds, or until a value is as
-// wanted. Its subdirectories hold the servers, the relay and the file formats that tests use. It
-// starts no goroutines.
+// wanted. It also makes certificates for tests. Its subdirectories hold the servers, the relay and
+// the file formats that tests use. It starts no goroutines.
 package testkit
 
 import (

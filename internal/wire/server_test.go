@@ -2,17 +2,12 @@ package wire_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"math/big"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
@@ -38,7 +33,7 @@ func serve(t *testing.T, script func(c *peer)) *server {
 }
 
 func serveTLS(t *testing.T, script func(c *peer)) *server {
-	return serveWith(t, fakeserver.Config{Script: script, TLS: serverTLS})
+	return serveWith(t, fakeserver.Config{Script: script, TLS: testkit.ServerTLS(t)})
 }
 
 func serveWith(t *testing.T, cfg fakeserver.Config) *server {
@@ -152,17 +147,3 @@ func wantText(t *testing.T, err error, parts ...string) {
 }
 
 const secret = "pa55-word"
-
-// serverTLS has a certificate of its own making.
-var serverTLS = func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-}()

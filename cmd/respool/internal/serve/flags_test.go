@@ -12,6 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func TestServeConfig(t *testing.T) {
@@ -98,7 +99,7 @@ func TestTheExamplesOtherListenersAreRight(t *testing.T) {
 
 // Without authentication, the gateway does not listen at addresses that other machines reach.
 func TestServeRefusesToListenForEverybody(t *testing.T) {
-	cert, key, ca := tooltest.CertificateFiles(t)
+	cert, key, ca := testkit.NewAuthority(t).Issue(t, t.TempDir(), 2)
 	const hint = "want users with passwords, pass_through with need_auth, client certificates (tls with client_ca, or --tls-ca), a loopback address, or --insecure"
 	withTLS := func(more string) string {
 		return "{listen: [{address: '0.0.0.0:6380', tls: {cert: " + cert + ", key: " + key + more + "}}]}"

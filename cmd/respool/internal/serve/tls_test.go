@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 func dialTLS(t *testing.T, addr string, cfg *tls.Config) (*tooltest.Client, *tls.Conn) {
@@ -35,7 +36,7 @@ func refusedTLS(t *testing.T, addr string, cfg *tls.Config) {
 }
 
 func TestServeWithTLS(t *testing.T) {
-	a := tooltest.NewAuthority(t)
+	a := testkit.NewAuthority(t)
 	cert, key, _ := a.Issue(t, t.TempDir(), 2)
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key})
 	c, _ := dialTLS(t, r.at(t, 1), a.ClientTLS(t, "", ""))
@@ -52,7 +53,7 @@ func TestServeWithTLS(t *testing.T) {
 }
 
 func TestServeForClientsWithACertificate(t *testing.T) {
-	a, other := tooltest.NewAuthority(t), tooltest.NewAuthority(t)
+	a, other := testkit.NewAuthority(t), testkit.NewAuthority(t)
 	cert, key, ca := a.Issue(t, t.TempDir(), 2)
 	foreign, foreignKey, _ := other.Issue(t, t.TempDir(), 3)
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key, TLSCA: ca})
@@ -65,7 +66,7 @@ func TestServeForClientsWithACertificate(t *testing.T) {
 
 // A stalled handshake delays nobody, and ends with the gateway.
 func TestAHandshakeThatHangsHoldsUpNobody(t *testing.T) {
-	a := tooltest.NewAuthority(t)
+	a := testkit.NewAuthority(t)
 	cert, key, _ := a.Issue(t, t.TempDir(), 2)
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key})
 	mute := tooltest.Dial(t, "tcp", r.at(t, 1))
@@ -81,7 +82,7 @@ func TestAHandshakeThatHangsHoldsUpNobody(t *testing.T) {
 }
 
 func TestACertificateThatHasExpiredIsTold(t *testing.T) {
-	a, dir := tooltest.NewAuthority(t), t.TempDir()
+	a, dir := testkit.NewAuthority(t), t.TempDir()
 	cert, key, _ := a.Issue(t, dir, 2)
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key})
 	if text := r.log.String(); strings.Contains(text, "expired") {
@@ -101,7 +102,7 @@ func TestACertificateThatHasExpiredIsTold(t *testing.T) {
 }
 
 func TestCertificatesAreReadAnew(t *testing.T) {
-	a, dir := tooltest.NewAuthority(t), t.TempDir()
+	a, dir := testkit.NewAuthority(t), t.TempDir()
 	cert, key, ca := a.Issue(t, dir, 2)
 	file := tooltest.File(t, "respool.yaml", "url: redis://127.0.0.1:1\ntell: []\nserve:\n  listen: [{address: '127.0.0.1:0', tls: {cert: "+cert+", key: "+key+"}}]\n")
 	r := served(t, &Flags{Config: file})
@@ -136,7 +137,7 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 
 // Handshakes use replaced files without a reload. Half a file is logged and not used.
 func TestHandshakesUseCertificatesThatWereReplaced(t *testing.T) {
-	a, dir := tooltest.NewAuthority(t), t.TempDir()
+	a, dir := testkit.NewAuthority(t), t.TempDir()
 	cert, key, ca := a.Issue(t, dir, 2)
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, TLSCert: cert, TLSKey: key, TLSCA: ca})
 	serial := func(clientCert, clientKey string) int64 {
@@ -167,7 +168,7 @@ func TestHandshakesUseCertificatesThatWereReplaced(t *testing.T) {
 		t.Errorf("the log tells of each bad file once: %s", text)
 	}
 	// Another authority now signs the certificates of clients.
-	b := tooltest.NewAuthority(t)
+	b := testkit.NewAuthority(t)
 	other := t.TempDir()
 	_, _, otherCA := b.Issue(t, other, 11)
 	a.Issue(t, dir, 8)

@@ -1,6 +1,5 @@
-// Package tooltest helps the tests of the tool's packages: files, certificates,
-// plain Redis clients, held connections, a webhook. No program may import it.
-// Its goroutines end with the test that started them.
+// Package tooltest helps the tests of the tool's packages: files, plain Redis
+// clients, held connections, a webhook. No program may import it. Its goroutines end with the test that started them.
 package tooltest
 
 import (
