@@ -349,8 +349,8 @@ func TestAGapIsHeldBackUntilAllIsConfirmed(t *testing.T) {
 }
 
 func TestPingsAreAnsweredBetweenMessages(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol, hub: Config{HealthCheck: time.Second}}) // a ping has as long to be answered
+	checked := setup{hub: Config{HealthCheck: time.Second}} // also the limit for the reply to a ping
+	eachProtocol(t, redistest.Config{}, checked, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		s := mustSubscribe(t, h, Channel, "c")
 		srv.Do("CONFIG", "RESETSTAT")
 		pings := func() int {

@@ -8,8 +8,7 @@ import (
 )
 
 func TestAGapStandsWhereTheConnectionWasLost(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		s := mustSubscribe(t, h, Channel, "c", "d")
 		p := mustSubscribe(t, h, Pattern, "*")
 		var sh *Subscription
@@ -45,8 +44,7 @@ func TestAGapStandsWhereTheConnectionWasLost(t *testing.T) {
 }
 
 func TestSubscriptionsOutliveTheServer(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	srv, h := start(t, setup{})
 	const n = 2*batch + 3
 	subs := make([]*Subscription, n)
 	for i := range subs {
@@ -70,9 +68,8 @@ func TestSubscriptionsOutliveTheServer(t *testing.T) {
 
 func TestASubscriptionEndsWhenItIsRefusedAfterAReconnect(t *testing.T) {
 	users := []string{"alice on >secret ~* &* +@all"}
-	eachProtocol(t, redistest.Config{Users: users}, func(t *testing.T, srv *redistest.Server, protocol int) {
+	eachProtocol(t, redistest.Config{Users: users}, setup{user: "alice", password: "secret"}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		srv.Do("ACL", "SETUSER", "alice", "resetchannels", "&*")
-		h := newHub(t, srv, setup{protocol: protocol, user: "alice", password: "secret"})
 		kept := mustSubscribe(t, h, Channel, "ok")
 		lost := mustSubscribe(t, h, Channel, "ok", "secret")
 		srv.Do("PUBLISH", "secret", "x")
@@ -95,8 +92,7 @@ func TestASubscriptionEndsWhenItIsRefusedAfterAReconnect(t *testing.T) {
 }
 
 func TestASlowSubscriberIsToldExactlyWhatItLost(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol, hub: Config{Buffer: 4}})
+	eachProtocol(t, redistest.Config{}, setup{hub: Config{Buffer: 4}}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		slow := mustSubscribe(t, h, Channel, "c")
 		quick := mustSubscribe(t, h, Channel, "c")
 		next := 0

@@ -69,11 +69,21 @@ func newHubAt(t testing.TB, dial *wire.Config, c setup) *Hub {
 	return h
 }
 
-// eachProtocol runs a test over RESP2 and RESP3 on one server.
-func eachProtocol(t *testing.T, cfg redistest.Config, f func(t *testing.T, srv *redistest.Server, protocol int)) {
+// start starts a server and makes a hub for it.
+func start(t testing.TB, c setup) (*redistest.Server, *Hub) {
+	t.Helper()
+	srv := redistest.Start(t, redistest.Config{})
+	return srv, newHub(t, srv, c)
+}
+
+// eachProtocol runs a test on one server, with a hub that uses RESP2 and with a hub that uses RESP3.
+func eachProtocol(t *testing.T, cfg redistest.Config, c setup, f func(t *testing.T, srv *redistest.Server, h *Hub)) {
 	srv := redistest.Start(t, cfg)
 	for _, protocol := range []int{2, 3} {
-		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) { f(t, srv, protocol) })
+		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
+			c.protocol = protocol
+			f(t, srv, newHub(t, srv, c))
+		})
 	}
 }
 

@@ -17,8 +17,7 @@ import (
 )
 
 func TestAMessageReachesEverySubscriptionThatHasItsChannel(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		both := mustSubscribe(t, h, Channel, "a", "b", "a")
 		one := mustSubscribe(t, h, Channel, "b")
 		srv.Do("PUBLISH", "a", "1")
@@ -30,8 +29,7 @@ func TestAMessageReachesEverySubscriptionThatHasItsChannel(t *testing.T) {
 }
 
 func TestAMessageIsDeliveredOncePerMatchingPattern(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		patterns := mustSubscribe(t, h, Pattern, "n.*", "n.?", "other.*")
 		channel := mustSubscribe(t, h, Channel, "n.1")
 		srv.Do("PUBLISH", "n.1", "x")
@@ -48,8 +46,7 @@ func TestAMessageIsDeliveredOncePerMatchingPattern(t *testing.T) {
 }
 
 func TestShardChannelsAreApartFromChannels(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		if !srv.Has("SSUBSCRIBE") {
 			if _, err := h.Subscribe(testContext(t), Shard, []string{"s"}); !errors.Is(err, &resp.ServerError{Code: "ERR"}) {
 				t.Errorf("Subscribe where there are no shards: %v: want the server's error", err)
@@ -72,10 +69,9 @@ func TestShardChannelsAreApartFromChannels(t *testing.T) {
 }
 
 func TestManySubscriptionsCostOneSocket(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		const n = 500
 		watch := srv.WatchClients()
-		h := newHub(t, srv, setup{protocol: protocol})
 		subs := make([]*Subscription, n)
 		var wg sync.WaitGroup
 		for i := range subs {
@@ -114,8 +110,7 @@ func TestManySubscriptionsCostOneSocket(t *testing.T) {
 }
 
 func TestTheServerIsToldOfTheFirstAndTheLastSubscriber(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		first := mustSubscribe(t, h, Channel, "c", "d")
 		second := mustSubscribe(t, h, Channel, "c")
 		pattern := mustSubscribe(t, h, Pattern, "p*", "q*")
@@ -152,8 +147,7 @@ func TestTheServerIsToldOfTheFirstAndTheLastSubscriber(t *testing.T) {
 }
 
 func TestAddWidensASubscription(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		s := mustSubscribe(t, h, Channel, "a")
 		if err := s.Add(testContext(t), "b", "a"); err != nil {
 			t.Fatal(err)
@@ -175,8 +169,7 @@ func TestAddWidensASubscription(t *testing.T) {
 }
 
 func TestManyNamesInOneCall(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	srv, h := start(t, setup{})
 	names := make([]string, 3*batch+1)
 	for i := range names {
 		names[i] = fmt.Sprint("n", i)
@@ -206,8 +199,7 @@ func isNoPerm(err error) bool { return errors.Is(err, &resp.ServerError{Code: "N
 
 func TestARefusedChannelFailsItsOwnCallerAlone(t *testing.T) {
 	users := []string{"alice on >secret ~* resetchannels &ok* +@all"}
-	eachProtocol(t, redistest.Config{Users: users}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol, user: "alice", password: "secret"})
+	eachProtocol(t, redistest.Config{Users: users}, setup{user: "alice", password: "secret"}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		kept := mustSubscribe(t, h, Channel, "ok")
 
 		// Many at a time, so that commands carry names of several callers.
@@ -241,8 +233,7 @@ func TestARefusedChannelFailsItsOwnCallerAlone(t *testing.T) {
 }
 
 func TestReceiveEndsWithItsContext(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	srv, h := start(t, setup{})
 	s := mustSubscribe(t, h, Channel, "c")
 	ctx, cancel := context.WithCancel(context.Background())
 	errs := make(chan error)
@@ -259,8 +250,7 @@ func TestReceiveEndsWithItsContext(t *testing.T) {
 }
 
 func TestCloseEndsReceive(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	_, h := start(t, setup{})
 	s := mustSubscribe(t, h, Channel, "c")
 	errs := make(chan error)
 	for range 3 {
@@ -284,8 +274,7 @@ func TestCloseEndsReceive(t *testing.T) {
 }
 
 func TestSeveralReceiversShareASubscription(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	srv, h := start(t, setup{})
 	s := mustSubscribe(t, h, Channel, "c")
 	const n = 200
 	got := make(chan string, n)
@@ -316,8 +305,7 @@ func TestSeveralReceiversShareASubscription(t *testing.T) {
 }
 
 func TestClosingTheHubEndsEverySubscription(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		s := mustSubscribe(t, h, Channel, "c")
 		errs := make(chan error)
 		go func() {
@@ -352,8 +340,7 @@ func TestClosingTheHubEndsEverySubscription(t *testing.T) {
 }
 
 func TestSubscribeEndsWithItsContextAndLeavesNothingBehind(t *testing.T) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		kept := mustSubscribe(t, h, Channel, "c")
 		srv.Pause()
 		ctx, cancel := context.WithCancel(context.Background())
@@ -380,8 +367,7 @@ func TestSubscribeEndsWithItsContextAndLeavesNothingBehind(t *testing.T) {
 }
 
 func TestSubscribeEndsWithTheReplyTimeout(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{hub: Config{ReplyTimeout: 50 * time.Millisecond}})
+	srv, h := start(t, setup{hub: Config{ReplyTimeout: 50 * time.Millisecond}})
 	kept := mustSubscribe(t, h, Channel, "c")
 	srv.Pause()
 	err := kept.Add(context.Background(), "d")
@@ -394,8 +380,7 @@ func TestSubscribeEndsWithTheReplyTimeout(t *testing.T) {
 }
 
 func TestSubscribeFailsFastWhileTheNodeIsDown(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	srv, h := start(t, setup{})
 	kept := mustSubscribe(t, h, Channel, "c")
 	srv.Kill()
 	for range 20 {
@@ -413,30 +398,25 @@ func TestSubscribeFailsFastWhileTheNodeIsDown(t *testing.T) {
 }
 
 func TestTheFirstSubscriptionFailsFastWhileTheNodeIsDown(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	srv, h := start(t, setup{})
 	srv.Kill()
 	if _, err := h.Subscribe(context.Background(), Channel, []string{"c"}); err == nil {
 		t.Error("Subscribe to a node that is down succeeded")
 	}
 	srv.Restart()
-	// The pool may still be backing off: whatever it says comes at once.
-	for {
-		s, err := h.Subscribe(testContext(t), Channel, []string{"c"})
-		if err == nil {
-			srv.Do("PUBLISH", "c", "x")
-			wantMessages(t, s, "c x")
-			return
-		}
-		if testContext(t).Err() != nil {
-			t.Fatal(err)
-		}
-	}
+	// The pool may still be backing off. Then it fails at once.
+	var s *Subscription
+	testkit.Eventually(t, "a subscription after the restart", func() bool {
+		var err error
+		s, err = h.Subscribe(testContext(t), Channel, []string{"c"})
+		return err == nil
+	})
+	srv.Do("PUBLISH", "c", "x")
+	wantMessages(t, s, "c x")
 }
 
 func TestAClosedPoolEndsSubscriptions(t *testing.T) {
-	srv := redistest.Start(t, redistest.Config{})
-	h := newHub(t, srv, setup{})
+	_, h := start(t, setup{})
 	s := mustSubscribe(t, h, Channel, "c")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

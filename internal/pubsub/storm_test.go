@@ -35,8 +35,7 @@ func TestStormWithLostConnectionsMarksWhatItLoses(t *testing.T) {
 }
 
 func storm(t *testing.T, verbs ...string) {
-	eachProtocol(t, redistest.Config{}, func(t *testing.T, srv *redistest.Server, protocol int) {
-		h := newHub(t, srv, setup{protocol: protocol})
+	eachProtocol(t, redistest.Config{}, setup{}, func(t *testing.T, srv *redistest.Server, h *Hub) {
 		aStep := rapid.Custom(func(t *rapid.T) step {
 			return step{
 				Verb:    rapid.SampledFrom(verbs).Draw(t, "verb"),
