@@ -60,6 +60,7 @@ func (o *Options) engineConfig() (engine.Config, error) {
 			HealthCheck: limit(o.HealthCheckInterval), StaleAfter: staleAfter, DialParallel: o.DialParallel, DialRate: o.DialRate,
 			BackoffBase: o.BackoffBase, BackoffCap: o.BackoffCap, LeakThreshold: limit(o.LeakThreshold),
 		},
+		Blocking: engine.BlockingConfig{Dedicated: o.Blocking == BlockingDedicated, Max: o.MaxBlocked},
 		Subscriptions: pubsub.Config{
 			Buffer: o.SubscriptionBuffer, HealthCheck: limit(o.HealthCheckInterval),
 			ReconnectBase: o.BackoffBase, ReconnectCap: o.BackoffCap,

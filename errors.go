@@ -23,6 +23,9 @@ var (
 	// Nothing was sent.
 	ErrPoolExhausted = engine.ErrPoolExhausted
 
+	// ErrTooManyBlocked means that MaxBlocked blocking commands wait already. Nothing was sent.
+	ErrTooManyBlocked = engine.ErrTooManyBlocked
+
 	// ErrStateful means that the command would change, or depend on, the state of a shared
 	// connection. The text of the error names the method to use instead. Nothing was sent.
 	ErrStateful = engine.ErrStateful

@@ -29,6 +29,10 @@ const (
 
 	EventTLSFilesChanged EventKind = EventKind(engine.TLSFilesChanged) // a file of TLSFiles changed; the dial of Addr is the first to use it
 	EventTLSFilesRefused EventKind = EventKind(engine.TLSFilesRefused) // a file of TLSFiles changed and is not usable; Err is the cause; the old content stays in use
+
+	EventBlockingDedicated EventKind = EventKind(engine.BlockingDedicated) // the server does not report changes of keys, so each blocking command holds a connection; Err is the cause
+	EventBlockingShared    EventKind = EventKind(engine.BlockingShared)    // the server reports changes of keys again
+	EventElementsLost      EventKind = EventKind(engine.ElementsLost)      // elements that no caller took any more could not return to their key; Reason names the key, Err is the cause
 )
 
 // String returns the kind in words.
@@ -58,6 +62,12 @@ func (k EventKind) String() string {
 		return "TLS files changed"
 	case EventTLSFilesRefused:
 		return "TLS files refused"
+	case EventBlockingDedicated:
+		return "blocking commands use dedicated connections"
+	case EventBlockingShared:
+		return "blocking commands share connections"
+	case EventElementsLost:
+		return "elements lost"
 	case EventPrimaryLost:
 		return "primary lost"
 	case EventCredentialsRenewed:

@@ -83,6 +83,12 @@ type Options struct {
 	// ErrPoolExhausted at once. Default: 0, no limit: WaitTimeout limits the wait, and a waiter
 	// costs about 200 bytes in addition to its goroutine.
 	MaxWaiters int
+	// Blocking decides how blocking commands wait. Default: BlockingShared.
+	Blocking Blocking
+	// MaxBlocked limits the blocking commands that wait at a time without a connection of their
+	// own. Further ones get ErrTooManyBlocked at once. Default: 100,000, which cost less than
+	// 100 MB in addition to the goroutines of the callers.
+	MaxBlocked int
 
 	// ConnectTimeout limits a dial, including TLS and handshake. Default: 5 s, which allows two
 	// retransmissions of a lost SYN.
@@ -175,6 +181,7 @@ type Options struct {
 const (
 	defaultAddr               = "localhost:6379"
 	defaultMaxConnections     = 16
+	defaultMaxBlocked         = 100_000
 	defaultLanes              = 4
 	defaultTimeout            = 5 * time.Second
 	defaultStallLimit         = 10 * time.Second
@@ -308,6 +315,10 @@ func (o *Options) checkBounds(c *checker) {
 		c.fail("MinIdle", o.MinIdle, fmt.Sprintf("at most MaxConnections-1, which is %d: the pool keeps one place for a lane", o.MaxConnections-1))
 	}
 	bounded(c, "MaxWaiters", &o.MaxWaiters, 0, 0)
+	if o.Blocking > BlockingDedicated {
+		c.fail("Blocking", o.Blocking, "BlockingShared or BlockingDedicated")
+	}
+	bounded(c, "MaxBlocked", &o.MaxBlocked, defaultMaxBlocked, 1)
 	bounded(c, "ReplyLimit", &o.ReplyLimit, defaultReplyLimit, 64)
 	if o.Retries == NoRetries {
 		o.Retries = 0
@@ -369,3 +380,21 @@ func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // MarshalText returns String, so that no encoder shows a password.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// Blocking decides how blocking commands such as BLPOP and XREADGROUP wait.
+type Blocking uint8
+
+// The ways to wait.
+const (
+	// BlockingShared lets blocking commands wait in the client. All of them need one connection for
+	// each node. If the server does not report changes of keys, the client uses dedicated
+	// connections, and emits EventBlockingDedicated.
+	BlockingShared Blocking = iota
+	// BlockingDedicated gives each blocking command a connection while it waits.
+	BlockingDedicated
+)
+
+// String returns shared or dedicated.
+func (b Blocking) String() string {
+	return [...]string{"shared", "dedicated"}[min(b, BlockingDedicated)]
+}

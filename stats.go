@@ -54,6 +54,10 @@ type Stats struct {
 	RenewalFailures  uint64
 	LastRenewalError error
 
+	// Blocking contains the figures of blocking commands that wait without a connection of their
+	// own. Nodes does not contain them.
+	Blocking BlockingStats
+
 	// Nodes contains the numbers of each node, by address: the nodes in use and those that still
 	// have sockets. nil without sentinels.
 	Nodes []Stats
@@ -98,6 +102,7 @@ func (c *Client) Stats() Stats {
 			st.Nodes = append(st.Nodes, statsOf(&all.Nodes[i]))
 		}
 	}
+	st.Blocking = blockingStats(&all.Blocking)
 	st.Renewals, st.RenewalFailures = all.Credentials.Renewals, all.Credentials.Failures
 	st.LastRenewalError = wrapError(all.Credentials.LastError)
 	return st
@@ -151,6 +156,48 @@ func serviceStats(s *engine.ServiceStats) *ServiceStats {
 	}
 	for _, one := range s.Sentinels {
 		st.Sentinels = append(st.Sentinels, SentinelStats(one))
+	}
+	return st
+}
+
+// BlockingStats are the figures of the blocking commands that wait without a connection of their
+// own. Counters begin with the client.
+type BlockingStats struct {
+	Waiting  int                      // commands that wait now
+	Keys     int                      // distinct keys that they wait for
+	Commands map[string]BlockingCount // by name in upper case; nil before the first one
+
+	Watching      bool   // a connection watches the keys
+	Invalidations uint64 // changes of keys that the server reported
+	Reconnects    uint64 // connections after the loss of one
+	// Refusal is the reason why blocking commands use dedicated connections now, or nil.
+	Refusal error
+}
+
+// BlockingCount are the figures of one blocking command.
+type BlockingCount struct {
+	Waiting   int           // commands that wait now
+	Served    uint64        // waits that ended with data
+	TimedOut  uint64        // waits that ended with their timeout
+	Canceled  uint64        // waits that ctx, CLIENT UNBLOCK or Close ended
+	Failed    uint64        // waits that ended with an error of the server or of a connection
+	Tries     uint64        // commands sent to look for data
+	Spurious  uint64        // of Tries: found no data, although a key had changed
+	GivenBack uint64        // elements that no caller took any more and that returned to their key
+	Dropped   uint64        // elements of BLMOVE and entries of XREADGROUP for which no caller was left
+	Lost      uint64        // elements that could not return, and tries that were sent and had no reply
+	Longest   time.Duration // the longest wait that has ended
+}
+
+// blockingStats converts the figures of the engine.
+func blockingStats(s *engine.BlockingStats) BlockingStats {
+	st := BlockingStats{Waiting: s.Waits.Waiting, Keys: s.Waits.Keys, Watching: s.Watcher.Connected,
+		Invalidations: s.Watcher.Invalidations, Reconnects: s.Watcher.Reconnects, Refusal: wrapError(s.Watcher.Refusal)}
+	for name, counts := range s.Waits.Commands {
+		if st.Commands == nil {
+			st.Commands = map[string]BlockingCount{}
+		}
+		st.Commands[name] = BlockingCount(counts)
 	}
 	return st
 }

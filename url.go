@@ -237,10 +237,20 @@ var urlKeys = map[string]setter{
 	},
 	"client_name": text(func(o *Options) *string { return &o.ClientName }),
 
-	"max_connections":     integer(1, func(o *Options) *int { return &o.MaxConnections }),
-	"lanes":               integer(1, func(o *Options) *int { return &o.Lanes }),
-	"min_idle":            integer(0, func(o *Options) *int { return &o.MinIdle }),
-	"max_waiters":         integer(0, func(o *Options) *int { return &o.MaxWaiters }),
+	"max_connections": integer(1, func(o *Options) *int { return &o.MaxConnections }),
+	"lanes":           integer(1, func(o *Options) *int { return &o.Lanes }),
+	"min_idle":        integer(0, func(o *Options) *int { return &o.MinIdle }),
+	"max_waiters":     integer(0, func(o *Options) *int { return &o.MaxWaiters }),
+	"max_blocked":     integer(1, func(o *Options) *int { return &o.MaxBlocked }),
+	"blocking": func(o *Options, _ *tlsKeys, key, value string) error {
+		for b := BlockingShared; b <= BlockingDedicated; b++ {
+			if value == b.String() {
+				o.Blocking = b
+				return nil
+			}
+		}
+		return keyError(key, value, "shared or dedicated")
+	},
 	"window_commands":     integer(1, func(o *Options) *int { return &o.WindowCommands }),
 	"dial_parallel":       integer(1, func(o *Options) *int { return &o.DialParallel }),
 	"subscription_buffer": integer(1, func(o *Options) *int { return &o.SubscriptionBuffer }),

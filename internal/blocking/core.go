@@ -3,6 +3,7 @@ package blocking
 import (
 	"bytes"
 	"errors"
+	"slices"
 )
 
 // action is one thing that the owner of a core has to do, in order.
@@ -245,6 +246,22 @@ func (c *core) depart(w *Wait, r Result, why reason, gone bool) bool {
 	w.reason = why
 	c.finish(w, r)
 	return true
+}
+
+// refuse ends the waits for a key that cannot be watched.
+func (c *core) refuse(key string) {
+	n := c.names[key]
+	if n == nil {
+		return
+	}
+	n.watched = false
+	for _, q := range slices.Clone(n.queues) {
+		for l := q.head; l != nil; {
+			w := l.w
+			l = l.next
+			c.depart(w, Result{Err: ErrDedicated}, failedReason, false)
+		}
+	}
 }
 
 // expire ends the waits whose deadlines have passed, and ends delays.

@@ -294,7 +294,8 @@ func (c *core) retryReturns() {
 	}
 }
 
-// failed handles an attempt without a reply. The waits continue, unless the failure is final.
+// failed handles an attempt without a reply. The waits continue, unless the failure is final. A wait whose first
+// attempt this was ends, like any other command.
 func (c *core) failed(t *attempt, o Outcome) {
 	f := t.lead.form
 	if t.purpose == giveBackIt {
@@ -313,6 +314,8 @@ func (c *core) failed(t *attempt, o Outcome) {
 	if o.Final {
 		c.finishAll(t, Result{Err: o.Err}, failedReason)
 	} else {
+		c.finishFirsts(t, Result{Err: o.Err})
+		c.finishBehind(t, o.Err)
 		c.park(t.lead.identity)
 		c.reconsider(t)
 	}
@@ -366,7 +369,7 @@ func (c *core) refused(t *attempt, e *resp.ServerError, reply []byte) {
 	case e.Code == "NOPERM":
 		c.finishAll(t, Result{Err: ErrDedicated}, failedReason)
 	case slices.Contains(transient, e.Code):
-		c.finishFirsts(t, reply)
+		c.finishFirsts(t, Result{Reply: reply})
 		c.park(t.lead.identity)
 		c.reconsider(t)
 	case e.Code == "WRONGTYPE" && f.kind != groupRead:
@@ -396,12 +399,24 @@ func (c *core) learned(t *attempt, message string) bool {
 	return true
 }
 
-// finishFirsts ends the waits of t whose first attempt this was with an error of the server.
-func (c *core) finishFirsts(t *attempt, reply []byte) {
+// finishFirsts ends the waits of t whose first attempt this was.
+func (c *core) finishFirsts(t *attempt, r Result) {
 	for _, w := range t.waits {
 		if w.first && !w.finished {
 			w.reason = failedReason
-			c.finish(w, Result{Reply: bytes.Clone(reply)})
+			c.finish(w, Result{Reply: bytes.Clone(r.Reply), Err: r.Err})
+		}
+	}
+}
+
+// finishBehind ends the waits that would have had their first attempt after t.
+func (c *core) finishBehind(t *attempt, err error) {
+	for _, q := range t.queues {
+		for _, w := range slices.Clone(q.firsts) {
+			if w.first && !w.finished && w.try == nil && w.identity == t.lead.identity {
+				w.reason = failedReason
+				c.finish(w, Result{Err: err})
+			}
 		}
 	}
 }
@@ -409,7 +424,7 @@ func (c *core) finishFirsts(t *attempt, reply []byte) {
 // wrongType handles a key with a value of another type. A client that is blocked on the server does not see it, except
 // for the destination of BLMOVE.
 func (c *core) wrongType(t *attempt, reply []byte) {
-	c.finishFirsts(t, reply)
+	c.finishFirsts(t, Result{Reply: reply})
 	f := t.lead.form
 	switch {
 	case !c.wanted(t):

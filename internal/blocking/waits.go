@@ -13,9 +13,10 @@ var (
 	ErrClosed = errClosed
 	// ErrTooManyBlocked refuses a wait because Config.MaxBlocked commands wait already.
 	ErrTooManyBlocked = errTooMany
-	// ErrDedicated ends a wait whose user may not run the non-blocking form of the command. The caller has to send
-	// the command as it is, on a dedicated connection: the server either runs it or replies with its own error.
-	ErrDedicated = errors.New("respool: wait for a key: the user may not run the non-blocking command: send the command on a dedicated connection")
+	// ErrDedicated ends a wait whose user may not run the non-blocking form of the command, or whose key cannot be
+	// watched. The caller has to send the command on a dedicated connection, with the rest of its timeout: the server
+	// either runs it or replies with its own error.
+	ErrDedicated = errors.New("respool: wait for a key: the command needs a dedicated connection")
 )
 
 // Result is the end of a wait: a reply of the blocking command, or an error.
@@ -50,7 +51,7 @@ func (a *Attempt) Done(o Outcome) {
 }
 
 // Sender sends attempts. Send must not block. A refusal that says that the node is the wrong one, such as MOVED, is an
-// Outcome with Err, and without Sent: the waits continue, and Resume moves them.
+// Outcome with Err, and without Sent: waits that have had a reply continue, and Resume moves them.
 type Sender interface {
 	Send(a *Attempt)
 }
@@ -200,6 +201,9 @@ func (s *Waits) Changed(keys ...string) {
 
 // ChangedAll reports that any key may have changed.
 func (s *Waits) ChangedAll() { s.do((*core).changedAll) }
+
+// Refuse reports that a key cannot be watched. Its waits end with ErrDedicated.
+func (s *Waits) Refuse(key string) { s.do(func(c *core) { c.refuse(key) }) }
 
 // Suspend stops attempts, because the node is not available. Waits continue and may time out.
 func (s *Waits) Suspend() { s.do(func(c *core) { c.suspended = true }) }

@@ -288,6 +288,8 @@ func TestFailedAttemptsAreRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
 		s := New(Config{Sender: m, Watcher: m})
+		_, done := start(t, s, "BLPOP a 0")
+		expect(t, done, waitsOn)
 		failures := 3
 		m.answer = func(*Attempt) *Outcome {
 			if failures--; failures >= 0 {
@@ -295,18 +297,66 @@ func TestFailedAttemptsAreRepeated(t *testing.T) {
 			}
 			return nil
 		}
-		_, done := start(t, s, "BLPOP a 0")
-		time.Sleep(time.Second)
-		synctest.Wait()
 		m.push("a", "x")
+		time.Sleep(time.Second)
 		expect(t, done, popX)
-		if c := s.Stats().Commands["BLPOP"]; c.Lost != 1 {
-			t.Errorf("stats %+v", c)
+		if c := s.Stats().Commands["BLPOP"]; c.Lost != 1 || failures > 0 {
+			t.Errorf("stats %+v with %d failures left", c, failures)
 		}
 
-		m.answer = func(*Attempt) *Outcome { return &Outcome{Err: errors.New("no such user"), Final: true} }
 		_, done = start(t, s, "BLPOP a 0")
+		expect(t, done, waitsOn)
+		m.answer = func(*Attempt) *Outcome { return &Outcome{Err: errors.New("no such user"), Final: true} }
+		m.push("a", "x")
 		expect(t, done, "no such user")
+		closeWaits(t, s)
+	})
+}
+
+// A wait that has had no reply yet ends with the failure, like any other command. The others continue.
+func TestTheFirstAttemptFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := New(Config{Sender: m, Watcher: m})
+		m.answer = func(*Attempt) *Outcome { return &Outcome{Reply: []byte(null)} }
+		_, waits := start(t, s, "BLPOP a 0")
+		_, reads := start(t, s, "XREAD BLOCK 0 STREAMS s 0")
+		expect(t, waits, waitsOn)
+		m.answer = func(*Attempt) *Outcome { return &Outcome{Err: errors.New("no node")} }
+		for _, command := range []string{"BLPOP a 0", "BLPOP b 0", "BLMOVE a c LEFT LEFT 0", "XREAD BLOCK 0 STREAMS s $", "XREAD BLOCK 0 STREAMS s 0"} {
+			_, done := start(t, s, command)
+			time.Sleep(10 * time.Second)
+			if got := reply(t, done); got != "no node" {
+				t.Errorf("%s ended with %q: want the failure", command, got)
+			}
+		}
+		expect(t, waits, waitsOn)
+		expect(t, reads, waitsOn)
+		synctest.Wait()
+		m.answer = nil
+		m.push("a", "x")
+		time.Sleep(10 * time.Second)
+		expect(t, waits, popX)
+		closeWaits(t, s)
+	})
+}
+
+func TestAKeyThatCannotBeWatchedEndsItsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := New(Config{Sender: m, Watcher: m})
+		_, one := start(t, s, "BLPOP a 0")
+		_, two := start(t, s, "BRPOP b a 0")
+		_, other := start(t, s, "BLPOP b 0")
+		m.hold = true
+		m.push("a", "x")
+		s.Refuse("a")
+		expect(t, two, ErrDedicated.Error())
+		m.release()
+		synctest.Wait()
+		expect(t, one, popX) // its attempt was in flight
+		s.Refuse("unknown")
+		expect(t, other, waitsOn)
 		closeWaits(t, s)
 	})
 }

@@ -2,6 +2,8 @@ package command
 
 import (
 	"math"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -89,6 +91,30 @@ func blockFor(info *Info, args arguments) Block {
 		return Block(d)
 	}
 	return NoBlock
+}
+
+// WithBlock returns the arguments of a blocking command with another timeout; its own timeout is readable. args stay
+// unchanged. A server rounds timeouts to milliseconds, so d becomes at least 1 ms.
+func WithBlock(info *Info, args [][]byte, d time.Duration) [][]byte {
+	ms := max(1, d.Milliseconds())
+	at, text := len(args)-1, strconv.AppendInt(nil, ms, 10)
+	switch info.timeout {
+	case noTimeout:
+		return args
+	case firstSeconds:
+		at = 1
+		fallthrough
+	case lastSeconds:
+		text = strconv.AppendFloat(nil, float64(ms)/1000, 'f', 3, 64)
+	case blockMillis:
+		at = blockOption(arguments{raw: args})
+	}
+	if at < 1 {
+		return args
+	}
+	args = slices.Clone(args)
+	args[at] = text
+	return args
 }
 
 // seconds returns a timeout of s seconds. Servers round it up to milliseconds, so only zero means forever.

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +79,39 @@ func TestBlockFor(t *testing.T) {
 				t.Errorf("%q: %v, want %v", raw, got, c.want)
 			}
 		}
+	}
+}
+
+func TestWithBlock(t *testing.T) {
+	for text, want := range map[string]string{
+		"BLPOP a b 10":                          "BLPOP a b 1.250",
+		"BLMPOP 10 1 a LEFT":                    "BLMPOP 1.250 1 a LEFT",
+		"XREAD COUNT 1 BLOCK 10 STREAMS s $":    "XREAD COUNT 1 BLOCK 1250 STREAMS s $",
+		"XREADGROUP GROUP g c BLOCK 9 STREAMS ": "XREADGROUP GROUP g c BLOCK 1250 STREAMS ",
+		"XREAD STREAMS s $":                     "XREAD STREAMS s $",
+		"WAIT 1 10":                             "WAIT 1 1250",
+		"GET a":                                 "GET a",
+	} {
+		var args [][]byte
+		for _, a := range strings.Split(text, " ") {
+			args = append(args, []byte(a))
+		}
+		joined := func(args [][]byte) string {
+			var all []string
+			for _, a := range args {
+				all = append(all, string(a))
+			}
+			return strings.Join(all, " ")
+		}
+		got := command.WithBlock(command.LookupBytes(args[0]), args, 1250*time.Millisecond)
+		if s := joined(got); s != want {
+			t.Errorf("%q became %q: want %q", text, s, want)
+		}
+		if s := joined(args); s != text {
+			t.Errorf("the arguments of %q are %q now", text, s)
+		}
+	}
+	if got := command.WithBlock(command.Lookup("BLPOP"), [][]byte{[]byte("BLPOP"), []byte("a"), []byte("1")}, 0); string(got[2]) != "0.001" {
+		t.Errorf("no time left became %q", got[2])
 	}
 }

@@ -61,11 +61,15 @@ func (e *Engine) doShared(ctx context.Context, args []any, reads bool) ([]byte, 
 	return got.frame, nil
 }
 
-// doBlocking sends a command that may block on a dedicated connection.
+// doBlocking runs a command that may block. It waits in the engine if it can, else on a dedicated connection.
 func (e *Engine) doBlocking(ctx context.Context, info *command.Info, args []any) ([]byte, error) {
 	raw, err := encode(args) // a copy: args must not escape
 	if err != nil {
 		return nil, WrapError(err)
+	}
+	frame, raw, err := e.waits.wait(ctx, info, raw)
+	if raw == nil {
+		return frame, err
 	}
 	block := command.BlockFor(info, args)
 	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly}, func(l *Lease) attempt {

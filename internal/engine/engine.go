@@ -1,5 +1,5 @@
 // Package engine sends commands to the nodes of one server or service. It picks a node, waits until one is known,
-// retries failed commands, leases connections, and subscribes. Its two users are the public client and the gateway.
+// retries failed commands, lets blocking commands wait, leases connections, and subscribes. Its two users are the public client and the gateway.
 //
 // An engine does not parse URLs, convert replies, or serve clients of the gateway.
 //
@@ -42,6 +42,8 @@ type Config struct {
 	Credentials func(ctx context.Context) (Credentials, error)
 	// Pool configures the pools of all nodes. The engine sets its callbacks.
 	Pool pool.Config
+	// Blocking configures blocking commands.
+	Blocking BlockingConfig
 	// Subscriptions configures all subscriptions. The engine sets Addr and Ping.
 	Subscriptions pubsub.Config
 
@@ -76,6 +78,7 @@ type Engine struct {
 	largeReplies largeReplies
 	vocabulary   vocabulary
 	users        users
+	waits        waits
 	refusals     refusalReader
 	renewer      *renewer // nil if Config.Credentials is nil
 	ownLogin     ownLogin
@@ -98,6 +101,7 @@ func New(cfg Config) *Engine {
 		cfg.Sentinels.join(e)
 	}
 	e.hub = e.newHub(Identity{})
+	e.waits.init(e)
 	return e
 }
 
@@ -213,9 +217,11 @@ func (e *Engine) Closed() bool { return e.closed.Load() }
 func (e *Engine) close(ctx context.Context) error {
 	e.renewer.stop()
 	e.router.stop()
+	e.waits.close(ctx)
 	e.hub.Close(ctx)
 	e.users.close(ctx)
 	err := e.nodes.close(ctx)
+	e.waits.slow.Wait()
 	e.vocabulary.close() // its queries have ended with the pools
 	if e.cfg.OnClosed != nil {
 		defer e.cfg.OnClosed()
@@ -239,6 +245,7 @@ func (e *Engine) Resize(n int) error {
 		return ErrClosed
 	}
 	e.nodes.resize(n)
+	e.waits.keys.Again()
 	return nil
 }
 
@@ -247,6 +254,7 @@ func (e *Engine) Reconnect() {
 	for _, n := range e.nodes.list() {
 		n.pool.Redial("reconnect")
 	}
+	e.waits.moved()
 }
 
 // NoReplyTimeout reports whether no reply timeout is configured.

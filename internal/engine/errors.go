@@ -15,6 +15,7 @@ import (
 var (
 	ErrClosed             = errors.New("respool: the client is closed")
 	ErrPoolExhausted      = errors.New("respool: no connection was free")
+	ErrTooManyBlocked     = errors.New("respool: max_blocked blocking commands wait already: raise MaxBlocked, or block in fewer callers")
 	ErrNoPrimary          = errors.New("respool: no primary is known")
 	ErrStateful           = errors.New("respool: command needs a connection of its own")
 	ErrReleased           = errors.New("respool: the connection was released")

@@ -30,6 +30,9 @@ const (
 	RenewalFailed      EventKind = 112
 	TLSFilesChanged    EventKind = 121
 	TLSFilesRefused    EventKind = 122
+	BlockingDedicated  EventKind = 131
+	BlockingShared     EventKind = 132
+	ElementsLost       EventKind = 133
 )
 
 // Event reports a change of connections. Fields that do not belong to its kind are zero.

@@ -39,13 +39,17 @@ func (o ownConnections) reauthenticate(ctx context.Context, as Credentials, paus
 	}
 	ctx, cancel := context.WithTimeout(ctx, reauthLimit)
 	defer cancel()
-	was, conn, err := o.e.hub.Reauthenticate(ctx, due, args)
-	switch {
-	case err != nil:
-		failed = append(failed, WrapError(err))
-	case conn != nil:
-		conn.Renewed(was, as.Expires)
-		done++
+	for _, on := range []func(context.Context, func(*wire.Conn) bool, []any) (time.Time, *wire.Conn, error){
+		o.e.hub.Reauthenticate, o.e.waits.watcher.Reauthenticate,
+	} {
+		was, conn, err := on(ctx, due, args)
+		switch {
+		case err != nil:
+			failed = append(failed, WrapError(err))
+		case conn != nil:
+			conn.Renewed(was, as.Expires)
+			done++
+		}
 	}
 	return done, failed
 }

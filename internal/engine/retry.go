@@ -19,6 +19,7 @@ const maxMoves = 16
 type request struct {
 	raw   []byte // encoded commands; nil if try has its own
 	reads bool   // all commands are read-only
+	home  bool   // of several nodes, the one whose keys are watched takes it
 }
 
 // attempt is the outcome of sending a request once.
@@ -46,6 +47,9 @@ func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(*
 		n, err := e.node(ctx, so, req.reads)
 		if err != nil {
 			return attempt{err: err}
+		}
+		if req.home {
+			n = e.waits.at(n)
 		}
 		got := try(n)
 		if got.judged && got.err == nil && !got.refused { // the usual case

@@ -109,8 +109,9 @@ func (*fixedRouter) hopeless(*route) error     { return nil }
 func (*fixedRouter) stats() *ServiceStats      { return nil }
 
 // refused replaces the connections at the pace of the node's redials.
-func (*fixedRouter) refused(n *node, kind topology.Evidence) {
+func (f *fixedRouter) refused(n *node, kind topology.Evidence) {
 	if n.redials.due(time.Now()) {
 		n.pool.Redial("its server refused a command: " + kind.String())
+		f.e.waits.moved()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/blocking"
+	"github.com/seed-2b0d76a6/respool/internal/keywatch"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
@@ -16,6 +18,7 @@ type Stats struct {
 	Departed       pool.Stats   // counters of departed nodes
 	Credentials    RenewalStats // of nodes and sentinels
 	Users          UserStats
+	Blocking       BlockingStats
 	Service        *ServiceStats // nil for a single address
 }
 
@@ -28,11 +31,18 @@ func (e *Engine) Stats() Stats {
 		st.Nodes = append(st.Nodes, one)
 	}
 	slices.SortFunc(st.Nodes, func(a, b pool.Stats) int { return strings.Compare(a.Addr, b.Addr) })
+	st.Blocking = BlockingStats{Waits: e.waits.parked.Stats(), Watcher: e.waits.watcher.Stats()}
 	e.renewer.addTo(&st.Credentials)
 	if e.cfg.Sentinels != nil {
 		e.cfg.Sentinels.renewer.addTo(&st.Credentials)
 	}
 	return st
+}
+
+// BlockingStats are the figures of blocking commands that wait without a dedicated connection.
+type BlockingStats struct {
+	Waits   blocking.Stats
+	Watcher keywatch.Stats // its Refusal is why blocking commands need dedicated connections
 }
 
 // ServiceStats is the state of a service according to its sentinels.

@@ -189,6 +189,23 @@ func (w *Watcher) Renew() {
 	w.wakeUp()
 }
 
+// Refusal returns why keys cannot be watched now; nil: they can, or it is unknown.
+func (w *Watcher) Refusal() *RefusedError {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.now() >= w.core.retryAt {
+		return nil
+	}
+	return w.core.refusal
+}
+
+// Connected reports whether the Watcher has a connection.
+func (w *Watcher) Connected() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.session != nil
+}
+
 // Close ends all watches with pool.ErrClosed and destroys the connection. It waits for the goroutines and for the
 // notifications. It must not be called by a Subscriber.
 func (w *Watcher) Close() {

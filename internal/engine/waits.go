@@ -1,0 +1,341 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/blocking"
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/keywatch"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
+)
+
+// waits holds the blocking commands that wait in the engine, without a connection each. It joins internal/blocking,
+// which decides what to send, and internal/keywatch, which reports changes of keys.
+//
+// It sends attempts on lanes, like other commands, and watches keys on one subscription connection of the node that
+// takes commands. If the route has several nodes, the attempts go to the node whose keys are watched.
+type waits struct {
+	e       *Engine
+	parked  *blocking.Waits
+	watcher *keywatch.Watcher
+	keys    *keywatch.Set
+	home    atomic.Pointer[node] // of several nodes, the one that is watched
+	slow    sync.WaitGroup       // attempts that need a goroutine
+	cut     context.Context      // its end ends their waits for a node or a lane
+	cutNow  context.CancelFunc
+}
+
+// BlockingConfig configures blocking commands.
+type BlockingConfig struct {
+	Dedicated bool // a dedicated connection for each, instead of waits in the engine
+	Max       int  // waits at a time
+}
+
+// init prepares w. It opens no connection.
+func (w *waits) init(e *Engine) {
+	w.e = e
+	w.cut, w.cutNow = context.WithCancel(context.Background())
+	w.watcher = keywatch.New(watchSource{w}, keywatch.Config{
+		HealthCheck: e.cfg.Pool.HealthCheck, Ping: w.identity().Ping(),
+		BackoffBase: e.cfg.Pool.BackoffBase, BackoffCap: e.cfg.Pool.BackoffCap,
+		Contended: w.contended, OnRefusal: w.report,
+	})
+	w.keys = keywatch.NewSet(w.watcher, keywatch.SetConfig{
+		Changed: func(key string) { w.parked.Changed(key) },
+		Refused: func(key string, _ error) { w.parked.Refuse(key) },
+		Polling: func() bool { return e.nodes.limit(e.cfg.Pool.Max) < 2 },
+	})
+	w.parked = blocking.New(blocking.Config{Sender: w, Watcher: w, MaxBlocked: e.cfg.Blocking.Max, Lost: w.lost})
+}
+
+// identity is the identity of the connection that watches keys.
+func (w *waits) identity() Identity {
+	return w.e.own(Identity{DB: w.e.cfg.Dial.DB, Proto: 3})
+}
+
+// contended reports whether callers wait for a connection.
+func (w *waits) contended() bool {
+	for _, n := range w.e.nodes.list() {
+		if s := n.pool.Stats(); s.Waiting > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// report emits the events of a server that refuses to watch keys.
+func (w *waits) report(err *keywatch.RefusedError) {
+	if err != nil {
+		w.e.emit(Event{Kind: BlockingDedicated, Addr: w.e.cfg.place(), Reason: "the server does not report changes of keys", Err: err})
+		return
+	}
+	w.e.emit(Event{Kind: BlockingShared, Addr: w.e.cfg.place()})
+}
+
+// lost emits the event of elements that nobody took and that could not be returned.
+func (w *waits) lost(key string, err error) {
+	w.e.emit(Event{Kind: ElementsLost, Addr: w.e.cfg.place(), Reason: "an element that no caller took could not return to its key " + key, Err: WrapError(err)})
+}
+
+// Watch implements blocking.Watcher.
+func (w *waits) Watch(keys []string, _ blocking.Subscriber) {
+	for _, key := range keys {
+		w.keys.Add(key)
+	}
+}
+
+// Unwatch implements blocking.Watcher.
+func (w *waits) Unwatch(keys []string, _ blocking.Subscriber) {
+	for _, key := range keys {
+		w.keys.Drop(key)
+	}
+}
+
+// moved makes the watcher use a new connection, because the old one may lead to a server that takes no commands.
+func (w *waits) moved() { w.watcher.Renew() }
+
+// at returns the node for attempts, instead of n, which the route named.
+func (w *waits) at(n *node) *node {
+	for {
+		r, home := w.e.nodes.now.Load(), w.home.Load()
+		switch {
+		case r.only != nil:
+			return n
+		case home != nil && slices.Contains(r.several, home):
+			return home
+		case w.home.CompareAndSwap(home, n):
+			return n
+		}
+	}
+}
+
+// close ends all waits. Those with an attempt in flight get what it finds, until ctx ends.
+func (w *waits) close(ctx context.Context) {
+	w.cutNow()
+	_ = w.parked.Close(ctx) // the close of the nodes returns the same error
+	w.keys.Close()
+	w.watcher.Close()
+}
+
+// form returns a blocking command as a wait; nil if it needs a dedicated connection.
+func (w *waits) form(args [][]byte) *blocking.Form {
+	if w.e.cfg.Blocking.Dedicated || w.watcher.Refusal() != nil {
+		return nil
+	}
+	form, _ := blocking.Parse(args)
+	return form
+}
+
+// request returns a wait of an identity.
+func (w *waits) request(id Identity, form *blocking.Form) blocking.Request {
+	id = w.e.own(id)
+	r := blocking.Request{Form: form, Identity: id, DB: id.DB, RESP3: id.Proto == 3}
+	if id == (Identity{}) {
+		r.DB, r.RESP3 = w.e.cfg.Dial.DB, w.e.cfg.Dial.Protocol == 3
+	}
+	return r
+}
+
+// failure converts an error of a wait.
+func (w *waits) failure(err error) error {
+	switch {
+	case err == nil, errors.Is(err, blocking.ErrDedicated):
+		return err
+	case errors.Is(err, blocking.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, blocking.ErrTooManyBlocked):
+		return ErrTooManyBlocked
+	case err == context.Canceled, err == context.DeadlineExceeded:
+		return &wire.Error{Op: "wait for a key at", Addr: w.e.cfg.place(), Err: err}
+	}
+	return WrapError(err)
+}
+
+// wait runs a blocking command without a dedicated connection. It returns rest, the encoded command with the rest of
+// its timeout, if the command needs such a connection.
+func (w *waits) wait(ctx context.Context, info *command.Info, raw []byte) (frame, rest []byte, err error) {
+	args, err := resp.Elements(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range args {
+		args[i], _ = resp.StringOf(args[i])
+	}
+	form := w.form(args)
+	if form == nil {
+		return nil, raw, nil
+	}
+	began := time.Now()
+	frame, err = w.parked.Do(ctx, w.request(Identity{}, form))
+	if !errors.Is(err, blocking.ErrDedicated) {
+		return frame, nil, w.failure(err)
+	}
+	return nil, RestOf(info, args, raw, form.Timeout(), time.Since(began)), nil
+}
+
+// RestOf returns an encoded blocking command with the rest of its timeout, after it has waited for some time. A timeout
+// of 0 is forever.
+func RestOf(info *command.Info, args [][]byte, raw []byte, timeout, waited time.Duration) []byte {
+	if timeout == 0 || waited < time.Millisecond {
+		return raw
+	}
+	args = command.WithBlock(info, args, timeout-waited)
+	return encodeBytes(args)
+}
+
+// encodeBytes encodes a command.
+func encodeBytes(args [][]byte) []byte {
+	size := 0
+	for _, a := range args {
+		size += len(a) + len("$100\r\n\r\n")
+	}
+	raw := resp.AppendArrayHeader(make([]byte, 0, size+len("*10\r\n")), len(args))
+	for _, a := range args {
+		raw = resp.AppendBulk(raw, a)
+	}
+	return raw
+}
+
+// StartWait starts the wait of a blocking command of an identity, and does not block. done receives the end of the
+// wait exactly once, on any goroutine, possibly before StartWait returns. It must not block. ok is false if the command
+// needs a dedicated connection; done is not called then. If the wait ends with blocking.ErrDedicated, the command needs
+// a dedicated connection for the rest of its timeout; see RestOf.
+func (e *Engine) StartWait(id Identity, form *blocking.Form, done func(blocking.Result)) (wait *blocking.Wait, ok bool, err error) {
+	w := &e.waits
+	if e.cfg.Blocking.Dedicated || w.watcher.Refusal() != nil {
+		return nil, false, nil
+	}
+	wait, err = w.parked.Start(w.request(id, form), func(r blocking.Result) {
+		r.Err = w.failure(r.Err)
+		done(r)
+	})
+	return wait, true, w.failure(err)
+}
+
+// watchSource leases the connection that watches keys.
+type watchSource struct{ w *waits }
+
+// AcquireSubscriber blocks until a connection is free. ctx and the wait timeout limit the wait.
+func (s watchSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
+	var l Lease
+	e, id := s.w.e, s.w.identity()
+	req, so := request{reads: true, home: true}, attempts{}
+	got := e.run(ctx, &req, &so, func(n *node) attempt {
+		return attempt{waited: true, err: e.leaseAt(ctx, &l, n, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) {
+			return p.Subpool(id).AcquireSubscriber(ctx)
+		})}
+	})
+	return l.conn, got.err
+}
+
+// try is one attempt of a wait.
+type try struct {
+	w     *waits
+	a     *blocking.Attempt
+	id    Identity
+	raw   []byte
+	reads bool
+	lane  *lane.Lane
+}
+
+// Send implements blocking.Sender. It posts the attempt to a lane. If no lane accepts it now, or its node refuses it, a
+// goroutine runs it like any other command.
+func (w *waits) Send(a *blocking.Attempt) {
+	t := &try{w: w, a: a, id: a.Identity.(Identity), raw: encodeBytes(a.Args)}
+	if info := command.LookupBytes(a.Args[0]); info != nil {
+		t.reads = info.ReadOnly
+	}
+	if a.Return {
+		t.id = w.e.own(Identity{DB: a.DB, Proto: w.e.cfg.Dial.Protocol})
+	}
+	if !t.post() {
+		w.slow.Go(func() { t.run(nil) })
+	}
+}
+
+// post posts the attempt to a lane that accepts it now.
+func (t *try) post() bool {
+	e := t.w.e
+	n := e.nodes.now.Load().pick(t.reads)
+	if n == nil {
+		return false
+	}
+	g := t.w.at(n).subpool(t.id)
+	t.lane = g.Pick(pool.Any)
+	if t.lane == nil || t.lane.Post(t.raw, 1, t, 0, lane.Options{Owner: g.Owner(), NoTimeout: e.cfg.NoReplyTimeout}) != nil {
+		return false
+	}
+	t.lane.Flush(false)
+	return true
+}
+
+// Reply implements lane.Sink.
+func (t *try) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
+	if !owned {
+		frame = bytes.Clone(frame)
+	}
+	if frame[0] == '-' {
+		_, refused := t.w.e.refusals.one(frame)
+		if refused || t.asCaller(frame) {
+			t.w.slow.Go(func() { t.run(&Refusal{Lane: t.lane, Frames: [][]byte{frame}}) })
+			return
+		}
+	}
+	t.a.Done(blocking.Outcome{Reply: frame})
+}
+
+// asCaller reports whether the engine's own user may not return elements. The caller's user tries next.
+func (t *try) asCaller(frame []byte) bool {
+	id := t.a.Identity.(Identity)
+	return t.a.Return && t.id != id && bytes.HasPrefix(frame, replyNoPerm)
+}
+
+var replyNoPerm = []byte("-NOPERM")
+
+// Part implements lane.Sink.
+func (t *try) Part(uint64, []byte) bool { return false }
+
+// Fail implements lane.Sink.
+func (t *try) Fail(_ uint64, err error) {
+	if t.w.e.MayRetry(err, t.reads) {
+		t.w.slow.Go(func() { t.run(nil) })
+		return
+	}
+	t.failed(err)
+}
+
+// failed ends the attempt without a reply. A command that may have taken an element ends its waits.
+func (t *try) failed(err error) {
+	t.a.Done(blocking.Outcome{Err: WrapError(err), Sent: sent(err), Final: sent(err) && !t.reads})
+}
+
+// run runs the attempt like any other command, with its retries. before is the refusal of a first attempt, or nil.
+func (t *try) run(before *Refusal) {
+	e := t.w.e
+	if before != nil && t.asCaller(before.Frames[0]) {
+		t.id, before = t.a.Identity.(Identity), nil
+	}
+	ctx := t.w.cut
+	if t.a.Return {
+		ctx = context.Background() // the wait timeout limits it
+	}
+	got := e.exchange(ctx, t.id, request{raw: t.raw, reads: t.reads, home: true}, before,
+		func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+			opt.NoTimeout = e.cfg.NoReplyTimeout
+			return l.DoRaw(context.Background(), t.raw, 1, opt)
+		})
+	if got.err != nil {
+		t.failed(got.err)
+		return
+	}
+	t.a.Done(blocking.Outcome{Reply: got.frames[0]})
+}
