@@ -83,10 +83,15 @@ func (k topicKind) message(text string) string {
 	return k.array(k.prefix+"message", k.topic, text)
 }
 
-// taken waits until the gateway has received the subscription of p.
-func (k topicKind) taken(t *testing.T, p, other *peer) {
-	name := strings.ToLower(k.prefix) + "subscribe"
-	testkit.Eventually(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), " cmd="+name+" ") })
+// sendSubscription sends commands that end with a subscription, and waits until the gateway has received it. other is
+// another client.
+func (p *peer) sendSubscription(other *peer, lines ...string) {
+	p.t.Helper()
+	id := strings.Trim(p.ask("CLIENT ID"), ":|")
+	p.send(lines...)
+	testkit.Eventually(p.t, "the gateway has received the subscription", func() bool {
+		return strings.Contains(other.ask("CLIENT LIST ID "+id), "subscribe ")
+	})
 }
 
 func TestNoPublishOvertakesASubscription(t *testing.T) {
@@ -96,8 +101,7 @@ func TestNoPublishOvertakesASubscription(t *testing.T) {
 			q.ask("GET none") // opens its lane
 			for _, others := range []bool{false, true} {
 				p := k.client(dial)
-				p.send("GET none", k.subscribe()) // it waits for the earlier reply
-				k.taken(t, p, q)
+				p.sendSubscription(q, "GET none", k.subscribe()) // it waits for the earlier reply
 				if got := q.ask(k.publish + " news hello"); got != ":1|" {
 					t.Errorf("with others %v, PUBLISH counted %s behind a subscription", others, got)
 				}
@@ -131,8 +135,7 @@ func TestNoSubscriberQueryOvertakesASubscription(t *testing.T) {
 			}
 			p, q, other := dial(), dial(), dial()
 			q.ask(cmp.Or(c.before, "GET none"))
-			p.send(c.subscribe)
-			testkit.Eventually(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
+			p.sendSubscription(other, c.subscribe)
 			commands := strings.Split(c.query, ";")
 			q.send(commands...)
 			for range commands[1:] {
@@ -167,8 +170,7 @@ func TestNoIndirectPublishOvertakesASubscription(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				p, q, other := dial(), dial(), dial()
 				q.ask(cmp.Or(c.before, "GET none"))
-				p.send(c.topic)
-				testkit.Eventually(t, "the subscription is taken", func() bool { return strings.Contains(other.ask("CLIENT LIST"), "subscribe ") })
+				p.sendSubscription(other, c.topic)
 				commands := strings.Split(c.commands, ";")
 				q.send(commands...)
 				for range commands {
