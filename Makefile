@@ -76,7 +76,7 @@ fuzz:
 
 # Runs the stress tests COUNT times with new seeds, each under load for SOAK.
 soak:
-	$(GO) test -race ./test/e2e -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|TimeoutsOpen|KilledServer|CloseUnder|CloseCuts|KilledConnections' -count $(COUNT) -timeout 12h -stress $(SOAK)
+	$(GO) test -race ./test/e2e -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|TimeoutsOpen|KilledServer|CloseUnder|CloseCuts|KilledConnections|ShareTheLimit' -count $(COUNT) -timeout 12h -stress $(SOAK)
 
 generate:
 	$(GO) generate ./...

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/drill"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -62,11 +64,15 @@ func TestDrill(t *testing.T) {
 
 	// The operator triggers the failover, here with kill -9. The report is text.
 	old := set.Primary()
-	go func() {
-		time.Sleep(700 * time.Millisecond)
-		old.Kill()
-	}()
-	code, out, errs := call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL("timeout=60"))
+	var code int
+	var out, errs string
+	var drill sync.WaitGroup
+	drill.Go(func() {
+		code, out, errs = call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL("timeout=60"))
+	})
+	testkit.Eventually(t, "the drill writes", func() bool { return old.Do("KEYS", "respool:drill:*") != "" })
+	old.Kill()
+	drill.Wait()
 	for _, want := range []string{"drill passed: ", "readers", "writers", "blocked", "subscribers", "lost by asynchronous replication",
 		"sockets, counted by each server", "timeline", set.AddrOf(old), "no longer answers"} {
 		if code != 0 || !strings.Contains(out, want) {
