@@ -235,9 +235,15 @@ func (c *core) resume(rewatch bool) {
 // depart ends a wait with r, or if an attempt in flight may find data for it, after that attempt. gone means that
 // nobody is left to receive data.
 func (c *core) depart(w *Wait, r Result, why reason, gone bool) bool {
-	if w.finished || w.leaving && !gone {
+	if w.finished || w.leaving && !gone && (!w.late || why == timeoutReason) {
 		return false
 	}
+	if why == timeoutReason && w.first {
+		// A command that the server has not seen looks for data at least once, and does not report that there is none.
+		w.leaving, w.late, w.leave, w.reason = true, true, &r, why
+		return true
+	}
+	w.late = false
 	if !gone && w.try != nil && w.try.purpose == fetch && w.form.kind != read {
 		w.leaving, w.leave, w.reason = true, &r, why
 		c.heap.set(w, c.now+c.grace)
@@ -326,6 +332,12 @@ func (c *core) settle(w *Wait) {
 		return
 	}
 	w.first = false
+	if w.late {
+		if w.try == nil {
+			c.finish(w, *w.leave)
+		}
+		return
+	}
 	for i := range w.links {
 		if n := w.links[i].q.name; !n.watched {
 			n.watched = true

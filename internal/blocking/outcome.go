@@ -112,7 +112,7 @@ func (c *core) foundNothing(t *attempt) {
 // wanted reports whether a wait of t still waits.
 func (c *core) wanted(t *attempt) bool {
 	for _, w := range t.waits {
-		if !w.finished && !w.leaving {
+		if !w.finished && (!w.leaving || w.late) {
 			return true
 		}
 	}

@@ -22,6 +22,7 @@ type Wait struct {
 	first    bool // the server has not replied to its first attempt yet
 	singly   bool // the next attempt tries one key after the other
 	leaving  bool // it ends with leave unless the attempt in flight finds data
+	late     bool // leaving, because its timeout has passed before the end of its first attempt
 	finished bool
 	reason   reason
 	leave    *Result

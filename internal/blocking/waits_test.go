@@ -360,3 +360,44 @@ func TestAKeyThatCannotBeWatchedEndsItsWaits(t *testing.T) {
 		closeWaits(t, s)
 	})
 }
+
+// A command whose timeout passes before its first attempt ends does not report that there is no data.
+func TestATimeoutWaitsForTheFirstAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := New(Config{Sender: m, Watcher: m, Grace: time.Second})
+		m.hold = true
+		var waits []chan Result
+		for _, command := range []string{"BLPOP a 1", "BLPOP a 1", "BRPOP a 1", "XREAD BLOCK 1000 STREAMS s 0"} {
+			_, done := start(t, s, command)
+			waits = append(waits, done)
+		}
+		canceled, left := start(t, s, "BLPOP b 1")
+		time.Sleep(time.Minute)
+		for _, done := range waits {
+			expect(t, done, waitsOn)
+		}
+		canceled.Cancel(context.Canceled)
+		time.Sleep(2 * time.Second)
+		expect(t, left, context.Canceled.Error())
+		m.push("a", "x", "y")
+		m.answer = func(a *Attempt) *Outcome {
+			if string(a.Args[0]) == "XREAD" {
+				return &Outcome{Reply: []byte(null)}
+			}
+			return nil
+		}
+		for len(m.held) > 0 {
+			m.release()
+			synctest.Wait()
+		}
+		expect(t, waits[0], popX)
+		expect(t, waits[1], popY)
+		expect(t, waits[2], null)
+		expect(t, waits[3], null)
+		closeWaits(t, s)
+		if st := s.Stats(); st.Waiting != 0 || st.Keys != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}

@@ -40,6 +40,10 @@ type BlockingConfig struct {
 	Max       int  // waits at a time
 }
 
+// grace limits how long a wait continues after its timeout or the end of its ctx, for the reply of an attempt in
+// flight. It is longer than a round trip, and short for a caller whose node does not answer.
+const grace = 100 * time.Millisecond
+
 // init prepares w. It opens no connection.
 func (w *waits) init(e *Engine) {
 	w.e = e
@@ -54,7 +58,7 @@ func (w *waits) init(e *Engine) {
 		Refused: func(key string, _ error) { w.parked.Refuse(key) },
 		Polling: func() bool { return e.nodes.limit(e.cfg.Pool.Max) < 2 },
 	})
-	w.parked = blocking.New(blocking.Config{Sender: w, Watcher: w, MaxBlocked: e.cfg.Blocking.Max, Lost: w.lost})
+	w.parked = blocking.New(blocking.Config{Sender: w, Watcher: w, MaxBlocked: e.cfg.Blocking.Max, Grace: grace, Lost: w.lost})
 }
 
 // identity is the identity of the connection that watches keys.
@@ -155,6 +159,9 @@ func (w *waits) failure(err error) error {
 	case errors.Is(err, blocking.ErrTooManyBlocked):
 		return ErrTooManyBlocked
 	case err == context.Canceled, err == context.DeadlineExceeded:
+		if w.e.nodes.now.Load().node() == nil {
+			return WrapError(w.e.router.explain(err))
+		}
 		return &wire.Error{Op: "wait for a key at", Addr: w.e.cfg.place(), Err: err}
 	}
 	return WrapError(err)

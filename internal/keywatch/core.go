@@ -180,6 +180,9 @@ func (c *core) changed(name []byte) {
 	}
 	c.invalidations++
 	k.pushed = k.state == tracked
+	if k.pushed && c.flight.len() == 0 {
+		c.notify(k, k.noted) // early: the connection is not busy, so this costs nobody time
+	}
 	c.untrack(k)
 }
 

@@ -154,6 +154,11 @@ func (s *session) push(frame []byte) {
 	if err := w.core.push(frame); err != nil {
 		s.failLocked(err)
 	}
+	if len(w.core.notes) > 0 {
+		w.mu.Unlock()
+		w.deliver()
+		w.mu.Lock()
+	}
 	w.unlockAndFlush()
 }
 

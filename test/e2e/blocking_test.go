@@ -23,6 +23,34 @@ func blocked(t *testing.T, s *redistest.Server, n int) {
 	testkit.Await(t, "the number of blocked clients", func() string { return s.Info("clients")["blocked_clients"] }, testkit.Is(fmt.Sprint(n)))
 }
 
+// parked waits until n blocking commands of c wait without a connection each, and their keys are watched.
+func parked(t *testing.T, c *respool.Client, n int) {
+	t.Helper()
+	testkit.Await(t, "the number of waits", func() respool.BlockingStats { return c.Stats().Blocking },
+		func(s respool.BlockingStats) bool { return s.Waiting == n && (n == 0 || s.Watching) })
+}
+
+// dedicated makes each blocking command use a connection of its own.
+func dedicated(o *respool.Options) { o.Blocking = respool.BlockingDedicated }
+
+// inBothModes runs a test with shared and with dedicated blocking. wait waits until n commands block.
+func inBothModes(t *testing.T, s *redistest.Server, protocol int, test func(t *testing.T, c *respool.Client, wait func(n int))) {
+	for _, mode := range []respool.Blocking{respool.BlockingShared, respool.BlockingDedicated} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s.Do("FLUSHALL")
+			c := newClient(t, s, func(o *respool.Options) { o.Protocol, o.Blocking = protocol, mode })
+			test(t, c, func(n int) {
+				t.Helper()
+				if mode == respool.BlockingDedicated {
+					blocked(t, s, n)
+				} else {
+					parked(t, c, n)
+				}
+			})
+		})
+	}
+}
+
 func wantPopped(t *testing.T, r respool.Reply, key, element string) {
 	t.Helper()
 	if texts, err := r.Texts(); err != nil || len(texts) != 2 || texts[0] != key || texts[1] != element {
@@ -32,16 +60,18 @@ func wantPopped(t *testing.T, r respool.Reply, key, element string) {
 
 func TestBlockedCommandGetsWhatIsPushed(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	inBoth(t, s, func(t *testing.T, c *respool.Client, protocol int) {
-		popped := make(chan respool.Reply, 1)
-		go func() { popped <- c.Do(context.Background(), "BLPOP", "q", 0) }()
-		blocked(t, s, 1)
-		mustDo(t, c, "RPUSH", "q", "one", "two")
-		wantPopped(t, <-popped, "q", "one")
-		wantPopped(t, mustDo(t, c, "BRPOP", "other", "q", 1), "q", "two")
-		if st := c.Stats(); st.Dials > 2 || st.Dedicated != 0 {
-			t.Errorf("%v, %d dials", st, st.Dials)
-		}
+	inBothProtocols(t, func(t *testing.T, protocol int) {
+		inBothModes(t, s, protocol, func(t *testing.T, c *respool.Client, wait func(int)) {
+			popped := make(chan respool.Reply, 1)
+			go func() { popped <- c.Do(context.Background(), "BLPOP", "q", 0) }()
+			wait(1)
+			mustDo(t, c, "RPUSH", "q", "one", "two")
+			wantPopped(t, <-popped, "q", "one")
+			wantPopped(t, mustDo(t, c, "BRPOP", "other", "q", 1), "q", "two")
+			if st := c.Stats(); st.Dials > 2 || st.Dedicated != 0 {
+				t.Errorf("%v, %d dials", st, st.Dials)
+			}
+		})
 	})
 }
 
@@ -115,11 +145,14 @@ func TestBlockingForCenturies(t *testing.T) {
 	}
 }
 
-// A caller that leaves a blocking command consumes no element: the client closes the connection before the next element
+// A caller that leaves a blocking command consumes no element: a dedicated connection closes before the next element
 // arrives.
 func TestLeavingABlockedCommandLosesNoElement(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 4 })
+	c := newClient(t, s, func(o *respool.Options) {
+		dedicated(o)
+		o.MaxConnections = 4
+	})
 	for range 20 {
 		ctx, cancel := context.WithCancel(context.Background())
 		popped := make(chan error, 1)
@@ -154,7 +187,10 @@ func TestLeavingABlockedCommandOnAConnClosesIt(t *testing.T) {
 
 func TestManyBlockedCommandsWaitInLine(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 4 })
+	c := newClient(t, s, func(o *respool.Options) {
+		dedicated(o)
+		o.MaxConnections = 4
+	})
 	ctx := bounded(t)
 	const n = 50
 	var wg sync.WaitGroup
@@ -229,7 +265,7 @@ func TestStreamsBlockOnlyWithBlock(t *testing.T) {
 		}
 		got := make(chan respool.Reply, 1)
 		go func() { got <- c.Do(context.Background(), "XREAD", "BLOCK", 0, "STREAMS", "s", "$") }()
-		blocked(t, s, 1)
+		parked(t, c, 1)
 		mustDo(t, c, "XADD", "s", "2-1", "field", "value")
 		if r := <-got; r.IsNil() || r.Err() != nil {
 			t.Errorf("XREAD BLOCK returns %v", r)

@@ -237,7 +237,10 @@ func TestEverythingFailsAfterClose(t *testing.T) {
 
 func TestCloseWaitsForCommandsInFlight(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 4 })
+	c := newClient(t, s, func(o *respool.Options) {
+		dedicated(o)
+		o.MaxConnections = 4
+	})
 	ctx := bounded(t)
 	conn := acquire(t, c)
 	popped := make(chan respool.Reply, 1)

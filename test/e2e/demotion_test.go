@@ -123,7 +123,7 @@ func TestDemotedPrimary(t *testing.T) {
 				}
 			}
 			each(20)
-			blocked(t, d.old, 1)
+			parked(t, c, 1)
 			d.demote()
 			testkit.Await(t, "the old primary rejects commands", d.rejected, testkit.AtLeast(21))
 			d.name.SetTarget(d.new.Addr())

@@ -115,7 +115,7 @@ func TestPrimaryCutOff(t *testing.T) {
 func TestDedicatedConnectionsToTheOldPrimary(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set)
-	opt.WaitTimeout = failoverLimit
+	opt.WaitTimeout, opt.Blocking = failoverLimit, respool.BlockingDedicated
 	c := openClient(t, opt)
 	ctx := bounded(t)
 	mustDo(t, c, "SET", "k", "v")
@@ -177,7 +177,7 @@ func TestDedicatedConnectionsToTheOldPrimary(t *testing.T) {
 func TestABlockedCommandMovesWhenItsServerIsDemoted(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set, "drain_limit=60s")
-	opt.WaitTimeout = failoverLimit
+	opt.WaitTimeout, opt.Blocking = failoverLimit, respool.BlockingDedicated
 	c := openClient(t, opt)
 	ctx := bounded(t)
 	if err := c.Warm(ctx); err != nil {

@@ -98,6 +98,7 @@ func TestHeldConnectionMakesOthersWait(t *testing.T) {
 func TestErrPoolExhaustedShowsThePoolsState(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	c := newClient(t, s, func(o *respool.Options) {
+		dedicated(o)
 		o.MaxConnections, o.MaxWaiters, o.WaitTimeout = 3, 2, 50*time.Millisecond
 	})
 	ctx := bounded(t)

@@ -273,7 +273,10 @@ func TestTokensAreRenewedWithoutABreak(t *testing.T) {
 
 // A connection authenticates after its transaction, and between its blocking commands.
 func TestBusyConnectionsAreRenewedBetweenTheirCommands(t *testing.T) {
-	inBubble(t, func(o *respool.Options) { o.IdleTimeout = respool.Never }, func(t *testing.T, s *issuer, c *respool.Client) {
+	inBubble(t, func(o *respool.Options) {
+		dedicated(o)
+		o.IdleTimeout = respool.Never
+	}, func(t *testing.T, s *issuer, c *respool.Client) {
 		ctx := context.Background()
 		var holders sync.WaitGroup
 		holders.Go(func() { // always blocks, on leased connections

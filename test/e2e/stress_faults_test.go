@@ -324,7 +324,7 @@ func TestCloseUnderLoad(t *testing.T) {
 // Close cuts the remaining commands when its ctx ends.
 func TestCloseCutsTheRemainingCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	c := newClient(t, s, nil)
+	c := newClient(t, s, dedicated)
 	ctx := context.Background()
 	blocked := make(chan error)
 	go func() { blocked <- c.Do(ctx, "BLPOP", "nothing", 0).Err() }()
