@@ -33,13 +33,13 @@ func TestEachCaseHasRespoolAndClientsThatExist(t *testing.T) {
 			t.Errorf("two cases are called %s", c.Name)
 		}
 		seen[c.Name] = true
-		if !slices.Contains(c.clients, "respool") || len(c.clients) < 2 {
+		if !slices.Contains(c.clients, "respool") || len(c.clients) < 2 && c.Load != many {
 			t.Errorf("%s compares %v", c.Name, c.clients)
 		}
 		if err := checkClients(c.clients); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
-		if c.Load != pop && (c.Size == 0 || c.Keys == 0) {
+		if !c.fed() && c.Load != pop && c.Load != mixed && (c.Size == 0 || c.Keys == 0) {
 			t.Errorf("%s has no keys", c.Name)
 		}
 	}
@@ -81,6 +81,35 @@ func TestTargetsAreHeldAgainstTheBestPeer(t *testing.T) {
 	}
 }
 
+func TestBlockingTargetsHoldUpToTheirLimits(t *testing.T) {
+	at := func(us measured, alone, many, mixed float64) results {
+		return results{
+			"blocking-pop": {
+				"respool":  us,
+				"redigo":   {Ops: 100, P99: 1000, ServerCPU: 8}, // the best peer
+				"go-redis": {Ops: 90, P99: 500, ServerCPU: 4},
+			},
+			"blocking-alone":   {"respool": {P50: alone}, "redigo": {P50: 50}, "rueidis": {P50: 40}},
+			"blocking-many":    {"respool": {P99: many}},
+			"blocking-mixed-1": {"respool": {Ops: mixed}, "rueidis": {Ops: 1e6}},
+			"blocking-mixed-4": {"respool": {Ops: mixed}},
+		}
+	}
+	held := func(r results) (held []bool) {
+		for _, g := range judgeAll(r) {
+			held = append(held, g.OK)
+		}
+		return held
+	}
+	all := func(ok bool) []bool { return slices.Repeat([]bool{ok}, 7) }
+	if got := held(at(measured{Ops: 500, P99: 300, ServerCPU: 8}, 52, 5000, 100_000)); !slices.Equal(got, all(true)) {
+		t.Errorf("at the limits: %v", got)
+	}
+	if got := held(at(measured{Ops: 499, P99: 301, ServerCPU: 8.1}, 53, 5001, 99_999)); !slices.Equal(got, all(false)) {
+		t.Errorf("beyond the limits: %v", got)
+	}
+}
+
 // report of some cases without measuring.
 func sample(t *testing.T) *report {
 	t.Helper()
@@ -92,7 +121,7 @@ func sample(t *testing.T) *report {
 	for _, c := range cases {
 		r[c.Name] = map[string]measured{}
 		for i, name := range c.clients {
-			r[c.Name][name] = measured{Ops: float64(1000 * (i + 1)), P50: 5, P99: 12, Sockets: 3}
+			r[c.Name][name] = measured{Ops: float64(1000 * (i + 1)), P50: 5, P99: 12, ServerCPU: 1, Sockets: 3}
 		}
 	}
 	return makeReport("7.0.15", 5, time.Second, cases, r)
@@ -143,7 +172,7 @@ func TestLinesHaveTheFieldsThatToolsRead(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"case", "client", "ops_per_s", "p50_us", "p99_us", "p999_us", "cpu_us_per_op", "allocs_per_op", "sockets_peak"} {
+		for _, name := range []string{"case", "client", "ops_per_s", "p50_us", "p99_us", "p999_us", "cpu_us_per_op", "server_cpu_us_per_op", "allocs_per_op", "sockets_peak"} {
 			if _, ok := fields[name]; !ok {
 				t.Errorf("%s lacks %s", strings.TrimSpace(line), name)
 			}
@@ -195,6 +224,7 @@ func TestEveryCaseRuns(t *testing.T) {
 		{append(quick, "--time", "100ms"), want},
 		// What takes longer is measured with one client.
 		{[]string{"--client", "respool", "--time", "1s", "--case", "values-1m", "--case", "small-beside-1m"}, 2},
+		{[]string{"--time", "200ms", "--case", "blocking-many"}, 1},
 	}
 	for _, run := range runs {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -212,7 +242,8 @@ func TestEveryCaseRuns(t *testing.T) {
 			if err := json.Unmarshal([]byte(line), &r); err != nil {
 				t.Fatal(err)
 			}
-			if r.Ops <= 0 || r.P50 <= 0 || r.P99 < r.P50 {
+			memory := r.Case == "memory"
+			if r.Ops <= 0 || r.P50 <= 0 || r.P99 < r.P50 || r.ServerCPU <= 0 && r.Client != redisBenchmark && !memory {
 				t.Errorf("%s", line)
 			}
 			got++

@@ -97,13 +97,46 @@ func (g *goRedisClient) pipeline(_ int, cmds []command) error {
 	return nil
 }
 
-func (g *goRedisClient) pop(_ int, key string) error {
-	got, err := g.client.BLPop(g.ctx, 5*time.Second, key).Result()
+func (g *goRedisClient) push(_ int, key, value string) error {
+	return g.client.RPush(g.ctx, key, value).Err()
+}
+
+func (g *goRedisClient) pop(_ int, key string, timeout time.Duration) (string, error) {
+	got, err := g.client.BLPop(g.ctx, timeout, key).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return popped(key, got)
+}
+
+func (g *goRedisClient) read(caller int, stream string) (string, error) {
+	got, err := g.client.XReadGroup(g.ctx, &redis.XReadGroupArgs{Group: streamGroup, Consumer: consumer(caller),
+		Streams: []string{stream, ">"}, Count: 1}).Result()
+	if err != nil {
+		return "", err
+	}
+	if len(got) != 1 || len(got[0].Messages) != 1 {
+		return "", badEntry(stream)
+	}
+	value, ok := got[0].Messages[0].Values[streamField].(string)
+	if !ok {
+		return "", badEntry(stream)
+	}
+	return value, nil
+}
+
+func (g *goRedisClient) echo(_ int, text string) error {
+	got, err := g.do.Echo(g.ctx, text).Result()
 	if err != nil {
 		return err
 	}
-	return checkPopped(key, got)
+	return checkEcho(got, text)
 }
+
+func (g *goRedisClient) incr(_ int, key string) error { return g.do.Incr(g.ctx, key).Err() }
 
 func (g *goRedisClient) hold(_ int, key, value string) error {
 	conn := g.client.Conn()

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -94,14 +96,66 @@ func (r *redigoClient) pipeline(caller int, cmds []command) error {
 	return nil
 }
 
-func (r *redigoClient) pop(caller int, key string) error {
+func (r *redigoClient) push(caller int, key, value string) error {
 	conn, done := r.conn(caller)
 	defer done()
-	got, err := redis.Strings(conn.Do("BLPOP", key, 5))
+	_, err := redis.Int(conn.Do("RPUSH", key, value))
+	return err
+}
+
+func (r *redigoClient) pop(caller int, key string, timeout time.Duration) (string, error) {
+	conn, done := r.conn(caller)
+	defer done()
+	got, err := redis.Strings(conn.Do("BLPOP", key, timeout.Seconds()))
+	if errors.Is(err, redis.ErrNil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return popped(key, got)
+}
+
+func (r *redigoClient) read(caller int, stream string) (string, error) {
+	conn, done := r.conn(caller)
+	defer done()
+	reply, err := conn.Do("XREADGROUP", "GROUP", streamGroup, consumer(caller), "COUNT", 1, "BLOCK", 0, "STREAMS", stream, ">")
+	// One stream, which is its name and its entries; one entry, which is its ID and its fields.
+	for range 2 {
+		var one []any
+		if one, err = redis.Values(reply, err); err == nil && len(one) == 1 {
+			one, err = redis.Values(one[0], nil)
+		}
+		if err != nil {
+			return "", err
+		}
+		if len(one) != 2 {
+			return "", badEntry(stream)
+		}
+		reply = one[1]
+	}
+	fields, err := redis.StringMap(reply, nil)
+	if err != nil || fields[streamField] == "" {
+		return "", errors.Join(badEntry(stream), err)
+	}
+	return fields[streamField], nil
+}
+
+func (r *redigoClient) echo(caller int, text string) error {
+	conn, done := r.conn(caller)
+	defer done()
+	got, err := redis.String(conn.Do("ECHO", text))
 	if err != nil {
 		return err
 	}
-	return checkPopped(key, got)
+	return checkEcho(got, text)
+}
+
+func (r *redigoClient) incr(caller int, key string) error {
+	conn, done := r.conn(caller)
+	defer done()
+	_, err := redis.Int64(conn.Do("INCR", key))
+	return err
 }
 
 func (r *redigoClient) hold(caller int, key, value string) error {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool"
 )
@@ -11,10 +13,10 @@ type respoolClient struct {
 	client *respool.Client
 }
 
-// openRespool uses the defaults, except for the limit of a case. That limit is one more than the
-// connections to lease, because respool keeps one for shared use.
+// openRespool uses the defaults, except for the limit of a case. If a case limits the connections to
+// lease, the limit is one more, because respool keeps one for shared use.
 func openRespool(ctx context.Context, addr string, c benchCase) (client, error) {
-	opt := respool.Options{Addr: addr}
+	opt := respool.Options{Addr: addr, MaxConnections: c.Max}
 	if c.Conns > 0 {
 		opt.MaxConnections = c.Conns + 1
 	}
@@ -69,13 +71,50 @@ func (r *respoolClient) pipeline(_ int, cmds []command) error {
 	return nil
 }
 
-func (r *respoolClient) pop(_ int, key string) error {
-	got, err := r.client.Do(r.ctx, "BLPOP", key, 5).Texts()
+func (r *respoolClient) push(_ int, key, value string) error {
+	return r.client.Do(r.ctx, "RPUSH", key, value).Err()
+}
+
+func (r *respoolClient) pop(_ int, key string, timeout time.Duration) (string, error) {
+	got, err := r.client.Do(r.ctx, "BLPOP", key, timeout.Seconds()).Texts()
+	if errors.Is(err, respool.ErrNil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return popped(key, got)
+}
+
+func (r *respoolClient) read(caller int, stream string) (string, error) {
+	streams, err := r.client.Do(r.ctx, "XREADGROUP", "GROUP", streamGroup, consumer(caller), "COUNT", 1, "BLOCK", 0, "STREAMS", stream, ">").Map()
+	if err != nil {
+		return "", err
+	}
+	entries, err := streams[stream].Array()
+	if err != nil || len(entries) != 1 {
+		return "", errors.Join(badEntry(stream), err)
+	}
+	entry, err := entries[0].Array()
+	if err != nil || len(entry) != 2 {
+		return "", errors.Join(badEntry(stream), err)
+	}
+	fields, err := entry[1].Texts()
+	if err != nil || len(fields) != 2 || fields[0] != streamField {
+		return "", errors.Join(badEntry(stream), err)
+	}
+	return fields[1], nil
+}
+
+func (r *respoolClient) echo(_ int, text string) error {
+	got, err := r.client.Do(r.ctx, "ECHO", text).Text()
 	if err != nil {
 		return err
 	}
-	return checkPopped(key, got)
+	return checkEcho(got, text)
 }
+
+func (r *respoolClient) incr(_ int, key string) error { return r.client.Do(r.ctx, "INCR", key).Err() }
 
 func (r *respoolClient) hold(_ int, key, value string) error {
 	conn, err := r.client.Acquire(r.ctx)

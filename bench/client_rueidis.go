@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -68,12 +69,43 @@ func (r *rueidisClient) pipeline(_ int, cmds []command) error {
 	return nil
 }
 
-func (r *rueidisClient) pop(_ int, key string) error {
-	got, err := r.client.Do(r.ctx, r.client.B().Blpop().Key(key).Timeout(5).Build()).AsStrSlice()
+func (r *rueidisClient) push(_ int, key, value string) error {
+	return r.client.Do(r.ctx, r.client.B().Rpush().Key(key).Element(value).Build()).Error()
+}
+
+func (r *rueidisClient) pop(_ int, key string, timeout time.Duration) (string, error) {
+	got, err := r.client.Do(r.ctx, r.client.B().Blpop().Key(key).Timeout(timeout.Seconds()).Build()).AsStrSlice()
+	if rueidis.IsRedisNil(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return popped(key, got)
+}
+
+func (r *rueidisClient) read(caller int, stream string) (string, error) {
+	got, err := r.client.Do(r.ctx, r.client.B().Xreadgroup().Group(streamGroup, consumer(caller)).Count(1).Block(0).
+		Streams().Key(stream).Id(">").Build()).AsXRead()
+	if err != nil {
+		return "", err
+	}
+	if entries := got[stream]; len(entries) == 1 && entries[0].FieldValues[streamField] != "" {
+		return entries[0].FieldValues[streamField], nil
+	}
+	return "", badEntry(stream)
+}
+
+func (r *rueidisClient) echo(_ int, text string) error {
+	got, err := r.client.Do(r.ctx, r.client.B().Echo().Message(text).Build()).ToString()
 	if err != nil {
 		return err
 	}
-	return checkPopped(key, got)
+	return checkEcho(got, text)
+}
+
+func (r *rueidisClient) incr(_ int, key string) error {
+	return r.client.Do(r.ctx, r.client.B().Incr().Key(key).Build()).Error()
 }
 
 func (r *rueidisClient) hold(_ int, key, value string) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // client is a Redis client under load. Its methods check the replies. Many callers use it
@@ -13,7 +15,12 @@ type client interface {
 	get(caller int, key, want string) error
 	set(caller int, key, value string) error
 	pipeline(caller int, cmds []command) error
-	pop(caller int, key string) error         // BLPOP of an element that is popValue
+	push(caller int, key, value string) error // RPUSH
+	// pop returns the element of a BLPOP, or "" after the timeout. A timeout of 0 waits without limit.
+	pop(caller int, key string, timeout time.Duration) (string, error)
+	read(caller int, stream string) (string, error) // XREADGROUP of one entry; returns the value of streamField
+	echo(caller int, text string) error
+	incr(caller int, key string) error
 	hold(caller int, key, value string) error // SET, GET and STRLEN on a dedicated connection
 	close()
 }
@@ -24,7 +31,15 @@ type command struct {
 	key, value string
 }
 
-const popValue = "element"
+const (
+	popValue    = "element"
+	popTimeout  = 5 * time.Second // of a BLPOP that finds an element
+	streamGroup = "workers"
+	streamField = "sent"
+)
+
+// consumer returns the name of a caller in the group.
+func consumer(caller int) string { return "worker-" + strconv.Itoa(caller) }
 
 // redisBenchmark is the limit of the machine, measured with the tool of Redis.
 const redisBenchmark = "redis-benchmark"
@@ -83,11 +98,23 @@ func (c *command) check(got string) error {
 	return checkText(c.key, got, c.value)
 }
 
-func checkPopped(key string, got []string) error {
-	if len(got) != 2 || got[0] != key || got[1] != popValue {
-		return fmt.Errorf("BLPOP %s: the reply is %.80q: want the key and %q", key, got, popValue)
+func checkEcho(got, want string) error {
+	if got != want {
+		return fmt.Errorf("ECHO: the reply is %.80q: want %q", got, want)
 	}
 	return nil
+}
+
+// popped returns the element of a reply of BLPOP.
+func popped(key string, got []string) (string, error) {
+	if len(got) != 2 || got[0] != key {
+		return "", fmt.Errorf("BLPOP %s: the reply is %.80q: want the key and an element", key, got)
+	}
+	return got[1], nil
+}
+
+func badEntry(stream string) error {
+	return fmt.Errorf("XREADGROUP %s: want one entry with the field %s", stream, streamField)
 }
 
 func checkHeld(key, value, set, got string, n int64) error {

@@ -27,6 +27,7 @@ type measured struct {
 	CPU        float64 `json:"cpu_us_per_op"`
 	Allocs     float64 `json:"allocs_per_op"`
 	Sockets    float64 `json:"sockets_peak"`
+	ServerCPU  float64 `json:"server_cpu_us_per_op,omitempty"`  // absent in records of older versions
 	UsualP99   float64 `json:"usual_p99_us,omitempty"`          // of the small values only, in a case with both sizes
 	IdleBytes  float64 `json:"idle_bytes,omitempty"`            // of a client, in the case memory
 	CallerHeap float64 `json:"heap_bytes_per_caller,omitempty"` // in the case memory, without stacks
@@ -34,7 +35,7 @@ type measured struct {
 
 // fields are the figures that have medians.
 func (m *measured) fields() []*float64 {
-	return []*float64{&m.Ops, &m.P50, &m.P99, &m.P999, &m.Max, &m.CPU, &m.Allocs, &m.Sockets, &m.UsualP99, &m.IdleBytes, &m.CallerHeap}
+	return []*float64{&m.Ops, &m.P50, &m.P99, &m.P999, &m.Max, &m.CPU, &m.Allocs, &m.Sockets, &m.ServerCPU, &m.UsualP99, &m.IdleBytes, &m.CallerHeap}
 }
 
 // median returns the median of each figure.

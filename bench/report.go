@@ -101,7 +101,7 @@ func (r *report) writeTable(w io.Writer) {
 		if c.Load == memory {
 			fmt.Fprintln(t, "client\theap for each caller\tidle client\t")
 		} else {
-			fmt.Fprintln(t, "client\tops/s\tof the best peer\tp50 us\tp99 us\tp99.9 us\tlongest ms\tcpu us/op\tallocs/op\tsockets\t")
+			fmt.Fprintln(t, "client\tops/s\tof the best peer\tp50 us\tp99 us\tp99.9 us\tlongest ms\tcpu us/op\tserver us/op\tallocs/op\tsockets\t")
 		}
 		for _, row := range r.Rows {
 			switch {
@@ -109,8 +109,8 @@ func (r *report) writeTable(w io.Writer) {
 			case c.Load == memory:
 				fmt.Fprintf(t, "%s\t%.0f B\t%.0f KiB\t\n", row.Client, row.CallerHeap, row.IdleBytes/kib)
 			default:
-				fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.1f\t%.0f\t\n", row.Client, row.Ops, row.Ratio,
-					row.P50, row.P99, row.P999, row.Max/1000, row.CPU, row.Allocs, row.Sockets)
+				fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.2f\t%.1f\t%.0f\t\n", row.Client, row.Ops, row.Ratio,
+					row.P50, row.P99, row.P999, row.Max/1000, row.CPU, row.ServerCPU, row.Allocs, row.Sockets)
 			}
 		}
 		t.Flush()

@@ -90,7 +90,7 @@ func (r *runner) once(ctx context.Context, c benchCase, name string) (measured, 
 		relay.Delay(c.Delay, 0)
 		addr = relay.Addr()
 	}
-	j := job{Case: c.Name, Client: name, Addr: addr, Time: r.time}
+	j := job{Case: c.Name, Client: name, Addr: addr, Time: r.time * time.Duration(max(1, c.Longer))}
 	if r.profiles != "" {
 		j.Profile = filepath.Join(r.profiles, c.Name+"-"+name+".pprof")
 	}
@@ -100,11 +100,6 @@ func (r *runner) once(ctx context.Context, c benchCase, name string) (measured, 
 	}
 	if err := r.quiet(ctx); err != nil {
 		return measured{}, err
-	}
-	if c.Load == pop {
-		if err := r.server.feed(); err != nil {
-			return measured{}, err
-		}
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -126,38 +121,27 @@ func (r *runner) once(ctx context.Context, c benchCase, name string) (measured, 
 	if err := json.Unmarshal(out.Bytes(), &m); err != nil {
 		return m, fmt.Errorf("%s: the output of its process: %w", name, err)
 	}
-	m.Sockets = float64(peak)
+	m.Sockets = float64(max(0, peak-c.ownConns()))
 	return m, nil
 }
 
 // The intervals of samples of the server.
 const (
 	countEvery = 50 * time.Millisecond
-	feedEvery  = 5 * time.Millisecond
 	quietLimit = 10 * time.Second
 )
 
-// watch counts the server's connections, and feeds its list, until the worker has ended.
+// watch counts the server's connections until the worker has ended.
 func (r *runner) watch(c benchCase, ended <-chan error) (peak int, err error) {
 	if c.Load == memory {
 		return 0, <-ended // it has its own connection and stalls the server
 	}
 	count := time.NewTicker(countEvery)
 	defer count.Stop()
-	var feed <-chan time.Time
-	if c.Load == pop {
-		t := time.NewTicker(feedEvery)
-		defer t.Stop()
-		feed = t.C
-	}
 	for {
 		select {
 		case err := <-ended:
 			return peak, err
-		case <-feed:
-			if err := r.server.feed(); err != nil {
-				return peak, err
-			}
 		case <-count.C:
 			n, err := r.server.sockets()
 			if err != nil {

@@ -93,6 +93,23 @@ func (s *server) connect(ctx context.Context) error {
 	return nil
 }
 
+// serverTime returns the processor time of the server so far, in user and system mode.
+func serverTime(conn redis.Conn) (time.Duration, error) {
+	info, err := redis.String(conn.Do("INFO", "cpu"))
+	if err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		d, err := time.ParseDuration(infoField(info, name) + "s")
+		if err != nil {
+			return 0, fmt.Errorf("%s in INFO cpu: %w", name, err)
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
 func infoField(info, name string) string {
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {
@@ -120,7 +137,7 @@ func (s *server) store(c benchCase) error {
 	if _, err := s.conn.Do("SET", limitKey, strings.Repeat("x", smallSize)); err != nil {
 		return err
 	}
-	_, err := s.conn.Do("DEL", popKey)
+	_, err := s.conn.Do("DEL", popKey, emptyKey)
 	return err
 }
 
@@ -136,25 +153,6 @@ func (s *server) sockets() (int, error) {
 	return n - 1, err
 }
 
-// feedList is the minimum length of the list of BLPOP.
-const feedList = 2000
-
-// feed refills the list of BLPOP.
-func (s *server) feed() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, err := redis.Int(s.conn.Do("LLEN", popKey))
-	if err != nil || n >= feedList {
-		return err
-	}
-	args := redis.Args{popKey}
-	for range feedList - n {
-		args = append(args, popValue)
-	}
-	_, err = s.conn.Do("RPUSH", args...)
-	return err
-}
-
 func (s *server) close() {
 	if s.conn != nil {
 		_ = s.conn.Close()
@@ -168,7 +166,11 @@ func (s *server) close() {
 	}
 }
 
-const popKey = "bench:list"
+const (
+	popKey     = "bench:list"
+	emptyKey   = "bench:empty" // without elements
+	counterKey = "bench:counter"
+)
 
 // limitKey is the key that redis-benchmark reads.
 const limitKey = "key:__rand_int__"

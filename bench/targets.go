@@ -17,11 +17,12 @@ type target struct {
 // field selects one figure.
 type field func(*measured) float64
 
-func ops(m *measured) float64       { return m.Ops }
-func p50(m *measured) float64       { return m.P50 }
-func p99(m *measured) float64       { return m.P99 }
-func longest(m *measured) float64   { return m.Max }
-func processor(m *measured) float64 { return m.CPU }
+func ops(m *measured) float64             { return m.Ops }
+func p50(m *measured) float64             { return m.P50 }
+func p99(m *measured) float64             { return m.P99 }
+func longest(m *measured) float64         { return m.Max }
+func processor(m *measured) float64       { return m.CPU }
+func serverProcessor(m *measured) float64 { return m.ServerCPU }
 
 // judge compares respool's figures with its targets, if both were measured.
 type judge struct {
@@ -82,8 +83,8 @@ func (j *judge) sockets(name string, limit float64) {
 	}
 }
 
-// bestAt compares the median latency with that of the peer with the highest throughput.
-func (j *judge) bestAt(name string, times float64) {
+// bestAt requires a figure of at most so many times that of the peer with the highest throughput.
+func (j *judge) bestAt(name, what string, f field, times float64) {
 	var peer *measured
 	for client, m := range j.results[name] {
 		if client != "respool" && client != redisBenchmark && (peer == nil || m.Ops > peer.Ops) {
@@ -91,7 +92,23 @@ func (j *judge) bestAt(name string, times float64) {
 		}
 	}
 	if m := j.ours(name); m != nil && peer != nil {
-		j.most(name, "p50, ratio to the best peer", ratio(m.P50, peer.P50), times)
+		j.most(name, what+", ratio to the best peer", ratio(f(m), f(peer)), times)
+	}
+}
+
+// blocking judges the cases of commands that wait.
+func (j *judge) blocking() {
+	j.atLeast("blocking-pop", "throughput", ops, 5)
+	j.bestAt("blocking-pop", "p99", p99, 0.3)
+	j.bestAt("blocking-pop", "processor time of the server", serverProcessor, 1)
+	if m := j.ours("blocking-many"); m != nil {
+		j.most("blocking-many", "ms of p99 from push to reply", m.P99/1000, 5)
+	}
+	j.atMost("blocking-alone", "p50 from push to reply", p50, 1.3)
+	for _, name := range []string{"blocking-mixed-1", "blocking-mixed-2", "blocking-mixed-4"} {
+		if m := j.ours(name); m != nil {
+			j.least(name, "operations a second", m.Ops, 100_000)
+		}
 	}
 }
 
@@ -103,7 +120,7 @@ func judgeAll(r results) []target {
 	j.atMost("callers-1", "p50", p50, 1.05)
 	for _, name := range []string{"callers-2", "callers-8"} {
 		j.atLeast(name, "throughput", ops, 1)
-		j.bestAt(name, 1.05)
+		j.bestAt(name, "p50", p50, 1.05)
 		j.sockets(name, 4)
 	}
 	j.atLeast("callers-64", "throughput", ops, 2)
@@ -131,10 +148,9 @@ func judgeAll(r results) []target {
 	}
 	j.atLeast("network-64", "throughput", ops, 1.5)
 	j.atLeast("network-1024", "throughput", ops, 1.5)
-	for _, name := range []string{"dedicated-pop", "dedicated-hold"} {
-		j.atLeast(name, "throughput", ops, 1)
-		j.atMost(name, "longest wait", longest, 0.5)
-	}
+	j.atLeast("dedicated-hold", "throughput", ops, 1)
+	j.atMost("dedicated-hold", "longest wait", longest, 0.5)
+	j.blocking()
 	if m := j.ours("memory"); m != nil {
 		j.most("memory", "KiB of heap for each caller in flight", m.CallerHeap/kib, 4)
 		j.most("memory", "KiB of an idle client with 2 lanes", m.IdleBytes/kib, 200)

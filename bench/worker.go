@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 )
 
 // warmUp is the measured time divided by the time of the warm-up.
@@ -34,11 +36,22 @@ func work(ctx context.Context, text string) error {
 		return fmt.Errorf("open %s: %w", j.Client, err)
 	}
 	defer cl.close()
+	l := &loadRun{client: cl, c: c}
+	if l.server, err = redis.DialContext(ctx, "tcp", j.Addr); err != nil {
+		return err
+	}
+	defer l.server.Close()
+	if c.fed() {
+		if l.feeder, err = openFeeder(ctx, j.Addr, c); err != nil {
+			return err
+		}
+		defer l.feeder.close()
+	}
 	stop, err := profile(j.Profile)
 	if err != nil {
 		return err
 	}
-	m, err := measure(cl, c, j.Time)
+	m, err := l.measure(j.Time)
 	stop()
 	if err != nil {
 		return fmt.Errorf("%s: %w", j.Client, err)
@@ -64,81 +77,33 @@ func profile(path string) (stop func(), err error) {
 	}, nil
 }
 
-// operation is what a caller repeats. It counts as weight operations.
-type operation struct {
-	do     func() error
-	weight int
-	timed  bool // its latencies are those of the case
+// loadRun is one measurement of a client.
+type loadRun struct {
+	client client
+	c      benchCase
+	server redis.Conn // reads the server's processor time
+	feeder *feeder    // nil: the callers need none
 }
 
 // measure puts the load of the case on the client.
-func measure(cl client, c benchCase, d time.Duration) (measured, error) {
+func (l *loadRun) measure(d time.Duration) (measured, error) {
+	c := l.c
 	if c.Load != beside {
-		return drive(operations(cl, c), d)
+		return l.drive(l.operations(c), d)
 	}
-	usual, err := drive(operations(cl, callers(c.Callers)), d/2)
+	usual, err := l.drive(l.operations(callers(c.Callers)), d/2)
 	if err != nil {
 		return usual, err
 	}
-	ops := operations(cl, benchCase{Load: getSet, Callers: c.Callers, Size: c.Size, Keys: c.Keys})
-	ops[0] = operations(cl, callers(1))[0]
+	ops := l.operations(benchCase{Load: getSet, Callers: c.Callers, Size: c.Size, Keys: c.Keys})
+	ops[0] = l.operations(callers(1))[0]
 	ops[0].weight = 0
 	for i := range ops {
 		ops[i].timed = i == 0
 	}
-	m, err := drive(ops, d)
+	m, err := l.drive(ops, d)
 	m.UsualP99 = usual.P99
 	return m, err
-}
-
-// operations returns the operation of each caller.
-func operations(cl client, c benchCase) []operation {
-	keys := makeKeys(c.Size, c.Keys)
-	ops := make([]operation, c.Callers)
-	for i := range ops {
-		r := uint32(i)*2654435761 + 1
-		next := func() uint32 {
-			r ^= r << 13
-			r ^= r >> 17
-			r ^= r << 5
-			return r
-		}
-		n := i
-		getOrSet := func() command {
-			k := keys[next()%uint32(len(keys))]
-			n++
-			return command{set: n%5 == 0, key: k.name, value: k.value}
-		}
-		op := operation{weight: 1, timed: true}
-		switch c.Load {
-		case pop:
-			op.do = func() error { return cl.pop(i, popKey) }
-		case hold:
-			op.do = func() error {
-				k := getOrSet()
-				return cl.hold(i, k.key, k.value)
-			}
-		case pipeline:
-			op.weight = batch
-			cmds := make([]command, batch)
-			op.do = func() error {
-				for j := range cmds {
-					cmds[j] = getOrSet()
-				}
-				return cl.pipeline(i, cmds)
-			}
-		default:
-			op.do = func() error {
-				k := getOrSet()
-				if k.set {
-					return cl.set(i, k.key, k.value)
-				}
-				return cl.get(i, k.key, k.value)
-			}
-		}
-		ops[i] = op
-	}
-	return ops
 }
 
 const (
@@ -157,47 +122,66 @@ const (
 	over
 )
 
+// result is what one caller measured.
+type result struct {
+	latencies []time.Duration
+	done      int
+	err       error
+}
+
+// repeat repeats an operation until the measurement is over or fails. It times one operation in
+// every, beginning at n.
+func (r *result) repeat(op operation, n, every int, phase *atomic.Int32) {
+	for ; phase.Load() != over; n++ {
+		timed := op.timed && n%every == 0
+		var began time.Time
+		if timed {
+			began = time.Now()
+		}
+		if r.err = op.do(); r.err != nil {
+			phase.Store(over)
+			return
+		}
+		if phase.Load() != measuring {
+			continue
+		}
+		r.done += op.weight
+		if timed {
+			if op.from != nil && !op.from.IsZero() {
+				began = *op.from
+			}
+			r.latencies = append(r.latencies, max(0, time.Since(began)))
+		}
+	}
+}
+
 // drive runs all operations concurrently for d, after a warm-up, and measures them.
-func drive(ops []operation, d time.Duration) (measured, error) {
-	type result struct {
-		latencies []time.Duration
-		done      int
-		err       error
-	}
+func (l *loadRun) drive(ops []operation, d time.Duration) (measured, error) {
 	results := make([]result, len(ops))
-	for i := range results {
-		results[i].latencies = make([]time.Duration, 0, int(expected*d.Seconds())/len(ops)+1)
-	}
 	every := 1
-	if len(ops) > everyUpTo {
-		every = oneLatency
+	if l.feeder == nil {
+		for i := range results {
+			results[i].latencies = make([]time.Duration, 0, int(expected*d.Seconds())/len(ops)+1)
+		}
+		if len(ops) > everyUpTo {
+			every = oneLatency
+		}
 	}
 	var phase atomic.Int32
 	var wg sync.WaitGroup
 	for i, op := range ops {
-		wg.Go(func() {
-			r := &results[i]
-			for n := i; phase.Load() != over; n++ {
-				timed := op.timed && n%every == 0
-				var began time.Time
-				if timed {
-					began = time.Now()
-				}
-				if r.err = op.do(); r.err != nil {
-					phase.Store(over)
-					return
-				}
-				if phase.Load() != measuring {
-					continue
-				}
-				r.done += op.weight
-				if timed {
-					r.latencies = append(r.latencies, time.Since(began))
-				}
-			}
-		})
+		wg.Go(func() { results[i].repeat(op, i, every, &phase) })
 	}
 	time.Sleep(d / warmUp)
+	if l.feeder != nil {
+		// The callers block now.
+		l.feeder.start()
+		time.Sleep(d / warmUp)
+	}
+	serverCPU, err := serverTime(l.server)
+	if err != nil {
+		return measured{}, err
+	}
 	cpu, allocs := processorTime(), allocations()
 	began := time.Now()
 	phase.CompareAndSwap(warming, measuring)
@@ -205,6 +189,15 @@ func drive(ops []operation, d time.Duration) (measured, error) {
 	took := time.Since(began)
 	phase.Store(over)
 	cpu, allocs = processorTime()-cpu, allocations()-allocs
+	serverEnd, err := serverTime(l.server)
+	if err != nil {
+		return measured{}, err
+	}
+	if l.feeder != nil {
+		if err := l.feeder.stop(); err != nil {
+			return measured{}, err
+		}
+	}
 	wg.Wait()
 
 	var all []time.Duration
@@ -224,7 +217,7 @@ func drive(ops []operation, d time.Duration) (measured, error) {
 	return measured{
 		Ops: float64(done) / took.Seconds(),
 		P50: at(0.5), P99: at(0.99), P999: at(0.999), Max: at(1),
-		CPU: micros(cpu) / float64(done), Allocs: float64(allocs) / float64(done),
+		CPU: micros(cpu) / float64(done), ServerCPU: micros(serverEnd-serverCPU) / float64(done), Allocs: float64(allocs) / float64(done),
 	}, nil
 }
 
