@@ -68,10 +68,14 @@ func (w *world) change(fn func()) {
 // pipe is the client's end of a connection in memory.
 type pipe struct {
 	net.Conn
-	gone <-chan struct{} // closed when the sentinel does not count it any more
-	stop chan struct{}   // closed by Abort
-	once sync.Once
+	protocol int
+	gone     <-chan struct{} // closed when the sentinel does not count it any more
+	stop     chan struct{}   // closed by Abort
+	once     sync.Once
 }
+
+// Protocol is the version of the protocol that the handshake has chosen.
+func (p *pipe) Protocol() int { return p.protocol }
 
 func (p *pipe) Interrupt() { _ = p.SetDeadline(time.Unix(1, 0)) }
 
@@ -101,12 +105,13 @@ func (w *world) dial(ctx, _ context.Context, addr string) (Conn, error) {
 	f.open++
 	f.total++
 	f.peak = max(f.peak, f.open)
+	protocol := f.protocol
 	w.mu.Unlock()
 	client, server, err := f.server.Connect()
 	if err != nil {
 		return nil, err
 	}
-	p := &pipe{Conn: client, gone: server.Done(), stop: make(chan struct{})}
+	p := &pipe{Conn: client, protocol: protocol, gone: server.Done(), stop: make(chan struct{})}
 	select {
 	case <-time.After(time.Millisecond): // the handshake
 		return p, nil
