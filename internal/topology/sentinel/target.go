@@ -196,7 +196,7 @@ func (m *Machine) targetAnswered(t *target, role roleInfo) {
 			return
 		}
 	}
-	if t.tries > maxTries {
+	if t.tries >= maxTries {
 		m.targets = slices.DeleteFunc(m.targets, func(other *target) bool { return other == t })
 		return
 	}
