@@ -4,12 +4,14 @@ import "github.com/seed-2b0d76a6/respool"
 
 // The attributes of pools, with the names of OpenTelemetry.
 const (
-	AttrPool   = "db.client.connection.pool.name"
-	AttrSystem = "db.system.name"
-	attrState  = "db.client.connection.state"
-	attrKind   = "respool.pool.kind"
-	AttrServer = "server.address"
-	AttrPort   = "server.port"
+	AttrPool    = "db.client.connection.pool.name"
+	AttrSystem  = "db.system.name"
+	attrState   = "db.client.connection.state"
+	attrKind    = "respool.pool.kind"
+	attrEnd     = "respool.pool.end"
+	AttrServer  = "server.address"
+	AttrPort    = "server.port"
+	AttrCommand = "db.operation.name"
 
 	System = "redis" // value of AttrSystem
 )
@@ -20,49 +22,62 @@ type Form int
 const (
 	Level   Form = iota // increases and decreases; may be summed
 	Counter             // only increases
+	Highest             // the highest value so far, in nanoseconds; exported in seconds
 )
 
-// Measure is a metric of each node of a pool.
+// Measure describes a metric of a pool.
 type Measure struct {
-	Name     string // name in OpenTelemetry
-	Unit     string // unit in UCUM
-	Help     string
-	Form     Form
-	Attr     string // attribute that distinguishes the readings; empty: one reading
-	Readings []Reading
+	Name string // name in OpenTelemetry
+	Unit string // unit in UCUM
+	Help string
+	Form Form
+	Attr string // attribute that distinguishes the readings; empty: one reading
+}
+
+// Source is a measure with its readings. It reads them from a T.
+type Source[T any] struct {
+	Measure
+	Readings []Reading[T]
 }
 
 // Reading is one number of a measure.
-type Reading struct {
+type Reading[T any] struct {
 	Value string // value of the attribute
-	Of    func(s *respool.Stats) int64
+	Of    func(*T) int64
 }
 
-func one(of func(s *respool.Stats) int64) []Reading { return []Reading{{Of: of}} }
+func one[T any](of func(*T) int64) []Reading[T] { return []Reading[T]{{Of: of}} }
 
 func count(n int) int64 { return int64(n) }
 
 func total(n uint64) int64 { return int64(n) }
 
-// Measures returns the measures of a client's Stats. The caller must not change them.
-func Measures() []Measure { return measures }
+func flag(set bool) int64 {
+	if set {
+		return 1
+	}
+	return 0
+}
 
-var measures = []Measure{
-	{"db.client.connection.count", "{connection}", "The number of connections that are currently in state described by the `state` attribute.", Level, attrState, []Reading{
+// Nodes returns the measures of each node of a client. The caller must not change them.
+func Nodes() []Source[respool.Stats] { return nodes }
+
+var nodes = []Source[respool.Stats]{
+	{Measure{"db.client.connection.count", "{connection}", "The number of connections that are currently in state described by the `state` attribute.", Level, attrState}, []Reading[respool.Stats]{
 		{"idle", func(s *respool.Stats) int64 { return count(s.Idle) }},
 		{"used", func(s *respool.Stats) int64 { return count(s.Lanes + s.Dedicated + s.Subscribed) }},
 		{"dialing", func(s *respool.Stats) int64 { return count(s.Dialing) }},
 		{"closing", func(s *respool.Stats) int64 { return count(s.Closing) }},
 	}},
-	{"db.client.connection.max", "{connection}", "The maximum number of open connections allowed.", Level, "",
+	{Measure{"db.client.connection.max", "{connection}", "The maximum number of open connections allowed.", Level, ""},
 		one(func(s *respool.Stats) int64 { return count(s.MaxConnections) })},
 	// Only MaxConnections limits the idle connections.
-	{"db.client.connection.idle.max", "{connection}", "The maximum number of idle open connections allowed.", Level, "",
+	{Measure{"db.client.connection.idle.max", "{connection}", "The maximum number of idle open connections allowed.", Level, ""},
 		one(func(s *respool.Stats) int64 { return count(s.MaxConnections) })},
-	{"db.client.connection.pending_requests", "{request}", "The number of current pending requests for an open connection.", Level, "",
+	{Measure{"db.client.connection.pending_requests", "{request}", "The number of current pending requests for an open connection.", Level, ""},
 		one(func(s *respool.Stats) int64 { return count(s.Waiting) })},
 
-	{"respool.pool.sockets", "{socket}", "Sockets that count against the limit, by use.", Level, attrKind, []Reading{
+	{Measure{"respool.pool.sockets", "{socket}", "Sockets that count against the limit, by use.", Level, attrKind}, []Reading[respool.Stats]{
 		{"lane", func(s *respool.Stats) int64 { return count(s.Lanes) }},
 		{"idle", func(s *respool.Stats) int64 { return count(s.Idle) }},
 		{"dedicated", func(s *respool.Stats) int64 { return count(s.Dedicated) }},
@@ -70,23 +85,23 @@ var measures = []Measure{
 		{"dialing", func(s *respool.Stats) int64 { return count(s.Dialing) }},
 		{"closing", func(s *respool.Stats) int64 { return count(s.Closing) }},
 	}},
-	{"respool.pool.replies_due", "{reply}", "Commands on lanes that wait for their reply.", Level, "",
+	{Measure{"respool.pool.replies_due", "{reply}", "Commands on lanes that wait for their reply.", Level, ""},
 		one(func(s *respool.Stats) int64 { return count(s.RepliesDue) })},
-	{"respool.pool.dials", "{connection}", "Connections opened.", Counter, "",
+	{Measure{"respool.pool.dials", "{connection}", "Connections opened.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.Dials) })},
-	{"respool.pool.dial_failures", "{dial}", "Dials and handshakes that failed.", Counter, "",
+	{Measure{"respool.pool.dial_failures", "{dial}", "Dials and handshakes that failed.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.DialFailures) })},
-	{"respool.pool.closed", "{connection}", "Connections closed on both sides.", Counter, "",
+	{Measure{"respool.pool.closed", "{connection}", "Connections closed on both sides.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.Closed) })},
-	{"respool.pool.condemned", "{connection}", "Lanes that failed.", Counter, "",
+	{Measure{"respool.pool.condemned", "{connection}", "Lanes that failed.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.FailedLanes) })},
-	{"respool.pool.leaks", "{connection}", "Connections that were held for longer than the leak threshold.", Counter, "",
+	{Measure{"respool.pool.leaks", "{connection}", "Connections that were held for longer than the leak threshold.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.Leaks) })},
-	{"respool.pool.waits", "{wait}", "Waits for a connection that did not end at once.", Counter, "",
+	{Measure{"respool.pool.waits", "{wait}", "Waits for a connection that did not end at once.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.Waits) })},
-	{"respool.pool.waits_in_vain", "{wait}", "Waits that ended without a connection, except those that their callers canceled.", Counter, "",
+	{Measure{"respool.pool.waits_in_vain", "{wait}", "Waits that ended without a connection, except those that their callers canceled.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.FailedWaits) })},
-	{"respool.pool.refused", "{caller}", "Callers without a connection because the server refused their user, database or protocol.", Counter, "",
+	{Measure{"respool.pool.refused", "{caller}", "Callers without a connection because the server refused their user, database or protocol.", Counter, ""},
 		one(func(s *respool.Stats) int64 { return total(s.Refused) })},
 }
 

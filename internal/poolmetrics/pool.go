@@ -78,20 +78,21 @@ func (p *Pool) OnEvent(e respool.Event) {
 	}
 }
 
-// Nodes returns the numbers of each node.
-func (p *Pool) Nodes() []respool.Stats {
+// Read returns the numbers of each node, and those of the client's blocking commands. Before Watch,
+// both are nil.
+func (p *Pool) Read() (nodes []respool.Stats, blocking *respool.BlockingStats) {
 	read := p.stats.Load()
 	if read == nil {
-		return nil
+		return nil, nil
 	}
 	s := (*read)()
 	switch {
 	case s.Nodes != nil:
-		return s.Nodes
+		return s.Nodes, &s.Blocking
 	case s.Service != nil:
-		return nil // no node is known
+		return nil, &s.Blocking // no node is known
 	}
-	return []respool.Stats{s}
+	return []respool.Stats{s}, &s.Blocking
 }
 
 // HostPort splits a node's address. The address of a Unix socket has no port.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -48,7 +49,7 @@ func Register(meter metric.Meter, pools ...*Pool) (*Registration, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: create the instruments: %w", err)
 	}
-	callback, err := meter.RegisterCallback(o.observe, o.all()...)
+	callback, err := meter.RegisterCallback(o.observe, o.instruments...)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: register the callback: %w", err)
 	}
@@ -74,32 +75,57 @@ func (r *Registration) Unregister() error {
 
 // observer reads pools for a meter.
 type observer struct {
-	pools             []*Pool
-	measures          []metric.Int64Observable // in the order of poolmetrics.Measures
-	idleMin, timeouts metric.Int64Observable
+	pools                     []*Pool
+	nodes, blocking, commands []observe // in the order of the functions of poolmetrics
+	idleMin, timeouts         observe
+	instruments               []metric.Observable // all of the above
 }
+
+// observe reports a number of one instrument.
+type observe func(to metric.Observer, value int64, attrs metric.MeasurementOption)
 
 func newObserver(meter metric.Meter, pools []*Pool) (o *observer, err error) {
 	o = &observer{pools: slices.Clone(pools)}
-	for _, m := range poolmetrics.Measures() {
-		in, err := observable(meter, m)
-		if err != nil {
-			return nil, err
-		}
-		o.measures = append(o.measures, in)
-	}
-	if o.idleMin, err = observable(meter, poolmetrics.IdleMin()); err != nil {
-		return nil, err
-	}
-	o.timeouts, err = observable(meter, poolmetrics.Timeouts())
+	o.nodes = addAll(o, &err, meter, poolmetrics.Nodes())
+	o.blocking = addAll(o, &err, meter, poolmetrics.Blocking())
+	o.commands = addAll(o, &err, meter, poolmetrics.Commands())
+	o.idleMin = o.add(&err, meter, poolmetrics.IdleMin())
+	o.timeouts = o.add(&err, meter, poolmetrics.Timeouts())
 	return o, err
 }
 
-func observable(meter metric.Meter, m poolmetrics.Measure) (metric.Int64Observable, error) {
-	if m.Form == poolmetrics.Counter {
-		return meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Help))
+// addAll creates the instruments of measures. It sets err at the first failure.
+func addAll[T any](o *observer, err *error, meter metric.Meter, list []poolmetrics.Source[T]) (observers []observe) {
+	for i := range list {
+		observers = append(observers, o.add(err, meter, list[i].Measure))
 	}
-	return meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Help))
+	return observers
+}
+
+// add creates an instrument, unless err is set. It sets err if it fails.
+func (o *observer) add(err *error, meter metric.Meter, m poolmetrics.Measure) observe {
+	if *err != nil {
+		return nil
+	}
+	unit, help := metric.WithUnit(m.Unit), metric.WithDescription(m.Help)
+	if m.Form == poolmetrics.Highest {
+		var in metric.Float64ObservableGauge
+		in, *err = meter.Float64ObservableGauge(m.Name, unit, help)
+		o.instruments = append(o.instruments, in)
+		return func(to metric.Observer, value int64, attrs metric.MeasurementOption) {
+			to.ObserveFloat64(in, time.Duration(value).Seconds(), attrs)
+		}
+	}
+	var in metric.Int64Observable
+	if m.Form == poolmetrics.Counter {
+		in, *err = meter.Int64ObservableCounter(m.Name, unit, help)
+	} else {
+		in, *err = meter.Int64ObservableUpDownCounter(m.Name, unit, help)
+	}
+	o.instruments = append(o.instruments, in)
+	return func(to metric.Observer, value int64, attrs metric.MeasurementOption) {
+		to.ObserveInt64(in, value, attrs)
+	}
 }
 
 func newHistograms(meter metric.Meter) (list [poolmetrics.TimeKinds]metric.Float64Histogram, err error) {
@@ -113,36 +139,39 @@ func newHistograms(meter metric.Meter) (list [poolmetrics.TimeKinds]metric.Float
 	return list, nil
 }
 
-func (o *observer) all() []metric.Observable {
-	list := []metric.Observable{o.idleMin, o.timeouts}
-	for _, in := range o.measures {
-		list = append(list, in)
-	}
-	return list
-}
-
 func (o *observer) observe(_ context.Context, to metric.Observer) error {
 	for _, p := range o.pools {
-		own := metric.WithAttributes(p.attributes()...)
-		to.ObserveInt64(o.idleMin, int64(p.core.MinIdle()), own)
-		to.ObserveInt64(o.timeouts, int64(p.core.Timeouts()), own)
-		measures, nodes := poolmetrics.Measures(), p.core.Nodes()
+		own := p.attributes()
+		o.idleMin(to, int64(p.core.MinIdle()), metric.WithAttributes(own...))
+		o.timeouts(to, int64(p.core.Timeouts()), metric.WithAttributes(own...))
+		nodes, blocking := p.core.Read()
 		for i := range nodes {
-			s := &nodes[i]
-			attrs := append(p.attributes(), serverAttributes(s.Addr)...)
-			for j := range measures {
-				m := &measures[j]
-				for _, r := range m.Readings {
-					all := attrs
-					if m.Attr != "" {
-						all = append(slices.Clip(attrs), attribute.String(m.Attr, r.Value))
-					}
-					to.ObserveInt64(o.measures[j], r.Of(s), metric.WithAttributes(all...))
-				}
-			}
+			observeAll(to, o.nodes, poolmetrics.Nodes(), &nodes[i], append(slices.Clip(own), serverAttributes(nodes[i].Addr)...))
+		}
+		if blocking == nil {
+			continue
+		}
+		observeAll(to, o.blocking, poolmetrics.Blocking(), blocking, own)
+		for name, counts := range blocking.Commands {
+			attrs := append(slices.Clip(own), attribute.String(poolmetrics.AttrCommand, name))
+			observeAll(to, o.commands, poolmetrics.Commands(), &counts, attrs)
 		}
 	}
 	return nil
+}
+
+// observeAll reads measures from s.
+func observeAll[T any](to metric.Observer, observers []observe, list []poolmetrics.Source[T], s *T, attrs []attribute.KeyValue) {
+	for i := range list {
+		m := &list[i]
+		for _, r := range m.Readings {
+			all := attrs
+			if m.Attr != "" {
+				all = append(slices.Clip(attrs), attribute.String(m.Attr, r.Value))
+			}
+			observers[i](to, r.Of(s), metric.WithAttributes(all...))
+		}
+	}
 }
 
 // serverAttributes returns the attributes of a node.

@@ -60,6 +60,10 @@ func series(m metricdata.Metrics) map[string]float64 {
 		for _, p := range data.DataPoints {
 			list[text(p.Attributes)] = float64(p.Value)
 		}
+	case metricdata.Gauge[float64]:
+		for _, p := range data.DataPoints {
+			list[text(p.Attributes)] = p.Value
+		}
 	case metricdata.Histogram[float64]:
 		for _, p := range data.DataPoints {
 			list[text(p.Attributes)] = float64(p.Count)

@@ -22,7 +22,7 @@ func TestDocsListAllMetrics(t *testing.T) {
 		listed[string(m[1])] = true
 	}
 	alert := monitor.Alert{Finding: monitor.Finding{Rule: "down"}, State: monitor.Firing}
-	for name := range gather(t, somePool("orders", respool.Stats{Addr: "redis:6379"}), servers(someState(t), alert)) {
+	for name := range gather(t, somePool("orders", respool.Stats{Addr: "redis:6379", Blocking: respool.BlockingStats{Commands: map[string]respool.BlockingCount{"BLPOP": {}}}}), servers(someState(t), alert)) {
 		if !listed[name] {
 			t.Errorf("%s is shown and not listed", name)
 		}

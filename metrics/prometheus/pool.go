@@ -1,6 +1,7 @@
 package respoolprom
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +27,8 @@ func (t *poolTimes) Record(what poolmetrics.Time, d time.Duration) { t[what].Obs
 
 // poolDescs are the descriptions of the other metrics.
 type poolDescs struct {
-	measures          []*prometheus.Desc // in the order of poolmetrics.Measures
-	idleMin, timeouts *prometheus.Desc
+	nodes, blocking, commands []*prometheus.Desc // in the order of the functions of poolmetrics
+	idleMin, timeouts         *prometheus.Desc
 }
 
 // NewPool returns a collector of a client that the program creates with opt afterwards. It replaces
@@ -54,18 +55,12 @@ func (p *Pool) OnEvent(e respool.Event) { p.core.OnEvent(e) }
 // several pools.
 func (p *Pool) describe() {
 	constant := prometheus.Labels{label(poolmetrics.AttrPool): p.core.Name(), label(poolmetrics.AttrSystem): poolmetrics.System}
-	desc := func(m poolmetrics.Measure, labels []string) *prometheus.Desc {
-		return prometheus.NewDesc(metricName(&m), m.Help, labels, constant)
-	}
-	for _, m := range poolmetrics.Measures() {
-		labels := []string{label(poolmetrics.AttrServer), label(poolmetrics.AttrPort)}
-		if m.Attr != "" {
-			labels = append(labels, label(m.Attr))
-		}
-		p.descs.measures = append(p.descs.measures, desc(m, labels))
-	}
-	p.descs.idleMin = desc(poolmetrics.IdleMin(), nil)
-	p.descs.timeouts = desc(poolmetrics.Timeouts(), nil)
+	p.descs.nodes = describeAll(poolmetrics.Nodes(), constant, label(poolmetrics.AttrServer), label(poolmetrics.AttrPort))
+	p.descs.blocking = describeAll(poolmetrics.Blocking(), constant)
+	p.descs.commands = describeAll(poolmetrics.Commands(), constant, label(poolmetrics.AttrCommand))
+	idleMin, timeouts := poolmetrics.IdleMin(), poolmetrics.Timeouts()
+	p.descs.idleMin = prometheus.NewDesc(metricName(&idleMin), idleMin.Help, nil, constant)
+	p.descs.timeouts = prometheus.NewDesc(metricName(&timeouts), timeouts.Help, nil, constant)
 	for i, m := range poolmetrics.Times() {
 		p.times[i] = prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: metricName(&m), Help: m.Help, ConstLabels: constant, Buckets: poolmetrics.Bounds(),
@@ -73,10 +68,25 @@ func (p *Pool) describe() {
 	}
 }
 
+// describeAll describes measures. Their own attribute is the last label.
+func describeAll[T any](list []poolmetrics.Source[T], constant prometheus.Labels, labels ...string) (descs []*prometheus.Desc) {
+	for i := range list {
+		m := &list[i].Measure
+		all := labels
+		if m.Attr != "" {
+			all = append(slices.Clip(labels), label(m.Attr))
+		}
+		descs = append(descs, prometheus.NewDesc(metricName(m), m.Help, all, constant))
+	}
+	return descs
+}
+
 // Describe implements prometheus.Collector.
 func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range p.descs.measures {
-		ch <- d
+	for _, list := range [][]*prometheus.Desc{p.descs.nodes, p.descs.blocking, p.descs.commands} {
+		for _, d := range list {
+			ch <- d
+		}
 	}
 	ch <- p.descs.idleMin
 	ch <- p.descs.timeouts
@@ -87,25 +97,39 @@ func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (p *Pool) Collect(ch chan<- prometheus.Metric) {
-	measures, nodes := poolmetrics.Measures(), p.core.Nodes()
+	nodes, blocking := p.core.Read()
 	for i := range nodes {
-		s := &nodes[i]
-		host, port := poolmetrics.HostPort(s.Addr)
-		for j := range measures {
-			m := &measures[j]
-			for _, r := range m.Readings {
-				labels := []string{host, port}
-				if m.Attr != "" {
-					labels = append(labels, r.Value)
-				}
-				ch <- prometheus.MustNewConstMetric(p.descs.measures[j], valueType(m.Form), float64(r.Of(s)), labels...)
-			}
+		host, port := poolmetrics.HostPort(nodes[i].Addr)
+		collect(ch, p.descs.nodes, poolmetrics.Nodes(), &nodes[i], host, port)
+	}
+	if blocking != nil {
+		collect(ch, p.descs.blocking, poolmetrics.Blocking(), blocking)
+		for name, counts := range blocking.Commands {
+			collect(ch, p.descs.commands, poolmetrics.Commands(), &counts, name)
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(p.descs.idleMin, prometheus.GaugeValue, float64(p.core.MinIdle()))
 	ch <- prometheus.MustNewConstMetric(p.descs.timeouts, prometheus.CounterValue, float64(p.core.Timeouts()))
 	for _, h := range p.times {
 		h.Collect(ch)
+	}
+}
+
+// collect reads measures from s.
+func collect[T any](ch chan<- prometheus.Metric, descs []*prometheus.Desc, list []poolmetrics.Source[T], s *T, labels ...string) {
+	for i := range list {
+		m := &list[i]
+		for _, r := range m.Readings {
+			all := labels
+			if m.Attr != "" {
+				all = append(slices.Clip(labels), r.Value)
+			}
+			value := float64(r.Of(s))
+			if m.Form == poolmetrics.Highest {
+				value = time.Duration(r.Of(s)).Seconds()
+			}
+			ch <- prometheus.MustNewConstMetric(descs[i], valueType(m.Form), value, all...)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package pooltest
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,8 +25,13 @@ type Pool struct {
 // Pools returns two pools: one of a server and one of a service.
 func Pools() []Pool {
 	return []Pool{
-		{"orders", 2, respool.Stats{Addr: "redis:6379", MaxConnections: 16, Lanes: 4, Dedicated: 2, Idle: 1, Waiting: 3, Dials: 9, FailedWaits: 5}},
-		{"cache", 2, respool.Stats{Service: &respool.ServiceStats{}, Nodes: []respool.Stats{
+		{"orders", 2, respool.Stats{Addr: "redis:6379", MaxConnections: 16, Lanes: 4, Dedicated: 2, Idle: 1, Waiting: 3, Dials: 9, FailedWaits: 5,
+			Blocking: respool.BlockingStats{Keys: 2, Watching: true, Invalidations: 40, Reconnects: 1, Commands: map[string]respool.BlockingCount{
+				"BLPOP": {Waiting: 200, Served: 30, TimedOut: 4, Canceled: 3, Failed: 2, Tries: 41, Spurious: 6, GivenBack: 5, Lost: 1,
+					Longest: 1500 * time.Millisecond},
+				"XREADGROUP": {Served: 7, Tries: 8, Dropped: 2},
+			}}}},
+		{"cache", 2, respool.Stats{Service: &respool.ServiceStats{}, Blocking: respool.BlockingStats{Refusal: errors.New("NOPERM")}, Nodes: []respool.Stats{
 			{Addr: "10.0.0.1:6379", MaxConnections: 8, Lanes: 1}, {Addr: "/run/redis.sock", MaxConnections: 8, Subscribed: 2},
 		}}},
 	}
