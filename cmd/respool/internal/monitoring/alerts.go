@@ -158,5 +158,23 @@ func poolAlerts() []alertRule {
 				"The callers may never release them. The service's leak event holds the stack that acquired the connection. To see how long they have been idle: respool who URL --idle 10m --by service,cmd",
 			},
 		},
+		{
+			Alert: "RespoolBlockingDedicated",
+			Expr:  "ALL(respool_pool_blocking_dedicated) > 0",
+			For:   "1m", Keep: "2m", Labels: alertLabels(monitor.Warn),
+			Annotations: ruleTexts{
+				"blocking commands of the pool {{ $labels.db_client_connection_pool_name }} use dedicated connections",
+				"The server does not report changes of keys, so each blocking command that waits holds a connection. The user lacks a permission, or the server or a proxy lacks CLIENT TRACKING. Examine the server with the URL of the service: respool doctor URL",
+			},
+		},
+		{
+			Alert: "RespoolElementsLost",
+			Expr:  "ALL(sum without (db_operation_name) (increase(respool_pool_elements_lost_total[15m]))) > 0",
+			Keep:  "1m", Labels: alertLabels(monitor.Ticket),
+			Annotations: ruleTexts{
+				`blocking commands of the pool {{ $labels.db_client_connection_pool_name }} lost up to {{ printf "%.0f" $value }} elements within 15 minutes`,
+				"They could not return to their key, which the service's log names, or a connection broke after a command was sent and before its reply. Check that the server is stable: respool doctor URL",
+			},
+		},
 	}
 }

@@ -7,6 +7,7 @@ func dashboardRows() []dashboardRow {
 		{"Holders of the connections", holderCharts()},
 		{"Opened and rejected", openedCharts()},
 		{"Pools", poolCharts()},
+		{"Blocking commands", blockingCharts()},
 	}
 }
 
@@ -104,6 +105,41 @@ func poolCharts() []chart {
 				rate("respool_pool_dial_failures_total", ": dials failed"),
 				rate("respool_pool_condemned_total", ": lanes failed"),
 				rate("respool_pool_leaks_total", ": leaks suspected"),
+			}},
+	}
+}
+
+// blockingCharts show blocking commands that wait without a dedicated connection.
+func blockingCharts() []chart {
+	byCommand := func(expr string) string {
+		return "sum by (db_client_connection_pool_name, db_operation_name) (" + expr + ")"
+	}
+	const name, command = "{{db_client_connection_pool_name}}", "{{db_client_connection_pool_name}}: {{db_operation_name}}"
+	rate := func(metric, what string) chartLine {
+		return chartLine{"BY_POOL(rate(" + metric + "{POOL}[$__rate_interval]))", name + what}
+	}
+	return []chart{
+		{title: "Blocking commands that wait", about: "Without a dedicated connection. The server's blocked_clients does not count them.", width: 8, form: stacked,
+			lines: []chartLine{{byCommand("respool_pool_blocked{POOL}"), command}}},
+		{title: "Keys that they wait for", width: 8,
+			lines: []chartLine{{"BY_POOL(respool_pool_blocked_keys{POOL})", name}}},
+		{title: "Longest wait that has ended", unit: "s", width: 8,
+			lines: []chartLine{{"max by (db_client_connection_pool_name, db_operation_name) (respool_pool_blocked_longest_seconds{POOL})", command}}},
+		{title: "Waits that end a second", unit: "cps", width: 8, form: stacked,
+			lines: []chartLine{{"sum by (db_client_connection_pool_name, respool_pool_end) (rate(respool_pool_blocked_ended_total{POOL}[$__rate_interval]))",
+				"{{db_client_connection_pool_name}}: {{respool_pool_end}}"}}},
+		{title: "Tries a second", about: "Spurious: found no data, although a key had changed.", unit: "cps", width: 8,
+			lines: []chartLine{
+				rate("respool_pool_blocked_tries_total", ""),
+				rate("respool_pool_blocked_spurious_tries_total", ": spurious"),
+			}},
+		{title: "Problems", about: "Dedicated: processes whose blocking commands hold connections, because the server does not report changes of keys. The others are rates a second.", width: 8,
+			lines: []chartLine{
+				{"BY_POOL(respool_pool_blocking_dedicated{POOL})", name + ": dedicated"},
+				rate("respool_pool_elements_lost_total", ": elements lost"),
+				rate("respool_pool_elements_given_back_total", ": elements given back"),
+				rate("respool_pool_elements_dropped_total", ": replies without a caller"),
+				rate("respool_pool_key_watch_reconnects_total", ": watch reconnects"),
 			}},
 	}
 }

@@ -19,7 +19,9 @@ import (
 func shownMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	pool := respoolprom.NewPool("orders", nil)
-	pool.Watch(func() respool.Stats { return respool.Stats{Addr: "redis:6379"} })
+	pool.Watch(func() respool.Stats {
+		return respool.Stats{Addr: "redis:6379", Blocking: respool.BlockingStats{Commands: map[string]respool.BlockingCount{"BLPOP": {}}}}
+	})
 	snap, err := monitor.NewSnapshot(monitor.Source{At: time.Now(),
 		Info: "run_id:a\nredis_version:7.0.15\nconnected_clients:3\nmaxclients:10\nblocked_clients:1\ntotal_connections_received:3\nrejected_connections:0\n" +
 			"total_commands_processed:9\nmem_clients_normal:5\nused_memory:9\nuptime_in_seconds:7\n",
