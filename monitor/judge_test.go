@@ -121,6 +121,9 @@ func TestEachRuleFiresAndIsResolved(t *testing.T) {
 		"pool refused": {scene{pools: pool(respool.Stats{FailedWaits: 3}, respool.Stats{FailedWaits: 4, Refused: 9, LastDialError: errors.New("respool: handshake with r:1: WRONGPASS no")})}, 0, time.Minute,
 			"page pool-timeouts main", "9 callers got no connection: the server refuses their user|last dial error: handshake with r:1: WRONGPASS no"},
 		"pool waiting": {scene{pools: pool(respool.Stats{}, respool.Stats{Waiting: 4})}, time.Minute, 30 * time.Second, "warn pool-waiting main", "4 callers waiting"},
+		"pool dedicated": {scene{pools: pool(respool.Stats{}, respool.Stats{Blocking: respool.BlockingStats{Refusal: fmt.Errorf("track keys: CLIENT TRACKING: %w", &respool.ServerError{Code: "NOPERM", Message: "no"})}})}, time.Minute, time.Minute,
+			"warn pool-dedicated main", "each blocking command holds a connection|CLIENT TRACKING: NOPERM no"},
+		"pool lost": {scene{pools: pool(lost(2), lost(5))}, 0, time.Minute, "ticket pool-lost main", "lost 3 elements|within 10s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.bad.list == "" && c.bad.down == nil {
@@ -163,6 +166,10 @@ func oneByOne(name string, n int) (list string) {
 		list += fmt.Sprintf("id=%d name=%s age=%d idle=%d flags=N\n", i, name, 10+5*i, 9+5*i)
 	}
 	return list
+}
+
+func lost(n uint64) respool.Stats {
+	return respool.Stats{Blocking: respool.BlockingStats{Commands: map[string]respool.BlockingCount{"BLPOP": {Lost: n}, "BZPOPMIN": {Lost: 1}}}}
 }
 
 func pool(before, now respool.Stats) map[string]PoolView {

@@ -50,6 +50,8 @@ var ruleKinds = []ruleKind{
 	{Rule{"budget", Ticket, 1, 0, time.Minute}, "times the budget", "sum of the planned ceilings compared with maxclients less the reserve", findBudget, false},
 	{Rule{"pool-timeouts", Page, 0, 0, time.Minute}, "failed waits a second", "callers of a pool wait for a connection and get none, or the server refuses to open one", findTimeouts, false},
 	{Rule{"pool-waiting", Warn, 0, time.Minute, 30 * time.Second}, "callers", "callers that wait for a connection of a pool", findWaiting, false},
+	{Rule{"pool-dedicated", Warn, 0, time.Minute, time.Minute}, "", "blocking commands of a pool hold a connection each, because the server does not report changes of keys", findDedicated, false},
+	{Rule{"pool-lost", Ticket, 0, 0, time.Minute}, "elements a second", "elements that blocking commands of a pool took and did not deliver", findLost, false},
 }
 
 // DefaultRules returns all rules with their default limits. The caller owns the list.
