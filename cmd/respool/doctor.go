@@ -22,10 +22,14 @@ type doctorCmd struct {
 func (doctorCmd) Help() string {
 	return `Looks at the connections of a server twice, a few seconds apart, and reports problems with
 evidence and remedy: occupancy, rejected connections, growth, storms of short connections,
-abandoned idle connections, settings, and memory held for clients.
+abandoned idle connections, settings, and memory held for clients. It notes if the server does not
+report changes of keys to the user of the URL, which blocking commands of respool need to wait
+without a connection each.
 
 It holds one connection. It needs the rights +ping +hello +info +client|list, and +config|get
-for the settings. It skips checks that the server refuses, and reports them as not read.
+for the settings. It skips checks that the server refuses, and reports them as not read. It counts
+the clients that block on the server. Blocking commands that wait in a respool client or gateway are
+not visible to the server: see the metric respool_pool_blocked.
 
 Exit codes: 0 if nothing is found, 1 for warnings, 2 for critical findings.
 

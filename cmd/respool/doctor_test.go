@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -9,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/doctor"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
+	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 func doctorJSON(t *testing.T, want int, args ...string) doctor.Report {
@@ -87,7 +91,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 func TestDoctorWithFewRights(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +info"}})
 	code, out, errs := call(t, "doctor", "--for", "100ms", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
-	for _, want := range []string{"nothing found: 1 connection of 10000", "not read: CONFIG GET: the server refuses it (NOPERM)", "not read: CLIENT LIST", "next: "} {
+	for _, want := range []string{"fine (1 note): 1 connection of 10000", "not read: CONFIG GET: the server refuses it (NOPERM)", "not read: CLIENT LIST", "next: "} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
@@ -95,8 +99,87 @@ func TestDoctorWithFewRights(t *testing.T) {
 	// A server that does not report its limit.
 	s.Do("ACL", "SETUSER", "watch", "-info", "+client|list")
 	r := doctorJSON(t, 2, fmt.Sprintf("redis://watch:sesame@%s", s.Addr()), "--maxclients", "1")
-	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy-critical " {
+	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy-critical , key-changes watch" {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestDoctorNamesUsersThatCannotWatchKeys(t *testing.T) {
+	const rights = " on >sesame ~jobs:* +ping +hello +info +client|list +config|get "
+	s := redistest.Start(t, redistest.Config{Users: []string{
+		"able" + rights + "+client|tracking +exists", "mute" + rights + "+exists", "blind" + rights + "+client|tracking",
+	}})
+	for user, want := range map[string]string{
+		"able":  "",
+		"mute":  "CLIENT TRACKING ON: NOPERM",
+		"blind": "EXISTS: NOPERM",
+	} {
+		remedy := ""
+		for _, protocol := range []string{"", "?protocol=2"} {
+			r := doctorJSON(t, 0, fmt.Sprintf("redis://%s:sesame@%s%s", user, s.Addr(), protocol))
+			if want == "" {
+				if len(r.Findings) != 0 {
+					t.Errorf("%s%s: %+v", user, protocol, r.Findings)
+				}
+				continue
+			}
+			if len(r.Findings) != 1 {
+				t.Errorf("%s%s: %+v: want one finding", user, protocol, r.Findings)
+				continue
+			}
+			f := r.Findings[0]
+			if f.Rule != "key-changes" || f.Severity != monitor.Note || !strings.Contains(f.What, "the user "+user+" may not watch keys") ||
+				!strings.HasPrefix(f.Evidence, want) || !strings.HasPrefix(f.Remedy, "ACL SETUSER "+user+" +client|tracking +exists;") {
+				t.Errorf("%s%s: %+v", user, protocol, f)
+			}
+			remedy, _, _ = strings.Cut(f.Remedy, ";")
+		}
+		if remedy != "" {
+			s.Do(strings.Fields(remedy)...)
+		}
+		if r := doctorJSON(t, 0, fmt.Sprintf("redis://%s:sesame@%s", user, s.Addr())); len(r.Findings) != 0 {
+			t.Errorf("%s after the remedy: %+v", user, r.Findings)
+		}
+	}
+}
+
+func TestDoctorNamesServersThatDoNotReportChangesOfKeys(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Args: []string{"--rename-command", "EXISTS", ""}})
+	r := doctorJSON(t, 0, s.URL())
+	if len(r.Findings) != 1 {
+		t.Fatalf("%+v: want one finding", r.Findings)
+	}
+	if f := r.Findings[0]; !strings.HasPrefix(f.What, "the server does not report changes of keys") ||
+		!strings.Contains(f.Evidence, "EXISTS: ERR unknown command") || !strings.Contains(f.Remedy, "Redis 6.0 or later") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestTheBlockedClientsOfAServerAreNotAllThatWait(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	c, err := respool.Open(t.Context(), s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer func() {
+		cancel()
+		wg.Wait()
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	wg.Go(func() { _ = c.Do(ctx, "BLPOP", "jobs", 0).Err() })
+	testkit.Await(t, "a wait", func() int { return c.Stats().Blocking.Waiting }, testkit.AtLeast(1))
+	for _, args := range [][]string{{"who", s.URL()}, {"doctor", "--for", "100ms", s.URL()}} {
+		code, out, errs := call(t, args...)
+		if want := "that wait inside respool clients and gateways: servers do not see them"; code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%v: exit %d, no %q in\n%s%s", args, code, want, out, errs)
+		}
+	}
+	if blocked := s.Info("clients")["blocked_clients"]; blocked != "0" {
+		t.Errorf("the server has %s blocked clients: it sees the wait", blocked)
 	}
 }
 

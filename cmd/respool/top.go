@@ -28,6 +28,9 @@ shows one; tab selects the next.
 It keeps one connection to each node, so it continues when the server is full. A read of INFO
 takes 0.1 ms of the server's time, a read of CLIENT LIST 2 ms at 1,000 connections.
 
+The column blocked counts the clients that block on the server. Blocking commands that wait in a
+respool client or gateway are not visible to the server: see the metric respool_pool_blocked.
+
 Keys: s, left and right select the sort column; r reverses the order; up and down scroll;
 / filters by a part of the service's name; esc clears the filter; p or space pauses; tab selects
 the next node; ? lists the keys; q quits.

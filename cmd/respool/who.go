@@ -24,7 +24,9 @@ which takes about 2 ms of the server's time at 1,000 connections and 10 ms at 10
 
 The service of a connection is the first part of its name (service:instance:pool), otherwise its
 library, otherwise its host, in brackets. A connection is active if it ran a command within the
-last second, and idle if it ran none for a minute.
+last second, and idle if it ran none for a minute. It is blocked if it blocks on the server. Blocking
+commands that wait in a respool client or gateway are not visible to the server: see the metric
+respool_pool_blocked. Against a gateway, who lists the gateway's clients, with those that block.
 
 Examples:
   respool who redis://localhost:6379

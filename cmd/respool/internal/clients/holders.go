@@ -29,7 +29,10 @@ type HoldersReport struct {
 	longIdle    bool     // only idle connections are listed
 }
 
-// Group is a group of connections.
+// Unseen states which blocking commands a server does not report.
+const Unseen = "blocking commands that wait inside respool clients and gateways: servers do not see them (metric respool_pool_blocked)"
+
+// Group is a group of connections. Blocked counts those that block on the server: see Unseen.
 type Group struct {
 	Key        []string `json:"key"`
 	Clients    int      `json:"connections"`
@@ -126,6 +129,7 @@ func (r *HoldersReport) Print() error {
 	if r.Left > 0 {
 		fmt.Printf("and %d more groups: --top 0 shows all\n", r.Left)
 	}
+	fmt.Printf("\nnot in blocked: %s\n", Unseen)
 	next := "--by service,addr,cmd"
 	if !r.longIdle {
 		next = "--idle 10m"

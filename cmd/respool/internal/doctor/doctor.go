@@ -41,8 +41,16 @@ func (d *Config) report(ctx context.Context, probe *monitor.Probe) (*Report, err
 	if err != nil {
 		return nil, err
 	}
+	findings := monitor.Diagnose(before, after, between...)
+	unwatched, err := probe.KeyChanges(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case unwatched != nil:
+		findings = append(findings, *unwatched) // a note, after the others
+	}
 	rep := &Report{Addr: probe.Client().Stats().Addr, Server: after.Info.Server(), Connections: after.Connections, MaxClients: after.MaxClients,
-		SecondsRun: after.At.Sub(before.At).Seconds(), Findings: monitor.Diagnose(before, after, between...)}
+		SecondsRun: after.At.Sub(before.At).Seconds(), Findings: findings}
 	if rep.Findings == nil {
 		rep.Findings = []monitor.Finding{}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/clients"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/monitor"
@@ -24,7 +25,8 @@ type Report struct {
 	NotAsked    []string          `json:"not_asked,omitempty"`
 }
 
-// Clients counts connections by state.
+// Clients counts connections by state. Blocked counts those that block on the server. The server does not know the
+// blocking commands that wait in respool clients and gateways.
 type Clients struct {
 	Active     int `json:"active"`
 	Blocked    int `json:"blocked"`
@@ -77,7 +79,7 @@ func (rep *Report) factsText() string {
 		parts = append(parts, fmt.Sprintf("a second: %.0f commands, %.1f connections opened, %.1f rejected", r.Commands, r.Opened, r.Rejected))
 	}
 	if c := rep.Clients; c != nil {
-		parts = append(parts, fmt.Sprintf("now: %d active, %d blocked, %d subscribed, %d idle for a minute", c.Active, c.Blocked, c.Subscribed, c.Idle))
+		parts = append(parts, fmt.Sprintf("now: %d active, %d blocked on the server, %d subscribed, %d idle for a minute", c.Active, c.Blocked, c.Subscribed, c.Idle))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -93,6 +95,9 @@ func (rep *Report) Print() error {
 	}
 	for _, f := range rep.Findings {
 		fmt.Printf("\n%s: %s\n  seen: %s\n  do:   %s\n", strings.ToUpper(f.Severity.String()), output.Printable(f.What), output.Printable(f.Evidence), f.Remedy)
+	}
+	if rep.Clients != nil {
+		fmt.Printf("\nnot read: %s\n", clients.Unseen)
 	}
 	for _, what := range rep.NotAsked {
 		fmt.Printf("\nnot read: %s\n", what)

@@ -26,6 +26,7 @@ import (
 type Pages struct {
 	source Source
 	Mux    *http.ServeMux
+	Waits  func() *report.Waits // the blocking commands that wait in this process; nil: it has no clients
 }
 
 // maxServices is how many services the metrics list.
@@ -64,7 +65,11 @@ func (p *Pages) Serve(l net.Listener) *http.Server {
 }
 
 func (p *Pages) snapshot(rw http.ResponseWriter, _ *http.Request) {
-	WriteJSON(rw, http.StatusOK, report.OfState(p.source.State()))
+	state := report.OfState(p.source.State())
+	if p.Waits != nil {
+		state.Waits = p.Waits()
+	}
+	WriteJSON(rw, http.StatusOK, state)
 }
 
 // Alerts is the body of /api/alerts.

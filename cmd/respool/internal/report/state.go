@@ -14,6 +14,16 @@ type State struct {
 	Service string    `json:"service,omitempty"`
 	Error   string    `json:"error,omitempty"`
 	Nodes   []Node    `json:"nodes"`
+	Waits   *Waits    `json:"waits,omitempty"` // absent if the process sends no commands of clients
+}
+
+// Waits counts the blocking commands of a process that wait without a connection each. The counts of nodes do not
+// include them, because servers do not see them.
+type Waits struct {
+	Waiting   int            `json:"waiting"`
+	Keys      int            `json:"keys"`
+	Commands  map[string]int `json:"commands,omitempty"`  // the waiting ones by name, without those at 0
+	Dedicated string         `json:"dedicated,omitempty"` // why blocking commands hold connections instead
 }
 
 // Node is the state of one node.
@@ -52,7 +62,7 @@ type Forecast struct {
 	Seen            float64 `json:"seen_s"`
 }
 
-// Service counts the connections of one service.
+// Service counts the connections of one service. Blocked counts those that block on the server.
 type Service struct {
 	Name       string `json:"name"`
 	Clients    int    `json:"connections"`

@@ -31,7 +31,7 @@ func (srv *Server) connect(s *config.Serve) error {
 		opt.ClientName = connectionName(s.Watch.Instance)
 	}
 	srv.pool = respoolprom.NewPool("gateway", &opt)
-	connect.LogTLSFiles(&opt, srv.log)
+	connect.LogEvents(&opt, srv.log)
 	client, err := respool.New(opt)
 	if err != nil {
 		return err

@@ -3,8 +3,10 @@ package serve
 import (
 	"net/http"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 )
 
 // Readiness is the body of /readyz.
@@ -16,6 +18,10 @@ type Readiness struct {
 func (srv *Server) newPages() *page.Pages {
 	g := &gatewayMetrics{stats: srv.gateway.Stats, ready: srv.readiness}
 	p := page.New(srv.watcher, "respool serve\n\n/metrics\n/readyz\n/healthz\n/api/snapshot\n/api/alerts", srv.pool, g)
+	p.Waits = func() *report.Waits {
+		stats := srv.client.Stats()
+		return waitsOf(&stats.Blocking)
+	}
 	// An orchestrator that restarts an unhealthy gateway disconnects all its clients, so /healthz
 	// covers only the process itself.
 	p.Mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
@@ -42,4 +48,22 @@ func (srv *Server) readiness() Readiness {
 		return Readiness{Status: "stopping"}
 	}
 	return Readiness{Status: "ok"}
+}
+
+// waitsOf converts the figures of blocking commands.
+func waitsOf(s *respool.BlockingStats) *report.Waits {
+	w := &report.Waits{Waiting: s.Waiting, Keys: s.Keys}
+	for name, counts := range s.Commands {
+		if counts.Waiting == 0 {
+			continue
+		}
+		if w.Commands == nil {
+			w.Commands = map[string]int{}
+		}
+		w.Commands[name] = counts.Waiting
+	}
+	if s.Refusal != nil {
+		w.Dedicated = s.Refusal.Error()
+	}
+	return w
 }

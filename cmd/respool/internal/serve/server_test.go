@@ -27,6 +27,9 @@ func TestServeOnTheEmbeddedServer(t *testing.T) {
 	if text := r.page(t, "/metrics", 200); !strings.Contains(text, "respool_gateway_clients 1\n") || !strings.Contains(text, `db_client_connection_max{db_client_connection_pool_name="gateway"`) {
 		t.Error(text)
 	}
+	if text := r.page(t, "/api/snapshot", 200); !strings.Contains(text, `"waits": {`) {
+		t.Error(text)
+	}
 	if text := r.out.String(); !strings.Contains(text, "from an embedded server, over 16 connections at most, and one more to watch it\n") || !strings.Contains(text, "try: redis-cli -p "+port(r.at(t, 1))) {
 		t.Error(text)
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// Hold opens n connections by this name. blocked of them wait in BLPOP.
+// Hold opens n connections by this name. blocked of them block on the server, in BLPOP.
 func Hold(t *testing.T, s *redistest.Server, name string, n, blocked int) {
 	t.Helper()
 	opt, err := respool.ParseURL(s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt.ClientName, opt.MaxConnections, opt.Lanes = name, n, 1
+	opt.ClientName, opt.MaxConnections, opt.Lanes, opt.Blocking = name, n, 1, respool.BlockingDedicated
 	c, err := respool.New(opt)
 	if err != nil {
 		t.Fatal(err)

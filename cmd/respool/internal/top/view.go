@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,6 +243,9 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 // keyHelp describes the keys.
 var keyHelp = []string{"q quit", "s ←→ sort", "r reverse", "/ filter", "esc all", "p pause", "↑↓ move", "tab next node"}
 
+// blockedHelp describes the column of blocked clients.
+var blockedHelp = []string{"blocked: as the server sees them only", "waits in respool: respool_pool_blocked"}
+
 // foot is the last line: the filter while the user types it, otherwise the keys. With help on, the
 // keys take as many lines as they need, up to half of the screen.
 func (m *model) foot() []string {
@@ -251,7 +255,7 @@ func (m *model) foot() []string {
 	parts, most := []string{"? keys", "q quit"}, 1
 	switch {
 	case m.help:
-		parts, most = keyHelp, m.height/2
+		parts, most = slices.Concat(keyHelp, blockedHelp), m.height/2
 	case m.height < heightFoot:
 		return nil
 	}

@@ -49,7 +49,7 @@ func (w *Watcher) Apply(s config.Watch) error {
 	if restart {
 		cfg := s.Sampler
 		cfg.OnState = w.evaluate
-		connect.LogTLSFiles(&cfg.Options, w.log)
+		connect.LogEvents(&cfg.Options, w.log)
 		if sampler, err = monitor.NewSampler(cfg); err != nil {
 			return err
 		}
