@@ -221,9 +221,9 @@ func TestEveryCaseRuns(t *testing.T) {
 		args []string
 		want int // lines
 	}{
-		{append(quick, "--time", "100ms"), want},
+		{append(quick, "--time", "300ms"), want},
 		// What takes longer is measured with one client.
-		{[]string{"--client", "respool", "--time", "1s", "--case", "values-1m", "--case", "small-beside-1m"}, 2},
+		{[]string{"--client", "respool", "--time", "2s", "--case", "values-1m", "--case", "small-beside-1m"}, 2},
 		{[]string{"--time", "200ms", "--case", "blocking-many"}, 1},
 	}
 	for _, run := range runs {
