@@ -212,3 +212,24 @@ func TestUsersLogInIfTheGatewayHasNoLogin(t *testing.T) {
 		}
 	})
 }
+
+// A server disconnects a subscriber that loses the right to one of its channels. The gateway disconnects the clients of
+// that channel, and keeps the others of the user.
+func TestAClientThatMayNotSubscribeAnyMoreIsDisconnected(t *testing.T) {
+	for _, proto := range []int{2, 3} {
+		s, h := withUsers(t)
+		stays, leaves := h.login("alice", proto), h.login("alice", proto)
+		stays.send("SUBSCRIBE alice:a")
+		stays.frame()
+		leaves.send("SUBSCRIBE alice:a alice:b")
+		leaves.frame()
+		leaves.frame()
+		s.Do("ACL", "SETUSER", "alice", "resetchannels", "&alice:a")
+		leaves.ends()
+		testkit.Await(t, "the channel that is still allowed is subscribed", func() string { return s.Do("PUBSUB", "NUMSUB", "alice:a") }, testkit.Is("alice:a\n1"))
+		s.Do("PUBLISH", "alice:a", "hello")
+		if got := stays.frame(); !strings.Contains(got, "hello") {
+			t.Errorf("RESP%d: the other client got %q", proto, got)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (s *Server) Serve(l net.Listener) error {
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		if now := time.Now(); now.Sub(warned) >= acceptWarnEvery {
 			warned = now
-			s.host.Log().Warn("accept failed: it is tried again and again", "listener", l.Addr().String(), "error", err.Error())
+			s.host.Log().Warn("accept failed: the gateway retries", "listener", l.Addr().String(), "error", err.Error())
 		}
 		select {
 		case <-time.After(pause):
