@@ -24,7 +24,7 @@ endif
 
 # Installs redis-server and what else is missing, then runs every test.
 test:
-	./scripts/deps.sh nutcracker
+	./scripts/deps.sh nutcracker python3-redis
 	$(GO) vet work
 	$(GO) test -race -timeout 11m $(RACED_PACKAGES)
 	$(GO) -C bench test -timeout 8m ./...
@@ -38,15 +38,15 @@ test-clients:
 	$(GO) -C test/clients vet ./...
 	$(GO) -C test/clients test -parallel 2 -timeout 10m -args -modules=$(CLIENTS_CACHE) $(CLIENTS)
 
-# Compares with other clients, in some eight minutes; writes docs/bench.json and docs/bench.svg.
+# Compares with other clients, in some ten minutes; writes docs/bench.json and docs/bench.svg.
 bench:
 	./scripts/deps.sh
 	$(GO) run -C bench . --out ../docs
 
-# Compares the gateway with direct Redis and twemproxy, in some four minutes; takes flags like
+# Compares the gateway with direct Redis and twemproxy, in some five minutes; takes flags like
 # GATEWAY='--case c50 --json /tmp/gateway.json'.
 bench-gateway:
-	./scripts/deps.sh nutcracker
+	./scripts/deps.sh nutcracker python3-redis
 	$(GO) run -C bench ./gateway $(GATEWAY)
 
 # Runs the benchmarks beside the code.

@@ -12,7 +12,12 @@ if [ -n "${REDIS_SERVER:-}" ]; then
 	}
 fi
 
-have() { command -v "$1" >/dev/null 2>&1; }
+have() {
+	case $1 in
+	python3-redis) /usr/bin/python3 -c 'import redis.asyncio' 2>/dev/null ;;
+	*) command -v "$1" >/dev/null 2>&1 ;;
+	esac
+}
 
 missing=
 packages=

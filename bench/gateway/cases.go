@@ -13,6 +13,7 @@ const (
 	benchmarked load = "redis-benchmark" // SET, then GET, by redis-benchmark
 	idle        load = "idle"            // clients that send one PING and stay connected
 	goRedis     load = "go-redis"        // GET and SET, 4 to 1, by go-redis
+	workers     load = "workers"         // BLPOP by coroutines of redis-py
 )
 
 // The subjects.
@@ -31,8 +32,11 @@ type gatewayCase struct {
 	Load     load
 	Clients  int
 	Pipeline int
-	subjects []string // ratios are relative to the first one
-	targets  []wanted
+	// Connections is the gateway's max_connections; 0: the flag --connections.
+	Connections int
+	Rate        int      // elements a second for workers; 0: as many as they take
+	subjects    []string // ratios are relative to the first one
+	targets     []wanted
 }
 
 // wanted is a target of a subject: a ratio to a peer or, without a peer, an absolute figure.
@@ -86,6 +90,10 @@ func allCases() []gatewayCase {
 		{Name: "go-redis", About: "go-redis, 64 goroutines, GET and SET 4 to 1: its pool of 64, and respool's dialer in memory",
 			Load: goRedis, Clients: 64, Pipeline: 1, subjects: []string{plain, dialer},
 			targets: []wanted{{"operations/s, ratio to plain", get, dialer, plain, atLeast, 1.6}}},
+		{Name: "workers", About: "200 asyncio workers of redis-py in BLPOP on one list, at most 100 elements in it; the gateway has 4 connections",
+			Load: workers, Clients: 200, Connections: 4, subjects: []string{direct, gateway}},
+		{Name: "workers-paced", About: "the same with 500 elements a second, so that nearly all workers wait",
+			Load: workers, Clients: 200, Connections: 4, Rate: 500, subjects: []string{direct, gateway}},
 		{Name: "idle", About: "10,000 clients that have sent one PING each", Load: idle, Clients: 10_000, subjects: []string{gateway, twemproxy},
 			targets: []wanted{{"MiB more resident", grown, gateway, "", below, 60}}},
 	}

@@ -107,6 +107,26 @@ func TestTargetsHoldUpToTheirLimits(t *testing.T) {
 	}
 }
 
+func TestTheTableOfWorkersHasTheirConnections(t *testing.T) {
+	cases, err := selectCases([]string{"workers"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := results{"workers": {direct: {{Get: 100, P50: 7, Connections: 200}}, gateway: {{Get: 50, P50: 9, ProxyCPU: 1.5, Connections: 5}}}}
+	var out strings.Builder
+	makeReport(facts{Connections: 8}, cases, r).writeTable(&out)
+	var lines []string
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Fields(line); len(fields) > 0 && (fields[0] == direct || fields[0] == gateway) {
+			lines = append(lines, strings.Join(fields, " "))
+		}
+	}
+	want := []string{"direct 100 1 7 0 0.00 - 0.00 200", "gateway 50 0.50 (0.50-0.50) 9 0 0.00 1.50 0.00 5"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+}
+
 func TestSixRoundsHaveEachOrderOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for round := range 6 {
@@ -149,7 +169,7 @@ func TestTheGatewaysCommand(t *testing.T) {
 		want string
 	}{
 		{cli{Gateway: "/bin/true", GatewayArg: []string{"--pprof={pprof}"}},
-			"/bin/true serve redis://{redis}?max_connections=8 --listen {listen} --http off --max-clients 15000 --pprof={pprof}"},
+			"/bin/true serve redis://{redis}?max_connections={connections} --listen {listen} --http off --max-clients 15000 --pprof={pprof}"},
 		{cli{Gateway: "proxy {redis} {listen}"}, "proxy {redis} {listen}"},
 		{cli{Gateway: direct}, direct},
 	} {
@@ -295,6 +315,37 @@ func TestGoRedisIsDriven(t *testing.T) {
 	defer client.Close()
 	if err := operate(t.Context(), client, "bench:0001", "another value", false); err == nil {
 		t.Error("a wrong value is not told")
+	}
+}
+
+// TestWorkersOfRedisPyAreServed runs a few workers directly, with as many elements as they take and
+// at a fixed rate.
+func TestWorkersOfRedisPyAreServed(t *testing.T) {
+	r := &runner{lab: testLab(t), time: 300 * time.Millisecond}
+	for _, rate := range []int{0, 200} {
+		c := gatewayCase{Clients: 20, Rate: rate}
+		m, err := r.driveWorkers(t.Context(), &subject{name: direct, addr: r.lab.addr}, c)
+		if err != nil || m.Get <= 0 || m.P50 <= 0 || m.P99 < m.P50 || m.LoadCPU <= 0 || m.Connections != 20 {
+			t.Errorf("rate %d: %+v, %v", rate, m, err)
+		}
+	}
+	if _, err := r.driveWorkers(t.Context(), &subject{name: direct, addr: freeAddr()}, gatewayCase{Clients: 2}); err == nil {
+		t.Error("workers without a server report figures")
+	}
+}
+
+// TestAPythonWithoutRedisPyIsReported hides the packages of both Pythons.
+func TestAPythonWithoutRedisPyIsReported(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "redis"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "redis", "__init__.py"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PYTHONPATH", dir)
+	if path, err := pythonWithRedis(t.Context()); err == nil || !strings.Contains(err.Error(), "python3-redis") {
+		t.Errorf("%s, %v", path, err)
 	}
 }
 

@@ -12,7 +12,7 @@ const settle = time.Second
 // runIdle measures the memory of a proxy for idle clients. It starts a new proxy, because memory of
 // an earlier load would hide theirs.
 func (r *runner) runIdle(ctx context.Context, name string, c gatewayCase) (m sample, err error) {
-	s, err := r.lab.subject(name)
+	s, err := r.lab.subject(name, c)
 	if err != nil {
 		return m, err
 	}

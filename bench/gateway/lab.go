@@ -25,7 +25,7 @@ type lab struct {
 	rounds      int
 	connections int
 
-	gateway []string // the command, with {redis}, {listen} and {pprof} in it; or direct, or twemproxy
+	gateway []string // the command, with {redis}, {listen}, {connections} and {pprof} in it; or direct, or twemproxy
 	missing []string // subjects that are not installed
 }
 
@@ -171,7 +171,7 @@ func (l *lab) gatewayCommand(ctx context.Context, c *cli) ([]string, error) {
 			return nil, err
 		}
 	}
-	words = append(words, "serve", fmt.Sprintf("redis://{redis}?max_connections=%d", c.Connections),
+	words = append(words, "serve", "redis://{redis}?max_connections={connections}",
 		"--listen", "{listen}", "--http", "off", "--max-clients", "15000")
 	return append(words, c.GatewayArg...), nil
 }
@@ -193,7 +193,8 @@ func build(ctx context.Context, path string) error {
 // facts returns the facts of the machine and of the comparison.
 func (l *lab) facts() facts {
 	f := facts{Redis: l.version, Go: runtime.Version(), CPUs: runtime.NumCPU(), CPU: cpuModel(), Kernel: kernel(),
-		Benchmark: firstLine("redis-benchmark", "--version"), Rounds: l.rounds, Gateway: strings.TrimPrefix(strings.Join(l.gateway, " "), l.dir+"/")}
+		Benchmark: firstLine("redis-benchmark", "--version"), Rounds: l.rounds, Connections: l.connections,
+		Gateway: strings.TrimPrefix(strings.Join(l.gateway, " "), l.dir+"/")}
 	if !slices.Contains(l.missing, twemproxy) {
 		f.Twemproxy = strings.TrimPrefix(firstLine("nutcracker", "--version"), "This is ")
 	}

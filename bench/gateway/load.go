@@ -139,11 +139,9 @@ func (m *meter) times() (redis, proxy time.Duration, err error) {
 // read adds to a sample the servers' cost of each request. Every request must have reached
 // redis-server, so that a proxy that replies without the server is not measured.
 func (m *meter) read(s *sample, requests int) error {
-	redis, proxy, err := m.times()
-	if err != nil {
+	if err := m.cost(s, requests); err != nil {
 		return err
 	}
-	s.ServerCPU, s.ProxyCPU = each(redis-m.redis, requests), each(proxy-m.proxy, requests)
 	processed, err := m.lab.processed()
 	if err != nil {
 		return err
@@ -152,6 +150,13 @@ func (m *meter) read(s *sample, requests int) error {
 		return fmt.Errorf("redis-server executed %d of %d commands that got a reply", processed-m.processed, requests)
 	}
 	return nil
+}
+
+// cost adds to a sample the servers' cost of each request.
+func (m *meter) cost(s *sample, requests int) error {
+	redis, proxy, err := m.times()
+	s.ServerCPU, s.ProxyCPU = each(redis-m.redis, requests), each(proxy-m.proxy, requests)
+	return err
 }
 
 func each(d time.Duration, requests int) float64 {

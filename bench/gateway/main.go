@@ -1,5 +1,6 @@
 // Command gateway compares respool's gateway with direct Redis and with twemproxy, and go-redis
-// over respool's dialer in memory with plain go-redis. It reports which of the gateway's targets
+// over respool's dialer in memory with plain go-redis. Workers of redis-py compare blocking
+// commands. It reports which of the gateway's targets
 // are met. It starts all processes on free ports of 127.0.0.1 and ends them. Within a round it
 // measures each subject in turn. Ratios are within a round, so a machine that slows down affects
 // both sides.
@@ -27,9 +28,9 @@ type cli struct {
 	Requests    int           `help:"Number of GETs and of SETs in each run of redis-benchmark, instead of a calibration." placeholder:"N"`
 	JSON        string        `help:"Also write all figures into this file." placeholder:"FILE" type:"path"`
 	Profile     string        `help:"Directory for processor profiles of respool: each case runs once more after its rounds. For the gateway, this requires a --gateway-arg with {pprof}." placeholder:"DIR" type:"existingdir"`
-	Gateway     string        `help:"Another gateway: a program with respool's flags, or a complete command with {redis} and {listen} for host:port; or direct or twemproxy. Default: respool, built from these sources." placeholder:"CMD"`
+	Gateway     string        `help:"Another gateway: a program with respool's flags, or a complete command with {redis} and {listen} for host:port and, if needed, {connections} for max_connections; or direct or twemproxy. Default: respool, built from these sources." placeholder:"CMD"`
 	GatewayArg  []string      `help:"Additional argument of the gateway; {pprof} stands for a free host:port." placeholder:"ARG" sep:"none"`
-	Connections int           `help:"The gateway's max_connections." default:"8"`
+	Connections int           `help:"The gateway's max_connections, except in cases that have their own." default:"8"`
 
 	Worker string `help:"Run one go-redis job, as the comparison does in separate processes." hidden:"" placeholder:"JOB"`
 }

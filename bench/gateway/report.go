@@ -10,15 +10,16 @@ import (
 
 // facts are the facts of the machine and of the comparison.
 type facts struct {
-	Redis     string `json:"redis"`
-	Benchmark string `json:"redis_benchmark"`
-	Twemproxy string `json:"twemproxy,omitempty"`
-	Go        string `json:"go"`
-	CPUs      int    `json:"cpus"`
-	CPU       string `json:"cpu"`
-	Kernel    string `json:"kernel"`
-	Rounds    int    `json:"rounds"`
-	Gateway   string `json:"gateway"`
+	Redis       string `json:"redis"`
+	Benchmark   string `json:"redis_benchmark"`
+	Twemproxy   string `json:"twemproxy,omitempty"`
+	Go          string `json:"go"`
+	CPUs        int    `json:"cpus"`
+	CPU         string `json:"cpu"`
+	Kernel      string `json:"kernel"`
+	Rounds      int    `json:"rounds"`
+	Gateway     string `json:"gateway"`
+	Connections int    `json:"connections"` // of the gateway, in cases without their own number
 }
 
 // row is one subject in one case.
@@ -88,7 +89,7 @@ func (r *report) writeTable(w io.Writer) {
 	}
 	fmt.Fprintf(w, "redis-server %s, %s, %s, %s; Linux %s, %s, %d cores shared by all.\n",
 		r.Redis, r.Benchmark, twemproxyVersion, r.Go, r.Kernel, r.CPU, r.CPUs)
-	fmt.Fprintf(w, "gateway: %s\n", r.Gateway)
+	fmt.Fprintf(w, "gateway: %s; {connections} is %d except in cases with their own.\n", r.Gateway, r.Connections)
 	fmt.Fprintf(w, "Values of %d B, %d keys; medians of %d rounds, each subject in turn; ratios within a round: median (least-most).\n",
 		valueSize, keyCount, r.Rounds)
 	for _, c := range r.cases {
@@ -105,6 +106,8 @@ func (r *report) writeCase(w io.Writer, c gatewayCase) {
 		fmt.Fprintln(t, "subject\tMiB before\tMiB after\tMiB more\tKiB a client\t")
 	case goRedis:
 		fmt.Fprintln(t, "subject\tops/s\tof plain\tp50 us\tp99 us\tus/op: redis\tgo-redis\t")
+	case workers:
+		fmt.Fprintln(t, "subject\telements/s\tof direct\tp50 us\tp99 us\tus/element: redis\tproxy\tredis-py\tconnections of redis\t")
 	default:
 		fmt.Fprintln(t, "subject\tGET/s\tof direct\tSET/s\tp50 us\tp99 us\tcpu us/request: redis\tproxy\tredis-benchmark\t")
 	}
@@ -122,16 +125,23 @@ func (r *report) writeCase(w io.Writer, c gatewayCase) {
 			fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%.2f\t\n", x.Subject, x.Before/mib, x.After/mib, more, more*mib/float64(c.Clients))
 		case goRedis:
 			fmt.Fprintf(t, "%s\t%.0f\t%s\t%.0f\t%.0f\t%.2f\t%.2f\t\n", x.Subject, x.Get, of, x.P50, x.P99, x.ServerCPU, x.LoadCPU)
+		case workers:
+			fmt.Fprintf(t, "%s\t%.0f\t%s\t%.0f\t%.0f\t%.2f\t%s\t%.2f\t%.0f\t\n", x.Subject, x.Get, of, x.P50, x.P99,
+				x.ServerCPU, x.proxyCost(), x.LoadCPU, x.Connections)
 		default:
-			proxy := "-"
-			if x.ProxyCPU > 0 {
-				proxy = fmt.Sprintf("%.2f", x.ProxyCPU)
-			}
 			fmt.Fprintf(t, "%s\t%.0f\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%s\t%.2f\t\n", x.Subject, x.Get, of, x.Set, x.P50, x.P99,
-				x.ServerCPU, proxy, x.LoadCPU)
+				x.ServerCPU, x.proxyCost(), x.LoadCPU)
 		}
 	}
 	t.Flush()
+}
+
+// proxyCost formats the processor time of the proxy, if there is one.
+func (x *row) proxyCost() string {
+	if x.ProxyCPU == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", x.ProxyCPU)
 }
 
 func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f-%.2f)", s.Median, s.Min, s.Max) }

@@ -57,10 +57,12 @@ func (r *runner) runCase(ctx context.Context, c gatewayCase) (map[string][]sampl
 		switch c.Load {
 		case idle:
 			runs[name] = func(string) (sample, error) { return r.runIdle(ctx, name, c) }
+		case workers:
+			runs[name] = func(string) (sample, error) { return r.runWorkers(ctx, name, c) }
 		case goRedis:
 			runs[name] = func(profile string) (sample, error) { return r.runGoRedis(ctx, name, c, profile) }
 		default:
-			s, err := r.lab.subject(name)
+			s, err := r.lab.subject(name, c)
 			if err != nil {
 				return nil, err
 			}
@@ -95,7 +97,7 @@ func (r *runner) runCase(ctx context.Context, c gatewayCase) (map[string][]sampl
 
 // profile runs respool's side once more with a profile, because a profile slows it down.
 func (r *runner) profile(c gatewayCase, runs map[string]measurement) error {
-	if r.profiles == "" || c.Load == idle {
+	if r.profiles == "" || c.Load == idle || c.Load == workers {
 		return nil
 	}
 	for _, name := range []string{gateway, dialer} {

@@ -4,15 +4,16 @@ import "slices"
 
 // sample is the outcome of one run of one subject.
 type sample struct {
-	Get       float64 `json:"get_per_s"` // of go-redis: GET and SET together
-	Set       float64 `json:"set_per_s,omitempty"`
-	P50       float64 `json:"p50_us"` // of GET
-	P99       float64 `json:"p99_us"`
-	ServerCPU float64 `json:"redis_cpu_us_per_request"`
-	ProxyCPU  float64 `json:"proxy_cpu_us_per_request"`
-	LoadCPU   float64 `json:"load_cpu_us_per_request"` // of redis-benchmark, or of go-redis' process
-	Before    float64 `json:"rss_before_kib,omitempty"`
-	After     float64 `json:"rss_after_kib,omitempty"`
+	Get         float64 `json:"get_per_s"` // of go-redis: GET and SET together; of workers: elements
+	Set         float64 `json:"set_per_s,omitempty"`
+	P50         float64 `json:"p50_us"` // of GET; of workers: from the push to the reply
+	P99         float64 `json:"p99_us"`
+	ServerCPU   float64 `json:"redis_cpu_us_per_request"`
+	ProxyCPU    float64 `json:"proxy_cpu_us_per_request"`
+	LoadCPU     float64 `json:"load_cpu_us_per_request"`     // of redis-benchmark, or of the process of go-redis or redis-py
+	Connections float64 `json:"redis_connections,omitempty"` // most connections of the subject, in the cases of workers
+	Before      float64 `json:"rss_before_kib,omitempty"`
+	After       float64 `json:"rss_after_kib,omitempty"`
 }
 
 // field selects one figure.
@@ -23,7 +24,7 @@ func p99(s *sample) float64   { return s.P99 }
 func grown(s *sample) float64 { return (s.After - s.Before) / mib }
 
 func (s *sample) fields() []*float64 {
-	return []*float64{&s.Get, &s.Set, &s.P50, &s.P99, &s.ServerCPU, &s.ProxyCPU, &s.LoadCPU, &s.Before, &s.After}
+	return []*float64{&s.Get, &s.Set, &s.P50, &s.P99, &s.ServerCPU, &s.ProxyCPU, &s.LoadCPU, &s.Connections, &s.Before, &s.After}
 }
 
 // medianSample returns the median of each figure.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -15,8 +17,8 @@ type subject struct {
 	pprof string   // address of the proxy's profiles; empty: none
 }
 
-// subject starts a subject and waits until it replies.
-func (l *lab) subject(name string) (*subject, error) {
+// subject starts a subject of a case and waits until it replies.
+func (l *lab) subject(name string, c gatewayCase) (*subject, error) {
 	kind := name
 	if name == gateway && (l.gateway[0] == direct || l.gateway[0] == twemproxy) {
 		kind = l.gateway[0]
@@ -25,18 +27,18 @@ func (l *lab) subject(name string) (*subject, error) {
 	case twemproxy:
 		return l.openTwemproxy(name)
 	case gateway:
-		return l.openGateway()
+		return l.openGateway(cmp.Or(c.Connections, l.connections))
 	default:
 		return &subject{name: name, addr: l.addr}, nil
 	}
 }
 
-func (l *lab) openGateway() (*subject, error) {
+func (l *lab) openGateway(connections int) (*subject, error) {
 	s := &subject{name: gateway, addr: freeAddr()}
 	if strings.Contains(strings.Join(l.gateway, " "), "{pprof}") {
 		s.pprof = freeAddr()
 	}
-	fill := strings.NewReplacer("{redis}", l.addr, "{listen}", s.addr, "{pprof}", s.pprof)
+	fill := strings.NewReplacer("{redis}", l.addr, "{listen}", s.addr, "{pprof}", s.pprof, "{connections}", strconv.Itoa(connections))
 	var argv []string
 	for _, word := range l.gateway {
 		argv = append(argv, fill.Replace(word))
