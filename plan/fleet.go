@@ -106,8 +106,9 @@ func Make(l Load, f Fleet) (Plan, error) {
 	}
 	p := Plan{Size: size}
 	p.Pooled = f.client(size.Connections+f.Blocking+f.Subscribers, size.MinIdle, size.WaitTimeout)
-	subscriber := min(1, f.Subscribers) // all subscriptions of a respool client share one
-	p.Respool = f.client(respoolLanes+respoolSpare+f.Blocking+subscriber, 0, size.WaitTimeout)
+	// All subscriptions of a respool client share one connection, and all blocking commands another.
+	shared := min(1, f.Subscribers) + min(1, f.Blocking)
+	p.Respool = f.client(respoolLanes+respoolSpare+shared, 0, size.WaitTimeout)
 	if !p.Pooled.Fits() {
 		p.Ways = f.ways(l, p)
 	}

@@ -215,11 +215,11 @@ func TestFleetsThatDoNotFitAreToldTheWaysOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Pooled.Fits() || p.Pooled.Over != p.Pooled.Total-16_000 || !p.Respool.Fits() || p.Respool.MaxConnections != 4+1+2+1 {
+	if p.Pooled.Fits() || p.Pooled.Over != p.Pooled.Total-16_000 || !p.Respool.Fits() || p.Respool.MaxConnections != 4+1+1+1 {
 		t.Errorf("%+v", p)
 	}
 	text := strings.Join(p.Ways, "\n")
-	for _, want := range []string{"share connections: with 8 per process", "raise maxclients to", "processes at a time instead of 2000"} {
+	for _, want := range []string{"share connections: with 7 per process", "raise maxclients to", "processes at a time instead of 2000"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
