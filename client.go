@@ -106,8 +106,13 @@ func (c *Client) Close(ctx context.Context) error {
 //
 // If the client does not know the command, it queries the server about it first.
 //
-// Blocking commands such as BLPOP hold a dedicated connection, and their own timeout is added to
-// the limit. Do refuses commands that change the state of a connection with ErrStateful.
+// Blocking commands such as BLPOP and XREADGROUP wait in the client, for their own timeout, and
+// send non-blocking commands to the server. If ctx ends while one of these is in flight, Do returns
+// the data that it finds; it waits up to a second for it. With BlockingDedicated, and if the server
+// does not report changes of keys, a blocking command holds a dedicated connection, and its own
+// timeout is added to the limit.
+//
+// Do refuses commands that change the state of a connection with ErrStateful.
 //
 // If a connection breaks before the command was sent, the client sends it on another one. It
 // resends a command only if the command is read-only, Options.Retries times at most.

@@ -7,8 +7,8 @@ import (
 )
 
 // Conn is a dedicated connection, leased to one caller, for commands that need state on it: WATCH,
-// MULTI, SELECT, CLIENT settings, WAIT. It is not safe for concurrent use. The holder must call
-// Release or Destroy.
+// MULTI, SELECT, CLIENT settings, WAIT. Blocking commands of a Conn block on its connection. It is
+// not safe for concurrent use. The holder must call Release or Destroy.
 //
 // Release keeps the connection if its state is unchanged. After a command with an unknown effect,
 // Release resets the connection and authenticates it again, if the server knows RESET. Otherwise it

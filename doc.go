@@ -1,9 +1,10 @@
 // Package respool is a Redis client with bounded connections: any number of
 // goroutines work over a small, limited number of sockets.
 //
-// Commands share a few pipelined connections, the lanes. A caller that needs a
-// dedicated connection (WATCH, Acquire, blocking commands) leases one, and
-// waits in order until one is free. All subscriptions share one connection.
+// Commands share a few pipelined connections, the lanes. Blocking commands such
+// as BLPOP wait without a connection each. A caller that needs a dedicated
+// connection (WATCH, Acquire) leases one, and waits in order until one is free.
+// All subscriptions share one connection.
 // Every socket counts against Options.MaxConnections, from before its dial
 // until the server has closed its side.
 //

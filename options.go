@@ -70,7 +70,7 @@ type Options struct {
 
 	// MaxConnections limits the sockets to each node, in every state: dialing, shared, dedicated,
 	// idle, subscribed and closing. Default: 16. The lanes carry any number of callers, and a dozen
-	// connections remain for blocking commands and leases.
+	// connections remain for leases. Blocking commands take one.
 	MaxConnections int
 	// Lanes is the maximum number of shared connections. Default: 4, or MaxConnections if that is
 	// less. Callers fill one lane up to 1,024 pending replies before they use the next, so unused

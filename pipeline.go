@@ -15,8 +15,9 @@ type Pipeline struct{ batch engine.Batch }
 func (c *Client) Pipeline() *Pipeline { return &Pipeline{c.engine.Batch()} }
 
 // Do adds a command and encodes its arguments, which are those of Client.Do, at once. If an
-// argument or the command is not allowed here, Exec returns that error and sends nothing. If the
-// client does not know the command, Exec queries the server about it first.
+// argument or the command is not allowed here, Exec returns that error and sends nothing. Blocking
+// commands are not allowed: send them with Client.Do. If the client does not know the command, Exec
+// queries the server about it first.
 func (p *Pipeline) Do(args ...any) *Pipeline {
 	p.batch.Add(args)
 	return p
