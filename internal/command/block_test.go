@@ -82,6 +82,17 @@ func TestBlockFor(t *testing.T) {
 	}
 }
 
+func TestBlockText(t *testing.T) {
+	for b, want := range map[command.Block]string{
+		command.NoBlock: "none", command.BlockForever: "forever", command.Block(1500 * time.Millisecond): "1.5s",
+		command.Block(100 * 365 * 24 * time.Hour): "876000h0m0s", command.Block(100*365*24*time.Hour + 1): "forever",
+	} {
+		if got := b.String(); got != want {
+			t.Errorf("%d: %q: want %q", b, got, want)
+		}
+	}
+}
+
 func TestWithBlock(t *testing.T) {
 	for text, want := range map[string]string{
 		"BLPOP a b 10":                          "BLPOP a b 1.250",

@@ -31,6 +31,9 @@ func TestLookupOfAnUnknownNameIsNil(t *testing.T) {
 		if info := command.Lookup(name); info != nil {
 			t.Errorf("%q is %s", name, info.Name)
 		}
+		if info := command.LookupBytes([]byte(name)); info != nil {
+			t.Errorf("%q in bytes is %s", name, info.Name)
+		}
 		if info := command.LookupSub(name, "LIST"); info != nil {
 			t.Errorf("LIST of %q is %s", name, info.Name)
 		}

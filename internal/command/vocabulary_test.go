@@ -131,6 +131,9 @@ func TestKeySpecificationsAreLearned(t *testing.T) {
 			{[]string{spec(index(1), counted(1, 2, 1))}, nil, true},
 			{[]string{spec(vague, vague)}, nil, true},
 			{[]string{spec(index(1000), span(0, 1, 0))}, nil, true},
+			{[]string{spec(keyword("streams", 1000), span(-1, 1, 2))}, nil, true},
+			{[]string{spec(keyword("two words", 1), span(-1, 1, 2))}, nil, true},
+			{[]string{spec(index(1), vague)}, nil, true},
 			{[]string{spec(index(1), span(0, 0, 0))}, nil, true},
 			{[]string{number(5)}, nil, true},
 			{nil, []command.KeySpec{{Begin: 1, Last: 1, Step: 1}}, false}, // as older servers tell
