@@ -39,7 +39,7 @@ func (c *core) end(t *attempt) {
 		if w.try == t {
 			w.try = nil
 		}
-		if w.leaving {
+		if w.leaving && !(w.late && w.first) {
 			c.finish(w, *w.leave)
 		}
 		if w.finished {

@@ -401,3 +401,24 @@ func TestATimeoutWaitsForTheFirstAttempt(t *testing.T) {
 		}
 	})
 }
+
+// The same holds for XREAD, which resolves $ before its first attempt.
+func TestATimeoutWaitsForTheFirstAttemptAfterTheLastID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const entries = "*1\r\n*2\r\n$1\r\ns\r\n*0\r\n"
+		m := newMemory()
+		s := New(Config{Sender: m, Watcher: m})
+		m.answer = func(a *Attempt) *Outcome {
+			if string(a.Args[0]) == "XREVRANGE" {
+				return &Outcome{Reply: []byte("*0\r\n")}
+			}
+			return &Outcome{Reply: []byte(entries)}
+		}
+		m.hold = true
+		_, done := start(t, s, "XREAD BLOCK 1000 STREAMS s r 0 $")
+		time.Sleep(time.Minute)
+		m.release()
+		expect(t, done, entries)
+		closeWaits(t, s)
+	})
+}
