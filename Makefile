@@ -2,6 +2,7 @@ GO       ?= go
 FUZZTIME ?= 60s
 SOAK     ?= 20s
 COUNT    ?= 10
+WAITS    ?= 1000000
 
 # The modules that go.work joins. RACED are those whose tests run under -race.
 RACED   = . cmd/respool credentials/aws credentials/entra goredis metrics/otel metrics/prometheus
@@ -74,9 +75,11 @@ release:
 fuzz:
 	./scripts/fuzz.sh $(FUZZTIME)
 
-# Runs the stress tests COUNT times with new seeds, each under load for SOAK.
+# Runs the stress tests COUNT times with new seeds, each under load for SOAK, and compares WAITS
+# blocking commands with the server.
 soak:
 	$(GO) test -race ./test/e2e -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|TimeoutsOpen|KilledServer|CloseUnder|CloseCuts|KilledConnections|ShareTheLimit' -count $(COUNT) -timeout 12h -stress $(SOAK)
+	$(GO) test -race -run BlockingCommandsReplyAsTheServerDoes -waits $(WAITS) -timeout 12h ./test/e2e
 
 generate:
 	$(GO) generate ./...
