@@ -1,9 +1,8 @@
-// Command gateway compares respool's gateway with direct Redis and with twemproxy, and go-redis
-// over respool's dialer in memory with plain go-redis. Workers of redis-py compare blocking
-// commands. It reports which of the gateway's targets
-// are met. It starts all processes on free ports of 127.0.0.1 and ends them. Within a round it
-// measures each subject in turn. Ratios are within a round, so a machine that slows down affects
-// both sides.
+// Command gateway compares respool's gateway with direct Redis and with twemproxy, and go-redis over
+// respool's dialer in memory with plain go-redis. Workers of redis-py compare blocking commands. It
+// reports which of the gateway's targets are met. It starts all processes on free ports of 127.0.0.1
+// and ends them. Within a round it measures each subject in turn. Ratios are within a round, so a
+// machine that slows down affects both sides.
 package main
 
 import (
