@@ -8,6 +8,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // dispatchLocked answers a step, posts it, or queues it for the worker.
@@ -93,11 +94,15 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 	}
 	tag, s := c.pending.push(key)
 	s.state, s.reads, s.want = posted, reads, replies
-	if l.Post(raw, replies, c, tag, opt) != nil {
-		c.pending.undo()
+	if len(raw) < lane.LeastLoan {
+		if l.Post(raw, replies, c, tag, opt) != nil {
+			c.pending.undo()
+			return nil
+		}
+		s.from, s.to = c.pending.replay.add(raw)
+	} else if !c.postLoanLocked(s, raw, l, tag, opt) {
 		return nil
 	}
-	s.from, s.to = c.pending.replay.add(raw)
 	if (c.in.commands+uint64(c.id))%sampleEvery == 0 { // the id spreads the sample over clients that send one command
 		s.at = time.Now().UnixNano()
 	}
@@ -105,6 +110,20 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 	c.pending.posted++
 	batch.AddLane(l)
 	return s
+}
+
+// postLoanLocked posts a large request from the memory of the replay buffer. It returns false, and s is not pending any
+// more, if the lane does not accept it now.
+func (c *client) postLoanLocked(s *pendingReply, raw []byte, l *lane.Lane, tag uint64, opt lane.Options) bool {
+	replay := &c.pending.replay
+	loan := replay.lend(raw)
+	if l.PostLoan(loan, s.want, c, tag, opt) != nil {
+		replay.takeBack(loan, raw)
+		c.pending.undo()
+		return false
+	}
+	s.from, s.to = replay.addLoan(loan)
+	return true
 }
 
 // sampleEvery is the number of commands for each one whose time is measured.

@@ -8,10 +8,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -118,4 +120,65 @@ func TestRequestsOfAllSizesInOnePipeline(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Large requests of many clients share the lanes with small ones. Memory is reused, so bytes of one request could reach
+// another one.
+func TestLargeRequestsOfManyClients(t *testing.T) {
+	const clients, rounds = 8, 12
+	onEach(t, gateway.Config{}, func(t *testing.T, _ *testGateway, dial func() *peer) {
+		var wg sync.WaitGroup
+		for n := range clients {
+			p := dial()
+			wg.Go(func() {
+				key := fmt.Sprint("key", n)
+				for round := range rounds {
+					size := 60<<10 + (n*rounds+round)*7919%(1<<20)
+					value := strings.Repeat(string(rune('a'+(n+round)%26)), size)
+					out := string(setOf(key, value)) + "*2\r\n$6\r\nSTRLEN\r\n" + crlf(bulk(key)) + string(setOf(key+"small", value[:9]))
+					if _, err := io.WriteString(p, out); err != nil {
+						t.Error(err)
+						return
+					}
+					p.exactly(fmt.Sprintf("+OK\r\n:%d\r\n+OK\r\n", size))
+					if _, err := io.WriteString(p, "*2\r\n$3\r\nGET\r\n"+crlf(bulk(key))); err != nil {
+						t.Error(err)
+						return
+					}
+					p.exactly(fmt.Sprintf("$%d\r\n%s\r\n", size, value))
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func crlf(lines string) string { return strings.ReplaceAll(lines, "|", "\r\n") }
+
+// A connection that breaks within a large request harms neither the requests behind it nor their memory.
+func TestABreakWithinALargeRequest(t *testing.T) {
+	h, relay := behindRelay(t, 1)
+	const size = 8 << 20 // more than sockets buffer
+	for round := range 5 {
+		p, q := h.dial(), h.dial()
+		p.ask("GET small")
+		relay.Stall()
+		before := h.Stats().Commands
+		value := strings.Repeat(string(rune('a'+round)), size)
+		if _, err := p.Write(setOf("cut", value)); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, "the gateway has read the request", func() bool { return h.Stats().Commands > before })
+		q.ask("PING") // the gateway has written the request as far as the socket accepts it
+		relay.CutAll()
+		relay.Resume()
+		if line, err := p.in.ReadString('\n'); err != nil || line[0] != '-' {
+			t.Fatalf("got %.60q, %v: want an error", line, err)
+		}
+		q.sendMany(setOf("whole", value), 3)
+		if _, err := io.WriteString(q, "*2\r\n$3\r\nGET\r\n$5\r\nwhole\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		q.exactly(fmt.Sprintf("$%d\r\n%s\r\n", size, value))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // replayBuffer holds the bytes of pending requests, so that they can be sent again. A place is an offset in the stream
@@ -22,7 +23,8 @@ type replayBuffer struct {
 type piece struct {
 	base uint64 // of buf[0]
 	buf  []byte
-	own  bool // it holds one large request
+	own  bool       // it holds one large request
+	loan *lane.Loan // of buf; nil: no lane writes it from here
 }
 
 const (
@@ -50,14 +52,41 @@ func (b *replayBuffer) add(raw []byte) (from, to uint64) {
 
 func (b *replayBuffer) addPiece(from uint64, raw []byte) {
 	if len(raw) >= ownPiece {
-		if len(b.given) != len(raw) || &b.given[0] != &raw[0] {
+		if !b.isGiven(raw) {
 			raw = request.Keep(raw)
 		}
-		b.pieces = append(b.pieces, piece{from, raw, true})
+		b.pieces = append(b.pieces, piece{base: from, buf: raw, own: true})
 		return
 	}
 	b.pieces = append(b.pieces, piece{base: from, buf: append(b.spare, raw...)})
 	b.spare = nil
+}
+
+func (b *replayBuffer) isGiven(raw []byte) bool {
+	return len(b.given) == len(raw) && &b.given[0] == &raw[0]
+}
+
+// lend returns a loan of a large request for a lane. addLoan or takeBack must follow.
+func (b *replayBuffer) lend(raw []byte) *lane.Loan {
+	if !b.isGiven(raw) {
+		raw = request.Keep(raw)
+	}
+	return lane.NewLoan(raw, request.Free)
+}
+
+// addLoan keeps a request that a lane writes.
+func (b *replayBuffer) addLoan(loan *lane.Loan) (from, to uint64) {
+	from = b.end
+	b.end += uint64(len(loan.Bytes()))
+	b.pieces = append(b.pieces, piece{base: from, buf: loan.Bytes(), own: true, loan: loan})
+	return from, b.end
+}
+
+// takeBack ends a loan of raw that no lane has taken. The buffer may still add a given request.
+func (b *replayBuffer) takeBack(loan *lane.Loan, raw []byte) {
+	if !b.isGiven(raw) {
+		loan.Return()
+	}
 }
 
 // bytes returns a pending request. The bytes do not change while the request is pending.
@@ -105,9 +134,12 @@ func (b *replayBuffer) clear() {
 
 // reuse keeps the memory of a dropped piece for later requests.
 func (b *replayBuffer) reuse(p *piece) {
-	if p.own {
+	switch {
+	case p.loan != nil:
+		p.loan.Return()
+	case p.own:
 		request.Free(p.buf)
-	} else {
+	default:
 		b.spare = p.buf[:0]
 	}
 }

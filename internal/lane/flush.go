@@ -9,12 +9,14 @@ import (
 // can read its own reply.
 const mostRounds = 16
 
-// outbox holds the bytes to send, in two buffers: callers append to one while a flush writes the other. Lane.mu guards
-// it.
+// outbox holds the bytes to send, in two buffers: callers append to one while a flush writes the other. Large requests
+// between them are not copied: Lane.loans holds those. Lane.mu guards it.
 type outbox struct {
 	buf      []byte // encoded bytes that were not offered to the socket
 	queued   uint64 // bytes appended since New
 	flushing bool   // a flush runs: one at a time
+	lends    bool   // Lane.loans has loans that no flush has taken
+	lent     bool   // the flush writes a loan
 	spare    []byte // the other buffer, while no flush runs
 	offered  uint64 // bytes offered to the socket, or accepted by it if that is known
 }
@@ -110,7 +112,7 @@ func (l *Lane) flush(company bool) {
 			l.mu.Unlock()
 			return
 		}
-		l.out.reuse(out)
+		l.writtenLocked(out)
 	}
 }
 
@@ -119,6 +121,9 @@ func (l *Lane) takeLocked() []byte {
 	if l.dead != nil {
 		l.out.flushing = false
 		return nil
+	}
+	if l.out.lends {
+		return l.takeLentLocked()
 	}
 	return l.out.take()
 }
@@ -194,7 +199,7 @@ func (l *Lane) writeAll(first rest) error {
 			}
 			done += len(chunk)
 		}
-		l.out.reuse(out)
+		l.writtenLocked(out)
 		out, done = l.takeLocked(), 0
 	}
 	return nil

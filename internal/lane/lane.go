@@ -102,6 +102,7 @@ type Lane struct {
 	driver   Driver // the driver; nil: none
 	alone    alone  // each command reads its first fields
 	proof    proof  // each command reads its first fields
+	loans    loans
 
 	_       [cacheLine]byte
 	in      input         // owned by the current reader
@@ -292,6 +293,7 @@ func (l *Lane) Fail(cause error) {
 		}
 	}
 	l.window.due = load{}
+	l.dropLoansLocked()
 	l.depth.Store(-1)
 	l.window.waiting.failAll(cause)
 	l.alone.waiting.failAll(cause)

@@ -47,34 +47,47 @@ func (b *Batch) flush() {
 // called then. Config.ReplyTimeout and opt.Block limit the wait for the replies.
 func (l *Lane) Post(raw []byte, n int, sink Sink, tag uint64, opt Options) error {
 	l.mu.Lock()
+	if err := l.enterPostLocked(&opt); err != nil {
+		return err
+	}
+	l.out.buf = append(l.out.buf, raw...)
+	l.queuePostLocked(sink, tag, n, len(raw), &opt)
+	l.mu.Unlock()
+	return nil
+}
+
+// enterPostLocked returns an error if no request may be posted now. It then has unlocked mu.
+func (l *Lane) enterPostLocked(opt *Options) error {
 	switch {
 	case l.dead != nil:
 		err := l.dead
 		l.mu.Unlock()
 		return l.failure("write", false, err)
-	case l.refusesLocked(&opt):
+	case l.refusesLocked(opt):
 		l.mu.Unlock()
 		return ErrDraining
 	case l.window.waiting.Len() > 0 || !l.roomLocked():
 		l.mu.Unlock()
 		return ErrFull
 	}
-	l.out.buf = append(l.out.buf, raw...)
+	return nil
+}
+
+// queuePostLocked adds a posted request to the queue. Its bytes are in the outbox already.
+func (l *Lane) queuePostLocked(sink Sink, tag uint64, n, bytes int, opt *Options) {
 	q := l.newRequest()
 	q.sink, q.tag = sink, tag
-	l.queueLocked(q, n, len(raw), &opt)
+	l.queueLocked(q, n, bytes, opt)
 	if l.reading == nobody {
 		l.giveLocked()
 	}
-	l.mu.Unlock()
-	return nil
 }
 
 // Flush writes posted requests, unless a flush runs already. It does not block. company states that other callers are
 // about to post too: if several replies are pending, Flush yields to them once.
 func (l *Lane) Flush(company bool) {
 	l.mu.Lock()
-	if len(l.out.buf) == 0 || l.dead != nil || !l.out.begin() {
+	if len(l.out.buf) == 0 && !l.out.lends || l.dead != nil || !l.out.begin() {
 		l.mu.Unlock()
 		return
 	}

@@ -16,6 +16,7 @@ func (l *Lane) Retire(fn func()) {
 	l.window.waiting.failAll(ErrDraining)
 	l.alone.waiting.failAll(ErrDraining)
 	l.out.drop()
+	l.out.queued -= uint64(l.dropLoansLocked())
 	l.cutLocked(l.out.queued)
 	if l.out.flushing {
 		l.conn.InterruptWrite() // a writer may be blocked; its write ends in the middle
