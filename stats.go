@@ -182,7 +182,7 @@ type BlockingCount struct {
 	Canceled  uint64        // waits that ctx, CLIENT UNBLOCK or Close ended
 	Failed    uint64        // waits that ended with an error of the server or of a connection
 	Tries     uint64        // commands sent to look for data
-	Spurious  uint64        // of Tries: found no data, although a key had changed
+	Spurious  uint64        // of Tries: found no data, after the first one of their wait
 	GivenBack uint64        // elements that no caller took any more and that returned to their key
 	Dropped   uint64        // elements of BLMOVE and entries of XREADGROUP for which no caller was left
 	Lost      uint64        // elements that could not return, and tries that were sent and had no reply

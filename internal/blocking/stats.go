@@ -10,7 +10,7 @@ type Counts struct {
 	Canceled  uint64        // waits that their caller, CLIENT UNBLOCK or Close ended
 	Failed    uint64        // waits that ended with an error of the server or of the connection
 	Tries     uint64        // non-blocking commands sent
-	Spurious  uint64        // of Tries: found no data, although the keys may have changed
+	Spurious  uint64        // of Tries: found no data, after the first one of their wait
 	GivenBack uint64        // elements that nobody took and that went back to their key
 	Dropped   uint64        // replies of BLMOVE or XREADGROUP for which nobody was left
 	Lost      uint64        // elements that could not go back, and attempts that were sent and had no reply

@@ -36,7 +36,7 @@ var commands = []Source[respool.BlockingCount]{
 		one(func(c *respool.BlockingCount) int64 { return int64(c.Longest) })},
 	{Measure{"respool.pool.blocked_tries", "{command}", "Commands sent to find data for blocking commands.", Counter, ""},
 		one(func(c *respool.BlockingCount) int64 { return total(c.Tries) })},
-	{Measure{"respool.pool.blocked_spurious_tries", "{command}", "Tries that found no data, although a key had changed.", Counter, ""},
+	{Measure{"respool.pool.blocked_spurious_tries", "{command}", "Tries that found no data, after the first one of their wait.", Counter, ""},
 		one(func(c *respool.BlockingCount) int64 { return total(c.Spurious) })},
 	{Measure{"respool.pool.elements_given_back", "{element}", "Elements that no caller took any more and that returned to their key.", Counter, ""},
 		one(func(c *respool.BlockingCount) int64 { return total(c.GivenBack) })},

@@ -15,7 +15,7 @@ import (
 )
 
 func TestTheLogNamesTheReasonForDedicatedConnections(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{Users: []string{"app on >sesame ~* +@all -client|tracking"}})
+	s := redistest.Start(t, redistest.Config{Users: []string{"app on >sesame ~* +@all -exists"}})
 	opt, err := respool.ParseURL(fmt.Sprintf("redis://app:sesame@%s", s.Addr()))
 	if err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func blockingCharts() []chart {
 		{title: "Waits that end a second", unit: "cps", width: 8, form: stacked,
 			lines: []chartLine{{"sum by (db_client_connection_pool_name, respool_pool_end) (rate(respool_pool_blocked_ended_total{POOL}[$__rate_interval]))",
 				"{{db_client_connection_pool_name}}: {{respool_pool_end}}"}}},
-		{title: "Tries a second", about: "Spurious: found no data, although a key had changed.", unit: "cps", width: 8,
+		{title: "Tries a second", about: "Spurious: found no data, after the first try of a wait. Each wait on a new key has one.", unit: "cps", width: 8,
 			lines: []chartLine{
 				rate("respool_pool_blocked_tries_total", ""),
 				rate("respool_pool_blocked_spurious_tries_total", ": spurious"),
