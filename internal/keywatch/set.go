@@ -97,8 +97,9 @@ func (s *Set) begin(e *entry) {
 		s.Notify(e.name, err)
 		return
 	}
+	polls := s.polls() // it may have changed since
 	s.mu.Lock()
-	if e.watch == nil && !e.gone {
+	if e.watch == nil && !e.gone && !polls {
 		e.watch, watch = watch, nil
 	}
 	s.mu.Unlock()
