@@ -6,7 +6,7 @@ WAITS    ?= 1000000
 
 # The modules that go.work joins. RACED are those whose tests run under -race.
 RACED   = . cmd/respool credentials/aws credentials/entra goredis metrics/otel metrics/prometheus
-MODULES = $(RACED) bench test/clients
+MODULES = $(RACED) bench test/clients examples/workers/asynq
 # All packages of RACED, for one go command.
 RACED_PACKAGES = $(patsubst %,./%/...,$(RACED))
 # The packages that build on each system.

@@ -41,7 +41,7 @@ var layers = [][]string{
 	{"internal/gateway/..."},
 	{"goredis"},
 	{"cmd/...", "credentials/aws", "credentials/entra"},
-	{"bench/...", "test/..."},
+	{"bench/...", "test/...", "examples/..."},
 }
 
 // narrow lists what some packages may import of ours, where that is less than

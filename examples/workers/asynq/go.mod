@@ -1,4 +1,4 @@
-module example.com/asynq-workers
+module github.com/seed-2b0d76a6/respool/examples/workers/asynq
 
 go 1.26
 
