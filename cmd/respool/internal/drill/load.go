@@ -27,6 +27,7 @@ type load struct {
 	wg      sync.WaitGroup
 	count   atomic.Int64
 	writers []*writer
+	lists   int // lists with a caller in BLPOP
 
 	reads, writes, pops, messages *callerStats
 }
@@ -64,7 +65,8 @@ func (l *load) start(ctx context.Context, d *Config) error {
 		l.writers = append(l.writers, w)
 		l.wg.Go(func() { l.write(w) })
 	}
-	for i := range d.Blocked {
+	l.lists = d.Blocked
+	for i := range l.lists {
 		l.wg.Go(func() { l.pop(i) })
 		l.wg.Go(func() { l.push(i) })
 	}
@@ -216,8 +218,8 @@ func (l *load) remove() {
 	for i := range l.writers {
 		p.Do("UNLINK", l.key("write", i))
 	}
-	for i := range 1 + l.pops.ops {
-		p.Do("DEL", l.key("list", int(i)))
+	for i := range l.lists {
+		p.Do("DEL", l.key("list", i))
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "respool: cannot remove the keys %s...: %v\n", strings.TrimSuffix(l.prefix, ":"), err)
