@@ -110,7 +110,10 @@ func TestDroppedIdleConnectionsAreNotLeased(t *testing.T) {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
 			t.Parallel()
 			relay := faultnet.Start(t, s.Addr())
-			c := viaRelay(t, s, relay, func(o *respool.Options) { o.Protocol, o.MaxConnections = protocol, 8 })
+			c := viaRelay(t, s, relay, func(o *respool.Options) {
+				dedicated(o)
+				o.Protocol, o.MaxConnections = protocol, 8
+			})
 			var held []*respool.Conn
 			for range 5 {
 				held = append(held, acquire(t, c))
@@ -227,11 +230,12 @@ func TestASubscriberBehindADeadPathReceivesAGap(t *testing.T) {
 				opt.HealthCheckInterval, opt.StallLimit = x.interval, x.stall
 				c := openClient(t, opt)
 				channel := fmt.Sprint("c", x.name, protocol)
-				sub, err := c.Subscribe(bounded(t), channel)
-				if err != nil {
-					t.Fatal(err)
-				}
-				mustDo(t, c, "PING")
+				var sub *respool.Subscription
+				testkit.Await(t, "the subscription", func() (err error) { // the socket timeout may be too short for a slow machine
+					sub, err = c.Subscribe(bounded(t), channel)
+					return err
+				}, succeeded)
+				testkit.Await(t, "PING succeeds", func() error { return c.Do(bounded(t), "PING").Err() }, succeeded)
 				if opt.HealthCheckInterval == respool.Never {
 					stop := underLoad(t, c)
 					defer stop()
