@@ -57,7 +57,7 @@ var narrow = map[string][]string{
 	"internal/pool":         {"resp", "internal/fifo", "internal/wire", "internal/lane"},
 
 	// The root and the gateway use the engine as equals.
-	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/engine", "internal/gateway/..."},
+	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/blocking", "internal/engine", "internal/gateway/..."},
 	"internal/gateway/netio":   {"internal/lane"},
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},

@@ -174,9 +174,11 @@ func (w *Wait) Cancel(err error) {
 }
 
 // Abandon ends the wait with err at once. What an attempt in flight finds goes to the next in line or back to its key.
-// Use it if nobody can receive data any longer.
-func (w *Wait) Abandon(err error) {
-	w.waits.do(func(c *core) { c.depart(w, Result{Err: err}, cancelReason, true) })
+// Use it if nobody can receive data any longer. It reports whether the wait ends with err: otherwise it has ended, and
+// its receiver has got another result or is about to get it.
+func (w *Wait) Abandon(err error) (ok bool) {
+	w.waits.do(func(c *core) { ok = c.depart(w, Result{Err: err}, cancelReason, true) })
+	return ok
 }
 
 // Unblock ends the wait like CLIENT UNBLOCK: as if its timeout had passed, or with the error UNBLOCKED. It reports

@@ -3,14 +3,174 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
 	"sync"
+	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/blocking"
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
+
+// parkedCommand is a blocking command that waits in the engine, without a connection and without a goroutine.
+type parkedCommand struct {
+	c    *client
+	wait *blocking.Wait // nil if it could not start; the client's lock guards it
+
+	mu     sync.Mutex       // taken under the client's lock
+	result *blocking.Result // nil while it waits; noResult if the client has left
+}
+
+// noResult is the result of a wait whose client has left.
+var noResult = &blocking.Result{}
+
+// errParks is the error of a worker whose command may wait in the engine now.
+var errParks = errors.New("the command waits in the engine")
+
+// errHungUp ends the wait of a client that receives no more replies.
+var errHungUp = errors.New("respool: the client has left")
+
+// mayPark reports whether a step is a command that may wait in the engine, if the engine accepts it.
+func mayPark(step *session.Step) bool { return step.Kind == session.Dedicated && step.Waits() }
+
+// parkLocked makes a pending blocking command wait in the engine. It returns false if the command needs a dedicated
+// connection.
+func (c *client) parkLocked(s *pendingReply) bool {
+	s.alone = true
+	form := formOf(c.pending.replay.bytes(s.from, s.to))
+	if form == nil {
+		return false
+	}
+	if c.in.hungUp || c.out.IsClosed() {
+		s.state = parked
+		c.abandonLocked()
+		return true
+	}
+	p := &parkedCommand{c: c}
+	wait, ok, err := c.g.engine.StartWait(c.pending.identity, form, p.done)
+	if !ok {
+		return false
+	}
+	s.state, s.at = parked, time.Now().UnixNano()
+	c.parked, p.wait = p, wait
+	if err != nil {
+		p.done(blocking.Result{Err: err})
+	}
+	return true
+}
+
+// parkQueuedLocked makes a command wait in the engine after a pause, or leaves it to the worker.
+func (c *client) parkQueuedLocked(s *pendingReply) {
+	if s == nil {
+		return // the client has left
+	}
+	c.pending.queued--
+	if !c.parkLocked(s) {
+		s.state = queued
+		c.pending.queued++
+	}
+}
+
+// formOf returns a request as a blocking command that may wait in the engine, or nil.
+func formOf(raw []byte) *blocking.Form {
+	args, err := arguments(raw)
+	if err != nil {
+		return nil
+	}
+	form, _ := blocking.Parse(args)
+	return form
+}
+
+// done receives the end of the wait. The engine may call it while the lock of any client is held, so the link passes
+// the result to the client.
+func (p *parkedCommand) done(r blocking.Result) {
+	if errors.Is(r.Err, errHungUp) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.result == nil {
+		p.result = &r
+		p.c.out.Resume() // within the lock, because no goroutine may start for a client that has left
+	}
+}
+
+// drop makes done ignore the result.
+func (p *parkedCommand) drop() {
+	p.mu.Lock()
+	p.result = noResult
+	p.mu.Unlock()
+}
+
+// unblock ends the wait like CLIENT UNBLOCK. It reports whether the command was waiting.
+func (p *parkedCommand) unblock(withError bool) bool {
+	return p.wait != nil && p.wait.Unblock(withError)
+}
+
+// leaveWaitLocked ends the wait of a client that receives no more replies. Elements go to the next client in line or
+// back to their key. It returns false if the client does not wait, or if the wait has ended: then the result is there or
+// comes soon, and may contain an element.
+func (c *client) leaveWaitLocked() bool {
+	p := c.parked
+	if p == nil || p.wait == nil || !p.wait.Abandon(errHungUp) {
+		return false
+	}
+	c.parked = nil
+	return true
+}
+
+// unparkLocked handles the end of the client's wait, if it has ended. It resumes no input: its caller does, or closes the
+// connection.
+func (c *client) unparkLocked() {
+	p := c.parked
+	p.mu.Lock()
+	r := p.result
+	p.mu.Unlock()
+	if r == nil {
+		return
+	}
+	stopped := c.in.stopped
+	c.in.stopped = false
+	defer func() { c.in.stopped = stopped }()
+	c.parked = nil
+	s := c.pending.front()
+	switch {
+	case errors.Is(r.Err, blocking.ErrDedicated):
+		c.runAloneLocked(s)
+		return
+	case r.Err != nil:
+		f := c.g.failureOf(r.Err, s.reads, true)
+		c.completeLocked(s, nil, f)
+		if f.closes || c.pending.identity.User != "" && refusesUser(r.Err) {
+			s.state = broken
+		}
+	default:
+		c.completeLocked(s, [][]byte{r.Reply}, nil)
+	}
+	c.advanceLocked(nil)
+}
+
+// runAloneLocked runs a command that has waited on a dedicated connection, with the rest of its timeout.
+func (c *client) runAloneLocked(s *pendingReply) {
+	raw := bytes.Clone(c.pending.replay.bytes(s.from, s.to))
+	if args, err := arguments(raw); err == nil {
+		if form, ok := blocking.Parse(args); ok {
+			raw = engine.RestOf(s.step.Info, args, raw, form.Timeout(), time.Since(time.Unix(0, s.at)))
+		}
+	}
+	c.pending.replay.clear() // a barrier is the only pending request
+	s.from, s.to = c.pending.replay.add(raw)
+	s.state, s.at = queued, time.Now().UnixNano()
+	c.pending.queued++
+	c.startWorkerLocked()
+}
+
+// blockedLocked reports whether a blocking command of the client waits.
+func (c *client) blockedLocked() bool { return c.parked != nil || c.dedicated.blocked != nil }
 
 // blockedCommand is a command that runs on a dedicated connection. If it may block, CLIENT UNBLOCK ends it by the
 // connection's ID. If the handshake did not return the ID, run queries it first, but only as the gateway's own user:

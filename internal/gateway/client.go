@@ -38,6 +38,7 @@ type client struct {
 	subscriptions subscriptions
 	barrier       barrier
 	execution     execution
+	parked        *parkedCommand // the blocking command that waits in the engine
 
 	// The flags are adjacent to save memory: there may be many thousand clients.
 	closing      bool // no more requests: the connection ends after the last reply
@@ -80,6 +81,9 @@ func (c *client) Room(b []byte) []byte {
 func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.parked != nil {
+		c.unparkLocked()
+	}
 	if c.pausedLocked() {
 		return false
 	}
@@ -113,9 +117,12 @@ func (c *client) HangUp() {
 	c.hangUpLocked()
 }
 
-// hangUpLocked cancels a blocking command: otherwise the server would pop an element that no client receives.
+// hangUpLocked cancels a blocking command: otherwise it would pop an element that no client receives.
 func (c *client) hangUpLocked() {
 	c.in.hungUp = true
+	if c.leaveWaitLocked() {
+		c.abandonLocked()
+	}
 	if c.dedicated.blocked != nil {
 		c.execution.abort()
 	}
@@ -282,6 +289,19 @@ func (c *client) applyOutcomeLocked(out session.Outcome) {
 	c.out.SetProto(c.session.Identity().Proto)
 }
 
+// disconnect closes the connection and takes no more requests. If an element has come for a blocked client, it sends
+// the element first.
+func (c *client) disconnect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	if c.leaveWaitLocked() || c.parked == nil {
+		c.out.Close()
+		return
+	}
+	c.unparkLocked() // or Resume does, after which the connection ends
+}
+
 // Left handles the end of the connection: it releases everything that the client holds.
 func (c *client) Left() {
 	c.mu.Lock()
@@ -290,6 +310,10 @@ func (c *client) Left() {
 		return
 	}
 	c.gone = true
+	if !c.leaveWaitLocked() && c.parked != nil {
+		c.parked.drop()
+		c.parked = nil
+	}
 	c.execution.abort()
 	c.dedicated.release(c.session.End())
 	c.subscriptions.confirm(&c.g.pauses)

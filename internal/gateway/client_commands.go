@@ -136,7 +136,7 @@ func (w *worker) kill(q *session.Query) []byte {
 			w.close = true
 			continue
 		}
-		c.out.Close()
+		c.disconnect()
 	}
 	switch {
 	case !q.OldForm:
@@ -150,8 +150,11 @@ func (w *worker) kill(q *session.Query) []byte {
 func (w *worker) unblock(ctx context.Context, q *session.Query) ([][]byte, error) {
 	for _, c := range w.c.g.matching(q, nil) {
 		c.mu.Lock()
-		b := c.dedicated.blocked
+		p, b := c.parked, c.dedicated.blocked
 		c.mu.Unlock()
+		if p != nil && p.unblock(q.WithError) {
+			return [][]byte{resp.AppendInteger(nil, 1)}, nil
+		}
 		if b == nil {
 			break
 		}
@@ -179,7 +182,7 @@ func (c *client) appendInfo(dst []byte, self bool) []byte {
 	}
 	return c.session.AppendInfo(dst, session.ConnInfo{
 		LocalAddr: c.localAddr, FD: c.out.Descriptor(), Age: now.Sub(c.connectedAt), Idle: idle,
-		Output: waiting, Blocked: c.dedicated.blocked != nil || c.pending.n > 0 && idle > blockedAfter, Unix: c.host == unixHost,
+		Output: waiting, Blocked: c.blockedLocked() || c.pending.n > 0 && idle > blockedAfter, Unix: c.host == unixHost,
 	})
 }
 
@@ -207,7 +210,7 @@ func (c *client) state() string {
 		set  bool
 		word string
 	}{
-		{c.dedicated.blocked != nil, "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
+		{c.blockedLocked(), "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
 		{c.session.Type() == "pubsub", "subscribed"}, {waits != "", waits},
 		{waiting > 0 && waits == "", "waiting"}, {c.pending.n > waiting && waits == "", "busy"},
 	} {

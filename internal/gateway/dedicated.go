@@ -53,7 +53,6 @@ func (d *dedicated) release(rel session.Release) {
 // count adds the connections that a client with this session holds.
 func (d *dedicated) count(s *Stats, of *session.Session) {
 	if d.blocked != nil {
-		s.Blocked++
 		s.PinnedBy["blocking"]++
 	}
 	if d.pin != nil {

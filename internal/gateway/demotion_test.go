@@ -14,11 +14,12 @@ import (
 // Clients write to a primary behind a host name. The primary becomes a replica. The writes wait until the name resolves
 // to the new primary.
 func TestADemotedPrimaryOnlyDelaysWrites(t *testing.T) {
-	for _, proto := range []int{2, 3} {
-		t.Run(fmt.Sprintf("RESP%d", proto), func(t *testing.T) {
+	for i := range 4 {
+		proto, blocking := 2+i%2, []string{"shared", "dedicated"}[i/2]
+		t.Run(fmt.Sprintf("RESP%d, %s", proto, blocking), func(t *testing.T) {
 			old, next := redistest.Start(t, redistest.Config{}), redistest.Start(t, redistest.Config{})
 			name := faultnet.Start(t, old.Addr())
-			h := open(t, "redis://"+name.Addr()+"?max_connections=8&timeout=60", gateway.Config{})
+			h := open(t, "redis://"+name.Addr()+"?max_connections=8&timeout=60&blocking="+blocking, gateway.Config{})
 			dial := func() *peer {
 				p := h.dial()
 				p.ask(fmt.Sprintf("HELLO %d", proto))
@@ -26,7 +27,10 @@ func TestADemotedPrimaryOnlyDelaysWrites(t *testing.T) {
 			}
 			blocked := dial()
 			blocked.send("BLPOP q 0")
-			testkit.Eventually(t, "it is blocked", func() bool { return old.Info("clients")["blocked_clients"] == "1" })
+			testkit.Await(t, "it is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 1 })
+			if blocking == "dedicated" {
+				testkit.Eventually(t, "the server blocks it", func() bool { return old.Info("clients")["blocked_clients"] == "1" })
+			}
 			lines := map[string]string{
 				"SET k v": "+OK|", "EVAL return{redis.call('incr','n')} 0": "*1|:1|", "GETSET s v": "",
 			}

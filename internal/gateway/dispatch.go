@@ -190,7 +190,7 @@ func (b *barrier) end(step *session.Step) {
 // closed reports whether the client may take no request.
 func (b *barrier) closed() bool { return b.step != nil }
 
-// queueLocked queues a step for the worker.
+// queueLocked queues a step for the worker, or parks it if it is a blocking command that may wait in the engine.
 func (c *client) queueLocked(step *session.Step) {
 	_, s := c.pending.push(c.login.identity(step.Identity))
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
@@ -203,6 +203,9 @@ func (c *client) queueLocked(step *session.Step) {
 		if step.Barrier {
 			c.barrier.begin(&s.step.Step)
 		}
+	}
+	if mayPark(step) && !c.g.pauses.holds(step) && c.parkLocked(s) {
+		return
 	}
 	c.pending.queued++
 	c.startWorkerLocked()

@@ -3,9 +3,9 @@
 // client, which package session decides.
 //
 // Multiplexed commands need no goroutine: an event loop reads all sockets that have input, posts the requests to lanes
-// and writes each lane once, and the readers of the lanes write the replies. A goroutine of the client executes the
-// commands that cannot be posted at once. Clients over TLS, in memory, and on systems without epoll have goroutines of
-// their own.
+// and writes each lane once, and the readers of the lanes write the replies. Blocking commands wait in the engine, and
+// the event loop writes their replies. A goroutine of the client executes other commands that cannot be posted at once.
+// Clients over TLS, in memory, and on systems without epoll have goroutines of their own.
 //
 // A Gateway owns its listeners, loop and clients, and all their goroutines: they have ended when Shutdown returns. It
 // does not own the engine.
@@ -162,7 +162,7 @@ func (g *Gateway) Reload(cfg Config) error {
 		stays := c.applySettingsLocked(set)
 		c.mu.Unlock()
 		if !stays {
-			c.out.Close()
+			c.disconnect()
 		}
 	}
 	return nil

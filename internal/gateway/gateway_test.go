@@ -90,7 +90,7 @@ func TestTransactions(t *testing.T) {
 }
 
 func TestABlockedClient(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+	onEachBlocking(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		p.send("BLPOP list 0", "PING")
 		testkit.Await(t, "the client is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked == 1 })
@@ -111,7 +111,7 @@ func TestABlockedClient(t *testing.T) {
 }
 
 func TestClientsAreListedUnblockedAndKilled(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+	onEachBlocking(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p, q := dial(), dial()
 		p.send("CLIENT SETNAME worker", "CLIENT ID", "CLIENT GETNAME")
 		p.want("+OK|")

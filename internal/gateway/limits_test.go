@@ -295,7 +295,7 @@ func TestTheErrorForALargeRequestNamesTheLimit(t *testing.T) {
 // RESPOOL CLIENTS distinguishes clients that wait for a dedicated connection from clients that have one.
 func TestTheConsoleShowsWaitingClients(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	h := open(t, s.URL()+"?max_connections=2&timeout=600", gateway.Config{})
+	h := open(t, s.URL()+"?max_connections=2&timeout=600&blocking=dedicated", gateway.Config{})
 	first, second, operator := h.dial(), h.dial(), h.dial()
 	state := func(state string) int { return strings.Count(operator.ask("RESPOOL CLIENTS"), "state="+state+"|") }
 	first.send("BLPOP a 0")

@@ -71,11 +71,11 @@ func TestCommandsThatMayHaveRunGetNoRetryableError(t *testing.T) {
 	}
 }
 
-// Clients of blocking commands treat an error reply as final, but connect again after the end of their connection.
+// Clients of blocking commands on dedicated connections treat an error reply as final, but connect again after the end of their connection.
 func TestAnOutageClosesClientsOfBlockingCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	relay := faultnet.Start(t, s.PlainAddr())
-	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+	onEachAt(t, s, "redis://"+relay.Addr()+"?max_connections=4&blocking=dedicated", gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		for _, lines := range [][]string{
 			{"BLPOP none 0"}, {"BRPOP none 60"}, {"BLMOVE none other LEFT LEFT 0"}, {"BZPOPMIN none 0"}, {"WAIT 5 0"},
 			{"WATCH k", "BLPOP none 0"}, {"WATCH k", "BZPOPMIN none 60"},

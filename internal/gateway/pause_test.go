@@ -134,7 +134,7 @@ func TestPingWorksDuringAConsolePause(t *testing.T) {
 
 // The test uses blocking commands.
 func TestABlockedClientThatHangsUpGetsNoElement(t *testing.T) {
-	onEach(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+	onEachBlocking(t, gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		for _, command := range []string{
 			"BLPOP none 0", "BRPOP none 0", "BLMOVE none other LEFT LEFT 0", "BRPOPLPUSH none other 0", "BZPOPMIN none 0", "BZPOPMAX none 0",
 			"BLMPOP 0 1 none LEFT", "BZMPOP 0 1 none MIN", "XREAD BLOCK 0 STREAMS none $", "WAIT 5 0",
@@ -159,7 +159,7 @@ func TestABlockedClientThatHangsUpGetsNoElement(t *testing.T) {
 			for range lines[1:] {
 				p.want("+OK|")
 			}
-			testkit.Await(t, "a connection is taken", h.client.Stats, func(s respool.Stats) bool { return s.Dedicated > 0 })
+			testkit.Await(t, "a client is blocked", h.Stats, func(s gateway.Stats) bool { return s.Blocked+s.Pinned > 0 })
 			if err := half.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}

@@ -236,12 +236,27 @@ func onEach(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *testGat
 	onEachBefore(t, s, s.PlainAddr(), cfg, test)
 }
 
+// onEachBlocking is onEach for both ways of blocking commands to wait.
+func onEachBlocking(t *testing.T, cfg gateway.Config, test func(t *testing.T, h *testGateway, dial func() *peer)) {
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	for _, blocking := range []string{"shared", "dedicated"} {
+		t.Run(blocking, func(t *testing.T) {
+			onEachAt(t, s, "redis://"+s.PlainAddr()+"?max_connections=4&blocking="+blocking, cfg, test)
+		})
+	}
+}
+
 // onEachBefore is onEach for a gateway that connects to s through addr.
 func onEachBefore(t *testing.T, s *redistest.Server, addr string, cfg gateway.Config, test func(t *testing.T, h *testGateway, dial func() *peer)) {
+	onEachAt(t, s, "redis://"+addr+"?max_connections=4", cfg, test)
+}
+
+// onEachAt is onEach for a gateway that connects to s by url.
+func onEachAt(t *testing.T, s *redistest.Server, url string, cfg gateway.Config, test func(t *testing.T, h *testGateway, dial func() *peer)) {
 	for _, way := range connKinds {
 		t.Run(way, func(t *testing.T) {
 			s.Do("FLUSHALL")
-			h := open(t, "redis://"+addr+"?max_connections=4", cfg)
+			h := open(t, url, cfg)
 			dial := h.dial
 			switch way {
 			case "unix":

@@ -13,6 +13,7 @@ const (
 	posted   replyState = iota // on a lane
 	queued                     // waits for the client's worker
 	running                    // the worker executes it
+	parked                     // a blocking command that waits in the engine
 	answered                   // its reply waits for the replies before it
 	broken                     // it gets no reply: after the replies before it, the client's connection ends
 )
@@ -22,12 +23,13 @@ type pendingReply struct {
 	state  replyState
 	silent bool      // the client does not get the reply
 	reads  bool      // the request may be sent again
+	alone  bool      // a blocking command that needs a dedicated connection
 	level  pauseMode // the mildest pause that holds it back, if it is queued
 	want   int       // frames that are still to come
 	sent   int       // bytes of its reply that were sent, or dropped, before the reply was complete
 
 	from, to uint64  // its bytes in the replay buffer, while it may have to be sent again
-	at       int64   // when it was posted (of a sample) or queued; unix nanoseconds
+	at       int64   // when it was posted (of a sample), queued or parked; unix nanoseconds
 	behind   *ticket // the subscription that it must not overtake, if it is queued
 	step     *stepReplies
 	refusal  *engine.Refusal // an earlier refusal by a server
@@ -62,8 +64,8 @@ type pendingReplies struct {
 	unsent   int             // bytes of replies that wait for the replies before them
 }
 
-// firstRing is the size of a new ring.
-const firstRing = 4
+// firstRing is the size of a new ring. A blocked client needs no more.
+const firstRing = 1
 
 // push adds a request for connections of an identity. Pending requests share one identity: steps that change it are
 // barriers.

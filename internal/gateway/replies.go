@@ -90,11 +90,16 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 	case s.step.OnPin:
 		c.dedicated.notice(s.step.frames)
 	}
-	out := c.session.Done(&s.step.Step, s.step.frames, nil)
+	c.completeLocked(s, s.step.frames, nil)
+	c.advanceLocked(b)
+}
+
+// completeLocked completes a step without a worker: frames are its replies, err is the error if there are none.
+func (c *client) completeLocked(s *pendingReply, frames [][]byte, err error) {
+	out := c.session.Done(&s.step.Step, frames, err)
 	c.barrier.end(&s.step.Step)
 	c.pending.fill(s, out.Reply)
 	c.applyOutcomeLocked(out)
-	c.advanceLocked(b)
 }
 
 // refusedLocked queues a request for the worker if the server seems to have refused all of it. frames are the replies.
@@ -131,10 +136,7 @@ func (c *client) Fail(tag uint64, err error) {
 	f := c.g.failureOf(err, s.reads, s.step != nil && s.step.Waits())
 	switch {
 	case s.step != nil:
-		out := c.session.Done(&s.step.Step, nil, f)
-		c.barrier.end(&s.step.Step)
-		c.pending.fill(s, out.Reply)
-		c.applyOutcomeLocked(out)
+		c.completeLocked(s, nil, f)
 	case s.silent:
 		c.pending.fill(s, nil)
 	default:

@@ -58,7 +58,7 @@ func nullArray(proto int) string { return map[int]string{2: "*-1|", 3: "_|"}[pro
 func TestTheGatewayCausesNoACLViolations(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{Users: []string{
-			"user alice on >alice ~* resetchannels &a* +get +set +blpop +subscribe +unsubscribe +watch +unwatch +multi +exec"}})
+			"user alice on >alice ~* resetchannels &a* +get +set +blpop +lpop +subscribe +unsubscribe +watch +unwatch +multi +exec"}})
 		h := passing(t, s, most, "&health_check_interval=0.1")
 		admin := operator(t, s)
 		others := h.dial()
@@ -103,7 +103,7 @@ func TestTheGatewayCausesNoACLViolations(t *testing.T) {
 // As on a server, a client keeps its database when it becomes a user without the permission for SELECT.
 func TestAClientKeepsItsDatabaseAsAUserWithoutSelect(t *testing.T) {
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
-		s := redistest.Start(t, redistest.Config{Users: []string{"user alice on >alice ~* +get +set +blpop +watch +unwatch", "user bob on >bob ~* +get"}})
+		s := redistest.Start(t, redistest.Config{Users: []string{"user alice on >alice ~* +get +set +blpop +lpop +watch +unwatch", "user bob on >bob ~* +get"}})
 		h := passing(t, s, most, "")
 		admin := operator(t, s)
 		admin.send("SET a 0", "SELECT 9", "SET a 9")

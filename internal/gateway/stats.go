@@ -89,6 +89,9 @@ func (c *client) count(s *Stats) {
 	if c.session.Type() == "pubsub" {
 		s.Subscribed++
 	}
+	if c.blockedLocked() {
+		s.Blocked++
+	}
 	c.dedicated.count(s, c.session)
 }
 

@@ -244,7 +244,7 @@ func (g *Gateway) closeRefusedUser(token string) {
 		refused := c.login.keeps(token)
 		c.mu.Unlock()
 		if refused {
-			c.out.Close()
+			c.disconnect()
 		}
 	}
 }
@@ -255,11 +255,15 @@ func (w *worker) userRefused(ctx context.Context, err error) bool {
 	if w.key.User == "" || ctx.Err() != nil {
 		return false
 	}
-	lost, sent := connectionLost(err)
-	if lost && sent {
+	if lost, sent := connectionLost(err); lost && sent {
 		_, err = w.c.g.engine.Exchange(ctx, w.key, rawHello, 1, true, nil)
-		lost, sent = connectionLost(err)
 	}
+	return refusesUser(err)
+}
+
+// refusesUser reports whether the server refused a user when a connection of the user was opened.
+func refusesUser(err error) bool {
+	lost, sent := connectionLost(err)
 	var refusal *resp.ServerError
 	return lost && !sent && errors.As(err, &refusal) && (refusal.Code == "WRONGPASS" || refusal.Code == "NOAUTH")
 }

@@ -85,7 +85,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 	}
 	onEachProtocol(t, func(t *testing.T, proto, most int) {
 		s := redistest.Start(t, redistest.Config{Users: []string{fmt.Sprintf(everyUser, "alice"), fmt.Sprintf(everyUser, "bob")}})
-		h := passing(t, s, most, "&timeout=0.2")
+		h := passing(t, s, most, "&timeout=1")
 		bob := h.login("bob", proto)
 		bob.goesOn(proto, "bob")
 		for state, lines := range states {
@@ -97,7 +97,7 @@ func TestTheClientsOfADeletedUserAreClosed(t *testing.T) {
 			p.ask("GET alice")
 			p.send(lines...)
 			if state == "blocked" {
-				testkit.Eventually(t, "a client is blocked", func() bool { return s.Info("clients")["blocked_clients"] == "1" })
+				testkit.Eventually(t, "a client is blocked", func() bool { return h.Stats().Blocked == 1 })
 			} else {
 				for range lines {
 					p.frame()

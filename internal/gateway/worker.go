@@ -89,6 +89,7 @@ type worker struct {
 	token string // of the verified user
 	user  *user  // the verified user, of the gateway's own
 	close bool   // the client killed itself
+	parks bool   // the command may wait in the engine
 
 	abandoned bool // the command was canceled because nobody reads its reply
 }
@@ -101,6 +102,7 @@ func (c *client) executeLocked(s *pendingReply) {
 		earlierRefusal: s.refusal, token: c.login.token, user: c.login.user, queuedAt: time.Unix(0, s.at), behind: s.behind, level: s.level}
 	if s.step != nil {
 		w.step = &s.step.Step
+		w.parks = !s.alone && mayPark(w.step)
 	}
 	ctx := c.execution.context(c.g.ctx, c.gone)
 	pin := c.dedicated.pin
@@ -109,7 +111,7 @@ func (c *client) executeLocked(s *pendingReply) {
 	frames, err := w.run(ctx, pin)
 	var failed *failure
 	switch {
-	case err == nil:
+	case err == nil, err == errParks:
 	case w.step != nil && w.step.Kind == session.Learn:
 		failed = c.g.learnFailure(err)
 	default:
@@ -117,6 +119,10 @@ func (c *client) executeLocked(s *pendingReply) {
 		failed.closes = failed.closes || w.userRefused(ctx, err)
 	}
 	c.mu.Lock()
+	if err == errParks {
+		c.parkQueuedLocked(c.pending.at(tag))
+		return
+	}
 	w.abandoned = err != nil && ctx.Err() != nil
 	if w.step != nil && w.step.Kind == session.Learn {
 		if c.pending.at(tag) != nil {
@@ -214,6 +220,9 @@ func (c *client) repostLocked() {
 func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	if err := w.awaitTurn(ctx); err != nil {
 		return nil, err
+	}
+	if w.parks {
+		return nil, errParks
 	}
 	e := w.c.g.engine
 	if w.step == nil {

@@ -114,7 +114,7 @@ async function scripts({ r, key }) {
 }
 
 const blocked = (client) =>
-  until('a blocked client', async () => !(await client.info('clients')).includes('blocked_clients:0'))
+  until('a blocked client', async () => (await client.client('LIST')).includes(' flags=b '))
 
 async function served({ other }, section, waiting, push) {
   await blocked(other)

@@ -107,7 +107,7 @@ class Program:
     def served(self, section, words, push):
         waiting = self.start("--no-raw", *(word.replace("@", self.prefix) for word in words.split()))
         deadline = time.monotonic() + 10
-        while b"blocked_clients:0" in self.run("INFO", "clients"):
+        while b" flags=b " not in self.run("CLIENT", "LIST"):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{words} does not block")
         self.session(section, push)

@@ -227,8 +227,8 @@ func (t *test) served(section string, wait func() any, serve func() error) error
 	waited := make(chan any, 1)
 	go func() { waited <- wait() }()
 	err := program.Until("a blocked client", func() bool {
-		info, err := t.other.Info(t.ctx, "clients").Result()
-		return err == nil && !strings.Contains(info, "blocked_clients:0")
+		list, err := t.other.ClientList(t.ctx).Result()
+		return err == nil && strings.Contains(list, " flags=b ")
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", section, err)

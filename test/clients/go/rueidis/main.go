@@ -225,8 +225,8 @@ func (t *test) served(section string, wait rueidis.Completed, on doer, serve ...
 	waited := make(chan any, 1)
 	go func() { waited <- value(on.Do(t.ctx, wait)) }()
 	err := program.Until("a blocked client", func() bool {
-		info, err := t.other.Do(t.ctx, t.other.B().Info().Section("clients").Build()).ToString()
-		return err == nil && !strings.Contains(info, "blocked_clients:0")
+		list, err := t.other.Do(t.ctx, t.other.B().ClientList().Build()).ToString()
+		return err == nil && strings.Contains(list, " flags=b ")
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", section, err)
