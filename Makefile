@@ -75,11 +75,11 @@ release:
 fuzz:
 	./scripts/fuzz.sh $(FUZZTIME)
 
-# Runs the stress tests COUNT times with new seeds, each under load for SOAK, and compares WAITS
-# blocking commands with the server.
+# Runs the stress tests COUNT times with new seeds, each under load for SOAK. Then compares WAITS
+# blocking commands with the server, and pushes WAITS elements to blocking commands under faults.
 soak:
 	$(GO) test -race ./test/e2e -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|TimeoutsOpen|KilledServer|CloseUnder|CloseCuts|KilledConnections|ShareTheLimit' -count $(COUNT) -timeout 12h -stress $(SOAK)
-	$(GO) test -race -run BlockingCommandsReplyAsTheServerDoes -waits $(WAITS) -timeout 12h ./test/e2e
+	$(GO) test -race ./test/e2e -run 'BlockingCommandsReplyAs|LosesNothing|LoseNothing' -timeout 12h -waits $(WAITS) -elements $(WAITS)
 
 generate:
 	$(GO) generate ./...

@@ -297,3 +297,44 @@ func TestAnAttemptOnOneKeyKeepsThePlaceOnOthers(t *testing.T) {
 	expect(t, second, waitsOn)
 	closeWaits(t, s)
 }
+
+// Replies of several BLMOVEs may arrive in any order. A wait that leaves still takes the last one.
+func TestAWaitThatLeavesTakesTheReplyOfAnother(t *testing.T) {
+	m := newMemory()
+	s := New(Config{Sender: m, Watcher: m})
+	start(t, s, "BLMOVE a b LEFT LEFT 0")
+	_, first := start(t, s, "BLMOVE a b LEFT LEFT 0")
+	w, second := start(t, s, "BLMOVE a b LEFT LEFT 0")
+	m.answer = func(*Attempt) *Outcome {
+		m.hold = true // after the first element, two attempts at a time are allowed
+		return nil
+	}
+	m.push("a", "w")
+	if len(m.held) != 2 {
+		t.Fatalf("%d attempts are in flight", len(m.held))
+	}
+	w.Cancel(context.Canceled)
+	m.held[1].Done(Outcome{Reply: []byte("$1\r\nx\r\n")})
+	expect(t, first, "$1\r\nx\r\n")
+	expect(t, second, waitsOn)
+	m.held[0].Done(Outcome{Reply: []byte("$1\r\ny\r\n")})
+	expect(t, second, "$1\r\ny\r\n")
+	closeWaits(t, s)
+}
+
+// An attempt for a change of one stream does not read others, where another consumer may be first in line.
+func TestAConsumerReadsOnlyStreamsThatChanged(t *testing.T) {
+	m := newMemory()
+	m.answer = func(*Attempt) *Outcome { return &Outcome{Reply: []byte(null)} }
+	s := New(Config{Sender: m, Watcher: m})
+	_, done := start(t, s, "XREADGROUP GROUP g c COUNT 2 BLOCK 0 STREAMS a b c > > >")
+	m.log = true
+	m.push("b")
+	s.Changed("a", "c")
+	want := []string{"XREADGROUP GROUP g c COUNT 2 STREAMS b >", "XREADGROUP GROUP g c COUNT 2 STREAMS a c > >"}
+	if !slices.Equal(m.sent, want) {
+		t.Errorf("sent %q: want %q", m.sent, want)
+	}
+	expect(t, done, waitsOn)
+	closeWaits(t, s)
+}

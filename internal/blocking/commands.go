@@ -1,9 +1,6 @@
 package blocking
 
-import (
-	"bytes"
-	"strconv"
-)
+import "strconv"
 
 // commands builds the non-blocking commands of forms for one server.
 type commands struct {
@@ -28,8 +25,8 @@ func (c *commands) most(f *Form) int {
 	return maxRun
 }
 
-// take returns the command that takes up to n elements from the first of the keys that has data. A command of XREAD or
-// XREADGROUP reads all of its keys, unless keys is one of several.
+// take returns the command that takes up to n elements from the first of the keys that has data, or reads all of these
+// keys.
 func (c *commands) take(f *Form, keys [][]byte, n int) [][]byte {
 	switch f.kind {
 	case listMove:
@@ -76,17 +73,17 @@ func mpop(f *Form, keys [][]byte, n int) [][]byte {
 	return args
 }
 
-// readOf returns the command that reads all streams of f, or only those that are in keys.
+// readOf returns the command that reads those streams of f that are in keys.
 func (f *Form) readOf(keys [][]byte) [][]byte {
 	args := make([][]byte, 0, len(f.args)+1)
 	args = append(args, []byte(f.info.Name))
-	if len(keys) != 1 {
+	if len(keys) == int(f.nkeys) {
 		return append(args, f.args...)
 	}
 	args = append(args, f.args[:f.from]...)
 	for _, half := range [2]int{0, int(f.nkeys)} {
 		for i, key := range f.Keys() {
-			if bytes.Equal(key, keys[0]) {
+			if containsKey(keys, key) {
 				args = append(args, f.args[int(f.from)+half+i])
 			}
 		}

@@ -99,7 +99,7 @@ func (q *queue) room(w *Wait, window int) bool {
 func (c *core) mayTry(w *Wait, q *queue) bool {
 	for i := range w.links {
 		d := w.links[i].q
-		if d == q || !w.first && !d.dirty() && d.family != groups {
+		if d == q || !w.first && !d.dirty() {
 			continue
 		}
 		window := d.window
@@ -139,20 +139,13 @@ func (c *core) isParked(w *Wait, q *queue) bool {
 func (c *core) fetch(w *Wait, q *queue) {
 	t := &attempt{lead: w, n: 1, seq: c.seq, first: w.first}
 	t.queues = t.oneQueue[:0]
-	if w.form.kind == groupRead {
-		t.keys = w.form.Keys()
-		for i := range w.links {
-			t.queues = append(t.queues, w.links[i].q)
+	for i := range w.links {
+		if d := w.links[i].q; w.first || d.dirty() {
+			t.queues = append(t.queues, d)
 		}
-	} else {
-		for i := range w.links {
-			if d := w.links[i].q; w.first || d.dirty() {
-				t.queues = append(t.queues, d)
-			}
-		}
-		t.keys = keysOf(w, t.queues)
-		t.stepwise = len(t.keys) > 1 && (w.singly || !c.commands.batches(w.form))
 	}
+	t.keys = keysOf(w, t.queues)
+	t.stepwise = len(t.keys) > 1 && w.form.takes() && (w.singly || !c.commands.batches(w.form))
 	t.waits = append(t.oneWait[:0], w)
 	if most := c.commands.most(w.form); most > 1 {
 		c.extend(t, most)

@@ -266,6 +266,19 @@ func (f *Form) accepts(g *Form) bool {
 // want returns how many elements one waiter takes at most.
 func (f *Form) want() int { return max(1, f.count) }
 
+// counts reports whether XREADGROUP limits the number of entries, so that there may be more.
+func (f *Form) counts() bool {
+	for i := 0; i < int(f.from); i++ {
+		switch {
+		case is(f.args[i], "COUNT"):
+			return true
+		case is(f.args[i], "GROUP"):
+			i += 2
+		}
+	}
+	return false
+}
+
 func isEnd(arg []byte) bool { return is(arg, "LEFT") || is(arg, "RIGHT") }
 
 // is reports whether arg is a keyword, in any case.

@@ -178,27 +178,27 @@ func (c *core) handOver(t *attempt, reply []byte) {
 		c.serve(w, reply)
 		return
 	}
+	lead := t.lead
 	for l := q.head; l != nil; l = l.next {
-		if l.w.sameClass(t.lead) {
-			c.serve(l.w, reply)
-			c.settle(t.lead)
+		if w := l.w; w.sameClass(lead) {
+			c.exchange(t, w)
+			c.serve(w, reply)
+			c.settle(lead)
 			return
 		}
 	}
 	c.counts(f).Dropped++
 }
 
-// counts reports whether XREADGROUP limits the number of entries, so that there may be more.
-func (f *Form) counts() bool {
-	for i := 0; i < int(f.from); i++ {
-		switch {
-		case is(f.args[i], "COUNT"):
-			return true
-		case is(f.args[i], "GROUP"):
-			i += 2
-		}
+// exchange makes t the attempt of w. The wait that had t gets the attempt of w, if there is one: it has to wait for that
+// reply, even if it leaves.
+func (c *core) exchange(t *attempt, w *Wait) {
+	lead, other := t.lead, w.try
+	if w == lead || other == nil || lead.finished || len(t.waits) > 1 || len(other.waits) > 1 {
+		return
 	}
-	return false
+	other.lead, other.waits[0], lead.try = lead, lead, other
+	t.lead, t.waits[0], w.try = w, w, t
 }
 
 func (c *core) serve(w *Wait, reply []byte) {

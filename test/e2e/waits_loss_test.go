@@ -1,0 +1,190 @@
+package e2e_test
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
+)
+
+var elementCount = flag.Int("elements", 10_000, "how many elements each test of blocking consumers pushes")
+
+// deliver pushes elements until there are enough, while consumers receive them. do runs a command of a producer. next
+// returns the client for a command of a consumer. It returns when all commands have ended.
+func (l *ledger) deliver(seed uint64, elements int, do func(args ...string) error, next func() *respool.Client) {
+	var consumers, producers sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	for i := range 60 {
+		consumers.Go(func() {
+			r := newRand(seed, i)
+			for ctx.Err() == nil {
+				ctx, cancel := context.WithCancel(ctx)
+				if r.IntN(2) == 0 {
+					cancel()
+					ctx, cancel = context.WithTimeout(context.Background(), time.Duration(r.IntN(5000))*time.Microsecond)
+				}
+				l.consume(ctx, next(), i, []string{"0", "0.003", "0.5"}[r.IntN(3)])
+				cancel()
+			}
+		})
+	}
+	for i := range 2 {
+		producers.Go(func() {
+			r := newRand(seed, 1000+i)
+			for l.count() < elements {
+				l.produce(r, func(args ...string) error {
+					err := do(args...)
+					if err != nil {
+						time.Sleep(5 * time.Millisecond)
+					}
+					return err
+				})
+				if r.IntN(20) == 0 {
+					time.Sleep(time.Duration(r.IntN(2000)) * time.Microsecond) // the consumers wait
+				}
+			}
+		})
+	}
+	producers.Wait()
+	stop()
+	consumers.Wait()
+}
+
+// lostSoFar is how many elements a client reports as lost, or as moved for nobody.
+func lostSoFar(c *respool.Client) (n int) {
+	for _, one := range c.Stats().Blocking.Commands {
+		n += int(one.Lost + one.Dropped)
+	}
+	return n
+}
+
+// store returns a server that loses no acknowledged write.
+func store(t *testing.T) *redistest.Server {
+	s := redistest.Start(t, redistest.Config{AppendOnly: true})
+	s.Do("XGROUP", "CREATE", "st", "g", "$", "MKSTREAM")
+	return s
+}
+
+// direct runs a command of a producer at a server that may be down.
+func direct(s *redistest.Server) func(args ...string) error {
+	return func(args ...string) error {
+		_, err := s.TryDo(args...)
+		return err
+	}
+}
+
+// Callers that leave lose no element, and open no connection.
+func TestLeavingABlockingCommandLosesNothing(t *testing.T) {
+	for _, protocol := range []int{2, 3} {
+		t.Run("RESP"+strconv.Itoa(protocol), func(t *testing.T) {
+			s := store(t)
+			c := newClient(t, s, func(o *respool.Options) { o.Protocol, o.MaxConnections = protocol, 5 })
+			if err := c.Warm(bounded(t)); err != nil {
+				t.Fatal(err)
+			}
+			mustDo(t, c, "BLPOP", "l0", "0.001")
+			opened := func() string { return s.Info("stats")["total_connections_received"] }
+			testkit.Eventually(t, "all connections are open", func() bool { return c.Stats().Sockets() == 5 })
+			before := opened()
+			l := newLedger()
+			l.deliver(seed(t), *elementCount, direct(s), func() *respool.Client { return c })
+			if n := opened(); n != before {
+				t.Errorf("the server has accepted %s connections: want %s as before", n, before)
+			}
+			l.check(t, c, 0, nil)
+			if n := lostSoFar(c); n > 0 || l.sent > 0 || l.canceled < 100 {
+				t.Errorf("%d elements are lost, %d errors Sent, %d callers left: %+v", n, l.sent, l.canceled, c.Stats().Blocking)
+			}
+		})
+	}
+}
+
+// The loss of connections loses no element, except those of attempts in flight, whose callers get the error Sent.
+func TestBrokenConnectionsLoseNothing(t *testing.T) {
+	chaos := map[string]func(s *redistest.Server, relay *faultnet.Relay, r *rand.Rand, seed uint64, stop <-chan struct{}){
+		"killed": func(s *redistest.Server, _ *faultnet.Relay, _ *rand.Rand, seed uint64, stop <-chan struct{}) {
+			killer(s, seed, stop)
+		},
+		"faults": func(_ *redistest.Server, relay *faultnet.Relay, r *rand.Rand, _ uint64, stop <-chan struct{}) {
+			faults(relay, r, stop)
+		},
+		"restarts": func(s *redistest.Server, _ *faultnet.Relay, _ *rand.Rand, _ uint64, stop <-chan struct{}) {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(300 * time.Millisecond):
+					s.Kill()
+					s.Restart()
+				}
+			}
+		},
+	}
+	for name, run := range chaos {
+		t.Run(name, func(t *testing.T) {
+			s := store(t)
+			relay := faultnet.Start(t, s.Addr())
+			c := viaRelay(t, s, relay, func(o *respool.Options) { o.MaxConnections = 5 })
+			seed := seed(t)
+			l := newLedger()
+			stop := make(chan struct{})
+			var side sync.WaitGroup
+			side.Go(func() { run(s, relay, newRand(seed, -2), seed, stop) })
+			l.deliver(seed, *elementCount, direct(s), func() *respool.Client { return c })
+			close(stop)
+			side.Wait()
+			relay.Resume()
+			l.check(t, newClient(t, s, nil), lostSoFar(c), nil)
+			t.Log(c.Stats(), "dials:", c.Stats().Dials)
+		})
+	}
+}
+
+// Close loses no element.
+func TestCloseOfWaitingClientsLosesNothing(t *testing.T) {
+	s := store(t)
+	var now atomic.Pointer[respool.Client]
+	var lost atomic.Int64
+	now.Store(newClient(t, s, nil))
+	seed := seed(t)
+	l := newLedger()
+	stop := make(chan struct{})
+	var side sync.WaitGroup
+	side.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			opt, _ := respool.ParseURL(s.URL())
+			next, err := respool.New(opt)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { _ = next.Close(bounded(t)) })
+			old := now.Swap(next)
+			if err := old.Close(bounded(t)); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			lost.Add(int64(lostSoFar(old)))
+		}
+	})
+	l.deliver(seed, *elementCount, direct(s), now.Load)
+	close(stop)
+	side.Wait()
+	l.check(t, newClient(t, s, nil), 0, nil)
+	if l.sent > 0 || lost.Load() > 0 {
+		t.Errorf("%d errors Sent, %d elements lost", l.sent, lost.Load())
+	}
+}
