@@ -22,9 +22,15 @@ type node struct {
 
 func newNode(cfg *SamplerConfig, addr string, opt respool.Options, own string, owned func() int64) (*node, error) {
 	opt.Sentinel, opt.Service, opt.Addr = nil, "", addr
-	probe, err := newProbe(ProbeConfig{Options: opt, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit}, own)
-	if err != nil {
-		return nil, err
+	with := ProbeConfig{Options: opt, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit}
+	var probe *Probe
+	if cfg.Client != nil && cfg.Options.Sentinel == nil {
+		probe = sharedProbe(with, cfg.Client)
+	} else {
+		var err error
+		if probe, err = newProbe(with, own); err != nil {
+			return nil, err
+		}
 	}
 	return &node{cfg: cfg, probe: probe, owned: owned, history: newHistory(cfg.Every),
 		state: NodeState{Addr: addr, Since: time.Now()}}, nil

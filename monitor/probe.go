@@ -24,13 +24,14 @@ type ProbeConfig struct {
 // command blocks the server for 5 ms at this size.
 const defaultListLimit = 5000
 
-// Probe queries the state of a server over one connection, which stays open. After the server
+// Probe queries the state of a server over one connection, which stays open, or over those of a shared client. After the server
 // refuses a command, the probe does not send it again. A Probe is not safe for concurrent use. The
 // caller must close it.
 type Probe struct {
 	cfg     ProbeConfig
 	c       *respool.Client
-	own     string
+	shared  bool   // c belongs to somebody else
+	own     string // name of its own connection; empty if shared
 	refused map[string]string // refused commands, with the reasons
 	config  map[string]string // settings of the current run, by CONFIG GET
 	run     string
@@ -54,6 +55,11 @@ func newProbe(cfg ProbeConfig, own string) (*Probe, error) {
 	return &Probe{cfg: cfg, c: c, own: own, refused: map[string]string{}}, nil
 }
 
+// sharedProbe returns a probe that uses a client, and leaves it open.
+func sharedProbe(cfg ProbeConfig, c *respool.Client) *Probe {
+	return &Probe{cfg: cfg, c: c, shared: true, refused: map[string]string{}}
+}
+
 // Client returns the client of the probe, which owns it.
 func (p *Probe) Client() *respool.Client { return p.c }
 
@@ -65,7 +71,12 @@ func (p *Probe) Own() string { return p.own }
 func (p *Probe) Refused() map[string]string { return maps.Clone(p.refused) }
 
 // Close closes the connection, with the rules of Client.Close.
-func (p *Probe) Close(ctx context.Context) error { return p.c.Close(ctx) }
+func (p *Probe) Close(ctx context.Context) error {
+	if p.shared {
+		return nil
+	}
+	return p.c.Close(ctx)
+}
 
 // The commands, as Refused names them.
 const (
@@ -119,6 +130,9 @@ func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (
 const closerTotal = 20_000
 
 func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot, error) {
+	if p.shared {
+		owned = NoneOwned
+	}
 	s := Source{Own: p.own, Owned: owned, Limit: p.cfg.MaxClients}
 	info, err := p.ask(ctx, askInfo, "INFO")
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // SamplerConfig configures a sampler. The zero value of a field stands for its default.
 type SamplerConfig struct {
 	Options    respool.Options // a server, or a service of Sentinel; the sampler uses one connection for each node, and one more for a service's primary, independent of the pool options
+	Client     *respool.Client // of a single server: the sampler uses its connections, and leaves it open; nil: its own connection
 	Purpose    string          // part of the connections' name in CLIENT LIST, respool:<purpose>:<random>; default watch
 	Every      time.Duration   // interval of INFO; default 5 s, at least 10 ms
 	ListEvery  time.Duration   // interval of CLIENT LIST; default 60 s; respool.Never: never
@@ -71,7 +72,7 @@ func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 // change it.
 func (s *Sampler) State() *State { return s.state.Load() }
 
-// Own returns the name of the sampler's connections.
+// Own returns the name of the sampler's own connections.
 func (s *Sampler) Own() string { return s.own }
 
 // Run takes snapshots until ctx ends, and returns after all its connections are closed. Call it

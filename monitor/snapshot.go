@@ -34,8 +34,22 @@ type Source struct {
 	Config map[string]string
 	List   io.Reader // CLIENT LIST; nil: not available
 	Own    string    // name of the monitor's own connections, which do not count
-	Owned  int64     // their number; 0: 1
+	Owned  int64     // their number; 0: 1; NoneOwned: none
 	Limit  int64     // overrides maxclients; 0: the reported one
+}
+
+// NoneOwned states that the monitor has no connections of its own.
+const NoneOwned = -1
+
+// owned returns the number of the monitor's own connections.
+func (s *Source) owned() int64 {
+	switch s.Owned {
+	case 0:
+		return 1
+	case NoneOwned:
+		return 0
+	}
+	return s.Owned
 }
 
 // NewSnapshot parses the state of a server. It returns the error of s.List.
@@ -59,7 +73,7 @@ func newSnapshot(s *Source) *Snapshot {
 		snap.MaxClients, _ = strconv.ParseInt(s.Config["maxclients"], 10, 64)
 	}
 	n, _ := snap.Info.Connections()
-	snap.Connections = max(0, n-max(1, s.Owned))
+	snap.Connections = max(0, n-s.owned())
 	return snap
 }
 

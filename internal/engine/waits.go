@@ -54,9 +54,10 @@ func (w *waits) init(e *Engine) {
 		Contended: w.contended, OnRefusal: w.report,
 	})
 	w.keys = keywatch.NewSet(w.watcher, keywatch.SetConfig{
-		Changed: func(key string) { w.parked.Changed(key) },
-		Refused: func(key string, _ error) { w.parked.Refuse(key) },
-		Polling: func() bool { return e.nodes.limit(e.cfg.Pool.Max) < 2 },
+		Changed:   func(key string) { w.parked.Changed(key) },
+		Refused:   func(key string, _ error) { w.parked.Refuse(key) },
+		Polling:   func() bool { return e.nodes.limit(e.cfg.Pool.Max) < 2 },
+		Contended: w.contended,
 	})
 	w.parked = blocking.New(blocking.Config{Sender: w, Watcher: w, MaxBlocked: e.cfg.Blocking.Max, Grace: grace, Lost: w.lost})
 }

@@ -16,6 +16,9 @@ type SetConfig struct {
 	// Polling reports whether the Set must not use its Watcher, because there is no connection to spare for it. nil:
 	// never.
 	Polling func() bool
+	// Contended reports whether others wait for a connection. The Set then forgets its dropped keys, so that the Watcher
+	// may return an unused one. nil: never.
+	Contended func() bool
 }
 
 // Set watches the keys of one owner, by name. It has two tasks beside its Watcher:
@@ -121,7 +124,15 @@ func (s *Set) Drop(key string) {
 	if s.kept.Len() > mostIdle {
 		s.endLocked(s.kept.First())
 	}
-	s.armLocked(keepFor)
+	s.armLocked(s.pauseLocked())
+}
+
+// pauseLocked returns the time until the next look: a short one while all keys are dropped.
+func (s *Set) pauseLocked() time.Duration {
+	if s.kept.Len() == len(s.keys) && s.cfg.Contended != nil {
+		return pollPeriod
+	}
+	return idlePeriod
 }
 
 // endLocked ends an entry.
@@ -210,11 +221,18 @@ func (s *Set) look() {
 	s.mu.Lock()
 	s.armed = false
 	limit := time.Now().Add(-keepFor)
+	if s.kept.Len() == len(s.keys) && s.cfg.Contended != nil {
+		s.mu.Unlock()
+		if s.cfg.Contended() {
+			limit = time.Now()
+		}
+		s.mu.Lock()
+	}
 	for e := s.kept.First(); e != nil && !e.dropped.After(limit); e = s.kept.First() {
 		s.endLocked(e)
 	}
 	var due []*entry
-	next := idlePeriod
+	next := s.pauseLocked()
 	if blind {
 		due, next = s.dueLocked(), pollPeriod
 	}

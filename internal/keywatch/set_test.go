@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
@@ -57,6 +59,43 @@ func TestADroppedKeyStaysWatchedForAWhile(t *testing.T) {
 	if st := b.Stats(); st.Keys != 1 || st.Watches != 1 {
 		t.Errorf("%d keys, %d watches", st.Keys, st.Watches)
 	}
+}
+
+// A connection that serves only dropped keys is there for others who wait.
+func TestDroppedKeysDoNotHoldAConnectionThatOthersWaitFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var contended atomic.Bool
+		s := NewSet(New(nil, Config{}), SetConfig{
+			Changed: func(string) {}, Refused: func(string, error) {}, Contended: contended.Load, Polling: func() bool { return true },
+		})
+		defer s.Close()
+		left := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.keys)
+		}
+		s.Add("a")
+		s.Add("b")
+		s.Drop("a")
+		contended.Store(true)
+		time.Sleep(keepFor / 2)
+		if n := left(); n != 2 {
+			t.Errorf("%d keys while one is wanted: want 2", n)
+		}
+		contended.Store(false)
+		s.Add("a")
+		s.Drop("a")
+		s.Drop("b")
+		time.Sleep(3 * pollPeriod)
+		if n := left(); n != 2 {
+			t.Errorf("%d keys shortly after the drop: want 2", n)
+		}
+		contended.Store(true)
+		time.Sleep(2 * pollPeriod)
+		if n := left(); n != 0 {
+			t.Errorf("%d keys while others wait: want none", n)
+		}
+	})
 }
 
 // The Set keeps few dropped keys.

@@ -59,7 +59,7 @@ func (s *Serve) boundText() string {
 	if opt.Sentinel != nil {
 		return output.Count(n, "connection") + " at most to each node, and one more to watch it"
 	}
-	return output.Count(n, "connection") + " at most, and one more to watch it"
+	return output.Count(n, "connection") + " at most"
 }
 
 // defaultMaxConnections is the library's default.

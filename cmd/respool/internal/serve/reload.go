@@ -77,7 +77,7 @@ func (srv *Server) keepServer(s *config.Serve) {
 		srv.log.Warn("the URL and the source of its credentials cannot change while clients are served: restart to change them", "kept", connect.Place(&old.Sampler.Options))
 	}
 	s.Embedded, s.Watch.URL, s.Watch.Source = srv.settings.Embedded, old.URL, old.Source
-	s.Watch.Sampler.Options = srv.settings.Watch.Sampler.Options
+	s.Watch.Sampler.Options, s.Watch.Sampler.Client = srv.settings.Watch.Sampler.Options, srv.settings.Watch.Sampler.Client
 }
 
 // apply changes both the gateway and the watch, or neither.

@@ -101,6 +101,7 @@ func (srv *Server) start(s config.Serve) error {
 	if err := srv.connect(&s); err != nil {
 		return err
 	}
+	s.Watch.Sampler.Client = srv.client // its connections count within max_connections
 	srv.settings = s
 	var err error
 	if srv.listeners, err = srv.openListeners(s.Listen); err != nil {

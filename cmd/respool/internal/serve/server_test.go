@@ -30,7 +30,7 @@ func TestServeOnTheEmbeddedServer(t *testing.T) {
 	if text := r.page(t, "/api/snapshot", 200); !strings.Contains(text, `"waits": {`) {
 		t.Error(text)
 	}
-	if text := r.out.String(); !strings.Contains(text, "from an embedded server, over 16 connections at most, and one more to watch it\n") || !strings.Contains(text, "try: redis-cli -p "+port(r.at(t, 1))) {
+	if text := r.out.String(); !strings.Contains(text, "from an embedded server, over 16 connections at most\n") || !strings.Contains(text, "try: redis-cli -p "+port(r.at(t, 1))) {
 		t.Error(text)
 	}
 	r.stop <- os.Interrupt
@@ -75,6 +75,23 @@ func TestServeARealServer(t *testing.T) {
 }
 
 // redis-cli sends COMMAND DOCS first, and exits on an unexpected reply.
+// The gateway, its probe and its watch share max_connections.
+func TestTheBoundCountsTheWatch(t *testing.T) {
+	for _, most := range []int{1, 2} {
+		s := redistest.Start(t, redistest.Config{})
+		count := s.WatchClients()
+		r := served(t, &Flags{URL: fmt.Sprintf("%s?max_connections=%d", s.URL(), most), Listen: []string{"127.0.0.1:0"}})
+		c := tooltest.Dial(t, "tcp", r.at(t, 1))
+		for range 100 {
+			c.Do("+OK", "SET", "k", "v")
+		}
+		testkit.Eventually(t, "the watch has listed the clients", func() bool { return r.watcher.State().Nodes[0].List != nil })
+		if peak := count.Stop(); peak > most {
+			t.Errorf("the server counted %d connections with max_connections=%d", peak, most)
+		}
+	}
+}
+
 func TestTheEmbeddedServerIsOneForRedisCLI(t *testing.T) {
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}})
 	c := tooltest.Dial(t, "tcp", r.at(t, 1))

@@ -108,7 +108,8 @@ func startSampler(s *monitor.Sampler) (stop func()) {
 func sameSampler(a, b *monitor.SamplerConfig) bool {
 	x, y := *a, *b
 	x.OnState, y.OnState = nil, nil
-	return reflect.DeepEqual(x, y)
+	x.Client, y.Client = nil, nil
+	return a.Client == b.Client && reflect.DeepEqual(x, y)
 }
 
 // evaluate evaluates the rules for a new state.
