@@ -30,8 +30,8 @@ const defaultListLimit = 5000
 type Probe struct {
 	cfg     ProbeConfig
 	c       *respool.Client
-	shared  bool   // c belongs to somebody else
-	own     string // name of its own connection; empty if shared
+	shared  bool              // c belongs to somebody else
+	own     string            // name of its own connection; empty if shared
 	refused map[string]string // refused commands, with the reasons
 	config  map[string]string // settings of the current run, by CONFIG GET
 	run     string

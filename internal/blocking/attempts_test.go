@@ -1,7 +1,9 @@
 package blocking
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -337,4 +339,34 @@ func TestAConsumerReadsOnlyStreamsThatChanged(t *testing.T) {
 	}
 	expect(t, done, waitsOn)
 	closeWaits(t, s)
+}
+
+// A command that moves to a dedicated connection keeps the ID that $ stood for.
+func TestTheRestOfXREADHasTheResolvedID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.answer = func(a *Attempt) *Outcome {
+			if string(a.Args[0]) == "XREVRANGE" {
+				return &Outcome{Reply: []byte("*1\r\n*2\r\n$3\r\n7-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n")}
+			}
+			return &Outcome{Reply: []byte("*-1\r\n")}
+		}
+		s := New(Config{Sender: m, Watcher: m})
+		const command = "XREAD COUNT 2 BLOCK 0 STREAMS a b $ 3-0"
+		_, done := start(t, s, command)
+		synctest.Wait()
+		s.Refuse("b")
+		r := <-done
+		if !errors.Is(r.Err, ErrDedicated) {
+			t.Fatalf("the wait ended with %v", r.Err)
+		}
+		got := string(bytes.Join(Rest(words(command), r.Err), []byte(" ")))
+		if want := "XREAD COUNT 2 BLOCK 0 STREAMS a b 7-1 3-0"; got != want {
+			t.Errorf("it continues with %q: want %q", got, want)
+		}
+		if args := words("BLPOP a 0"); &Rest(args, ErrDedicated)[0] != &args[0] {
+			t.Error("Rest copies arguments without $")
+		}
+		closeWaits(t, s)
+	})
 }

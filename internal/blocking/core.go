@@ -310,6 +310,9 @@ func (c *core) finish(w *Wait, r Result) {
 	if w.finished {
 		return
 	}
+	if r.Err == ErrDedicated {
+		r.Err = &dedicatedError{w.form}
+	}
 	w.finished = true
 	c.waiting--
 	c.heap.remove(w)

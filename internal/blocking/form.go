@@ -2,6 +2,7 @@ package blocking
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,6 +102,15 @@ func (f *Form) Timeout() time.Duration { return f.timeout }
 
 // Keys returns the keys that the command waits for, in order. The caller must not change them.
 func (f *Form) Keys() [][]byte { return f.args[f.from : f.from+f.nkeys] }
+
+// resolved returns the arguments of the command, whose IDs $ may have been replaced by real ones since Parse.
+func (f *Form) resolved(args [][]byte) [][]byte {
+	n := int(f.nkeys)
+	if f.kind != read || len(args) < n {
+		return args
+	}
+	return append(slices.Clone(args[:len(args)-n]), f.args[len(f.args)-n:]...)
+}
 
 // timed reads a timeout in seconds. It accepts plain decimal numbers only, because the server's parser differs from
 // Go's in others.

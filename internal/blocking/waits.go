@@ -14,10 +14,25 @@ var (
 	// ErrTooManyBlocked refuses a wait because Config.MaxBlocked commands wait already.
 	ErrTooManyBlocked = errTooMany
 	// ErrDedicated ends a wait whose user may not run the non-blocking form of the command, or whose key cannot be
-	// watched. The caller has to send the command on a dedicated connection, with the rest of its timeout: the server
-	// either runs it or replies with its own error.
+	// watched. The caller has to send the command on a dedicated connection, with the rest of its timeout and the
+	// arguments that Rest returns: the server either runs it or replies with its own error. Use errors.Is.
 	ErrDedicated = errors.New("respool: wait for a key: the command needs a dedicated connection")
 )
+
+// dedicatedError is ErrDedicated, with the command as it was at the end of the wait.
+type dedicatedError struct{ form *Form }
+
+func (*dedicatedError) Error() string        { return ErrDedicated.Error() }
+func (*dedicatedError) Is(target error) bool { return target == ErrDedicated }
+
+// Rest returns the arguments that a command continues with after ErrDedicated, which is err: the same, except for the
+// IDs $ of XREAD, which stand for the moment when the command arrived.
+func Rest(args [][]byte, err error) [][]byte {
+	if e, ok := errors.AsType[*dedicatedError](err); ok {
+		return e.form.resolved(args)
+	}
+	return args
+}
 
 // Result is the end of a wait: a reply of the blocking command, or an error.
 type Result struct {

@@ -187,17 +187,20 @@ func (w *waits) wait(ctx context.Context, info *command.Info, raw []byte) (frame
 	if !errors.Is(err, blocking.ErrDedicated) {
 		return frame, nil, w.failure(err)
 	}
-	return nil, RestOf(info, args, raw, form.Timeout(), time.Since(began)), nil
+	return nil, RestOf(info, args, raw, form.Timeout(), time.Since(began), err), nil
 }
 
-// RestOf returns an encoded blocking command with the rest of its timeout, after it has waited for some time. A timeout
-// of 0 is forever.
-func RestOf(info *command.Info, args [][]byte, raw []byte, timeout, waited time.Duration) []byte {
-	if timeout == 0 || waited < time.Millisecond {
+// RestOf returns the encoded blocking command that continues on a dedicated connection after a wait that ended with err,
+// which is blocking.ErrDedicated: with the rest of its timeout. A timeout of 0 is forever.
+func RestOf(info *command.Info, args [][]byte, raw []byte, timeout, waited time.Duration, err error) []byte {
+	rest := blocking.Rest(args, err)
+	if timeout > 0 && waited >= time.Millisecond {
+		rest = command.WithBlock(info, rest, timeout-waited)
+	}
+	if len(args) > 0 && &rest[0] == &args[0] {
 		return raw
 	}
-	args = command.WithBlock(info, args, timeout-waited)
-	return encodeBytes(args)
+	return encodeBytes(rest)
 }
 
 // encodeBytes encodes a command.

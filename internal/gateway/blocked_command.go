@@ -140,7 +140,7 @@ func (c *client) unparkLocked() {
 	s := c.pending.front()
 	switch {
 	case errors.Is(r.Err, blocking.ErrDedicated):
-		c.runAloneLocked(s)
+		c.runAloneLocked(s, r.Err)
 		return
 	case r.Err != nil:
 		f := c.g.failureOf(r.Err, s.reads, true)
@@ -154,12 +154,13 @@ func (c *client) unparkLocked() {
 	c.advanceLocked(nil)
 }
 
-// runAloneLocked runs a command that has waited on a dedicated connection, with the rest of its timeout.
-func (c *client) runAloneLocked(s *pendingReply) {
+// runAloneLocked runs a command whose wait ended with err, blocking.ErrDedicated, on a dedicated connection, with the rest
+// of its timeout.
+func (c *client) runAloneLocked(s *pendingReply, err error) {
 	raw := bytes.Clone(c.pending.replay.bytes(s.from, s.to))
-	if args, err := arguments(raw); err == nil {
+	if args, broken := arguments(raw); broken == nil {
 		if form, ok := blocking.Parse(args); ok {
-			raw = engine.RestOf(s.step.Info, args, raw, form.Timeout(), time.Since(time.Unix(0, s.at)))
+			raw = engine.RestOf(s.step.Info, args, raw, form.Timeout(), time.Since(time.Unix(0, s.at)), err)
 		}
 	}
 	c.pending.replay.clear() // a barrier is the only pending request
