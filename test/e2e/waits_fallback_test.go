@@ -125,11 +125,13 @@ func TestElementsAreFoundWithoutNotifications(t *testing.T) {
 		}
 		pushed := make([]time.Time, keys)
 		took := make([]time.Duration, keys)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
 		var wg sync.WaitGroup
 		for i := range keys {
 			wg.Go(func() {
 				key := fmt.Sprint("q", i)
-				wantPopped(t, c.Do(context.Background(), "BLPOP", key, 0), key, "element")
+				wantPopped(t, c.Do(ctx, "BLPOP", key, 0), key, "element")
 				mu.Lock()
 				defer mu.Unlock()
 				took[i] = time.Since(pushed[i])
