@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 var waitCount = flag.Int("waits", 50_000, "how many blocking commands the differential test compares")
 
-// Blocking commands return through the client what they return from the server, byte for byte, and leave the same data.
-// Each worker has two servers and runs sessions on both in lockstep.
+// Blocking commands return through the client and through the gateway what they return from the server, byte for byte,
+// and leave the same data. Each worker has two servers and runs sessions on both in lockstep.
 //
 // Some of what a server does is not defined, or differs by intention; sessions leave it out: elements that arrive in
 // several keys of one command at once; several elements on their way through BLMOVE to keys for which others wait; and
@@ -33,16 +34,24 @@ func TestBlockingCommandsReplyAsTheServerDoes(t *testing.T) {
 		}
 		var sessions []*session
 		for _, protocol := range []int{2, 3} {
-			direct := newRawTarget(t, servers[0].Addr(), protocol, roundConns, controls[0].blockedClients)
+			direct := newRawTarget(t, func() *rawConn { return dialRaw(t, servers[0].Addr(), protocol) }, controls[0].blockedClients)
 			c := newClient(t, servers[1], func(o *respool.Options) {
 				o.Protocol, o.MaxConnections, o.Lanes = protocol, 6, 1+worker%4
 			})
 			via := &clientTarget{c, controls[1].blockedClients}
-			sessions = append(sessions, &session{pair: newPair(t, servers, [2]target{direct, via}, controls), r: newRand(seed, worker)})
+			g, err := gateway.New(c.Engine(), gateway.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = g.Shutdown(bounded(t)) })
+			throughGateway := newRawTarget(t, func() *rawConn { return openRaw(t, g.DialContext, protocol) }, via.blocked)
+			for _, to := range []target{via, throughGateway} {
+				sessions = append(sessions, &session{pair: newPair(t, servers, [2]target{direct, to}, controls), r: newRand(seed, len(sessions)+10*worker)})
+			}
 		}
 		wg.Go(func() {
 			for n := 0; done.Load() < int64(*waitCount) && !differs.Load(); n++ {
-				s := sessions[n%2]
+				s := sessions[n%len(sessions)]
 				before := s.done
 				if !s.round() {
 					differs.Store(true)

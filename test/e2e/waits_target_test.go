@@ -28,7 +28,12 @@ type rawConn struct {
 // dialRaw connects to host:port, with a protocol.
 func dialRaw(t *testing.T, addr string, protocol int) *rawConn {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	return openRaw(t, func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }, protocol)
+}
+
+func openRaw(t *testing.T, dial func(context.Context) (net.Conn, error), protocol int) *rawConn {
+	t.Helper()
+	conn, err := dial(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,10 +116,10 @@ type rawTarget struct {
 	count func() int
 }
 
-func newRawTarget(t *testing.T, addr string, protocol, conns int, count func() int) *rawTarget {
+func newRawTarget(t *testing.T, dial func() *rawConn, count func() int) *rawTarget {
 	r := &rawTarget{count: count}
-	for range conns {
-		r.conns = append(r.conns, dialRaw(t, addr, protocol))
+	for range roundConns {
+		r.conns = append(r.conns, dial())
 	}
 	return r
 }
