@@ -223,6 +223,7 @@ func (c *core) send(t *attempt) {
 	case checkSource:
 		t.args = length(t.key)
 	}
+	t.out = Attempt{Identity: t.lead.identity, DB: t.lead.db, Args: t.args, Return: t.purpose == giveBackIt, try: t}
 	c.inFlight++
 	c.out = append(c.out, action{kind: doSend, try: t})
 }

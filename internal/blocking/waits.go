@@ -332,10 +332,8 @@ func (s *Waits) perform(actions []action, sender Sender, watcher Watcher) {
 	for i := 0; i < len(actions); i++ {
 		switch a := &actions[i]; a.kind {
 		case doSend:
-			t := a.try
-			t.out = Attempt{
-				Identity: t.lead.identity, DB: t.lead.db, Args: t.args, Return: t.purpose == giveBackIt, waits: s, try: t,
-			}
+			t := a.try // send has set t.out: the rest belongs to the core
+			t.out.waits = s
 			sender.Send(&t.out)
 		case doFinish:
 			a.w.done(a.result)
