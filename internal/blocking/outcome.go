@@ -299,7 +299,7 @@ func (c *core) retryReturns() {
 func (c *core) failed(t *attempt, o Outcome) {
 	f := t.lead.form
 	if t.purpose == giveBackIt {
-		if o.Sent || o.Final {
+		if o.Sent || o.Final || c.closed {
 			c.lose(t, o.Err)
 		} else {
 			c.returns = append(c.returns, t)
@@ -348,7 +348,7 @@ func (c *core) park(identity any) {
 	p.fails++
 }
 
-// unpark ends the delay of an identity after a success.
+// unpark ends the delay of an identity after a success. It forgets the identities without a recent failure.
 func (c *core) unpark(identity any) {
 	if len(c.parked) == 0 {
 		return
@@ -357,6 +357,11 @@ func (c *core) unpark(identity any) {
 		delete(c.parked, identity)
 		for _, q := range p.stalled {
 			c.enqueue(q)
+		}
+	}
+	for other, p := range c.parked {
+		if c.now-p.until > forgetPark && len(p.stalled) == 0 {
+			delete(c.parked, other)
 		}
 	}
 }
@@ -399,10 +404,11 @@ func (c *core) learned(t *attempt, message string) bool {
 	return true
 }
 
-// finishFirsts ends the waits of t whose first attempt this was.
+// finishFirsts ends the waits of t whose first attempt this was. One that leaves ends with its own error, unless the
+// server has replied.
 func (c *core) finishFirsts(t *attempt, r Result) {
 	for _, w := range t.waits {
-		if w.first && !w.finished {
+		if w.first && !w.finished && (r.Err == nil || !w.leaving || w.late) {
 			w.reason = failedReason
 			c.finish(w, Result{Reply: bytes.Clone(r.Reply), Err: r.Err})
 		}

@@ -189,5 +189,6 @@ const (
 	maxWindow    = 64  // attempts in flight on one key
 	firstPark    = int64(5 * time.Millisecond)
 	longestPark  = int64(2 * time.Second)
+	forgetPark   = int64(time.Minute)
 	defaultGrace = time.Second
 )

@@ -29,7 +29,7 @@ type waits struct {
 	watcher *keywatch.Watcher
 	keys    *keywatch.Set
 	home    atomic.Pointer[node] // of several nodes, the one that is watched
-	slow    sync.WaitGroup       // attempts that need a goroutine
+	slow    sync.WaitGroup       // attempts and events that need a goroutine
 	cut     context.Context      // its end ends their waits for a node or a lane
 	cutNow  context.CancelFunc
 }
@@ -86,9 +86,15 @@ func (w *waits) report(err *keywatch.RefusedError) {
 	w.e.emit(Event{Kind: BlockingShared, Addr: w.e.cfg.place()})
 }
 
-// lost emits the event of elements that nobody took and that could not be returned.
+// lost emits the event of elements that nobody took and that could not be returned. It uses a goroutine, because its
+// caller may be the reader of a lane, and OnEvent may wait for a reply on that lane.
 func (w *waits) lost(key string, err error) {
-	w.e.emit(Event{Kind: ElementsLost, Addr: w.e.cfg.place(), Reason: "an element that no caller took could not return to its key " + key, Err: WrapError(err)})
+	if w.e.cfg.OnEvent == nil {
+		return
+	}
+	w.slow.Go(func() {
+		w.e.emit(Event{Kind: ElementsLost, Addr: w.e.cfg.place(), Reason: "an element that no caller took could not return to its key " + key, Err: WrapError(err)})
+	})
 }
 
 // Watch implements blocking.Watcher.
@@ -344,9 +350,12 @@ func (t *try) run(before *Refusal) {
 			opt.NoTimeout = e.cfg.NoReplyTimeout
 			return l.DoRaw(context.Background(), t.raw, 1, opt)
 		})
-	if got.err != nil {
+	switch {
+	case got.err != nil:
 		t.failed(got.err)
-		return
+	case t.asCaller(got.frames[0]):
+		t.run(&Refusal{Lane: got.lane, Frames: got.frames})
+	default:
+		t.a.Done(blocking.Outcome{Reply: got.frames[0]})
 	}
-	t.a.Done(blocking.Outcome{Reply: got.frames[0]})
 }
