@@ -13,8 +13,8 @@ type SetConfig struct {
 	Changed func(key string)            // the key may have changed
 	Refused func(key string, err error) // the key is not watched any more; err is a *RefusedError or pool.ErrClosed
 
-	// Polling reports whether the Set must not use its Watcher, because there is no connection to spare for it. nil:
-	// never.
+	// Polling reports whether the Set must not use its Watcher, because there is no connection to spare for it. It
+	// must not block or call the Set. nil: never.
 	Polling func() bool
 	// Contended reports whether others wait for a connection. The Set then forgets its dropped keys, so that the Watcher
 	// may return an unused one. nil: never.
@@ -100,9 +100,8 @@ func (s *Set) begin(e *entry) {
 		s.Notify(e.name, err)
 		return
 	}
-	polls := s.polls() // it may have changed since
 	s.mu.Lock()
-	if e.watch == nil && !e.gone && !polls {
+	if e.watch == nil && !e.gone && !s.polls() { // it may have changed since
 		e.watch, watch = watch, nil
 	}
 	s.mu.Unlock()
@@ -167,9 +166,9 @@ func (s *Set) Notify(key string, err error) {
 
 // Again applies a change of SetConfig.Polling.
 func (s *Set) Again() {
-	polls := s.polls()
 	var begin []*entry
 	s.mu.Lock()
+	polls := s.polls() // within the lock, so that calls that overlap apply the latest value
 	for _, e := range s.keys {
 		switch {
 		case polls && e.watch != nil:
@@ -235,6 +234,8 @@ func (s *Set) look() {
 	next := s.pauseLocked()
 	if blind {
 		due, next = s.dueLocked(), pollPeriod
+	} else {
+		s.ring = nil
 	}
 	s.mu.Unlock()
 	for _, e := range due {

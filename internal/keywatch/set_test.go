@@ -210,3 +210,35 @@ func TestASetBearsConcurrentCalls(t *testing.T) {
 		o.more(t, key, n)
 	}
 }
+
+// A slow call of Again does not undo a later one.
+func TestAgainAppliesTheLatestChange(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	b := start(t, srv, Config{})
+	s, o := b.set(t)
+	var inside atomic.Bool
+	slow, enter, leave := s.cfg.Polling, make(chan struct{}), make(chan struct{})
+	s.cfg.Polling = func() bool {
+		polls := slow()
+		if inside.CompareAndSwap(true, false) {
+			close(enter)
+			<-leave
+		}
+		return polls
+	}
+	s.Add("a")
+	o.more(t, "a", 0)
+	o.polling.Store(true)
+	inside.Store(true)
+	var wg sync.WaitGroup
+	wg.Go(s.Again)
+	<-enter
+	o.polling.Store(false)
+	wg.Go(s.Again)
+	time.Sleep(10 * time.Millisecond)
+	close(leave)
+	wg.Wait()
+	if n := b.Stats().Watches; n != 1 {
+		t.Errorf("%d watches: want 1", n)
+	}
+}
