@@ -80,7 +80,8 @@ func TestLoansKeepTheirPlaceAmongOtherRequests(t *testing.T) {
 				size = lane.LeastLoan + rng.IntN(200<<10)
 			}
 			words[tag] = string(bytes.Repeat([]byte{byte('a' + tag%26)}, size))
-			for err := lane.ErrFull; ; {
+			for {
+				var err error
 				if large {
 					loan := x.lend(words[tag])
 					if err = p.postLoan(k.Lane, uint64(tag), loan); err == nil {
