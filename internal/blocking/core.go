@@ -354,6 +354,7 @@ func (c *core) close() {
 	c.closed = true
 	for _, w := range c.all() {
 		c.depart(w, Result{Err: errClosed}, cancelReason, false)
+		c.heap.remove(w) // an attempt in flight ends it, or cut
 	}
 }
 

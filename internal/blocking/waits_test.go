@@ -422,3 +422,27 @@ func TestATimeoutWaitsForTheFirstAttemptAfterTheLastID(t *testing.T) {
 		closeWaits(t, s)
 	})
 }
+
+// Close waits for the attempts in flight as long as its ctx allows, so that what they find has a receiver.
+func TestCloseWaitsForAttemptsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := New(Config{Sender: m, Watcher: m, Grace: time.Millisecond})
+		_, done := start(t, s, "BLPOP a 0")
+		_, idle := start(t, s, "BLPOP b 0")
+		synctest.Wait()
+		m.hold = true
+		m.push("a", "x")
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close(t.Context()) }()
+		time.Sleep(time.Minute)
+		expect(t, idle, ErrClosed.Error())
+		expect(t, done, waitsOn)
+		m.release()
+		synctest.Wait()
+		expect(t, done, popX)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}
