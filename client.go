@@ -108,7 +108,7 @@ func (c *Client) Close(ctx context.Context) error {
 //
 // Blocking commands such as BLPOP and XREADGROUP wait in the client, for their own timeout, and
 // send non-blocking commands to the server. If ctx ends while one of these is in flight, Do returns
-// the data that it finds; it waits up to a second for it. With BlockingDedicated, and if the server
+// the data that it finds; it waits up to 100 ms for it. With BlockingDedicated, and if the server
 // does not report changes of keys, a blocking command holds a dedicated connection, and its own
 // timeout is added to the limit.
 //
