@@ -20,8 +20,7 @@ import (
 func (e *Engine) dial(ctx, cut context.Context, cfg wire.Config, id Identity) (*wire.Conn, error) {
 	switch {
 	case id.User == nobody:
-		cfg.Nobody = true
-		return wire.Dial(ctx, cut, &cfg)
+		return e.dialNobody(ctx, cut, cfg)
 	case id.User != "":
 		return e.dialUser(ctx, cut, cfg, id)
 	case id != Identity{}:
@@ -30,6 +29,21 @@ func (e *Engine) dial(ctx, cut context.Context, cfg wire.Config, id Identity) (*
 	conn, err := wire.Dial(ctx, cut, &cfg)
 	e.ownLogin.note(err)
 	return conn, err
+}
+
+// dialNobody opens a connection without a login. If the engine has no login either, HELLO's reply concerns its own user.
+func (e *Engine) dialNobody(ctx, cut context.Context, cfg wire.Config) (*wire.Conn, error) {
+	cfg.Nobody = true
+	conn, err := wire.Dial(ctx, cut, &cfg)
+	if err != nil || e.hasLogin() {
+		return conn, err
+	}
+	if refusal := conn.Unauthenticated(); refusal != nil {
+		e.ownLogin.note(refusal)
+	} else if conn.Server() != "" {
+		e.ownLogin.note(nil)
+	}
+	return conn, nil
 }
 
 func (e *Engine) dialUser(ctx, cut context.Context, cfg wire.Config, id Identity) (*wire.Conn, error) {
@@ -72,26 +86,55 @@ const ownRefusedFor = 10 * time.Second
 
 // ownLogin remembers whether the server refuses the engine's own user.
 type ownLogin struct {
-	refusedAt atomic.Int64 // Unix nanoseconds of the last refusal; 0: none
+	last atomic.Pointer[ownRefusal] // nil: the server has accepted the user since the last refusal, or there is none
 }
 
-// note records the outcome of a dial as the engine's own user.
+// ownRefusal is a refusal of the engine's own user.
+type ownRefusal struct {
+	err error
+	at  time.Time
+}
+
+// note records the outcome of a login as the engine's own user.
 func (o *ownLogin) note(err error) {
 	var se *resp.ServerError
 	switch {
 	case err == nil:
-		if o.refusedAt.Load() != 0 {
-			o.refusedAt.Store(0)
+		if o.last.Load() != nil {
+			o.last.Store(nil)
 		}
 	case errors.As(err, &se) && (se.Code == "NOAUTH" || se.Code == "WRONGPASS"):
-		o.refusedAt.Store(time.Now().UnixNano())
+		o.last.Store(&ownRefusal{se, time.Now()})
 	}
+}
+
+// refusal returns the last refusal, unless the server has accepted the user since.
+func (o *ownLogin) refusal() error {
+	if last := o.last.Load(); last != nil {
+		return last.err
+	}
+	return nil
 }
 
 // refused reports whether dials should skip the engine's own user now.
 func (o *ownLogin) refused() bool {
-	at := o.refusedAt.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) < ownRefusedFor
+	last := o.last.Load()
+	return last != nil && time.Since(last.at) < ownRefusedFor
+}
+
+// hasLogin reports whether a dial of the engine's own user sends AUTH.
+func (e *Engine) hasLogin() bool {
+	return e.renewer != nil || e.cfg.Dial.Username != "" || e.cfg.Dial.Password != ""
+}
+
+// refusalWithoutLogin returns the refusal because of which an engine without a login must not send AUTH for its own
+// user. The server would refuse AUTH too, and would log that. It does not log the refusal of a dial: only dials try
+// again.
+func (e *Engine) refusalWithoutLogin() error {
+	if e.hasLogin() {
+		return nil
+	}
+	return e.ownLogin.refusal()
 }
 
 // switchIdentity switches a connection without pending replies to another identity.
@@ -170,8 +213,9 @@ type switching struct {
 
 // switchStep is one command of a switch.
 type switchStep struct {
-	args []any
-	done func() // records that the server accepted the command
+	args    []any
+	done    func()              // records that the server accepted the command
+	refused func(refusal error) // records that it did not; may be nil
 }
 
 // to switches the connection to an identity. refusal is the server's. After an error the connection is unusable.
@@ -183,6 +227,9 @@ func (r *switching) to(ctx context.Context, id Identity) (refusal, err error) {
 	case nobody:
 		return nil, nil // logins need nothing else
 	case "":
+		if refusal := r.e.refusalWithoutLogin(); r.is.User != "" && refusal != nil {
+			return refusal, nil
+		}
 		steps, err := r.own(ctx)
 		if err != nil {
 			return nil, err
@@ -218,7 +265,7 @@ func (r *switching) to(ctx context.Context, id Identity) (refusal, err error) {
 // prepare runs HELLO and SELECT as the engine's own user before the switch to another user. The other user runs what
 // the server refuses.
 func (r *switching) prepare(ctx context.Context, want Identity) error {
-	if r.is.User != "" && r.e.ownLogin.refused() {
+	if r.is.User != "" && (r.e.ownLogin.refused() || r.e.refusalWithoutLogin() != nil) {
 		return nil
 	}
 	steps, err := r.own(ctx)
@@ -238,9 +285,10 @@ func (r *switching) own(ctx context.Context) ([]switchStep, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []switchStep{{as.auth(), func() {
+	return []switchStep{{args: as.auth(), refused: r.e.ownLogin.note, done: func() {
 		r.is.User = ""
 		r.conn.SetExpires(as.Expires)
+		r.e.ownLogin.note(nil)
 	}}}, nil
 }
 
@@ -251,13 +299,13 @@ func (r *switching) rest(want Identity) (steps []switchStep) {
 		if name := r.e.cfg.Dial.ClientName; name != "" && r.anew {
 			hello = append(hello, "SETNAME", name)
 		}
-		steps = append(steps, switchStep{hello, func() {
+		steps = append(steps, switchStep{args: hello, done: func() {
 			r.is.Proto, r.anew = want.Proto, false
 			r.conn.SetProtocol(want.Proto)
 		}})
 	}
 	if want.DB != r.is.DB {
-		steps = append(steps, switchStep{[]any{"SELECT", want.DB}, func() { r.is.DB = want.DB }})
+		steps = append(steps, switchStep{args: []any{"SELECT", want.DB}, done: func() { r.is.DB = want.DB }})
 	}
 	return steps
 }
@@ -276,10 +324,14 @@ func (r *switching) do(steps []switchStep) (refusal, err error) {
 		return nil, err
 	}
 	for i, e := range refusals {
-		switch {
-		case e == nil:
+		if e == nil {
 			steps[i].done()
-		case refusal == nil:
+			continue
+		}
+		if steps[i].refused != nil {
+			steps[i].refused(e)
+		}
+		if refusal == nil {
 			refusal, r.refused = e, commands[i][0].(string)
 		}
 	}

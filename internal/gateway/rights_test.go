@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
@@ -211,6 +212,29 @@ func TestUsersLogInIfTheGatewayHasNoLogin(t *testing.T) {
 			t.Errorf("ACL LOG has %s", got)
 		}
 	})
+}
+
+// Clients without a login use the gateway's own user, which has no login here. The connections belong to other users:
+// no switch may send the server a login that it refuses and logs.
+func TestClientsWithoutALoginCauseNoRefusedLogin(t *testing.T) {
+	for _, most := range []int{1, 2} {
+		s := redistest.Start(t, redistest.Config{Password: "secret", Users: []string{"user alice on >alice ~* +get +set +multi +exec"}})
+		h := open(t, fmt.Sprintf("redis://%s?max_connections=%d", s.PlainAddr(), most), gateway.Config{PassThrough: true})
+		for range most {
+			p := h.login("alice", 2)
+			p.send("MULTI", "GET a", "EXEC")
+			p.want("+OK|", "+QUEUED|", "*1|$-1|")
+		}
+		nobody := h.dial()
+		// In this time the pool tries the own user again at least once.
+		siege(t, []string{"GET a"}, 2*time.Second, "NOAUTH", func(int) *peer { return nobody })
+		admin := operator(t, s)
+		admin.send("AUTH secret")
+		admin.want("+OK|")
+		if got := admin.ask("ACL LOG"); got != "*0|" {
+			t.Errorf("over %d: ACL LOG has %s", most, got)
+		}
+	}
 }
 
 // A server disconnects a subscriber that loses the right to one of its channels. The gateway disconnects the clients of

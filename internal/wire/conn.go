@@ -14,14 +14,15 @@ import (
 // Conn is one connection after its handshake. One goroutine may read while another writes. Neither half may be used
 // by two goroutines at once.
 type Conn struct {
-	nc       net.Conn
-	addr     string
-	protocol atomic.Int32
-	expires  atomic.Int64 // Unix nanoseconds; 0: never
-	server   string
-	id       int64
-	leftover []byte // bytes read after the handshake's last reply
-	try      *trier // nil: not available
+	nc              net.Conn
+	addr            string
+	protocol        atomic.Int32
+	expires         atomic.Int64 // Unix nanoseconds; 0: never
+	server          string
+	id              int64
+	unauthenticated error  // the refusal of a HELLO without a login
+	leftover        []byte // bytes read after the handshake's last reply
+	try             *trier // nil: not available
 }
 
 func newConn(nc net.Conn, addr string) *Conn {
@@ -46,6 +47,9 @@ func (c *Conn) SetProtocol(n int) { c.protocol.Store(int32(n)) }
 
 // Server returns the server's version in the reply to HELLO, or "".
 func (c *Conn) Server() string { return c.server }
+
+// Unauthenticated returns the server's refusal of the HELLO of a Config with Nobody because of the lacking login, or nil.
+func (c *Conn) Unauthenticated() error { return c.unauthenticated }
 
 // ID returns the server's number of the connection, or 0 if it is unknown. It does not change.
 func (c *Conn) ID() int64 { return c.id }

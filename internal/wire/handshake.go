@@ -99,6 +99,9 @@ func (c *Conn) greetAsNobody(bare bool) error {
 		return nil
 	}
 	se := serverError(values[0])
+	if se.Code == "NOAUTH" {
+		c.unauthenticated = se
+	}
 	if se.Code != "NOAUTH" && se.Code != "WRONGPASS" && endsHandshake(se) {
 		return explain(se, false)
 	}
