@@ -111,6 +111,7 @@ func (f *sentinelRouter) NewEpoch(e sentinel.NewEpoch) {
 	f.e.emit(Event{Kind: PrimaryFound, Addr: e.Primary, Reason: e.Cause})
 	if e.Epoch > 1 {
 		f.warm()
+		f.e.waits.moved()
 	}
 }
 
