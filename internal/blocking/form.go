@@ -41,6 +41,7 @@ type Form struct {
 	args    [][]byte // the arguments that the non-blocking form needs, without its name
 	group   []byte   // of XREADGROUP
 	timeout time.Duration
+	few     [2][]byte // the memory of args, if they are few
 }
 
 // Parse returns the form of a blocking command. It copies what it needs of args. ok is false for every other command,
@@ -227,11 +228,13 @@ func (f *Form) keep(args [][]byte, from, keys int) bool {
 		size += len(a)
 	}
 	block := make([]byte, 0, size)
-	f.args = make([][]byte, len(args))
-	for i, a := range args {
+	if f.args = f.few[:0]; len(args) > len(f.few) {
+		f.args = make([][]byte, 0, len(args))
+	}
+	for _, a := range args {
 		at := len(block)
 		block = append(block, a...)
-		f.args[i] = block[at:len(block):len(block)]
+		f.args = append(f.args, block[at:len(block):len(block)])
 	}
 	f.from, f.nkeys = uint16(from), uint16(keys)
 	return true

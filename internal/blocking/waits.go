@@ -124,6 +124,7 @@ type Waits struct {
 	core    *core
 	sender  Sender
 	watcher Watcher
+	spare   []action // a buffer for core.out
 	timer   *time.Timer
 	armed   int64         // when timer fires; 0: not
 	busy    bool          // a goroutine performs actions
@@ -168,20 +169,34 @@ func (s *Waits) Do(ctx context.Context, r Request) (reply []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	done := make(chan Result, 1)
-	w, err := s.Start(r, func(r Result) { done <- r })
+	f := futures.Get().(*future)
+	w, err := s.Start(r, f.set)
 	if err != nil {
+		futures.Put(f)
 		return nil, err
 	}
+	var end Result
 	select {
-	case r := <-done:
-		return r.Reply, r.Err
+	case end = <-f.done:
 	case <-ctx.Done():
+		w.Cancel(ctx.Err())
+		end = <-f.done
 	}
-	w.Cancel(ctx.Err())
-	end := <-done
+	futures.Put(f) // done is called once
 	return end.Reply, end.Err
 }
+
+// future receives the result of one wait after the other.
+type future struct {
+	done chan Result
+	set  func(Result)
+}
+
+var futures = sync.Pool{New: func() any {
+	f := &future{done: make(chan Result, 1)}
+	f.set = func(r Result) { f.done <- r }
+	return f
+}}
 
 // Cancel ends the wait with err. If an attempt in flight finds data for the wait, the result is that data instead.
 func (w *Wait) Cancel(err error) {
@@ -300,11 +315,15 @@ func (s *Waits) performLocked(rounds int) {
 			return
 		}
 		actions := c.out
-		c.out = nil
+		c.out, s.spare = s.spare, nil
 		sender, watcher := s.sender, s.watcher
 		s.mu.Unlock()
 		s.perform(actions, sender, watcher)
 		s.mu.Lock()
+		if cap(actions) <= mostSpare {
+			clear(actions)
+			s.spare = actions[:0]
+		}
 	}
 	s.busy = false
 	if c.closed && c.inFlight == 0 && len(c.returns) == 0 {
@@ -314,6 +333,9 @@ func (s *Waits) performLocked(rounds int) {
 		closeOnce(s.ended)
 	}
 }
+
+// mostSpare is the number of actions in the largest buffer that is kept.
+const mostSpare = 1024
 
 // maxRounds is how many times a caller performs actions, those of other callers included.
 const maxRounds = 16

@@ -28,6 +28,7 @@ type waits struct {
 	parked  *blocking.Waits
 	watcher *keywatch.Watcher
 	keys    *keywatch.Set
+	own     blocking.Request     // of the engine's own identity, without a form
 	home    atomic.Pointer[node] // of several nodes, the one that is watched
 	slow    sync.WaitGroup       // attempts and events that need a goroutine
 	cut     context.Context      // its end ends their waits for a node or a lane
@@ -47,6 +48,7 @@ const grace = 100 * time.Millisecond
 // init prepares w. It opens no connection.
 func (w *waits) init(e *Engine) {
 	w.e = e
+	w.own = w.request(Identity{}, nil)
 	w.cut, w.cutNow = context.WithCancel(context.Background())
 	w.watcher = keywatch.New(watchSource{w}, keywatch.Config{
 		HealthCheck: e.cfg.Pool.HealthCheck, Ping: w.identity().Ping(),
@@ -177,19 +179,19 @@ func (w *waits) failure(err error) error {
 // wait runs a blocking command without a dedicated connection. It returns rest, the encoded command with the rest of
 // its timeout, if the command needs such a connection.
 func (w *waits) wait(ctx context.Context, info *command.Info, raw []byte) (frame, rest []byte, err error) {
-	args, err := resp.Elements(raw)
+	var few [8][]byte
+	args, err := appendArguments(few[:0], raw)
 	if err != nil {
 		return nil, nil, err
-	}
-	for i := range args {
-		args[i], _ = resp.StringOf(args[i])
 	}
 	form := w.form(args)
 	if form == nil {
 		return nil, raw, nil
 	}
 	began := time.Now()
-	frame, err = w.parked.Do(ctx, w.request(Identity{}, form))
+	own := w.own
+	own.Form = form
+	frame, err = w.parked.Do(ctx, own)
 	if !errors.Is(err, blocking.ErrDedicated) {
 		return frame, nil, w.failure(err)
 	}
@@ -207,6 +209,22 @@ func RestOf(info *command.Info, args [][]byte, raw []byte, timeout, waited time.
 		return raw
 	}
 	return encodeBytes(rest)
+}
+
+// appendArguments appends the arguments of an encoded command to dst. They refer to raw.
+func appendArguments(dst [][]byte, raw []byte) ([][]byte, error) {
+	h, err := resp.ReadHead(raw)
+	if err != nil {
+		return nil, err
+	}
+	raw = raw[h.Size:]
+	for range h.Int {
+		if h, err = resp.ReadHead(raw); err != nil {
+			return nil, err
+		}
+		dst, raw = append(dst, h.Str), raw[h.Size:]
+	}
+	return dst, nil
 }
 
 // encodeBytes encodes a command.
