@@ -126,6 +126,7 @@ type Waits struct {
 	watcher Watcher
 	spare   []action // a buffer for core.out
 	timer   *time.Timer
+	futures sync.Pool     // of *future; of this Waits alone, so that tests with fake time may use several
 	armed   int64         // when timer fires; 0: not
 	busy    bool          // a goroutine performs actions
 	idle    chan struct{} // closed when the core is closed and nothing is in flight
@@ -145,7 +146,7 @@ func New(cfg Config) *Waits {
 		cfg.Grace = defaultGrace
 	}
 	return &Waits{
-		cfg: cfg, start: time.Now(), sender: cfg.Sender, watcher: cfg.Watcher,
+		cfg: cfg, futures: sync.Pool{New: newFuture}, start: time.Now(), sender: cfg.Sender, watcher: cfg.Watcher,
 		idle: make(chan struct{}), ended: make(chan struct{}),
 		core: newCore(cfg.MaxBlocked, cfg.MaxAttempts, int64(cfg.Grace)),
 	}
@@ -169,10 +170,10 @@ func (s *Waits) Do(ctx context.Context, r Request) (reply []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f := futures.Get().(*future)
+	f := s.futures.Get().(*future)
 	w, err := s.Start(r, f.set)
 	if err != nil {
-		futures.Put(f)
+		s.futures.Put(f)
 		return nil, err
 	}
 	var end Result
@@ -182,7 +183,7 @@ func (s *Waits) Do(ctx context.Context, r Request) (reply []byte, err error) {
 		w.Cancel(ctx.Err())
 		end = <-f.done
 	}
-	futures.Put(f) // done is called once
+	s.futures.Put(f) // done is called once
 	return end.Reply, end.Err
 }
 
@@ -192,11 +193,11 @@ type future struct {
 	set  func(Result)
 }
 
-var futures = sync.Pool{New: func() any {
+func newFuture() any {
 	f := &future{done: make(chan Result, 1)}
 	f.set = func(r Result) { f.done <- r }
 	return f
-}}
+}
 
 // Cancel ends the wait with err. If an attempt in flight finds data for the wait, the result is that data instead.
 func (w *Wait) Cancel(err error) {
