@@ -85,9 +85,8 @@ type Options struct {
 	MaxWaiters int
 	// Blocking decides how blocking commands wait. Default: BlockingShared.
 	Blocking Blocking
-	// MaxBlocked limits the blocking commands that wait at a time without a connection of their
-	// own. Further ones get ErrTooManyBlocked at once. Default: 100,000, which cost less than
-	// 100 MB in addition to the goroutines of the callers.
+	// MaxBlocked limits the commands that wait at a time with BlockingShared. Further ones get
+	// ErrTooManyBlocked. Default: 100,000, which cost less than 100 MB beside their goroutines.
 	MaxBlocked int
 
 	// ConnectTimeout limits a dial, including TLS and handshake. Default: 5 s, which allows two
@@ -386,15 +385,16 @@ type Blocking uint8
 
 // The ways to wait.
 const (
-	// BlockingShared lets blocking commands wait in the client. All of them need one connection for
-	// each node. If the server does not report changes of keys, the client uses dedicated
-	// connections, and emits EventBlockingDedicated.
-	BlockingShared Blocking = iota
-	// BlockingDedicated gives each blocking command a connection while it waits.
-	BlockingDedicated
+	// BlockingShared lets blocking commands wait in the client, with one connection for each node.
+	// EventBlockingDedicated reports that a server does not allow it.
+	BlockingShared    Blocking = iota
+	BlockingDedicated          // each blocking command has a connection while it waits
 )
 
 // String returns shared or dedicated.
 func (b Blocking) String() string {
-	return [...]string{"shared", "dedicated"}[min(b, BlockingDedicated)]
+	if b > BlockingDedicated {
+		return fmt.Sprintf("mode %d", uint8(b))
+	}
+	return [...]string{"shared", "dedicated"}[b]
 }

@@ -40,6 +40,8 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		"MinIdle is 1: want at most":                   {MinIdle: 1, MaxConnections: 1},
 		"MinIdle is -1":                                {MinIdle: -1},
 		"MaxWaiters is -1":                             {MaxWaiters: -1},
+		"MaxBlocked is -1":                             {MaxBlocked: -1},
+		"Blocking is mode 2: want BlockingShared or":   {Blocking: BlockingDedicated + 1},
 		"SocketTimeout is -1s":                         {SocketTimeout: -time.Second},
 		"WaitTimeout is 1ns: want 1ms":                 {WaitTimeout: 1},
 		"LingerLimit is Never":                         {LingerLimit: Never},

@@ -28,6 +28,8 @@ func TestParseURL(t *testing.T) {
 			HealthCheckInterval: Never, KeepAlive: Never, Retries: NoRetries},
 		"redis://h?reply_limit=1MiB&window_bytes=64KiB&protocol=2&client_name=a:b": {Addr: "h:6379",
 			ReplyLimit: 1 << 20, WindowBytes: 64 << 10, Protocol: 2, ClientName: "a:b"},
+		"redis://h?blocking=dedicated&max_blocked=7": {Addr: "h:6379", Blocking: BlockingDedicated, MaxBlocked: 7},
+		"redis://h?blocking=shared":                  {Addr: "h:6379"},
 	} {
 		got, err := ParseURL(url)
 		if err != nil {
@@ -46,7 +48,8 @@ func sameOptions(a, b Options) bool {
 		a.MaxConnections == b.MaxConnections && a.MinIdle == b.MinIdle && a.SocketTimeout == b.SocketTimeout &&
 		a.WaitTimeout == b.WaitTimeout && a.ConnectTimeout == b.ConnectTimeout && a.KeepAlive == b.KeepAlive &&
 		a.HealthCheckInterval == b.HealthCheckInterval && a.Retries == b.Retries && a.ReplyLimit == b.ReplyLimit &&
-		a.WindowBytes == b.WindowBytes && a.Protocol == b.Protocol && a.ClientName == b.ClientName
+		a.WindowBytes == b.WindowBytes && a.Protocol == b.Protocol && a.ClientName == b.ClientName &&
+		a.Blocking == b.Blocking && a.MaxBlocked == b.MaxBlocked
 }
 
 func TestBadURLsAreNamed(t *testing.T) {
@@ -66,6 +69,8 @@ func TestBadURLsAreNamed(t *testing.T) {
 		"redis://h?foo=1":                       `"foo" is unknown: want one of`,
 		"redis://h?max_connections=0":           `max_connections is "0": want a whole number, 1 or more`,
 		"redis://h?max_connections=-4":          `max_connections is "-4"`,
+		"redis://h?max_blocked=0":               `max_blocked is "0": want a whole number, 1 or more`,
+		"redis://h?blocking=no":                 `blocking is "no": want shared or dedicated`,
 		"redis://h?max_connections=many":        `max_connections is "many"`,
 		"redis://h?lanes=20&max_connections=4":  "option Lanes is 20",
 		"redis://h?socket_timeout=-1":           `socket_timeout is "-1"`,

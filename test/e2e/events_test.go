@@ -140,7 +140,15 @@ func TestEventsOfFailures(t *testing.T) {
 
 func TestEventKindsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
+	kinds := []respool.EventKind{
+		respool.EventPrimaryFound, respool.EventWritesHeld, respool.EventPrimaryLost, respool.EventCredentialsRenewed,
+		respool.EventRenewalFailed, respool.EventTLSFilesChanged, respool.EventTLSFilesRefused,
+		respool.EventBlockingDedicated, respool.EventBlockingShared, respool.EventElementsLost,
+	}
 	for k := respool.EventDialed; k <= respool.EventReleased; k++ {
+		kinds = append(kinds, k)
+	}
+	for _, k := range kinds {
 		if seen[k.String()] || k.String() == "unknown event" {
 			t.Errorf("kind %d is called %v", uint8(k), k)
 		}
