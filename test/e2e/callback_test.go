@@ -87,6 +87,7 @@ func TestListenersMayCallAnyMethod(t *testing.T) {
 				relay := faultnet.Start(t, s.Addr())
 				l := newListener(kind, call)
 				c := openClient(t, respool.Options{Addr: relay.Addr(), MaxConnections: 2, Lanes: 1, LeakThreshold: 20 * time.Millisecond,
+					Blocking:    respool.BlockingDedicated,
 					WaitTimeout: 100 * time.Millisecond, SocketTimeout: time.Second, LingerLimit: time.Second, OnEvent: l.event})
 				l.client <- c
 				causeEvents(c, relay, l.reported)
