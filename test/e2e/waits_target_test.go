@@ -270,8 +270,8 @@ func (p *pair) settle() bool {
 func (p *pair) settleSide(side, want int) int {
 	began := time.Now()
 	for n := 0; ; n++ {
-		blocked := p.targets[side].blocked()
 		ended := p.collect(side)
+		blocked := p.targets[side].blocked() // after ended, so that no command counts twice
 		if blocked >= 0 && blocked+ended == p.started && (want < 0 || ended == want) {
 			return ended
 		}
