@@ -93,9 +93,11 @@ func TestLeavingABlockingCommandLosesNothing(t *testing.T) {
 			if err := c.Warm(bounded(t)); err != nil {
 				t.Fatal(err)
 			}
-			mustDo(t, c, "BLPOP", "l0", "0.001")
 			opened := func() string { return s.Info("stats")["total_connections_received"] }
-			testkit.Eventually(t, "all connections are open", func() bool { return c.Stats().Sockets() == 5 })
+			testkit.Eventually(t, "all connections are open, also the one that watches keys", func() bool {
+				mustDo(t, c, "BLPOP", "l0", "0.02")
+				return c.Stats().Sockets() == 5
+			})
 			before := opened()
 			l := newLedger()
 			l.deliver(seed(t), *elementCount, direct(s), func() *respool.Client { return c })
