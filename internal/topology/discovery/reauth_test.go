@@ -14,7 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// manual makes a sentinel send no replies by itself, and returns the names of the commands that it has received.
+// manual stops the automatic replies of a sentinel. It returns the names of the commands that the sentinel has received.
 func manual(w *world) (received func() []string) {
 	var names []string
 	w.change(func() {
