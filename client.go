@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/sentinels"
 )
 
 // Version is the version of respool. The handshake sends it to servers as lib-ver.
@@ -36,14 +37,14 @@ func New(opt Options) (*Client, error) {
 	return newClient(opt, s.links, true)
 }
 
-// newClient returns a client for validated options. owned states that only this client uses
-// sentinels, and closes them.
-func newClient(opt Options, sentinels *engine.Sentinels, owned bool) (*Client, error) {
+// newClient returns a client for validated options. set, if not nil, finds its nodes. owned
+// states that only this client uses set, and closes it.
+func newClient(opt Options, set *sentinels.Set, owned bool) (*Client, error) {
 	cfg, err := opt.engineConfig()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Sentinels, cfg.OwnSentinels = sentinels, owned
+	cfg.Sentinels, cfg.OwnSentinels = set, owned
 	c := &Client{opt: opt}
 	cfg.OnClosed = func() {
 		if c.sentinel != nil {
@@ -54,8 +55,8 @@ func newClient(opt Options, sentinels *engine.Sentinels, owned bool) (*Client, e
 	return c, nil
 }
 
-// Open calls ParseURL, New and Warm. It blocks until the lanes and the MinIdle connections are
-// open, or until the first failure. If it returns an error, it has closed the client.
+// Open calls ParseURL, New and Warm. It blocks until Warm has opened the connections, or until the
+// first failure. If it returns an error, it has closed the client.
 func Open(ctx context.Context, url string) (*Client, error) {
 	opt, err := ParseURL(url)
 	if err != nil {
@@ -83,7 +84,8 @@ func (c *Client) GoString() string { return c.String() }
 func (c *Client) Engine() *engine.Engine { return c.engine }
 
 // Warm opens the lanes and the MinIdle connections before their first use, a few at a time, with
-// short random pauses. It blocks until they are open, ctx ends, or a dial fails. It returns the
+// short random pauses. In a cluster it opens one lane to each primary; the others open when callers
+// need them. It blocks until they are open, ctx ends, or a dial fails. It returns the
 // error of that dial. If sentinels report the node, it also waits for their report, for at most
 // Options.ConnectTimeout.
 func (c *Client) Warm(ctx context.Context) error { return wrapError(c.engine.Warm(ctx)) }
@@ -120,6 +122,9 @@ func (c *Client) Do(ctx context.Context, args ...any) Reply {
 	frame, err := c.engine.Do(ctx, args)
 	if err != nil {
 		return Reply{err: wrapError(err)}
+	}
+	if frame[0] == '-' && !c.engine.Clustered() {
+		return unclustered(frame)
 	}
 	return Reply{frame: frame}
 }

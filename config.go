@@ -11,6 +11,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/renewal"
+	"github.com/seed-2b0d76a6/respool/internal/sentinels"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -48,7 +50,8 @@ func (o *Options) engineConfig() (engine.Config, error) {
 			ClientName: o.ClientName, LibName: libName, LibVersion: Version,
 			ConnectTimeout: limit(o.ConnectTimeout), KeepAlive: limit(o.KeepAlive), LingerLimit: o.LingerLimit, DialFunc: o.Dialer,
 		},
-		TLS: encryption, Credentials: engineCredentials(o.Credentials),
+		Cluster: o.Cluster.engineConfig(),
+		TLS:     encryption, Credentials: engineCredentials(o.Credentials),
 		Pool: pool.Config{
 			Lane: lane.Config{
 				ReplyTimeout: limit(o.SocketTimeout), StallLimit: limit(o.StallLimit),
@@ -71,9 +74,9 @@ func (o *Options) engineConfig() (engine.Config, error) {
 }
 
 // engineConfig converts validated options. It reads the TLS files.
-func (o *SentinelOptions) engineConfig() (engine.SentinelsConfig, error) {
+func (o *SentinelOptions) engineConfig() (sentinels.Config, error) {
 	encryption, err := liveTLS(o.TLS, o.TLSFiles)
-	return engine.SentinelsConfig{
+	return sentinels.Config{
 		Addrs: o.Addrs, Username: o.Username, Password: o.Password, Credentials: engineCredentials(o.Credentials), TLS: encryption,
 		ClientName: o.ClientName, LibName: libName, LibVersion: Version, MinOther: o.MinOtherSentinels,
 		Timeout: o.Timeout, PollInterval: o.PollInterval, DrainLimit: o.DrainLimit, HoldLimit: limit(o.HoldLimit),
@@ -82,18 +85,18 @@ func (o *SentinelOptions) engineConfig() (engine.SentinelsConfig, error) {
 }
 
 // engineCredentials converts Options.Credentials.
-func engineCredentials(fn func(ctx context.Context) (Credentials, error)) func(ctx context.Context) (engine.Credentials, error) {
+func engineCredentials(fn func(ctx context.Context) (Credentials, error)) renewal.Provider {
 	if fn == nil {
 		return nil
 	}
-	return func(ctx context.Context) (engine.Credentials, error) {
+	return func(ctx context.Context) (renewal.Credentials, error) {
 		c, err := fn(ctx)
-		return engine.Credentials(c), err
+		return renewal.Credentials(c), err
 	}
 }
 
 // liveTLS reads the files of a TLS configuration. It returns nil if base is nil.
-func liveTLS(base *tls.Config, files *TLSFiles) (*engine.TLS, error) {
+func liveTLS(base *tls.Config, files *TLSFiles) (*certfile.ClientTLS, error) {
 	if base == nil {
 		return nil, nil
 	}
@@ -103,7 +106,7 @@ func liveTLS(base *tls.Config, files *TLSFiles) (*engine.TLS, error) {
 		from = &certfile.Files{CA: files.CA, Cert: files.Cert, Key: files.Key}
 		chainOnly = files.chainOnly
 	}
-	t, err := engine.NewTLS(base, from, chainOnly)
+	t, err := certfile.NewClientTLS(base, from, chainOnly)
 	if err != nil {
 		return nil, fmt.Errorf("respool: option TLSFiles: %w", err)
 	}

@@ -16,12 +16,14 @@ import (
 // the errors.
 type Conn struct{ conn engine.Conn }
 
-// Acquire leases a connection. It waits in the order of the callers; ctx and Options.WaitTimeout
+// Acquire leases a connection. In a cluster it is a connection to the node that serves keys, which
+// must lie in one slot; without keys, to any node. Its holder gets MOVED and ASK errors when a slot
+// moves. Outside a cluster keys have no effect. It waits in the order of the callers; ctx and Options.WaitTimeout
 // limit the wait. At most MaxConnections-1 connections are leased at a time, because the pool keeps
 // one place for a lane. With MaxConnections 1, the only connection is a lane and leased in turn.
-func (c *Client) Acquire(ctx context.Context) (*Conn, error) {
+func (c *Client) Acquire(ctx context.Context, keys ...string) (*Conn, error) {
 	conn := &Conn{}
-	if err := c.engine.Acquire(ctx, &conn.conn); err != nil {
+	if err := c.engine.Acquire(ctx, &conn.conn, keys...); err != nil {
 		return nil, wrapError(err)
 	}
 	return conn, nil

@@ -19,7 +19,7 @@ var (
 	ErrClosed = engine.ErrClosed
 
 	// ErrPoolExhausted means that no connection was free within the wait timeout, or that
-	// MaxWaiters callers wait already. The text of the error contains the state of the pool.
+	// MaxWaiters callers are already waiting. The text of the error contains the state of the pool.
 	// Nothing was sent.
 	ErrPoolExhausted = engine.ErrPoolExhausted
 

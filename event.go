@@ -30,9 +30,14 @@ const (
 	EventTLSFilesChanged EventKind = EventKind(engine.TLSFilesChanged) // a file of TLSFiles changed; the dial of Addr is the first to use it
 	EventTLSFilesRefused EventKind = EventKind(engine.TLSFilesRefused) // a file of TLSFiles changed and is not usable; Err is the cause; the old content stays in use
 
-	EventBlockingDedicated EventKind = EventKind(engine.BlockingDedicated) // the server does not report changes of keys, so each blocking command holds a connection; Err is the cause
-	EventBlockingShared    EventKind = EventKind(engine.BlockingShared)    // the server reports changes of keys again
-	EventElementsLost      EventKind = EventKind(engine.ElementsLost)      // elements that no caller took any more could not return to their key; Reason names the key, Err is the cause
+	EventBlockingDedicated   EventKind = EventKind(engine.BlockingDedicated)   // the server does not report changes of keys, so each blocking command holds a connection; Err is the cause
+	EventBlockingShared      EventKind = EventKind(engine.BlockingShared)      // the server reports changes of keys again
+	EventClusterNodesChanged EventKind = EventKind(engine.ClusterNodesChanged) // other nodes serve the slots of the cluster; Reason is how the client found that
+	EventSlotsLost           EventKind = EventKind(engine.SlotsLost)           // slots of the cluster have no node, or no node returns a map of them; Reason and Err say why
+	EventSlotsFound          EventKind = EventKind(engine.SlotsFound)          // all slots of the cluster have a node again
+	EventTotalTooLow         EventKind = EventKind(engine.TotalTooLow)         // the cluster has more primaries than MaxConnectionsTotal, so they take turns; Err says what to set
+
+	EventElementsLost EventKind = EventKind(engine.ElementsLost) // elements that no caller took any more could not return to their key; Reason names the key, Err is the cause
 )
 
 // String returns the kind in words.
@@ -56,6 +61,14 @@ func (k EventKind) String() string {
 		return "released"
 	case EventPrimaryFound:
 		return "primary found"
+	case EventClusterNodesChanged:
+		return "cluster nodes changed"
+	case EventSlotsLost:
+		return "slots lost"
+	case EventSlotsFound:
+		return "slots found"
+	case EventTotalTooLow:
+		return "total too low"
 	case EventWritesHeld:
 		return "writes held"
 	case EventTLSFilesChanged:

@@ -34,9 +34,13 @@ type Options struct {
 	// Service is the name of the service that the sentinels monitor. Required with Sentinel.
 	// Default: none.
 	Service string
-	// Role selects the nodes of the service. Default: RolePrimary.
+	// Cluster, if set, replaces Addr: the client finds the nodes of a Redis Cluster, and sends each
+	// command to the node that serves its keys. Default: none.
+	Cluster *ClusterOptions
+	// Role selects the nodes of the service. In a cluster it selects those that take read-only
+	// commands; all others go to the primaries. Default: RolePrimary.
 	Role Role
-	// MaxReplicaLag excludes replicas that lack writes of the primary older than this. The client
+	// MaxReplicaLag excludes replicas that lack writes of their primary older than this. The client
 	// queries all nodes at half this interval. At least 100 ms. Default: 0, no limit.
 	MaxReplicaLag time.Duration
 	// Nearest selects the replicas with the lowest latency, which the client measures every second.
@@ -178,7 +182,8 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	defaultAddr               = "localhost:6379"
+	defaultPort               = "6379"
+	defaultAddr               = "localhost:" + defaultPort
 	defaultMaxConnections     = 16
 	defaultMaxBlocked         = 100_000
 	defaultLanes              = 4
@@ -222,9 +227,12 @@ func (o *Options) checkServer(c *checker) {
 	default:
 		c.fail("Network", strconv.Quote(o.Network), "tcp or unix")
 	}
-	if o.Sentinel != nil {
+	switch {
+	case o.Cluster != nil:
+		o.checkCluster(c)
+	case o.Sentinel != nil:
 		o.checkService(c)
-	} else {
+	default:
 		o.checkOneServer(c)
 	}
 	if o.DB < 0 {
@@ -257,7 +265,7 @@ func (o *Options) checkOneServer(c *checker) {
 		c.fail("Addr", strconv.Quote(o.Addr), err.Error())
 	}
 	if o.Service != "" || o.Role != RolePrimary || o.MaxReplicaLag != 0 || o.Nearest {
-		c.fail("Sentinel", "nil", "sentinels, with Service, Role, MaxReplicaLag or Nearest")
+		c.fail("Sentinel", "nil", "sentinels with Service, and sentinels or a Cluster with Role, MaxReplicaLag or Nearest")
 	}
 }
 
@@ -274,15 +282,19 @@ func (o *Options) checkService(c *checker) {
 			break
 		}
 	}
+	o.checkRole(c)
+	if _, err := o.Sentinel.withDefaults(); err != nil && c.err == nil {
+		c.err = err
+	}
+}
+
+func (o *Options) checkRole(c *checker) {
 	if o.Role > RolePreferReplica {
 		c.fail("Role", o.Role, "RolePrimary, RoleReplica or RolePreferReplica")
 	}
 	bounded(c, "MaxReplicaLag", &o.MaxReplicaLag, 0, 100*time.Millisecond)
 	if o.Role == RolePrimary && (o.MaxReplicaLag != 0 || o.Nearest) {
 		c.fail("Role", o.Role, "RoleReplica or RolePreferReplica with MaxReplicaLag or Nearest")
-	}
-	if _, err := o.Sentinel.withDefaults(); err != nil && c.err == nil {
-		c.err = err
 	}
 }
 
@@ -367,6 +379,10 @@ func (o Options) String() string {
 		return fmt.Sprintf("respool.Options{%s of service %q by sentinels %s, db %d, user %q, at most %d connections a node}",
 			o.Role, o.Service, strings.Join(o.Sentinel.Addrs, ","), o.DB, o.Username, o.MaxConnections)
 	}
+	if o.Cluster != nil {
+		return fmt.Sprintf("respool.Options{cluster of %s, user %q, at most %d connections a node}",
+			strings.Join(o.Cluster.Addrs, ","), o.Username, o.MaxConnections)
+	}
 	return fmt.Sprintf("respool.Options{%s %s, db %d, user %q, at most %d connections}",
 		o.Network, o.Addr, o.DB, o.Username, o.MaxConnections)
 }
@@ -379,22 +395,3 @@ func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // MarshalText returns String, so that no encoder shows a password.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
-
-// Blocking decides how blocking commands such as BLPOP and XREADGROUP wait.
-type Blocking uint8
-
-// The ways to wait.
-const (
-	// BlockingShared lets blocking commands wait in the client, with one connection for each node.
-	// EventBlockingDedicated reports that a server does not allow it.
-	BlockingShared    Blocking = iota
-	BlockingDedicated          // each blocking command has a connection while it waits
-)
-
-// String returns shared or dedicated.
-func (b Blocking) String() string {
-	if b > BlockingDedicated {
-		return fmt.Sprintf("mode %d", uint8(b))
-	}
-	return [...]string{"shared", "dedicated"}[b]
-}

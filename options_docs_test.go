@@ -36,6 +36,11 @@ func TestTheDocumentStatesTheDefaults(t *testing.T) {
 	}
 	compareDefaults(t, lines, "", reflect.ValueOf(opt))
 	compareDefaults(t, lines, "Sentinel.", reflect.ValueOf(sentinel))
+	clustered, err := Options{Cluster: &ClusterOptions{Addrs: []string{"h1:6379"}}}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareDefaults(t, lines, "Cluster.", reflect.ValueOf(*clustered.Cluster))
 }
 
 // compareDefaults compares the numbers and durations of an options struct with the lines of their sections.

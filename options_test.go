@@ -104,6 +104,21 @@ func TestTheDocumentNamesEveryOptionAndKey(t *testing.T) {
 			t.Errorf("docs/options.md does not name the field %s of SentinelOptions", f.Name)
 		}
 	}
+	for f := range reflect.TypeFor[ClusterOptions]().Fields() {
+		if !strings.Contains(doc, "`Cluster."+f.Name+"`") {
+			t.Errorf("docs/options.md does not name the field %s of ClusterOptions", f.Name)
+		}
+	}
+	for key := range clusterKeys {
+		if !strings.Contains(doc, "`"+key+"`") && !strings.Contains(doc, "`"+key+"=") {
+			t.Errorf("docs/options.md does not name the URL key %s", key)
+		}
+	}
+	for key := range roleKeys {
+		if !strings.Contains(doc, "`"+key+"`") && !strings.Contains(doc, "`"+key+"=") {
+			t.Errorf("docs/options.md does not name the URL key %s", key)
+		}
+	}
 	for key := range sentinelKeys {
 		if !strings.Contains(doc, "`"+key+"`") && !strings.Contains(doc, "`"+key+"=") {
 			t.Errorf("docs/options.md does not name the URL key %s", key)

@@ -7,8 +7,8 @@ import (
 )
 
 // Pipeline collects commands and sends them in one write on one connection. They run in order, but
-// commands of other callers may run in between. After Exec it can be used again, and keeps its
-// memory. It is not safe for concurrent use.
+// commands of other callers may run in between. After Exec it can be used again. It is not safe for
+// concurrent use.
 type Pipeline struct{ batch engine.Batch }
 
 // Pipeline returns an empty pipeline. It sends nothing before Exec.
@@ -33,7 +33,12 @@ func (p *Pipeline) Len() int { return p.batch.Len() }
 //
 // If a connection breaks before the commands were sent, the client sends them on another one. It
 // resends them only if all of them are read-only.
+//
+// In a cluster it sends the commands for each node in one write, to all nodes at the same time. The
+// commands for one slot run in order. It sends commands again whose slot is moving, unless a later
+// command that changes the same key was executed already: then the Reply has the node's error.
 func (p *Pipeline) Exec(ctx context.Context) ([]Reply, error) {
+	defer p.batch.Reset()
 	frames, want, err := p.batch.Exec(ctx)
 	err = wrapError(err)
 	if want == 0 {
@@ -41,7 +46,7 @@ func (p *Pipeline) Exec(ctx context.Context) ([]Reply, error) {
 	}
 	replies := make([]Reply, want)
 	for i := range replies {
-		if i < len(frames) {
+		if i < len(frames) && frames[i] != nil {
 			replies[i].frame = frames[i]
 		} else {
 			replies[i].err = err

@@ -23,7 +23,7 @@ type Message struct {
 
 // The causes of gaps.
 const (
-	GapReconnected    = pubsub.Reconnected    // the connection broke, and the client opened another one
+	GapReconnected    = pubsub.Reconnected    // the connection broke, or a channel moved to another node; the client subscribed again
 	GapSlowSubscriber = pubsub.SlowSubscriber // the buffer was full
 )
 
@@ -38,6 +38,15 @@ type Gap struct {
 // connection. If that connection breaks, the client opens another one and subscribes again, and
 // each Subscription receives a Gap.
 //
+// In a cluster, shard channels use one connection for each node that serves one of them. A
+// Subscription may have channels on several nodes. If a channel's slot moves, the client subscribes
+// at the new node, and the Subscription receives a Gap.
+//
+// In a cluster, each primary publishes the keyspace notifications of its own keys only. So channels
+// that begin with __keyspace@ or __keyevent@, and patterns that can match these, are subscribed at
+// all primaries, with one connection for each. A Subscription receives each notification once, and a
+// Gap when there is another primary.
+//
 // It buffers up to Options.SubscriptionBuffer messages for a slow receiver. When the buffer is
 // full, the client drops newer messages and replaces them by a Gap with their exact number. That
 // delays neither the connection nor other subscriptions.
@@ -49,11 +58,13 @@ type Subscription struct {
 
 // Subscribe subscribes to channels and waits until the server has confirmed each; ctx and
 // Options.SocketTimeout limit the wait. If the server refuses one channel, none is subscribed, and
-// the error is a *ServerError. While the node is down, it returns the error of the dial at once.
+// the error is a *ServerError. While the node is down, it returns the error of the dial at once. In a
+// cluster it waits for another node, for at most Options.WaitTimeout.
 //
 // The first subscription opens the connection of all subscriptions, and the last one closes it.
 // That connection counts against MaxConnections. With MaxConnections 1, it leaves none for
-// commands.
+// commands. In a cluster it leads to any primary, and moves if that node fails or leaves the
+// cluster. Keyspace notifications use further connections: see Subscription.
 func (c *Client) Subscribe(ctx context.Context, channels ...string) (*Subscription, error) {
 	return c.subscribe(ctx, pubsub.Channel, channels)
 }
@@ -64,7 +75,9 @@ func (c *Client) PSubscribe(ctx context.Context, patterns ...string) (*Subscript
 	return c.subscribe(ctx, pubsub.Pattern, patterns)
 }
 
-// SSubscribe subscribes to shard channels (Redis 7 and later), with the rules of Subscribe.
+// SSubscribe subscribes to shard channels (Redis 7 and later), with the rules of Subscribe. In a
+// cluster the channels may have any slots. If a node does not serve a channel, as in a failover, it
+// waits for the next node.
 func (c *Client) SSubscribe(ctx context.Context, channels ...string) (*Subscription, error) {
 	return c.subscribe(ctx, pubsub.Shard, channels)
 }

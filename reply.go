@@ -183,6 +183,19 @@ func (r Reply) Bool() (bool, error) {
 // Array returns the elements of an array, set or push. For a map it returns keys and values in
 // turn. Each element is a Reply, which may be a null or an error.
 func (r Reply) Array() ([]Reply, error) {
+	frames, err := r.appendElements(nil)
+	if err != nil {
+		return nil, err
+	}
+	replies := make([]Reply, len(frames))
+	for i, f := range frames {
+		replies[i].frame = f
+	}
+	return replies, nil
+}
+
+// appendElements appends the frames of the elements to dst.
+func (r Reply) appendElements(dst [][]byte) ([][]byte, error) {
 	h, err := r.head()
 	if err != nil {
 		return nil, err
@@ -192,26 +205,23 @@ func (r Reply) Array() ([]Reply, error) {
 	default:
 		return nil, mismatch(h.Kind, "an array, set or map")
 	}
-	frames, err := resp.Elements(r.frame)
+	frames, err := resp.AppendElements(dst, r.frame)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	replies := make([]Reply, len(frames))
-	for i, f := range frames {
-		replies[i].frame = f
-	}
-	return replies, nil
+	return frames, nil
 }
 
 // Texts returns the elements of Array as strings. A null element becomes an empty string.
 func (r Reply) Texts() ([]string, error) {
-	elems, err := r.Array()
+	var few [8][]byte
+	frames, err := r.appendElements(few[:0])
 	if err != nil {
 		return nil, err
 	}
-	texts := make([]string, len(elems))
-	for i, e := range elems {
-		if texts[i], err = e.Text(); err != nil && !errors.Is(err, ErrNil) {
+	texts := make([]string, len(frames))
+	for i, f := range frames {
+		if texts[i], err = (Reply{frame: f}).Text(); err != nil && !errors.Is(err, ErrNil) {
 			return nil, fmt.Errorf("element %d: %w", i, err)
 		}
 	}

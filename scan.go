@@ -17,7 +17,8 @@ type ScanOptions struct {
 
 // Scan ranges over the keys of the database. It returns a key that exists during the whole scan at
 // least once. Other keys may be missing, and a key may appear twice, as with SCAN itself. An error
-// is the last element.
+// is the last element. In a cluster it scans all primaries, and those again that received slots
+// meanwhile.
 //
 // Each step is one command on a lane. No connection is held between steps, so the caller may leave
 // the loop at any time.
@@ -90,6 +91,10 @@ func (c *Client) steps(ctx context.Context, name, key string, opt ScanOptions) i
 			yield(nil, fmt.Errorf("respool: %s with type %q: only Scan takes a type", name, opt.Type))
 			return
 		}
+		if name == "SCAN" && c.engine.Clustered() {
+			c.scanCluster(ctx, opt, yield)
+			return
+		}
 		for cursor := "0"; ; {
 			next, elems, err := c.step(ctx, name, key, cursor, opt)
 			if err != nil {
@@ -104,7 +109,23 @@ func (c *Client) steps(ctx context.Context, name, key string, opt ScanOptions) i
 	}
 }
 
+// scanCluster yields the elements of each step of a scan of all primaries of a cluster.
+func (c *Client) scanCluster(ctx context.Context, opt ScanOptions, yield func([]Reply, error) bool) {
+	args := func(cursor string) []any { return scanArgs("SCAN", "", cursor, opt) }
+	for frame, err := range c.engine.ScanAll(ctx, args) {
+		_, elems, err := scanned("SCAN", Reply{frame: frame, err: wrapError(err)})
+		if !yield(elems, err) || err != nil {
+			return
+		}
+	}
+}
+
 func (c *Client) step(ctx context.Context, name, key, cursor string, opt ScanOptions) (next string, elems []Reply, err error) {
+	return scanned(name, c.Do(ctx, scanArgs(name, key, cursor, opt)...))
+}
+
+// scanArgs returns the command for one step.
+func scanArgs(name, key, cursor string, opt ScanOptions) []any {
 	args := []any{name}
 	if name != "SCAN" {
 		args = append(args, key)
@@ -119,7 +140,12 @@ func (c *Client) step(ctx context.Context, name, key, cursor string, opt ScanOpt
 	if opt.Type != "" {
 		args = append(args, "TYPE", opt.Type)
 	}
-	parts, err := c.Do(ctx, args...).Array()
+	return args
+}
+
+// scanned returns the cursor and the elements in the reply to one step.
+func scanned(name string, r Reply) (next string, elems []Reply, err error) {
+	parts, err := r.Array()
 	if err != nil {
 		return "", nil, err
 	}

@@ -14,9 +14,10 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/sentinels"
 )
 
-// Role selects the nodes of a service.
+// Role selects the nodes of a service, or those of a cluster that take read-only commands.
 type Role uint8
 
 // The roles.
@@ -147,7 +148,7 @@ func (o SentinelOptions) MarshalText() ([]byte, error) { return []byte(o.String(
 // process. All methods are safe for concurrent use. The caller must close it.
 type Sentinel struct {
 	opt   SentinelOptions
-	links *engine.Sentinels
+	links *sentinels.Set
 
 	mu      sync.Mutex
 	clients []*Client
@@ -165,7 +166,7 @@ func NewSentinel(opt SentinelOptions) (*Sentinel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sentinel{opt: opt, links: engine.NewSentinels(cfg)}, nil
+	return &Sentinel{opt: opt, links: sentinels.New(cfg)}, nil
 }
 
 // Primary returns the client for the current primary of a service. The same name and options return

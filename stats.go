@@ -10,10 +10,10 @@ import (
 )
 
 // Stats is the state of a client's connections at one moment, with counters since the client was
-// created. It is an independent value that does not change. With sentinels, the numbers are sums
-// over all nodes, and Nodes contains the numbers of each node.
+// created. It is an independent value that does not change. With sentinels or a cluster, the numbers
+// are sums over all nodes, and Nodes contains the numbers of each node.
 type Stats struct {
-	Addr string // the node; with sentinels the primary, empty while none is known
+	Addr string // the node; with sentinels the primary, empty while none is known; empty with a cluster
 
 	MaxConnections int // the current bound, for each node
 	Dialing        int // sockets during dial or handshake
@@ -59,10 +59,12 @@ type Stats struct {
 	Blocking BlockingStats
 
 	// Nodes contains the numbers of each node, by address: the nodes in use and those that still
-	// have sockets. nil without sentinels.
+	// have sockets. nil for a single server.
 	Nodes []Stats
 	// Service is the state that the sentinels reported. nil without sentinels.
 	Service *ServiceStats
+	// Cluster is the state of the cluster. nil without a cluster.
+	Cluster *ClusterStats
 }
 
 // Sockets returns the number of places in use: the connections that the server may count.
@@ -73,6 +75,9 @@ func (s Stats) Sockets() int {
 // String returns a summary in one line.
 func (s Stats) String() string {
 	where := s.Addr
+	if s.Cluster != nil {
+		where = fmt.Sprintf("cluster of %d primaries, %d slots served, map %d", len(s.Cluster.Primaries), s.Cluster.Covered, s.Cluster.Version)
+	}
 	if s.Service != nil {
 		where = fmt.Sprintf("%s, %s, epoch %d", s.Service.Name, cmp.Or(s.Addr, "no primary known"), s.Service.Epoch)
 	}
@@ -85,7 +90,7 @@ func (s Stats) String() string {
 func (c *Client) Stats() Stats {
 	all := c.engine.Stats()
 	var st Stats
-	if all.Service == nil {
+	if all.Service == nil && all.Cluster == nil {
 		st = statsOf(&all.Nodes[0])
 	} else {
 		sum := all.Departed
@@ -94,8 +99,8 @@ func (c *Client) Stats() Stats {
 			sum.Add(&all.Nodes[i])
 		}
 		st = statsOf(&sum)
-		st.Service, st.Nodes = serviceStats(all.Service), []Stats{}
-		if st.Service.Known {
+		st.Service, st.Cluster, st.Nodes = serviceStats(all.Service), clusterStats(all.Cluster), []Stats{}
+		if st.Service != nil && st.Service.Known {
 			st.Addr = st.Service.Primary
 		}
 		for i := range all.Nodes {
@@ -149,6 +154,9 @@ type SentinelStats struct {
 
 // serviceStats converts the state that the engine reports.
 func serviceStats(s *engine.ServiceStats) *ServiceStats {
+	if s == nil {
+		return nil
+	}
 	st := &ServiceStats{Name: s.Name, Epoch: s.Epoch, Primary: s.Primary, Known: s.Known, Changed: s.Changed, Cause: s.Cause,
 		Err: s.Err, Replicas: s.Replicas}
 	for _, l := range s.Excluded {
@@ -158,6 +166,25 @@ func serviceStats(s *engine.ServiceStats) *ServiceStats {
 		st.Sentinels = append(st.Sentinels, SentinelStats(one))
 	}
 	return st
+}
+
+// Blocking decides how blocking commands such as BLPOP and XREADGROUP wait.
+type Blocking uint8
+
+// The ways to wait.
+const (
+	// BlockingShared lets blocking commands wait in the client, with one connection for each node.
+	// EventBlockingDedicated reports that a server does not allow it.
+	BlockingShared    Blocking = iota
+	BlockingDedicated          // each blocking command has a connection while it waits
+)
+
+// String returns shared or dedicated.
+func (b Blocking) String() string {
+	if b > BlockingDedicated {
+		return fmt.Sprintf("mode %d", uint8(b))
+	}
+	return [...]string{"shared", "dedicated"}[b]
 }
 
 // BlockingStats are the figures of the blocking commands that wait without a connection of their

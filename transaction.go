@@ -76,8 +76,9 @@ func execReplies(frames [][]byte, err error) ([]Reply, error) {
 // commands of the transaction, which runs if no watched key changed. It is not safe for concurrent
 // use, and valid only until the function returns.
 type Watched struct {
-	conn  *Conn
-	queue engine.Batch
+	conn      *Conn
+	queue     engine.Batch
+	clustered bool
 }
 
 // Do runs a command at once, on the connection that watches, with the rules of Conn.Do.
@@ -95,31 +96,36 @@ func (w *Watched) Queue(args ...any) *Watched {
 // and returns ErrConflict. If fn returns an error, it executes nothing and returns that error
 // unchanged.
 //
+// In a cluster, all keys must lie in one slot. If the slot moves to another node meanwhile, Watch
+// returns ErrConflict.
+//
 // It holds a dedicated connection while fn runs, so fn should be quick, and must not call Watch or
 // Acquire itself. See WatchRetry.
 func (c *Client) Watch(ctx context.Context, keys []string, fn func(*Watched) error) ([]Reply, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("respool: watch: want one key or more")
 	}
-	conn, err := c.Acquire(ctx)
-	if err != nil {
-		return nil, err
+	conn := &Conn{}
+	if err := c.engine.Watch(ctx, &conn.conn, keys); err != nil {
+		return nil, wrapError(err)
 	}
 	defer conn.Release()
-	args := make([]any, 1, len(keys)+1)
-	args[0] = "WATCH"
-	for _, k := range keys {
-		args = append(args, k)
-	}
-	if err := conn.Do(ctx, args...).Err(); err != nil {
-		return nil, err
-	}
-	w := &Watched{conn: conn, queue: c.engine.Batch()}
+	w := &Watched{conn: conn, queue: c.engine.Batch(), clustered: c.engine.Clustered()}
 	if err := fn(w); err != nil {
 		conn.conn.Unwatch(ctx)
-		return nil, err
+		return nil, w.conflictOf(err)
 	}
-	return execReplies(w.queue.ExecWatched(ctx, &conn.conn))
+	replies, err := execReplies(w.queue.ExecWatched(ctx, &conn.conn))
+	return replies, w.conflictOf(err)
+}
+
+// conflictOf returns ErrConflict for an error that says that the slot of the keys moved to another
+// node of a cluster, and other errors unchanged. Nothing was executed.
+func (w *Watched) conflictOf(err error) error {
+	if w.clustered && slotMoved(err) {
+		return fmt.Errorf("%w, or its slot moved: %w", ErrConflict, err)
+	}
+	return err
 }
 
 // Limits of the random pauses between the attempts of WatchRetry. The first pause is at most

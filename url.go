@@ -21,6 +21,10 @@ import (
 //
 //	redis+sentinel://user:password@s1:26379,s2:26379/service/0?sentinel_password=...
 //
+// With a Redis Cluster they are redis+cluster and rediss+cluster:
+//
+//	redis+cluster://user:password@h1:6379,h2:6379?max_connections=8
+//
 // User and password belong to the data nodes. The keys are those of redis-py and some additional
 // ones; docs/options.md lists them all. Times are seconds (2 or 2.5) or Go durations (2s). ParseURL
 // reads the files that the URL names. An unknown key, a repeated key or an invalid value is an
@@ -43,10 +47,10 @@ func parseURL(rawURL string) (Options, error) {
 	}
 	switch scheme {
 	case "redis", "rediss", "unix":
-	case "redis+sentinel", "rediss+sentinel":
-		return parseSentinelURL(rawURL)
+	case "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
+		return parseHostsURL(rawURL)
 	default:
-		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", quoted(scheme)), "redis, rediss, unix, redis+sentinel or rediss+sentinel")
+		return Options{}, urlError(fmt.Sprintf("scheme %s is not supported", quoted(scheme)), "redis, rediss or unix, or one of the first two with +sentinel or +cluster")
 	}
 	u, err := parsePlain(rawURL)
 	if err != nil {
@@ -128,7 +132,7 @@ func (o *Options) fromHost(u *url.URL) error {
 		host = "localhost"
 	}
 	if port == "" {
-		port = "6379"
+		port = defaultPort
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return urlError(fmt.Sprintf("port %.20q is out of range", port), "1 to 65535")
@@ -161,12 +165,13 @@ func (o *Options) fromQuery(u *url.URL, tls *tlsKeys, dbInPath bool) error {
 		}
 		set, ok := urlKeys[key]
 		if !ok {
-			if set, ok = sentinelKeys[key]; !ok {
-				return unknownKey(key)
-			}
-			if o.Sentinel == nil {
-				return sentinelsRequired(key)
-			}
+			set, ok = o.extraKey(key)
+		}
+		switch {
+		case !ok && isExtraKey(key):
+			return schemeRequired(key)
+		case !ok:
+			return unknownKey(key)
 		}
 		if seen[key] {
 			return urlError("key "+key+" is given twice", "it once")
@@ -183,8 +188,9 @@ func (o *Options) fromQuery(u *url.URL, tls *tlsKeys, dbInPath bool) error {
 }
 
 func unknownKey(key string) error {
-	known := slices.Concat(slices.Collect(maps.Keys(urlKeys)), slices.Collect(maps.Keys(sentinelKeys)))
+	known := slices.Concat(slices.Collect(maps.Keys(urlKeys)), slices.Collect(maps.Keys(sentinelKeys)), slices.Collect(maps.Keys(clusterKeys)), slices.Collect(maps.Keys(roleKeys)))
 	slices.Sort(known)
+	known = slices.Compact(known)
 	best, distance := "", min(4, len(key)/3+2)
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(key), k); d < distance {

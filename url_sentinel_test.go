@@ -69,7 +69,7 @@ func TestBadSentinelURLsAreNamed(t *testing.T) {
 		"redis+sentinel://s1/m?sentinel_username=x":       "Sentinel.Password is empty",
 		"redis+sentinel://s1/m?sentinel_timeout=9h":       "1h or less",
 		"redis+sentinel://s1/m?role=replica#x":            "fragment",
-		"redis://h?role=replica":                          "key role goes with sentinels: want the scheme redis+sentinel",
+		"redis://h?role=replica":                          "key role goes with sentinels or a cluster: want the scheme redis+sentinel",
 		"redis+sentinel://u:hush/hush@s1/m":               "not shown",
 		"redis+sentinel://u:hush?hush@s1/m":               "not shown",
 		"redis+sentinel://u:p%zz@s1/m":                    "can't be parsed",

@@ -9,6 +9,9 @@
 //	if err != nil { ... }
 //	defer dialer.Close(ctx)
 //	rdb := redis.NewClient(&redis.Options{Dialer: dialer.DialContext})
+//
+// On a Redis Cluster, that client sees one server; the client of New routes the commands. NewCluster is for programs that
+// use a cluster client, such as redis.NewClusterClient.
 package goredis
 
 import (
@@ -30,8 +33,22 @@ type Dialer struct{ g *gateway.Gateway }
 //
 // Connections without AUTH act as the user of client. The server verifies AUTH and HELLO. The
 // client sends the commands after them as that user, within the same limit of connections.
-func New(client *respool.Client) (*Dialer, error) {
-	g, err := gateway.New(client.Engine(), gateway.Config{MaxClients: math.MaxInt32, Admin: true, PassThrough: true})
+func New(client *respool.Client) (*Dialer, error) { return newDialer(client, gateway.Config{}) }
+
+// NewCluster is New for cluster clients. Its connections lead to a cluster with one node, so the
+// client opens all of them through DialContext. client must be one of a Redis Cluster.
+//
+//	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"any:1"}, Dialer: dialer.DialContext})
+func NewCluster(client *respool.Client) (*Dialer, error) {
+	return newDialer(client, gateway.Config{Face: gateway.FaceCluster, Announce: clusterNode})
+}
+
+// clusterNode is the address of the only node. DialContext ignores it.
+const clusterNode = "respool:6379"
+
+func newDialer(client *respool.Client, cfg gateway.Config) (*Dialer, error) {
+	cfg.MaxClients, cfg.Admin, cfg.PassThrough = math.MaxInt32, true, true
+	g, err := gateway.New(client.Engine(), cfg)
 	if err != nil {
 		return nil, fmt.Errorf("goredis: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 // Alert is a finding that lasted. It is sent when it fires, and again when it is resolved.
 type Alert struct {
 	Finding
-	Node     string     `json:"node,omitempty"` // the server's address; empty: not about a single server
 	State    AlertState `json:"state"`
 	Began    time.Time  `json:"began"`              // first detection
 	Fired    time.Time  `json:"fired,omitzero"`     // when it had lasted for Rule.For

@@ -11,7 +11,7 @@ import (
 
 // findDedicated finds pools whose blocking commands hold a connection each, because the server does not report changes
 // of keys.
-func findDedicated(v *View, _ float64) []sighting {
+func findDedicated(v *View, _ float64) []Finding {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		refusal := p.Now.Blocking.Refusal
 		if refusal == nil {
@@ -26,7 +26,7 @@ func findDedicated(v *View, _ float64) []sighting {
 }
 
 // findLost finds elements that blocking commands of a pool took and did not deliver.
-func findLost(v *View, limit float64) []sighting {
+func findLost(v *View, limit float64) []Finding {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		var lost uint64
 		for name, now := range p.Now.Blocking.Commands {
@@ -79,6 +79,8 @@ func (p *Probe) KeyChanges(ctx context.Context) (*Finding, error) {
 			continue
 		case !errors.As(err, &se):
 			return nil, err
+		case se.Code == "MOVED", se.Code == "ASK", se.Code == "CLUSTERDOWN":
+			continue // another node serves the key; the user may run the command
 		case se.Code == "NOPERM" && step[0] == "EXISTS" && !strings.Contains(strings.ToLower(se.Message), "command"):
 			continue // only this key is forbidden
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/monitor/internal/process"
 )
 
 // Client is one line of CLIENT LIST. Fields that the server does not report are zero.
@@ -30,6 +32,48 @@ type Client struct {
 	TotalMemory       int64
 	Commands          int64 // commands so far; 0 if not reported
 	BytesIn, BytesOut int64
+
+	Process Process // of a client on this machine: see NameProcesses
+}
+
+// Process is a process of this machine. The zero value is unknown.
+type Process = process.Process
+
+// NameProcesses sets the processes of clients that run on this machine, on Linux, as far as the user
+// of this process may see them. own is the caller's connection to the same server. It reads /proc,
+// which takes some milliseconds for each thousand files that the processes have open.
+func NameProcesses(own *Client, clients []Client) {
+	mine, ok := process.ParseSocket(own.Addr, own.LocalAddr)
+	if !ok {
+		return
+	}
+	var sockets []process.Socket
+	for i := range clients {
+		if s, ok := process.ParseSocket(clients[i].Addr, clients[i].LocalAddr); ok {
+			sockets = append(sockets, s)
+		}
+	}
+	found := process.Find(mine, sockets)
+	for i := range clients {
+		if s, ok := process.ParseSocket(clients[i].Addr, clients[i].LocalAddr); ok {
+			clients[i].Process = found[s]
+		}
+	}
+}
+
+// ageClasses are the classes of Client.ageClass.
+var ageClasses = []struct {
+	below time.Duration
+	text  string
+}{{time.Minute, "under 1 min"}, {10 * time.Minute, "1 to 10 min"}, {time.Hour, "10 min to 1 h"}, {24 * time.Hour, "1 h to 1 day"}}
+
+func (c *Client) ageClass() string {
+	for _, class := range ageClasses {
+		if c.Age < class.below {
+			return class.text
+		}
+	}
+	return "over 1 day"
 }
 
 // Blocked reports whether the client waits in a blocking command.

@@ -14,102 +14,129 @@ import (
 // that does not answer has only findings about that.
 
 // answering calls find for each node that answers.
-func answering(v *View, find func(n *NodeState) (Finding, bool)) (list []sighting) {
+func answering(v *View, find func(n *NodeState) (Finding, bool)) (list []Finding) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if !n.Up || n.Last == nil {
 			continue
 		}
 		if f, ok := find(n); ok {
-			list = append(list, sighting{f, n.Addr})
+			f.Node = n.Addr
+			list = append(list, f)
 		}
 	}
 	return list
 }
 
-func findDown(v *View, _ float64) (list []sighting) {
+func findDown(v *View, _ float64) (list []Finding) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if n.Up || n.Full || n.Err == nil {
 			continue
 		}
-		list = append(list, sighting{Finding{
+		list = append(list, Finding{
 			What:     n.Addr + " does not answer",
 			Evidence: fmt.Sprintf("since %s: %v", n.Since.UTC().Format(time.RFC3339), n.Err),
 			Remedy:   "check that it runs and that this host can reach it: respool ping URL",
-		}, n.Addr})
+			Node:     n.Addr,
+		})
 	}
 	return list
 }
 
-func findNoPrimary(v *View, _ float64) []sighting {
+func findNoPrimary(v *View, _ float64) []Finding {
 	if v.Err == nil || v.Service == "" {
 		return nil
 	}
-	return []sighting{{Finding{
+	if v.Cluster != nil {
+		return []Finding{{
+			What:     "no node reports the " + v.Service,
+			Evidence: v.Err.Error(),
+			Remedy:   "check that the nodes in the URL run and that this host can reach them: respool ping URL",
+		}}
+	}
+	return []Finding{{
 		What:     "the primary of " + v.Service + " is unknown",
 		Evidence: v.Err.Error(),
 		Remedy:   "query a sentinel: redis-cli -p 26379 SENTINEL MASTER " + v.Service,
-	}, ""}}
+	}}
 }
 
-func findFull(v *View, _ float64) (list []sighting) {
+func findFull(v *View, _ float64) (list []Finding) {
 	for i := range v.Nodes {
 		if n := &v.Nodes[i]; n.Full {
-			list = append(list, sighting{Finding{
+			list = append(list, Finding{
 				What:     n.Addr + " is full: it refuses new connections, including this monitor's",
 				Evidence: fmt.Sprintf("since %s: %v", n.Since.UTC().Format(time.RFC3339), n.Err),
-				Remedy:   "stop the largest client, or run CONFIG SET maxclients over an open connection; administrators cannot connect either",
-			}, n.Addr})
+				Remedy:   "stop the largest client, or run CONFIG SET maxclients over an open connection; administrators cannot connect either: " + FullRemedy("", ""),
+				Node:     n.Addr,
+			})
 		}
 	}
 	return list
 }
 
-func findRejected(v *View, limit float64) []sighting {
+// FullRemedy returns how to reach a server that is full, or may soon be. pages and socket are the URLs of a process that holds a
+// connection to it; empty: unknown.
+func FullRemedy(pages, socket string) string {
+	if pages == "" && socket == "" {
+		return "while it is full, use a connection that a running respool watch or serve holds (respool who http://HOST:9736), or wait for a free one (respool who URL --wait 60s)"
+	}
+	text := "this works while it is full too: respool who " + cmp.Or(pages, socket)
+	if socket != "" {
+		text += ", respool kill " + socket + " --service NAME --idle 10m"
+	}
+	return text
+}
+
+func findRejected(v *View, limit float64) []Finding {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		total, _ := n.Last.Info.Int("rejected_connections")
 		return Finding{
 			What:     fmt.Sprintf("%s connections a second are rejected", rateText(n.Rates.Rejected)),
 			Evidence: fmt.Sprintf("rejected_connections is %d and rising; %s", total, filled(n.Last)) + holders(n),
-			Remedy:   "maxclients is reached: find the service that grows (respool who URL), limit its pool, raise maxclients meanwhile",
+			Remedy:   "maxclients is reached: find the service that holds the most or grows, limit its pool, raise maxclients meanwhile; " + FullRemedy(v.Pages, v.Socket),
 		}, n.Rates.Known && n.Rates.Rejected > limit
 	})
 }
 
-func findOccupancy(v *View, limit float64) []sighting {
+func findOccupancy(v *View, limit float64) []Finding {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		share, ok := n.Last.Occupancy()
 		return Finding{
 			What:     fmt.Sprintf("%.0f%% of maxclients is in use", 100*share),
 			Evidence: filled(n.Last) + "; at the limit the server refuses everyone, including administrators" + holders(n),
-			Remedy:   "find who holds them (respool who URL), limit the largest pools (respool plan), raise maxclients meanwhile",
+			Remedy:   "find who holds them, limit the largest pools (respool plan), raise maxclients meanwhile; " + FullRemedy(v.Pages, v.Socket),
 		}, ok && share >= limit
 	})
 }
 
-func findExhaustion(v *View, limit float64) []sighting {
+func findExhaustion(v *View, limit float64) []Finding {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		f := n.Forecast
 		text := filled(n.Last)
 		if grower := growing(n); grower != "" {
 			text += "; " + grower + " grows most"
 		}
+		about := ""
+		if f.Rough {
+			about = "about "
+		}
 		return Finding{
-			What:     fmt.Sprintf("full in %s if connections grow at this rate", roughly(f.In)),
+			What:     fmt.Sprintf("full in %s%s if connections grow at this rate", about, roughly(f.In)),
 			Evidence: fmt.Sprintf("%.1f more a minute during the last %s; the forecast is between %s and %s; %s", f.Growth, roughly(f.Seen), roughly(f.Earliest), roughly(f.Latest), text),
-			Remedy:   "connections are opened but not closed: find the service (respool top URL), limit its pool",
-		}, f.Exists && f.In.Hours() < limit
+			Remedy:   "connections are opened but not closed: find the service (respool top URL), limit its pool; " + FullRemedy(v.Pages, v.Socket),
+		}, f.Trusted() && f.In.Hours() < limit
 	})
 }
 
-func findOpened(v *View, limit float64) []sighting {
+func findOpened(v *View, limit float64) []Finding {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		return storm(n), n.Rates.Known && n.Rates.Opened > limit
 	})
 }
 
-func findNoReuse(v *View, limit float64) []sighting {
+func findNoReuse(v *View, limit float64) []Finding {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		r := n.Rates
 		return storm(n), r.Known && r.Opened >= stormLeast && r.Opened > limit*r.Commands
@@ -122,7 +149,10 @@ func storm(n *NodeState) Finding {
 		Evidence: fmt.Sprintf("%s commands a second, %.1f for each connection opened", rateText(n.Rates.Commands), n.Rates.Commands/max(n.Rates.Opened, math.SmallestNonzeroFloat64)),
 		Remedy:   "reuse connections: create one pool in each process, not one for each request",
 	}
-	if service, share := n.churn.most(); service != "" {
+	service, share := n.churn.most()
+	if service == "" {
+		f.Remedy += "; to find the service: respool doctor URL"
+	} else {
 		f.What += ", most of them by " + service
 		f.Evidence += fmt.Sprintf("; %s owns %.0f%% of the short connections seen", service, 100*share)
 	}
@@ -158,7 +188,7 @@ const (
 )
 
 // findBlocked compares with the median of the past, in units of its usual spread.
-func findBlocked(v *View, limit float64) []sighting {
+func findBlocked(v *View, limit float64) []Finding {
 	return answering(v, func(n *NodeState) (Finding, bool) {
 		var past []float64
 		for _, p := range n.Points {
@@ -184,7 +214,7 @@ func findBlocked(v *View, limit float64) []sighting {
 		return Finding{
 			What:     fmt.Sprintf("%s blocked, %.0f %s than usual", counted(now, "client"), off, word),
 			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread is %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread),
-			Remedy:   "more: slow producers or new consumers; fewer: lost consumers; check with respool who URL --by service,cmd",
+			Remedy:   "more: slow producers or new consumers; fewer: lost consumers; check with respool who URL --by service,cmd; " + FullRemedy(v.Pages, v.Socket),
 		}, off >= blockedLeast && off > limit*spread
 	})
 }
@@ -192,7 +222,7 @@ func findBlocked(v *View, limit float64) []sighting {
 // leakLeast is the minimum number of connections of a leak.
 const leakLeast = 10
 
-func findLeaks(v *View, limit float64) (list []sighting) {
+func findLeaks(v *View, limit float64) (list []Finding) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if !n.Up || n.List == nil {
@@ -203,12 +233,13 @@ func findLeaks(v *View, limit float64) (list []sighting) {
 			if idle < leakLeast || float64(idle) <= limit*float64(g.Clients) {
 				continue
 			}
-			list = append(list, sighting{Finding{
+			list = append(list, Finding{
 				Subject:  g.Key[0],
 				What:     fmt.Sprintf("%s holds %d connections that have been idle for %v or longer", g.Key[0], idle, LeakIdle),
 				Evidence: fmt.Sprintf("%d of its %d connections; the longest for %v", idle, g.Clients, g.LongestIdle),
 				Remedy:   "its pool is too large, or it does not release connections: size the pool (respool plan), set an idle timeout",
-			}, n.Addr})
+				Node:     n.Addr,
+			})
 		}
 	}
 	return list
@@ -219,7 +250,7 @@ const abandonedSpread = 10 * time.Second
 
 // findAbandoned finds leaks long before their connections are idle for LeakIdle: a service opens
 // connections one after the other, and uses each only once.
-func findAbandoned(v *View, limit float64) (list []sighting) {
+func findAbandoned(v *View, limit float64) (list []Finding) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if !n.Up || n.List == nil {
@@ -230,18 +261,19 @@ func findAbandoned(v *View, limit float64) (list []sighting) {
 			if g.unused.n < leakLeast || float64(g.unused.n) <= limit*float64(g.Clients) || spread < abandonedSpread {
 				continue
 			}
-			list = append(list, sighting{Finding{
+			list = append(list, Finding{
 				Subject:  g.Key[0],
 				What:     fmt.Sprintf("%s opens %s connections a minute and never uses them again", g.Key[0], rateText(float64(g.unused.n-1)/spread.Minutes())),
 				Evidence: fmt.Sprintf("%d of its %d connections were opened one after the other within %s, and have been idle since", g.unused.n, g.Clients, roughly(spread)),
 				Remedy:   "a leak: the service neither closes them nor releases them to a pool; check where it opens connections",
-			}, n.Addr})
+				Node:     n.Addr,
+			})
 		}
 	}
 	return list
 }
 
-func findCeiling(v *View, limit float64) (list []sighting) {
+func findCeiling(v *View, limit float64) (list []Finding) {
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if !n.Up || n.List == nil {
@@ -252,18 +284,19 @@ func findCeiling(v *View, limit float64) (list []sighting) {
 			if float64(has) <= limit*float64(planned) {
 				continue
 			}
-			list = append(list, sighting{Finding{
+			list = append(list, Finding{
 				Subject:  service,
 				What:     fmt.Sprintf("%s has %d connections, %d more than planned", service, has, has-planned),
 				Evidence: fmt.Sprintf("its ceiling is %d", planned),
 				Remedy:   "its pools are larger than planned, or more processes run: check max_connections, or correct the plan",
-			}, n.Addr})
+				Node:     n.Addr,
+			})
 		}
 	}
 	return list
 }
 
-func findBudget(v *View, limit float64) []sighting {
+func findBudget(v *View, limit float64) []Finding {
 	if len(v.Ceilings) == 0 {
 		return nil
 	}
@@ -281,7 +314,7 @@ func findBudget(v *View, limit float64) []sighting {
 	})
 }
 
-func findTimeouts(v *View, limit float64) []sighting {
+func findTimeouts(v *View, limit float64) []Finding {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		vain := p.Now.FailedWaits - min(p.Before.FailedWaits, p.Now.FailedWaits)
 		refused := p.Now.Refused - min(p.Before.Refused, p.Now.Refused)
@@ -306,7 +339,7 @@ func findTimeouts(v *View, limit float64) []sighting {
 	})
 }
 
-func findWaiting(v *View, limit float64) []sighting {
+func findWaiting(v *View, limit float64) []Finding {
 	return pools(v, func(p *PoolView) (Finding, bool) {
 		return Finding{
 			What:     counted(p.Now.Waiting, "caller") + " waiting for a connection",
@@ -316,12 +349,12 @@ func findWaiting(v *View, limit float64) []sighting {
 	})
 }
 
-func pools(v *View, find func(p *PoolView) (Finding, bool)) (list []sighting) {
+func pools(v *View, find func(p *PoolView) (Finding, bool)) (list []Finding) {
 	for _, name := range slices.Sorted(maps.Keys(v.Pools)) {
 		p := v.Pools[name]
 		if f, ok := find(&p); ok {
 			f.Subject = name
-			list = append(list, sighting{f, ""})
+			list = append(list, f)
 		}
 	}
 	return list
@@ -329,6 +362,9 @@ func pools(v *View, find func(p *PoolView) (Finding, bool)) (list []sighting) {
 
 // filled returns the number of connections and the limit in words.
 func filled(s *Snapshot) string {
+	if s.Uncounted {
+		return "the number of connections is unknown"
+	}
 	if s.MaxClients == 0 {
 		return fmt.Sprintf("%d connections, maxclients is unknown", s.Connections)
 	}
@@ -341,7 +377,7 @@ func filled(s *Snapshot) string {
 
 // holders returns the three services with the most connections.
 func holders(n *NodeState) string {
-	if n.List == nil {
+	if n.List == nil || n.List.Clients.Total().Clients == 0 {
 		return ""
 	}
 	var parts []string
@@ -355,7 +391,7 @@ func holders(n *NodeState) string {
 		}
 		parts = append(parts, part)
 	}
-	return cmp.Or("; held by "+strings.Join(parts, ", "), "")
+	return "; held by " + strings.Join(parts, ", ")
 }
 
 // counted formats a number of things. The plural ends in s.

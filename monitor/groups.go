@@ -3,6 +3,7 @@ package monitor
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,6 +72,9 @@ var keys = map[string]func(*Client) string{
 	"user":    func(c *Client) string { return cmp.Or(c.User, "(unknown)") },
 	"cmd":     func(c *Client) string { return cmp.Or(c.Command, "(none)") },
 	"db":      func(c *Client) string { return fmt.Sprint(c.DB) },
+	"id":      func(c *Client) string { return fmt.Sprint(c.ID) },
+	"age":     (*Client).ageClass,
+	"process": func(c *Client) string { return cmp.Or(c.Process.String(), "(unknown)") },
 }
 
 // Keys returns the names of the fields by which clients can be grouped, sorted.
@@ -81,6 +85,14 @@ func Keys() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// KeyOf returns the key of the group to which a client belongs, grouped by one field of Keys; empty if there is no such field.
+func KeyOf(field string, c *Client) string {
+	if fn := keys[field]; fn != nil {
+		return fn(c)
+	}
+	return ""
 }
 
 // Groups counts clients by key. It keeps the groups, not the clients. Concurrent use is safe only
@@ -152,6 +164,31 @@ func (g *Group) add(c *Client) {
 	g.Memory += max(0, c.TotalMemory)
 }
 
+// Merge adds the clients of other groups with the same fields. The evidence of leaks is not added.
+func (g *Groups) Merge(other *Groups) {
+	g.list = nil
+	for text, from := range other.found {
+		group := g.found[text]
+		if group == nil {
+			group = &Group{Key: from.Key}
+			g.found[text] = group
+		}
+		group.merge(from)
+	}
+	g.total.merge(&other.total)
+}
+
+func (g *Group) merge(other *Group) {
+	g.Clients += other.Clients
+	g.Blocked += other.Blocked
+	g.Subscribed += other.Subscribed
+	g.Active += other.Active
+	g.Idle += other.Idle
+	g.Oldest = max(g.Oldest, other.Oldest)
+	g.LongestIdle = max(g.LongestIdle, other.LongestIdle)
+	g.Memory += other.Memory
+}
+
 // Of returns the number of clients with this key.
 func (g *Groups) Of(key ...string) int {
 	if group := g.found[strings.Join(key, "\x00")]; group != nil {
@@ -177,4 +214,199 @@ func (g *Groups) Sorted() []Group {
 	})
 	g.list = list
 	return list
+}
+
+// Unnamed is a service whose clients have no names and hold most connections of a server, split
+// further.
+type Unnamed struct {
+	Service     string   // as Client.Service
+	Connections int      // of the service
+	Total       int      // of all services
+	By          []string // the fields of Groups: process, or others that differ
+	Groups      *Groups
+	Culprit     string         // the largest part of it, in words
+	Size        int            // connections of the culprit
+	Doing       string         // what the connections of the culprit do
+	Program     string         // of the culprit; empty: unknown
+	Parts       []UnnamedParts // the service by each field
+}
+
+// UnnamedParts are the connections of a service by one field.
+type UnnamedParts struct {
+	By     string
+	Groups []Group // the largest first
+}
+
+const (
+	unnamedShare = 0.8    // of all connections
+	unnamedLeast = 10     // connections
+	unnamedMost  = 20_000 // clients that are kept to find their processes
+	commonShare  = 0.8    // of a service: a value that describes it
+)
+
+// unnamedList collects the clients without a name.
+type unnamedList struct {
+	ownName string // of the connection that reads the list
+	own     Client
+	clients []Client
+	cut     bool // there are more
+}
+
+func (l *unnamedList) add(c *Client) {
+	switch {
+	case c.Name != "":
+	case len(l.clients) < unnamedMost:
+		l.clients = append(l.clients, *c)
+	default:
+		l.cut = true
+	}
+}
+
+// split returns the service without names that holds most connections, or nil.
+func (l *unnamedList) split(services *Groups) *Unnamed {
+	by := map[string]int{}
+	for i := range l.clients {
+		by[l.clients[i].Service()]++
+	}
+	for service, n := range by {
+		total := services.Total().Clients
+		if l.cut {
+			total = len(l.clients)
+		}
+		if n >= unnamedLeast && float64(n) > unnamedShare*float64(total) {
+			l.clients = slices.DeleteFunc(l.clients, func(c Client) bool { return c.Service() != service })
+			NameProcesses(&l.own, l.clients)
+			u := &Unnamed{Service: service, Connections: n, Total: total}
+			u.split(l.clients)
+			return u
+		}
+	}
+	return nil
+}
+
+// split groups the clients by each field, and by the field that tells most.
+func (u *Unnamed) split(clients []Client) {
+	for _, by := range []string{"process", "cmd", "user", "lib", "addr", "age"} {
+		g := newGroups(by)
+		for i := range clients {
+			g.Add(&clients[i])
+		}
+		if by == "process" && g.Of("(unknown)") > len(clients)/2 {
+			continue // of other machines, or of other users
+		}
+		u.Parts = append(u.Parts, UnnamedParts{by, g.Sorted()})
+		if by != "age" && len(g.found) > 1 && !slices.Contains(u.By, "process") {
+			u.By = append(u.By, by)
+		}
+		if by == "process" {
+			u.By = []string{by}
+		}
+	}
+	if len(u.By) == 0 {
+		u.By = []string{"cmd"}
+	}
+	u.Groups = newGroups(u.By...)
+	for i := range clients {
+		u.Groups.Add(&clients[i])
+	}
+	u.Groups.Sorted() // sorts now, so that concurrent reads are safe
+	u.name(clients)
+}
+
+// name finds the culprit: the program with most connections, or what most connections have in
+// common.
+func (u *Unnamed) name(clients []Client) {
+	pids := map[string]map[int]int{}
+	for i := range clients {
+		if p := clients[i].Process; p.PID != 0 {
+			if pids[p.Program] == nil {
+				pids[p.Program] = map[int]int{}
+			}
+			pids[p.Program][p.PID]++
+		}
+	}
+	if u.By[0] == "process" {
+		sizes := map[string]int{}
+		for program, of := range pids {
+			for _, n := range of {
+				sizes[program] += n
+			}
+		}
+		programs := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
+			return cmp.Or(cmp.Compare(sizes[b], sizes[a]), cmp.Compare(a, b))
+		})
+		u.Program = programs[0]
+		of := pids[u.Program]
+		list := slices.SortedFunc(maps.Keys(of), func(a, b int) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) })
+		one := float64(of[list[0]]) >= commonShare*float64(sizes[u.Program])
+		u.Culprit = Process{Program: u.Program, PID: list[0]}.String()
+		if !one {
+			u.Culprit = fmt.Sprintf("%s, %d processes, the largest pid %d", u.Program, len(list), list[0])
+		}
+		clients = slices.DeleteFunc(slices.Clone(clients), func(c Client) bool {
+			return c.Process.Program != u.Program || one && c.Process.PID != list[0]
+		})
+	} else {
+		var common []string
+		for _, p := range u.Parts {
+			g := p.Groups[0]
+			value := keys[p.By]
+			if g.Key[0] == "(unknown)" || float64(g.Clients) < commonShare*float64(u.Connections) || "("+g.Key[0]+")" == u.Service {
+				continue
+			}
+			common = append(common, partTitle[p.By]+" "+g.Key[0])
+			clients = slices.DeleteFunc(slices.Clone(clients), func(c Client) bool { return value(&c) != g.Key[0] })
+		}
+		u.Culprit = u.Service
+		if len(common) > 0 {
+			u.Culprit += " with " + strings.Join(common, ", ")
+		}
+	}
+	u.Size, u.Doing = len(clients), doing(clients)
+}
+
+// Label returns the name of a service, with the program that opened most of its connections if it
+// has no names and the program is known. u may be nil.
+func (u *Unnamed) Label(service string) string {
+	if u == nil || u.Program == "" || service != u.Service {
+		return service
+	}
+	return strings.TrimSuffix(service, ")") + ": " + u.Culprit + ")"
+}
+
+// partTitle names the fields in words.
+var partTitle = map[string]string{"process": "process", "cmd": "last command", "user": "user", "lib": "library", "addr": "address", "age": "age"}
+
+// doing describes what most clients do: all idle after GET.
+func doing(clients []Client) string {
+	count := map[string]int{}
+	for i := range clients {
+		count[clients[i].doing()]++
+	}
+	list := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b))
+	})
+	if len(list) == 1 {
+		return "all " + list[0]
+	}
+	var parts []string
+	for _, text := range list[:min(len(list), 2)] {
+		parts = append(parts, fmt.Sprintf("%d %s", count[text], text))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (c *Client) doing() string {
+	command := strings.ToUpper(strings.ReplaceAll(c.Command, "|", " "))
+	switch {
+	case command == "" || command == "NULL":
+		return "without a command yet"
+	case c.Blocked():
+		return "blocked in " + command
+	case c.Subscribed():
+		return "subscribed"
+	case c.Idle < time.Second:
+		return "active with " + command
+	}
+	return "idle after " + command
 }

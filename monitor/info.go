@@ -39,8 +39,36 @@ func (i Info) Float(name string) (float64, bool) {
 	return f, err == nil
 }
 
+// The fields that no Redis reports: the servers behind a gateway of respool, which a probe adds, and the mark of the embedded
+// server.
+const (
+	fieldGateway  = "respool_gateway"
+	fieldEmbedded = "respool_embedded"
+)
+
+// Gateway returns the addresses of the servers behind a gateway of respool. ok is false if no gateway was queried. The list is
+// empty if the user may not see it.
+func (i Info) Gateway() (servers []string, ok bool) {
+	text, ok := i.fields[fieldGateway]
+	return strings.Fields(text), ok
+}
+
+// Embedded reports whether the server is the one inside respool.
+func (i Info) Embedded() bool { return i.fields[fieldEmbedded] != "" }
+
 // Server returns the kind and version of the server, such as "Valkey 8.1.0".
 func (i Info) Server() string {
+	text := i.version()
+	if i.Embedded() {
+		text = "respool's embedded server"
+	}
+	if _, ok := i.Gateway(); ok {
+		text = "a gateway of respool to " + text
+	}
+	return text
+}
+
+func (i Info) version() string {
 	if v := i.fields["valkey_version"]; v != "" {
 		return "Valkey " + v
 	}

@@ -14,6 +14,8 @@ type View struct {
 	Pools    map[string]PoolView // pools of this process, by name; nil: none
 	Ceilings map[string]int64    // planned maximum connections by service; nil: no plan
 	Reserve  int64               // connections that the plan reserves
+	Pages    string              // URL of the pages of this process, whose connections still work while a server is full; empty: none
+	Socket   string              // URL of its Unix socket, for respool kill; empty: none
 }
 
 // PoolView is a pool at two moments.
@@ -88,8 +90,8 @@ func (j *Judge) Look(v *View) (changed []Alert) {
 // judge applies one rule.
 func (j *Judge) judge(r *Rule, v *View) (fired []Alert) {
 	kind := kindOf(r.Name)
-	for _, s := range kind.find(v, r.Limit) {
-		alert := Alert{Finding: s.Finding, Node: s.node, Service: v.Service, Began: v.At}
+	for _, f := range kind.find(v, r.Limit) {
+		alert := Alert{Finding: f, Service: v.Service, Began: v.At}
 		alert.Rule, alert.Severity = r.Name, r.Severity
 		o := j.open[alert.ID()]
 		if o == nil {
@@ -103,8 +105,8 @@ func (j *Judge) judge(r *Rule, v *View) (fired []Alert) {
 		}
 	}
 	// A firing alert continues until its value passes the calm limit.
-	for _, s := range kind.find(v, kind.calm(r.Limit)) {
-		alert := Alert{Finding: s.Finding, Node: s.node}
+	for _, f := range kind.find(v, kind.calm(r.Limit)) {
+		alert := Alert{Finding: f}
 		alert.Rule, alert.Severity = r.Name, r.Severity
 		if o := j.open[alert.ID()]; o != nil && !o.seen && o.alert.State == Firing {
 			o.see(alert)
@@ -119,8 +121,12 @@ func (o *open) see(now Alert) {
 	o.alert.Finding = now.Finding
 }
 
-// unknown reports whether the state of an alert is unknown, because its server does not answer.
+// unknown reports whether the state of an alert is unknown, because its server does not answer, or no node reports the
+// cluster.
 func (j *Judge) unknown(o *open, v *View) bool {
+	if o.alert.State == Firing && v.Cluster != nil && !v.Cluster.Known() && (o.alert.Rule == "slots" || o.alert.Rule == "no-replica") {
+		return true
+	}
 	if o.alert.Node == "" || o.alert.State != Firing {
 		return false
 	}

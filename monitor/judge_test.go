@@ -176,6 +176,30 @@ func pool(before, now respool.Stats) map[string]PoolView {
 	return map[string]PoolView{"main": {Before: before, Now: now, Between: 10 * time.Second}}
 }
 
+// Alerts about a server that is full, or may soon be, name the ways that work then.
+func TestAlertsOfAFullServerNameTheWaysToIt(t *testing.T) {
+	hot := &View{State: clusterState(t, epoch, func(st *State) { st.Nodes[2].Last.Connections = 61 })}
+	for name, v := range map[string]*View{
+		"rejected":           scene{rates: Rates{Known: true, Rejected: 0.2}}.view(t),
+		"occupancy-critical": scene{taken: 860}.view(t),
+		"exhaustion":         scene{fc: Forecast{Exists: true, Growth: 5, In: 3 * time.Hour, Earliest: 2 * time.Hour, Latest: 5 * time.Hour, Seen: 12 * time.Minute}}.view(t),
+		"blocked":            scene{blocked: 60, points: blockedPoints(10)}.view(t),
+		"hot-node":           hot,
+	} {
+		kind := kindOf(name)
+		for _, ways := range []struct{ pages, socket, want string }{
+			{"", "", "respool who http://HOST:9736), or wait for a free one (respool who URL --wait 60s)"},
+			{"http://w:9736", "", "this works while it is full too: respool who http://w:9736"},
+			{"http://w:9736", "http+unix:///w", "respool who http://w:9736, respool kill http+unix:///w --service NAME --idle 10m"},
+		} {
+			v.Pages, v.Socket = ways.pages, ways.socket
+			if list := kind.find(v, kind.Limit); len(list) != 1 || !strings.HasSuffix(list[0].Remedy, ways.want) {
+				t.Errorf("%s: %+v: want %s", name, list, ways.want)
+			}
+		}
+	}
+}
+
 // blockedPoints are an hour in which about n clients were blocked.
 func blockedPoints(n int64) (list []Point) {
 	for i := range 360 {
@@ -254,13 +278,13 @@ func TestRulesThatChangeTellNobodyTwice(t *testing.T) {
 }
 
 func TestBadRulesAreRefused(t *testing.T) {
-	good := DefaultRules()[4]
+	good := kindOf("occupancy-critical").Rule
 	for want, change := range map[string]func(*Rule){
-		`unknown rule "occupation": want one of abandoned, blocked`: func(r *Rule) { r.Name = "occupation" },
-		"want a share between 0 and 1":                              func(r *Rule) { r.Limit = 70 },
-		"the limit is -1":                                           func(r *Rule) { r.Limit = -1 },
-		"for is -1s":                                                func(r *Rule) { r.For = -time.Second },
-		"the severity is 9":                                         func(r *Rule) { r.Severity = 9 },
+		`unknown rule "occupation": want one of abandoned, blind, blocked`: func(r *Rule) { r.Name = "occupation" },
+		"want a share between 0 and 1":                                     func(r *Rule) { r.Limit = 70 },
+		"the limit is -1":                                                  func(r *Rule) { r.Limit = -1 },
+		"for is -1s":                                                       func(r *Rule) { r.For = -time.Second },
+		"the severity is 9":                                                func(r *Rule) { r.Severity = 9 },
 	} {
 		r := good
 		change(&r)

@@ -19,6 +19,97 @@ var bounds = map[string]string{
 	"ioredis":    "it opens one for each client object: check how many there are",
 }
 
+// naming contains the setting that names connections, by library: in lower case, as it reports
+// itself to the server.
+var naming = map[string]string{
+	"redis-py":   "client_name= in redis-py (redis.Redis, ConnectionPool, or ?client_name= in the URL)",
+	"go-redis":   "ClientName in go-redis (redis.Options)",
+	"rueidis":    "ClientName in rueidis (ClientOption)",
+	"redigo":     "DialClientName in redigo",
+	"jedis":      "clientName in Jedis (DefaultJedisClientConfig)",
+	"lettuce":    "clientName in Lettuce (RedisURI)",
+	"redisson":   "clientName in Redisson",
+	"node-redis": "name in node-redis (createClient)",
+	"ioredis":    "connectionName in ioredis",
+	"redis-rb":   "id: in redis-rb",
+	"se.redis":   "ClientName in StackExchange.Redis (name= in its configuration string)",
+	"respool":    "client_name= in the URL of respool",
+}
+
+// runtimes lists the libraries of a program, by the beginning of its name.
+var runtimes = []struct {
+	program string
+	libs    []string
+}{
+	{"python", []string{"redis-py"}}, {"pypy", []string{"redis-py"}}, {"gunicorn", []string{"redis-py"}}, {"uwsgi", []string{"redis-py"}},
+	{"celery", []string{"redis-py"}}, {"node", []string{"ioredis", "node-redis"}}, {"bun", []string{"ioredis", "node-redis"}},
+	{"deno", []string{"ioredis", "node-redis"}}, {"java", []string{"jedis", "lettuce", "redisson"}}, {"ruby", []string{"redis-rb"}},
+	{"dotnet", []string{"se.redis"}},
+}
+
+// namingRemedy tells which setting names the connections of a library, or of the libraries that a
+// program may use.
+func namingRemedy(lib, program string) string {
+	const value = "service:instance:pool"
+	name, _, _ := strings.Cut(strings.ToLower(lib), " ")
+	name, _, _ = strings.Cut(name, "(") // go-redis appends its platform
+	var settings []string
+	if text := naming[name]; text != "" {
+		settings = []string{text}
+	}
+	for _, r := range runtimes {
+		if len(settings) == 0 && strings.HasPrefix(program, r.program) {
+			for _, lib := range r.libs {
+				settings = append(settings, naming[lib])
+			}
+		}
+	}
+	if len(settings) == 0 {
+		settings = []string{"client_name= in redis-py, connectionName in ioredis, name in node-redis, ClientName in go-redis, clientName in Jedis and Lettuce"}
+	}
+	return "name the connections " + value + ": " + strings.Join(settings, ", or ") + "; in others, send CLIENT SETNAME after connecting"
+}
+
+// shownParts is how many values of a field a finding names.
+const shownParts = 3
+
+// unnamed names the largest part of a service without names, and adds it to the findings about
+// that service.
+func (d *diagnosis) unnamed() {
+	u := d.after.Unnamed
+	if u == nil {
+		return
+	}
+	f := Finding{Rule: "unnamed", Severity: Note, Subject: u.Service,
+		What:     fmt.Sprintf("%s: %d of %d connections, %s", u.Culprit, u.Size, u.Total, u.Doing),
+		Evidence: fmt.Sprintf("%s holds %d connections without a name", u.Service, u.Connections),
+		Remedy:   "respool who URL --by " + strings.Join(u.By, ",")}
+	lib := ""
+	for _, p := range u.Parts {
+		var parts []string
+		for _, g := range p.Groups[:min(len(p.Groups), shownParts)] {
+			parts = append(parts, fmt.Sprintf("%d %s", g.Clients, g.Key[0]))
+		}
+		if more := len(p.Groups) - shownParts; more > 0 {
+			parts = append(parts, fmt.Sprintf("and %d more", more))
+		}
+		if p.By == "lib" && p.Groups[0].Key[0] != "(unknown)" {
+			lib = p.Groups[0].Key[0]
+		}
+		if p.By == "lib" && lib == "" || p.By == "addr" && len(p.Groups) == 1 {
+			continue
+		}
+		f.Evidence += fmt.Sprintf("; by %s: %s", partTitle[p.By], strings.Join(parts, ", "))
+	}
+	f.Remedy = namingRemedy(lib, u.Program) + "; list them: " + f.Remedy
+	for i := range d.found {
+		if one := &d.found[i]; one.Subject == u.Service {
+			one.What = strings.Replace(one.What, u.Service, u.Label(u.Service), 1)
+		}
+	}
+	d.add(f)
+}
+
 // broken lists versions that keep unused connections.
 var broken = []struct{ lib, from, to, what, where string }{
 	{"redis-py", "5.0.0", "5.0.1", "connections of clients that are not closed explicitly stay open", "redis-py 5.0.2"},

@@ -167,7 +167,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("%+v", total)
 	}
 	for _, by := range [][]string{{}, {"service", "shoe size"}} {
-		if _, err := NewGroups(by...); err == nil || !strings.Contains(err.Error(), "addr, cmd, db, lib, name, service, user") {
+		if _, err := NewGroups(by...); err == nil || !strings.Contains(err.Error(), "addr, age, cmd, db, id, lib, name, process, service, user") {
 			t.Errorf("%q: %v", by, err)
 		}
 	}

@@ -14,17 +14,21 @@ type node struct {
 	probe   *Probe
 	owned   func() int64 // number of the sampler's own connections to it
 	history *history
-	points  []Point // the list of history at its last change
+	points  []Point     // the list of history at its last change
+	trend   Forecast    // of points
+	lists   []*Snapshot // the clients of the last minute, oldest first; see NodeState.Earlier
 	listed  time.Time
 	anchors [2]*Snapshot // start points of rates; with two, the older one is at least one span old
 	state   NodeState
 }
 
-func newNode(cfg *SamplerConfig, addr string, opt respool.Options, own string, owned func() int64) (*node, error) {
-	opt.Sentinel, opt.Service, opt.Addr = nil, "", addr
-	with := ProbeConfig{Options: opt, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit}
+func newNode(cfg *SamplerConfig, opt respool.Options, own string, owned func() int64) (*node, error) {
+	with := ProbeConfig{Options: opt, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit, Details: cfg.Details, Split: cfg.Split}
+	if c := cfg.Options.Cluster; c != nil {
+		with.Cluster, with.MapAddr = true, c.MapAddr
+	}
 	var probe *Probe
-	if cfg.Client != nil && cfg.Options.Sentinel == nil {
+	if cfg.Client != nil && cfg.Options.Sentinel == nil && cfg.Options.Cluster == nil {
 		probe = sharedProbe(with, cfg.Client)
 	} else {
 		var err error
@@ -33,7 +37,7 @@ func newNode(cfg *SamplerConfig, addr string, opt respool.Options, own string, o
 		}
 	}
 	return &node{cfg: cfg, probe: probe, owned: owned, history: newHistory(cfg.Every),
-		state: NodeState{Addr: addr, Since: time.Now()}}, nil
+		state: NodeState{Addr: opt.Addr, Since: time.Now()}}, nil
 }
 
 // watch takes snapshots until ctx ends, sends each state to states, and closes the connection.
@@ -71,14 +75,14 @@ func (n *node) look(ctx context.Context) {
 	if up := err == nil; up != n.state.Up || n.state.Last == nil && n.state.Err == nil {
 		n.state.Up, n.state.Since = up, time.Now()
 	}
-	n.state.Err, n.state.Full = err, isFull(err)
+	n.state.Err, n.state.Full = err, IsFull(err)
 	if err != nil {
 		return
 	}
 	if clients {
 		n.listed = snap.At
 		if snap.Clients == nil { // CLIENT LIST is no longer available: ignore the old list
-			n.state.Before, n.state.List, n.state.churn = nil, nil, nil
+			n.state.Before, n.state.List, n.state.Earlier, n.state.churn, n.lists = nil, nil, nil, nil, nil
 		}
 	}
 	n.take(snap)
@@ -103,28 +107,48 @@ func (n *node) take(snap *Snapshot) {
 	s := &n.state
 	if before := s.Last; before != nil && !before.SameRun(snap) {
 		s.Restarts++
-		s.Before, s.List, s.churn = nil, nil, nil
-		n.history, n.points, s.Forecast = newHistory(n.cfg.Every), nil, Forecast{}
+		s.Before, s.List, s.Earlier, s.churn, n.lists = nil, nil, nil, nil, nil
+		n.history, n.points, n.trend, s.Forecast = newHistory(n.cfg.Every), nil, Forecast{}, Forecast{}
 		s.Rates, n.anchors = Rates{}, [2]*Snapshot{}
 	}
 	s.Rates = n.rates(snap)
-	s.Role = "primary"
-	if snap.Info.Text("role") == "slave" {
-		s.Role = "replica"
-	}
+	s.Role = snap.Role()
 	s.Last = snap
 	if snap.Clients != nil {
 		if s.List != nil {
 			s.churn = s.churn.between(s.List, snap)
 		}
 		s.Before, s.List = s.List, snap
+		s.Earlier = n.earlier(snap)
 	}
 	blocked, _ := snap.Info.Int("blocked_clients")
-	if n.history.add(Point{At: snap.At, Connections: snap.Connections, MaxClients: snap.MaxClients, Blocked: blocked, Rates: s.Rates}) {
-		n.points = n.history.list()
-		s.Forecast = forecast(n.points)
+	if !snap.Uncounted {
+		if n.history.add(Point{At: snap.At, Connections: snap.Connections, MaxClients: snap.MaxClients, Blocked: blocked, Rates: s.Rates}) {
+			n.points = n.history.list()
+			n.trend = forecast(n.points)
+		}
+		s.Forecast = n.trend
+		if !n.trend.Exists {
+			s.Forecast = roughForecast(n.history.recent, n.points)
+			s.Forecast.Missing = max(s.Forecast.Missing, n.trend.Missing)
+		}
 	}
 	s.Points = n.points
+}
+
+// earlierBy is the time between List and Earlier, if there are lists that old.
+const earlierBy = time.Minute
+
+// earlier adds the clients of a snapshot, and returns those of about a minute before.
+func (n *node) earlier(snap *Snapshot) (before *Snapshot) {
+	for len(n.lists) > 1 && snap.At.Sub(n.lists[1].At) >= earlierBy {
+		n.lists = n.lists[1:]
+	}
+	if len(n.lists) > 0 {
+		before = n.lists[0]
+	}
+	n.lists = append(n.lists, &Snapshot{At: snap.At, Clients: snap.Clients, By: snap.By})
+	return before
 }
 
 // mostRateSpan is the approximate time over which rates are measured. Rates over shorter times are

@@ -1,15 +1,19 @@
 package monitor
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/monitor/internal/commands"
 )
 
 // ProbeConfig configures a probe.
@@ -18,11 +22,21 @@ type ProbeConfig struct {
 	Purpose    string          // part of the connection's name in CLIENT LIST: respool:<purpose>:<random>
 	MaxClients int64           // overrides the server's limit; 0: the reported one
 	ListLimit  int64           // the probe skips CLIENT LIST above this number of connections; 0: 5000; below 0: always
+
+	Details bool // each snapshot with clients contains By and Details
+
+	// Split makes each snapshot with clients split a large service without names: Snapshot.Unnamed. It
+	// keeps the clients without a name in memory while it reads them, and looks for their processes.
+	Split bool
+
+	// Cluster makes each snapshot contain the server's report about its cluster. MapAddr is ClusterOptions.MapAddr.
+	Cluster bool
+	MapAddr func(addr string) string
 }
 
-// defaultListLimit is the number of connections above which the probe skips CLIENT LIST. The
+// DefaultListLimit is the number of connections above which a probe skips CLIENT LIST. The
 // command blocks the server for 5 ms at this size.
-const defaultListLimit = 5000
+const DefaultListLimit = 5000
 
 // Probe queries the state of a server over one connection, which stays open, or over those of a shared client. After the server
 // refuses a command, the probe does not send it again. A Probe is not safe for concurrent use. The
@@ -33,18 +47,23 @@ type Probe struct {
 	shared  bool              // c belongs to somebody else
 	own     string            // name of its own connection; empty if shared
 	refused map[string]string // refused commands, with the reasons
+	gateway *string           // the field of INFO about a gateway; nil: it was not queried
 	config  map[string]string // settings of the current run, by CONFIG GET
 	run     string
 }
 
-// NewProbe validates the configuration. It opens no connection.
+// NewProbe validates the configuration. It opens no connection. A probe is of one server, so it
+// refuses the options of a cluster: FindServers splits them.
 func NewProbe(cfg ProbeConfig) (*Probe, error) {
+	if cfg.Options.Cluster != nil {
+		return nil, errors.New("a probe looks at one server: want the URL of one node of the cluster, redis://HOST:PORT or rediss://HOST:PORT")
+	}
 	return newProbe(cfg, fmt.Sprintf("respool:%s:%08x", cfg.Purpose, rand.Uint32()))
 }
 
 func newProbe(cfg ProbeConfig, own string) (*Probe, error) {
 	if cfg.ListLimit == 0 {
-		cfg.ListLimit = defaultListLimit
+		cfg.ListLimit = DefaultListLimit
 	}
 	cfg.Options.MaxConnections, cfg.Options.Lanes, cfg.Options.MinIdle = 1, 1, 0
 	cfg.Options.ClientName = own // identifies its own connection
@@ -83,6 +102,8 @@ const (
 	askInfo   = "INFO"
 	askConfig = "CONFIG GET"
 	askList   = "CLIENT LIST"
+	askStats  = "INFO commandstats"
+	askSlow   = "SLOWLOG GET"
 )
 
 // Look returns a snapshot, with the clients if clients is set. It blocks until the server has
@@ -92,10 +113,10 @@ func (p *Probe) Look(ctx context.Context, clients bool) (*Snapshot, error) {
 }
 
 // Between takes snapshots for the time d. It returns one with clients at the beginning and one at
-// the end, and more in between if the rate of new connections is high. It calls progress about
+// the end, both with what commands cost, and more in between if the rate of new connections is high. It calls progress about
 // every tenth of a second, if progress is not nil. It blocks for d, or until ctx ends.
 func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (before, after *Snapshot, between []*Snapshot, err error) {
-	if before, err = p.Look(ctx, true); err != nil {
+	if before, err = p.lookAtLoad(ctx); err != nil {
 		return nil, nil, nil, err
 	}
 	const step = 100 * time.Millisecond
@@ -114,32 +135,89 @@ func (p *Probe) Between(ctx context.Context, d time.Duration, progress func()) (
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		if RatesBetween(before, now).stormy() && int64(len(between)+1)*now.Connections <= closerTotal {
+		if ShowsStorm(before, now, len(between)+1) {
 			if now, err = p.Look(ctx, true); err != nil {
 				return nil, nil, nil, err
 			}
 			between = append(between, now)
 		}
 	}
-	after, err = p.Look(ctx, true)
+	after, err = p.lookAtLoad(ctx)
 	return before, after, between, err
+}
+
+// ShowsStorm reports whether so many connections were opened between two snapshots that client lists in between are useful to
+// see their owners, and so few are open that this number of lists costs the server little.
+func ShowsStorm(before, now *Snapshot, lists int) bool {
+	return RatesBetween(before, now).stormy() && int64(lists)*now.Connections <= closerTotal
 }
 
 // closerTotal limits the total of connections in the additional client lists. They cost about 40 ms
 // of the server's time.
 const closerTotal = 20_000
 
+// load is what commands cost, by a server's counts. stats is nil if they were not read.
+type load struct {
+	at      time.Time // of stats
+	stats   map[string]commands.Stat
+	slow    []commands.Slow // the newest entries of the slow log, without those of the monitor
+	newest  int64           // the newest entry; -1: none
+	refused bool            // the slow log was not read
+}
+
+// slowEntries limits how much of the slow log is read. Its usual length is 128.
+const slowEntries = 128
+
+// lookAtLoad returns a snapshot with the clients and what commands cost.
+func (p *Probe) lookAtLoad(ctx context.Context) (*Snapshot, error) {
+	snap, err := p.Look(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	l := &load{newest: -1}
+	text, err := p.ask(ctx, askStats, "INFO", "commandstats")
+	if err != nil {
+		return nil, err
+	}
+	l.at = time.Now()
+	if l.stats = commands.ParseStats(string(text)); l.stats == nil && p.refused[askStats] == "" {
+		p.refused[askStats] = "the server does not report what its commands cost"
+	}
+	slow, err := commands.ParseSlow(p.c.Do(ctx, "SLOWLOG", "GET", slowEntries))
+	if err := p.note(askSlow, err); err != nil {
+		return nil, err
+	}
+	if reason := p.refused[askSlow]; reason != "" {
+		p.refused[askSlow] = reason + ": slow commands and their senders are not visible; grant +slowlog|get"
+	} else if snap.Config["slowlog-log-slower-than"] == "-1" || snap.Config["slowlog-max-len"] == "0" {
+		p.refused[askSlow] = "the server keeps no slow log: CONFIG SET slowlog-log-slower-than 10000, slowlog-max-len 128"
+	}
+	l.refused = p.refused[askSlow] != ""
+	for _, s := range slow {
+		l.newest = max(l.newest, s.ID)
+		if s.Name != p.own || p.shared {
+			l.slow = append(l.slow, s)
+		}
+	}
+	snap.load = l
+	return snap, nil
+}
+
 func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot, error) {
 	if p.shared {
 		owned = NoneOwned
 	}
 	s := Source{Own: p.own, Owned: owned, Limit: p.cfg.MaxClients}
-	info, err := p.ask(ctx, askInfo, "INFO")
+	info, err := p.Info(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Info = string(info)
+	s.Info = info
 	parsed := ParseInfo(s.Info)
+	if _, gateway := parsed.Gateway(); gateway {
+		s.Owned, clients = NoneOwned, false
+		p.refused[askList] = "a gateway lists its own clients, not those of the server: respool who with this URL"
+	}
 	if s.Config, err = p.settings(ctx, parsed.Text("run_id")); err != nil {
 		return nil, err
 	}
@@ -148,8 +226,20 @@ func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot,
 	if snap.MaxClients == 0 {
 		snap.MaxClients, snap.Assumed = assumedLimit(p.c.Stats().Addr, parsed)
 	}
+	if p.cfg.Cluster {
+		snap.Cluster, err = readCluster(ctx, p.c, p.cfg.MapAddr)
+		if err := p.note(askCluster, err); err != nil {
+			return nil, err
+		}
+	}
 	if n, _ := parsed.Connections(); clients && p.mayList(n) {
 		list := snap.listClients(p.own)
+		if p.cfg.Details {
+			list.detailed()
+		}
+		if p.cfg.Split {
+			list.unnamed = &unnamedList{ownName: p.own}
+		}
 		if err := p.note(askList, p.EachClient(ctx, list.add)); err != nil {
 			return nil, err
 		}
@@ -157,7 +247,54 @@ func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot,
 			list.done()
 		}
 	}
+	snap.Refused, snap.User = p.Refused(), cmp.Or(p.cfg.Options.Username, "default")
 	return snap, nil
+}
+
+// Info returns the reply to INFO; empty if the server refuses it. If a gateway of respool replied for its server, the text has one
+// more field: see Info.Gateway.
+func (p *Probe) Info(ctx context.Context) (string, error) {
+	text, err := p.ask(ctx, askInfo, "INFO")
+	if err != nil {
+		return "", err
+	}
+	if !p.shared && p.gateway == nil {
+		line, err := p.askGateway(ctx)
+		if err != nil {
+			return "", err
+		}
+		p.gateway = &line
+	}
+	if p.gateway == nil {
+		return string(text), nil
+	}
+	return string(text) + *p.gateway, nil
+}
+
+// askGateway returns the field of Info.Gateway; empty if no gateway of respool replies. Servers of Redis refuse the command,
+// whatever the user may do.
+func (p *Probe) askGateway(ctx context.Context) (string, error) {
+	conn, err := p.c.Acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Release()
+	lines, err := conn.Do(ctx, "RESPOOL", "SERVERS").Texts()
+	var se *respool.ServerError
+	switch {
+	case ctx.Err() != nil:
+		return "", err
+	case errors.As(err, &se) && strings.Contains(se.Message, "RESPOOL requires the permission"):
+	case err != nil:
+		return "", nil // a proxy may also close the connection
+	}
+	field := "\r\n" + fieldGateway + ":"
+	for word := range strings.FieldsSeq(strings.Join(lines, " ")) {
+		if addr, ok := strings.CutPrefix(word, "server="); ok {
+			field += addr + " "
+		}
+	}
+	return field + "\r\n", nil
 }
 
 // EachClient sends CLIENT LIST and passes each client to fn as it arrives. It does not keep the
@@ -165,7 +302,7 @@ func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot,
 func (p *Probe) EachClient(ctx context.Context, fn func(Client) error) error {
 	w := NewClientWriter(fn)
 	if _, err := p.c.DoTo(ctx, w, "CLIENT", "LIST"); err != nil {
-		return err
+		return hungUp(askList, err)
 	}
 	return w.Close()
 }
@@ -176,8 +313,13 @@ func (p *Probe) mayList(n int64) bool {
 		delete(p.refused, askList)
 		return true
 	}
-	p.refused[askList] = fmt.Sprintf("not sent above %d connections, since it would block the server; there are %d", p.cfg.ListLimit, n)
+	p.refused[askList] = ListSkipped(p.cfg.ListLimit, n)
 	return false
+}
+
+// ListSkipped returns the reason why CLIENT LIST was not sent: there are n connections, more than the limit.
+func ListSkipped(limit, n int64) string {
+	return fmt.Sprintf("not sent above %d connections, since it would block the server; there are %d", limit, n)
 }
 
 // settings returns the reply to CONFIG GET. It queries it once for each run of the server.
@@ -185,7 +327,7 @@ func (p *Probe) settings(ctx context.Context, run string) (map[string]string, er
 	if p.config != nil && p.run == run {
 		return p.config, nil
 	}
-	names := []string{"maxclients", "timeout", "tcp-keepalive"}
+	names := []string{"maxclients", "timeout", "tcp-keepalive", "slowlog-log-slower-than", "slowlog-max-len"}
 	pipe := p.c.Pipeline()
 	for _, name := range names {
 		pipe.Do("CONFIG", "GET", name)
@@ -214,6 +356,9 @@ func (p *Probe) ask(ctx context.Context, what string, args ...any) ([]byte, erro
 	return text, p.note(what, err)
 }
 
+// refusesIt begins the reason of a command that the server refuses.
+const refusesIt = "the server refuses it"
+
 // note records the refusal of a command. It returns other errors.
 func (p *Probe) note(what string, err error) error {
 	var se *respool.ServerError
@@ -223,14 +368,112 @@ func (p *Probe) note(what string, err error) error {
 		delete(p.refused, what)
 		return nil
 	case errors.As(err, &se) && !errors.As(err, &ce): // not an error of the handshake
-		p.refused[what] = "the server refuses it (" + se.Code + ")"
+		p.refused[what] = refusesIt + " (" + se.Code + ")"
 		return nil
+	}
+	return hungUp(what, err)
+}
+
+// hungUp returns a *hungUpError if the server closed the connection after a query, and other errors unchanged.
+func hungUp(query string, err error) error {
+	var ce *respool.ConnError
+	if errors.As(err, &ce) && ce.Sent && errors.Is(err, io.EOF) {
+		return &hungUpError{ce.Addr, query, err}
 	}
 	return err
 }
 
-// isFull reports whether a server refused a connection because of maxclients.
-func isFull(err error) bool {
+// hungUpError is the error of a query after which the server closed the connection.
+type hungUpError struct {
+	addr, query string
+	err         error
+}
+
+func (e *hungUpError) Error() string {
+	return fmt.Sprintf("%s closed the connection in reply to %s: it is stopping, or it is a proxy that lacks the command: want the address of the server behind it", e.addr, e.query)
+}
+
+func (e *hungUpError) Unwrap() error { return e.err }
+
+// Reading is the state of a server as text, so that another process can make a Snapshot of it. It holds no secrets: CLIENT
+// LIST names commands without their arguments.
+type Reading struct {
+	Addr        string            `json:"addr"`
+	At          time.Time         `json:"at"`
+	Error       string            `json:"error,omitempty"` // why the server was not read
+	Full        bool              `json:"full,omitempty"`  // not read because maxclients is reached
+	Info        string            `json:"info,omitempty"`
+	Config      map[string]string `json:"config,omitempty"`      // settings by CONFIG GET
+	Listed      bool              `json:"listed"`                // CLIENT LIST was read
+	List        string            `json:"client_list,omitempty"` // the reply to CLIENT LIST
+	ClusterInfo string            `json:"cluster_info,omitempty"`
+	Nodes       string            `json:"cluster_nodes,omitempty"`
+	Refused     map[string]string `json:"not_asked,omitempty"` // commands that the server refuses, with the reasons
+	User        string            `json:"user,omitempty"`      // user of the connection
+	Own         string            `json:"own,omitempty"`       // name of the connection
+}
+
+// Read returns the state of the server of c as text, with CLIENT LIST if clients is set, and with the server's report about its
+// cluster if cluster is set. user is the user of the connection. It blocks until the server has answered; ctx and the options
+// of the client limit the wait.
+func Read(ctx context.Context, c *respool.Client, user string, clients, cluster bool) (*Reading, error) {
+	p := sharedProbe(ProbeConfig{}, c)
+	r := &Reading{Addr: c.Stats().Addr, User: cmp.Or(user, "default")}
+	info, err := p.ask(ctx, askInfo, "INFO")
+	if err != nil {
+		return nil, err
+	}
+	r.Info = string(info)
+	if r.Config, err = p.settings(ctx, ""); err != nil {
+		return nil, err
+	}
+	if cluster {
+		var text [2][]byte
+		for i, what := range []string{"NODES", "INFO"} {
+			if text[i], err = p.ask(ctx, "CLUSTER "+what, "CLUSTER", what); err != nil {
+				return nil, err
+			}
+		}
+		r.Nodes, r.ClusterInfo = string(text[0]), string(text[1])
+	}
+	if clients {
+		var list bytes.Buffer
+		_, err := c.DoTo(ctx, &list, "CLIENT", "LIST")
+		if err := p.note(askList, err); err != nil {
+			return nil, err
+		}
+		r.List, r.Listed = list.String(), p.refused[askList] == ""
+	}
+	r.At, r.Refused = time.Now(), p.refused
+	return r, nil
+}
+
+// Snapshot parses the reading. limit overrides the server's maxclients; 0: the reported one. The connection that was used for
+// the reading counts like any other.
+func (r *Reading) Snapshot(limit int64) (*Snapshot, error) {
+	snap := newSnapshot(&Source{At: r.At, Info: r.Info, Config: r.Config, Owned: NoneOwned, Limit: limit})
+	if snap.MaxClients == 0 {
+		snap.MaxClients, snap.Assumed = assumedLimit(r.Addr, snap.Info)
+	}
+	snap.Refused, snap.User = r.Refused, r.User
+	if r.Nodes != "" {
+		var err error
+		if snap.Cluster, err = ParseClusterMap(r.Nodes, r.ClusterInfo, r.Addr, nil); err != nil {
+			return nil, err
+		}
+	}
+	if !r.Listed {
+		return snap, nil
+	}
+	list := snap.listClients("")
+	list.unnamed = &unnamedList{ownName: r.Own}
+	err := EachClient(strings.NewReader(r.List), list.add)
+	list.done()
+	return snap, err
+}
+
+// IsFull reports whether a server refused a connection because of maxclients.
+func IsFull(err error) bool {
 	var se *respool.ServerError
 	return errors.As(err, &se) && strings.Contains(se.Message, "max number of clients")
 }

@@ -21,26 +21,25 @@ type ruleKind struct {
 	Rule
 	Unit string // unit of the limit; empty: no limit
 	Text string // the condition in words
-	find func(v *View, limit float64) []sighting
+	find func(v *View, limit float64) []Finding
 	// upper states that the rule fires below its limit, so values above the limit are calm.
 	upper bool
-}
-
-// sighting is a finding at a node.
-type sighting struct {
-	Finding
-	node string
 }
 
 // ruleKinds are all rules, with their defaults.
 var ruleKinds = []ruleKind{
 	{Rule{"down", Page, 0, 15 * time.Second, 15 * time.Second}, "", "a server does not answer", findDown, false},
-	{Rule{"no-primary", Page, 0, 15 * time.Second, 15 * time.Second}, "", "the sentinels report no primary", findNoPrimary, false},
+	{Rule{"blind", Page, 0, 15 * time.Second, 15 * time.Second}, "", "a server answers, but does not show its connections", findBlind, false},
+	{Rule{"no-primary", Page, 0, 15 * time.Second, 15 * time.Second}, "", "the sentinels report no primary, or no node reports the cluster", findNoPrimary, false},
+	{Rule{"slots", Page, 0, 15 * time.Second, 15 * time.Second}, "slots", "slots of a cluster that no node serves", findUncovered, false},
+	{Rule{"no-replica", Ticket, 0, 2 * time.Minute, 2 * time.Minute}, "", "a primary of a cluster has no replica that works", findNoReplica, false},
 	{Rule{"full", Page, 0, 0, 30 * time.Second}, "", "a server refuses the monitor because maxclients is reached", findFull, false},
 	{Rule{"rejected", Page, 0, 0, time.Minute}, "connections a second", "a server rejects connections", findRejected, false},
 	{Rule{"occupancy-critical", Page, 0.85, 2 * time.Minute, time.Minute}, "share", "share of maxclients in use", findOccupancy, false},
 	{Rule{"occupancy-high", Ticket, 0.70, 10 * time.Minute, 2 * time.Minute}, "share", "share of maxclients in use", findOccupancy, false},
 	{Rule{"exhaustion", Ticket, 4, time.Minute, 2 * time.Minute}, "hours", "time until maxclients is reached, if connections grow at this rate", findExhaustion, true},
+	{Rule{"hot-node", Warn, 2, 5 * time.Minute, 2 * time.Minute}, "times the others", "connections of a primary of a cluster compared with the mean of the other primaries", findHotNode, false},
+	{Rule{"partly-blind", Warn, 0, time.Minute, time.Minute}, "", "a server refuses a command that some rules need", findPartlyBlind, false},
 	{Rule{"new-connections", Warn, 100, 5 * time.Minute, time.Minute}, "connections a second", "rate of new connections", findOpened, false},
 	{Rule{"no-reuse", Warn, 0.01, 5 * time.Minute, time.Minute}, "share", "new connections as a share of commands", findNoReuse, false},
 	{Rule{"blocked", Warn, 4, 2 * time.Minute, 2 * time.Minute}, "times the usual spread", "distance of blocked clients from their median of two hours", findBlocked, false},
@@ -61,6 +60,24 @@ func DefaultRules() []Rule {
 		list[i] = k.Rule
 	}
 	return list
+}
+
+// Crowded reports whether connections use so much of a limit that a rule reports it by default. It is
+// false if the limit is 0, unknown.
+func Crowded(connections, limit int64) bool {
+	_, crowded := OccupancySeverity(float64(connections) / float64(max(1, limit)))
+	return limit > 0 && crowded
+}
+
+// OccupancySeverity returns the severity of a used share of maxclients by the default rules. ok is
+// false if no rule reports it.
+func OccupancySeverity(share float64) (severity Severity, ok bool) {
+	for _, name := range []string{"occupancy-critical", "occupancy-high"} {
+		if kind := kindOf(name); share >= kind.Limit {
+			return kind.Severity, true
+		}
+	}
+	return Note, false
 }
 
 // RuleNames returns the names of all rules.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,13 +18,15 @@ import (
 
 // SamplerConfig configures a sampler. The zero value of a field stands for its default.
 type SamplerConfig struct {
-	Options    respool.Options // a server, or a service of Sentinel; the sampler uses one connection for each node, and one more for a service's primary, independent of the pool options
+	Options    respool.Options // a server, a service of Sentinel, or a cluster; the sampler uses one connection for each node, and one more for the primary of a service, independent of the pool options
 	Client     *respool.Client // of a single server: the sampler uses its connections, and leaves it open; nil: its own connection
 	Purpose    string          // part of the connections' name in CLIENT LIST, respool:<purpose>:<random>; default watch
 	Every      time.Duration   // interval of INFO; default 5 s, at least 10 ms
 	ListEvery  time.Duration   // interval of CLIENT LIST; default 60 s; respool.Never: never
 	ListLimit  int64           // the sampler skips CLIENT LIST above this number of connections; default 5000; below 0: always
 	MaxClients int64           // overrides the servers' limit; 0: the reported one
+	Details    bool            // each snapshot with clients contains By and Details
+	Split      bool            // split a large service without names: ProbeConfig.Split
 	OnState    func(*State)    // receives each new state, on the sampler's goroutine: it must not block
 }
 
@@ -40,6 +43,9 @@ type Sampler struct {
 	cfg   SamplerConfig
 	own   string
 	state atomic.Pointer[State]
+
+	mu      sync.Mutex
+	clients map[string]*respool.Client // of the watched nodes
 }
 
 // NewSampler validates the configuration. It opens no connection.
@@ -47,7 +53,7 @@ func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 	cfg.Purpose = cmp.Or(cfg.Purpose, "watch")
 	cfg.Every = cmp.Or(cfg.Every, DefaultEvery)
 	cfg.ListEvery = cmp.Or(cfg.ListEvery, DefaultListEvery)
-	cfg.ListLimit = cmp.Or(cfg.ListLimit, defaultListLimit)
+	cfg.ListLimit = cmp.Or(cfg.ListLimit, DefaultListLimit)
 	switch {
 	case cfg.Every < leastEvery:
 		return nil, fmt.Errorf("monitor: Every is %v: want %v or more", cfg.Every, leastEvery)
@@ -57,14 +63,14 @@ func NewSampler(cfg SamplerConfig) (*Sampler, error) {
 		return nil, fmt.Errorf("monitor: maxclients is %d: want 1 or more, or 0 for the limit that the servers report", cfg.MaxClients)
 	}
 	cfg.Options.MaxConnections, cfg.Options.Lanes, cfg.Options.MinIdle = 1, 1, 0
-	s := &Sampler{cfg: cfg, own: fmt.Sprintf("respool:%s:%08x", cfg.Purpose, rand.Uint32())}
+	s := &Sampler{cfg: cfg, own: fmt.Sprintf("respool:%s:%08x", cfg.Purpose, rand.Uint32()), clients: map[string]*respool.Client{}}
 	s.cfg.Options.ClientName = s.own
 	c, err := respool.New(s.cfg.Options) // validates the options; opens no connection
 	if err != nil {
 		return nil, err
 	}
 	_ = c.Close(context.Background())
-	s.state.Store(&State{At: time.Now(), Service: cfg.Options.Service})
+	s.state.Store(&State{At: time.Now(), Service: placeName(&cfg.Options)})
 	return s, nil
 }
 
@@ -75,6 +81,25 @@ func (s *Sampler) State() *State { return s.state.Load() }
 // Own returns the name of the sampler's own connections.
 func (s *Sampler) Own() string { return s.own }
 
+// Clients returns the clients whose connections the sampler uses, by the addresses of the nodes. They are for further queries
+// while a server accepts no new connections. The sampler owns them: it closes them when it stops to watch a node, and the
+// caller must not. The caller owns the map.
+func (s *Sampler) Clients() map[string]*respool.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.clients)
+}
+
+func (s *Sampler) setClient(addr string, c *respool.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c == nil {
+		delete(s.clients, addr)
+		return
+	}
+	s.clients[addr] = c
+}
+
 // Run takes snapshots until ctx ends, and returns after all its connections are closed. Call it
 // once. It returns an error only if it could not start.
 func (s *Sampler) Run(ctx context.Context) error {
@@ -82,31 +107,14 @@ func (s *Sampler) Run(ctx context.Context) error {
 	defer r.wg.Wait()
 	tick := time.NewTicker(min(s.cfg.Every, time.Second))
 	defer tick.Stop()
-	if s.cfg.Options.Sentinel == nil {
-		addr := cmp.Or(s.cfg.Options.Addr, "localhost:6379")
-		if err := r.begin(addr, func() int64 { return 1 }); err != nil {
-			return err
-		}
-		r.loop(nil, tick.C)
-		return nil
-	}
-	c, err := respool.New(s.cfg.Options)
+	dir, err := newDirectory(s.cfg.Options, s.cfg.Every)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.Background(), closeLimit)
-		defer cancel()
-		_ = c.Close(closing)
-	}()
-	// Repeated Warm calls keep the search for the nodes alive, and return its current error.
-	r.wg.Go(func() {
-		for ctx.Err() == nil {
-			_ = c.Warm(ctx)
-			pause(ctx, max(s.cfg.Every, time.Second))
-		}
-	})
-	r.loop(c, tick.C)
+	defer dir.close()
+	r.wg.Go(func() { dir.run(ctx) })
+	r.discover(dir)
+	r.loop(dir, tick.C)
 	return nil
 }
 
@@ -126,7 +134,7 @@ type sampling struct {
 	wg     sync.WaitGroup
 	states chan NodeState
 	nodes  map[string]*watched
-	err    error // why the sentinels report no nodes
+	err    error // why nodes are unknown
 }
 
 // watched is a monitored node.
@@ -136,22 +144,27 @@ type watched struct {
 	gone  time.Time // when it left the service; zero: it belongs to the service
 }
 
-// begin starts to monitor a node.
-func (r *sampling) begin(addr string, owned func() int64) error {
-	n, err := newNode(&r.s.cfg, addr, r.s.cfg.Options, r.s.own, owned)
+// begin starts to monitor a server.
+func (r *sampling) begin(one Server, owned func() int64) error {
+	if one.Err != nil {
+		r.nodes[one.Addr] = &watched{state: NodeState{Addr: one.Addr, Since: time.Now(), Err: one.Err}, stop: func() {}}
+		return nil
+	}
+	n, err := newNode(&r.s.cfg, one.Options, r.s.own, owned)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
-	r.nodes[addr] = &watched{state: n.state, stop: cancel}
+	n.state.Addr = one.Addr
+	r.s.setClient(one.Addr, n.probe.Client())
+	r.nodes[one.Addr] = &watched{state: n.state, stop: cancel}
 	r.wg.Go(func() { n.watch(ctx, r.states) })
 	return nil
 }
 
-// loop receives the states of the nodes and, if c is not nil, follows the nodes of the service at
-// each tick. While a snapshot hangs, it publishes the last state again, because rules depend on
-// time.
-func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
+// loop receives the states of the nodes, and follows the servers of the directory at each tick. While a
+// snapshot hangs, it publishes the last state again, because rules depend on time.
+func (r *sampling) loop(dir directory, tick <-chan time.Time) {
 	began := time.Now()
 	for {
 		select {
@@ -166,9 +179,9 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 				r.publish()
 			}
 		case <-tick:
-			changed := c != nil && r.discover(c)
+			changed := r.discover(dir)
 			if len(r.nodes) == 0 && time.Since(began) < searchTime {
-				continue // some sentinels have not answered yet
+				continue // the search has only begun
 			}
 			if changed || time.Since(r.s.State().At) >= max(r.s.cfg.Every, time.Second) {
 				r.publish()
@@ -177,31 +190,25 @@ func (r *sampling) loop(c *respool.Client, tick <-chan time.Time) {
 	}
 }
 
-// searchTime is the time after which the sampler reports that no nodes of a service are known.
+// searchTime is the time after which the sampler reports that no nodes are known.
 const searchTime = 2 * time.Second
 
-// goneFor is how long a node stays monitored after the sentinels no longer list it. They omit a
+// goneFor is how long a node stays monitored after it is no longer listed. Sentinels omit a
 // node for a moment when roles change.
 const goneFor = time.Minute
 
-// discover updates the nodes of the service, and reports whether they changed.
-func (r *sampling) discover(c *respool.Client) (changed bool) {
-	service := c.Stats().Service
-	was := r.err
-	r.err = service.Err
-	changed = (was == nil) != (r.err == nil)
-	there := map[string]bool{service.Primary: service.Primary != ""}
-	for _, addr := range service.Replicas {
-		there[addr] = true
-	}
-	for _, left := range service.Excluded {
-		there[left.Addr] = true
-	}
-	for addr := range there {
-		if addr == "" || r.nodes[addr] != nil {
+// discover updates the monitored nodes, and reports whether they changed.
+func (r *sampling) discover(dir directory) (changed bool) {
+	list, err := dir.servers(r.cluster())
+	changed = (r.err == nil) != (err == nil)
+	r.err = err
+	there := map[string]bool{}
+	for _, one := range list {
+		there[one.Addr] = true
+		if r.nodes[one.Addr] != nil {
 			continue
 		}
-		if err := r.begin(addr, func() int64 { return 1 + sockets(c, addr) }); err != nil {
+		if err := r.begin(one, func() int64 { return 1 + dir.owned(one.Addr) }); err != nil {
 			r.err = errors.Join(r.err, err)
 		}
 		changed = true
@@ -215,25 +222,30 @@ func (r *sampling) discover(c *respool.Client) (changed bool) {
 		case time.Since(w.gone) > goneFor:
 			w.stop()
 			delete(r.nodes, addr)
+			r.s.setClient(addr, nil)
 			changed = true
 		}
 	}
 	return changed
 }
 
-// sockets returns the number of connections of a client to a node.
-func sockets(c *respool.Client, addr string) int64 {
-	for _, n := range c.Stats().Nodes {
-		if n.Addr == addr {
-			return int64(n.Sockets())
+// cluster returns the best report about the cluster of the nodes that answer; nil: not a cluster.
+func (r *sampling) cluster() *ClusterMap {
+	if r.s.cfg.Options.Cluster == nil {
+		return nil
+	}
+	best := &ClusterMap{}
+	for _, addr := range slices.Sorted(maps.Keys(r.nodes)) { // in the same order each time, for equal reports
+		if st := &r.nodes[addr].state; st.Up && st.Last != nil {
+			best = best.Better(st.Last.Cluster)
 		}
 	}
-	return 0
+	return best
 }
 
 // publish stores a new state and passes it to OnState.
 func (r *sampling) publish() {
-	st := &State{At: time.Now(), Service: r.s.cfg.Options.Service, Err: r.err}
+	st := &State{At: time.Now(), Service: placeName(&r.s.cfg.Options), Err: r.err, Cluster: r.cluster()}
 	for _, w := range r.nodes {
 		st.Nodes = append(st.Nodes, w.state)
 	}

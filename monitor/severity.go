@@ -1,7 +1,9 @@
 package monitor
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +52,18 @@ func Summary(findings []Finding) string {
 	if !some {
 		return "nothing found"
 	}
+	word := "fine"
+	switch worst {
+	case Page:
+		word = "critical"
+	case Ticket, Warn:
+		word = "warnings"
+	}
+	return word + " (" + counts(findings) + ")"
+}
+
+// counts formats the numbers of findings by severity.
+func counts(findings []Finding) string {
 	n := make([]int, len(severities))
 	for _, f := range findings {
 		n[f.Severity]++
@@ -60,12 +74,34 @@ func Summary(findings []Finding) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
 		}
 	}
-	word := "fine"
-	switch worst {
-	case Page:
-		word = "critical"
-	case Ticket, Warn:
-		word = "warnings"
+	return strings.Join(parts, ", ")
+}
+
+// SummaryOfAlerts returns the overall severity of the firing alerts in a few words, and names the
+// pending ones: conditions that hold, but not for long enough yet. It ignores resolved ones.
+func SummaryOfAlerts(alerts []Alert) string {
+	var firing, pending []Finding
+	for _, a := range alerts {
+		switch a.State {
+		case Firing:
+			firing = append(firing, a.Finding)
+		case Pending:
+			pending = append(pending, a.Finding)
+		}
 	}
-	return word + " (" + strings.Join(parts, ", ") + ")"
+	if len(pending) == 0 {
+		return Summary(firing)
+	}
+	slices.SortStableFunc(pending, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	text := "no alert yet"
+	if len(firing) > 0 {
+		text = Summary(firing)
+	}
+	worst := pending[0]
+	text += fmt.Sprintf("; pending (%s): %s %s", counts(pending), worst.Rule, worst.Subject)
+	text = strings.TrimSpace(text) + ": " + worst.What
+	if worst.Node != "" && !strings.Contains(worst.What, worst.Node) {
+		text += " at " + worst.Node
+	}
+	return text
 }

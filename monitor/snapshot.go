@@ -11,17 +11,28 @@ import (
 type Snapshot struct {
 	At          time.Time
 	Info        Info
-	Config      map[string]string // settings by CONFIG GET, if allowed
-	MaxClients  int64             // 0: unknown
-	Assumed     string            // the provider whose documented limit is MaxClients, if the server does not report one; empty: reported
-	Connections int64             // connections that count against it, without those of the monitor
-	Clients     *Groups           // by service; nil if CLIENT LIST is refused or was not requested
-	Owners      *Groups           // the same by service, library and user
-	Replication int               // connections of replicas and of the primary among the clients
-	LongIdle    map[string]int    // by service: idle for LeakIdle or longer, neither blocked nor subscribed
+	Config      map[string]string  // settings by CONFIG GET, if allowed
+	MaxClients  int64              // 0: unknown
+	Assumed     string             // the provider whose documented limit is MaxClients, if the server does not report one; empty: reported
+	Uncounted   bool               // Connections is unknown, and 0
+	Connections int64              // connections that count against it, without those of the monitor
+	Refused     map[string]string  // commands that the server refuses, such as CONFIG GET, with the reasons
+	User        string             // user of the monitor's connection
+	Clients     *Groups            // by service; nil if CLIENT LIST is refused or was not requested
+	Owners      *Groups            // the same by service, library and user
+	By          map[string]*Groups // the same by each of DetailFields; nil if it was not requested
+	Details     *Groups            // the same by all of DetailFields; nil if it was not requested
+	Replication int                // connections of replicas and of the primary among the clients
+	LongIdle    map[string]int     // by service: idle for LeakIdle or longer, neither blocked nor subscribed
+	Cluster     *ClusterMap        // as this server reports it; nil if it was not requested, or is refused
+	Unnamed     *Unnamed           // the service without names that holds most connections; nil if there is none, or it was not requested
+	Heavy       []Client           // the clients with the most memory in their buffers, heavyLeast or more, the largest first
 
 	ids   []int64          // of all clients that count, sorted
 	young map[int64]string // services of the clients up to youngAge
+
+	senders *Groups // the clients by their last command and service; nil if Clients is
+	load    *load   // what commands cost; nil if it was not requested
 }
 
 // LeakIdle is the idle time after which a connection may be leaked.
@@ -36,6 +47,7 @@ type Source struct {
 	Own    string    // name of the monitor's own connections, which do not count
 	Owned  int64     // their number; 0: 1; NoneOwned: none
 	Limit  int64     // overrides maxclients; 0: the reported one
+	Detail bool      // fill By and Details
 }
 
 // NoneOwned states that the monitor has no connections of its own.
@@ -59,6 +71,9 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 		return snap, nil
 	}
 	clients := snap.listClients(s.Own)
+	if s.Detail {
+		clients.detailed()
+	}
 	err := EachClient(s.List, clients.add)
 	clients.done()
 	return snap, err
@@ -72,8 +87,8 @@ func newSnapshot(s *Source) *Snapshot {
 	if snap.MaxClients == 0 {
 		snap.MaxClients, _ = strconv.ParseInt(s.Config["maxclients"], 10, 64)
 	}
-	n, _ := snap.Info.Connections()
-	snap.Connections = max(0, n-s.owned())
+	n, ok := snap.Info.Connections()
+	snap.Uncounted, snap.Connections = !ok, max(0, n-s.owned())
 	return snap
 }
 
@@ -82,14 +97,33 @@ type clientList struct {
 	snap             *Snapshot
 	own              string
 	services, owners *Groups
+	by               map[string]*Groups // nil: no details
+	details          *Groups
+	senders          *Groups
+	unnamed          *unnamedList // nil: not requested
 }
 
 func (s *Snapshot) listClients(own string) *clientList {
 	s.LongIdle, s.young = map[string]int{}, map[int64]string{}
-	return &clientList{s, own, newGroups("service"), newGroups("service", "lib", "user")}
+	return &clientList{snap: s, own: own, services: newGroups("service"), owners: newGroups("service", "lib", "user"), senders: newGroups("cmd", "service")}
+}
+
+// DetailFields are the fields of Snapshot.By, and the keys of Snapshot.Details in this order. The
+// caller must not change them.
+var DetailFields = []string{"service", "addr", "user", "lib", "cmd"}
+
+// detailed makes the snapshot contain By and Details.
+func (l *clientList) detailed() {
+	l.by, l.details = map[string]*Groups{}, newGroups(DetailFields...)
+	for _, field := range DetailFields {
+		l.by[field] = newGroups(field)
+	}
 }
 
 func (l *clientList) add(c Client) error {
+	if l.unnamed != nil && c.Name == l.unnamed.ownName && c.Name != "" {
+		l.unnamed.own = c
+	}
 	switch {
 	case c.Name == l.own && l.own != "":
 		return nil
@@ -103,6 +137,17 @@ func (l *clientList) add(c Client) error {
 	}
 	l.services.Add(&c)
 	l.owners.Add(&c)
+	for _, g := range l.by {
+		g.Add(&c)
+	}
+	if l.details != nil {
+		l.details.Add(&c)
+	}
+	l.senders.Add(&c)
+	l.snap.weigh(&c)
+	if l.unnamed != nil {
+		l.unnamed.add(&c)
+	}
 	if c.Idle >= LeakIdle && !c.Blocked() && !c.Subscribed() {
 		l.snap.LongIdle[c.Service()]++
 	}
@@ -112,13 +157,22 @@ func (l *clientList) add(c Client) error {
 // done completes the snapshot.
 func (l *clientList) done() {
 	s := l.snap
-	if _, ok := s.Info.Connections(); !ok {
-		s.Connections = int64(l.services.Total().Clients + s.Replication)
+	if s.Uncounted {
+		s.Uncounted, s.Connections = false, int64(l.services.Total().Clients+s.Replication)
 	}
 	slices.Sort(s.ids)
 	l.services.Sorted() // sorts now, so that concurrent reads are safe
 	l.owners.Sorted()
-	s.Clients, s.Owners = l.services, l.owners
+	for _, g := range l.by {
+		g.Sorted()
+	}
+	if s.By, s.Details = l.by, l.details; s.Details != nil {
+		s.Details.Sorted()
+	}
+	if l.unnamed != nil {
+		s.Unnamed = l.unnamed.split(l.services)
+	}
+	s.Clients, s.Owners, s.senders = l.services, l.owners, l.senders
 }
 
 // Rate returns the increase per second of a counter of INFO since an earlier snapshot. ok is false
@@ -149,9 +203,17 @@ func (s *Snapshot) SameRun(later *Snapshot) bool {
 	return true
 }
 
+// Role returns primary or replica.
+func (s *Snapshot) Role() string {
+	if s.Info.Text("role") == "slave" {
+		return "replica"
+	}
+	return "primary"
+}
+
 // Occupancy returns the used share of maxclients. ok is false if it is unknown.
 func (s *Snapshot) Occupancy() (float64, bool) {
-	if s.MaxClients <= 0 {
+	if s.MaxClients <= 0 || s.Uncounted {
 		return 0, false
 	}
 	return float64(s.Connections) / float64(s.MaxClients), true

@@ -5,9 +5,10 @@ import "time"
 // State is the data of a sampler at one moment. It does not change, so concurrent use is safe.
 type State struct {
 	At      time.Time
-	Service string      // name of the service at the sentinels; empty: one server
-	Err     error       // why the sentinels report no nodes; nil if they do
-	Nodes   []NodeState // the primary first, then by address
+	Service string      // name of the service at the sentinels, or of the cluster; empty: one server
+	Err     error       // why the nodes are unknown; nil if they are known
+	Nodes   []NodeState // the primaries first, then by address
+	Cluster *ClusterMap // the best report of the nodes that answer; not Known if none does; nil: not a cluster
 }
 
 // Node returns the state of a node by its address, or nil.
@@ -18,6 +19,16 @@ func (s *State) Node(addr string) *NodeState {
 		}
 	}
 	return nil
+}
+
+// Unreachable returns the addresses of the nodes that did not answer the last query.
+func (s *State) Unreachable() (addrs []string) {
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; !n.Up && n.Err != nil {
+			addrs = append(addrs, n.Addr)
+		}
+	}
+	return addrs
 }
 
 // NodeState is the data of one server.
@@ -32,6 +43,7 @@ type NodeState struct {
 	Last     *Snapshot         // the last snapshot; nil: none yet
 	List     *Snapshot         // the last snapshot with clients; nil: none yet
 	Before   *Snapshot         // the previous snapshot with clients, of the same run; nil: none
+	Earlier  *Snapshot         // the clients about a minute before List, of the same run; nil: none. It has At, Clients and By only
 	Rates    Rates             // over the last five to ten seconds, or since the previous snapshot if that is longer
 	Points   []Point           // history of this run of the server, oldest first; read-only
 	Forecast Forecast          // of exhaustion
@@ -58,14 +70,38 @@ type Point struct {
 	Rates       Rates
 }
 
-// Forecast is the time until a server's connections reach maxclients, if their growth continues. It
-// is zero if they do not grow steadily, if the limit is unknown, or if that time is too long to
-// predict from the observed data.
+// Forecast is the time until a server's connections reach maxclients, if their growth continues.
+// Without a forecast, Missing is the reason.
 type Forecast struct {
 	Exists   bool
+	Rough    bool          // from less than two minutes of samples, or from a change in the last two minutes
 	Growth   float64       // connections a minute
 	In       time.Duration // from the last point, at that rate
 	Earliest time.Duration // at the highest rate in the 95% confidence interval
 	Latest   time.Duration // at the lowest rate in it
 	Seen     time.Duration // observed time
+	Missing  NoForecast    // why there is none
 }
+
+// Trusted reports whether there is a forecast that may raise an alert. A rough forecast of a long
+// time may not: a deployment also opens connections for a minute.
+func (f *Forecast) Trusted() bool {
+	return f.Exists && (!f.Rough || f.In.Seconds() <= roughTrusted*f.Seen.Seconds())
+}
+
+// NoForecast is the reason why there is no forecast.
+type NoForecast int
+
+// The reasons, in the order of the knowledge that they need.
+const (
+	noSamples  NoForecast = iota // less than 30 s
+	noLimit                      // maxclients is unknown
+	notGrowing                   // connections do not rise
+	notSteady                    // they rise in steps, or no more than before
+	tooFar                       // the time is too long to predict from the observed time
+)
+
+var noForecasts = []string{"too few samples yet", "limit unknown", "not growing", "not growing steadily", "growing too slowly to predict yet"}
+
+// String returns the reason in words.
+func (n NoForecast) String() string { return noForecasts[n] }

@@ -11,6 +11,7 @@ type Budget struct {
 	Others       int     // connections of others: replicas, monitors, unlisted services; default 0
 	Reserve      int     // reserved connections; default: 5% of MaxClients, or ReserveShare of it; None: 0
 	ReserveShare float64 // reserved share of MaxClients, from 0 to 1, if Reserve is 0
+	Nodes        int     // primaries of a cluster, each with these limits; default 1
 }
 
 // Connections returns the connections that remain for services. The number may be negative.
@@ -24,6 +25,7 @@ func (b Budget) withDefaults() (Budget, error) {
 		return b, fmt.Errorf("plan: the reserve is a share of %v: want 0 to 1", b.ReserveShare)
 	}
 	f, err := Fleet{MaxClients: b.MaxClients, Others: b.Others, Reserve: b.Reserve}.withDefaults()
+	b.Nodes = max(1, b.Nodes)
 	switch {
 	case b.Reserve != 0: // a number, or None
 		b.ReserveShare = 0
@@ -55,17 +57,39 @@ type Service struct {
 	MaxConnections int   // the limit of one pool; default: the need of the load; Unbounded: none
 	Pools          int   // pools in a process, such as one for the primary and one for replicas; default 1
 	Held           int   // connections in a process in addition to its pools: blocking consumers, subscriptions; default 0
-	Load           *Load // load of one pool of one process; nil: unknown
+	Load           *Load // load of one pool of one process, on all nodes together; nil: unknown
+
+	// Of a cluster. Check sets Nodes from the budget.
+	Nodes    int // primaries; default 1; MaxConnections applies to each
+	MaxTotal int // the limit of one pool over all nodes, max_connections_total; 0: none
 }
 
 // Bounded reports whether the pools have a limit.
 func (s Service) Bounded() bool { return s.MaxConnections != Unbounded }
 
-// Total returns the maximum number of connections of all processes. It is 0 for pools without a
+// AtNode returns the maximum number of connections of one pool to one node. With a limit over all nodes, each other node
+// keeps one place.
+func (s Service) AtNode() int {
+	n := max(0, s.MaxConnections)
+	if s.MaxTotal > 0 {
+		n = min(n, max(1, s.MaxTotal-max(1, s.Nodes)+1))
+	}
+	return n
+}
+
+// Total returns the maximum number of connections of all processes to one node. It is 0 for pools without a
 // limit.
 func (s Service) Total() int {
-	pools := max(1, s.Pools) * max(0, s.MaxConnections)
-	return max(1, s.Processes) * (pools + s.Held)
+	return max(1, s.Processes) * (max(1, s.Pools)*s.AtNode() + s.Held)
+}
+
+// Process returns the maximum number of connections of one process to all nodes.
+func (s Service) Process() int {
+	n := max(0, s.MaxConnections) * max(1, s.Nodes)
+	if s.MaxTotal > 0 {
+		n = min(n, s.MaxTotal)
+	}
+	return max(1, s.Pools)*n + s.Held
 }
 
 // Sum returns the total of the services with a limit, and the names of those without one.
@@ -108,7 +132,7 @@ type Problem struct {
 // CheckedService is a service with the need of its load.
 type CheckedService struct {
 	Service
-	Connections int     // of all processes; 0 for pools without a limit
+	Connections int     // of all processes to one node; 0 for pools without a limit
 	Share       float64 // of the budget
 	Needed      int     // the limit of a pool that its load needs; 0: unknown load
 	Late        float64 // maximum share of late commands with the pool's limit; 0: unknown load, or no limit
@@ -117,7 +141,9 @@ type CheckedService struct {
 // Checked is a plan, checked against a budget.
 type Checked struct {
 	Budget    int // connections that the server has for the services; at least 0
+	Nodes     int // primaries; Budget, Total and Over are for each
 	Total     int // connections of all services with a limit
+	AllNodes  int // the same to all nodes together
 	Unbounded []string
 	Over      int // connections over the budget; 0 if they fit
 	Services  []CheckedService
@@ -135,13 +161,14 @@ func Check(b Budget, services []Service) (Checked, error) {
 	if err != nil {
 		return Checked{}, err
 	}
-	c := Checked{Budget: max(0, b.MaxClients-b.Others-b.Reserve)}
+	c := Checked{Nodes: b.Nodes, Budget: max(0, b.MaxClients-b.Others-b.Reserve)}
 	names := map[string]bool{}
 	for _, s := range services {
 		if names[s.Name] {
 			return Checked{}, fmt.Errorf("plan: duplicate service %q", s.Name)
 		}
 		names[s.Name] = true
+		s.Nodes = b.Nodes
 		checked, err := s.check()
 		if err != nil {
 			return Checked{}, fmt.Errorf("plan: service %q: %w", s.Name, err)
@@ -149,6 +176,7 @@ func Check(b Budget, services []Service) (Checked, error) {
 		checked.Share = float64(checked.Connections) / max(1, float64(c.Budget))
 		c.Services = append(c.Services, checked)
 		c.Total += checked.Connections
+		c.AllNodes += checked.Processes * checked.Process()
 		if !checked.Bounded() {
 			c.Unbounded = append(c.Unbounded, s.Name)
 		}
@@ -160,6 +188,9 @@ func Check(b Budget, services []Service) (Checked, error) {
 }
 
 func (s Service) check() (CheckedService, error) {
+	if s.MaxTotal != 0 && s.MaxTotal < s.Nodes {
+		return CheckedService{}, fmt.Errorf("max_connections_total is %d: want one for each of the %d nodes or more", s.MaxTotal, s.Nodes)
+	}
 	for name, n := range map[string]int{"processes": s.Processes, "pools": s.Pools, "held connections": s.Held} {
 		if n < 0 || n > 10_000_000 {
 			return CheckedService{}, fmt.Errorf("%d %s: want 0 to 10000000", n, name)
@@ -177,7 +208,8 @@ func (s Service) check() (CheckedService, error) {
 	}
 	checked := CheckedService{Service: s}
 	if s.Load != nil {
-		size, err := For(*s.Load)
+		load := s.Load.At(s.Nodes)
+		size, err := For(load)
 		if err != nil {
 			return CheckedService{}, err
 		}
@@ -187,9 +219,9 @@ func (s Service) check() (CheckedService, error) {
 			checked.MaxConnections = size.Connections
 		case !s.Bounded():
 			checked.Late = 0
-		case s.MaxConnections < size.Connections:
-			l, _ := s.Load.withDefaults()
-			if checked.Late, err = WaitProbability(l, s.MaxConnections, l.Wait); err != nil {
+		case s.AtNode() < size.Connections:
+			l, _ := load.withDefaults()
+			if checked.Late, err = WaitProbability(l, s.AtNode(), l.Wait); err != nil {
 				return CheckedService{}, err
 			}
 		}
@@ -217,8 +249,8 @@ func (c *Checked) judge() {
 	for _, s := range c.Services {
 		switch {
 		case s.Needed == 0 || !s.Bounded():
-		case s.MaxConnections < s.Needed:
-			add(Warning, s.Name, "%s has a ceiling of %d, but its load needs %d: %.2g%% of its commands wait too long", s.Name, s.MaxConnections, s.Needed, 100*s.Late)
+		case s.AtNode() < s.Needed:
+			add(Warning, s.Name, "%s has a ceiling of %d, but its load needs %d: %.2g%% of its commands wait too long", s.Name, s.AtNode(), s.Needed, 100*s.Late)
 		case s.MaxConnections > warnTimes*s.Needed && s.MaxConnections > s.Needed+warnBeyond:
 			add(Warning, s.Name, "%s has a ceiling of %d, but its load needs %d: during a stall of the server it opens all of them", s.Name, s.MaxConnections, s.Needed)
 		}
@@ -236,6 +268,8 @@ func (c *Checked) ways(b Budget) {
 			add("set max_connections of %s: its load needs %d, %d in total", s.Name, s.Needed, s.Processes*(s.Needed*perProcess+s.Held))
 		case !s.Bounded():
 			add("set max_connections of %s: %s", s.Name, roomFor(c.Budget-c.Total, s))
+		case s.Needed > s.AtNode() && s.AtNode() < s.MaxConnections:
+			add("raise max_connections_total of %s from %d to %d, so that a node may have %d", s.Name, s.MaxTotal, s.Needed+s.Nodes-1, s.Needed)
 		case s.Needed > s.MaxConnections:
 			add("raise max_connections of %s from %d to %d: %d more in total", s.Name, s.MaxConnections, s.Needed, s.Processes*perProcess*(s.Needed-s.MaxConnections))
 		case s.Needed > 0 && s.MaxConnections > s.Needed && (c.Over > 0 || s.MaxConnections > warnTimes*s.Needed && s.MaxConnections > s.Needed+warnBeyond):

@@ -19,6 +19,7 @@ type Fleet struct {
 	MaxClients  int     // the server's limit; default 10000, Redis' own
 	Others      int     // connections of others: other services, replicas, monitors; default 0
 	Reserve     int     // reserved connections, for administrators and forgotten clients; default: 5% of MaxClients
+	Nodes       int     // primaries of a cluster, over which the load spreads evenly; default 1; the other numbers are for each
 }
 
 // None, as Fleet.Surge, describes deployments that replace pods in place. As Fleet.Reserve it
@@ -33,6 +34,7 @@ func (f Fleet) withDefaults() (Fleet, error) {
 	}
 	standard(&f.Pods, 1)
 	standard(&f.Workers, 1)
+	standard(&f.Nodes, 1)
 	standard(&f.MaxClients, DefaultMaxClients)
 	standard(&f.Reserve, (f.MaxClients+19)/20)
 	if f.Surge == 0 {
@@ -44,7 +46,7 @@ func (f Fleet) withDefaults() (Fleet, error) {
 	if f.Reserve == None {
 		f.Reserve = 0
 	}
-	for name, n := range map[string]int{"pods": f.Pods, "workers": f.Workers, "maxclients": f.MaxClients} {
+	for name, n := range map[string]int{"pods": f.Pods, "workers": f.Workers, "nodes": f.Nodes, "maxclients": f.MaxClients} {
 		if n < 1 || n > 10_000_000 {
 			return f, fmt.Errorf("plan: %s is %d: want 1 to 10000000", name, n)
 		}
@@ -65,13 +67,15 @@ func (f Fleet) Processes() int {
 	return int(math.Ceil(float64(f.Pods)*(1+f.Surge)-1e-9)) * f.Workers
 }
 
-// Client is one kind of client, with its connections in the whole fleet.
+// Client is one kind of client, with its connections in the whole fleet to one node.
 type Client struct {
-	MaxConnections int           // of a process
+	MaxConnections int           // of a process, to one node
+	MaxTotal       int           // of a process, to all nodes: its max_connections_total; MaxConnections if there is one node
 	MinIdle        int           // idle connections that a process keeps
 	WaitTimeout    time.Duration // for a connection
 	Processes      int           // at a time, during a deployment
-	Total          int           // connections of all of them
+	Total          int           // connections of all of them to one node
+	AllNodes       int           // connections of all of them to all nodes
 	Budget         int           // connections that the server has for them
 	Over           int           // connections over the budget; 0 if they fit
 }
@@ -100,15 +104,24 @@ func Make(l Load, f Fleet) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	size, err := For(l)
+	all, err := For(l)
 	if err != nil {
 		return Plan{}, err
+	}
+	size := all
+	if l = l.At(f.Nodes); f.Nodes > 1 {
+		if size, err = For(l); err != nil {
+			return Plan{}, err
+		}
 	}
 	p := Plan{Size: size}
 	p.Pooled = f.client(size.Connections+f.Blocking+f.Subscribers, size.MinIdle, size.WaitTimeout)
 	// All subscriptions of a respool client share one connection, and all blocking commands another.
 	shared := min(1, f.Subscribers) + min(1, f.Blocking)
 	p.Respool = f.client(respoolLanes+respoolSpare+shared, 0, size.WaitTimeout)
+	p.Pooled.setTotal(f, all.Connections+f.Blocking+f.Subscribers)
+	// A lane for each node, and a watch of keys where commands block; the other connections move to where callers wait.
+	p.Respool.setTotal(f, (f.Nodes-1)*(1+min(1, f.Blocking))+p.Respool.MaxConnections)
 	if !p.Pooled.Fits() {
 		p.Ways = f.ways(l, p)
 	}
@@ -120,6 +133,13 @@ func (f Fleet) client(connections, minIdle int, wait time.Duration) Client {
 	c.Total = c.Processes * connections
 	c.Over = max(0, c.Total-max(0, c.Budget))
 	return c
+}
+
+// setTotal sets the limit of a process over all nodes. It is at least one for each node, and never more than all pools
+// together.
+func (c *Client) setTotal(f Fleet, total int) {
+	c.MaxTotal = min(max(total, c.MaxConnections+f.Nodes-1), f.Nodes*c.MaxConnections)
+	c.AllNodes = c.Processes * c.MaxTotal
 }
 
 func (f Fleet) budget() int { return f.MaxClients - f.Others - f.Reserve }

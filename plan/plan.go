@@ -27,6 +27,12 @@ type Load struct {
 	Target   float64       // maximum share of late commands; default 0.001; at least 0.00001 if Parallel is more than 1
 }
 
+// At returns the load at one of several nodes of a cluster, over which the keys spread evenly.
+func (l Load) At(nodes int) Load {
+	l.Rate /= float64(max(1, nodes))
+	return l
+}
+
 // ErrImpossible means that the load is inconsistent: no lognormal distribution has its Mean and
 // P99, or too many commands would be in flight in one process.
 var ErrImpossible = errors.New("plan: the load is inconsistent")

@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"io"
+	"slices"
 )
 
 // Head is a complete scalar, or the first line of an aggregate.
@@ -99,7 +100,10 @@ func headerLen(b []byte) (int, error) {
 //
 // If frame ends too early, the error is io.ErrUnexpectedEOF. Otherwise, or if frame is no
 // aggregate, it is a *ProtocolError.
-func Elements(frame []byte) ([][]byte, error) {
+func Elements(frame []byte) ([][]byte, error) { return AppendElements(nil, frame) }
+
+// AppendElements is [Elements] that appends to elems.
+func AppendElements(elems [][]byte, frame []byte) ([][]byte, error) {
 	h, err := ReadHead(frame)
 	switch {
 	case err != nil:
@@ -107,14 +111,18 @@ func Elements(frame []byte) ([][]byte, error) {
 	case !h.Kind.aggregate():
 		return nil, &ProtocolError{Reason: "found " + h.Kind.withArticle() + ": want an aggregate"}
 	case h.Null:
-		return nil, nil
+		return elems, nil
 	}
 	rest := frame[h.Size:]
 	if h.Stream {
-		return streamedElements(rest, h.Kind)
+		return streamedElements(elems, rest, h.Kind)
 	}
 	count := h.elements()
-	elems := make([][]byte, 0, min(count, int64(len(rest)/minValue)))
+	if most := int(min(count, int64(len(rest)/minValue))); elems == nil {
+		elems = make([][]byte, 0, most)
+	} else {
+		elems = slices.Grow(elems, most)
+	}
 	s := Scanner{inner: true}
 	for range count {
 		n, err := elementLen(&s, rest)
@@ -126,9 +134,8 @@ func Elements(frame []byte) ([][]byte, error) {
 	return elems, nil
 }
 
-func streamedElements(rest []byte, k Kind) ([][]byte, error) {
+func streamedElements(elems [][]byte, rest []byte, k Kind) ([][]byte, error) {
 	const end = ".\r\n"
-	var elems [][]byte
 	s := Scanner{inner: true}
 	for !bytes.HasPrefix(rest, []byte(end)) {
 		if bytes.HasPrefix([]byte(end), rest) {

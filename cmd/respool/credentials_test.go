@@ -21,7 +21,7 @@ func TestCredentialsOfACommandAFileAndTheEnvironment(t *testing.T) {
 	for _, from := range []string{"file:" + file, "env:RESPOOL_TEST_CREDENTIALS", "command:cat " + file} {
 		for _, args := range [][]string{{"ping", url}, {"who", url}} {
 			code, out, said := call(t, append(args, "--credentials", from)...)
-			if code > exitWarning {
+			if code > exitFindings {
 				t.Errorf("%v from %s: exit code %d, %s", args, from, code, said)
 			}
 			if strings.Contains(out+said, tooltest.HiddenToken) {

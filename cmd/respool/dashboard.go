@@ -11,8 +11,8 @@ type dashboardCmd struct{}
 // Help is the long help of the command.
 func (dashboardCmd) Help() string {
 	return `Prints a dashboard in JSON for Grafana 10.4 or later. It shows the occupancy of servers with a
-forecast, the holders of their connections, opened and rejected connections, and the pools of
-services. The user selects the data source, servers and pools. docs/metrics.md lists the metrics.
+forecast, the holders of their connections, opened and rejected connections, clusters, the pools of
+services, and gateways. The user selects the data source, servers and pools. docs/metrics.md lists the metrics.
 
 Examples:
   respool dashboard > respool.json

@@ -11,10 +11,10 @@ import (
 type demoCmd struct {
 	credentialsFlag
 
-	URL            string        `help:"Use this server instead of an embedded one. The demo writes keys with a unique prefix and removes them."`
+	URL            string        `help:"Use this server or cluster instead of an embedded one. The demo writes keys with a unique prefix and removes them."`
 	Callers        int           `default:"2000" help:"Concurrent callers."`
 	Duration       time.Duration `default:"3s" help:"Duration of each side."`
-	MaxConnections int           `default:"4" help:"The connection limit of respool."`
+	MaxConnections int           `default:"4" help:"The connection limit of respool, for each node of a cluster."`
 	JSON           bool          `help:"Print one JSON object."`
 }
 
@@ -26,6 +26,7 @@ They then work through respool. The demo measures all the numbers that it prints
 Examples:
   respool demo
   respool demo --callers 5000 --max-connections 8
+  respool demo --url redis+cluster://n1:6379,n2:6379
   respool demo --url redis://localhost:6379 --json`
 }
 

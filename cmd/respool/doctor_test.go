@@ -14,6 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/doctor"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
@@ -40,7 +41,7 @@ func rules(r *doctor.Report) string {
 func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 500, Args: []string{"--tcp-keepalive", "300"}})
 	tooltest.Hold(t, s, "orders:pod-1:main", 5, 0)
-	if r := doctorJSON(t, 0, s.URL()); len(r.Findings) != 0 || r.Connections != 6 || r.MaxClients != 500 || !strings.HasPrefix(r.Verdict, "nothing found: 6 connections of 500") {
+	if r := doctorJSON(t, 0, s.URL()); len(r.Findings) != 0 || *r.Connections != 6 || r.MaxClients != 500 || !strings.HasPrefix(r.Verdict, "nothing found: 6 connections of 500") {
 		t.Errorf("%+v", r)
 	}
 
@@ -80,7 +81,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		}
 		<-stop
 	})
-	r := doctorJSON(t, 2, s.URL())
+	r := doctorJSON(t, exitFindings, s.URL())
 	close(stop)
 	wg.Wait()
 	if got := rules(&r); !strings.Contains(got, "growth cart") || !strings.Contains(got, "new-connections") {
@@ -91,16 +92,49 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 func TestDoctorWithFewRights(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +info"}})
 	code, out, errs := call(t, "doctor", "--for", "100ms", fmt.Sprintf("redis://watch:sesame@%s", s.Addr()))
-	for _, want := range []string{"fine (1 note): 1 connection of 10000", "not read: CONFIG GET: the server refuses it (NOPERM)", "not read: CLIENT LIST", "next: "} {
-		if code != 0 || !strings.Contains(out, want) {
+	for _, want := range []string{
+		"warnings (1 warn, 1 note): 1 connection of 10000 (0%); not everything was read", "WARN: the server refuses CLIENT LIST: some problems are not visible",
+		"grant +client|list: ACL SETUSER watch +client|list", "not read: CONFIG GET: the server refuses it (NOPERM)", "not read: CLIENT LIST", "next: ",
+	} {
+		if code != 1 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
 	}
 	// A server that does not report its limit.
 	s.Do("ACL", "SETUSER", "watch", "-info", "+client|list")
 	r := doctorJSON(t, 2, fmt.Sprintf("redis://watch:sesame@%s", s.Addr()), "--maxclients", "1")
-	if r.MaxClients != 1 || r.Connections != 1 || rules(&r) != "occupancy-critical , key-changes watch" {
+	if r.MaxClients != 1 || *r.Connections != 1 || rules(&r) != "blind , occupancy-critical , key-changes watch" || !strings.HasPrefix(r.Verdict, "cannot judge: INFO is refused: grant +info: ACL SETUSER watch +info") {
 		t.Errorf("%+v", r)
+	}
+	// A server that shows nothing at all.
+	s.Do("ACL", "SETUSER", "watch", "-client|list")
+	if r := doctorJSON(t, 2, fmt.Sprintf("redis://watch:sesame@%s", s.Addr())); r.Connections != nil || !strings.HasPrefix(r.Verdict, "cannot judge: INFO is refused") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Neither a proxy, nor a server whose INFO has another name, is fine.
+func TestDoctorDoesNotJudgeWhatItCannotSee(t *testing.T) {
+	answer := func(info string) *fakeserver.Server {
+		return fakeserver.Start(t, fakeserver.Config{Answer: func(_ *fakeserver.Conn, args []string) (string, bool) {
+			switch strings.ToUpper(args[0]) {
+			case "INFO":
+				return info, true
+			case "CLIENT", "CONFIG":
+				return "-ERR unknown command\r\n", true
+			}
+			return "", false
+		}})
+	}
+	renamed := answer("-ERR unknown command 'INFO', with args beginning with: \r\n")
+	proxy := answer("$14\r\nproxy:nutter\r\n\r\n")
+	for addr, want := range map[string]string{
+		renamed.Addr(): "cannot judge: INFO is refused: the server does not accept INFO: check rename-command",
+		proxy.Addr():   "cannot judge: INFO does not state the number of connections (unknown server): the address may lead to a proxy",
+	} {
+		if r := doctorJSON(t, 2, "redis://"+addr); !strings.HasPrefix(r.Verdict, want) {
+			t.Errorf("%s: want %s", r.Verdict, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/drill"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -70,7 +71,7 @@ func TestDrill(t *testing.T) {
 	drill.Go(func() {
 		code, out, errs = call(t, "drill", "--how", "none", "--before", "500ms", "--after", "1s", set.URL("timeout=60"))
 	})
-	testkit.Eventually(t, "the drill writes", func() bool { return old.Do("KEYS", "respool:drill:*") != "" })
+	testkit.Eventually(t, "the drill writes", func() bool { return old.Do("KEYS", "respool:drill:*:write:*") != "" })
 	old.Kill()
 	drill.Wait()
 	for _, want := range []string{"drill passed: ", "readers", "writers", "blocked", "subscribers", "lost by asynchronous replication",
@@ -107,5 +108,100 @@ func TestDrillMistakes(t *testing.T) {
 	}
 	if n := set.Nodes[0].Do("DBSIZE"); n != "0" {
 		t.Errorf("%s keys are left", n)
+	}
+}
+
+func TestDrillOfACluster(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Config{Password: "hushcluster"})
+	old := c.Primaries()[0]
+	replica := c.ReplicasOf(old)[0]
+	r := drillJSON(t, "--yes", "--reshard", "20", c.URL("max_connections=6", "max_connections_total=12", "timeout=60"))
+	if !r.Cluster || r.OldPrimary != old.Addr() || r.NewPrimary != replica.Addr() || !strings.HasPrefix(r.Verdict, "drill passed: a shard moved from ") {
+		t.Errorf("%+v", r)
+	}
+	for _, one := range r.Callers {
+		if one.Ops == 0 {
+			t.Errorf("no operation of %s", one.Kind)
+		}
+	}
+	if r.Errors("readers") > 0 || r.Errors("writers") > 0 || r.Writes.Lost > 0 || r.Writes.Twice > 0 || r.Writes.Acknowledged == 0 {
+		t.Errorf("%+v", r)
+	}
+	if len(r.Sockets) != 6 || r.Together == nil || r.Together.Limit != 12 || r.Together.Peak > 12 || r.Together.Peak < 3 {
+		t.Errorf("%+v, %+v", r.Sockets, r.Together)
+	}
+	for _, s := range r.Sockets {
+		if s.Peak > s.Limit || s.Limit != 6 {
+			t.Errorf("%+v", s)
+		}
+	}
+	if len(r.Moves) != 1 || r.Moves[0].Slots != 20 || r.Moves[0].Keys == 0 || r.Moves[0].OutMS <= 0 || r.Moves[0].BackMS <= 0 {
+		t.Errorf("%+v", r.Moves)
+	}
+	healthy := func() {
+		t.Helper()
+		c.WaitHealthy(t, time.Minute)
+		for _, n := range c.Nodes() {
+			if keys := n.Do("KEYS", "respool:drill:*"); keys != "" {
+				t.Errorf("keys are left at %s: %s", n.Addr(), keys)
+			}
+			if nodes := n.Do("CLUSTER", "NODES"); strings.Contains(nodes, "->-") || strings.Contains(nodes, "-<-") {
+				t.Errorf("slots are half moved at %s:\n%s", n.Addr(), nodes)
+			}
+		}
+		if slots := strings.Count(replica.Do("CLUSTER", "NODES"), " 0-5460"); slots != 1 {
+			t.Errorf("the slots did not return:\n%s", replica.Do("CLUSTER", "NODES"))
+		}
+	}
+	healthy()
+
+	// Only slots move. The report is text.
+	code, out, errs := call(t, "drill", "--how", "none", "--reshard", "5", "--yes", "--before", "200ms", "--after", "200ms", c.URL("timeout=60"))
+	for _, want := range []string{"drill passed: 5 slots moved from ", "and back; 0 read errors, 0 write errors", "longest pause", "all nodes at one time", "lost: 0 ", "timeline"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+	if strings.Contains(out+errs, "hush") {
+		t.Error("a password shows")
+	}
+	healthy()
+
+	// The operator triggers the failover, here with kill -9.
+	killed := c.Primaries()[0]
+	var drill sync.WaitGroup
+	drill.Go(func() {
+		code, out, errs = call(t, "drill", "--how", "none", "--before", "500ms", "--after", "500ms", c.URL("timeout=60"))
+	})
+	testkit.Eventually(t, "the drill writes", func() bool { return killed.Do("KEYS", "respool:drill:*:write:*") != "" })
+	killed.Kill()
+	drill.Wait()
+	if code != 0 || !strings.Contains(out, "drill passed: a shard moved from "+killed.Addr()) || !strings.Contains(out, "no longer answers") {
+		t.Errorf("exit %d:\n%s%s", code, out, errs)
+	}
+}
+
+func TestDrillMistakesOfACluster(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Config{Replicas: -1})
+	for _, x := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{c.URL()}, "no primary of the cluster has a replica that works"},
+		{[]string{"--how", "none", "--reshard", "5", c.URL()}, "want --yes"},
+		{[]string{"--how", "none", "--reshard", "16000", "--yes", "--before", "100ms", c.URL()}, "want fewer than the 5461 slots"},
+		{[]string{"--reshard", "5", "redis+sentinel://s1/m"}, "--reshard is for a cluster"},
+		{[]string{"--reshard", "-1", c.URL()}, "--reshard is -1"},
+		{[]string{"--how", "none", "--before", "100ms", "--limit", "300ms", c.URL()}, "no failover happened"},
+	} {
+		code, out, errs := call(t, append([]string{"drill"}, x.args...)...)
+		if code != 2 || !strings.Contains(errs, x.want) || out != "" {
+			t.Errorf("%v: exit %d, %q, %q: want %q", x.args, code, out, errs, x.want)
+		}
+	}
+	for _, n := range c.Nodes() {
+		if keys := n.Do("DBSIZE"); keys != "0" {
+			t.Errorf("%s keys are left at %s", keys, n.Addr())
+		}
 	}
 }

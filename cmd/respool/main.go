@@ -12,46 +12,37 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/plan"
 )
 
 type cli struct {
+	Doctor  doctorCmd        `cmd:"" help:"Diagnose the connections of servers, and name who causes trouble: start here."`
+	Top     topCmd           `cmd:"" help:"Show the connections of servers live."`
+	Who     whoCmd           `cmd:"" help:"List who holds the connections of servers."`
+	Kill    killCmd          `cmd:"" help:"Close the connections that match filters."`
+	Watch   watchCmd         `cmd:"" help:"Watch the connections of servers, and send alerts."`
+	Ping    pingCmd          `cmd:"" help:"Measure round trips to servers, and report their versions and roles."`
+	Serve   serveCmd         `cmd:"" help:"Serve clients in any language over a few connections to Redis."`
 	Demo    demoCmd          `cmd:"" help:"Compare thousands of callers without a connection limit and through respool."`
-	Ping    pingCmd          `cmd:"" help:"Measure round trips to a server, and report its version and role."`
-	Drill   drillCmd         `cmd:"" help:"Fail over a Sentinel service under load, and report the effects on callers."`
+	Drill   drillCmd         `cmd:"" help:"Fail over a service or a cluster under load, and report the effects on callers."`
 	Plan    planCmd          `cmd:"" help:"Size the connection pools of a service, and check whether they fit the server."`
 	Check   checkCmd         `cmd:"" help:"Add up the planned connections of all services, and check whether they fit the server."`
-	Who     whoCmd           `cmd:"" help:"List who holds the connections of a server."`
-	Serve   serveCmd         `cmd:"" help:"Serve clients in any language over a few connections to Redis."`
-	Pass    passwordCmd      `cmd:"" name:"password" help:"Print a password's SHA-256, for the configuration of serve."`
-	Watch   watchCmd         `cmd:"" help:"Watch the connections of a server, and send alerts."`
-	Kill    killCmd          `cmd:"" help:"Close the connections that match filters."`
 	Rules   rulesCmd         `cmd:"" help:"Print alerting rules for Prometheus."`
 	Board   dashboardCmd     `cmd:"" name:"dashboard" help:"Print a dashboard for Grafana."`
-	Top     topCmd           `cmd:"" help:"Show the connections of a server live."`
-	Doctor  doctorCmd        `cmd:"" help:"Diagnose the connections of a server."`
+	Pass    passwordCmd      `cmd:"" name:"password" help:"Print a password's SHA-256, for the configuration of serve."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
-
-// The exit codes. Success is 0.
-const (
-	exitWarning = 1
-	exitFailed  = 2
-	exitUsage   = 2
-)
-
-// exitCode is an error that ends the tool with that code and prints nothing.
-type exitCode int
-
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -63,18 +54,18 @@ func run(args []string) int {
 	parser, err := newParser(&c, func(code int) { exited = code })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "respool:", err)
-		return exitUsage
+		return exitFailed
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	kctx, err := parser.Parse(args)
+	kctx, err := parser.Parse(joinNegative(args))
 	if exited >= 0 {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "respool: %v\nTry: respool --help\n", err)
-		return exitUsage
+		fmt.Fprintln(os.Stderr, usage(err))
+		return exitFailed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -90,7 +81,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "respool: interrupted")
 		return exitFailed
 	default:
-		fmt.Fprintln(os.Stderr, message(err))
+		fmt.Fprintln(os.Stderr, message(connect.ExplainFull(connect.ExplainScheme(ctx, err))))
 		return exitFailed
 	}
 }
@@ -99,8 +90,9 @@ func run(args []string) int {
 func newParser(c *cli, exit func(code int)) (*kong.Kong, error) {
 	return kong.New(c,
 		kong.Name("respool"),
-		kong.Description("Redis connections, bounded."),
+		kong.Description("Redis connections, bounded.\n\n"+exitHelp),
 		defaults(),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(exit),

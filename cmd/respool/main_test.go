@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/demo"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/ping"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -94,6 +95,16 @@ func TestDemoOnARealServerLeavesNoKeys(t *testing.T) {
 	}
 }
 
+func TestDemoOnAClusterLeavesNoKeys(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Config{Replicas: -1, Password: "sesame"})
+	checkSides(t, runDemo(t, "--duration", "300ms", "--callers", "150", "--max-connections", "2", "--url", c.URL()), 3*150, 3*2) // without a limit, each caller may leave one at each node
+	for _, n := range c.Nodes() {
+		if keys := n.Do("DBSIZE"); keys != "0" {
+			t.Errorf("%s keys are left at %s", keys, n.Addr())
+		}
+	}
+}
+
 func TestDemoPrintsATable(t *testing.T) {
 	code, out, errs := call(t, "demo", "--duration", "100ms", "--callers", "20")
 	if code != 0 || errs != "" {
@@ -131,7 +142,7 @@ func TestMistakesAreOneClearError(t *testing.T) {
 	}{
 		{[]string{"ping", "redis://127.0.0.1:1"}, "connection refused"},
 		{[]string{"ping", "redis://127.0.0.1:1?max_conections=3"}, "did you mean max_connections?"},
-		{[]string{"ping", "http://127.0.0.1"}, "want redis, rediss, unix, redis+sentinel or rediss+sentinel"},
+		{[]string{"ping", "http://127.0.0.1"}, "want redis, rediss or unix, or one of the first two with +sentinel or +cluster"},
 		{[]string{"ping", "redis://" + m.Addr()}, "password"},
 		{[]string{"ping", "redis://:hushhush@" + m.Addr()}, "refused the username or password"},
 		{[]string{"ping", "redis://" + m.Addr(), "--count", "0"}, "--count is 0"},
@@ -139,6 +150,10 @@ func TestMistakesAreOneClearError(t *testing.T) {
 		{[]string{"demo", "--max-connections=-1"}, "--max-connections is -1"},
 		{[]string{"demo", "--duration", "1h"}, "--duration is 1h0m0s"},
 		{[]string{"dmeo"}, "dmeo"},
+		{[]string{"who", "redis://127.0.0.1:1", "--idle", "10"}, `--idle: "10" is not a duration: want a number with a unit, such as 500ms, 10s or 2h`},
+		{[]string{"who", "redis://127.0.0.1:1", "--by", "foo"}, "want some of addr, age, cmd, db, id, lib, name, process, service, user"},
+		{[]string{"plan", "--mean", "1ms", "--rps", "-1"}, "rate is -1"},
+		{[]string{"plan"}, "missing flags: --mean=DURATION, --rps=FLOAT-64\nTry: respool plan --help, for example respool plan --rps"},
 	} {
 		code, out, errs := call(t, c.args...)
 		if code != 2 || !strings.Contains(errs, c.want) || strings.Contains(errs+out, "hushhush") {
@@ -146,6 +161,9 @@ func TestMistakesAreOneClearError(t *testing.T) {
 		}
 		if n := strings.Count(strings.TrimSpace(errs), "\n"); n > 1 {
 			t.Errorf("%v: %d lines of error: %s", c.args, n+1, errs)
+		}
+		if strings.Contains(errs, "(the command was not sent)") {
+			t.Errorf("%v: %s speaks of a command that the user did not send", c.args, errs)
 		}
 	}
 }

@@ -22,3 +22,18 @@ func TestAURLInPlaceOfAFileIsNotShown(t *testing.T) {
 		})
 	}
 }
+
+// No secret of a URL appears in the commands that a report recommends.
+func TestOnlyURLsWithoutSecretsAreCopied(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis://localhost:6379": "redis://localhost:6379", "http+unix:///run/w.sock": "http+unix:///run/w.sock",
+		"redis://:secret@h": "", "redis://user@h": "", "rediss://h?password=secret": "", "redis://%zz": "",
+	} {
+		if got := copyable(url, false); got != want {
+			t.Errorf("%s: %q: want %q", url, got, want)
+		}
+	}
+	if got := copyable("redis://h", true); got != "" {
+		t.Errorf("with credentials: %q: want nothing", got)
+	}
+}

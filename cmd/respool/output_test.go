@@ -25,7 +25,7 @@ func TestForeignTextIsHarmless(t *testing.T) {
 		}
 	}()
 	for _, command := range []string{"ping", "doctor", "who", "kill --service x", "top", "plan --rps 1 --mean 1ms --from"} {
-		code, out, errs := call(t, append(strings.Fields(command), "redis://"+l.Addr().String()+"?protocol=2&client_name=x")...)
+		code, out, errs := call(t, append(strings.Fields(command), "redis://"+l.Addr().String()+"?protocol=2&client_name=x&timeout=0.1")...)
 		if code != 2 || strings.ContainsAny(out+errs, "\x1b\x07\u009b") || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "mine") {
 			t.Errorf("%s: exit %d: %q%q", command, code, out, errs)
 		}
@@ -42,7 +42,7 @@ func refuse(c net.Conn) {
 			return
 		}
 		for range bytes.Count(buf[:n], []byte("*")) { // commands
-			fmt.Fprint(c, "-NOAUTH no\x1b]0;mine\x07\u009b31m\r\n")
+			fmt.Fprint(c, "-MASTERDOWN no\x1b]0;mine\x07\u009b31m\r\n")
 		}
 	}
 }

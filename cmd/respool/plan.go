@@ -30,8 +30,9 @@ type planCmd struct {
 	Maxclients  int   `default:"0" help:"Connection limit of the server. Default: ${plan_maxclients}, or the limit of the server in --from."`
 	Others      int   `default:"-1" help:"Connections of other clients. Default: 0, or those of the server in --from."`
 	Reserve     int   `default:"-1" help:"Connections to keep free. Default: 5% of the limit."`
+	Nodes       int   `default:"0" help:"Primaries of a cluster, over which the keys spread evenly. The other limits apply to each. Default: 1, or those of the cluster in --from."`
 
-	From       string        `help:"URL of a server to read the limit and the connections of other clients from."`
+	From       string        `help:"URL of a server, a service or a cluster to read the limit, the connections of other clients and the number of nodes from."`
 	Simulate   bool          `help:"Simulate the load too."`
 	Seed       uint64        `default:"1" help:"Random seed of the simulation."`
 	Commands   int           `default:"2000000" help:"Number of commands to simulate."`
@@ -48,12 +49,16 @@ and whether all processes together fit the limit of the server. Compares pools w
 connection for each command in flight (redis-py, go-redis, lettuce) with respool.
 docs/sizing.md explains the model.
 
-Exit codes: 0 if the pools fit, 1 if only respool fits or a deployment does not, 2 if nothing fits.
+For a cluster (--nodes, or --from with its URL), the sizes are for each node: every process may
+open max_connections to each. max_connections_total limits a process over all nodes.
+
+Exit codes: 0 if the pools fit, also during a deployment, 1 if they do not, 2 on a failure.
 
 Examples:
   respool plan --rps 900 --burst 2 --mean 1.2ms --p99 8ms --pods 40
   respool plan --rps 900 --mean 1.2ms --pods 40 --surge 25% --maxclients 10000 --others 3000 --simulate
   respool plan --rps 900 --burst 2 --mean 1.2ms --p99 8ms --pods 40 --maxclients 600 --deploy --drain 30s --dial 1ms
+  respool plan --rps 900 --mean 1.2ms --pods 40 --from redis+cluster://n1:6379,n2:6379
   respool plan --rps 50 --mean 4ms --parallel 20 --from redis://localhost:6379 --json`
 }
 
@@ -101,20 +106,16 @@ func (p *planCmd) Run(ctx context.Context) error {
 	if err := show(report, p.JSON); err != nil {
 		return err
 	}
-	switch {
-	case report.Fits:
-		return nil
-	case report.FitsInPart:
-		return exitCode(exitWarning)
-	}
-	return exitCode(exitFailed)
+	return exitOf(false, !report.Fits)
 }
 
 // fleet is the processes of the service and the server that they share.
 func (p *planCmd) fleet(ctx context.Context) (plan.Fleet, error) {
-	f := plan.Fleet{Pods: p.Pods, Surge: float64(p.Surge), Workers: p.Workers, Blocking: p.Blocking, Subscribers: p.Subscribers,
+	f := plan.Fleet{Pods: p.Pods, Surge: float64(p.Surge), Workers: p.Workers, Blocking: p.Blocking, Subscribers: p.Subscribers, Nodes: p.Nodes,
 		MaxClients: p.Maxclients, Others: max(0, p.Others), Reserve: p.Reserve}
 	switch {
+	case p.Nodes < 0:
+		return f, fmt.Errorf("--nodes is %d: want 1 or more", p.Nodes)
 	case p.Surge < 0:
 		return f, fmt.Errorf("--surge is %v: want a share such as 25%%", float64(p.Surge))
 	case p.Surge == 0:
@@ -133,15 +134,18 @@ func (p *planCmd) fleet(ctx context.Context) (plan.Fleet, error) {
 	if err != nil {
 		return f, err
 	}
-	limit, used, err := sizing.ServerLimits(ctx, opt)
+	limits, err := sizing.ServerLimits(ctx, opt)
 	if err != nil {
 		return f, err
 	}
 	if p.Maxclients == 0 {
-		f.MaxClients = limit
+		f.MaxClients = limits.MaxClients
 	}
 	if p.Others < 0 {
-		f.Others = used
+		f.Others = limits.Used
+	}
+	if p.Nodes == 0 {
+		f.Nodes = limits.Nodes
 	}
 	return f, nil
 }

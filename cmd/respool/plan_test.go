@@ -36,7 +36,7 @@ func TestPlan(t *testing.T) {
 	if r.Pooled.Over == 0 || r.Pooled.Over != r.Pooled.Total-1000 || r.Respool.Over != 0 || len(r.Ways) == 0 || !strings.HasPrefix(r.Verdict, "does not fit") {
 		t.Errorf("%+v", r)
 	}
-	r = planJSON(t, 2, "--rps", "2000", "--mean", "5ms", "--pods", "1000", "--maxclients", "1000")
+	r = planJSON(t, exitFindings, "--rps", "2000", "--mean", "5ms", "--pods", "1000", "--maxclients", "1000")
 	if r.Respool.Over == 0 {
 		t.Errorf("%+v", r)
 	}

@@ -14,8 +14,8 @@ type rulesCmd struct {
 
 // Help is the long help of the command.
 func (rulesCmd) Help() string {
-	return `Prints alerting rules in YAML for Prometheus 2.42 or later. They cover servers, which a monitor
-exports, and pools, which services export. docs/metrics.md lists the metrics.
+	return `Prints alerting rules in YAML for Prometheus 2.42 or later. They cover servers and clusters, which
+a monitor exports, pools, which services export, and gateways. docs/metrics.md lists the metrics.
 
 Each rule has the label severity: page (act now), ticket (act in working hours) or warn (a future
 problem). An alert states the problem and the command to run next. Several monitors of one

@@ -19,6 +19,7 @@ type serveCmd struct {
 	URLFile     string         `name:"url-file" type:"path" help:"File that holds the URL. Other users of the machine can see passwords on a command line."`
 	Listen      []string       `sep:"none" help:"Address to listen at: host:port, unix:///path?mode=0660, or systemd:NAME for a socket that systemd passes. Repeatable. Default: ${serve_listen}."`
 	HTTP        string         `name:"http" help:"Address of the HTTP pages, or off. Default: ${serve_pages}."`
+	Socket      string         `placeholder:"unix:///path?mode=0600" help:"Unix socket for respool kill, doctor and who. Works while Redis is full. Default: none."`
 	Insecure    bool           `help:"Allow listeners without authentication at addresses that other machines reach."`
 	Admin       bool           `help:"Allow admin commands such as CONFIG SET."`
 	PassThrough bool           `name:"pass-through" help:"Have the server verify AUTH, and send the commands of each user as that user."`
@@ -36,7 +37,8 @@ func (serveCmd) Help() string {
 connections that max_connections in the URL allows. Without a URL it runs an embedded server, for
 trials. It also watches the server, like respool watch and with the same configuration, and serves
 the pages /metrics, /readyz (200 while it accepts clients and Redis answers), /healthz,
-/api/snapshot and /api/alerts.
+/api/snapshot, /api/alerts and /api/connections. When Redis is full, respool doctor, who and kill
+work through its connections, as through those of respool watch.
 
 Everyone who can connect to a listener may use the server. Addresses that other machines reach therefore
 need users with passwords, pass_through with need_auth, client certificates, or --insecure.
@@ -80,7 +82,7 @@ func (c *serveCmd) Run() error {
 func (c *serveCmd) flags() serve.Flags {
 	return serve.Flags{
 		Credentials: c.Credentials, URL: c.URL, Config: c.Config, Profile: c.Profile, URLFile: c.URLFile,
-		Listen: c.Listen, HTTP: c.HTTP, Insecure: c.Insecure, Admin: c.Admin, PassThrough: c.PassThrough,
+		Listen: c.Listen, HTTP: c.HTTP, Socket: c.Socket, Insecure: c.Insecure, Admin: c.Admin, PassThrough: c.PassThrough,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Drain: c.Drain, Check: c.Check,
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 )
@@ -50,9 +52,22 @@ func TestTheUnitOfSystemdIsRight(t *testing.T) {
 	if err != nil || len(s.Listen) != 1 || s.Listen[0].Name != "systemd:respool" {
 		t.Errorf("%+v, %v", s, err)
 	}
+	checkSocket(t, s.Watch.Socket, string(service), "\nRuntimeDirectory=respool\nRuntimeDirectoryMode=0700\n")
 	socket, err := os.ReadFile("../../examples/serve/respool.socket")
 	if err != nil || !strings.Contains(string(socket), "\nFileDescriptorName=respool\n") {
 		t.Errorf("the socket is not called respool: %v", err)
+	}
+}
+
+// checkSocket checks the socket of an example for respool kill: the file creates its directory, and names the command.
+func checkSocket(t *testing.T, socket *config.Address, file, directory string) {
+	t.Helper()
+	if socket == nil || path.Dir(socket.Addr) != "/run/respool" || socket.Mode != 0o600 || !strings.Contains(file, directory) {
+		t.Errorf("%+v: want a socket in /run/respool, and %q in the file", socket, directory)
+		return
+	}
+	if want := " kill http+unix://" + socket.Addr + " "; !strings.Contains(file, want) {
+		t.Errorf("want %q in the file", want)
 	}
 }
 
@@ -66,7 +81,16 @@ type manifest struct {
 				InitContainers []struct {
 					RestartPolicy string `yaml:"restartPolicy"`
 					Args          []string
+					VolumeMounts  []struct {
+						Name      string
+						MountPath string `yaml:"mountPath"`
+						ReadOnly  bool   `yaml:"readOnly"`
+					} `yaml:"volumeMounts"`
 				} `yaml:"initContainers"`
+				Volumes []struct {
+					Name     string
+					EmptyDir map[string]string `yaml:"emptyDir"`
+				}
 			}
 		}
 	}
@@ -103,8 +127,14 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 		f := parsed(t, list[0].Args)
 		f.Config = config
 		f.URLFile = tooltest.File(t, "url", "rediss://app:hushhush@redis.example:6379?max_connections=8\n")
-		if s, err := f.Read(nil); err != nil || s.Watch.Pages != "0.0.0.0:9121" || s.Gateway.Buffers != 64<<20 || len(s.Listen) != 1 || !s.Listen[0].Local() {
+		s, err := f.Read(nil)
+		if err != nil || s.Watch.Pages != "0.0.0.0:9121" || s.Gateway.Buffers != 64<<20 || len(s.Listen) != 1 || !s.Listen[0].Local() {
 			t.Errorf("%+v, %v", s, err)
+		}
+		checkSocket(t, s.Watch.Socket, string(text), "\n          emptyDir: ")
+		mounts, volumes := list[0].VolumeMounts, m.Spec.Template.Spec.Volumes
+		if len(mounts) != 2 || mounts[1].MountPath != "/run/respool" || mounts[1].ReadOnly || len(volumes) != 2 || volumes[1].Name != mounts[1].Name || volumes[1].EmptyDir == nil {
+			t.Errorf("%+v, %+v: want a volume for the socket", mounts, volumes)
 		}
 	}
 	if kinds != "Secret ConfigMap Deployment " || strings.Count(string(text), "path: /readyz") != 2 || strings.Count(string(text), "path: /healthz") != 1 {

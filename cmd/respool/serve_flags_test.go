@@ -29,7 +29,7 @@ func TestServeFlagMistakesAreOneClearError(t *testing.T) {
 		"--listen localhost:1,localhost:2": `--listen is "localhost:1,localhost:2": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
 		"--listen :1 --listen :1":          "--listen :1: duplicate address: want it once",
 		"--listen systemd:x":               "--listen systemd:x: systemd passed no socket of this name: it passed none",
-		"http://x":                         `URL: scheme "http" is not supported: want redis, rediss, unix, redis+sentinel or rediss+sentinel`,
+		"http://x":                         `URL: scheme "http" is not supported: want redis, rediss or unix, or one of the first two with +sentinel or +cluster`,
 		"--http 127.0.0.1:0 --listen unix:///no/such/dir/s": "--listen unix:///no/such/dir/s: listen unix /no/such/dir/s~: bind: no such file or directory",
 	} {
 		code, out, errs := call(t, append([]string{"serve"}, strings.Fields(args)...)...)

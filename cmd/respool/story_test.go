@@ -71,7 +71,7 @@ every: 50ms
 list_every: 100ms
 plan: %s
 rules:
-  new-connections: {limit: 60, for: 300ms, keep: 300ms}
+  new-connections: {limit: 60, for: 300ms, keep: 10s} # a full server refuses the storm too
   no-reuse: off
   ceiling: {for: 100ms, keep: 100ms}
   occupancy-high: {for: 200ms, keep: 200ms}
@@ -102,7 +102,7 @@ tell: [{webhook: {url: %q}}]
 	hook.Until(t, "firing rejected")
 
 	// The server is full, and the watch continues.
-	if r := pageOf[report.State](t, w, "/api/snapshot"); len(r.Nodes) != 1 || !r.Nodes[0].Up || r.Nodes[0].Connections < 490 || time.Since(r.At) > 30*time.Second {
+	if r := pageOf[report.State](t, w, "/api/snapshot"); len(r.Nodes) != 1 || !r.Nodes[0].Up || *r.Nodes[0].Connections < 490 || time.Since(r.At) > 30*time.Second {
 		t.Errorf("%+v", r)
 	}
 	if r := pageOf[page.Alerts](t, w, "/api/alerts"); !strings.HasPrefix(r.Verdict, "critical (2 page, 1 ticket, 2 warn)") {
@@ -160,7 +160,7 @@ func checkDoctor(t *testing.T, url string, leak *tooltest.Crowd) {
 			}
 		}
 	})
-	r := doctorJSON(t, exitFailed, url, "--for", "2s")
+	r := doctorJSON(t, exitFindings, url, "--for", "2s")
 	close(end)
 	wg.Wait()
 	text := fmt.Sprintf("%+v", r.Findings)

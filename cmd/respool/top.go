@@ -11,7 +11,7 @@ import (
 type topCmd struct {
 	credentialsFlag
 
-	URL        string        `arg:"" help:"URL of the server, or of the service whose nodes to show. docs/options.md lists the keys."`
+	URL        string        `arg:"" help:"URL of the server, or of the service or the cluster whose nodes to show. docs/options.md lists the keys."`
 	Every      time.Duration `default:"2s" help:"Time between two reads of INFO."`
 	ListEvery  time.Duration `default:"5s" help:"Time between two reads of CLIENT LIST, at least --every."`
 	Large      bool          `help:"Read CLIENT LIST above 5,000 connections too. It takes 10 ms of the server's time at 10,000 connections."`
@@ -22,8 +22,8 @@ type topCmd struct {
 
 func (topCmd) Help() string {
 	return `Shows the connections of a server live: occupancy and forecast, new and rejected connections and
-commands per second, and the holders of the connections. It reads all nodes of a service and
-shows one; tab selects the next.
+commands per second, and the holders of the connections. It reads all nodes of a service or a
+cluster and shows one; tab selects the next. It names slots without a node and missing replicas.
 
 It keeps one connection to each node, so it continues when the server is full. A read of INFO
 takes 0.1 ms of the server's time, a read of CLIENT LIST 2 ms at 1,000 connections.
@@ -31,15 +31,28 @@ takes 0.1 ms of the server's time, a read of CLIENT LIST 2 ms at 1,000 connectio
 The column blocked counts the clients that block on the server. Blocking commands that wait in a
 respool client or gateway are not visible to the server: see the metric respool_pool_blocked.
 
-Keys: s, left and right select the sort column; r reverses the order; up and down scroll;
-/ filters by a part of the service's name; esc clears the filter; p or space pauses; tab selects
-the next node; ? lists the keys; q quits.
+Keys: b groups by service, address, user, library or command; up, down, pgup, pgdown, home and end
+select a row; enter shows its details, such as the addresses and commands of a service; k closes the
+connections of the row after y; s, left and right select the sort column; r reverses the order; / filters
+by a part of the name; esc closes the details or clears the filter; p or space pauses; tab selects the
+next node; ? lists the keys; q quits.
 
-If standard output is not a terminal, it prints one line for each reading. It exits with 2 if it
-reaches no node at the start.
+The key k closes 50 connections per second on the shown node, over the connection that top holds, so it
+works when the server is full. It checks each again before, as respool kill does, and needs the right
++client|kill. It never closes connections of replicas, of the primary, of sentinels, of MONITOR, or of
+respool's own commands.
+
+The column +/min is the change within the last minute. Memory is that of the server for the
+connections; Redis 7.0 and later report it.
+
+If standard output is not a terminal, it prints one line for each reading.
+
+Exit codes, by the last lines: 0 if all is fine, 1 if 70% of maxclients or more is in use, connections
+are rejected, or a cluster lacks nodes, 2 on a failure or if a node was not read. A screen exits with 0.
 
 Examples:
   respool top redis://localhost:6379
+  respool top redis+cluster://n1:6379,n2:6379
   respool top redis+sentinel://s1,s2,s3/mymaster --every 1s
   respool top redis://localhost:6379 --for 1m >> connections.log
   respool top redis://localhost:6379 --json | jq .connections`
@@ -71,5 +84,9 @@ func (t *topCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return top.Run(ctx, opt, top.Config{Every: t.Every, ListEvery: max(t.Every, t.ListEvery), MaxClients: t.Maxclients, Large: t.Large, For: t.For, JSON: t.JSON})
+	outcome, err := top.Run(ctx, opt, top.Config{Every: t.Every, ListEvery: max(t.Every, t.ListEvery), MaxClients: t.Maxclients, Large: t.Large, For: t.For, JSON: t.JSON})
+	if err != nil {
+		return err
+	}
+	return exitOf(outcome.Incomplete, outcome.Findings)
 }

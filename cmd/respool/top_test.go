@@ -90,7 +90,7 @@ func TestTopPrintsAnObjectALook(t *testing.T) {
 		} else if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if r.Addr != s.Addr() || r.Connections != 7 || r.MaxClients != 50 || !r.Up || r.Verdict != "7 of 50 connections (14%), no forecast" ||
+		if r.Addr != s.Addr() || *r.Connections != 7 || r.MaxClients != 50 || !r.Up || r.Verdict != "7 of 50 connections (14%), no forecast: too few samples yet" || r.NoForecast != "too few samples yet" ||
 			len(r.Services) == 0 || r.Services[0].Name != "orders" || time.Since(r.At) > time.Minute {
 			t.Errorf("%+v", r)
 		}

@@ -14,33 +14,37 @@ import (
 type watchCmd struct {
 	credentialsFlag
 
-	URL     string `arg:"" optional:"" help:"URL of the server, or of the service with its sentinels, if there is no configuration."`
+	URL     string `arg:"" optional:"" help:"URL of the server, or of the service or the cluster, if there is no configuration."`
 	Config  string `short:"c" type:"path" help:"Configuration file in YAML."`
 	Profile string `help:"Profile of the configuration, such as production."`
 	Listen  string `help:"Address of the HTTP pages, or off. Overrides the configuration. Default: ${watch_listen}."`
+	Socket  string `placeholder:"unix:///path?mode=0600" help:"Unix socket for respool kill, doctor and who. Works while the server is full. Overrides the configuration. Default: none."`
 	Check   bool   `help:"Check the configuration, and exit."`
 	JSON    bool   `help:"Write the log as JSON."`
 }
 
 func (watchCmd) Help() string {
-	return `Watches the connections of a server, or of all nodes of a service: holders, occupancy, forecast.
+	return `Watches the connections of a server, or of all nodes of a service or a cluster: holders,
+occupancy, forecast; of a cluster also slots without a node, missing replicas and hot nodes.
 Evaluates rules, and reports alerts when they fire and when they are resolved: to the log, a
-webhook, Alertmanager or a command. Serves the pages /metrics for Prometheus, /healthz,
-/api/snapshot and /api/alerts.
+webhook, Alertmanager or a command. Serves the pages /metrics for Prometheus, /healthz, /readyz,
+/api/snapshot, /api/alerts and /api/connections.
 
-It keeps one connection to each node, so it continues when the server is full. It reads INFO every
-5 s, which takes 0.1 ms of the server's time, and CLIENT LIST every minute, which takes 2 ms at
-1,000 connections. SIGHUP reloads the configuration; if the new one is wrong, the old one stays.
+It keeps one connection to each node, so it continues when the server is full. respool doctor and
+respool who use that connection if their URL is the address of the pages, and respool kill if it is
+the Unix socket (--socket). It reads INFO every 5 s, which takes 0.1 ms of the server's time, and
+CLIENT LIST every minute, which takes 2 ms at 1,000 connections. SIGHUP reloads the configuration; if the new one is wrong, the old one stays.
 docs/operate.md describes the configuration and the rules.
 
 Examples:
   respool watch redis://localhost:6379
+  respool watch redis+cluster://n1:6379,n2:6379
   respool watch -c respool.yaml --profile production
   respool watch -c respool.yaml --check`
 }
 
 func (w *watchCmd) Run(ctx context.Context) error {
-	flags := watch.Flags{Credentials: w.Credentials, URL: w.URL, Config: w.Config, Profile: w.Profile, Listen: w.Listen}
+	flags := watch.Flags{Credentials: w.Credentials, URL: w.URL, Config: w.Config, Profile: w.Profile, Listen: w.Listen, Socket: w.Socket}
 	s, err := flags.Read()
 	if err != nil {
 		return err

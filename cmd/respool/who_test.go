@@ -72,7 +72,7 @@ func TestWhoMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{s.URL(), "--by", "shoe"}, "want some of addr, cmd"},
+		{[]string{s.URL(), "--by", "shoe"}, "want some of addr, age, cmd"},
 		{[]string{s.URL(), "--top=-1"}, "--top is -1"},
 		{[]string{s.URL(), "--idle=-1s"}, "--idle is -1s"},
 		{[]string{"redis://127.0.0.1:1"}, "connection refused"},

@@ -27,12 +27,13 @@ type pkg struct {
 // layers stand from the bottom to the top: a package imports only from below
 // its own layer. A name with /... stands for everything under it too.
 var layers = [][]string{
-	{"resp", "plan", "internal/certfile", "internal/fifo"},
+	{"resp", "plan", "internal/certfile", "internal/fifo", "internal/budget"},
 	{"internal/command", "internal/topology/..."},
-	{"internal/wire", "internal/blocking"},
+	{"internal/wire", "internal/blocking", "internal/refusal", "internal/multislot"},
 	{"internal/lane"},
-	{"internal/pool"},
-	{"internal/pubsub", "internal/keywatch"},
+	{"internal/pool", "internal/renewal", "internal/vocabulary"},
+	{"internal/pubsub", "internal/keywatch", "internal/replysize", "internal/sentinels"},
+	{"internal/identity"},
 	{"internal/engine"},
 	{""},
 	{"internal/poolmetrics"},
@@ -51,10 +52,18 @@ var narrow = map[string][]string{
 	"internal/topology/...": {"resp", "internal/topology/..."},
 	"plan":                  {},
 	"internal/certfile":     {},
+	"internal/budget":       {},
 	"internal/blocking":     {"resp", "internal/command"},
+	"internal/refusal":      {"resp", "internal/command", "internal/topology"},
+	"internal/multislot":    {"resp", "internal/command"},
 	"internal/wire":         {"resp"},
 	"internal/lane":         {"resp", "internal/fifo", "internal/command", "internal/wire"},
-	"internal/pool":         {"resp", "internal/fifo", "internal/wire", "internal/lane"},
+	"internal/identity":     {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/renewal"},
+	"internal/sentinels":    {"internal/certfile", "internal/wire", "internal/renewal", "internal/topology/..."},
+	"internal/renewal":      {"resp", "internal/wire", "internal/lane"},
+	"internal/replysize":    {"internal/pool"},
+	"internal/vocabulary":   {"resp", "internal/command", "internal/wire", "internal/lane"},
+	"internal/pool":         {"resp", "internal/budget", "internal/fifo", "internal/wire", "internal/lane"},
 
 	// The root and the gateway use the engine as equals.
 	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/blocking", "internal/engine", "internal/gateway/..."},
@@ -70,26 +79,29 @@ var narrow = map[string][]string{
 	tool + "monitoring": {"monitor"},
 	tool + "report":     {"monitor"},
 	tool + "yamlnode":   {tool + "input"},
-	tool + "page":       {"monitor/...", "metrics/prometheus", tool + "report"},
+	tool + "page":       {"monitor/...", "metrics/prometheus", tool + "output", tool + "report"},
 }
 
 // tool is where the packages of the tool are.
 const tool = "cmd/respool/internal/"
 
 // tests are packages for tests alone: no other package may import them. They
-// test the others from outside, so of ours they import internal/testkit at most.
-var tests = []string{"internal/testkit", "internal/testkit/redistest", "internal/testkit/faultnet", "internal/testkit/fakeserver", "internal/testkit/transcript", "internal/archtest"}
+// test the others from outside, so of ours they import internal/testkit at most,
+// and the cluster its servers and relays.
+var tests = []string{"internal/testkit", "internal/testkit/redistest", "internal/testkit/faultnet", "internal/testkit/fakeserver", "internal/testkit/transcript", clusterTest, "internal/archtest"}
+
+const clusterTest = "internal/testkit/clustertest"
 
 // helpers are packages for the tests of a few packages. No program may import
 // them, and they may import what they help to test.
-var helpers = []string{"internal/poolmetrics/pooltest", "cmd/respool/internal/tooltest"}
+var helpers = []string{"internal/poolmetrics/pooltest", "cmd/respool/internal/tooltest", "internal/testkit/clusterload"}
 
 // trials are programs that test and measure the others: they may import the
 // packages for tests.
 var trials = []string{"bench/...", "test/..."}
 
 // lean are the layers that a service embeds: they take on no dependencies.
-const lean = 10
+const lean = 11
 
 func matches(pattern, name string) bool {
 	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
@@ -157,8 +169,12 @@ func forbidden(name string, layer int, imported string) string {
 		return ""
 	}
 	if anyMatch(tests, name) {
-		if other != "internal/testkit" && (own || !standard(imported)) {
-			return "only the standard library and internal/testkit may be used here"
+		allowed := []string{"internal/testkit"}
+		if name == clusterTest {
+			allowed = append(allowed, "internal/testkit/redistest", "internal/testkit/faultnet")
+		}
+		if own && !slices.Contains(allowed, other) || !own && !standard(imported) {
+			return "only the standard library and " + strings.Join(allowed, ", ") + " may be used here"
 		}
 		return ""
 	}
@@ -168,7 +184,7 @@ func forbidden(name string, layer int, imported string) string {
 		}
 		return ""
 	}
-	if anyMatch(tests, other) && anyMatch(trials, name) {
+	if (anyMatch(tests, other) || anyMatch(helpers, other)) && anyMatch(trials, name) {
 		return ""
 	}
 	if anyMatch(tests, other) || anyMatch(helpers, other) {
@@ -341,6 +357,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{module + "/internal/testkit/redistest", []string{module + "/resp"}},
 		{module + "/internal/testkit/faultnet", []string{"golang.org/x/sys/unix"}},
 		{module + "/internal/testkit", []string{module + "/internal/testkit/faultnet"}},
+		{module + "/internal/testkit/clustertest", []string{module + "/internal/testkit/fakeserver"}},
 	} {
 		if len(violations([]pkg{bad})) != 1 {
 			t.Errorf("%s importing %v is not found", bad.ImportPath, bad.Imports)
@@ -353,6 +370,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{module + "/bench", []string{module + "/internal/testkit/faultnet"}},
 		{module + "/internal/topology/sentinel", []string{module + "/resp"}},
 		{module + "/internal/testkit/redistest", []string{"testing", "crypto/tls", module + "/internal/testkit"}},
+		{module + "/internal/testkit/clustertest", []string{module + "/internal/testkit/redistest"}},
 	} {
 		if v := violations([]pkg{good}); len(v) != 0 {
 			t.Errorf("%v", v)

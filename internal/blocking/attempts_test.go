@@ -23,6 +23,8 @@ func TestErrorsOfTheServer(t *testing.T) {
 		{"BLPOP a b 0", "-WRONGTYPE x\r\n", waitsOn},
 		{"BLPOP a 0", "-LOADING x\r\n", waitsOn},
 		{"BLPOP a 0", "-READONLY x\r\n", waitsOn},
+		{"BLPOP a 0", "-NOREPLICAS x\r\n", waitsOn},
+		{"BLPOP a 0", "-MISCONF x\r\n", waitsOn},
 		{"BLMOVE a b LEFT LEFT 0", "-OOM x\r\n", "-OOM x\r\n"},
 		{"BLMOVE a b LEFT LEFT 0", "-WRONGTYPE x\r\n", waitsOn}, // LLEN fails too: it is the source
 		{"XREAD BLOCK 0 STREAMS a 0", "-WRONGTYPE x\r\n", waitsOn},
@@ -30,6 +32,7 @@ func TestErrorsOfTheServer(t *testing.T) {
 		{"XREADGROUP GROUP g c BLOCK 0 STREAMS a >", "-WRONGTYPE x\r\n", "-WRONGTYPE x\r\n"},
 		{"XREADGROUP GROUP g c BLOCK 0 STREAMS a >", "-NOGROUP x\r\n", "-NOGROUP x\r\n"},
 		{"BLPOP a 0", "-NOPERM x\r\n", ErrDedicated.Error()},
+		{"BLMPOP 0 1 a LEFT", "-ERR unknown command `LMPOP`\r\n", ErrDedicated.Error()},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory()
@@ -188,25 +191,6 @@ func countPrefix(lines []string, prefix string) (n int) {
 		}
 	}
 	return n
-}
-
-// One key of another type does not hide the data of the others from commands that wait.
-func TestAWrongTypeDoesNotHideOtherKeys(t *testing.T) {
-	m := newMemory()
-	m.server.wrong = map[string]bool{}
-	s := New(Config{Sender: m, Watcher: m})
-	_, done := start(t, s, "BLPOP a b 0")
-	m.mu.Lock()
-	m.server.wrong["a"] = true
-	m.mu.Unlock()
-	s.ChangedAll()
-	expect(t, done, waitsOn)
-	m.mu.Lock()
-	m.server.push("b", true, "x")
-	m.mu.Unlock()
-	s.ChangedAll()
-	expect(t, done, "*2\r\n$1\r\nb\r\n$1\r\nx\r\n")
-	closeWaits(t, s)
 }
 
 // Callers come, leave and are served at the same time. Each element arrives once.

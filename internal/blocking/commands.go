@@ -141,5 +141,7 @@ func lastEntry(key []byte) [][]byte {
 	return [][]byte{[]byte("XREVRANGE"), key, []byte("+"), []byte("-"), []byte("COUNT"), []byte("1")}
 }
 
-// length returns the command that finds out whether a key may hold a list.
-func length(key []byte) [][]byte { return [][]byte{[]byte("LLEN"), key} }
+// length returns the command that finds out whether a key has data for f.
+func length(f *Form, key []byte) [][]byte {
+	return [][]byte{[]byte([2]string{"LLEN", "ZCARD"}[index(f.zset())]), key}
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
 )
 
 // action is one thing that the owner of a core has to do, in order.
@@ -29,31 +31,38 @@ const (
 // core is the state of all waits of one node. Its owner sets now before each call, calls pump afterwards, and then
 // performs the actions in out.
 type core struct {
-	now      int64
-	out      []action
-	commands commands
-	names    map[string]*name
-	heap     deadlines
-	parked   map[any]*park
-	returns  []*attempt // elements that wait to be given back
+	now       int64
+	out       []action
+	commands  commands
+	names     map[string]*name
+	deadlines deadlines
+	parked    map[any]*park
+	busy      map[any]*busy // by identity, if ofIdentity limits its attempts
+	returns   []*attempt    // elements that wait to be given back
 
 	readyHead, readyTail *queue
 
-	seq       uint64
-	waiting   int
-	inFlight  int
-	max       int // waits
-	limit     int // attempts in flight
-	grace     int64
-	suspended bool
-	closed    bool
-	stats     map[string]*Counts
+	seq         uint64
+	waiting     int
+	expect      int // waits that the last reply with data has ended, whose callers may wait again
+	inFlight    int
+	maxWaits    int
+	maxInFlight int // attempts
+	ofIdentity  int // attempts in flight of an identity; 0: no limit
+	grace       int64
+	suspended   bool
+	closed      bool
+
+	reexecutes func() bool // Config.Reexecutes
+	stats      map[string]*Counts
+	counted    *command.Info // the command of the last call of counts
+	last       *Counts       // its figures
 }
 
 func newCore(most, attempts int, grace int64) *core {
 	return &core{
-		names: make(map[string]*name), parked: make(map[any]*park), stats: make(map[string]*Counts),
-		max: most, limit: attempts, grace: grace,
+		names: make(map[string]*name), parked: make(map[any]*park), busy: make(map[any]*busy), stats: make(map[string]*Counts),
+		maxWaits: most, maxInFlight: attempts, grace: grace, reexecutes: func() bool { return false },
 	}
 }
 
@@ -63,11 +72,15 @@ var (
 )
 
 func (c *core) counts(f *Form) *Counts {
+	if c.counted == f.info {
+		return c.last
+	}
 	s := c.stats[f.info.Name]
 	if s == nil {
 		s = &Counts{}
 		c.stats[f.info.Name] = s
 	}
+	c.counted, c.last = f.info, s
 	return s
 }
 
@@ -76,15 +89,16 @@ func (c *core) add(w *Wait) error {
 	switch {
 	case c.closed:
 		return errClosed
-	case c.waiting >= c.max:
+	case c.waiting >= c.maxWaits:
 		return errTooMany
 	}
 	c.seq++
 	c.waiting++
+	c.expect = max(0, c.expect-1)
 	c.counts(w.form).Waiting++
 	w.seq, w.first, w.began = c.seq, true, c.now
 	if w.form.timeout > 0 {
-		c.heap.set(w, c.now+int64(w.form.timeout))
+		c.deadlines.set(w, c.now+int64(w.form.timeout))
 	}
 	keys := w.form.Keys()
 	if w.links = w.one[:0]; len(keys) > 1 {
@@ -110,6 +124,11 @@ func (c *core) add(w *Wait) error {
 		q.firsts = append(q.firsts, w)
 	}
 	return nil
+}
+
+// company reports whether other waits may begin soon that the first attempt of w can serve too.
+func (c *core) company(w *Wait) bool {
+	return (c.waiting > 1 || c.expect > 0) && w.links[0].q.trying == 0
 }
 
 func containsKey(keys [][]byte, key []byte) bool {
@@ -187,7 +206,7 @@ func (c *core) pump() {
 		return
 	}
 	c.retryReturns()
-	for c.inFlight < c.limit && c.readyHead != nil {
+	for c.inFlight < c.maxInFlight && c.readyHead != nil {
 		q := c.readyHead
 		c.readyHead = q.nextReady
 		if c.readyHead == nil {
@@ -246,7 +265,7 @@ func (c *core) depart(w *Wait, r Result, why reason, gone bool) bool {
 	w.late = false
 	if !gone && w.try != nil && w.try.purpose == fetch && w.form.kind != read {
 		w.leaving, w.leave, w.reason = true, &r, why
-		c.heap.set(w, c.now+c.grace)
+		c.deadlines.set(w, c.now+c.grace)
 		return true
 	}
 	w.reason = why
@@ -273,11 +292,11 @@ func (c *core) refuse(key string) {
 // expire ends the waits whose deadlines have passed, and ends delays.
 func (c *core) expire() {
 	for {
-		w := c.heap.due(c.now)
+		w := c.deadlines.due(c.now)
 		if w == nil {
 			break
 		}
-		c.heap.remove(w)
+		c.deadlines.remove(w)
 		if w.leaving {
 			c.finish(w, *w.leave)
 			continue
@@ -296,7 +315,7 @@ func (c *core) expire() {
 
 // next returns when expire has to be called; 0: not at all.
 func (c *core) next() int64 {
-	at := c.heap.next()
+	at := c.deadlines.next()
 	for _, p := range c.parked {
 		if p.until > c.now && (len(p.stalled) > 0 || len(c.returns) > 0) && (at == 0 || p.until < at) {
 			at = p.until
@@ -315,7 +334,7 @@ func (c *core) finish(w *Wait, r Result) {
 	}
 	w.finished = true
 	c.waiting--
-	c.heap.remove(w)
+	c.deadlines.remove(w)
 	s := c.counts(w.form)
 	s.ended(w.reason, c.now-w.began)
 	for i := range w.links {
@@ -329,7 +348,7 @@ func (c *core) finish(w *Wait, r Result) {
 	c.out = append(c.out, action{kind: doFinish, w: w, result: r})
 }
 
-// settle notes that the server has replied to the first attempt of a wait that stays.
+// settle records that the server has replied to the first attempt of a wait that continues.
 func (c *core) settle(w *Wait) {
 	if !w.first || w.finished {
 		return
@@ -354,7 +373,7 @@ func (c *core) close() {
 	c.closed = true
 	for _, w := range c.all() {
 		c.depart(w, Result{Err: errClosed}, cancelReason, false)
-		c.heap.remove(w) // an attempt in flight ends it, or cut
+		c.deadlines.remove(w) // an attempt in flight ends it, or cut
 	}
 }
 

@@ -11,7 +11,7 @@ func (c *core) evaluate(q *queue) {
 		c.evaluateReads(q)
 		return
 	}
-	for c.inFlight < c.limit {
+	for c.inFlight < c.maxInFlight {
 		w := c.nextOn(q)
 		if w == nil || !c.mayTry(w, q) {
 			return
@@ -23,6 +23,9 @@ func (c *core) evaluate(q *queue) {
 
 // nextOn returns the wait that an attempt on q has to serve next, or nil.
 func (c *core) nextOn(q *queue) *Wait {
+	if q.full() {
+		return nil
+	}
 	if !q.dirty() {
 		return c.nextFirst(q)
 	}
@@ -33,7 +36,7 @@ func (c *core) nextOn(q *queue) *Wait {
 		case w.try != nil:
 			return nil // its attempt on another key decides
 		case c.isParked(w, q):
-		case !q.room(w, q.window):
+		case !q.room(w, q.window), c.isBusy(w, q):
 			return nil
 		default:
 			return w
@@ -50,7 +53,7 @@ func (c *core) nextFirst(q *queue) *Wait {
 		if w.finished || !w.first || w.try != nil || c.isParked(w, q) {
 			continue
 		}
-		if !q.room(w, maxWindow) {
+		if !q.room(w, maxWindow) || c.isBusy(w, q) {
 			return nil
 		}
 		return w
@@ -60,7 +63,7 @@ func (c *core) nextFirst(q *queue) *Wait {
 
 // prune removes the waits from firsts whose first attempt has ended.
 func (q *queue) prune() {
-	if len(q.firsts) > 2*q.n+8 {
+	if len(q.firsts) > 2*int(q.n)+8 {
 		q.firsts = slices.DeleteFunc(q.firsts, func(w *Wait) bool { return w.finished || !w.first })
 	}
 	for len(q.firsts) > 0 && (q.firsts[0].finished || !q.firsts[0].first) {
@@ -82,9 +85,14 @@ func (t *attempt) locks(q *queue) bool {
 	return false
 }
 
+// full reports whether q has room for no attempt at all, without a look at its waits.
+func (q *queue) full() bool {
+	return q.trying > 0 && q.family <= zsets && (q.lead == nil || q.lead.form.takes())
+}
+
 // room reports whether q allows an attempt for w beside those in flight. Several are allowed only if their order does
 // not decide who gets what: consumers of one group, and waits of one class, which take each other's replies.
-func (q *queue) room(w *Wait, window int) bool {
+func (q *queue) room(w *Wait, window int32) bool {
 	if q.trying == 0 {
 		return true
 	}
@@ -99,7 +107,7 @@ func (q *queue) room(w *Wait, window int) bool {
 func (c *core) mayTry(w *Wait, q *queue) bool {
 	for i := range w.links {
 		d := w.links[i].q
-		if d == q || !w.first && !d.dirty() {
+		if d == q || !c.covers(w, d) {
 			continue
 		}
 		window := d.window
@@ -135,17 +143,26 @@ func (c *core) isParked(w *Wait, q *queue) bool {
 	return true
 }
 
+// covers reports whether an attempt for w that starts now covers the key of q. A key without a change has no data, but its
+// type may decide.
+func (c *core) covers(w *Wait, q *queue) bool {
+	return w.first || q.dirty() || q.wrong && c.seesTypes(w.form)
+}
+
 // fetch starts an attempt for w and for the waits of its class directly behind it.
 func (c *core) fetch(w *Wait, q *queue) {
 	t := &attempt{lead: w, n: 1, seq: c.seq, first: w.first}
 	t.queues = t.oneQueue[:0]
 	for i := range w.links {
-		if d := w.links[i].q; w.first || d.dirty() {
+		if d := w.links[i].q; c.covers(w, d) {
 			t.queues = append(t.queues, d)
 		}
 	}
 	t.keys = keysOf(w, t.queues)
-	t.stepwise = len(t.keys) > 1 && w.form.takes() && (w.singly || !c.commands.batches(w.form))
+	t.stepwise = len(t.keys) > 1 && w.form.takes() && !c.commands.batches(w.form)
+	if !w.first && slices.ContainsFunc(t.queues, (*queue).isWrong) && c.seesTypes(w.form) {
+		t.purpose, t.stepwise = probe, true // this takes no data from keys where others may be first in line
+	}
 	t.waits = append(t.oneWait[:0], w)
 	if most := c.commands.most(w.form); most > 1 {
 		c.extend(t, most)
@@ -169,6 +186,9 @@ func (c *core) extend(t *attempt, most int) {
 			run++
 		}
 		n = run
+	}
+	if n > 1 {
+		t.waits = append(make([]*Wait, 0, n), t.waits...)
 	}
 	for l := t.lead.linkTo(t.queues[0]).next; l != nil && len(t.waits) < n; l = l.next {
 		t.waits = append(t.waits, l.w)
@@ -214,17 +234,19 @@ func (c *core) send(t *attempt) {
 		keys := t.keys
 		if t.stepwise {
 			keys = t.keys[t.step : t.step+1]
-			t.versions[t.step] = t.queues[t.step].version
 		}
 		t.args = c.commands.take(t.lead.form, keys, t.n)
 		c.counts(t.lead.form).Tries++
 	case resolve:
 		t.args = lastEntry(t.key)
-	case checkSource:
-		t.args = length(t.key)
+	case probe:
+		t.args = length(t.lead.form, t.keys[t.step])
 	}
-	t.out = Attempt{Identity: t.lead.identity, DB: t.lead.db, Args: t.args, Return: t.purpose == giveBackIt, try: t}
-	c.inFlight++
+	if t.stepwise && t.locked {
+		t.versions[t.step] = t.queues[t.step].version
+	}
+	t.out = Attempt{Identity: t.lead.identity, DB: int(t.lead.db), Args: t.args, Return: t.purpose == giveBackIt, try: t}
+	c.began(t)
 	c.out = append(c.out, action{kind: doSend, try: t})
 }
 
@@ -244,8 +266,11 @@ func (c *core) evaluateReads(q *queue) {
 		if w.try != nil || !w.due() || c.isParked(w, q) {
 			continue
 		}
+		if c.isBusy(w, q) {
+			return
+		}
 		if at, key, ok := w.form.unresolved(); ok {
-			if c.inFlight >= c.limit {
+			if c.inFlight >= c.maxInFlight {
 				c.enqueueOne(q)
 				return
 			}
@@ -262,7 +287,7 @@ func (c *core) evaluateReads(q *queue) {
 			w.see()
 			continue
 		}
-		if c.inFlight >= c.limit {
+		if c.inFlight >= c.maxInFlight {
 			c.enqueueOne(q)
 			return
 		}
@@ -297,19 +322,7 @@ func (w *Wait) see() {
 }
 
 func (c *core) fetchReads(w *Wait) *attempt {
-	t := &attempt{lead: w, waits: []*Wait{w}, n: 1, seq: c.seq, first: w.first}
-	if w.singly {
-		for i := range w.links {
-			if l := &w.links[i]; l.seen < l.q.version {
-				t.queues = append(t.queues, l.q)
-			}
-		}
-		t.keys = keysOf(w, t.queues)
-		t.stepwise = len(w.form.Keys()) > 1
-		t.versions = make([]uint64, len(t.queues))
-	} else {
-		t.keys = w.form.Keys()
-	}
+	t := &attempt{lead: w, waits: []*Wait{w}, keys: w.form.Keys(), n: 1, seq: c.seq, first: w.first}
 	w.try = t
 	w.see()
 	c.send(t)

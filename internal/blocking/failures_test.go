@@ -40,6 +40,35 @@ func TestNoReturnIsSentAgainAfterClose(t *testing.T) {
 	})
 }
 
+// A return that a server refuses in a passing state is sent again.
+func TestAReturnThatIsRefusedForAWhileIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s := New(Config{Sender: m, Watcher: m, Lost: func(key string, err error) { t.Errorf("%s is lost: %v", key, err) }})
+		w, _ := start(t, s, "BLPOP a 0")
+		m.hold = true
+		m.push("a", "x")
+		w.Abandon(errors.New("left"))
+		refusals := 3
+		m.answer = func(a *Attempt) *Outcome {
+			if a.Return && refusals > 0 {
+				refusals--
+				return &Outcome{Reply: []byte("-NOREPLICAS x\r\n")}
+			}
+			return nil
+		}
+		m.release()
+		time.Sleep(time.Second)
+		if list := m.list("a"); len(list) != 1 || refusals > 0 {
+			t.Errorf("the list has %q, and %d refusals are left", list, refusals)
+		}
+		if n := s.Stats().Commands["BLPOP"].GivenBack; n != 1 {
+			t.Errorf("%d elements are counted as given back", n)
+		}
+		closeWaits(t, s)
+	})
+}
+
 // A wait whose ctx ends, or whose Waits closes, ends with that reason, not with the failure of its first attempt.
 func TestAWaitThatLeavesDoesNotEndWithTheFailureOfItsAttempt(t *testing.T) {
 	m := newMemory()

@@ -15,10 +15,12 @@ type listServer struct {
 	wrong   map[string]bool  // keys that hold another type
 }
 
+const wrongType = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+
 func (s *listServer) run(args [][]byte) []byte {
 	name, key := string(args[0]), string(args[1])
 	if s.wrong[key] {
-		return []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n")
+		return []byte(wrongType)
 	}
 	switch name {
 	case "LPOP", "RPOP":
@@ -37,6 +39,9 @@ func (s *listServer) run(args [][]byte) []byte {
 	case "LMPOP":
 		return s.mpop(args)
 	case "LMOVE":
+		if s.wrong[string(args[2])] && len(s.lists[key]) > 0 {
+			return []byte(wrongType)
+		}
 		moved := s.pop(key, is(args[3], "LEFT"), 1)
 		if len(moved) == 0 {
 			return []byte("$-1\r\n")
@@ -65,7 +70,7 @@ func (s *listServer) mpop(args [][]byte) []byte {
 	}
 	for _, key := range args[2 : 2+n] {
 		if s.wrong[string(key)] {
-			return []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n")
+			return []byte(wrongType)
 		}
 		if popped := s.pop(string(key), is(args[2+n], "LEFT"), count); len(popped) > 0 {
 			return append(resp.AppendBulk(resp.AppendArrayHeader(nil, 2), key), texts(popped)...)

@@ -30,14 +30,14 @@ const (
 	right            // or the maximum
 )
 
-// Form is a blocking command, parsed. It is immutable, except that [Waits] replaces the ID $ of XREAD by a real ID.
+// Form is a blocking command, parsed. It is immutable. To replace the ID $ of XREAD by a real one, [Waits] uses a copy.
 type Form struct {
 	info    *command.Info
 	kind    kind
 	end     end
-	count   int      // of BLMPOP and BZMPOP; 0: none
 	from    uint16   // index of the first key in args
 	nkeys   uint16   // number of keys in args
+	count   int      // of BLMPOP and BZMPOP; 0: none
 	args    [][]byte // the arguments that the non-blocking form needs, without its name
 	group   []byte   // of XREADGROUP
 	timeout time.Duration
@@ -127,11 +127,15 @@ func (f *Form) timed(text []byte) bool {
 	if dots > 1 || len(text) == dots || len(text) > 32 {
 		return false
 	}
-	s, err := strconv.ParseFloat(string(text), 64)
+	n, err := strconv.Atoi(string(text))
+	s := float64(n)
+	if err != nil {
+		s, err = strconv.ParseFloat(string(text), 64)
+	}
 	if err != nil {
 		return false
 	}
-	return f.limited(command.BlockForBytes(f.info, [][]byte{text, text}), s == 0)
+	return f.limited(command.BlockSeconds(s), s == 0)
 }
 
 // limited sets the timeout.

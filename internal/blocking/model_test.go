@@ -30,6 +30,7 @@ type world struct {
 	lost       map[string]bool // elements whose reply or return was lost
 	losses     int             // attempts whose reply was lost
 	failures   bool            // some attempt failed: order is not strict then
+	again      bool            // the server executes blocked commands again: a wrong type may end them
 	loose      bool            // an element has moved in a first attempt, which may find what has just arrived, or for nobody
 }
 
@@ -55,6 +56,9 @@ func newWorld(t *rapid.T) *world {
 		delivered: map[string]int{}, taken: map[string]int{}, lost: map[string]bool{},
 	}
 	w.c.now = 1
+	w.c.ofIdentity = rapid.IntRange(0, 2).Draw(t, "of an identity")
+	w.again = rapid.Bool().Draw(t, "again")
+	w.c.reexecutes = func() bool { return w.again }
 	w.server = listServer{
 		lists: map[string][]string{}, wrong: map[string]bool{}, old: rapid.Bool().Draw(t, "old"),
 		touched: func(key string) {
@@ -99,6 +103,9 @@ func (w *world) finished(wait *Wait, r Result) {
 	}
 	delete(w.waits, wait)
 	w.Logf("wait %d ends with %q, %v", wait.seq, r.Reply, r.Err)
+	if string(r.Reply) == wrongType && !wait.first && !me.moves && (!w.again || len(me.keys) == 1) {
+		w.Fatalf("a wait that the server has accepted sees a wrong type")
+	}
 	key, elements := elementsOf(r.Reply)
 	if len(elements) == 0 {
 		return
@@ -297,10 +304,6 @@ func (w *world) settle() {
 	if w.c.suspended {
 		w.c.resume(false)
 	}
-	for key := range w.server.wrong {
-		delete(w.server.wrong, key)
-		w.server.touched(key)
-	}
 	w.act()
 	for range 100_000 {
 		switch {
@@ -333,15 +336,18 @@ func checkWorlds(t *testing.T) {
 		w := newWorld(t)
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			w.step()
+			w.checkLimit()
 		}
 		w.settle()
-		for wait, me := range w.waits {
-			for _, key := range me.keys {
-				if len(w.server.lists[key]) > 0 {
-					t.Fatalf("wait %d waits on %s, which has %v", wait.seq, key, w.server.lists[key])
-				}
+		w.checkWaits()
+		for key, wrong := range w.server.wrong {
+			if wrong {
+				delete(w.server.wrong, key)
+				w.server.touched(key)
 			}
 		}
+		w.settle()
+		w.checkWaits()
 		for len(w.waits) > 0 {
 			for wait := range w.waits {
 				w.waits[wait].gone = true
@@ -354,6 +360,38 @@ func checkWorlds(t *testing.T) {
 		w.checkElements()
 		w.checkEmpty()
 	})
+}
+
+// checkLimit checks the number of attempts in flight of each identity. Returns of elements are not limited.
+func (w *world) checkLimit() {
+	inFlight := map[any]int{}
+	count := func(t *attempt) {
+		if t.purpose != giveBackIt {
+			inFlight[t.lead.identity]++
+		}
+	}
+	for _, t := range w.unexecuted {
+		count(t)
+	}
+	for _, e := range w.executed {
+		count(e.t)
+	}
+	for id, n := range inFlight {
+		if w.c.ofIdentity > 0 && n > w.c.ofIdentity {
+			w.Fatalf("%d attempts of identity %v are in flight: want %d at most", n, id, w.c.ofIdentity)
+		}
+	}
+}
+
+// checkWaits checks that no wait waits for a key that has data.
+func (w *world) checkWaits() {
+	for wait, me := range w.waits {
+		for _, key := range me.keys {
+			if len(w.server.lists[key]) > 0 && !w.server.wrong[key] {
+				w.Fatalf("wait %d waits on %s, which has %v", wait.seq, key, w.server.lists[key])
+			}
+		}
+	}
 }
 
 // checkElements checks that each element is in exactly one place. BLMOVE's elements are delivered and on the server.
@@ -385,9 +423,12 @@ func (w *world) checkElements() {
 
 func (w *world) checkEmpty() {
 	c := w.c
-	if len(c.names) > 0 || len(c.heap) > 0 || c.waiting != 0 || c.inFlight != 0 || len(c.returns) > 0 || len(w.watched) > 0 {
+	if len(c.names) > 0 || len(c.deadlines) > 0 || c.waiting != 0 || c.inFlight != 0 || len(c.returns) > 0 || len(w.watched) > 0 {
 		w.Fatalf("left: %d keys, %d deadlines, %d waits, %d in flight, %d returns, watched %v",
-			len(c.names), len(c.heap), c.waiting, c.inFlight, len(c.returns), w.watched)
+			len(c.names), len(c.deadlines), c.waiting, c.inFlight, len(c.returns), w.watched)
+	}
+	if len(c.busy) > 0 {
+		w.Fatalf("%d identities are busy", len(c.busy))
 	}
 	for q := c.readyHead; q != nil; q = q.nextReady {
 		if q.n > 0 {

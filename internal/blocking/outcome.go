@@ -10,7 +10,13 @@ import (
 
 // replied handles the end of an attempt.
 func (c *core) replied(t *attempt, o Outcome) {
-	c.inFlight--
+	waited := c.waiting
+	defer func() {
+		if ended := waited - c.waiting; ended > 0 {
+			c.expect = ended
+		}
+	}()
+	c.ended(t)
 	if o.Err != nil {
 		c.failed(t, o)
 		return
@@ -20,8 +26,8 @@ func (c *core) replied(t *attempt, o Outcome) {
 	switch t.purpose {
 	case resolve:
 		c.resolved(t, o.Reply, refusal)
-	case checkSource:
-		c.sourceChecked(t, o.Reply, refusal)
+	case probe:
+		c.probed(t, o.Reply, refusal)
 	case giveBackIt:
 		c.givenBack(t, refusal)
 	default:
@@ -79,10 +85,15 @@ func (c *core) fetched(t *attempt, reply []byte) {
 		c.counts(f).Lost++
 		c.finishAll(t, Result{Err: err}, failedReason)
 	case d.none:
+		t.rightTypes(len(keys))
 		c.foundNothing(t)
 		return
 	case f.takes():
 		c.deliver(t, d)
+	case t.saved != nil && !t.confirms:
+		t.stepwise, t.confirms = false, true
+		c.send(t)
+		return
 	case f.kind == read:
 		c.share(t, d.whole)
 	default:
@@ -103,9 +114,6 @@ func (c *core) foundNothing(t *attempt) {
 		return
 	}
 	c.settleAll(t)
-	for _, w := range t.waits {
-		w.singly = false
-	}
 	c.end(t)
 }
 
@@ -129,6 +137,13 @@ func (c *core) markClean(t *attempt, n int) {
 		q := t.queues[i]
 		q.clean = max(q.clean, t.versions[i])
 		q.window = 1
+	}
+}
+
+// rightTypes notes that the first n keys of the command in flight do not have another type.
+func (t *attempt) rightTypes(n int) {
+	for i := t.step; i < t.step+n && i < len(t.queues); i++ {
+		t.queues[i].wrong = false
 	}
 }
 
@@ -217,6 +232,7 @@ func (c *core) deliver(t *attempt, d found) {
 		}
 	}
 	c.markClean(t, at) // keys before that of the elements
+	t.rightTypes(at + 1)
 	i := at
 	if t.stepwise {
 		i = t.step
@@ -260,10 +276,14 @@ func (c *core) giveBack(t *attempt, q *queue, d found) {
 }
 
 func (c *core) givenBack(t *attempt, refusal *resp.ServerError) {
-	if refusal != nil {
-		c.lose(t, refusal)
-	} else {
+	switch {
+	case refusal == nil:
 		c.counts(t.lead.form).GivenBack += uint64(t.elements)
+	case slices.Contains(transient, refusal.Code) && !c.closed:
+		c.returnLater(t)
+		return
+	default:
+		c.lose(t, refusal)
 	}
 	for _, q := range t.queues {
 		q.version++
@@ -294,17 +314,23 @@ func (c *core) retryReturns() {
 	}
 }
 
+// returnLater sends elements back again after a delay.
+func (c *core) returnLater(t *attempt) {
+	c.returns = append(c.returns, t)
+	c.park(t.lead.identity)
+	c.unlock(t)
+}
+
 // failed handles an attempt without a reply. The waits continue, unless the failure is final. A wait whose first
 // attempt this was ends, like any other command.
 func (c *core) failed(t *attempt, o Outcome) {
 	f := t.lead.form
 	if t.purpose == giveBackIt {
-		if o.Sent || o.Final || c.closed {
-			c.lose(t, o.Err)
-		} else {
-			c.returns = append(c.returns, t)
-			c.park(t.lead.identity)
+		if !o.Sent && !o.Final && !c.closed {
+			c.returnLater(t)
+			return
 		}
+		c.lose(t, o.Err)
 		c.unlock(t)
 		return
 	}
@@ -371,7 +397,7 @@ func (c *core) refused(t *attempt, e *resp.ServerError, reply []byte) {
 	f := t.lead.form
 	switch {
 	case e.Code == "ERR" && c.learned(t, e.Message):
-	case e.Code == "NOPERM":
+	case e.Code == "NOPERM" || e.Code == "ERR" && isUnknown(e.Message): // the server knows what to say about its own command
 		c.finishAll(t, Result{Err: ErrDedicated}, failedReason)
 	case slices.Contains(transient, e.Code):
 		c.finishFirsts(t, Result{Reply: reply})
@@ -387,21 +413,27 @@ func (c *core) refused(t *attempt, e *resp.ServerError, reply []byte) {
 }
 
 // transient are the codes of states of the server that a blocked client does not see.
-var transient = []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "BUSY"}
+var transient = []string{
+	"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "BUSY", "NOREPLICAS", "MISCONF",
+}
 
 // learned notes what the server lacks.
 func (c *core) learned(t *attempt, message string) bool {
 	f := t.lead.form
-	message = strings.ToLower(message)
 	switch {
-	case f.countable() && len(t.current()) > 1 && strings.HasPrefix(message, "unknown command"):
+	case f.countable() && len(t.current()) > 1 && isUnknown(message):
 		c.commands.noMPop = true
-	case f.kind == listPop && t.n > 1 && strings.HasPrefix(message, "wrong number of arguments"):
+	case f.kind == listPop && t.n > 1 && strings.HasPrefix(strings.ToLower(message), "wrong number of arguments"):
 		c.commands.noCount = true
 	default:
 		return false
 	}
 	return true
+}
+
+// isUnknown reports whether an error says that the server lacks a command.
+func isUnknown(message string) bool {
+	return strings.HasPrefix(strings.ToLower(message), "unknown command")
 }
 
 // finishFirsts ends the waits of t whose first attempt this was. One that leaves ends with its own error, unless the
@@ -425,50 +457,6 @@ func (c *core) finishBehind(t *attempt, err error) {
 			}
 		}
 	}
-}
-
-// wrongType handles a key with a value of another type. A client that is blocked on the server does not see it, except
-// for the destination of BLMOVE.
-func (c *core) wrongType(t *attempt, reply []byte) {
-	c.finishFirsts(t, Result{Reply: reply})
-	f := t.lead.form
-	switch {
-	case !c.wanted(t):
-		c.end(t)
-	case f.kind == listMove && !t.lead.finished:
-		c.check(t, reply)
-	case t.stepwise || len(t.keys) == 1:
-		c.foundNothing(t)
-	default: // one of the keys hides the others
-		for _, w := range t.waits {
-			w.singly = true
-		}
-		c.reconsider(t)
-		c.end(t)
-	}
-}
-
-// check finds out whether the source or the destination of BLMOVE has the wrong type. It keeps the locks of t.
-func (c *core) check(t *attempt, reply []byte) {
-	check := *t
-	check.purpose, check.saved, check.key = checkSource, reply, t.keys[0]
-	for _, w := range t.waits {
-		w.try = &check
-	}
-	c.send(&check)
-}
-
-func (c *core) sourceChecked(t *attempt, reply []byte, refusal *resp.ServerError) {
-	switch h, err := resp.ReadHead(reply); {
-	case refusal != nil && refusal.Code == "WRONGTYPE":
-		c.foundNothing(t)
-		return
-	case refusal == nil && err == nil && h.Kind == resp.Integer && h.Int == 0:
-		c.foundNothing(t) // nothing to move by now
-		return
-	}
-	c.finishAll(t, Result{Reply: t.saved}, failedReason)
-	c.end(t)
 }
 
 // resolved puts the ID into the command of an XREAD wait.

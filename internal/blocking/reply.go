@@ -132,6 +132,11 @@ func (f *Form) checked(d found) (found, error) {
 
 // bulk returns the text of a bulk string.
 func bulk(frame []byte) ([]byte, error) {
+	if len(frame) > 0 && resp.Kind(frame[0]) == resp.BulkString {
+		if text, ok := resp.StringOf(frame); ok {
+			return text, nil
+		}
+	}
 	h, err := resp.ReadHead(frame)
 	if err != nil {
 		return nil, err
@@ -166,9 +171,13 @@ func (f *Form) serve(d *found) []byte {
 	n := min(len(d.items), f.want()*unit)
 	items := d.items[:n]
 	d.items = d.items[n:]
-	size := len(d.key) + 64
+	const heads = len("*2\r\n$100000\r\n\r\n*100000\r\n")
+	size := len(d.key) + heads
 	for _, item := range items {
-		size += len(item) + 4
+		size += len(item)
+	}
+	if f.kind == zsetMPop {
+		size += n / unit * len("*2\r\n")
 	}
 	reply := make([]byte, 0, size)
 	switch f.kind {

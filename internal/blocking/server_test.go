@@ -220,6 +220,16 @@ var stories = []story{
 	{command: "BLMOVE a b LEFT LEFT 0", later: []string{"SET b x", "RPUSH a x"}},
 	{command: "BZPOPMIN a b 0", later: []string{"RPUSH a x", "DEL a", "ZADD b 1 x"}},
 	{command: "XREAD BLOCK 0 STREAMS s $", later: []string{"SET s x", "DEL s", "XADD s 1-1 f v"}},
+	{command: "BLPOP a b 0", later: []string{"SET a x", "RPUSH b x y"}},
+	{command: "BLPOP a b c 0", later: []string{"SET b x", "RPUSH c x"}},
+	{command: "BRPOP a b 0", later: []string{"SET b x", "RPUSH a x y"}},
+	{command: "BLPOP a b 0", later: []string{"SET a x", "DEL a", "RPUSH b x"}},
+	{command: "BLMPOP 0 2 a b LEFT COUNT 2", later: []string{"SET a x", "RPUSH b x y"}, since: since(7, 0)},
+	{command: "BZPOPMAX a b 0", later: []string{"RPUSH a x", "ZADD b 1 x 2 y"}},
+	{command: "BZPOPMIN b a 0", later: []string{"RPUSH a x", "ZADD b 1 x 2 y"}},
+	{command: "BZMPOP 0 2 a b MIN", later: []string{"SET a x", "ZADD b 1 x"}, since: since(7, 0)},
+	{command: "XREAD BLOCK 0 STREAMS s r $ $", later: []string{"SET s x", "XADD r 1-1 f v"}},
+	{command: "XREAD BLOCK 0 STREAMS s r $ $", later: []string{"SET r x", "XADD s 1-1 f v"}},
 	{
 		before: []string{"XGROUP CREATE s g $ MKSTREAM"}, since: since(7, 2),
 		command: "XREADGROUP GROUP g c BLOCK 0 STREAMS s >", later: []string{"XGROUP DESTROY s g"},
@@ -270,7 +280,7 @@ func TestRepliesAreThoseOfTheServer(t *testing.T) {
 				wantData := data(control)
 
 				prepare(control, st)
-				got := tell(t, control, sender, st, proto == 3)
+				got := tell(t, control, sender, st, proto == 3, srv.Version().Since(7, 2))
 				if got != want {
 					t.Errorf("got  %q\nwant %q", got, want)
 				}
@@ -307,13 +317,13 @@ func data(c *testConn) string {
 }
 
 // tell plays a story with the package.
-func tell(t *testing.T, control *testConn, sender *connSender, st story, resp3 bool) string {
+func tell(t *testing.T, control *testConn, sender *connSender, st story, resp3, reexecutes bool) string {
 	form, ok := Parse(words(st.command))
 	if !ok {
 		t.Fatalf("Parse does not accept %s", st.command)
 	}
 	watch := &recorder{watched: map[string]int{}}
-	waits := New(Config{Sender: sender, Watcher: watch})
+	waits := New(Config{Sender: sender, Watcher: watch, Reexecutes: func() bool { return reexecutes }})
 	done := make(chan Result, 1)
 	if _, err := waits.Start(Request{Form: form, Identity: resp3, RESP3: resp3}, func(r Result) { done <- r }); err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func (s *Counts) ended(why reason, took int64) {
 // Stats are the figures of all waits of a node.
 type Stats struct {
 	Waiting  int               // waits now
-	InFlight int               // commands in flight
+	InFlight int               // commands in flight, or about to be sent
 	Keys     int               // distinct keys that somebody waits for
 	Commands map[string]Counts // by name in upper case
 }

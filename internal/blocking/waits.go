@@ -3,6 +3,7 @@ package blocking
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -98,9 +99,15 @@ type Config struct {
 	MaxBlocked int
 	// MaxAttempts limits the number of commands in flight. Default 1,024.
 	MaxAttempts int
+	// MaxAttemptsOfIdentity limits the commands in flight of each identity. Default: only MaxAttempts limits them.
+	MaxAttemptsOfIdentity int
 	// Grace limits how long a wait continues after its timeout or the end of its ctx while an attempt is in flight.
 	// Afterwards the wait ends, and what the attempt finds goes to the next in line or back to its key. Default 1 s.
 	Grace time.Duration
+	// Reexecutes, if not nil, reports whether the server executes a blocked command again when one of its keys has data:
+	// Redis since 7.2, and Valkey. On these, a key that has another type by then ends the command with WRONGTYPE. Other
+	// servers do not look at it. It must not block.
+	Reexecutes func() bool
 	// Lost, if not nil, receives the keys to which elements could not be returned, and the reason. It must not block.
 	Lost func(key string, err error)
 }
@@ -118,7 +125,7 @@ type Request struct {
 // receivers of results without a lock, one after the other, and possibly those of other goroutines.
 type Waits struct {
 	cfg   Config
-	start time.Time
+	began time.Time
 
 	mu      sync.Mutex
 	core    *core
@@ -129,6 +136,7 @@ type Waits struct {
 	futures sync.Pool     // of *future; of this Waits alone, so that tests with fake time may use several
 	armed   int64         // when timer fires; 0: not
 	busy    bool          // a goroutine performs actions
+	gathers bool          // a goroutine yields before it starts attempts
 	idle    chan struct{} // closed when the core is closed and nothing is in flight
 	cut     bool          // a Close waits for attempts no longer
 	ended   chan struct{} // closed afterwards, when nobody performs actions
@@ -145,22 +153,46 @@ func New(cfg Config) *Waits {
 	if cfg.Grace <= 0 {
 		cfg.Grace = defaultGrace
 	}
+	c := newCore(cfg.MaxBlocked, cfg.MaxAttempts, int64(cfg.Grace))
+	c.ofIdentity = cfg.MaxAttemptsOfIdentity
+	if cfg.Reexecutes != nil {
+		c.reexecutes = cfg.Reexecutes
+	}
 	return &Waits{
-		cfg: cfg, futures: sync.Pool{New: newFuture}, start: time.Now(), sender: cfg.Sender, watcher: cfg.Watcher,
+		cfg: cfg, futures: sync.Pool{New: newFuture}, began: time.Now(), sender: cfg.Sender, watcher: cfg.Watcher,
 		idle: make(chan struct{}), ended: make(chan struct{}),
-		core: newCore(cfg.MaxBlocked, cfg.MaxAttempts, int64(cfg.Grace)),
+		core: c,
 	}
 }
 
 // Start starts a wait and does not block. done receives the result exactly once, on any goroutine, possibly before
 // Start returns. It must not block. If Start returns an error, it does not call done.
-func (s *Waits) Start(r Request, done func(Result)) (*Wait, error) {
-	w := &Wait{waits: s, done: done, form: r.Form, identity: r.Identity, db: r.DB, resp3: r.RESP3}
-	var err error
-	s.do(func(c *core) { err = c.add(w) })
-	if err != nil {
+func (s *Waits) Start(r Request, done func(Result)) (*Wait, error) { return s.start(r, done, false) }
+
+// start is Start. With yields it first lets other callers start their waits, if there are any: one attempt serves them
+// all.
+func (s *Waits) start(r Request, done func(Result), yields bool) (*Wait, error) {
+	w := &Wait{waits: s, done: done, form: r.Form, identity: r.Identity, db: int32(r.DB), resp3: r.RESP3}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.core
+	c.now = s.now()
+	if err := c.add(w); err != nil {
 		return nil, err
 	}
+	if yields && c.company(w) {
+		if s.gathers {
+			s.arm()
+			return w, nil // the caller that gathers goes on
+		}
+		s.gathers = true
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+		s.gathers = false
+		c.now = s.now()
+	}
+	s.goOn()
 	return w, nil
 }
 
@@ -171,7 +203,7 @@ func (s *Waits) Do(ctx context.Context, r Request) (reply []byte, err error) {
 		return nil, err
 	}
 	f := s.futures.Get().(*future)
-	w, err := s.Start(r, f.set)
+	w, err := s.start(r, f.set, true)
 	if err != nil {
 		s.futures.Put(f)
 		return nil, err
@@ -259,7 +291,11 @@ func (s *Waits) Resume(sender Sender, watcher Watcher) {
 func (s *Waits) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.core.snapshot()
+	st := s.core.snapshot()
+	if s.gathers {
+		st.InFlight++
+	}
+	return st
 }
 
 // Close ends every wait with ErrClosed, and those with an attempt in flight with what it finds. It returns when no
@@ -290,10 +326,17 @@ func (s *Waits) Close(ctx context.Context) error {
 func (s *Waits) do(step func(c *core)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.core
-	c.now = int64(time.Since(s.start)) + 1 // 0 stands for no deadline
-	step(c)
-	c.pump()
+	s.core.now = s.now()
+	step(s.core)
+	s.goOn()
+}
+
+// now returns the time of the core; 0 stands for no deadline.
+func (s *Waits) now() int64 { return int64(time.Since(s.began)) + 1 }
+
+// goOn starts attempts and performs actions after a step of the core. The caller holds the lock.
+func (s *Waits) goOn() {
+	s.core.pump()
 	s.arm()
 	if !s.busy {
 		s.busy = true

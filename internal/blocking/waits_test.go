@@ -446,3 +446,41 @@ func TestCloseWaitsForAttemptsInFlight(t *testing.T) {
 		}
 	})
 }
+
+// A caller lets others start their waits first if they are about to: waits that a reply has just ended often begin again.
+func TestWaitsThatEndTogetherMayBeginTogether(t *testing.T) {
+	m := newMemory()
+	s := New(Config{Sender: m, Watcher: m})
+	company := func() bool {
+		w := &Wait{form: request("BLPOP b 0").Form, done: func(Result) {}}
+		var found bool
+		s.do(func(c *core) {
+			if err := c.add(w); err != nil {
+				t.Error(err)
+			}
+			found = c.company(w)
+		})
+		w.waits = s
+		w.Abandon(nil)
+		return found
+	}
+	if company() {
+		t.Error("the only wait expects others")
+	}
+	var waits []chan Result
+	for range 3 {
+		_, done := start(t, s, "BLPOP a 0")
+		waits = append(waits, done)
+	}
+	m.push("a", "1", "2", "3")
+	for _, done := range waits {
+		<-done
+	}
+	if first, second := company(), company(); !first || !second {
+		t.Error("two waits of three that ended together do not expect another")
+	}
+	if company() {
+		t.Error("the last of three waits that ended together expects another")
+	}
+	closeWaits(t, s)
+}

@@ -1,5 +1,6 @@
 // Package certfile loads certificates from files, and reloads the files after a change. If a new file is invalid, the
-// old content stays in use. It starts no goroutine and does not open connections.
+// old content stays in use. It also provides the TLS configuration of dials that use such files. It starts no goroutine
+// and does not open connections.
 package certfile
 
 import (

@@ -58,6 +58,14 @@ func BlockForBytes(info *Info, args [][]byte) Block {
 	return blockFor(info, arguments{raw: args})
 }
 
+// BlockSeconds returns how long a command with a timeout of s seconds blocks.
+func BlockSeconds(s float64) Block {
+	if d, ok := seconds(s, true); ok && d > 0 {
+		return Block(d)
+	}
+	return BlockForever
+}
+
 func blockFor(info *Info, args arguments) Block {
 	if info == nil {
 		return NoBlock

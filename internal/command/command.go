@@ -1,5 +1,5 @@
 // Package command describes the commands of Redis and Valkey: the class of connection that each needs, its effect on
-// the connection, the positions of its keys, and how long it may block.
+// the connection, the positions of its keys, how long it may block, and how a cluster routes it.
 //
 // The table is generated from commands.json, corrected by gen/overrides.go, and constant. Lookups do no work at
 // start-up, take no locks and do not allocate. The package does no I/O and has no goroutines. An unknown command is
@@ -92,7 +92,8 @@ type Info struct {
 	// Use names the alternative to a Stateful or Refused command on a shared connection, as the end of an error: "use
 	// Client.Subscribe".
 	Use string
-	// Keys describes the positions of keys, or of shard channels. It is empty for commands without keys.
+	// Keys describes the positions of keys, or of shard channels. It is empty for commands without keys. [KeysOf]
+	// finds them.
 	Keys []KeySpec
 	// Arity is the number of arguments, including the name and the subcommand; a negative arity is a minimum.
 	Arity int
@@ -110,7 +111,13 @@ type Info struct {
 	NoMulti bool
 	// Movable: the positions of the keys depend on the arguments.
 	Movable bool
+	// Incomplete: the server, which described the command, knows of more keys than Keys. COMMAND GETKEYS finds all.
+	Incomplete bool
+	// Request says which nodes of a cluster the command is for, and Reply how their replies become one.
+	Request RequestPolicy
+	Reply   ReplyPolicy
 
+	finder  finder
 	timeout timeout
 	subs    []Info
 }

@@ -70,7 +70,7 @@ const (
 	entryLast
 	entryStep
 	entryCategories
-	_ // tips
+	entryTips
 	entryKeySpecs
 	entrySubs
 	leastEntry = entryCategories + 1
@@ -90,9 +90,18 @@ func readEntry(name string, v resp.Value) *Info {
 	info.Arity = int(arity)
 	if len(e) > entryKeySpecs {
 		info.Keys = readKeySpecs(info, e[entryKeySpecs].Elems)
+		for i := range info.Keys {
+			info.Keys[i].Optional = info.Keys[i].Counted && slices.Contains(texts(e[entryFlags]), "no_mandatory_keys")
+		}
 	}
-	if info.Keys == nil && !info.Movable {
-		info.Keys = readRange(e[entryFirst].Int, e[entryLast].Int, e[entryStep].Int)
+	if info.Keys == nil {
+		info.Incomplete = info.Movable
+		if !info.Movable {
+			info.Keys = readRange(e[entryFirst].Int, e[entryLast].Int, e[entryStep].Int)
+		}
+	}
+	if len(e) > entryTips {
+		info.readPolicies(texts(e[entryTips]))
 	}
 	if len(e) > entrySubs && !strings.Contains(name, " ") {
 		info.subs = readSubs(name, e[entrySubs].Elems)
@@ -159,19 +168,24 @@ func small(n int64, least, most int64) (int8, bool) {
 }
 
 // readKeySpecs parses the key specifications of servers from 7.0 on. If the table cannot represent one, the keys are
-// movable.
+// movable and the specifications incomplete.
 func readKeySpecs(info *Info, list []resp.Value) (specs []KeySpec) {
 	for _, v := range list {
 		spec, ok := readKeySpec(v)
 		if !ok || len(specs) == maxKeySpecs {
-			info.Movable = true
+			info.Movable, info.Incomplete = true, true
 			continue
+		}
+		if slices.ContainsFunc(texts(field(v, "flags")), isIncomplete) {
+			info.Incomplete = true
 		}
 		info.Movable = info.Movable || spec.Counted || spec.Keyword != ""
 		specs = append(specs, spec)
 	}
 	return specs
 }
+
+func isIncomplete(flag string) bool { return strings.EqualFold(flag, "incomplete") }
 
 func readKeySpec(v resp.Value) (spec KeySpec, ok bool) {
 	begin, find := field(v, "begin_search"), field(v, "find_keys")

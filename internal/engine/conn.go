@@ -32,14 +32,60 @@ type Conn struct {
 }
 
 // Acquire leases a connection for conn, which must be zero and must not be copied afterwards. Callers wait in order of
-// arrival. ctx and the wait timeout limit the wait.
-func (e *Engine) Acquire(ctx context.Context, conn *Conn) error {
-	err := e.lease(ctx, &conn.own, false, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Acquire(ctx) })
+// arrival. ctx and the wait timeout limit the wait. In a cluster it is a connection of the node that serves keys, or of
+// any node without keys. It returns a *command.CrossSlotError if they lie in several slots.
+func (e *Engine) Acquire(ctx context.Context, conn *Conn, keys ...string) error {
+	at, err := e.slotOfKeys(keys)
+	if err == nil {
+		req := request{slot: at}
+		if len(keys) > 0 {
+			req.key = []byte(keys[0])
+		}
+		err = e.lease(ctx, &conn.own, &req, acquire)
+	}
 	if err != nil {
 		return WrapError(err)
 	}
 	conn.own.conn.NoteHolder(2)
 	conn.begin(e, &conn.own)
+	return nil
+}
+
+func acquire(ctx context.Context, p *pool.Pool) (*pool.Conn, error) { return p.Acquire(ctx) }
+
+// Watch is Acquire with WATCH of keys, of which there must be one or more.
+func (e *Engine) Watch(ctx context.Context, conn *Conn, keys []string) error {
+	at, err := e.slotOfKeys(keys)
+	if err != nil {
+		return WrapError(err)
+	}
+	args := append(make([]any, 0, len(keys)+1), "WATCH")
+	for _, k := range keys {
+		args = append(args, k)
+	}
+	req, so := request{slot: at, key: []byte(keys[0]), stays: true}, attempts{}
+	got := e.run(ctx, &req, &so, func(n target) attempt {
+		*conn = Conn{}
+		if err := e.leaseAt(ctx, &conn.own, n, acquire); err != nil {
+			return attempt{waited: true, err: err}
+		}
+		conn.begin(e, &conn.own)
+		got := attempt{lane: conn.lease.Lane()}
+		if got.frame, got.err = conn.Do(ctx, args); got.err == nil {
+			e.judgeOne(ctx, n, args, &got)
+		}
+		if got.err != nil || errorOf(got.frame) != nil {
+			conn.Release()
+		}
+		return got
+	})
+	if got.err != nil {
+		return WrapError(got.err)
+	}
+	if err := errorOf(got.frame); err != nil {
+		return err
+	}
+	conn.own.conn.NoteHolder(2)
 	return nil
 }
 
@@ -97,7 +143,7 @@ func (conn *Conn) Do(ctx context.Context, args []any) ([]byte, error) {
 	info, class := command.Classify(args)
 	switch class {
 	case command.Refused:
-		return nil, refusal(info)
+		return nil, statefulError(info)
 	case command.Unknown:
 		var err error
 		if info, err = conn.learned(ctx, args); err != nil {
@@ -147,7 +193,7 @@ func (conn *Conn) mayAnswerOtherwise(info *command.Info) error {
 // learned returns the server's description of a command that the table lacks. It does not query the server inside
 // MULTI.
 func (conn *Conn) learned(ctx context.Context, args []any) (*command.Info, error) {
-	info, known := conn.e.vocabulary.find(args)
+	info, known := conn.e.vocabulary.Find(args)
 	if known == command.Learned {
 		return info, nil
 	}
@@ -164,7 +210,7 @@ func (conn *Conn) learned(ctx context.Context, args []any) (*command.Info, error
 	if err := conn.ask(ctx, name); err != nil {
 		return nil, err
 	}
-	info, _ = conn.e.vocabulary.find(args)
+	info, _ = conn.e.vocabulary.Find(args)
 	return info, nil
 }
 
@@ -173,7 +219,7 @@ func (conn *Conn) ask(ctx context.Context, name string) error {
 	if conn.tainted != "" || conn.unsure { // it may have another user by now
 		return nil
 	}
-	return conn.e.vocabulary.learnOn(ctx, conn.lease.Lane(), name)
+	return WrapError(conn.e.vocabulary.LearnOn(ctx, conn.lease.Lane(), name))
 }
 
 // failure converts the error of a connection that takes no more commands and still has pending replies.
@@ -197,7 +243,7 @@ func (conn *Conn) forbid(info *command.Info) {
 // catchUp sends AUTH if the last renewal did not reach this connection.
 func (conn *Conn) catchUp(ctx context.Context) {
 	if !conn.forbidden {
-		conn.e.renewer.catchUp(ctx, conn.lease.Lane())
+		conn.e.renewer.CatchUp(ctx, conn.lease.Lane())
 	}
 }
 

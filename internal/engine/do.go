@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/replysize"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -21,58 +24,117 @@ func (e *Engine) Do(ctx context.Context, args []any) ([]byte, error) {
 	info, class := command.Classify(args)
 	switch class {
 	case command.Multiplexed:
-		return e.doShared(ctx, args, info.ReadOnly)
+		return e.doMultiplexed(ctx, info, args)
 	case command.Blocking:
 		return e.doBlocking(ctx, info, args)
 	case command.Unknown:
 		return e.doUnknown(ctx, args)
 	}
-	return nil, refusal(info)
+	return nil, statefulError(info)
 }
 
-// refusal returns the error for a command that may not share a connection. The error names the method to use instead.
-func refusal(info *command.Info) error {
+// statefulError returns the error for a command that may not share a connection. The error names the method to use
+// instead.
+func statefulError(info *command.Info) error {
 	return fmt.Errorf("%w: %s: %s", ErrStateful, info.Name, info.Use)
 }
 
-// doShared sends a command on a lane.
-func (e *Engine) doShared(ctx context.Context, args []any, reads bool) ([]byte, error) {
-	slot := e.largeReplies.slot(args)
-	weight, size := e.largeReplies.weight(args, slot)
-	req, so := request{reads: reads}, attempts{}
-	got := e.run(ctx, &req, &so, func(n *node) (got attempt) {
-		l, opt, err := laneOf(ctx, n.pool.Zero(), weight, func() error { return checkArgs(args) })
-		if err != nil {
-			return attempt{err: err}
+// doMultiplexed sends a command that may share a connection.
+func (e *Engine) doMultiplexed(ctx context.Context, info *command.Info, args []any) ([]byte, error) {
+	if e.cluster != nil {
+		return e.doClustered(ctx, info, args)
+	}
+	return e.doShared(ctx, info, args, anySlot)
+}
+
+// doShared sends a command on a lane of one node. It makes the first attempt itself, if a lane is open, so that the
+// usual case needs no state of retries: thousands of callers wait here, and a small stack stays in the processor's cache.
+func (e *Engine) doShared(ctx context.Context, info *command.Info, args []any, at slot) ([]byte, error) {
+	known := e.replySizes.Slot(args)
+	weight, size := e.replySizes.Weight(args, known)
+	n := e.nodes.now.Load().first(info, at)
+	if n.node == nil {
+		return e.resend(ctx, info, args, at, target{}, nil, nil, nil)
+	}
+	g := n.subpool(Identity{})
+	l := g.Pick(weight)
+	if l == nil {
+		return e.resend(ctx, info, args, at, target{}, nil, nil, nil)
+	}
+	frame, err := l.Do(ctx, args, lane.Options{Owner: g.Owner(), ReplyBytes: size})
+	if err != nil || frame[0] == '-' {
+		return e.resend(ctx, info, args, at, n, l, frame, err)
+	}
+	e.learnSize(args, known, frame)
+	return frame, nil
+}
+
+func (e *Engine) learnSize(args []any, known *atomic.Int64, frame []byte) {
+	if known != nil || len(frame) >= replysize.Large {
+		e.replySizes.Learn(args, known, len(frame))
+	}
+}
+
+// resend is doShared with retries. n, l, frame and err are the node, the lane and the outcome of the first attempt; l is nil if
+// there was none.
+func (e *Engine) resend(ctx context.Context, info *command.Info, args []any, at slot, n target, l *lane.Lane, frame []byte, err error) ([]byte, error) {
+	known := e.replySizes.Slot(args)
+	weight, size := e.replySizes.Weight(args, known)
+	req, so := request{reads: info.ReadOnly, slot: at, home: e.cluster != nil && onlyPrimary(info)}, attempts{}
+	if l != nil {
+		so.next = &n
+	}
+	got := e.run(ctx, &req, &so, func(n target) (got attempt) {
+		if l != nil {
+			got.lane, got.frame, got.err = l, frame, err
+			l = nil
+		} else {
+			got = n.do(ctx, args, weight, size)
 		}
-		opt.ReplyBytes = size
-		got.lane = l
-		if got.frame, got.err = l.Do(ctx, args, opt); got.err == nil {
+		if got.err == nil {
 			e.judgeOne(ctx, n, args, &got)
+		}
+		if e.cluster != nil && req.key == nil && (got.refused || got.err != nil && !ctxEnded(got.err)) {
+			raw, _ := resp.AppendCommand(nil, args)
+			req.key = e.keyIn(raw)
 		}
 		return got
 	})
 	if got.err != nil {
 		return nil, WrapError(got.err)
 	}
-	if slot != nil || len(got.frame) >= large {
-		e.largeReplies.learn(args, slot, len(got.frame))
-	}
+	e.learnSize(args, known, got.frame)
 	return got.frame, nil
+}
+
+// do sends a command once on a lane of the client's own identity.
+func (t target) do(ctx context.Context, args []any, w pool.Weight, replyBytes int) (got attempt) {
+	l, opt, err := t.laneOf(ctx, Identity{}, w, func() error { return checkArgs(args) })
+	if err != nil {
+		return attempt{err: err}
+	}
+	opt.ReplyBytes = replyBytes
+	got.lane = l
+	if t.asking {
+		got.frame, got.err = doAsking(ctx, l, args, opt)
+	} else {
+		got.frame, got.err = l.Do(ctx, args, opt)
+	}
+	return got
 }
 
 // doBlocking runs a command that may block. It waits in the engine if it can, else on a dedicated connection.
 func (e *Engine) doBlocking(ctx context.Context, info *command.Info, args []any) ([]byte, error) {
-	raw, err := encode(args) // a copy: args must not escape
-	if err != nil {
-		return nil, WrapError(err)
-	}
-	frame, raw, err := e.waits.wait(ctx, info, raw)
+	frame, raw, err := e.waits.wait(ctx, info, args)
 	if raw == nil {
 		return frame, err
 	}
+	at, err := e.slotOf(info, args)
+	if err != nil {
+		return nil, WrapError(err)
+	}
 	block := command.BlockFor(info, args)
-	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly}, func(l *Lease) attempt {
+	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly, slot: at}, func(l *Lease, raw []byte) attempt {
 		frames, err := l.Lane().DoRaw(ctx, raw, 1, lane.Options{Block: block})
 		switch {
 		case sent(err):
@@ -88,8 +150,8 @@ func (e *Engine) doBlocking(ctx context.Context, info *command.Info, args []any)
 }
 
 // doLeased sends one command on a leased connection.
-func (e *Engine) doLeased(ctx context.Context, req request, try func(*Lease) attempt) ([]byte, error) {
-	got := e.runLeased(ctx, Identity{}, &req, try)
+func (e *Engine) doLeased(ctx context.Context, req request, try func(*Lease, []byte) attempt) ([]byte, error) {
+	got := e.runLeased(ctx, Identity{}, &req, &attempts{}, try)
 	if got.err != nil {
 		return nil, WrapError(got.err)
 	}
@@ -123,7 +185,11 @@ func (e *Engine) DoParts(ctx context.Context, args []any, part Part, begun func(
 	if err != nil {
 		return nil, WrapError(err)
 	}
-	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly}, func(l *Lease) attempt {
+	at, err := e.slotOf(info, args)
+	if err != nil {
+		return nil, WrapError(err)
+	}
+	return e.doLeased(ctx, request{raw: raw, reads: info.ReadOnly, slot: at}, func(l *Lease, _ []byte) attempt {
 		frame, err := l.Lane().DoParts(ctx, args, lane.Options{}, part)
 		if err != nil {
 			l.spoilt = "its reply was not read to the end"
@@ -135,7 +201,7 @@ func (e *Engine) DoParts(ctx context.Context, args []any, part Part, begun func(
 // encode returns an encoded command. For string and []byte arguments it allocates once.
 func encode(args []any) ([]byte, error) {
 	const format = len("$1000000\r\n\r\n")
-	return resp.AppendCommand(make([]byte, 0, (1+len(args))*format+textSize(args)), args)
+	return resp.AppendCommand(make([]byte, 0, (1+len(args))*format+replysize.TextSize(args)), args)
 }
 
 // checkArgs returns an error for arguments that cannot be encoded, before the caller waits for a lane.
@@ -164,14 +230,14 @@ func (e *Engine) doUnknown(ctx context.Context, args []any) ([]byte, error) {
 	case info == nil || info.Class == command.Unknown:
 		return e.doUnsure(ctx, args)
 	case info.Class == command.Multiplexed:
-		return e.doShared(ctx, args, info.ReadOnly)
+		return e.doMultiplexed(ctx, info, args)
 	}
 	return e.doBlocking(ctx, info, args)
 }
 
 // learned returns the server's description of a command that the table lacks; nil if the server describes nothing.
 func (e *Engine) learned(ctx context.Context, args []any) (*command.Info, error) {
-	info, known := e.vocabulary.find(args)
+	info, known := e.vocabulary.Find(args)
 	if known == command.Learned {
 		return info, nil
 	}
@@ -183,10 +249,10 @@ func (e *Engine) learned(ctx context.Context, args []any) (*command.Info, error)
 	}
 	if known == command.NotAsked {
 		name, _ := command.QueryName(args)
-		if err := e.vocabulary.learn(ctx, name); err != nil {
-			return nil, err
+		if err := e.vocabulary.Learn(ctx, name); err != nil {
+			return nil, WrapError(err)
 		}
-		info, _ = e.vocabulary.find(args)
+		info, _ = e.vocabulary.Find(args)
 	}
 	return info, nil
 }
@@ -217,7 +283,7 @@ func (e *Engine) doUnsure(ctx context.Context, args []any) ([]byte, error) {
 	if err != nil {
 		return nil, WrapError(err)
 	}
-	return e.doLeased(ctx, request{raw: raw}, func(l *Lease) attempt {
+	return e.doLeased(ctx, request{raw: raw}, func(l *Lease, _ []byte) attempt {
 		frames, err := l.Lane().DoRaw(ctx, raw, 1, lane.Options{})
 		switch {
 		case sent(err):

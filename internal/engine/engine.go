@@ -1,5 +1,6 @@
-// Package engine sends commands to the nodes of one server or service. It picks a node, waits until one is known,
-// retries failed commands, lets blocking commands wait, leases connections, and subscribes. Its two users are the public client and the gateway.
+// Package engine sends commands to a server, or to the nodes of a service or cluster. It picks a node, waits until one is known,
+// retries failed commands, lets blocking commands wait, leases connections, and subscribes. Its two users are the public
+// client and the gateway.
 //
 // An engine does not parse URLs, convert replies, or serve clients of the gateway.
 //
@@ -11,17 +12,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/budget"
+	"github.com/seed-2b0d76a6/respool/internal/certfile"
+	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/identity"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
+	"github.com/seed-2b0d76a6/respool/internal/multislot"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/pubsub"
+	"github.com/seed-2b0d76a6/respool/internal/refusal"
+	"github.com/seed-2b0d76a6/respool/internal/renewal"
+	"github.com/seed-2b0d76a6/respool/internal/replysize"
+	"github.com/seed-2b0d76a6/respool/internal/sentinels"
+	"github.com/seed-2b0d76a6/respool/internal/vocabulary"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
-// Identity is the user, the database and the protocol of a connection. User is a name that Verify returned, or empty
-// for the engine's own user. The zero Identity is the engine's own identity.
+// Identity is the user, the database and the protocol of a connection. User is a name that Logins.Verify returned, or
+// empty for the engine's own user. The zero Identity is the engine's own identity.
 type Identity = pool.Identity
 
 // Config configures an engine. The caller sets every field, including the defaults. A duration of 0 disables its
@@ -29,17 +41,19 @@ type Identity = pool.Identity
 type Config struct {
 	// Addr is the address of a single server. It is empty if Sentinels find the nodes of Service.
 	Addr      string
-	Sentinels *Sentinels
+	Sentinels *sentinels.Set
 	// OwnSentinels: Close closes Sentinels as well.
 	OwnSentinels bool
 	Service      Service
+	// Cluster is the cluster whose nodes take the commands; nil: none. Addr and Sentinels are then not set.
+	Cluster *ClusterConfig
 
 	// Dial configures all connections. The engine sets Addr, TLS, Peer and Credentials.
 	Dial wire.Config
 	// TLS configures encryption; nil: no TLS.
-	TLS *TLS
+	TLS *certfile.ClientTLS
 	// Credentials provides the credentials for each dial, and new ones before they expire; nil: those in Dial apply.
-	Credentials func(ctx context.Context) (Credentials, error)
+	Credentials renewal.Provider
 	// Pool configures the pools of all nodes. The engine sets its callbacks.
 	Pool pool.Config
 	// Blocking configures blocking commands.
@@ -60,75 +74,83 @@ type Config struct {
 
 // place returns the name of the service, or the address, for errors.
 func (c *Config) place() string {
-	if c.Sentinels != nil {
+	switch {
+	case c.Sentinels != nil:
 		return c.Service.Name
+	case c.Cluster != nil:
+		return "cluster of " + c.Cluster.Seeds[0]
 	}
 	return c.Addr
 }
 
 // Engine sends commands. All methods are safe for concurrent use. The caller must close it.
 type Engine struct {
-	cfg          Config
-	nodes        *nodes
-	router       router
-	hub          *pubsub.Hub
-	closed       atomic.Bool
-	callbacks    atomic.Int32 // running calls of OnEvent
-	multi        atomic.Bool  // the server accepted MULTI from the engine's user
-	largeReplies largeReplies
-	vocabulary   vocabulary
-	users        users
-	waits        waits
-	refusals     refusalReader
-	renewer      *renewer // nil if Config.Credentials is nil
-	ownLogin     ownLogin
+	cfg        Config
+	cluster    *ClusterConfig     // nil: no cluster
+	budget     *budget.Budget     // of the sockets to all nodes; nil: no limit
+	ordinals   multislot.Ordinals // of the primaries of a cluster, in cursors
+	nodes      *nodes
+	router     router
+	hub        *pubsub.Hub
+	closed     atomic.Bool
+	callbacks  atomic.Int32 // running calls of OnEvent
+	multi      atomic.Bool  // the server accepted MULTI from the engine's user
+	replySizes replysize.Memory
+	vocabulary *vocabulary.Learner
+	users      *identity.Users
+	identities *identity.Switcher
+	waits      waits
+	scripts    scripts
+	refusals   refusal.Reader
+	renewer    *renewal.Renewer // nil if Config.Credentials is nil
 }
 
 // New returns an engine. It opens no connection: the first use, or Warm, does.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, refusals: refusalReader{wantsPrimary: cfg.Service.Role == Primary}}
-	if cfg.TLS != nil {
-		e.cfg.TLS = cfg.TLS.reportTo(e.emit)
+	e := &Engine{cfg: cfg, cluster: cfg.Cluster}
+	e.refusals = refusal.Reader{WantsPrimary: cfg.Service.Role == Primary || cfg.Cluster != nil, Cluster: cfg.Cluster != nil}
+	e.cfg.TLS = cfg.TLS.ReportTo(events{e}.FilesChanged)
+	e.users = identity.NewUsers()
+	e.vocabulary = vocabulary.New(vocabulary.Config{
+		Place: e.cfg.place(), ReplyLimit: cfg.Pool.Lane.ReplyLimit, WaitLimit: cfg.Pool.WaitTimeout, Ask: e.askAboutCommands,
+	})
+	e.renewer = renewal.New(cfg.Credentials, ownConnections{e}, cfg.Dial.ConnectTimeout, events{e}.Renewed)
+	e.identities = identity.New(&e.cfg.Dial, e.renewer, e.users)
+	if cfg.Cluster != nil && cfg.Cluster.MaxTotal > 0 {
+		e.budget = budget.New(cfg.Cluster.MaxTotal)
 	}
-	e.users.init()
-	e.vocabulary.init(e)
-	e.renewer = newRenewer(cfg.Credentials, ownConnections{e}, cfg.Dial.ConnectTimeout, e.renewed)
 	e.nodes = newNodes(e.newPool)
-	if cfg.Sentinels == nil {
-		e.router = newFixedRouter(e)
-	} else {
+	switch {
+	case cfg.Cluster != nil:
+		e.router = newClusterRouter(e)
+	case cfg.Sentinels != nil:
 		e.router = newSentinelRouter(e)
-		cfg.Sentinels.join(e)
+		cfg.Sentinels.Join(events{e})
+	default:
+		e.router = newFixedRouter(e)
 	}
 	e.hub = e.newHub(Identity{})
 	e.waits.init(e)
 	return e
 }
 
-// newHub returns a hub for the subscriptions of an identity.
-func (e *Engine) newHub(id Identity) *pubsub.Hub {
-	cfg := e.cfg.Subscriptions
-	cfg.Addr, cfg.Ping = e.cfg.place(), id.Ping()
-	return pubsub.New(subscriberSource{e, id}, cfg)
-}
-
 // newPool returns the pool of the node at addr. peer stores the answers of its handshakes.
 func (e *Engine) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Pool {
 	dial := e.cfg.Dial
-	dial.Addr, dial.Peer, dial.Credentials = addr, peer, e.renewer.login()
+	dial.Addr, dial.Peer, dial.Credentials = addr, peer, e.renewer.Login()
 	cfg := e.cfg.Pool
-	cfg.Addr, cfg.Suspended = addr, suspended
+	cfg.Addr, cfg.Suspended, cfg.Budget = addr, suspended, e.budget
 	cfg.Dial = func(ctx, cut context.Context, id Identity) (*wire.Conn, error) {
 		with := dial
-		with.TLS = e.cfg.TLS.config(addr)
-		conn, err := e.dial(ctx, cut, with, id)
+		with.TLS = e.cfg.TLS.For(e.router.certificateName(addr))
+		conn, err := e.identities.Dial(ctx, cut, with, id)
 		if err == nil {
-			e.vocabulary.dialed(addr, conn.Server())
+			e.vocabulary.Dialed(addr, conn.Server())
 		}
 		return conn, err
 	}
-	cfg.SwitchIdentity, cfg.Restore = e.switchIdentity, e.restore
-	cfg.OnDisowned, cfg.Wanted = e.users.disowned, e.users.known
+	cfg.SwitchIdentity, cfg.Restore = e.identities.Switch, e.identities.Restore
+	cfg.OnDisowned, cfg.Wanted = e.users.Disowned, e.users.Known
 	if e.cfg.OnEvent != nil {
 		cfg.OnEvent = func(p pool.Event) {
 			e.emit(Event{Kind: EventKind(p.Kind), Addr: p.Addr, Class: p.Class, Duration: p.Duration,
@@ -139,7 +161,43 @@ func (e *Engine) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Poo
 	return pool.New(cfg)
 }
 
-// Warm opens the lanes and the idle connections that the configuration keeps ready, a few at a time. It blocks until
+// askAboutCommands sends a query about commands. It does not record the size of the reply in replySizes, because every
+// later command would then look up its size.
+func (e *Engine) askAboutCommands(ctx context.Context, args []any, size int) ([]byte, error) {
+	raw, err := resp.AppendCommand(nil, args)
+	if err != nil {
+		return nil, err
+	}
+	got := e.exchange(ctx, Identity{}, request{raw: raw, reads: true}, nil, func(l *lane.Lane, _ []byte, _ int, opt lane.Options) ([][]byte, error) {
+		opt.ReplyBytes = size
+		frame, err := l.Do(ctx, args, opt)
+		return [][]byte{frame}, err
+	})
+	if got.err != nil {
+		return nil, got.err
+	}
+	return got.frames[0], nil
+}
+
+// Lookup returns the description of a command that the table lacks. It does not block.
+func (e *Engine) Lookup(args [][]byte) (*command.Info, command.Known) {
+	return e.vocabulary.FindBytes(args)
+}
+
+// Learn queries the server about a command if Lookup returned NotAsked. It uses the leased connection on, if not nil,
+// because that may be the only one. If the server refuses to answer, there is no error.
+func (e *Engine) Learn(ctx context.Context, args [][]byte, on *Lease) error {
+	name, ok := command.QueryNameBytes(args)
+	switch {
+	case !ok:
+		return nil
+	case on != nil && on.conn.Identity().User == "":
+		return WrapError(e.vocabulary.LearnOn(ctx, on.Lane(), name))
+	}
+	return WrapError(e.vocabulary.Learn(ctx, name))
+}
+
+// Warm opens the lanes (in a cluster, one for each primary) and the idle connections that the configuration keeps ready. It blocks until
 // they are open, ctx ends, or a dial fails, and returns that error. It also waits for a router to find nodes, for at
 // most the connect timeout.
 func (e *Engine) Warm(ctx context.Context) error {
@@ -148,18 +206,70 @@ func (e *Engine) Warm(ctx context.Context) error {
 		if err != nil {
 			return WrapError(err)
 		}
-		err = warmAll(ctx, list)
+		if e.budget != nil {
+			if err := (totalError{len(list), e.budget.Total(), e.cfg.Service.Role}); err.tooLow() {
+				return WrapError(fmt.Errorf("respool: open the %s: %w", e.cfg.place(), err))
+			}
+		}
+		err = e.warmAll(ctx, list)
+		if err == nil {
+			e.warmReaders(ctx)
+		}
 		if !errors.Is(err, pool.ErrSuspended) { // else the route has changed
 			return WrapError(err)
 		}
 	}
 }
 
-func warmAll(ctx context.Context, list []*node) error {
-	for _, n := range list {
-		if err := n.pool.Warm(ctx); err != nil {
-			return err
-		}
+// warmReaders opens the lanes of the replicas of a cluster, if reads go to them. It ignores failures: reads go elsewhere
+// until the replica is well.
+func (e *Engine) warmReaders(ctx context.Context) {
+	others := e.nodes.now.Load().others
+	if len(others) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.cluster.QueryTimeout)
+	defer cancel()
+	var next atomic.Int32
+	var opening sync.WaitGroup
+	for range min(warmAtOnce, len(others)) {
+		opening.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(others); i = int(next.Add(1)) - 1 {
+				_ = others[i].pool.Readers().WarmLanes(ctx, 1)
+			}
+		})
+	}
+	opening.Wait()
+}
+
+// warmAtOnce is the number of nodes to which Warm opens connections at the same time.
+const warmAtOnce = 16
+
+// warmAll opens the connections of nodes. In a cluster it opens one lane to each, because most nodes need no other. After a
+// failure it begins with no further node.
+func (e *Engine) warmAll(ctx context.Context, list []*node) error {
+	lanes := e.cfg.Pool.Lanes
+	if e.cluster != nil {
+		lanes = 1
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var next atomic.Int32
+	var first atomic.Pointer[error]
+	var opening sync.WaitGroup
+	for range min(warmAtOnce, len(list)) {
+		opening.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(list) && first.Load() == nil; i = int(next.Add(1)) - 1 {
+				if err := list[i].pool.WarmLanes(ctx, lanes); err != nil {
+					first.CompareAndSwap(nil, &err)
+					cancel() // the errors that this causes come later
+				}
+			}
+		})
+	}
+	opening.Wait()
+	if err := first.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
@@ -196,8 +306,8 @@ func (e *Engine) awaitFirst(ctx context.Context) ([]*node, error) {
 // until ctx ends, and cuts the rest. It returns the error of ctx if it had to cut something. Further calls wait for
 // the same end.
 //
-// Within OnEvent, and within a function of OnDisowned, it does not wait, because the goroutine that runs them must end
-// as well. It returns nil at once, and closing continues in the background until ctx's deadline.
+// Within OnEvent, and within a function of Logins.OnDisowned, it does not wait, because the goroutine that runs them
+// must end as well. It returns nil at once, and closing continues in the background until ctx's deadline.
 func (e *Engine) Close(ctx context.Context) error {
 	e.closed.Store(true)
 	if !e.InCallback() {
@@ -211,25 +321,28 @@ func (e *Engine) Close(ctx context.Context) error {
 	return nil
 }
 
+// Clustered reports whether commands go to the nodes of a cluster.
+func (e *Engine) Clustered() bool { return e.cluster != nil }
+
 // Closed reports whether Close was called.
 func (e *Engine) Closed() bool { return e.closed.Load() }
 
 func (e *Engine) close(ctx context.Context) error {
-	e.renewer.stop()
+	e.renewer.Stop()
 	e.router.stop()
 	e.waits.close(ctx)
 	e.hub.Close(ctx)
-	e.users.close(ctx)
+	e.users.Close(ctx)
 	err := e.nodes.close(ctx)
 	e.waits.slow.Wait()
-	e.vocabulary.close() // its queries have ended with the pools
+	e.vocabulary.Close() // its queries have ended with the pools
 	if e.cfg.OnClosed != nil {
 		defer e.cfg.OnClosed()
 	}
 	if e.cfg.Sentinels == nil {
 		return err
 	}
-	e.cfg.Sentinels.leave(e)
+	e.cfg.Sentinels.Leave(events{e})
 	if e.cfg.OwnSentinels {
 		if failed := e.cfg.Sentinels.Close(ctx); failed != nil {
 			return failed
@@ -254,7 +367,18 @@ func (e *Engine) Reconnect() {
 	for _, n := range e.nodes.list() {
 		n.pool.Redial("reconnect")
 	}
-	e.waits.moved()
+	e.waits.renew()
+}
+
+// Greeting returns the server's last reply to HELLO in a handshake; nil before the first. The pointer changes with
+// each handshake. The caller must not modify the value.
+func (e *Engine) Greeting() *resp.Value {
+	for _, n := range e.nodes.now.Load().nodes() {
+		if v := n.peer.Greeting(); v != nil {
+			return v
+		}
+	}
+	return nil
 }
 
 // NoReplyTimeout reports whether no reply timeout is configured.
@@ -262,8 +386,11 @@ func (e *Engine) NoReplyTimeout() bool { return e.cfg.NoReplyTimeout }
 
 // subpool returns the node's subpool for an identity.
 func (n *node) subpool(id Identity) *pool.Subpool {
-	if id == (Identity{}) {
+	switch id {
+	case Identity{}:
 		return n.pool.Zero()
+	case Identity{Replica: true}:
+		return n.pool.Readers()
 	}
 	return n.pool.Subpool(id)
 }
@@ -282,6 +409,3 @@ func laneOf(ctx context.Context, g *pool.Subpool, w pool.Weight, check func() er
 	l, err := g.Shared(ctx)
 	return l, lane.Options{Reserved: true}, err
 }
-
-// reauthLimit limits the time for one connection to authenticate again: the wait for its turn, and for the reply.
-const reauthLimit = 5 * time.Second

@@ -25,6 +25,16 @@ var (
 	errBadName     = errors.New("respool: argument 0 is no string: want the command's name")
 )
 
+// notSent returns the error of a command that was not sent, because an earlier one on its connection failed with err.
+func notSent(err error) error {
+	if we, ok := errors.AsType[*wire.Error](err); ok && we.Sent {
+		unsent := *we
+		unsent.Sent = false
+		return &unsent
+	}
+	return err
+}
+
 // NotExecuted is the error of a transaction whose commands were not executed.
 type NotExecuted struct{ Err error }
 
@@ -82,4 +92,29 @@ func errorOf(frame []byte) error {
 		return se
 	}
 	return nil
+}
+
+// totalError is why a limit does not suffice for a number of primaries.
+type totalError struct {
+	primaries, total int
+	role             Role
+}
+
+// tooLow reports whether the limit is too low.
+func (e totalError) tooLow() bool { return e.total > 0 && e.total < e.least() }
+
+// least returns the lowest limit that suffices.
+func (e totalError) least() int {
+	if e.role == Replica {
+		return e.primaries + 1
+	}
+	return e.primaries
+}
+
+func (e totalError) Error() string {
+	more := ""
+	if e.role == Replica {
+		more = ", and the replicas one at least"
+	}
+	return fmt.Sprintf("%d primaries need a connection each%s, and max_connections_total is %d: set it to %d or more", e.primaries, more, e.total, e.least())
 }

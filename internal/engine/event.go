@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"runtime"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/renewal"
 )
 
 // EventKind is the kind of an Event.
@@ -33,6 +35,11 @@ const (
 	BlockingDedicated  EventKind = 131
 	BlockingShared     EventKind = 132
 	ElementsLost       EventKind = 133
+
+	ClusterNodesChanged EventKind = 141 // other primaries serve the slots; Reason is how that was found
+	SlotsLost           EventKind = 142 // slots of a cluster have no owner, or no node returns a map; Reason says why
+	SlotsFound          EventKind = 143 // all slots have an owner again
+	TotalTooLow         EventKind = 144 // there are more primaries than ClusterConfig.MaxTotal; Err says so
 )
 
 // Event reports a change of connections. Fields that do not belong to its kind are zero.
@@ -46,28 +53,52 @@ type Event struct {
 	Stack    string
 }
 
-// emit calls OnEvent. InCallback searches the stack for the name of this function, so it must not be inlined.
-//
-//go:noinline
+// emit calls OnEvent.
 func (e *Engine) emit(event Event) {
-	if e.cfg.OnEvent == nil {
-		return
+	if e.cfg.OnEvent != nil {
+		e.call(func() { e.cfg.OnEvent(event) })
 	}
-	e.callbacks.Add(1)
-	defer e.callbacks.Add(-1)
-	e.cfg.OnEvent(event)
 }
 
-// emitName is the name of emit in stack traces.
-var emitName = runtime.FuncForPC(reflect.ValueOf((*Engine).emit).Pointer()).Name()
+// call calls a function of the engine's user. InCallback searches the stack for the name of this method, so it must not
+// be inlined.
+//
+//go:noinline
+func (e *Engine) call(fn func()) {
+	e.callbacks.Add(1)
+	defer e.callbacks.Add(-1)
+	fn()
+}
 
-// watcherName is the name of callWatcher in stack traces.
-var watcherName = runtime.FuncForPC(reflect.ValueOf((*users).callWatcher).Pointer()).Name()
+// events emits the events that connections to nodes and connections to sentinels share. It implements
+// sentinels.Observer.
+type events struct{ e *Engine }
+
+// FilesChanged emits an event for changed TLS files.
+func (o events) FilesChanged(addr string, err error) {
+	if err != nil {
+		o.e.emit(Event{Kind: TLSFilesRefused, Addr: addr, Err: fmt.Errorf("respool: the old certificates stay in force: %w", err)})
+		return
+	}
+	o.e.emit(Event{Kind: TLSFilesChanged, Addr: addr})
+}
+
+// Renewed emits an event for a renewal of credentials.
+func (o events) Renewed(r renewal.Event) {
+	if r.Err != nil {
+		o.e.emit(Event{Kind: RenewalFailed, Addr: o.e.cfg.place(), Duration: r.Duration, Err: r.Err})
+		return
+	}
+	o.e.emit(Event{Kind: CredentialsRenewed, Addr: o.e.cfg.place(), Duration: r.Duration, Reason: fmt.Sprintf("%d connections", r.Renewed)})
+}
+
+// callName is the name of call in stack traces.
+var callName = runtime.FuncForPC(reflect.ValueOf((*Engine).call).Pointer()).Name()
 
 // InCallback reports whether its caller runs within OnEvent or a function of OnDisowned. That goroutine belongs to the
 // engine and cannot wait for its own end.
 func (e *Engine) InCallback() bool {
-	if e.callbacks.Load()+e.users.calls.Load() == 0 {
+	if e.callbacks.Load() == 0 {
 		return false
 	}
 	pcs := make([]uintptr, 64)
@@ -78,7 +109,7 @@ func (e *Engine) InCallback() bool {
 	}
 	for frames := runtime.CallersFrames(pcs[:n]); ; {
 		f, more := frames.Next()
-		if f.Function == emitName || f.Function == watcherName {
+		if f.Function == callName {
 			return true
 		}
 		if !more {

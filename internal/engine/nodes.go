@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/refusal"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -18,7 +19,12 @@ type node struct {
 	peer    *wire.Peer   // answers of the server in handshakes
 	probes  int          // in flight; guarded by nodes.mu
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
-	redials redialPace   // paces the redials of its connections by fixedRouter
+	named   atomic.Int64 // time of the last redirect to it, in Unix ns
+	wished  atomic.Int64 // time of the last wish, in Unix ns
+	refused refusal.Record
+
+	seeking atomic.Bool            // its successor is sought: see clusterRouter.seek
+	sought  atomic.Pointer[sought] // by the last caller
 }
 
 // nodes holds the servers to which an engine has sockets. A pool stays as long as it has sockets, so that the bound
@@ -68,14 +74,19 @@ func (s *nodes) atLocked(addr string) *node {
 	return n
 }
 
-// applyRoute routes commands to the nodes at addrs and suspends the other nodes. Pending replies of suspended nodes
-// may arrive for at most drain. It publishes the route before it suspends a node, so that a caller whose node is
+// applyRoute routes commands to the nodes of used and of next.others, and suspends all other nodes, except those to which redirects
+// led a short time ago.
+// Pending replies of suspended nodes may arrive for at most drain. It publishes the route before it suspends a node, so that a caller whose node is
 // suspended finds the new route. One goroutine at a time calls it.
 //
 // It calls pools without holding mu, because their callbacks may call nodes.
-func (s *nodes) applyRoute(next route, addrs []string, drain time.Duration) {
-	used := s.at(addrs)
+func (s *nodes) applyRoute(next route, used []*node, drain time.Duration) {
 	for _, n := range used {
+		n.pool.Guarantee(true)
+		n.pool.Resume()
+	}
+	for _, n := range next.others {
+		n.pool.Guarantee(false)
 		n.pool.Resume()
 	}
 	if next.several = used; len(used) == 1 {
@@ -89,11 +100,36 @@ func (s *nodes) applyRoute(next route, addrs []string, drain time.Duration) {
 	}
 	s.publishLocked(&next)
 	s.mu.Unlock()
+	s.suspendUnused(drain)
+}
+
+// suspendUnused suspends the nodes that the route does not name, except those to which redirects led a short time ago. In a
+// cluster it closes the connections of nodes that have taken another role.
+func (s *nodes) suspendUnused(drain time.Duration) {
+	r := s.now.Load()
 	for _, n := range s.list() {
-		if !slices.Contains(used, n) {
+		switch {
+		case slices.Contains(r.nodes(), n):
+			if r.slots != nil {
+				n.pool.Retire(true, drain)
+			}
+		case n.redirectedTo():
+		case slices.Contains(r.others, n):
+			n.pool.Retire(false, drain)
+		default:
 			n.pool.Suspend(drain)
 			s.forget(n)
 		}
+	}
+}
+
+// announce wakes the callers that wait for a route: why there is none has changed.
+func (s *nodes) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		same := *s.now.Load()
+		s.publishLocked(&same)
 	}
 }
 
@@ -146,6 +182,44 @@ func (s *nodes) probe(ctx context.Context, addr string, args ...any) ([]byte, er
 	n.probes--
 	s.mu.Unlock()
 	return frame, err
+}
+
+// measureEvery is the interval between measurements of latency.
+const measureEvery = time.Second
+
+// measure updates the smoothed latency of each node that reads may choose, until ctx ends.
+func (s *nodes) measure(ctx context.Context) {
+	tick := time.NewTicker(measureEvery)
+	defer tick.Stop()
+	for {
+		r := s.now.Load()
+		list := r.nodes()
+		if r.slots != nil {
+			list = r.others
+		}
+		for _, n := range list {
+			s.measureOne(ctx, n)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *nodes) measureOne(ctx context.Context, n *node) {
+	limited, cancel := context.WithTimeout(ctx, measureEvery)
+	defer cancel()
+	began := time.Now()
+	_, err := s.probe(limited, n.addr, "PING")
+	took := int64(time.Since(began))
+	if before := n.latency.Load(); before > 0 {
+		took = before + (took-before)/4
+	}
+	if err == nil {
+		n.latency.Store(took)
+	}
 }
 
 // byAddr returns the node at addr, else the node in use; nil if there is neither.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
+	"github.com/seed-2b0d76a6/respool/internal/refusal"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
@@ -17,9 +18,41 @@ const maxMoves = 16
 
 // request is one request of run.
 type request struct {
-	raw   []byte // encoded commands; nil if try has its own
-	reads bool   // all commands are read-only
-	home  bool   // of several nodes, the one whose keys are watched takes it
+	raw   []byte   // encoded commands; nil if try has its own
+	n     int      // of replies to raw
+	reads bool     // all commands are read-only
+	home  bool     // of several nodes, the one whose keys are watched takes it: in a cluster, the primary
+	slot  slot     // of its keys
+	id    Identity // of its connection, without Replica
+	key   []byte   // one of them, after a failure; nil: in raw
+	stays bool     // later commands use the same connection: ASKING does not apply to them
+}
+
+// target is the node that takes an attempt.
+type target struct {
+	*node
+	asking  bool   // ASKING must precede the request, because the node is receiving its slot
+	version uint64 // of the cluster's map that named the node
+	replica bool   // of a cluster: it takes the request on a connection for reads
+	yields  bool   // if the replica has no open lane, another node takes the request
+}
+
+// subpool returns the subpool for a request of an identity.
+func (t target) subpool(id Identity) *pool.Subpool {
+	id.Replica = t.replica
+	return t.node.subpool(id)
+}
+
+// laneOf picks a lane for a request of an identity, or waits for one. See laneOf.
+func (t target) laneOf(ctx context.Context, id Identity, w pool.Weight, check func() error) (*lane.Lane, lane.Options, error) {
+	g := t.subpool(id)
+	if t.yields {
+		if l := g.Pick(w); l != nil {
+			return l, lane.Options{Owner: g.Owner()}, nil
+		}
+		return nil, lane.Options{}, pool.ErrSuspended
+	}
+	return laneOf(ctx, g, w, check)
 }
 
 // attempt is the outcome of sending a request once.
@@ -29,27 +62,35 @@ type attempt struct {
 	lane    *lane.Lane
 	partial bool // the caller received a part of the reply: no retry
 	waited  bool // err ended the wait for a leased connection
+	held    bool // the server held a blocking command for a while
 	err     error
 
-	judged, refused bool // see judge
+	judged, refused bool      // see judge
+	redirect        *redirect // the node named another one; nil: it did not
 }
 
 // attempts counts the attempts of a request so far.
 type attempts struct {
 	moves, resends, pauses int
 	until                  time.Time // end of the wait for a node; zero: not set yet
+
+	shun    *node // the replica that failed last; nil: none
+	strayed int   // failed attempts at replicas of a cluster
+
+	next      *target // takes the next attempt; nil: the route names one
+	redirects int     // followed so far
 }
 
 // run sends a request until there is a reply, or a retry is not allowed. try sends it once, to the node that the
 // route names.
-func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(*node) attempt) attempt {
+func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(target) attempt) attempt {
 	for {
-		n, err := e.node(ctx, so, req.reads)
+		n, err := e.target(ctx, so, req)
 		if err != nil {
 			return attempt{err: err}
 		}
 		if req.home {
-			n = e.waits.at(n)
+			n.node = e.waits.at(n.node)
 		}
 		got := try(n)
 		if got.judged && got.err == nil && !got.refused { // the usual case
@@ -62,18 +103,37 @@ func (e *Engine) run(ctx context.Context, req *request, so *attempts, try func(*
 }
 
 // again decides whether to retry, and pauses if an immediate retry would not help.
-func (e *Engine) again(ctx context.Context, n *node, req *request, got *attempt, so *attempts) bool {
+func (e *Engine) again(ctx context.Context, n target, req *request, got *attempt, so *attempts) bool {
 	e.judge(ctx, n, req.raw, got)
 	f := failure{
 		err: got.err, refused: got.refused, partial: got.partial, waited: got.waited, reads: req.reads,
 		moves: so.moves, resends: so.resends, retries: e.cfg.Retries, finds: e.router.finds(), closed: e.closed.Load(),
+		replica: n.replica && got.redirect == nil && so.strayed < maxMoves,
 	}
 	d := f.decide()
 	if d == giveUp {
 		return false
 	}
-	so.count(d, sent(got.err))
-	return d == retryNow || e.pause(ctx, n, so)
+	if n.replica {
+		so.stray(n.node)
+	}
+	if got.held && got.refused {
+		*so = attempts{} // the slot, or its primary, moved while the command waited: its redirects and pauses start again
+	}
+	if !f.replica {
+		so.count(d, sent(got.err))
+	}
+	if got.redirect != nil && got.refused {
+		return e.follow(n, got.redirect, req, so) || e.pauseFor(ctx, so)
+	}
+	switch {
+	case d == retryNow:
+		return true
+	case n.replica:
+		return e.pauseFor(ctx, so)
+	}
+	e.router.seek(n.node, req.slot, req.key, req.raw)
+	return e.pause(ctx, n.node, req, so)
 }
 
 // count takes a decision into account. Pauses bound the retries of a command that was not sent by time, not by number.
@@ -84,6 +144,12 @@ func (so *attempts) count(d decision, sent bool) {
 	case d == retryNow:
 		so.moves++
 	}
+}
+
+// stray notes that a replica of a cluster failed.
+func (so *attempts) stray(n *node) {
+	so.shun = n
+	so.strayed++
 }
 
 // decision is the next step after a failure.
@@ -108,6 +174,8 @@ type failure struct {
 	moves, resends int // of earlier attempts: unsent and sent ones
 	retries        int // how often a sent read-only request is resent
 
+	replica bool // a replica of a cluster failed at a read, and another node may take it
+
 	finds  bool // the router may find another node
 	closed bool // the engine is
 }
@@ -119,6 +187,8 @@ func (f *failure) decide() decision {
 	switch {
 	case f.partial:
 		return giveUp
+	case f.replica && f.elsewhere(we):
+		return retryNow
 	case f.err == nil && f.refused:
 		return retryLater
 	case broke && we.Sent:
@@ -129,12 +199,23 @@ func (f *failure) decide() decision {
 		return retryNow // the node has left
 	case !broke, f.closed, ctxEnded(f.err), pool.Refused(f.err):
 		return giveUp
-	case refusedDial(f.err), f.finds:
+	case refusal.OfDial(f.err), f.finds:
 		return retryLater // a dial resolves the name again, and a router may find another node
 	case f.waited, f.moves >= maxMoves, we.Timeout() && !stalled(f.err):
 		return giveUp
 	}
 	return retryNow
+}
+
+// elsewhere reports whether a read that failed at a replica goes to another node at once. It costs none of the retries.
+func (f *failure) elsewhere(we *wire.Error) bool {
+	switch {
+	case f.closed || f.err == nil:
+		return f.refused && !f.closed
+	case we == nil || ctxEnded(f.err) || lane.BadReply(f.err):
+		return false
+	}
+	return !we.Sent || !we.Timeout() || stalled(f.err)
 }
 
 // decideSent is decide for a request that may have been executed.
@@ -148,9 +229,10 @@ func (f *failure) decideSent(we *wire.Error) decision {
 	return retryNow
 }
 
-// MayRetry reports whether Exchange may retry a gateway client's request that failed with err.
-func (e *Engine) MayRetry(err error, reads bool) bool {
-	f := failure{err: err, reads: reads, retries: e.cfg.Retries, finds: e.router.finds(), closed: e.closed.Load()}
+// MayRetry reports whether Exchange may retry a gateway client's request that failed with err. replica: a replica of a
+// cluster failed.
+func (e *Engine) MayRetry(err error, reads, replica bool) bool {
+	f := failure{err: err, reads: reads, retries: e.cfg.Retries, finds: e.router.finds(), closed: e.closed.Load(), replica: reads && replica}
 	return f.decide() != giveUp
 }
 
@@ -171,28 +253,44 @@ func ctxEnded(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// node returns the node for a request. If no node is known, or a failover holds writes back, it waits. ctx and the
-// wait timeout limit the wait.
-func (e *Engine) node(ctx context.Context, so *attempts, reads bool) (*node, error) {
-	if n := e.nodes.now.Load().pick(reads); n != nil {
-		return n, nil
+// target returns the node for the next attempt. If no node is known, or a failover holds writes back, it waits. ctx and
+// the wait timeout limit the wait.
+func (e *Engine) target(ctx context.Context, so *attempts, req *request) (target, error) {
+	if so.next != nil {
+		next := *so.next
+		so.next = nil
+		return next, nil
 	}
-	return e.awaitNode(ctx, so, reads)
+	if t := e.pick(req, so); t.node != nil {
+		return t, nil
+	}
+	return e.awaitTarget(ctx, so, req)
 }
 
-func (e *Engine) awaitNode(ctx context.Context, so *attempts, reads bool) (*node, error) {
+// pick returns the node that the route names for a request. Its node is nil if the request must wait.
+func (e *Engine) pick(req *request, so *attempts) target { return e.nodes.now.Load().pickFor(req, so) }
+
+// pickFor is pick of one route.
+func (r *route) pickFor(req *request, so *attempts) target {
+	if !req.reads || r.slots != nil && (req.home || so.strayed > 1 && r.slots.role == PreferReplica) {
+		return r.pick(req.slot, nil)
+	}
+	return r.pick(req.slot, &reading{id: req.id, shun: so.shun})
+}
+
+func (e *Engine) awaitTarget(ctx context.Context, so *attempts, req *request) (target, error) {
 	e.router.start()
 	for {
 		r := e.nodes.now.Load()
-		if n := r.pick(reads); n != nil {
-			return n, nil
+		if t := r.pickFor(req, so); t.node != nil {
+			return t, nil
 		}
 		if r.closed {
-			return nil, pool.ErrClosed
+			return target{}, pool.ErrClosed
 		}
 		left := e.timeLeft(so)
 		if left <= 0 {
-			return nil, e.router.explain(&wire.TimeoutError{Text: fmt.Sprintf("none was found within the wait timeout of %v", e.cfg.Pool.WaitTimeout)})
+			return target{}, e.router.explain(&wire.TimeoutError{Text: fmt.Sprintf("none was found within the wait timeout of %v", e.cfg.Pool.WaitTimeout)})
 		}
 		timer := time.NewTimer(left)
 		select {
@@ -200,7 +298,7 @@ func (e *Engine) awaitNode(ctx context.Context, so *attempts, reads bool) (*node
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, e.router.explain(ctx.Err())
+			return target{}, e.router.explain(ctx.Err())
 		}
 		timer.Stop()
 	}
@@ -221,25 +319,41 @@ const (
 	lastPause  = 128 * time.Millisecond
 )
 
-// pause waits for another route, or for a short time. It reports whether to retry.
-func (e *Engine) pause(ctx context.Context, n *node, so *attempts) bool {
-	r := e.nodes.now.Load()
-	if now := r.node(); now != nil && now != n && r.only != nil {
+// pause waits until another node than n takes the request, or for a short time. It reports whether to retry.
+func (e *Engine) pause(ctx context.Context, n *node, req *request, so *attempts) bool {
+	return e.pauseSince(ctx, e.nodes.now.Load(), n, req, so)
+}
+
+// pauseFor waits for a short time, whatever the route names: each redirect changes the route, and nodes may name each
+// other. It reports whether to retry.
+func (e *Engine) pauseFor(ctx context.Context, so *attempts) bool {
+	return e.pauseSince(ctx, &route{}, nil, nil, so)
+}
+
+// pauseSince is pause from a moment on at which the route was r. It looks at each route before it waits for the next one, so
+// it misses none. If n is nil, no route ends the pause.
+func (e *Engine) pauseSince(ctx context.Context, r *route, n *node, req *request, so *attempts) bool {
+	if n != nil && r.replaced(n, req) {
 		return true
 	}
 	d := min(firstPause<<min(so.pauses, 10), lastPause)
 	so.pauses++
+	so.redirects = min(so.redirects, quickRedirects-1)
 	if d = min(d/2+rand.N(d/2), e.timeLeft(so)); d <= 0 {
 		return false
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-r.changed:
-		return true
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+	for {
+		select {
+		case <-r.changed:
+			if r = e.nodes.now.Load(); r.slots == nil || r.closed || r.replaced(n, req) {
+				return true
+			}
+		case <-timer.C:
+			return true
+		case <-ctx.Done():
+			return false
+		}
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -42,6 +44,16 @@ func TestDecide(t *testing.T) {
 		{"answered", failure{}, giveUp, giveUp},
 		{"answered, in part passed on, refused", failure{refused: true, partial: true}, giveUp, giveUp},
 		{"refused for the server's role or state", failure{refused: true}, retryLater, retryLater},
+
+		{"a read refused by a replica", failure{refused: true, reads: true, replica: true}, retryNow, retryNow},
+		{"a read of a replica, sent: broken", failure{err: sentError(causeBroken), reads: true, replica: true}, retryNow, retryNow},
+		{"a read of a replica, sent: stall", failure{err: sentError(causeStall), reads: true, replica: true}, retryNow, retryNow},
+		{"a read of a replica, sent: timeout", failure{err: sentError(causeTimeout), reads: true, replica: true}, giveUp, giveUp},
+		{"a read of a replica, not sent: timeout", failure{err: unsentError("dial", causeTimeout), waited: true, reads: true, replica: true}, retryNow, retryNow},
+		{"a read of a replica, not sent: login refused", failure{err: unsentError(wire.OpHandshake, causeLogin), reads: true, replica: true}, retryNow, retryNow},
+		{"a read of a replica, not sent: ctx ended", failure{err: unsentError("wait for a connection to", causeCtx), reads: true, replica: true}, giveUp, giveUp},
+		{"a read of a replica, engine closed", failure{err: sentError(causeBroken), reads: true, replica: true, closed: true}, giveUp, giveUp},
+		{"a read of a replica, in part passed on", failure{err: sentError(causeBroken), reads: true, replica: true, partial: true}, giveUp, giveUp},
 
 		{"lane drains", failure{err: lane.ErrDraining}, retryNow, retryNow},
 		{"lane drains, engine closed", failure{err: lane.ErrDraining, closed: true}, retryNow, retryNow},
@@ -113,4 +125,40 @@ func TestPausesAreNoMoves(t *testing.T) {
 	if so.moves != 1 || so.resends != 2 {
 		t.Errorf("%d moves and %d resends: want 1 and 2", so.moves, so.resends)
 	}
+}
+
+// A route that is published after the check of a pause, and before its wait, ends the pause.
+func TestAPauseMissesNoRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Engine{nodes: newNodes(nil)}
+		e.cfg.Pool.WaitTimeout = time.Minute
+		owners := [command.Slots]uint16{1}
+		old, other, next := &node{addr: "a:1"}, &node{addr: "b:1"}, &node{addr: "c:1"}
+		owned := func(n *node) *route { return &route{slots: &slotMap{owners: &owners, shards: []shard{{primary: n}}}} }
+		publish := func(r *route) *route {
+			e.nodes.mu.Lock()
+			defer e.nodes.mu.Unlock()
+			e.nodes.publishLocked(r)
+			return r
+		}
+		req := &request{slot: 1}
+		pause := func(r *route, want time.Duration, then ...*node) {
+			t.Helper()
+			began := time.Now()
+			for _, n := range then {
+				publish(owned(n))
+			}
+			if !e.pauseSince(t.Context(), r, old, req, &attempts{pauses: 10}) {
+				t.Fatal("the pause allows no retry")
+			}
+			if took := time.Since(began); took > want || want == 0 != (took == 0) {
+				t.Errorf("a pause of %v after the routes %v: want %v", took, then, want)
+			}
+		}
+		pause(publish(owned(old)), 0, next)
+		pause(publish(owned(old)), 0, old, other)
+		pause(publish(owned(other)), 0)
+		pause(publish(owned(old)), lastPause)      // nothing changes
+		pause(publish(owned(old)), lastPause, old) // a change of other slots
+	})
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/sentinels"
 	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/internal/topology/discovery"
 	"github.com/seed-2b0d76a6/respool/internal/topology/sentinel"
@@ -16,11 +16,37 @@ import (
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
+// Role selects the nodes of a service that an engine uses.
+type Role uint8
+
+// The roles.
+const (
+	Primary Role = iota
+	Replica
+	PreferReplica // the replicas; the primary while no replica is usable
+)
+
+// Service is a service that sentinels monitor, and how an engine uses its nodes.
+type Service struct {
+	Name          string
+	Role          Role
+	Nearest       bool          // only the replicas with the lowest latency
+	MaxReplicaLag time.Duration // 0: no limit
+}
+
+// holdFor returns how long an engine of this role holds writes back during a promotion.
+func (s *Service) holdFor(cfg *sentinels.Config) time.Duration {
+	if s.Role != Primary {
+		return 0
+	}
+	return cfg.HoldLimit
+}
+
 // sentinelRouter finds an engine's nodes through sentinels. It starts with the first use of the engine and ends with
 // stop, which waits for its goroutines.
 type sentinelRouter struct {
 	e         *Engine
-	sentinels *Sentinels
+	sentinels *sentinels.Set
 	ctx       context.Context
 	cancel    context.CancelFunc
 	warming   sync.WaitGroup
@@ -53,15 +79,15 @@ func (f *sentinelRouter) start() {
 		return
 	}
 	f.started = true
-	cfg, sentinels := &f.e.cfg.Service, &f.sentinels.cfg
-	f.service.Store(f.sentinels.links.Watch(sentinel.Config{
-		Name: cfg.Name, Sentinels: sentinels.Addrs, MinOther: sentinels.MinOther,
+	cfg, from := &f.e.cfg.Service, f.sentinels.Config()
+	f.service.Store(f.sentinels.Watch(sentinel.Config{
+		Name: cfg.Name, Sentinels: from.Addrs, MinOther: from.MinOther,
 		Replicas: true, MaxReplicaLag: cfg.MaxReplicaLag,
-		Poll: sentinels.PollInterval, QueryTimeout: sentinels.Timeout,
-		BackoffCap: sentinels.Timeout, HoldFor: cfg.holdFor(sentinels), MapAddr: sentinels.MapAddr,
+		Poll: from.PollInterval, QueryTimeout: from.Timeout,
+		BackoffCap: from.Timeout, HoldFor: cfg.holdFor(from), MapAddr: from.MapAddr,
 	}, f))
 	if cfg.Role != Primary && cfg.Nearest {
-		f.warming.Go(f.measure)
+		f.warming.Go(func() { f.e.nodes.measure(f.ctx) })
 	}
 }
 
@@ -83,8 +109,19 @@ func (f *sentinelRouter) finds() bool { return true }
 // refused passes evidence to the machine.
 func (f *sentinelRouter) refused(n *node, kind topology.Evidence) { f.evidence(kind, n.addr) }
 
+// redirected returns nil: the nodes of a service do not redirect.
+func (f *sentinelRouter) redirected(target, *redirect) *node { return nil }
+
+// seek does nothing: sentinels tell which node takes over.
+func (f *sentinelRouter) seek(*node, slot, []byte, []byte) {}
+
+// certificateName returns addr.
+func (f *sentinelRouter) certificateName(addr string) string { return addr }
+
 // lost passes evidence to the machine.
 func (f *sentinelRouter) lost(addr string) { f.evidence(topology.ConnLost, addr) }
+func (*sentinelRouter) subscribed()        {}
+func (*sentinelRouter) failedRead(*node)   {}
 
 // evidence reports an observation on a connection to the node at addr to the machine.
 func (f *sentinelRouter) evidence(kind topology.Evidence, addr string) {
@@ -111,7 +148,7 @@ func (f *sentinelRouter) NewEpoch(e sentinel.NewEpoch) {
 	f.e.emit(Event{Kind: PrimaryFound, Addr: e.Primary, Reason: e.Cause})
 	if e.Epoch > 1 {
 		f.warm()
-		f.e.waits.moved()
+		f.e.waits.renew()
 	}
 }
 
@@ -157,7 +194,7 @@ func (f *sentinelRouter) applyRoute() {
 	if f.known && (f.e.cfg.Service.Role == Primary || f.e.cfg.Service.Role == PreferReplica && len(addrs) == 0) {
 		addrs = []string{f.primary}
 	}
-	f.e.nodes.applyRoute(route{epoch: f.epoch, nearest: f.e.cfg.Service.Nearest, report: f.report, held: f.held}, addrs, f.sentinels.cfg.DrainLimit)
+	f.e.nodes.applyRoute(route{epoch: f.epoch, nearest: f.e.cfg.Service.Nearest, report: f.report, held: f.held}, f.e.nodes.at(addrs), f.sentinels.Config().DrainLimit)
 }
 
 // warm opens the lanes and idle connections of the nodes in use, before callers need them.
@@ -165,35 +202,6 @@ func (f *sentinelRouter) warm() {
 	r := f.e.nodes.now.Load()
 	for _, n := range r.nodes() {
 		f.warming.Go(func() { _ = n.pool.Warm(f.ctx) }) // after a failure, callers dial when they need a connection
-	}
-}
-
-// measureEvery is the interval between measurements of latency.
-const measureEvery = time.Second
-
-// measure updates the smoothed latency of each node until stop.
-func (f *sentinelRouter) measure() {
-	tick := time.NewTicker(measureEvery)
-	defer tick.Stop()
-	for {
-		for _, n := range f.e.nodes.now.Load().nodes() {
-			ctx, cancel := context.WithTimeout(f.ctx, measureEvery)
-			began := time.Now()
-			_, err := f.e.nodes.probe(ctx, n.addr, "PING")
-			cancel()
-			took := int64(time.Since(began))
-			if before := n.latency.Load(); before > 0 {
-				took = before + (took-before)/4
-			}
-			if err == nil {
-				n.latency.Store(took)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-f.ctx.Done():
-			return
-		}
 	}
 }
 
@@ -220,7 +228,7 @@ func hopeless(e *sentinel.Error) bool {
 
 // explain returns an error that matches ErrNoPrimary and includes the report of the sentinels.
 func (f *sentinelRouter) explain(cause error) error {
-	e := &noNode{cause: cause}
+	e := &noNode{cause: cause, unasked: "no sentinel has answered yet"}
 	what := "find the primary of"
 	if s := f.service.Load(); s != nil {
 		view, _ := s.View()
@@ -248,22 +256,23 @@ func replicaReport(v *sentinel.View) string {
 	if len(v.LeftOut) == 0 {
 		return fmt.Sprintf("the sentinels know no replica of %s", v.Primary)
 	}
-	var reasons []string
+	var excluded []ExcludedReplica
 	for _, l := range v.LeftOut {
-		reasons = append(reasons, l.Addr+" "+l.Reason)
+		excluded = append(excluded, ExcludedReplica(l))
 	}
-	return "no replica is usable: " + strings.Join(reasons, "; ")
+	return excludedReport(excluded)
 }
 
 // noNode matches ErrNoPrimary.
 type noNode struct {
-	cause  error // the reason for the end of the wait
-	report error // the report of the sentinels; nil if there is none yet
+	cause   error  // the reason for the end of the wait
+	report  error  // the report of the sentinels, or of the cluster; nil if there is none yet
+	unasked string // the report while there is none
 }
 
 func (e *noNode) Error() string {
 	if e.report == nil {
-		return e.cause.Error() + ": no sentinel has answered yet"
+		return e.cause.Error() + ": " + e.unasked
 	}
 	return e.cause.Error() + ": " + e.report.Error()
 }

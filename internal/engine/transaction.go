@@ -17,6 +17,7 @@ func (p *Batch) AddQueued(args []any) {
 		return
 	}
 	if p.n == 0 {
+		p.borrow()
 		p.raw = append(p.raw, rawMulti...)
 		p.n++
 		p.queued = true
@@ -33,7 +34,7 @@ func (p *Batch) addInMulti(args []any) error {
 	info, class := command.Classify(args)
 	switch class {
 	case command.Stateful, command.Refused:
-		return refusal(info)
+		return statefulError(info)
 	case command.Unknown:
 		if _, err := commandName(args); err != nil {
 			return err
@@ -57,18 +58,23 @@ func (p *Batch) addInMulti(args []any) error {
 // the commands one by one. A transaction with a command that the server does not describe also runs on a dedicated
 // connection.
 func (p *Batch) ExecTransaction(ctx context.Context) ([][]byte, error) {
-	defer p.reset()
+	defer p.Reset()
 	if p.err != nil || p.n == 0 {
 		return nil, p.err
 	}
 	if err := p.learn(ctx); err != nil {
 		return nil, err
 	}
-	p.closeTransaction()
-	if !p.e.multi.Load() || p.unsure {
-		return p.e.leasedTransaction(ctx, p)
+	at, err := p.e.slotOfRaw(p.raw)
+	if err != nil {
+		return nil, WrapError(err)
 	}
-	got := p.e.exchangeRaw(ctx, request{raw: p.raw}, p.n)
+	p.closeTransaction()
+	req := request{raw: p.raw, n: p.n, slot: at}
+	if !p.e.multi.Load() || p.unsure {
+		return p.e.leasedTransaction(ctx, p, req)
+	}
+	got := p.e.exchangeRaw(ctx, req)
 	if got.err != nil {
 		return nil, WrapError(got.err)
 	}
@@ -86,7 +92,7 @@ func (p *Batch) closeTransaction() {
 
 // ExecWatched is ExecTransaction on a connection with WATCH.
 func (p *Batch) ExecWatched(ctx context.Context, conn *Conn) ([][]byte, error) {
-	defer p.reset()
+	defer p.Reset()
 	if p.err != nil || p.n == 0 {
 		conn.Unwatch(ctx)
 		return nil, p.err
@@ -116,8 +122,8 @@ var (
 )
 
 // leasedTransaction runs a whole transaction on a dedicated connection.
-func (e *Engine) leasedTransaction(ctx context.Context, p *Batch) ([][]byte, error) {
-	got := e.runLeased(ctx, Identity{}, &request{raw: p.raw}, func(l *Lease) attempt {
+func (e *Engine) leasedTransaction(ctx context.Context, p *Batch, req request) ([][]byte, error) {
+	got := e.runLeased(ctx, Identity{}, &req, &attempts{}, func(l *Lease, _ []byte) attempt {
 		var conn Conn
 		conn.begin(e, l)
 		frames, err := conn.transact(ctx, p)

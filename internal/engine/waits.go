@@ -22,17 +22,29 @@ import (
 // which decides what to send, and internal/keywatch, which reports changes of keys.
 //
 // It sends attempts on lanes, like other commands, and watches keys on one subscription connection of the node that
-// takes commands. If the route has several nodes, the attempts go to the node whose keys are watched.
+// takes commands. If the route has several nodes, the attempts go to the node whose keys are watched. In a cluster the
+// attempts go to the node of the key's slot, and each node whose keys somebody waits for is watched.
 type waits struct {
-	e       *Engine
-	parked  *blocking.Waits
-	watcher *keywatch.Watcher
-	keys    *keywatch.Set
-	own     blocking.Request     // of the engine's own identity, without a form
-	home    atomic.Pointer[node] // of several nodes, the one that is watched
-	slow    sync.WaitGroup       // attempts and events that need a goroutine
-	cut     context.Context      // its end ends their waits for a node or a lane
-	cutNow  context.CancelFunc
+	e      *Engine
+	parked *blocking.Waits
+	keys   keyWatch
+	follow func()               // of a cluster: watches the keys at the nodes that serve them now
+	own    blocking.Request     // of the engine's own identity, without a form
+	home   atomic.Pointer[node] // of several nodes, the one that is watched
+	slow   sync.WaitGroup       // attempts and events that need a goroutine
+	parser blocking.Parser
+	cut    context.Context // its end ends their waits for a node or a lane
+	cutNow context.CancelFunc
+}
+
+// keyWatch watches keys: at one node (keywatch.Node), or each key at the node that serves it (keywatch.Nodes).
+type keyWatch interface {
+	Add(key string)
+	Drop(key string)
+	Again()                        // the bound of connections has changed
+	Watchers() []*keywatch.Watcher // of the nodes; the caller must not change the slice
+	Stats() keywatch.Stats
+	Close()
 }
 
 // BlockingConfig configures blocking commands.
@@ -48,44 +60,69 @@ const grace = 100 * time.Millisecond
 // init prepares w. It opens no connection.
 func (w *waits) init(e *Engine) {
 	w.e = e
-	w.own = w.request(Identity{}, nil)
+	w.own = w.request(Identity{})
 	w.cut, w.cutNow = context.WithCancel(context.Background())
-	w.watcher = keywatch.New(watchSource{w}, keywatch.Config{
-		HealthCheck: e.cfg.Pool.HealthCheck, Ping: w.identity().Ping(),
-		BackoffBase: e.cfg.Pool.BackoffBase, BackoffCap: e.cfg.Pool.BackoffCap,
-		Contended: w.contended, OnRefusal: w.report,
-	})
-	w.keys = keywatch.NewSet(w.watcher, keywatch.SetConfig{
-		Changed:   func(key string) { w.parked.Changed(key) },
-		Refused:   func(key string, _ error) { w.parked.Refuse(key) },
-		Polling:   func() bool { return e.nodes.limit(e.cfg.Pool.Max) < 2 },
-		Contended: w.contended,
-	})
-	w.parked = blocking.New(blocking.Config{Sender: w, Watcher: w, MaxBlocked: e.cfg.Blocking.Max, Grace: grace, Lost: w.lost})
+	cfg := blocking.Config{
+		Sender: w, Watcher: w, MaxBlocked: e.cfg.Blocking.Max, Grace: grace, Lost: w.lost, Reexecutes: w.reexecutes,
+	}
+	w.follow = func() {}
+	if e.cluster == nil {
+		w.keys = w.watchAt(nil)
+	} else {
+		keys := keywatch.NewNodes(keywatch.NodesConfig[slot, *node]{
+			Part:    func(key string) slot { return slot(command.Slot(key) + 1) },
+			Owner:   func(s slot) *node { return e.nodes.now.Load().owner(s) },
+			Gone:    func(n *node) bool { return !slices.Contains(e.nodes.now.Load().nodes(), n) },
+			Open:    w.watchAt,
+			Changed: w.changed,
+		})
+		w.keys, w.follow = keys, keys.Move
+		cfg.MaxAttempts, cfg.MaxAttemptsOfIdentity = slotGroups*attemptsOfGroup, attemptsOfGroup
+	}
+	w.parked = blocking.New(cfg)
 }
+
+// watchAt returns the watch of keys at a node of a cluster, or without a cluster at the home of the waits.
+func (w *waits) watchAt(n *node) *keywatch.Node {
+	contended := func() bool { return w.contended(n) }
+	return keywatch.NewNode(watchSource{w, n}, keywatch.Config{
+		HealthCheck: w.e.cfg.Pool.HealthCheck, Ping: w.identity().Ping(),
+		BackoffBase: w.e.cfg.Pool.BackoffBase, BackoffCap: w.e.cfg.Pool.BackoffCap, Moves: n != nil,
+		Contended: contended, OnRefusal: func(err *keywatch.RefusedError) { w.report(n, err) },
+	}, keywatch.SetConfig{
+		Changed:   w.changed,
+		Refused:   func(key string, _ error) { w.parked.Refuse(key) },
+		Polling:   func() bool { return w.e.nodes.limit(w.e.cfg.Pool.Max) < 2 },
+		Contended: contended,
+	})
+}
+
+func (w *waits) changed(key string) { w.parked.Changed(key) }
 
 // identity is the identity of the connection that watches keys.
 func (w *waits) identity() Identity {
-	return w.e.own(Identity{DB: w.e.cfg.Dial.DB, Proto: 3})
+	return w.e.identities.Own(Identity{DB: w.e.cfg.Dial.DB, Proto: 3})
 }
 
-// contended reports whether callers wait for a connection.
-func (w *waits) contended() bool {
-	for _, n := range w.e.nodes.list() {
-		if s := n.pool.Stats(); s.Waiting > 0 {
-			return true
-		}
+// contended reports whether callers wait for a connection to a node; nil: to any.
+func (w *waits) contended(n *node) bool {
+	nodes := []*node{n}
+	if n == nil {
+		nodes = w.e.nodes.list()
 	}
-	return false
+	return slices.ContainsFunc(nodes, func(n *node) bool { return n.pool.Stats().Waiting > 0 })
 }
 
-// report emits the events of a server that refuses to watch keys.
-func (w *waits) report(err *keywatch.RefusedError) {
+// report emits the events of a node that refuses to watch keys.
+func (w *waits) report(n *node, err *keywatch.RefusedError) {
+	event := Event{Kind: BlockingShared, Addr: w.e.cfg.place()}
+	if n != nil {
+		event.Addr = n.addr
+	}
 	if err != nil {
-		w.e.emit(Event{Kind: BlockingDedicated, Addr: w.e.cfg.place(), Reason: "the server does not report changes of keys", Err: err})
-		return
+		event.Kind, event.Reason, event.Err = BlockingDedicated, "the server does not report changes of keys", err
 	}
-	w.e.emit(Event{Kind: BlockingShared, Addr: w.e.cfg.place()})
+	w.e.emit(event)
 }
 
 // lost emits the event of elements that nobody took and that could not be returned. It uses a goroutine, because its
@@ -113,12 +150,22 @@ func (w *waits) Unwatch(keys []string, _ blocking.Subscriber) {
 	}
 }
 
-// moved makes the watcher use a new connection, because the old one may lead to a server that takes no commands.
-func (w *waits) moved() { w.watcher.Renew() }
+// reexecutes implements blocking.Config.
+func (w *waits) reexecutes() bool {
+	n := w.e.nodes.now.Load().pick(anySlot, nil).node
+	return n != nil && w.at(n).peer.Since(7, 2)
+}
+
+// renew makes the watchers use new connections, because the old ones may lead to servers that take no commands.
+func (w *waits) renew() {
+	for _, one := range w.keys.Watchers() {
+		one.Renew()
+	}
+}
 
 // at returns the node for attempts, instead of n, which the route named.
 func (w *waits) at(n *node) *node {
-	for {
+	for w.e.cluster == nil {
 		r, home := w.e.nodes.now.Load(), w.home.Load()
 		switch {
 		case r.only != nil:
@@ -129,6 +176,7 @@ func (w *waits) at(n *node) *node {
 			return n
 		}
 	}
+	return n
 }
 
 // close ends all waits. Those with an attempt in flight get what it finds, until ctx ends.
@@ -136,26 +184,47 @@ func (w *waits) close(ctx context.Context) {
 	w.cutNow()
 	_ = w.parked.Close(ctx) // the close of the nodes returns the same error
 	w.keys.Close()
-	w.watcher.Close()
 }
 
-// form returns a blocking command as a wait; nil if it needs a dedicated connection.
-func (w *waits) form(args [][]byte) *blocking.Form {
-	if w.e.cfg.Blocking.Dedicated || w.watcher.Refusal() != nil {
-		return nil
+// dedicated reports whether each blocking command needs a dedicated connection.
+func (w *waits) dedicated() bool {
+	if w.e.cfg.Blocking.Dedicated {
+		return true
 	}
-	form, _ := blocking.Parse(args)
-	return form
+	for _, one := range w.keys.Watchers() {
+		if one.Refusal() != nil {
+			return true
+		}
+	}
+	return false
 }
 
-// request returns a wait of an identity.
-func (w *waits) request(id Identity, form *blocking.Form) blocking.Request {
-	id = w.e.own(id)
-	r := blocking.Request{Form: form, Identity: id, DB: id.DB, RESP3: id.Proto == 3}
+// request returns a wait of an identity, without a form.
+func (w *waits) request(id Identity) blocking.Request {
+	id = w.e.identities.Own(id)
+	r := blocking.Request{Identity: id, DB: id.DB, RESP3: id.Proto == 3}
 	if id == (Identity{}) {
 		r.DB, r.RESP3 = w.e.cfg.Dial.DB, w.e.cfg.Dial.Protocol == 3
 	}
 	return r
+}
+
+// waitOf returns r with a form. ok is false if the keys of the form lie in several slots of a cluster: the server refuses
+// the command then.
+func (w *waits) waitOf(r blocking.Request, form *blocking.Form) (_ blocking.Request, ok bool) {
+	r.Form = form
+	if w.e.cluster == nil {
+		return r, true
+	}
+	keys := form.Keys()
+	at := command.Slot(keys[0])
+	for _, key := range keys[1:] {
+		if command.Slot(key) != at {
+			return r, false
+		}
+	}
+	r.Identity = slotIdentity{r.Identity.(Identity), uint8(int(at) * slotGroups / command.Slots)}
+	return r, true
 }
 
 // failure converts an error of a wait.
@@ -177,25 +246,33 @@ func (w *waits) failure(err error) error {
 }
 
 // wait runs a blocking command without a dedicated connection. It returns rest, the encoded command with the rest of
-// its timeout, if the command needs such a connection.
-func (w *waits) wait(ctx context.Context, info *command.Info, raw []byte) (frame, rest []byte, err error) {
-	var few [8][]byte
-	args, err := appendArguments(few[:0], raw)
+// its timeout, if the command needs such a connection. args do not escape.
+func (w *waits) wait(ctx context.Context, info *command.Info, args []any) (frame, rest []byte, err error) {
+	form, err := w.parser.Parse(args)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, WrapError(err)
 	}
-	form := w.form(args)
-	if form == nil {
-		return nil, raw, nil
+	if form == nil || w.dedicated() {
+		return nil, encodeChecked(args), nil
+	}
+	r, ok := w.waitOf(w.own, form)
+	if !ok {
+		return nil, encodeChecked(args), nil
 	}
 	began := time.Now()
-	own := w.own
-	own.Form = form
-	frame, err = w.parked.Do(ctx, own)
+	frame, err = w.parked.Do(ctx, r)
 	if !errors.Is(err, blocking.ErrDedicated) {
 		return frame, nil, w.failure(err)
 	}
-	return nil, RestOf(info, args, raw, form.Timeout(), time.Since(began), err), nil
+	raw := encodeChecked(args)
+	all, _ := appendArguments(nil, raw)
+	return nil, RestOf(info, all, raw, form.Timeout(), time.Since(began), err), nil
+}
+
+// encodeChecked encodes arguments that can be encoded.
+func encodeChecked(args []any) []byte {
+	raw, _ := encode(args)
+	return raw
 }
 
 // RestOf returns the encoded blocking command that continues on a dedicated connection after a wait that ended with err,
@@ -246,28 +323,48 @@ func encodeBytes(args [][]byte) []byte {
 // a dedicated connection for the rest of its timeout; see RestOf.
 func (e *Engine) StartWait(id Identity, form *blocking.Form, done func(blocking.Result)) (wait *blocking.Wait, ok bool, err error) {
 	w := &e.waits
-	if e.cfg.Blocking.Dedicated || w.watcher.Refusal() != nil {
+	if w.dedicated() {
 		return nil, false, nil
 	}
-	wait, err = w.parked.Start(w.request(id, form), func(r blocking.Result) {
+	request, ok := w.waitOf(w.request(id), form)
+	if !ok {
+		return nil, false, nil
+	}
+	wait, err = w.parked.Start(request, func(r blocking.Result) {
 		r.Err = w.failure(r.Err)
 		done(r)
 	})
 	return wait, true, w.failure(err)
 }
 
-// watchSource leases the connection that watches keys.
-type watchSource struct{ w *waits }
+// watchSource leases the connection that watches the keys of a node.
+type watchSource struct {
+	w *waits
+	n *node // nil: the home of the waits
+}
 
 // AcquireSubscriber blocks until a connection is free. ctx and the wait timeout limit the wait.
 func (s watchSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) {
 	var l Lease
 	e, id := s.w.e, s.w.identity()
+	from := func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) {
+		return p.Subpool(id).AcquireSubscriber(ctx)
+	}
+	if s.n != nil {
+		err := e.leaseAt(ctx, &l, target{node: s.n}, from)
+		if errors.Is(err, pool.ErrClosed) && !e.closed.Load() {
+			err = pool.ErrSuspended // the node has left: its slots move to others
+		}
+		if err == nil {
+			e.router.subscribed() // watched keys cause no MOVED either
+		} else {
+			e.router.seek(s.n, anySlot, nil, nil)
+		}
+		return l.conn, err
+	}
 	req, so := request{reads: true, home: true}, attempts{}
-	got := e.run(ctx, &req, &so, func(n *node) attempt {
-		return attempt{waited: true, err: e.leaseAt(ctx, &l, n, func(ctx context.Context, p *pool.Pool) (*pool.Conn, error) {
-			return p.Subpool(id).AcquireSubscriber(ctx)
-		})}
+	got := e.run(ctx, &req, &so, func(n target) attempt {
+		return attempt{waited: true, err: e.leaseAt(ctx, &l, n, from)}
 	})
 	return l.conn, got.err
 }
@@ -276,21 +373,25 @@ func (s watchSource) AcquireSubscriber(ctx context.Context) (*pool.Conn, error) 
 type try struct {
 	w     *waits
 	a     *blocking.Attempt
-	id    Identity
+	id    Identity // of its connection
 	raw   []byte
 	reads bool
+	slot  slot
 	lane  *lane.Lane
+
+	version uint64 // of the cluster's map that named the node of lane
 }
 
 // Send implements blocking.Sender. It posts the attempt to a lane. If no lane accepts it now, or its node refuses it, a
 // goroutine runs it like any other command.
 func (w *waits) Send(a *blocking.Attempt) {
-	t := &try{w: w, a: a, id: a.Identity.(Identity), raw: encodeBytes(a.Args)}
+	t := &try{w: w, a: a, id: identityOf(a.Identity), raw: encodeBytes(a.Args)}
 	if info := command.LookupBytes(a.Args[0]); info != nil {
 		t.reads = info.ReadOnly
+		t.slot, _ = w.e.slotOfBytes(info, a.Args) // any node refuses keys in several slots
 	}
 	if a.Return {
-		t.id = w.e.own(Identity{DB: a.DB, Proto: w.e.cfg.Dial.Protocol})
+		t.id = w.e.identities.Own(Identity{DB: a.DB, Proto: w.e.cfg.Dial.Protocol})
 	}
 	if !t.post() {
 		w.slow.Go(func() { t.run(nil) })
@@ -300,11 +401,12 @@ func (w *waits) Send(a *blocking.Attempt) {
 // post posts the attempt to a lane that accepts it now.
 func (t *try) post() bool {
 	e := t.w.e
-	n := e.nodes.now.Load().pick(t.reads)
-	if n == nil {
+	n := e.pick(&request{reads: t.reads, home: true, slot: t.slot}, &attempts{})
+	if n.node == nil {
 		return false
 	}
-	g := t.w.at(n).subpool(t.id)
+	t.version = n.version
+	g := t.w.at(n.node).subpool(t.id)
 	t.lane = g.Pick(pool.Any)
 	if t.lane == nil || t.lane.Post(t.raw, 1, t, 0, lane.Options{Owner: g.Owner(), NoTimeout: e.cfg.NoReplyTimeout}) != nil {
 		return false
@@ -319,9 +421,9 @@ func (t *try) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 		frame = bytes.Clone(frame)
 	}
 	if frame[0] == '-' {
-		_, refused := t.w.e.refusals.one(frame)
+		_, refused := t.w.e.refusals.One(frame)
 		if refused || t.asCaller(frame) {
-			t.w.slow.Go(func() { t.run(&Refusal{Lane: t.lane, Frames: [][]byte{frame}}) })
+			t.w.slow.Go(func() { t.run(&Refusal{Lane: t.lane, Frames: [][]byte{frame}, Version: t.version}) })
 			return
 		}
 	}
@@ -330,8 +432,7 @@ func (t *try) Reply(_ uint64, frame []byte, owned bool, _ *lane.Batch) {
 
 // asCaller reports whether the engine's own user may not return elements. The caller's user tries next.
 func (t *try) asCaller(frame []byte) bool {
-	id := t.a.Identity.(Identity)
-	return t.a.Return && t.id != id && bytes.HasPrefix(frame, replyNoPerm)
+	return t.a.Return && t.id != identityOf(t.a.Identity) && bytes.HasPrefix(frame, replyNoPerm)
 }
 
 var replyNoPerm = []byte("-NOPERM")
@@ -341,7 +442,7 @@ func (t *try) Part(uint64, []byte) bool { return false }
 
 // Fail implements lane.Sink.
 func (t *try) Fail(_ uint64, err error) {
-	if t.w.e.MayRetry(err, t.reads) {
+	if t.w.e.MayRetry(err, t.reads, false) {
 		t.w.slow.Go(func() { t.run(nil) })
 		return
 	}
@@ -357,22 +458,24 @@ func (t *try) failed(err error) {
 func (t *try) run(before *Refusal) {
 	e := t.w.e
 	if before != nil && t.asCaller(before.Frames[0]) {
-		t.id, before = t.a.Identity.(Identity), nil
+		t.id, before = identityOf(t.a.Identity), nil
 	}
 	ctx := t.w.cut
 	if t.a.Return {
 		ctx = context.Background() // the wait timeout limits it
 	}
-	got := e.exchange(ctx, t.id, request{raw: t.raw, reads: t.reads, home: true}, before,
-		func(l *lane.Lane, opt lane.Options) ([][]byte, error) {
+	got := e.exchange(ctx, t.id, request{raw: t.raw, n: 1, reads: t.reads, home: true, slot: t.slot}, before,
+		func(l *lane.Lane, raw []byte, n int, opt lane.Options) ([][]byte, error) {
 			opt.NoTimeout = e.cfg.NoReplyTimeout
-			return l.DoRaw(context.Background(), t.raw, 1, opt)
+			return l.DoRaw(context.Background(), raw, n, opt)
 		})
 	switch {
 	case got.err != nil:
 		t.failed(got.err)
 	case t.asCaller(got.frames[0]):
 		t.run(&Refusal{Lane: got.lane, Frames: got.frames})
+	case e.cluster != nil && isRedirect(got.frames[0]): // the nodes do not agree: the wait continues
+		t.failed(errorOf(got.frames[0]))
 	default:
 		t.a.Done(blocking.Outcome{Reply: got.frames[0]})
 	}

@@ -139,6 +139,9 @@ func (c *client) unparkLocked() {
 	c.parked = nil
 	s := c.pending.front()
 	switch {
+	case errors.Is(r.Err, blocking.ErrDedicated) && (c.closing || c.in.hungUp):
+		c.abandonLocked() // the command would hold a connection for a client that receives no reply
+		return
 	case errors.Is(r.Err, blocking.ErrDedicated):
 		c.runAloneLocked(s, r.Err)
 		return
@@ -149,7 +152,11 @@ func (c *client) unparkLocked() {
 			s.state = broken
 		}
 	default:
-		c.completeLocked(s, [][]byte{r.Reply}, nil)
+		frames := [][]byte{r.Reply}
+		if c.g.engine.Clustered() {
+			hideNodes(frames)
+		}
+		c.completeLocked(s, frames, nil)
 	}
 	c.advanceLocked(nil)
 }
@@ -193,10 +200,10 @@ type blockedCommand struct {
 
 var rawClientID = []byte("*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n")
 
-// run sends the command and waits for its replies.
-func (b *blockedCommand) run(ctx context.Context, l *lane.Lane) ([][]byte, error) {
+// run sends the command, which raw contains with the rest of its timeout, and waits for its replies.
+func (b *blockedCommand) run(ctx context.Context, l *lane.Lane, raw []byte) ([][]byte, error) {
 	w := b.w
-	raw, opt := w.raw, w.options()
+	opt := w.options()
 	b.want = w.n
 	if opt.Block != command.NoBlock && !w.step.Destroy && !w.step.Restore {
 		b.id = l.Conn().ID()

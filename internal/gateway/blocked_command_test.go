@@ -33,6 +33,16 @@ func (h *testGateway) awaitWaits(n int) {
 	testkit.Await(h.t, fmt.Sprintf("%d commands wait", n), h.client.Stats, func(s respool.Stats) bool { return s.Blocking.Waiting == n })
 }
 
+// awaitWatched waits until the key of a BLPOP is watched, and no attempt is in flight: the second one follows the first
+// when the key is watched.
+func (h *testGateway) awaitWatched() {
+	h.t.Helper()
+	testkit.Eventually(h.t, "the key is watched", func() bool {
+		st := h.client.Engine().Stats().Blocking.Waits
+		return st.InFlight == 0 && st.Commands["BLPOP"].Tries >= 2
+	})
+}
+
 // wantNoPins checks that no client holds a connection.
 func (h *testGateway) wantNoPins() {
 	h.t.Helper()
@@ -255,6 +265,28 @@ func TestAClientThatLeavesItsWaitTakesNoElement(t *testing.T) {
 	})
 }
 
+// A client that is killed while its command moves to a dedicated connection holds no connection and takes no element.
+func TestAClientKilledWhileItsWaitMoves(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	onEachBefore(t, s, s.PlainAddr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+		p := dial()
+		p.send("BLPOP q 0")
+		h.awaitWatched()
+		s.Do("ACL", "SETUSER", "default", "-lpop")
+		defer s.Do("ACL", "SETUSER", "default", "+lpop")
+		h.KillAtTheEndOfItsWait(t, func() {
+			s.Do("EVAL", "redis.call('RPUSH', KEYS[1], 'x') redis.call('DEL', KEYS[1])", "1", "q")
+		})
+		p.ends()
+		testkit.Await(t, "the clients", h.Stats, func(st gateway.Stats) bool { return st.Clients == 0 })
+		testkit.Await(t, "the number of dedicated connections", func() int { return h.client.Stats().Dedicated }, testkit.Is(0))
+		s.Do("RPUSH", "q", "x")
+		if got := s.Do("LLEN", "q"); got != "1" {
+			t.Errorf("the list has %s elements", got)
+		}
+	})
+}
+
 // A pause holds back commands that arrive. Those that wait already may get elements that others push.
 func TestAPauseDoesNotHoldWaits(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
@@ -328,10 +360,7 @@ func TestAnOutageDoesNotEndWaits(t *testing.T) {
 	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		p := dial()
 		p.send("BLPOP q 0", "PING")
-		testkit.Eventually(t, "the key is watched", func() bool { // no attempt is in flight: the cut would make its outcome unknown
-			st := h.client.Engine().Stats().Blocking.Waits
-			return st.InFlight == 0 && st.Commands["BLPOP"].Tries >= 2
-		})
+		h.awaitWatched() // the cut would make the outcome of an attempt unknown
 		begin(relay)
 		s.Do("RPUSH", "q", "a")
 		relay.Refuse(false)

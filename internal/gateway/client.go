@@ -53,6 +53,9 @@ func (c *client) Input(b []byte, batch *netio.FlushBatch) (more bool) {
 	if c.gone {
 		return false
 	}
+	if c.pending.n == 0 && c.in.between() {
+		c.route.endPipeline()
+	}
 	c.in.receive(b)
 	if paused := c.pausedLocked(); paused || len(c.in.rest) > 0 {
 		c.in.stop(b)
@@ -190,6 +193,9 @@ func (c *client) applySettingsLocked(s *settings) bool {
 	c.set = s
 	c.in.scanner.Limits = s.requestLimits()
 	c.session.Reconfigure(&s.session)
+	if c.g.engine.Clustered() {
+		c.route.setOrder(s.Order)
+	}
 	u := s.users[c.session.Identity().User]
 	c.login.user = u
 	return s.users == nil || !c.session.Authenticated() || u != nil && !u.disabled
@@ -249,7 +255,7 @@ func (c *client) postMultiplexedLocked(req request.Request, batch *netio.FlushBa
 		return false
 	}
 	info, ok := c.session.NextMultiplexed(req.Args)
-	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, c.login.identity(c.session.Identity()), batch) != nil
+	return ok && c.postRawLocked(req.Raw, 1, info != nil && info.ReadOnly, isPublish(info), c.login.identity(c.session.Identity()), batch) != nil
 }
 
 // nextLocked returns the session's step for a request, or a refusal if the user may not run it.
@@ -294,6 +300,10 @@ func (c *client) applyOutcomeLocked(out session.Outcome) {
 func (c *client) disconnect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.disconnectLocked()
+}
+
+func (c *client) disconnectLocked() {
 	c.closing = true
 	if c.leaveWaitLocked() || c.parked == nil {
 		c.out.Close()
@@ -320,7 +330,7 @@ func (c *client) Left() {
 	c.subscriptions.close()
 	c.login.leaveAll(c.g.engine)
 	c.pending.drop()
-	c.in.rest, c.barrier, c.route.lane = nil, barrier{}, nil
+	c.in.rest, c.barrier, c.route = nil, barrier{}, laneRoute{}
 	c.mu.Unlock()
 	c.out.Close()
 	c.g.forget(c)

@@ -54,6 +54,14 @@ type Config struct {
 	// WriteTimeout closes clients that read none of their pending replies for this time. Default: 30 s.
 	WriteTimeout time.Duration
 
+	// Face is how a Redis Cluster appears to clients. Default: FaceSingle. FaceCluster requires an engine of a cluster.
+	Face Face
+	// Announce is the address of the gateway that FaceCluster tells clients, as host:port. Default: the address to which
+	// the client connected.
+	Announce string
+	// Order is the order in which the nodes of a cluster execute the commands of one client. Default: OrderSlot.
+	Order Order
+
 	// CloseOnFailure closes a client's connection instead of an error reply if a server connection is lost or
 	// unavailable.
 	CloseOnFailure bool

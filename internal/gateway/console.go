@@ -100,14 +100,23 @@ func (w *worker) consolePools([]string) []byte {
 
 // serversReply returns an array with a line for each server, or with the reason why no server is known.
 func (g *Gateway) serversReply(lines []string) []byte {
-	if s := g.engine.Stats().Service; len(lines) == 0 && s != nil {
-		why := "no sentinel has replied yet"
-		if s.Err != nil {
-			why = strings.TrimPrefix(s.Err.Error(), "respool: ")
-		}
-		lines = []string{fmt.Sprintf("no server is known: %s", why)}
+	if len(lines) > 0 {
+		return linesReply(lines)
+	}
+	switch s := g.engine.Stats(); {
+	case s.Service != nil:
+		lines = []string{noServer("no sentinel has replied yet", s.Service.Err)}
+	case s.Cluster != nil:
+		lines = []string{noServer("no node of the cluster has replied yet", s.Cluster.Err)}
 	}
 	return linesReply(lines)
+}
+
+func noServer(why string, err error) string {
+	if err != nil {
+		why = strings.TrimPrefix(err.Error(), "respool: ")
+	}
+	return "no server is known: " + why
 }
 
 func (w *worker) consoleServers([]string) []byte {

@@ -65,7 +65,7 @@ func TestTheConsoleShowsCompleteDialErrors(t *testing.T) {
 	s.Stop()
 	testkit.Eventually(t, "a dial has failed", func() bool {
 		p.ask("GET k")
-		return strings.Contains(p.ask("RESPOOL SERVERS"), `: connect: connection refused (the command was not sent)"|`)
+		return strings.Contains(p.ask("RESPOOL SERVERS"), `: connection refused: no server listens there: check the host and the port (the command was not sent)"|`)
 	})
 }
 

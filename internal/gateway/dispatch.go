@@ -75,7 +75,7 @@ func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 	if c.g.pauses.holds(step) {
 		return false
 	}
-	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, c.login.identity(step.Identity), batch)
+	s := c.postRawLocked(step.Raw, step.Replies, step.Info != nil && step.Info.ReadOnly, publishes(step), c.login.identity(step.Identity), batch)
 	if s == nil {
 		return false
 	}
@@ -87,9 +87,12 @@ func (c *client) postLocked(step *session.Step, batch *netio.FlushBatch) bool {
 
 // postRawLocked posts a request with a number of replies to a lane. It returns nil if no lane accepts the request now.
 // The replies wait for the client's lock.
-func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.Identity, batch *netio.FlushBatch) *pendingReply {
-	l, opt := c.route.pick(c.g.engine, key, reads, c.pending.posted)
-	if l == nil {
+func (c *client) postRawLocked(raw []byte, replies int, reads, publishes bool, key engine.Identity, batch *netio.FlushBatch) *pendingReply {
+	if !reads {
+		c.route.wrote()
+	}
+	l, opt := c.route.pick(c.g.engine, key, raw, reads, c.pending.posted)
+	if l == nil || publishes && c.behindWriteLocked(l) {
 		return nil
 	}
 	tag, s := c.pending.push(key)
@@ -106,7 +109,7 @@ func (c *client) postRawLocked(raw []byte, replies int, reads bool, key engine.I
 	if (c.in.commands+uint64(c.id))%sampleEvery == 0 { // the id spreads the sample over clients that send one command
 		s.at = time.Now().UnixNano()
 	}
-	c.route.lane = l
+	s.via = c.route.posted(l)
 	c.pending.posted++
 	batch.AddLane(l)
 	return s
@@ -194,7 +197,9 @@ func (b *barrier) closed() bool { return b.step != nil }
 func (c *client) queueLocked(step *session.Step) {
 	_, s := c.pending.push(c.login.identity(step.Identity))
 	s.state, s.silent, s.want = queued, step.Silent, step.Replies
-	s.reads = step.Info != nil && step.Info.ReadOnly
+	if s.reads = step.Info != nil && step.Info.ReadOnly; !s.reads {
+		c.route.wrote()
+	}
 	s.from, s.to = c.pending.replay.add(step.Raw)
 	s.at = time.Now().UnixNano()
 	s.level, s.behind = levelOf(step), c.g.pauses.behind(step)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
@@ -73,4 +74,11 @@ func connectionLost(err error) (lost, sent bool) {
 		}
 	}
 	return false, false
+}
+
+// printable escapes and shortens an argument of a client for an error or a log.
+func printable(b []byte) string {
+	const longest = 64
+	text := strconv.QuoteToASCII(string(b[:min(len(b), longest)]))
+	return text[1 : len(text)-1]
 }

@@ -85,7 +85,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.pauses.init()
 	g.net = netio.NewServer((*host)(g))
-	if err := cfg.Check(); err != nil {
+	if err := cfg.Check(e.Clustered()); err != nil {
 		g.cancel()
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.servers.Go(g.reap)
-	context.AfterFunc(g.ctx, g.engine.OnDisowned(g.closeRefusedUser))
+	context.AfterFunc(g.ctx, g.engine.Logins().OnDisowned(g.closeRefusedUser))
 	return g, nil
 }
 
@@ -138,7 +138,11 @@ func (g *Gateway) ask() (greeting *session.Greeting, databases int, ok bool) {
 		return nil, 0, false
 	}
 	about, _ := resp.StringOf(info)
-	if pair, err := g.engine.Do(ctx, []any{"CONFIG", "GET", "databases"}); err == nil {
+	setting := "databases"
+	if g.engine.Clustered() {
+		setting, databases = "cluster-databases", 1 // a server without the setting has one
+	}
+	if pair, err := g.engine.Do(ctx, []any{"CONFIG", "GET", setting}); err == nil {
 		if elements, err := resp.Elements(pair); err == nil && len(elements) == 2 {
 			text, _ := resp.StringOf(elements[1])
 			databases, _ = strconv.Atoi(string(text))

@@ -46,6 +46,7 @@ func (h *host) Admit(l netio.Link, addr, localAddr string) (netio.Client, []byte
 	c := &client{g: g, id: g.lastID, addr: addr, localAddr: localAddr, host: from, connectedAt: now, operatorOnly: len(g.clients) >= set.MaxClients}
 	c.in.lastAt, c.in.wholeAt = now, now
 	c.session = session.New(&set.session, g.lastID, addr)
+	c.session.ConnectedTo(&c.localAddr)
 	c.applySettingsLocked(set)
 	c.pending.typical = set.OutputBuffer / firstPipeline
 	c.out.Init(l, c, &g.buffered)

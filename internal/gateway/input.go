@@ -24,13 +24,18 @@ type input struct {
 	eof     bool        // the input has ended
 	hungUp  bool        // the client sends no more, but some bytes may be unread
 	stopped bool        // the link does not read until it calls Resume
+	full    bool        // the last read filled the link's buffer
 }
 
 // receive counts bytes from the link.
 func (in *input) receive(b []byte) {
 	in.reads++
 	in.bytes += uint64(len(b))
+	in.full = len(b) == cap(b)
 }
+
+// between reports whether the client seems to have sent nothing after the last request that was processed.
+func (in *input) between() bool { return !in.full && len(in.rest) == 0 && in.scanner.Idle() }
 
 // stop keeps bytes for later. The link must not read until it has called Resume.
 func (in *input) stop(b []byte) {

@@ -94,6 +94,23 @@ func TestAFullPauseHoldsLocalReplies(t *testing.T) {
 	})
 }
 
+func TestStatsReportAPause(t *testing.T) {
+	onEach(t, gateway.Config{Admin: true}, func(t *testing.T, h *testGateway, dial func() *peer) {
+		p := dial()
+		for _, step := range []struct {
+			command string
+			want    bool
+		}{{"PING", false}, {"RESPOOL PAUSE 600", true}, {"RESPOOL RESUME", false}, {"CLIENT PAUSE 600000 WRITE", true}, {"CLIENT UNPAUSE", false}} {
+			if reply := p.ask(step.command); strings.HasPrefix(reply, "-") {
+				t.Fatalf("%s: %s", step.command, reply)
+			}
+			if got := h.Stats().Paused; got != step.want {
+				t.Errorf("after %s paused is %v: want %v", step.command, got, step.want)
+			}
+		}
+	})
+}
+
 // During a console pause the gateway answers its own commands. It holds back a command for the server and the commands
 // behind it.
 func TestPingWorksDuringAConsolePause(t *testing.T) {

@@ -25,6 +25,7 @@ type pendingReply struct {
 	reads  bool      // the request may be sent again
 	alone  bool      // a blocking command that needs a dedicated connection
 	level  pauseMode // the mildest pause that holds it back, if it is queued
+	via    uint8     // of laneRoute, if it is posted
 	want   int       // frames that are still to come
 	sent   int       // bytes of its reply that were sent, or dropped, before the reply was complete
 

@@ -22,7 +22,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		c.replyToStepLocked(s, frame, owned, b)
 		return
 	}
-	c.pending.posted--
+	c.unpostLocked(s)
 	c.pending.learn(s.sent + len(frame))
 	if s.at != 0 {
 		c.g.count.server.add(s.at)
@@ -50,6 +50,12 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	}
 	c.pending.pop()
 	c.advanceLocked(b)
+}
+
+// unpostLocked notes that a posted request has its replies, or gets none.
+func (c *client) unpostLocked(s *pendingReply) {
+	c.pending.posted--
+	c.route.done(s.via)
 }
 
 // Part receives a part of a large reply from a lane. It returns false if earlier replies are pending.
@@ -82,7 +88,7 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 	if s.want--; s.want > 0 {
 		return
 	}
-	c.pending.posted--
+	c.unpostLocked(s)
 	switch {
 	case !s.step.OnPin && c.refusedLocked(s, s.step.frames):
 		s.reset()
@@ -110,7 +116,7 @@ func (c *client) refusedLocked(s *pendingReply, frames [][]byte) bool {
 	for i := range frames {
 		frames[i] = bytes.Clone(frames[i])
 	}
-	s.refusal = &engine.Refusal{Lane: c.route.lane, Frames: frames}
+	s.refusal = &engine.Refusal{Lane: c.route.laneOf(s.via), Frames: frames, Version: c.route.version(), Replica: c.route.onReplica(s.via)}
 	c.requeueLocked(s)
 	return true
 }
@@ -123,12 +129,13 @@ func (c *client) Fail(tag uint64, err error) {
 	if s == nil || s.state != posted {
 		return
 	}
-	c.pending.posted--
+	replica := c.route.onReplica(s.via)
+	c.unpostLocked(s)
 	if s.sent > 0 && !s.silent {
 		c.out.Close() // an error cannot follow a part of the reply
 		return
 	}
-	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.pending.writesBehind(tag)) {
+	if !(s.step != nil && s.step.OnPin) && c.g.engine.MayRetry(err, s.reads && !c.pending.writesBehind(tag), replica) {
 		s.reset()
 		c.requeueLocked(s)
 		return
@@ -206,3 +213,5 @@ func (c *client) startBarrierLocked() {
 	c.dispatchLocked(step, &batch)
 	batch.Flush()
 }
+
+var replyOK = []byte("+OK\r\n")

@@ -22,7 +22,11 @@ type settings struct {
 }
 
 // Check returns the error that New and Reload return for the configuration.
-func (cfg Config) Check() error {
+// clustered: the engine is one of a Redis Cluster.
+func (cfg Config) Check(clustered bool) error {
+	if err := cfg.checkFace(clustered); err != nil {
+		return err
+	}
 	_, err := cfg.newUsers()
 	return err
 }
@@ -64,6 +68,9 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.checkFace(g.engine.Clustered()); err != nil {
+		return nil, err
+	}
 	cfg.MaxClients = cmp.Or(cfg.MaxClients, DefaultMaxClients)
 	cfg.AdminClients = cmp.Or(cfg.AdminClients, DefaultAdminClients)
 	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
@@ -77,7 +84,8 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	s := &settings{Config: cfg, users: users}
 	s.session = session.Config{
 		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Greeting: g.greeting, Databases: g.databases,
-		Password: cfg.PassThrough || users == nil && g.engine.HasPassword(), Lookup: g.engine.Lookup, OwnUser: g.engine.OwnUser(),
+		Password: cfg.PassThrough || users == nil && g.engine.Logins().HasPassword(), Lookup: g.engine.Lookup, OwnUser: g.engine.Logins().OwnUser(),
+		Cluster: g.engine.Clustered(), ClusterFace: cfg.Face == FaceCluster, Announce: cfg.Announce,
 	}
 	return s, nil
 }
@@ -106,6 +114,7 @@ func (s *settings) lines() []string {
 		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
 		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("close_on_failure=%v", s.CloseOnFailure), fmt.Sprintf("admin=%v", s.Admin),
 		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),
+		fmt.Sprintf("face=%v", s.Face), "announce=" + cmp.Or(s.Announce, "none"), fmt.Sprintf("order=%v", s.Order),
 		"users=" + strings.Join(slices.Sorted(maps.Keys(s.users)), ","),
 	}
 }

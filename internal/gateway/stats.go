@@ -12,6 +12,7 @@ type Stats struct {
 	Subscribed int            // clients with subscriptions
 	Pinned     int            // clients with a dedicated connection, apart from blocking commands
 	PinnedBy   map[string]int // dedicated connections by reason
+	Paused     bool           // a pause holds back commands
 
 	Accepted   uint64 // accepted connections
 	Refused    uint64 // connections refused because of a limit
@@ -65,7 +66,8 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
 		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(), Buffered: g.buffered.Load(),
-		Queue: g.count.queue.latency(), Server: g.count.server.latency(),
+		Paused: g.pauses.paused(pauseWrites) != nil,
+		Queue:  g.count.queue.latency(), Server: g.count.server.latency(),
 	}
 	g.mu.Lock()
 	s.Closed, s.Commands, s.BytesIn, s.BytesOut = g.past.closed, g.past.commands, g.past.bytesIn, g.past.bytesOut

@@ -86,7 +86,13 @@ func (u *user) accepts(password string) bool {
 
 // connectionCommands affect only the client's connection. Every user may run them.
 var connectionCommands = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
-	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING"}
+	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING",
+	"CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER NODES", "CLUSTER MYID", "CLUSTER MYSHARDID", "CLUSTER INFO", "CLUSTER KEYSLOT"}
+
+// isConnectionCommand reports whether a command, or the whole container of this name, is in connectionCommands.
+func isConnectionCommand(info *command.Info, container string) bool {
+	return slices.Contains(connectionCommands, container) || slices.Contains(connectionCommands, info.Name)
+}
 
 // unrestricted reports whether the user may run all commands, including unknown ones.
 func (u *user) unrestricted() bool { return u.allowed == classByName["all"] }
@@ -104,7 +110,7 @@ func (u *user) denyReason(args [][]byte, info *command.Info, class command.Class
 		return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, printable(args[0]))
 	}
 	name, _, _ := strings.Cut(info.Name, " ")
-	if need := requiredClasses(info, class); u.allowed&need == need && (!info.Admin || u.allowed&classAdmin != 0) || slices.Contains(connectionCommands, name) && !info.Admin {
+	if need := requiredClasses(info, class); u.allowed&need == need && (!info.Admin || u.allowed&classAdmin != 0) || isConnectionCommand(info, name) && !info.Admin {
 		return ""
 	}
 	return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, strings.ToLower(info.Name))
@@ -140,7 +146,7 @@ func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, err
 	case set.PassThrough:
 		return w.identifyByRedis(ctx, pin)
 	case set.users == nil:
-		if e := w.c.g.engine; !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != command.DefaultUser) {
+		if e := w.c.g.engine.Logins(); !e.IsOwn(c.User, c.Password) && (e.HasPassword() || c.User != command.DefaultUser) {
 			w.c.g.count.denied.Add(1)
 			return nil, session.ErrWrongPassword
 		}
@@ -161,7 +167,7 @@ func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]by
 	if c.PasswordOnly {
 		user = ""
 	}
-	token, err := w.c.g.engine.Verify(ctx, user, c.Password)
+	token, err := w.c.g.engine.Logins().Verify(ctx, user, c.Password)
 	if err != nil {
 		w.c.g.count.denied.Add(1)
 		if frame, ok := serverErrorFrame(err); ok {
@@ -173,7 +179,7 @@ func (w *worker) identifyByRedis(ctx context.Context, pin *engine.Lease) ([][]by
 		pin.Lane().Forbid() // a renewal of credentials would switch back to the previous user
 		frame, err := pin.Lane().Do(ctx, []any{"AUTH", c.User, c.Password}, w.c.g.optionsOf(nil))
 		if err != nil || frame[0] == '-' {
-			w.c.g.engine.Leave(token)
+			w.c.g.engine.Logins().Leave(token)
 			return [][]byte{frame}, err
 		}
 	}
@@ -196,12 +202,12 @@ func (l *login) identity(of session.Identity) engine.Identity {
 // keeps reports whether the client keeps a user in the engine.
 func (l *login) keeps(token string) bool { return slices.Contains(l.tokens, token) }
 
-// change makes token the client's user. The client takes over one engine.Verify of this user. It leaves its earlier
+// change makes token the client's user. The client takes over one Logins.Verify of this user. It leaves its earlier
 // users in the engine, except those with subscriptions.
 func (l *login) change(e *engine.Engine, token string, subscribed *subscriptions) {
 	switch {
 	case l.keeps(token):
-		e.Leave(token) // the client counts once
+		e.Logins().Leave(token) // the client counts once
 	case token != "":
 		l.tokens = append(l.tokens, token)
 	}
@@ -217,7 +223,7 @@ func (l *login) change(e *engine.Engine, token string, subscribed *subscriptions
 func (l *login) leave(e *engine.Engine, token string) {
 	if i := slices.Index(l.tokens, token); i >= 0 {
 		l.tokens = slices.Delete(l.tokens, i, i+1)
-		e.Leave(token)
+		e.Logins().Leave(token)
 	}
 }
 
@@ -231,7 +237,7 @@ func (l *login) leaveAll(e *engine.Engine) {
 // changeUserLocked changes the client's user in the engine.
 func (c *client) changeUserLocked(token string) {
 	if c.gone {
-		c.g.engine.Leave(token)
+		c.g.engine.Logins().Leave(token)
 		return
 	}
 	c.login.change(c.g.engine, token, &c.subscriptions)

@@ -51,7 +51,7 @@ func (e *execution) abort() {
 // startWorkerLocked starts the goroutine of the client's workers if the next pending command is queued. The goroutine
 // ends when no queued command is next.
 func (c *client) startWorkerLocked() {
-	if s := c.pending.front(); c.execution.running || s == nil || s.state != queued {
+	if s := c.pending.front(); c.execution.running || s == nil || s.state != queued || c.mustWaitLocked(s) {
 		return
 	}
 	c.execution.running = true
@@ -64,7 +64,7 @@ func (c *client) runWorker() {
 	defer c.mu.Unlock()
 	for {
 		s := c.pending.front()
-		if s == nil || s.state != queued {
+		if s == nil || s.state != queued || c.mustWaitLocked(s) {
 			c.execution.running = false
 			return
 		}
@@ -80,11 +80,13 @@ type worker struct {
 	raw   []byte
 	n     int
 	reads bool
+	home  bool // in a cluster, the primary takes it although it only reads
 
 	queuedAt       time.Time       // when it was queued
 	behind         *ticket         // the subscription that it must not overtake
 	level          pauseMode       // the mildest pause that holds it back
 	earlierRefusal *engine.Refusal // an earlier refusal by a server
+	overtaken      bool            // its reply is the refusal
 
 	token string // of the verified user
 	user  *user  // the verified user, of the gateway's own
@@ -100,6 +102,7 @@ func (c *client) executeLocked(s *pendingReply) {
 	queuedAt := s.at
 	w := &worker{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
 		earlierRefusal: s.refusal, token: c.login.token, user: c.login.user, queuedAt: time.Unix(0, s.at), behind: s.behind, level: s.level}
+	w.overtaken, w.home = c.overtakenLocked(s), c.route.readsPrimaries()
 	if s.step != nil {
 		w.step = &s.step.Step
 		w.parks = !s.alone && mayPark(w.step)
@@ -109,6 +112,9 @@ func (c *client) executeLocked(s *pendingReply) {
 	c.mu.Unlock()
 	c.g.count.queue.add(queuedAt)
 	frames, err := w.run(ctx, pin)
+	if c.g.engine.Clustered() {
+		hideNodes(frames)
+	}
 	var failed *failure
 	switch {
 	case err == nil, err == errParks:
@@ -203,14 +209,15 @@ func (c *client) repostLocked() {
 		if s.behind != nil && !isClosed(s.behind.passed) || c.g.pauses.active.Load() && c.g.pauses.paused(s.level) != nil {
 			break
 		}
-		l, opt := c.route.pick(c.g.engine, c.pending.identity, s.reads, c.pending.posted)
-		if l == nil || l.Post(c.pending.replay.bytes(s.from, s.to), 1, c, tag, opt) != nil {
+		l, opt := c.route.pick(c.g.engine, c.pending.identity, c.pending.replay.bytes(s.from, s.to), s.reads, c.pending.posted)
+		if l == nil || c.behindWriteLocked(l) && isPublish(commandOf(c.pending.replay.bytes(s.from, s.to))) ||
+			l.Post(c.pending.replay.bytes(s.from, s.to), 1, c, tag, opt) != nil {
 			break
 		}
 		s.state, s.want = posted, 1
+		s.via = c.route.posted(l)
 		c.pending.queued--
 		c.pending.posted++
-		c.route.lane = l
 		batch.AddLane(l)
 	}
 	batch.Flush()
@@ -224,9 +231,20 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	if w.parks {
 		return nil, errParks
 	}
+	if w.overtaken {
+		return w.earlierRefusal.Frames, nil
+	}
 	e := w.c.g.engine
 	if w.step == nil {
-		return e.Exchange(ctx, w.key, w.raw, w.n, w.reads, w.earlierRefusal)
+		exchange := e.Exchange
+		if w.home {
+			exchange = e.ExchangeAtPrimary
+		}
+		frames, err := exchange(ctx, w.key, w.raw, w.n, w.reads, w.earlierRefusal)
+		if e.Clustered() && err == nil {
+			frames = w.c.faceOf(w.raw, frames)
+		}
+		return frames, err
 	}
 	switch w.step.Kind {
 	case session.Transaction:
@@ -295,15 +313,15 @@ func (w *worker) onPin(ctx context.Context, pin *engine.Lease) ([][]byte, error)
 
 // pin leases a dedicated connection for the session.
 func (w *worker) pin(ctx context.Context) ([][]byte, error) {
-	held, err := w.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
 	c := w.c
+	held, reply, err := w.leasePin(ctx)
+	if held == nil {
+		return reply, err
+	}
 	c.mu.Lock()
 	if c.gone {
 		c.mu.Unlock()
-		held.Release()
+		held.Destroy("the client is gone")
 		return nil, context.Canceled
 	}
 	unpinned := c.dedicated.setPin(held)
@@ -311,7 +329,26 @@ func (w *worker) pin(ctx context.Context) ([][]byte, error) {
 	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
 	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
 	c.mu.Unlock()
+	if reply != nil {
+		return reply, nil
+	}
 	return held.Lane().DoRaw(ctx, w.raw, w.n, w.options())
+}
+
+// leasePin waits for the session's dedicated connection. In a cluster it is one of the node that accepts the command, and
+// leasePin returns the reply too. held is nil if there is none.
+func (w *worker) leasePin(ctx context.Context) (held *engine.Lease, reply [][]byte, err error) {
+	if !w.c.g.engine.Clustered() {
+		held, err = w.acquire(ctx)
+		return held, nil, err
+	}
+	w.c.setWaits(waitsForConnection)
+	defer w.c.setWaits(notWaiting)
+	held, frame, err := w.c.g.engine.LeaseWith(ctx, w.key, w.raw, w.options())
+	if err != nil {
+		return nil, nil, err
+	}
+	return held, [][]byte{frame}, nil
 }
 
 // watchPin handles the end of a dedicated connection on which pushes may come: there may be no later request that would
@@ -358,10 +395,10 @@ func isBusy(err error) bool {
 }
 
 func (w *worker) exchangeLeased(ctx context.Context, key engine.Identity) ([][]byte, error) {
-	return w.c.g.engine.ExchangeLeased(ctx, key, w.raw, w.reads, func(l *lane.Lane) (frames [][]byte, after engine.After, err error) {
+	return w.c.g.engine.ExchangeLeased(ctx, key, w.raw, w.reads, func(l *lane.Lane, raw []byte) (frames [][]byte, after engine.After, err error) {
 		w.c.setWaits(notWaiting)
 		b := &blockedCommand{w: w, done: make(chan struct{})}
-		frames, err = b.run(ctx, l)
+		frames, err = b.run(ctx, l, raw)
 		if err != nil {
 			return nil, engine.After{Spoilt: "its command got no reply"}, err
 		}

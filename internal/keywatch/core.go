@@ -13,6 +13,7 @@ const (
 	queued  state = iota // in the queue: EXISTS must be sent
 	asked                // EXISTS is in flight
 	tracked              // the server pushes the next change
+	away                 // this node does not serve it: EXISTS must be sent again at core.awayUntil
 )
 
 // key is a watched key. It is in core.keys as long as it has watches.
@@ -42,14 +43,17 @@ type note struct {
 // and changes of the connection, posts what next returns, and makes the calls in notes. Times count from any origin and
 // do not decrease.
 type core struct {
-	keys    map[string]*key
-	most    int // the most keys since the map was made
-	watches int
-	wheel   wheel
-	queue   queue[*key] // keys of state queued, in order, and gone ones
-	stale   int         // gone keys in queue
-	notes   []note
-	spare   []note // a buffer for notes
+	keys      map[string]*key
+	most      int // the most keys since the map was made
+	watches   int
+	wheel     wheel
+	queue     queue[*key] // keys of state queued, in order, and gone ones
+	stale     int         // gone keys in queue
+	moves     bool        // Config.Moves
+	away      []*key      // of state away, and gone ones
+	awayUntil time.Duration
+	notes     []note
+	spare     []note // a buffer for notes
 
 	// The connection.
 	open     bool // there is one
@@ -158,7 +162,7 @@ func (c *core) disconnect() {
 	c.flight.clear()
 	c.pauses, c.resumeAt = 0, 0
 	c.queue.clear()
-	c.stale = 0
+	c.stale, c.away = 0, nil
 	for _, k := range c.keys {
 		k.alone, k.pushed = false, false
 		c.enqueue(k)
@@ -230,11 +234,15 @@ func (c *core) endAll(err error) {
 		c.endKey(k, err)
 	}
 	c.queue.clear()
-	c.stale = 0
+	c.stale, c.away = 0, nil
 }
 
-// tick notifies about the keys whose time has come in the wheel.
+// tick notifies about the keys whose time has come in the wheel, and queues those that were away.
 func (c *core) tick(now time.Duration) {
+	if len(c.away) > 0 && now >= c.awayUntil {
+		c.retry(c.away)
+		c.away = nil
+	}
 	c.wheel.advance(now, func(k *key) {
 		c.lastResort += uint64(k.watches.Len())
 		c.notify(k, c.wheel.tick(now))
@@ -244,6 +252,9 @@ func (c *core) tick(now time.Duration) {
 // wakeAt returns the time of the next tick, or of the end of a pause.
 func (c *core) wakeAt() (at time.Duration, ok bool) {
 	at, ok = c.wheel.next()
+	if len(c.away) > 0 && (!ok || c.awayUntil < at) {
+		at, ok = c.awayUntil, true
+	}
 	if c.open && c.resumeAt > 0 && (!ok || c.resumeAt < at) {
 		return c.resumeAt, true
 	}

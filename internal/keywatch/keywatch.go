@@ -57,6 +57,10 @@ type Config struct {
 	BackoffBase time.Duration // first pause after a failed attempt to connect; it doubles; 0: 10 ms
 	BackoffCap  time.Duration // longest pause; 0: one second
 
+	// Moves: keys move to other nodes, as in a cluster. If the server names another node for a key, the Watcher notifies
+	// and asks it again after a while, until the watch ends. Otherwise the key cannot be watched.
+	Moves bool
+
 	// Contended reports whether others wait for a connection. The Watcher then returns an unused one at once. It must
 	// not block. nil: never.
 	Contended func() bool
@@ -127,6 +131,7 @@ func New(source Source, cfg Config) *Watcher {
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.idle.L = &w.mu
 	w.core.init(cfg.LastResort, cfg.RetryAfter, rand.N[time.Duration])
+	w.core.moves = cfg.Moves
 	return w
 }
 

@@ -29,6 +29,8 @@ var errRESP2 = errors.New("the connection uses RESP2, which has no pushes")
 const (
 	pauseBase = 20 * time.Millisecond
 	pauseCap  = time.Second
+	// awayPause is the longest pause before the server is asked again about keys that it does not serve.
+	awayPause = 100 * time.Millisecond
 )
 
 // verdict is the consequence of a refusal.
@@ -38,6 +40,8 @@ const (
 	transient verdict = iota // send the request again after a pause
 	split                    // send a request per key
 	keyOnly                  // the key cannot be tracked here
+	elsewhere                // another node serves the key
+	unserved                 // no node serves the key
 	never                    // no key can be tracked
 	broken                   // the connection is useless
 )
@@ -45,7 +49,12 @@ const (
 // judge returns the consequence of an error reply. several: it concerns several keys in one command.
 func judge(err *resp.ServerError, several bool) verdict {
 	switch err.Code {
-	case "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN":
+	case "LOADING", "MASTERDOWN", "BUSY":
+		return transient
+	case "CLUSTERDOWN":
+		if !several && strings.Contains(err.Message, "slot not served") { // the node serves the others
+			return unserved
+		}
 		return transient
 	case "NOAUTH":
 		return broken
@@ -62,7 +71,7 @@ func judge(err *resp.ServerError, several bool) verdict {
 		if several {
 			return split
 		}
-		return keyOnly
+		return elsewhere
 	case "NOPERM":
 		// Redis and Valkey name the command, or mention the key.
 		switch {
@@ -146,7 +155,15 @@ func (c *core) existsRefused(now time.Duration, keys []*key, err *resp.ServerErr
 	if c.refusal != nil {
 		return nil
 	}
-	switch judge(err, len(keys) > 1) {
+	found := judge(err, len(keys) > 1)
+	switch {
+	case c.moves:
+	case found == elsewhere:
+		found = keyOnly
+	case found == unserved:
+		found = transient
+	}
+	switch found {
 	case transient:
 		c.retry(keys)
 		c.pause(now)
@@ -161,6 +178,8 @@ func (c *core) existsRefused(now time.Duration, keys []*key, err *resp.ServerErr
 		for _, k := range keys {
 			c.endKey(k, refused)
 		}
+	case elsewhere, unserved:
+		c.sentAway(now, keys)
 	case broken:
 		return err
 	case never:
@@ -202,6 +221,21 @@ func (c *core) nowTracked(now time.Duration, keys []*key, exist int) {
 		}
 	}
 	c.pace.replied(pushed, exist)
+}
+
+// sentAway notifies about keys that this node does not serve, since nobody reports their changes meanwhile.
+func (c *core) sentAway(now time.Duration, keys []*key) {
+	c.pauses = 0
+	if len(c.away) == 0 {
+		c.awayUntil = now + awayPause/2 + c.random(awayPause/2+1)
+	}
+	for _, k := range keys {
+		if !k.gone() {
+			c.notify(k, c.wheel.tick(now))
+			k.state, k.pushed = away, false
+			c.away = append(c.away, k)
+		}
+	}
 }
 
 // retry puts keys into the queue again.

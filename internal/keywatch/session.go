@@ -37,6 +37,9 @@ func (s *session) postLocked() {
 		if at := s.w.core.resumeAt; at > 0 {
 			s.w.wakeBy(at)
 		}
+		if len(s.w.core.away) > 0 {
+			s.w.wakeBy(s.w.core.awayUntil)
+		}
 	}()
 	for s.usable() {
 		raw, r := s.w.core.next(s.w.now(), s.raw[:0])
@@ -56,7 +59,7 @@ func (s *session) postLocked() {
 // postOneLocked posts a request. lane.ErrFull means that replies are pending; any other error ends the session.
 func (s *session) postOneLocked(raw []byte, r *request) error {
 	// The lane's stall limit ends the wait for a reply, and with it the session.
-	err := s.lane.Post(raw, r.replies, s, 0, lane.Options{NoTimeout: true})
+	err := s.lane.Post(raw, r.replies, s, 0, lane.Options{NoTimeout: true, Patient: true})
 	switch {
 	case err == nil:
 		s.w.core.sent(r)

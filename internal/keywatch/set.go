@@ -24,13 +24,14 @@ type SetConfig struct {
 // Set watches the keys of one owner, by name. It has two tasks beside its Watcher:
 //
 //   - A key that the owner drops stays watched for a while, because the consumers of a queue drop and add its key for
-//     each element. Otherwise each element would cost a CLIENT TRACKING cycle more.
-//   - While the Watcher has no connection, the Set reports keys at a slow pace, so that the owner looks at them.
+//     each element. Otherwise each element would cost another CLIENT TRACKING cycle.
+//   - While the Watcher has no connection, the Set reports the keys from time to time, so that the owner still checks them.
 //
 // All methods are safe for concurrent use. The caller must close the Set before its Watcher.
 type Set struct {
 	watcher *Watcher
 	cfg     SetConfig
+	began   time.Time
 
 	mu     sync.Mutex
 	keys   map[string]*entry
@@ -47,8 +48,8 @@ type entry struct {
 	fifo.Links[entry]
 
 	name    string
-	watch   *Watch // nil: not begun, or the Set polls
-	dropped time.Time
+	watch   *Watch        // nil: not begun, or the Set polls
+	dropped time.Duration // since Set.began
 	gone    bool
 }
 
@@ -63,7 +64,7 @@ const (
 
 // NewSet returns an empty Set.
 func NewSet(w *Watcher, cfg SetConfig) *Set {
-	return &Set{watcher: w, cfg: cfg, keys: map[string]*entry{}}
+	return &Set{watcher: w, cfg: cfg, began: time.Now(), keys: map[string]*entry{}}
 }
 
 // Add watches a key. The owner calls Add for a key at most once before Drop. The Watcher reports the key when it is
@@ -118,7 +119,7 @@ func (s *Set) Drop(key string) {
 	if e == nil || e.Listed() {
 		return
 	}
-	e.dropped = time.Now()
+	e.dropped = time.Since(s.began)
 	s.kept.Push(e)
 	if s.kept.Len() > mostIdle {
 		s.endLocked(s.kept.First())
@@ -219,15 +220,16 @@ func (s *Set) look() {
 	blind := s.polls() || !s.watcher.Connected()
 	s.mu.Lock()
 	s.armed = false
-	limit := time.Now().Add(-keepFor)
+	now := time.Since(s.began)
+	limit := now - keepFor
 	if s.kept.Len() == len(s.keys) && s.cfg.Contended != nil {
 		s.mu.Unlock()
 		if s.cfg.Contended() {
-			limit = time.Now()
+			limit = now
 		}
 		s.mu.Lock()
 	}
-	for e := s.kept.First(); e != nil && !e.dropped.After(limit); e = s.kept.First() {
+	for e := s.kept.First(); e != nil && e.dropped <= limit; e = s.kept.First() {
 		s.endLocked(e)
 	}
 	var due []*entry

@@ -61,6 +61,8 @@ func (p *player) Run(out *strings.Builder, line string) error {
 		p.c.disconnect()
 	case "end":
 		p.c.end()
+	case "moves": // keys move to other nodes
+		p.c.moves = true
 	case "forgive":
 		p.c.forgive()
 	case "ok":

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/fifo"
 )
 
-// wheel holds each key in the slot of the time of its next last-resort notification. The time is drawn from 3/4 to 5/4
-// of the interval, so that keys spread over the slots. A key costs no timer.
+// wheel is a timer wheel for last-resort notifications. Each key is in the slot for the time of its next one, which is drawn
+// from 3/4 to 5/4 of the interval, so that keys spread over the slots. A key costs no timer.
 type wheel struct {
 	slots  [wheelSlots]fifo.List[key, *key]
 	width  time.Duration // of a slot

@@ -124,7 +124,7 @@ func (l *Lane) nextAloneLocked() {
 	}
 }
 
-// Forbid delays requests of DoAlone until Permit. The holder of a leased connection calls it before a command that
+// Forbid makes calls of DoAlone wait until Permit is called. The holder of a leased connection calls it before a command that
 // AUTH must not follow, such as MULTI or AUTH as another user. Requests that wait already run first.
 func (l *Lane) Forbid() {
 	l.mu.Lock()

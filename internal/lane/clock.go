@@ -105,6 +105,9 @@ func (l *Lane) onTick() {
 	} else {
 		c.running = false
 		l.out.shrink()
+		if l.reading == background && l.roomy {
+			l.interruptReaderLocked() // it releases its buffer
+		}
 	}
 	l.mu.Unlock()
 	if report && l.cfg.OnSuspect != nil {

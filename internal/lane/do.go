@@ -15,6 +15,9 @@ type Options struct {
 	// NoTimeout disables Config.ReplyTimeout for this request.
 	NoTimeout bool
 
+	// Patient states that no caller waits for the reply, so that the reader does not poll for it.
+	Patient bool
+
 	Block command.Block // how long the server may hold the reply back
 
 	// Owner, if set, must equal the lane's owner. The lane may belong to another one since the caller picked it; the
@@ -231,7 +234,7 @@ func (l *Lane) queueLocked(q *request, n, bytes int, opt *Options) {
 	p := place{q, n, bytes + opt.replyWeight()}
 	q.start = l.out.queued
 	l.out.queued += uint64(bytes)
-	q.block = opt.Block
+	q.block, q.patient = opt.Block, opt.Patient
 	l.startClockLocked()
 	q.due = 0
 	if !opt.NoTimeout {

@@ -61,7 +61,7 @@ func (o *outbox) drop() {
 }
 
 // keepBuffer is the size in bytes of the largest write buffer that an idle lane keeps.
-const keepBuffer = 16 << 10
+const keepBuffer = 4 << 10
 
 // shrink releases the memory that an idle lane does not need.
 func (o *outbox) shrink() {
@@ -84,6 +84,7 @@ func (l *Lane) flush(company bool) {
 	for round := 0; ; round++ {
 		out := l.takeLocked()
 		if out == nil {
+			l.hastenLocked()
 			l.mu.Unlock()
 			return
 		}

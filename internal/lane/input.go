@@ -11,6 +11,8 @@ import (
 const (
 	firstBuffer = 4 << 10  // size on an idle lane
 	fullBuffer  = 32 << 10 // size under load
+	// firstFrames is the number of frames of one read for which an idle lane keeps memory.
+	firstFrames = 16
 	// bigFrame is the size from which the reader reads a frame directly into its final memory. The caller then owns
 	// that memory, so the frame is not copied.
 	bigFrame = fullBuffer / 2
@@ -103,6 +105,17 @@ func (in *input) makeRoom() {
 	}
 	in.w = copy(to, in.buf[in.r:in.w])
 	in.r, in.buf = 0, to
+}
+
+// shrink releases the memory that an idle lane does not need.
+func (in *input) shrink() {
+	if in.r == in.w && len(in.buf) > firstBuffer {
+		in.buf, in.r, in.w = nil, 0, 0
+	}
+	clear(in.frames) // they refer to the buffer
+	if in.frames = in.frames[:0]; cap(in.frames) > firstFrames {
+		in.frames = nil
+	}
 }
 
 // scan scans the bytes that were read into buf from at on.
@@ -218,23 +231,32 @@ func (f *frame) keep() []byte {
 	if f.owned {
 		return f.b
 	}
-	if len(f.b) <= len(frameQueued) {
-		switch string(f.b) {
-		case "+OK\r\n":
-			return frameOK
-		case "+QUEUED\r\n":
-			return frameQueued
-		case "+PONG\r\n":
-			return framePong
-		case "_\r\n":
-			return frameNull
-		case "$-1\r\n":
-			return frameNil
-		case ":0\r\n":
-			return frameZero
-		case ":1\r\n":
-			return frameOne
-		}
+	if known := shared(f.b); known != nil {
+		return known
 	}
 	return append([]byte(nil), f.b...)
+}
+
+// shared returns the shared memory of a frequent frame; nil if b is another one.
+func shared(b []byte) []byte {
+	if len(b) > len(frameQueued) {
+		return nil
+	}
+	switch string(b) {
+	case "+OK\r\n":
+		return frameOK
+	case "+QUEUED\r\n":
+		return frameQueued
+	case "+PONG\r\n":
+		return framePong
+	case "_\r\n":
+		return frameNull
+	case "$-1\r\n":
+		return frameNil
+	case ":0\r\n":
+		return frameZero
+	case ":1\r\n":
+		return frameOne
+	}
+	return nil
 }

@@ -86,6 +86,7 @@ type Lane struct {
 	queue    ring
 	window   window
 	expect   int   // callers that received replies of the last read and may send again
+	sleeps   bool  // the background reader sleeps without polling, although it could poll
 	dead     error // the cause of the failure; nil: none
 
 	// Fields that change less often; mu guards them too.
@@ -97,6 +98,7 @@ type Lane struct {
 	owner    any    // the owner that requests must name; nil: a holder
 	drained  func() // called once when the lane is empty, while draining
 	kicked   bool   // InterruptRead was called and not reverted
+	roomy    bool   // the background reader has a larger buffer than an idle lane needs
 	writing  bool   // the writer goroutine was started
 	onPush   func(frame []byte)
 	driver   Driver // the driver; nil: none

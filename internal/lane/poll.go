@@ -43,6 +43,15 @@ const (
 // always ready would prevent the check of other sockets.
 func (p *poller) init(conn source) { p.off = !conn.CanTry() || runtime.GOMAXPROCS(0) < 2 }
 
+// works reports whether a wait that is about to begin without polling would be shorter with it.
+func (p *poller) works() bool {
+	if p.rest > 0 {
+		p.rest--
+		return false
+	}
+	return !p.off
+}
+
 // read reads once and waits for the first byte. With soon it polls first.
 func (p *poller) read(conn source, b []byte, soon bool) (int, error) {
 	if !soon || p.off {

@@ -124,6 +124,7 @@ func TestWhatIsPostedToARetiredLaneGoesElsewhere(t *testing.T) {
 		}
 		k.Flush(false)
 		<-s.got
+		synctest.Wait()              // the flush has ended
 		for tag := range uint64(3) { // nobody flushes these
 			if err := p.post(k.Lane, 1+tag, 2, "not sent", lane.Options{}); err != nil {
 				t.Fatal(err)

@@ -191,8 +191,9 @@ func TestALaneOutOfStepFailsWithinAnInterval(t *testing.T) {
 			k := shared(t, overTCP, lane.EchoProof, server)
 			defer k.close()
 			wrong, err := k.load(64, 16*lane.ProofEvery)
-			// A reply too many may come when nothing is due, and is noticed then.
-			unasked := strings.HasPrefix(name, "doubled") && err != nil && strings.Contains(err.Error(), "nobody asked for")
+			// An extra reply may arrive while no reply is pending; the lane notices it then. An error is the cause itself.
+			unasked := strings.HasPrefix(name, "doubled") && err != nil &&
+				(strings.Contains(err.Error(), "nobody asked for") || strings.Contains(err.Error(), "WRONGTYPE a"))
 			if !errors.Is(err, lane.ErrOutOfStep) && !unasked {
 				t.Fatalf("got %v and %d wrong replies; want %v", err, wrong, lane.ErrOutOfStep)
 			}

@@ -11,7 +11,7 @@ import (
 
 var (
 	errUnasked   = errors.New("the server sent a reply that nobody asked for")
-	errServerEnd = errors.New("the server closed the connection")
+	errServerEnd = serverEnd{}
 )
 
 // shallowLimit is the number of consecutive replies for a lone caller after which the background reader returns the
@@ -60,18 +60,23 @@ func (l *Lane) readInBackground() bool {
 		// Callers that have just received replies may send again.
 		runtime.Gosched()
 	}
-	soon, dead := l.expects()
+	soon, idle, dead := l.expects()
 	if dead {
 		return false
+	}
+	if idle {
+		l.in.shrink()
 	}
 	n, err := l.in.fill(l.conn, patienceFor(soon))
 	l.take(n, err)
 	l.mu.Lock()
+	l.sleeps = false
 	if l.dead != nil {
 		l.mu.Unlock()
 		return false
 	}
 	l.resumeLocked()
+	l.roomy = len(l.in.buf) > firstBuffer
 	if l.driver != nil {
 		l.giveLocked()
 		l.unlockDrained()
@@ -106,12 +111,20 @@ func (l *Lane) take(n int, err error) {
 	}
 }
 
-// expects reports whether a reply is pending that the server does not hold back, and whether the lane has failed.
-func (l *Lane) expects() (soon, dead bool) {
+// expects reports whether a reply is pending that the server does not hold back and a caller waits for, whether the lane has
+// been idle for a while, and whether it has failed.
+func (l *Lane) expects() (soon, idle, dead bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	soon = l.urgentLocked()
+	l.sleeps = !soon && l.in.poll.works()
+	return soon, !l.clock.running, l.dead != nil
+}
+
+// urgentLocked reports whether a caller waits for the next reply, and the server does not hold it back.
+func (l *Lane) urgentLocked() bool {
 	head := l.queue.front()
-	return head != nil && head.q.block == 0, l.dead != nil
+	return head != nil && head.q.block == 0 && !head.q.patient
 }
 
 // readForSelf reads until q is decided. The caller was alone when it sent q. It distributes replies of other requests
@@ -153,6 +166,7 @@ func (l *Lane) readForSelf(q *request) error {
 func (l *Lane) handOver() {
 	l.mu.Lock()
 	l.resumeLocked()
+	l.roomy = len(l.in.buf) > firstBuffer
 	if l.queue.n == 0 && l.dead == nil && !l.pushOnly && l.driver == nil {
 		l.reading = nobody
 	} else {
@@ -160,6 +174,15 @@ func (l *Lane) handOver() {
 		l.giveLocked()
 	}
 	l.unlockDrained()
+}
+
+// hastenLocked wakes a background reader that sleeps, so that it polls for the reply to the only request, which was just
+// written. With more requests, waking and polling cost more than they save.
+func (l *Lane) hastenLocked() {
+	if l.sleeps && l.queue.n == 1 && l.reading == background && l.urgentLocked() {
+		l.sleeps = false
+		l.interruptReaderLocked()
+	}
 }
 
 func (l *Lane) interruptReaderLocked() {
@@ -273,9 +296,15 @@ func (q *request) take(frames []frame) {
 	}
 	size := 0
 	for i := range frames {
-		if frames[i].q == q && !frames[i].owned {
-			size += len(frames[i].b)
+		f := &frames[i]
+		if f.q != q || f.owned {
+			continue
 		}
+		if known := shared(f.b); known != nil {
+			f.b, f.owned = known, true
+			continue
+		}
+		size += len(f.b)
 	}
 	slab := make([]byte, 0, size)
 	for i := range frames {
@@ -302,6 +331,12 @@ func unasked(b []byte) error {
 
 // isTimeout distinguishes an interrupted read from TCP's ETIMEDOUT.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// serverEnd is the cause if the server closed the connection. It is io.EOF in plain words.
+type serverEnd struct{}
+
+func (serverEnd) Error() string { return "the server closed the connection" }
+func (serverEnd) Unwrap() error { return io.EOF }
 
 func readError(err error) error {
 	if errors.Is(err, io.EOF) {

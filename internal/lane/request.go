@@ -18,17 +18,19 @@ const (
 
 // request is one caller's wait for its replies. Fields that the reader uses are adjacent.
 type request struct {
-	state atomic.Int32
-	multi bool          // several replies
-	self  bool          // the caller reads its own reply; written under Lane.mu before it is enqueued
-	mine  bool          // the caller has read its own reply: there is no signal
-	wake  chan struct{} // capacity 1: one signal, when another goroutine decides the request
-	frame []byte        // the reply, if there is one
-	err   error         // set by the goroutine that decides the request
+	state   atomic.Int32
+	multi   bool          // several replies
+	patient bool          // Options.Patient
+	self    bool          // the caller reads its own reply; written under Lane.mu before it is enqueued
+	mine    bool          // the caller has read its own reply: there is no signal
+	wake    chan struct{} // capacity 1: one signal, when another goroutine decides the request
+	frame   []byte        // the reply, if there is one
+	err     error         // set by the goroutine that decides the request
 
 	sink Sink   // receives the replies of a posted request, which has no caller
 	tag  uint64 // identifies the request to its sink
 
+	bundle  *Bundle         // it belongs to one: its caller waits for all of them
 	frames  [][]byte        // the replies, if there are several
 	ctx     context.Context // ctx that the scanner checks; nil: the caller does, or it cannot end
 	unwatch func() bool     // unregisters a blocking command from its ctx
@@ -56,10 +58,21 @@ func (l *Lane) recycle(q *request) {
 	q.ctx, q.unwatch, q.frame = nil, nil, nil
 	q.self, q.mine = false, false
 	if q.multi {
-		q.multi, q.frames = false, nil
+		q.multi = false
+		q.keepFrames()
 	}
 	q.state.Store(waiting)
 	l.requests.Put(q)
+}
+
+// keepFrames keeps the memory of the replies of a bundle, whose caller has copied them. Other callers own theirs.
+func (q *request) keepFrames() {
+	const most = 1024
+	if q.bundle == nil || cap(q.frames) > most {
+		q.frames = nil
+	}
+	clear(q.frames)
+	q.frames, q.bundle = q.frames[:0], nil
 }
 
 // finish decides a waiting request and wakes its caller. It reports whether the request was still waiting.
@@ -75,7 +88,11 @@ func (q *request) finish(state int32, err error) bool {
 		q.err = err
 		q.state.Store(state)
 	}
-	q.wake <- struct{}{}
+	if b := q.bundle; b == nil {
+		q.wake <- struct{}{}
+	} else if b.undecided.Add(-1) == 0 {
+		b.wake <- struct{}{}
+	}
 	return true
 }
 

@@ -22,6 +22,7 @@ func (p *Pool) Close(ctx context.Context) error {
 				p.drainLocked(c, c.retire)
 			}
 		}
+		p.settleLocked()
 	}
 	p.unlock()
 

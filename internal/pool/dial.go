@@ -38,25 +38,26 @@ func (p *Pool) dialsWantedLocked(g *Subpool) int {
 
 // dialWantedLocked starts the dials without a waiter. The dials for waiters have started already.
 func (p *Pool) dialWantedLocked() {
-	if p.placesTakenLocked() >= p.max {
+	if !p.roomLikelyLocked() {
 		return
 	}
 	p.dialForLocked(&p.zero)
-	for _, c := range p.lanes { // a subpool without a lane has waiters instead
-		if c.subpool.laneWanted > 0 && c.subpool != &p.zero {
+	p.dialForLocked(&p.readers)
+	for _, c := range p.lanes { // another subpool without a lane has waiters instead, or a dial in flight
+		if c.subpool.laneWanted > 0 && !c.subpool.identity.own() {
 			p.dialForLocked(c.subpool)
 		}
 	}
 }
 
 func (p *Pool) dialForLocked(g *Subpool) {
-	for n := p.dialsWantedLocked(g); n > 0 && p.dialLocked(g); n-- {
+	for n := p.dialsWantedLocked(g); n > 0 && p.roomLocked() && p.dialLocked(g); n-- {
 	}
 }
 
 // dialLocked starts a dial, if the bound, DialParallel, the rate and the backoff allow it.
 func (p *Pool) dialLocked(g *Subpool) bool {
-	if p.placesTakenLocked() >= p.max || p.gate.full() {
+	if p.placesTakenLocked() >= p.allowed || p.gate.full() {
 		return false
 	}
 	pause, refused := p.refusals.of(g.identity)
@@ -78,7 +79,7 @@ func (p *Pool) dialLocked(g *Subpool) bool {
 	}
 	g.dialing++
 	p.refusals.attempted(g.identity)
-	go p.dial(p.dials, g, p.generation, delay)
+	go p.dial(p.dials, g, p.generationLocked(g), delay)
 	return true
 }
 
@@ -105,7 +106,7 @@ func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.
 	p.mu.Lock()
 	p.gate.end()
 	g.dialing--
-	over := p.closed || generation != p.generation
+	over := p.closed || generation != p.generationLocked(g)
 	switch {
 	case err == nil:
 		p.dialedLocked(g, conn, took, over)
@@ -198,31 +199,42 @@ func (p *Pool) adoptLocked(g *Subpool, conn *wire.Conn) *member {
 	c.laneCfg = p.cfg.Lane
 	c.laneCfg.OnDead, c.laneCfg.OnClosed, c.laneCfg.OnSuspect = c.died, c.closed, c.suspected
 	c.lane = lane.New(conn, &c.laneCfg)
-	p.members[c.lane] = c
-	p.count[idle]++
-	g.count[idle]++
+	p.addLocked(c)
 	return c
 }
 
 // Warm opens the lanes and idle conns that the configuration keeps ready. It blocks until they are open or ctx ends,
 // and returns the first failure.
-func (p *Pool) Warm(ctx context.Context) error {
+func (p *Pool) Warm(ctx context.Context) error { return p.WarmLanes(ctx, p.cfg.Lanes) }
+
+// WarmLanes is Warm for some of the lanes: callers open the others when they need them.
+func (p *Pool) WarmLanes(ctx context.Context, most int) error { return p.zero.WarmLanes(ctx, most) }
+
+// WarmLanes opens some of the lanes that the configuration keeps ready, of the client's own identity, and the idle conns of
+// the zero identity. It blocks until they are open or ctx ends, and returns the first failure. If no place is free, it
+// returns without an error.
+func (g *Subpool) WarmLanes(ctx context.Context, most int) error {
+	p := g.pool
 	p.mu.Lock()
-	p.started = true
+	p.started = p.started || g == &p.zero
 	for {
-		if err := p.refuseDialLocked(&p.zero); err != nil {
+		if err := p.refuseDialLocked(g); err != nil {
 			p.mu.Unlock()
 			return err
 		}
-		lanes := min(p.cfg.Lanes, max(1, p.max-p.cfg.MinIdle)) - p.zero.open
-		idles := p.cfg.MinIdle - p.zero.count[idle]
-		if lanes <= 0 && idles <= 0 || p.placesTakenLocked() >= p.max && p.gate.inFlight == 0 {
+		idles := 0
+		if g == &p.zero {
+			idles = p.cfg.MinIdle
+		}
+		lanes := min(p.cfg.Lanes, most, max(1, p.allowed-idles)) - g.open
+		idles -= g.count[idle]
+		if lanes <= 0 && idles <= 0 || !p.roomLikelyLocked() && p.gate.inFlight == 0 {
 			p.unlock()
 			return nil
 		}
-		p.zero.laneWanted = max(p.zero.laneWanted, lanes)
+		g.laneWanted = max(g.laneWanted, lanes)
 		p.serveLocked()
-		if p.gate.inFlight == 0 && !p.gate.pausing() && p.placesTakenLocked() >= p.max {
+		if p.gate.inFlight == 0 && !p.gate.pausing() && !p.roomLikelyLocked() {
 			p.unlock()
 			return nil
 		}

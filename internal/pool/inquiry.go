@@ -43,9 +43,9 @@ func (q *inquiry) startLocked() {
 	if q.running || p.closed || p.suspended || time.Since(q.ended) < p.patience()/2 {
 		return
 	}
-	c := p.witnessLocked(time.Now().Add(-p.patience()))
-	if c == nil && !p.dialWitnessLocked() {
-		if c = p.witnessLocked(time.Time{}); c == nil {
+	c := q.witnessLocked(time.Now().Add(-p.patience()))
+	if c == nil && !q.dialWitnessLocked() {
+		if c = q.witnessLocked(time.Time{}); c == nil {
 			return
 		}
 	}
@@ -56,18 +56,19 @@ func (q *inquiry) startLocked() {
 	}
 	q.running = true
 	p.goroutines++
-	go q.run(p.dials, c, p.generation)
+	go q.run(p.dials, c, p.generationLocked(&p.zero))
 }
 
 // witnessLocked returns a conn of the zero identity that received bytes after heardSince, or nil.
-func (p *Pool) witnessLocked(heardSince time.Time) *member {
+func (q *inquiry) witnessLocked(heardSince time.Time) *member {
+	p := q.pool
 	if c := p.idle.top(func(c *member) bool {
-		return c.subpool == &p.zero && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince)
+		return c.subpool.identity.own() && c.lane.Depth() >= 0 && c.lane.HeardAt().After(heardSince)
 	}); c != nil {
 		return c
 	}
 	for _, c := range p.lanes {
-		if c.subpool == &p.zero && !c.draining && c.lane.Depth() >= 0 && !c.lane.Avoided() && c.lane.HeardAt().After(heardSince) {
+		if c.subpool.identity.own() && !c.draining && c.lane.Depth() >= 0 && !c.lane.Avoided() && c.lane.HeardAt().After(heardSince) {
 			return c
 		}
 	}
@@ -75,8 +76,9 @@ func (p *Pool) witnessLocked(heardSince time.Time) *member {
 }
 
 // dialWitnessLocked takes a place for a new conn, if one is free and dials are allowed.
-func (p *Pool) dialWitnessLocked() bool {
-	if p.placesTakenLocked() >= p.max {
+func (q *inquiry) dialWitnessLocked() bool {
+	p := q.pool
+	if !p.roomLocked() {
 		return false
 	}
 	if _, refused := p.refusals.of(Identity{}); refused != nil {
@@ -93,7 +95,7 @@ func (p *Pool) dialWitnessLocked() bool {
 // run queries the server over c, or over a new conn if c is nil.
 func (q *inquiry) run(ctx context.Context, c *member, generation int) {
 	if c == nil {
-		c = q.pool.dialWitness(ctx, generation)
+		c = q.dialWitness(ctx, generation)
 	}
 	if c == nil {
 		q.end(nil, nil)
@@ -110,7 +112,8 @@ func (q *inquiry) run(ctx context.Context, c *member, generation int) {
 }
 
 // dialWitness dials the conn for which dialWitnessLocked has taken a place.
-func (p *Pool) dialWitness(ctx context.Context, generation int) *member {
+func (q *inquiry) dialWitness(ctx context.Context, generation int) *member {
+	p := q.pool
 	began := time.Now()
 	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
 	took := time.Since(began)
@@ -118,7 +121,7 @@ func (p *Pool) dialWitness(ctx context.Context, generation int) *member {
 	defer p.unlock()
 	p.gate.end()
 	p.zero.dialing--
-	over := p.closed || generation != p.generation
+	over := p.closed || generation != p.generationLocked(&p.zero)
 	var c *member
 	switch {
 	case err == nil:
@@ -141,7 +144,7 @@ func (q *inquiry) end(c *member, err error) {
 	q.running, q.ended = false, time.Now()
 	if c != nil && c.class == preparing {
 		p.handBackLocked(c, err, time.Now())
-		if c.class == idle && p.lacksLaneLocked(c.subpool) {
+		if c.class == idle && q.lacksLaneLocked(c.subpool) {
 			p.idle.remove(c)
 			p.shareLocked(c)
 		}
@@ -151,7 +154,8 @@ func (q *inquiry) end(c *member, err error) {
 }
 
 // lacksLaneLocked reports whether all lanes of g are silent and g may open another.
-func (p *Pool) lacksLaneLocked(g *Subpool) bool {
+func (q *inquiry) lacksLaneLocked(g *Subpool) bool {
+	p := q.pool
 	if p.line.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
 		return false
 	}

@@ -98,6 +98,55 @@ func (p *Pool) giveBackLocked(c *member, want class) {
 	p.endUseLocked(c, "")
 }
 
+// drainLocked drains a lane. When it is empty it becomes idle, or closes if reason is not empty.
+func (p *Pool) drainLocked(c *member, reason string) {
+	c.draining, c.retire = true, reason
+	p.publishLocked(c.subpool)
+	p.calls.add(func() { c.lane.Drain(c.drained) })
+}
+
+// drained is called when a lane or a returned conn has no pending reply any more.
+func (c *member) drained() {
+	p := c.pool
+	p.mu.Lock()
+	if c.class != closing {
+		c.draining = false
+		p.makeIdleLocked(c)
+	}
+	p.serveLocked()
+	p.unlock()
+}
+
+// makeIdleLocked makes a clean, unused conn idle, or closes it.
+func (p *Pool) makeIdleLocked(c *member) {
+	p.removeLaneLocked(c)
+	now := time.Now()
+	switch {
+	case c.retire != "":
+		p.closeLocked(c, c.retire)
+	case p.closed:
+		p.closeLocked(c, "the client was closed")
+	case p.placesTakenLocked() > p.allowed:
+		p.closeLocked(c, p.overLimitLocked())
+	case c.expired(now):
+		p.closeLocked(c, "maximum lifetime")
+	default:
+		p.moveLocked(c, idle)
+		c.idleSince = now
+		p.idle.push(c)
+	}
+}
+
+// popIdleLocked takes the idle conn of g that was used last and is not stale. died removes dead conns.
+func (p *Pool) popIdleLocked(g *Subpool) *member {
+	return p.idle.pop(func(c *member) bool { return c.subpool == g && c.lane.Depth() >= 0 && !p.stale(c) })
+}
+
+func (p *Pool) closeIdleLocked(c *member, reason string) {
+	p.idle.remove(c)
+	p.closeLocked(c, reason)
+}
+
 // closeLocked starts to close a conn. Its place is free when the server has closed its side.
 func (p *Pool) closeLocked(c *member, reason string) {
 	p.removeLaneLocked(c)
@@ -155,9 +204,7 @@ func (c *member) closed(l *lane.Lane) {
 	p := c.pool
 	p.mu.Lock()
 	c.diedLocked(l.Err())
-	p.count[closing]--
-	c.subpool.count[closing]--
-	delete(p.members, l)
+	p.removeLocked(c)
 	p.statistic.closed++
 	p.emitLocked(Event{Kind: Closed, Class: c.was.String(), Duration: time.Since(l.Born), Reason: c.reason})
 	p.serveLocked()

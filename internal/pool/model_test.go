@@ -110,7 +110,7 @@ func (j *judge) config(limit, lanes, minIdle int) pool.Config {
 }
 
 // keys are those of the model, the zero key among them, and one that the server refuses.
-var keys = []pool.Identity{{}, {DB: 1}, {User: "alice"}, {User: "alice", DB: 2}, {User: "bob", Proto: 3}, {User: "mallory"}}
+var keys = []pool.Identity{{}, {DB: 1}, {User: "alice"}, {User: "alice", DB: 2}, {User: "bob", Proto: 3}, {User: "mallory"}, {Replica: true}}
 
 // errStranger tells of a conn that works as somebody else.
 var errStranger = errors.New("the conn works as somebody else")

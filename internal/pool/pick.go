@@ -58,6 +58,28 @@ func (g *Subpool) Pick(w Weight) *lane.Lane {
 	return best
 }
 
+// Wish requests a lane for later callers, if the subpool has none and a place is free. It does not block.
+func (g *Subpool) Wish() {
+	p := g.pool
+	p.mu.Lock()
+	defer p.unlock()
+	if g.open > 0 || g.dialing > 0 || p.refuseDialLocked(g) != nil {
+		return
+	}
+	g = p.enlistLocked(g)
+	if g.waiting == 0 {
+		if c := p.popIdleLocked(g); c != nil {
+			p.shareLocked(c)
+			return
+		}
+	}
+	if p.roomLocked() && p.dialLocked(g) {
+		g.laneWanted = 1
+	}
+	p.forgetLocked(g)
+	p.serveLocked()
+}
+
 // Growing reports whether a dial for the subpool is in flight.
 func (g *Subpool) Growing() bool {
 	if heir := g.successor.Load(); heir != nil {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/budget"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
@@ -40,10 +41,11 @@ type Config struct {
 	Restore func(ctx context.Context, l *lane.Lane, k Identity) error
 	Lane    lane.Config // the pool sets OnDead, OnClosed and OnSuspect
 
-	Max         int // sockets
-	Lanes       int // lanes, of each identity
-	MinIdle     int // idle conns kept ready, of the zero identity
-	MaxWaiters  int // 0: no limit
+	Max         int            // sockets
+	Budget      *budget.Budget // of the sockets of several pools; nil: none
+	Lanes       int            // lanes, of each identity
+	MinIdle     int            // idle conns kept ready, of the zero identity
+	MaxWaiters  int            // 0: no limit
 	WaitTimeout time.Duration
 	IdleTimeout time.Duration // 0: never
 	MaxLifetime time.Duration // 0: no limit
@@ -91,27 +93,20 @@ type Pool struct {
 	cut    context.Context // its end cuts lingering short
 	cutNow context.CancelFunc
 
-	zero Subpool // of the zero identity
+	zero    Subpool // of the zero identity
+	readers Subpool // of the same user, for reads from a replica
 
 	waiters sync.Pool // of *waiter
 
 	mu sync.Mutex
 
-	// The ledger, and its parts by use.
-	max      int
-	members  map[*lane.Lane]*member
-	count    [classes]int          // members by class
-	subpools map[Identity]*Subpool // subpools in use, and zero
-	lanes    []*member             // class shared, of all subpools, including draining ones
-	idle     idleConns
-	probing  int // sockets of Probe
+	ledger
 
 	// Who waits, and what may be dialed for them.
 	line     waitLine
 	awaiting int             // callers in AwaitMoving, of all subpools
 	watchers []chan struct{} // closed at the next change
 	expiry   alarm           // ends waits that exceed WaitTimeout
-	gate     dialGate
 	refusals refusals
 	users    userChecks
 	wake     alarm     // serves again when a dial may be allowed
@@ -128,54 +123,44 @@ type Pool struct {
 	calls      callQueue // made by unlock
 
 	suspended  bool
-	generation int   // number of suspensions
-	cutoff     alarm // closes the remaining conns of a suspended generation
+	generation int    // number of suspensions
+	retired    [2]int // number of calls of Retire that met dials in flight, by mode
+	cutoff     alarm  // closes the remaining conns of a suspended generation
 	closed     bool
 	empty      chan struct{} // closed when the pool is closed, the ledger is empty and all events are delivered
 	emptied    bool
+
+	// The places that the pool has of a budget.
+	share    *budget.Share // nil: no budget
+	terms    budget.Terms
+	reported budget.State
+	wanting  bool // a caller waits for another place
+	unserved int  // callers without a conn
+	optional bool // no place is guaranteed: see Guarantee
 
 	statistic counters
 }
 
 // New returns a pool. It opens no connection.
 func New(cfg Config) *Pool {
-	p := &Pool{cfg: cfg, max: cfg.Max, members: map[*lane.Lane]*member{}, empty: make(chan struct{})}
+	p := &Pool{cfg: cfg, empty: make(chan struct{})}
+	p.ledger.init(&cfg)
 	p.zero.init(p, Identity{})
-	p.subpools = map[Identity]*Subpool{}
+	p.readers.init(p, Identity{Replica: true})
 	p.refusals.init(cfg.BackoffBase)
 	p.users.init()
 	p.inquiry.pool = p
 	p.expiry.call, p.wake.call, p.cutoff.call = p.expire, p.serveAgain, p.cutOff
 	p.enlistLocked(&p.zero)
+	p.enlistLocked(&p.readers)
 	p.suspended = cfg.Suspended
 	p.newDialsLocked()
+	p.joinBudget()
 	p.cut, p.cutNow = context.WithCancel(context.Background())
-	p.gate.init(&cfg)
 	p.mu.Lock()
 	p.startReaperLocked()
 	p.unlock()
 	return p
-}
-
-// placesTakenLocked returns the number of places taken: the sockets that the server may count.
-func (p *Pool) placesTakenLocked() int { return len(p.members) + p.gate.inFlight + p.probing }
-
-// liveLocked returns the number of usable conns.
-func (p *Pool) liveLocked() int { return len(p.members) - p.count[closing] }
-
-// moveLocked changes a member's class.
-func (p *Pool) moveLocked(c *member, to class) {
-	p.count[c.class]--
-	c.subpool.count[c.class]--
-	c.subpool.count[to]++
-	if to == closing {
-		c.was = c.class
-	}
-	c.class = to
-	p.count[to]++
-	if to == closing {
-		p.forgetLocked(c.subpool)
-	}
 }
 
 // Shared is Subpool.Shared of the zero identity.
@@ -193,7 +178,10 @@ func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
 // conns when they are returned.
 func (p *Pool) Resize(n int) {
 	p.mu.Lock()
-	p.max = n
+	p.limit = n
+	if p.allowed = n; p.share != nil {
+		p.applyTermsLocked(p.share.Terms())
+	}
 	p.serveLocked()
 	p.unlock()
 }

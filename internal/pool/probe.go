@@ -17,9 +17,14 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if c := p.openLaneLocked(&p.zero); c != nil && (p.placesTakenLocked() >= p.max || !c.lane.Avoided() && !p.stale(c)) {
+	c := p.openLaneLocked(&p.zero)
+	if c == nil {
+		c = p.openLaneLocked(&p.readers)
+	}
+	if c != nil && (!p.roomLikelyLocked() || !c.lane.Avoided() && !p.stale(c)) {
+		owner := c.subpool
 		p.mu.Unlock()
-		if frame, err := c.lane.Do(ctx, args, lane.Options{Owner: &p.zero}); err == nil || ctx.Err() != nil {
+		if frame, err := c.lane.Do(ctx, args, lane.Options{Owner: owner}); err == nil || ctx.Err() != nil {
 			return frame, err
 		}
 		p.mu.Lock()
@@ -28,7 +33,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 		p.mu.Unlock()
 		return nil, err
 	}
-	if p.closed || p.placesTakenLocked() >= p.max {
+	if p.closed || !p.roomLocked() {
 		err := fmt.Errorf("%w to ask %v (%s)", ErrExhausted, args[0], p.stateLocked())
 		p.mu.Unlock()
 		return nil, err

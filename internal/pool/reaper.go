@@ -62,7 +62,7 @@ func (p *Pool) reapIdleLocked(now time.Time) {
 }
 
 // reapLanesLocked replaces lanes whose lifetime is over, one per run and subpool. It opens a replacement of the last
-// lane before it drains that lane, if a place is free. It closes unused lanes, except those of the zero identity:
+// lane before it drains that lane, if a place is free. It closes unused lanes, except those of the client's own identity:
 // other identities may never be used again.
 func (p *Pool) reapLanesLocked(now time.Time) {
 	p.pass++
@@ -70,7 +70,7 @@ func (p *Pool) reapLanesLocked(now time.Time) {
 		g := c.subpool
 		switch {
 		case c.draining:
-		case g != &p.zero && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.usedAt()) > p.cfg.IdleTimeout:
+		case !g.identity.own() && p.cfg.IdleTimeout > 0 && c.lane.Depth() == 0 && now.Sub(c.usedAt()) > p.cfg.IdleTimeout:
 			p.drainLocked(c, "idle timeout")
 		case c.expired(now):
 			p.replaceLaneLocked(c, "maximum lifetime")

@@ -148,7 +148,7 @@ func (p *Pool) ReplaceExpired(now time.Time) {
 func (p *Pool) replaceLaneLocked(c *member, reason string) {
 	switch g := c.subpool; {
 	case c.draining || g.pass == p.pass:
-	case g.open == 1 && p.placesTakenLocked() < p.max:
+	case g.open == 1 && p.roomLocked():
 		g.pass, g.laneWanted = p.pass, max(g.laneWanted, 1)
 	default:
 		g.pass = p.pass

@@ -32,7 +32,7 @@ func (p *Pool) refuseLocked(g *Subpool, err error) bool {
 	if s.user && !lives {
 		p.disownLocked(g.identity.User)
 	}
-	if g == &p.zero {
+	if g.identity.own() {
 		p.troubleLocked(err)
 	}
 	return true
@@ -52,19 +52,6 @@ func (p *Pool) deniedLocked(k Identity) error {
 // serve the user's callers.
 func (p *Pool) servedByOldConnsLocked(k Identity) bool {
 	return p.refusals.ofUser(k.User) && p.hasConnsLocked(k.User)
-}
-
-// hasConnsLocked reports whether a user has conns. It is false for the user of the zero identity.
-func (p *Pool) hasConnsLocked(user string) bool {
-	if user == "" {
-		return false
-	}
-	for k, g := range p.subpools {
-		if k.User == user && g.connsLocked() > g.arriving {
-			return true
-		}
-	}
-	return false
 }
 
 // Forgive removes the refusals of a user, so that the next caller queries the server.

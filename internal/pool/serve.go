@@ -12,10 +12,24 @@ package pool
 func (p *Pool) serveLocked() {
 	if p.closed || p.suspended {
 		p.stopGrowthLocked()
+		p.settleLocked()
 		return
 	}
+	p.serveOnceLocked()
+	for p.settleLocked() {
+		p.serveOnceLocked()
+	}
+}
+
+// serveOnceLocked serves with the places that the pool has. With a budget it first gives places up for older callers of
+// other pools, and requests places for its own.
+func (p *Pool) serveOnceLocked() {
+	p.yieldLocked()
 	p.serveLanesLocked()
 	left, spare := p.serveNeedsLocked(p.needsLocked())
+	for p.requestLocked(left) {
+		left, spare = p.serveNeedsLocked(p.needsLocked())
+	}
 	p.shrinkLocked()
 	p.preemptLocked(left, spare)
 	p.dialWantedLocked()
@@ -31,7 +45,7 @@ func (p *Pool) stopGrowthLocked() {
 
 // allowGrowthLocked publishes whether callers without the lock may request lanes.
 func (p *Pool) allowGrowthLocked() {
-	room := p.placesTakenLocked() < p.max && p.gate.failures == 0
+	room := p.roomLikelyLocked() && p.gate.failures == 0
 	for _, c := range p.lanes {
 		g := c.subpool
 		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusals.inPause(g.identity) == nil; may != g.mayGrow.Load() {
@@ -66,7 +80,7 @@ func (p *Pool) serveLaneLocked(g *Subpool) {
 // turn reports whether no waiter of the same subpool waits longer for a dedicated conn than w waits for a lane, if
 // both kinds share one place.
 func (p *Pool) turn(w *waiter) bool {
-	if p.max > 1 {
+	if !p.sharesPlaceLocked() {
 		return true
 	}
 	for x := p.line.forConn.First(); x != nil && x.seq < w.seq; x = x.Next() {
@@ -85,7 +99,7 @@ func (p *Pool) needsLocked() []*waiter {
 		return nil
 	}
 	line, conn, free := p.line.forLane, p.line.forConn.First(), p.maxLeasedLocked()-p.leasedLocked()
-	for len(p.needs) < 2*p.max { // one for each place, and for each conn in preparation
+	for len(p.needs) < 2*p.allowed { // one for each place, and for each conn in preparation
 		for len(line) > 0 && line[0].open > 0 {
 			line = line[1:]
 		}
@@ -110,7 +124,7 @@ func (p *Pool) needsLocked() []*waiter {
 // before reports whether a lane waiter precedes a waiter for a dedicated conn. A subpool that waits alone opens its
 // lane first, because a lane serves many.
 func (p *Pool) before(forLane, forConn *waiter) bool {
-	if p.max > 1 && forLane.subpool.waiting == p.line.waiting {
+	if !p.sharesPlaceLocked() && forLane.subpool.waiting == p.line.waiting {
 		return true
 	}
 	return forLane.seq < forConn.seq
@@ -121,7 +135,7 @@ func (p *Pool) before(forLane, forConn *waiter) bool {
 func (p *Pool) serveNeedsLocked(needs []*waiter) (left []*waiter, spare int) {
 	left, spare = needs[:0], p.gate.inFlight+p.count[preparing]
 	p.pass++
-	free, ending := p.max-p.placesTakenLocked(), p.count[closing]
+	free, ending := p.allowed-p.placesTakenLocked(), p.count[closing]
 	for _, w := range needs {
 		g := w.subpool
 		if g.pass != p.pass {
@@ -214,18 +228,32 @@ func (p *Pool) serveSubpoolLocked(g *Subpool) {
 	}
 }
 
-// leasedLocked returns the number of leased conns.
-func (p *Pool) leasedLocked() int { return p.count[dedicated] + p.count[subscribed] }
-
-// maxLeasedLocked returns the maximum number of leased conns: one place is kept for a lane.
-func (p *Pool) maxLeasedLocked() int { return max(1, p.max-1) }
-
-// minLanesLocked returns how many lanes are never drained for dedicated conns.
-func (p *Pool) minLanesLocked() int {
-	if p.max > 1 {
-		return 1
+// shrinkLocked closes unused conns beyond the bound.
+func (p *Pool) shrinkLocked() {
+	over := p.placesTakenLocked() - p.count[closing] - p.allowed
+	for _, c := range p.lanes {
+		if c.draining && c.retire != "" {
+			over--
+		}
 	}
-	return 0
+	for ; over > 0 && p.idle.len() > 0; over-- {
+		p.closeLocked(p.idle.popBottom(), p.overLimitLocked())
+	}
+	for ; over > 0 && len(p.lanes) > p.minLanesLocked(); over-- {
+		c := p.victimLocked(nil, false)
+		if c == nil {
+			return
+		}
+		p.drainLocked(c, p.overLimitLocked())
+	}
+}
+
+// overLimitLocked returns the reason for closing a conn beyond the bound.
+func (p *Pool) overLimitLocked() string {
+	if p.placesTakenLocked() <= p.limit {
+		return "another node needs its place"
+	}
+	return "over the limit after a resize"
 }
 
 // preemptLocked drains lanes for the waiters in left, for which there is no conn. It drains as many as needed in
@@ -243,7 +271,7 @@ func (p *Pool) preemptLocked(left []*waiter, spare int) {
 			open++
 		}
 	}
-	free := max(0, p.max-p.placesTakenLocked())
+	free := max(0, p.allowed-p.placesTakenLocked())
 	refused := free > 0 && p.gate.failures > 0 && p.cfg.SwitchIdentity != nil
 	if !refused {
 		coming += free
@@ -261,21 +289,6 @@ func (p *Pool) preemptLocked(left []*waiter, spare int) {
 			open--
 		}
 	}
-}
-
-// victimLocked returns the open lane whose loss costs others least, for a waiter of g; nil if there is none. With
-// strangers it skips the lanes of g.
-func (p *Pool) victimLocked(g *Subpool, strangers bool) *member {
-	var best *member
-	for _, c := range p.lanes {
-		if c.draining || c.lane.Depth() < 0 || strangers && c.subpool == g {
-			continue
-		}
-		if best == nil || g.betterVictim(c, best) {
-			best = c
-		}
-	}
-	return best
 }
 
 // betterVictim reports whether a is a better victim than b for a waiter of g. The order of preference: a lane of a

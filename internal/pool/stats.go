@@ -85,11 +85,13 @@ func (p *Pool) Stats() Stats {
 		due += max(0, c.lane.Depth())
 	}
 	subpools := len(p.subpools)
-	if !p.zero.usedLocked() {
-		subpools--
+	for _, g := range []*Subpool{&p.zero, &p.readers} {
+		if !g.usedLocked() {
+			subpools--
+		}
 	}
 	return Stats{
-		Addr: p.cfg.Addr, Max: p.max, Dialing: p.gate.inFlight + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
+		Addr: p.cfg.Addr, Max: p.limit, Dialing: p.gate.inFlight + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
 		Waiting: p.line.waiting + p.awaiting, RepliesDue: due, Subpools: subpools,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.failedLanes,
@@ -102,8 +104,11 @@ func (p *Pool) Stats() Stats {
 // stateLocked describes the pool for errors.
 func (p *Pool) stateLocked() string {
 	s := fmt.Sprintf("limit %d: %d lanes, %d in use, %d subscriptions, %d idle, %d dialing, %d closing; %d waiting",
-		p.max, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle]+p.count[doubted], p.gate.inFlight+p.count[preparing],
+		p.limit, p.count[shared], p.count[dedicated], p.count[subscribed], p.count[idle]+p.count[doubted], p.gate.inFlight+p.count[preparing],
 		p.count[closing], p.line.waiting+p.awaiting)
+	if p.share != nil {
+		s += fmt.Sprintf("; %d of the %d connections to all nodes", p.allowed, p.cfg.Budget.Total())
+	}
 	if p.gate.inFlight > 0 {
 		s += fmt.Sprintf("; dialing for %v", time.Since(p.gate.since).Round(time.Millisecond))
 	}
@@ -111,4 +116,11 @@ func (p *Pool) stateLocked() string {
 		s += "; last dial failed: " + p.gate.lastError.Error()
 	}
 	return s
+}
+
+// Subscribed reports whether there are conns for subscriptions.
+func (p *Pool) Subscribed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count[subscribed] > 0
 }

@@ -7,11 +7,25 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// Identity is the user, the database and the protocol of a conn. The zero Identity is the client's own.
+// Identity is the user, the database and the protocol of a conn, and whether it reads from a replica. The zero Identity
+// is the client's own.
 type Identity struct {
 	User      string
 	DB, Proto int
+
+	// Replica: the conn is in the READONLY mode of a cluster's nodes. A replica executes reads on it. No command that
+	// needs the primary may use it, because a primary that loses its role goes on to execute reads on it.
+	Replica bool
 }
+
+// strict returns the identity without Replica.
+func (k Identity) strict() Identity {
+	k.Replica = false
+	return k
+}
+
+// own reports whether the identity is the client's own, of either mode.
+func (k Identity) own() bool { return k.strict() == Identity{} }
 
 // proof returns the proof of order for lanes of the identity. Users other than the client's own may lack permission
 // for ECHO, and their refusals would fill the server's ACL LOG.
@@ -67,29 +81,6 @@ func (p *Pool) subpoolLocked(k Identity) *Subpool {
 	return g
 }
 
-// enlistLocked returns the listed subpool of g's identity. It lists g if there is none.
-func (p *Pool) enlistLocked(g *Subpool) *Subpool {
-	if g.listed {
-		return g
-	}
-	known := p.subpools[g.identity]
-	g.successor.Store(known)
-	if known != nil {
-		return known
-	}
-	p.subpools[g.identity], g.listed = g, true
-	return g
-}
-
-// forgetLocked removes an unused subpool, except that of the zero identity.
-func (p *Pool) forgetLocked(g *Subpool) {
-	if g != &p.zero && g.listed && !g.usedLocked() {
-		g.listed, g.laneWanted = false, 0
-		g.mayGrow.Store(false)
-		delete(p.subpools, g.identity)
-	}
-}
-
 // usedLocked reports whether the subpool has conns, dials or waiters.
 func (g *Subpool) usedLocked() bool { return g.waiting+g.dialing > 0 || g.connsLocked() > 0 }
 
@@ -116,6 +107,9 @@ func (g *Subpool) Owner() any {
 // Zero returns the subpool of the zero identity.
 func (p *Pool) Zero() *Subpool { return &p.zero }
 
+// Readers returns the subpool of the zero identity with Replica.
+func (p *Pool) Readers() *Subpool { return &p.readers }
+
 // Shared blocks until a lane is open, ctx ends, or WaitTimeout is over. The returned lane has a reservation for one
 // request.
 func (g *Subpool) Shared(ctx context.Context) (*lane.Lane, error) {
@@ -140,14 +134,4 @@ func (g *Subpool) lease(ctx context.Context, as class) (*Conn, error) {
 		return nil, err
 	}
 	return &Conn{member: c, subpool: g}, nil
-}
-
-// moveToSubpoolLocked moves a member to a listed subpool.
-func (p *Pool) moveToSubpoolLocked(c *member, to *Subpool) {
-	from := c.subpool
-	from.count[c.class]--
-	to.count[c.class]++
-	c.subpool = to
-	p.forgetLocked(from)
-	p.forgetLocked(to) // a closing conn does not keep a subpool listed
 }

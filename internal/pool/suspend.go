@@ -40,6 +40,68 @@ func (p *Pool) Suspend(limit time.Duration) {
 		p.publishLocked(c.subpool)
 	}
 	p.cutoff.within(limit)
+	p.serveLocked()
+}
+
+// Retire closes the conns whose identities have Replica, or those whose identities do not, because the node has taken
+// another role. Waiters of these identities get ErrSuspended, and their dials in flight close when they are done. Leased
+// conns send no other command, and lanes only those that they have taken. Replies may arrive for at most limit, and each conn
+// closes when it has no pending one. Later callers get new conns. It does not block.
+func (p *Pool) Retire(replica bool, limit time.Duration) {
+	p.mu.Lock()
+	defer p.unlock()
+	if p.closed || p.suspended {
+		return
+	}
+	dialing := 0
+	for k, g := range p.subpools {
+		if k.Replica == replica {
+			dialing += g.dialing
+			g.laneWanted = 0
+			p.failSubpoolLocked(g, ErrSuspended)
+		}
+	}
+	if dialing > 0 {
+		p.retired[mode(replica)]++
+	}
+	began := false
+	for _, c := range p.members {
+		if c.subpool.identity.Replica != replica || c.class == closing || c.retire == retirement {
+			continue
+		}
+		if c.class == idle {
+			p.closeIdleLocked(c, retirement)
+			continue
+		}
+		began = true
+		c.cutAt = time.Now().Add(limit)
+		switch {
+		case c.class != shared:
+			c.draining, c.retire = true, retirement
+			p.calls.add(func() { c.lane.Retire(c.drained) })
+		case c.draining:
+			c.retire = retirement
+		default:
+			p.drainLocked(c, retirement) // its callers may have just been redirected to the node
+		}
+	}
+	if began {
+		p.cutoff.within(limit)
+	}
+	p.serveLocked()
+}
+
+// mode returns the index of a mode in Pool.retired.
+func mode(replica bool) int {
+	if replica {
+		return 1
+	}
+	return 0
+}
+
+// generationLocked returns a number that changes when the conns of g are not used any more.
+func (p *Pool) generationLocked(g *Subpool) int {
+	return p.generation + p.retired[mode(g.identity.Replica)]
 }
 
 // Resume takes the node into use again, with new conns. The remaining old conns count against the bound until they

@@ -7,11 +7,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// otherIdleLocked returns the conn of another subpool than g that was idle longest.
-func (p *Pool) otherIdleLocked(g *Subpool) *member {
-	return p.idle.bottom(func(c *member) bool { return c.subpool != g && c.lane.Depth() >= 0 })
-}
-
 // serveFromOwnUserLocked serves w, whose user the server refuses, from that user's remaining conns. It switches an
 // idle one, or else drains a lane. With two or more conns, one lane is kept.
 func (p *Pool) serveFromOwnUserLocked(w *waiter) {

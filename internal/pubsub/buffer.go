@@ -52,7 +52,8 @@ const allHealed = math.MaxUint64
 // keepSlots is the size of the largest ring that an empty buffer keeps.
 const keepSlots = 64
 
-func (b *buffer) push(msg *Message) {
+// push appends a message. With ahead it stands before the last loss of the connection, if that is the last element.
+func (b *buffer) push(msg *Message, ahead bool) {
 	if b.n == b.limit {
 		b.tail.dropped++
 		return
@@ -60,8 +61,12 @@ func (b *buffer) push(msg *Message) {
 	if b.n == len(b.ring) {
 		b.grow()
 	}
-	b.ring[(b.head+b.n)%len(b.ring)] = slot{before: b.tail, msg: *msg}
-	b.tail = mark{}
+	before, after := b.tail, mark{}
+	if ahead {
+		before.loss, after.loss = 0, b.tail.loss
+	}
+	b.ring[(b.head+b.n)%len(b.ring)] = slot{before: before, msg: *msg}
+	b.tail = after
 	b.n++
 }
 

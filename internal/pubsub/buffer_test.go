@@ -28,7 +28,7 @@ func TestBufferMatchesModel(t *testing.T) {
 			"push": func(*rapid.T) {
 				msg := fmt.Sprint(next)
 				next++
-				b.push(&Message{Payload: msg})
+				b.push(&Message{Payload: msg}, false)
 				if held < limit {
 					held++
 					want = append(want, msg)
@@ -93,7 +93,7 @@ func TestBufferMatchesModel(t *testing.T) {
 func TestAnEmptyBufferKeepsLittle(t *testing.T) {
 	b := buffer{limit: 100_000}
 	for range 10_000 {
-		b.push(&Message{})
+		b.push(&Message{}, false)
 	}
 	for b.ready(allHealed) {
 		b.take()

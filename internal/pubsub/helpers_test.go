@@ -40,6 +40,21 @@ func newHub(t testing.TB, srv *redistest.Server, c setup) *Hub {
 
 func newHubAt(t testing.TB, dial *wire.Config, c setup) *Hub {
 	t.Helper()
+	return newHubOn(t, newPool(t, dial, c), c)
+}
+
+// newHubOn makes a hub on a source.
+func newHubOn(t testing.TB, source Source, c setup) *Hub {
+	if c.hub.Buffer == 0 {
+		c.hub.Buffer = 1 << 20
+	}
+	h := New(source, c.hub)
+	t.Cleanup(func() { h.Close(context.Background()) })
+	return h
+}
+
+// newPool makes a pool of connections to a node.
+func newPool(t testing.TB, dial *wire.Config, c setup) *pool.Pool {
 	cfg := pool.Config{
 		Addr: dial.Addr,
 		Dial: func(ctx, cut context.Context, _ pool.Identity) (*wire.Conn, error) { return wire.Dial(ctx, cut, dial) },
@@ -53,20 +68,15 @@ func newHubAt(t testing.TB, dial *wire.Config, c setup) *Hub {
 	if c.tune != nil {
 		c.tune(&cfg)
 	}
-	if c.hub.Buffer == 0 {
-		c.hub.Buffer = 1 << 20
-	}
 	p := pool.New(cfg)
-	h := New(p, c.hub)
 	t.Cleanup(func() {
-		h.Close(context.Background())
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
 			t.Errorf("close the pool: %v", err)
 		}
 	})
-	return h
+	return p
 }
 
 // start starts a server and makes a hub for it.
@@ -85,6 +95,13 @@ func eachProtocol(t *testing.T, cfg redistest.Config, c setup, f func(t *testing
 			f(t, srv, newHub(t, srv, c))
 		})
 	}
+}
+
+// fakeSession returns a session of a hub without a connection and without a goroutine.
+func fakeSession(h *Hub) *session {
+	l := h.linkLocked(h.source)
+	l.session, l.running = &session{link: l}, true
+	return l.session
 }
 
 func testContext(t testing.TB) context.Context {

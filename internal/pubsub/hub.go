@@ -1,19 +1,20 @@
-// Package pubsub carries any number of subscriptions over one connection to a node. It counts the subscriptions of
-// each channel and sends SUBSCRIBE for the first and UNSUBSCRIBE for the last one. It subscribes again after a lost
-// connection, and delivers each message to all its subscriptions. A gap replaces messages that were or may have been
-// lost.
+// Package pubsub carries any number of subscriptions over one connection, and in a cluster over one more for each node
+// that serves shard channels or sends keyspace notifications. It counts the subscriptions of each channel and sends
+// SUBSCRIBE for the first and UNSUBSCRIBE for the last one. It subscribes again after a lost connection or a move of a
+// slot, and delivers each message to all its subscriptions. A gap replaces messages that were or may have been lost.
 //
-// It never waits for a subscriber: a full buffer drops messages and counts them. It does not watch the keyspace,
-// distribute shards, or choose nodes: it uses one Source of connections.
+// It never waits for a subscriber: a full buffer drops messages and counts them. It does not watch the keyspace, or
+// choose nodes: a Source leases connections, and a Cluster states which Source serves a slot.
 //
-// A Hub owns one goroutine while there are subscriptions; Close waits for it. The lane's reader goroutine delivers
-// the messages.
+// A Hub owns one goroutine for each connection while there are subscriptions; Close waits for them. The lane's reader
+// goroutine delivers the messages.
 package pubsub
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -42,13 +43,28 @@ const (
 	kinds
 )
 
-// Source leases the connection. *pool.Pool is a Source.
+// Source leases the connection. *pool.Pool is a Source. Sources are comparable.
 type Source interface {
 	AcquireSubscriber(ctx context.Context) (*pool.Conn, error)
 }
 
+// Cluster distributes shard channels and keyspace notifications over the nodes of a Redis Cluster. Its methods must not
+// block.
+type Cluster interface {
+	// Primaries returns the source of connections to each primary now, each once. They are those of Source, and differ
+	// from the hub's own source.
+	Primaries() []Source
+	// Source returns the source of connections to the node that serves a slot now. Channels with equal sources share a
+	// connection.
+	Source(slot int) Source
+	// Refused reports that the node of a source does not serve the shard channels of a slot. err is its reply to
+	// SSUBSCRIBE. It is nil if the node ended their subscription.
+	Refused(by Source, slot int, err error)
+}
+
 // Config configures a Hub.
 type Config struct {
+	Cluster       Cluster       // nil: none
 	Addr          string        // address of the node, for errors
 	Buffer        int           // capacity of a subscription in messages, at least 1
 	ReconnectBase time.Duration // first pause before a new connection; it doubles; 0: 10 ms
@@ -56,31 +72,30 @@ type Config struct {
 	HealthCheck   time.Duration // interval of pings; 0: no pings
 	Ping          []any         // the command of a ping: PING, or under RESP3 HELLO; nil: PING
 	ReplyTimeout  time.Duration // limit of the wait for a confirmation, in addition to ctx; 0: only ctx
+	RefusalLimit  time.Duration // how long a call waits while nodes of a cluster do not serve its shard channels; 0: no limit
 	StallLimit    time.Duration // limit of silence while a reply is pending, or HealthCheck if that is shorter; 0: HealthCheck
 }
 
-// Hub shares one connection among all subscriptions. All methods are safe for concurrent use. The caller must close
-// it.
+// Hub shares connections among all subscriptions. All methods are safe for concurrent use. The caller must close it.
 type Hub struct {
-	source Source
+	source Source // of all topics except a cluster's shard channels and keyspace notifications
 	cfg    Config
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wake   chan struct{} // capacity 1: something to send, or no subscription left
 	wg     sync.WaitGroup
 
 	// mu is never held during calls of the lane or the pool that may call the hub. Subscription.mu may be taken while
 	// mu is held.
-	mu      sync.Mutex
-	topics  [kinds]map[string]*topic
-	wanted  int      // topics with members
-	dirty   []*topic // topics whose state at the server may differ
-	subs    map[*Subscription]struct{}
-	session *session // nil without a connection
-	losses  uint64   // number of losses of confirmed subscriptions
-	calls   int      // calls that wait for the server
-	running bool
-	closed  bool
+	mu     sync.Mutex
+	topics [kinds]map[string]*topic // except those of keyspace notifications: see link
+	links  map[Source]*link
+	subs   map[*Subscription]struct{}
+	losses uint64 // number of losses of confirmed subscriptions
+	calls  int    // calls that wait for the server
+	closed bool
+
+	notified  map[*interest]*Subscription // interests in keyspace notifications
+	primaries []Source                    // the sources of their topics
 }
 
 // New returns a Hub. It opens no connection before the first subscription.
@@ -95,9 +110,14 @@ func New(source Source, cfg Config) *Hub {
 	if cfg.ReconnectCap <= 0 {
 		cfg.ReconnectCap = time.Second
 	}
-	h := &Hub{source: source, cfg: cfg, wake: make(chan struct{}, 1), subs: map[*Subscription]struct{}{}}
+	h := &Hub{
+		source: source, cfg: cfg, links: map[Source]*link{}, subs: map[*Subscription]struct{}{},
+		notified: map[*interest]*Subscription{},
+	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.clearTopicsLocked()
+	for k := range h.topics {
+		h.topics[k] = map[string]*topic{}
+	}
 	return h
 }
 
@@ -120,8 +140,8 @@ func (h *Hub) Subscribe(ctx context.Context, kind Kind, names []string) (*Subscr
 	return s, nil
 }
 
-// Close ends all subscriptions with pool.ErrClosed and destroys the connection. It blocks until the hub's goroutine
-// has ended. The end of ctx breaks a connection that does not accept a write.
+// Close ends all subscriptions with pool.ErrClosed and destroys the connections. It blocks until the hub's goroutines
+// have ended. The end of ctx breaks a connection that does not accept a write.
 func (h *Hub) Close(ctx context.Context) {
 	h.mu.Lock()
 	h.shutLocked()
@@ -142,24 +162,36 @@ func (h *Hub) shutLocked() {
 	h.cancel()
 }
 
-// cut closes the connection at once.
+// cut closes the connections at once.
 func (h *Hub) cut() {
-	h.mu.Lock()
-	s := h.session
-	h.mu.Unlock()
-	if s != nil {
+	for _, s := range h.sessions() {
 		s.lane.Fail(pool.ErrClosed)
 	}
 }
 
 // call is an Add that waits for the server.
 type call struct {
-	members []*member // the members that it added
-	pending int       // number of unconfirmed members
-	waits   bool      // counted in Hub.calls
-	over    bool
-	err     error
-	done    chan struct{}
+	interests []*interest // the interests that it added
+	pending   int         // number of unconfirmed interests
+	waits     bool        // counted in Hub.calls
+	over      bool
+	began     time.Time
+	refusal   error // the last reply of a cluster's node that does not serve a channel now
+	err       error
+	done      chan struct{}
+}
+
+// membersLocked yields the members of the call's interests.
+func (c *call) membersLocked() iter.Seq[*member] {
+	return func(yield func(*member) bool) {
+		for _, i := range c.interests {
+			for _, m := range i.members {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // add adds names to s and waits for their confirmation.
@@ -172,7 +204,7 @@ func (h *Hub) add(ctx context.Context, s *Subscription, names []string) error {
 		h.mu.Unlock()
 		return s.end()
 	}
-	c := &call{done: make(chan struct{})}
+	c := &call{began: time.Now(), done: make(chan struct{})}
 	for _, name := range names {
 		h.joinLocked(s, name, c)
 	}
@@ -180,8 +212,10 @@ func (h *Hub) add(ctx context.Context, s *Subscription, names []string) error {
 	if waits {
 		c.waits = true
 		h.calls++
-		h.startLocked()
-		h.wakeUp()
+		for m := range c.membersLocked() {
+			m.topic.link.startLocked()
+			m.topic.link.wakeUp()
+		}
 	}
 	h.mu.Unlock()
 	if !waits {
@@ -208,14 +242,19 @@ func (h *Hub) await(ctx context.Context, c *call) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.finishLocked(c, h.waitErrorLocked(cause))
+	h.finishLocked(c, h.waitErrorLocked(c, cause))
 	return c.err
 }
 
-func (h *Hub) waitErrorLocked(cause error) error {
-	op, sent := "wait for the confirmation of a subscription by", true
-	if h.session == nil {
-		op, sent = "wait for the connection of the subscriptions to", false
+func (h *Hub) waitErrorLocked(c *call, cause error) error {
+	op, sent := "wait for the connection of the subscriptions to", false
+	for m := range c.membersLocked() {
+		if !m.live && m.topic.link.session != nil {
+			op, sent = "wait for the confirmation of a subscription by", true
+		}
+	}
+	if c.refusal != nil {
+		cause = fmt.Errorf("%w; the last refusal was: %w", cause, c.refusal)
 	}
 	return &wire.Error{Op: op, Addr: h.cfg.Addr, Sent: sent, Err: cause}
 }
@@ -231,28 +270,12 @@ func (h *Hub) finishLocked(c *call, err error) {
 		h.calls--
 	}
 	if err != nil {
-		for _, m := range c.members {
-			m.forget(c)
-			if m.refs--; m.refs == 0 {
-				h.leaveLocked(m)
+		for _, i := range c.interests {
+			i.forget(c)
+			if i.refs--; i.refs == 0 {
+				h.dropLocked(i)
 			}
 		}
 	}
 	close(c.done)
-}
-
-// wakeUp wakes the hub's goroutine.
-func (h *Hub) wakeUp() {
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
-}
-
-// startLocked starts the hub's goroutine unless it runs.
-func (h *Hub) startLocked() {
-	if !h.running {
-		h.running = true
-		h.wg.Go(h.run)
-	}
 }

@@ -434,8 +434,7 @@ func TestAClosedPoolEndsSubscriptions(t *testing.T) {
 func BenchmarkDeliver(b *testing.B) {
 	h := New(pool.New(pool.Config{}), Config{Buffer: 1})
 	defer h.Close(context.Background())
-	s := &session{}
-	h.session, h.running = s, true
+	s := fakeSession(h)
 	sub := newSubscription(h, Channel)
 	h.joinLocked(sub, "c", &call{done: make(chan struct{})})
 	msg := []byte(frame("message", "c", strings.Repeat("x", 64)))

@@ -71,8 +71,10 @@ func (s *Listening) Leave(ctx context.Context, kind Kind, names ...string) {
 		return
 	}
 	for _, name := range names {
-		if m := sub.members[name]; m != nil {
-			h.partLocked(m, l)
+		if i := sub.interests[name]; i != nil {
+			for _, m := range slices.Clone(i.members) {
+				h.partLocked(m, l)
+			}
 		}
 	}
 	if l.pending > 0 {
@@ -84,11 +86,11 @@ func (s *Listening) Leave(ctx context.Context, kind Kind, names ...string) {
 		h.mu.Lock()
 	}
 	for _, name := range names {
-		if m := sub.members[name]; m != nil && m.leave == l {
-			h.leaveLocked(m)
+		if i := sub.interests[name]; i != nil && i.members[0].leave == l {
+			h.dropLocked(i)
 		}
 	}
-	if len(sub.members) == 0 && !sub.ended {
+	if len(sub.interests) == 0 && !sub.ended {
 		h.endLocked(sub, ErrClosed, true)
 		s.subs[kind] = nil
 	}
@@ -115,7 +117,7 @@ func (h *Hub) refusedAgainLocked(t *topic, err error) {
 			continue // with another of its subscriptions
 		}
 		if l := m.sub.listener; l != nil {
-			h.leaveLocked(m)
+			h.dropLocked(m.interest)
 			l.Refused(t.kind, t.name, err)
 			continue
 		}

@@ -28,36 +28,50 @@ func (renewing) Error() string {
 	return "connection closed: its credentials are about to expire, and RESP2 takes no AUTH from a subscriber"
 }
 
-// Reauthenticate sends args, an AUTH, on the connection of the subscriptions if it is due. It blocks until the reply.
-// It returns the connection, and the previous expiry of its credentials. A nil conn without an error means that
-// nothing was due, or that the hub replaces the connection: in RESP2 a subscriber may not send AUTH. Subscriptions
-// then receive a gap.
-func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, args []any) (was time.Time, conn *wire.Conn, err error) {
+// Reauthenticated is the outcome of Reauthenticate on one connection.
+type Reauthenticated struct {
+	Conn *wire.Conn // nil after an error
+	Was  time.Time  // the previous expiry of its credentials
+	Err  error
+}
+
+// Reauthenticate sends args, an AUTH, on the connections of the subscriptions that are due. It blocks until the replies.
+// In RESP2 a subscriber may not send AUTH: the hub replaces such connections, without an outcome, and subscriptions
+// receive a gap.
+func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, args []any) (outcomes []Reauthenticated) {
 	raw, err := resp.AppendCommand(nil, args)
 	if err != nil {
-		return was, nil, err
+		return []Reauthenticated{{Err: err}}
 	}
+	for _, s := range h.sessions() {
+		conn := s.lane.Conn()
+		if !due(conn) {
+			continue
+		}
+		if conn.Protocol() == 2 {
+			s.lane.Fail(renewing{})
+			continue
+		}
+		out := Reauthenticated{Conn: conn, Was: conn.Expires()}
+		if err := h.reauthenticate(ctx, s, raw); err != nil {
+			out = Reauthenticated{Err: &wire.Error{Op: "authenticate again at", Addr: conn.Addr(), Err: err}}
+		}
+		outcomes = append(outcomes, out)
+	}
+	return outcomes
+}
+
+// reauthenticate sends an AUTH on one connection.
+func (h *Hub) reauthenticate(ctx context.Context, s *session, raw []byte) (err error) {
+	a := &reauth{raw: raw, done: make(chan error, 1)}
 	h.mu.Lock()
-	s := h.session
-	if s == nil || !due(s.lane.Conn()) {
-		h.mu.Unlock()
-		return was, nil, nil
-	}
-	conn = s.lane.Conn()
-	was = conn.Expires()
-	if conn.Protocol() == 2 {
-		h.mu.Unlock()
-		s.lane.Fail(renewing{})
-		return was, nil, nil
-	}
 	if s.reauth != nil {
 		h.mu.Unlock()
-		return was, nil, &wire.Error{Op: "authenticate again at", Addr: conn.Addr(), Err: errUnanswered}
+		return errUnanswered
 	}
-	a := &reauth{raw: raw, done: make(chan error, 1)}
 	s.reauth = a
 	h.mu.Unlock()
-	h.wakeUp()
+	s.link.wakeUp()
 	select {
 	case err = <-a.done:
 	case <-s.lane.Done():
@@ -69,12 +83,9 @@ func (h *Hub) Reauthenticate(ctx context.Context, due func(*wire.Conn) bool, arg
 			s.reauth = nil
 		}
 		h.mu.Unlock()
-		h.wakeUp()
+		s.link.wakeUp()
 	}
-	if err != nil {
-		return was, nil, &wire.Error{Op: "authenticate again at", Addr: conn.Addr(), Err: err}
-	}
-	return was, conn, nil
+	return err
 }
 
 // reauthLocked reports whether other commands must wait for a reauth, and returns the bytes to send for it now.
@@ -104,5 +115,5 @@ func (s *session) endReauth(err error) {
 func (h *Hub) reauthenticatedLocked(s *session, err error) {
 	s.pop()
 	s.endReauth(err)
-	h.wakeUp()
+	s.link.wakeUp()
 }

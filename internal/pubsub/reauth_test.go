@@ -49,11 +49,19 @@ func (s *silence) want(t *testing.T, want ...string) {
 
 func always(*wire.Conn) bool { return true }
 
+// reauthenticate returns the outcome of Reauthenticate on the only connection of a hub.
+func reauthenticate(ctx context.Context, h *Hub, due func(*wire.Conn) bool, args ...any) (*wire.Conn, error) {
+	for _, out := range h.Reauthenticate(ctx, due, args) {
+		return out.Conn, out.Err
+	}
+	return nil, nil
+}
+
 // renew calls Reauthenticate on a new goroutine.
 func renew(ctx context.Context, h *Hub) chan error {
 	done := make(chan error, 1)
 	go func() {
-		_, conn, err := h.Reauthenticate(ctx, always, []any{"AUTH", "secret"})
+		conn, err := reauthenticate(ctx, h, always, "AUTH", "secret")
 		if err == nil && conn == nil {
 			err = errors.New("no connection was authenticated")
 		}
@@ -96,7 +104,7 @@ func TestAuthIsAloneOnTheConnection(t *testing.T) {
 			t.Error(err)
 		}
 		quiet.want(t, "SUBSCRIBE", "AUTH")
-		if _, _, err := h.Reauthenticate(t.Context(), always, []any{"AUTH", "other"}); !errors.Is(err, errUnanswered) {
+		if _, err := reauthenticate(t.Context(), h, always, "AUTH", "other"); !errors.Is(err, errUnanswered) {
 			t.Errorf("during another AUTH: %v: want %v", err, errUnanswered)
 		}
 		quiet.keep("none")
@@ -170,14 +178,14 @@ func TestAuthThatIsNotDueSendsNothing(t *testing.T) {
 	onHub(t, func(t *testing.T, f *fakeserver.Server, quiet *silence, h *Hub) {
 		quiet.keep("AUTH")
 		never := func(*wire.Conn) bool { return false }
-		if _, conn, err := h.Reauthenticate(t.Context(), never, []any{"AUTH", "secret"}); conn != nil || err != nil {
+		if conn, err := reauthenticate(t.Context(), h, never, "AUTH", "secret"); conn != nil || err != nil {
 			t.Errorf("not due: %v, %v", conn, err)
 		}
-		if _, _, err := h.Reauthenticate(t.Context(), always, []any{"AUTH", struct{}{}}); err == nil {
+		if _, err := reauthenticate(t.Context(), h, always, "AUTH", struct{}{}); err == nil {
 			t.Error("AUTH with a struct as its argument succeeded")
 		}
 		other := newHubAt(t, &wire.Config{Addr: "fake", Protocol: 3, DialFunc: f.Dial}, setup{})
-		if _, conn, err := other.Reauthenticate(t.Context(), always, []any{"AUTH", "secret"}); conn != nil || err != nil {
+		if conn, err := reauthenticate(t.Context(), other, always, "AUTH", "secret"); conn != nil || err != nil {
 			t.Errorf("without a connection: %v, %v", conn, err)
 		}
 		quiet.want(t)

@@ -17,50 +17,55 @@ const (
 	lostLater // all topics had been confirmed
 )
 
-// run is the hub's goroutine. It connects while there are subscriptions.
-func (h *Hub) run() {
+// run is the link's goroutine. It connects while there are topics.
+func (l *link) run() {
 	failures := 0
 	for {
 		end, began := lostAtOnce, time.Now()
-		conn, err := h.source.AcquireSubscriber(h.ctx)
-		if err == nil {
-			end = h.serve(conn)
-		} else {
-			h.unreachable(err)
+		conn, err := l.source.AcquireSubscriber(l.h.ctx)
+		switch {
+		case err == nil:
+			end = l.serve(conn)
+		case errors.Is(err, ErrRouteChanged):
+			end = unwanted
+			l.reroute()
+		default:
+			l.reroute()
+			l.unreachable(err)
 		}
-		if h.stop() {
+		if l.stop() {
 			return
 		}
 		if end == unwanted {
 			continue
 		}
-		if end == lostLater && time.Since(began) >= h.cfg.ReconnectCap {
+		if end == lostLater && time.Since(began) >= l.h.cfg.ReconnectCap {
 			failures = 0 // a connection that breaks earlier counts as a failure
 		}
-		if h.pause(failures) {
+		if l.pause(failures) {
 			failures++
 		}
 	}
 }
 
-// stop reports whether the goroutine may end, and records that.
-func (h *Hub) stop() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.wanted > 0 {
+// stop reports whether the goroutine may end, and removes the link then.
+func (l *link) stop() bool {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	if l.wanted > 0 {
 		return false
 	}
-	h.running = false
-	h.clearTopicsLocked()
+	l.clearLocked()
+	delete(l.h.links, l.source)
 	return true
 }
 
 // pause waits before the next attempt. A new subscription ends the pause, because its caller needs the result of a
 // dial; the pool limits the dials.
-func (h *Hub) pause(failures int) (whole bool) {
-	d := h.cfg.ReconnectCap
+func (l *link) pause(failures int) (whole bool) {
+	d := l.h.cfg.ReconnectCap
 	if failures < 20 {
-		d = min(d, h.cfg.ReconnectBase<<failures)
+		d = min(d, l.h.cfg.ReconnectBase<<failures)
 	}
 	timer := time.NewTimer(d/2 + rand.N(d/2+1))
 	defer timer.Stop()
@@ -68,25 +73,26 @@ func (h *Hub) pause(failures int) (whole bool) {
 		select {
 		case <-timer.C:
 			return true
-		case <-h.wake:
-			if h.hurries() {
+		case <-l.wake:
+			if l.hurries() {
 				return false
 			}
-		case <-h.ctx.Done():
+		case <-l.h.ctx.Done():
 			return false
 		}
 	}
 }
 
-// hurries reports whether a call waits for the server, or no subscription is left.
-func (h *Hub) hurries() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.calls > 0 || h.wanted == 0
+// hurries reports whether a call waits for the server, or no topic is left.
+func (l *link) hurries() bool {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	return l.h.calls > 0 || l.wanted == 0
 }
 
 // unreachable fails the waiting calls while the node is down.
-func (h *Hub) unreachable(err error) {
+func (l *link) unreachable(err error) {
+	h := l.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if errors.Is(err, pool.ErrClosed) {
@@ -94,12 +100,10 @@ func (h *Hub) unreachable(err error) {
 		return
 	}
 	waiting := map[*call]bool{}
-	for _, topics := range h.topics {
-		for _, t := range topics {
-			for _, m := range t.members {
-				for _, c := range m.calls {
-					waiting[c] = true
-				}
+	for t := range l.topicsLocked() {
+		for _, m := range t.members {
+			for _, c := range m.interest.calls {
+				waiting[c] = true
 			}
 		}
 	}
@@ -108,12 +112,13 @@ func (h *Hub) unreachable(err error) {
 	}
 }
 
-// serve uses one connection until it breaks or no subscription is left.
-func (h *Hub) serve(conn *pool.Conn) ending {
-	s := &session{conn: conn, lane: conn.Lane(), pinged: time.Now()}
+// serve uses one connection until it breaks or no topic is left.
+func (l *link) serve(conn *pool.Conn) ending {
+	h := l.h
+	s := &session{link: l, conn: conn, lane: conn.Lane(), pinged: time.Now()}
 	s.lane.OnPush(func(frame []byte) { h.receive(s, frame) }, true)
-	h.open(s)
-	var check, verdict <-chan time.Time
+	l.open(s)
+	var check, verdict, retry <-chan time.Time
 	period := h.checkPeriod()
 	if period > 0 {
 		ticker := time.NewTicker(period)
@@ -121,14 +126,20 @@ func (h *Hub) serve(conn *pool.Conn) ending {
 		check = ticker.C
 	}
 	for {
-		raw, reason := h.next(s)
+		raw, reason := l.next(s)
 		if reason != "" {
 			conn.Destroy(reason)
 			return unwanted
 		}
 		s.send(raw)
+		if retry == nil {
+			retry = l.retryTimer()
+		}
 		select {
-		case <-h.wake:
+		case <-l.wake:
+		case <-retry:
+			retry = nil
+			l.retryRefused()
 		case now := <-check:
 			h.mu.Lock()
 			raw, err := h.checkLocked(s, now, period)
@@ -144,7 +155,7 @@ func (h *Hub) serve(conn *pool.Conn) ending {
 			h.judge(s, conn.Patience())
 		case <-h.ctx.Done():
 		case <-s.lane.Done():
-			end := h.lose(s)
+			end := l.lose(s)
 			conn.Destroy("the subscriber connection was lost")
 			return end
 		}
@@ -171,20 +182,19 @@ func (s *session) send(raw []byte) {
 }
 
 // open makes s the current session and marks all topics for a request.
-func (h *Hub) open(s *session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.session = s
-	for _, topics := range h.topics {
-		for _, t := range topics {
-			t.dirty = false
-			h.touchLocked(t)
-		}
+func (l *link) open(s *session) {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	l.session = s
+	for t := range l.topicsLocked() {
+		t.dirty = false
+		l.h.requestLocked(t)
 	}
 }
 
 // next returns the bytes to send, or the reason why the connection is not needed any more.
-func (h *Hub) next(s *session) (raw []byte, reason string) {
+func (l *link) next(s *session) (raw []byte, reason string) {
+	h := l.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.closed {
@@ -193,12 +203,12 @@ func (h *Hub) next(s *session) (raw []byte, reason string) {
 			return raw, ""
 		}
 		// Unsubscriptions are confirmed before the connection is returned.
-		if raw = h.commandsLocked(s); h.wanted > 0 || len(s.sent) > 0 {
+		if raw = h.commandsLocked(s); l.wanted > 0 || len(s.sent) > 0 {
 			return raw, ""
 		}
 	}
-	h.session = nil
-	h.clearTopicsLocked()
+	l.session = nil
+	l.clearLocked()
 	if h.closed {
 		return nil, "the client was closed"
 	}
@@ -206,20 +216,19 @@ func (h *Hub) next(s *session) (raw []byte, reason string) {
 }
 
 // lose records the loss of the connection.
-func (h *Hub) lose(s *session) ending {
+func (l *link) lose(s *session) ending {
+	h := l.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.session = nil
+	l.session = nil
 	h.losses++
-	h.dirty = nil
-	for _, topics := range h.topics {
-		for name, t := range topics {
-			t.dirty = false
-			t.askAgain()
-			h.loseLocked(t)
-			if t.staying == 0 {
-				delete(topics, name)
-			}
+	l.dirty, l.later = nil, nil
+	for t := range l.topicsLocked() {
+		t.dirty = false
+		t.askAgain()
+		h.loseLocked(t)
+		if t.staying == 0 {
+			h.deleteLocked(t)
 		}
 	}
 	if s.settled {

@@ -12,6 +12,7 @@ import (
 
 // session is the state of one connection. Hub.mu guards its mutable fields.
 type session struct {
+	link *link
 	conn *pool.Conn
 	lane *lane.Lane
 
@@ -19,6 +20,7 @@ type session struct {
 	settled bool       // all topics have been confirmed once
 	broken  bool       // the server's bytes cannot be trusted any more
 	reauth  *reauth    // nil: none
+	moved   []move     // to report to the cluster
 
 	heard   uint64    // frames received
 	pinged  time.Time // time of the last PING
@@ -62,15 +64,30 @@ var commandName = [...][kinds]string{
 // batch is the maximum number of names in one command.
 const batch = 256
 
+// group identifies the topics that one command may contain. In a cluster, all shard channels of a command have the same
+// slot.
+type group struct {
+	verb verb
+	kind Kind
+	slot int
+}
+
 // commandsLocked encodes the changes that the server needs, and records them as sent.
 func (h *Hub) commandsLocked(s *session) []byte {
+	dirty := s.link.dirty
+	if len(dirty) == 0 {
+		return nil
+	}
+	s.link.dirty = nil
 	var out []byte
-	var lists [ping][kinds][]*topic
-	dirty := h.dirty
-	h.dirty = nil
+	var groups []group // in the order of their first topics
+	lists := map[group][]*topic{}
 	for _, t := range dirty {
+		if t.link != s.link || !t.dirty {
+			continue // it has moved
+		}
 		t.dirty = false
-		if t.flight {
+		if t.flight != nil {
 			continue // the reply marks it again
 		}
 		v := subscribe
@@ -81,32 +98,41 @@ func (h *Hub) commandsLocked(s *session) []byte {
 		case t.on:
 			v = unsubscribe
 		default:
-			delete(h.topics[t.kind], t.name)
+			h.deleteLocked(t)
 			continue
 		}
-		t.send()
 		if t.alone {
 			out = s.append(out, v, t.kind, []*topic{t})
 			continue
 		}
-		list := &lists[v][t.kind]
-		if *list = append(*list, t); len(*list) == batch {
-			out = s.append(out, v, t.kind, *list)
-			*list = nil
+		g := group{v, t.kind, 0}
+		if h.cfg.Cluster != nil {
+			g.slot = t.slot
+		}
+		list := append(lists[g], t)
+		if len(list) == 1 {
+			groups = append(groups, g)
+		}
+		if lists[g] = list; len(list) == batch {
+			out = s.append(out, v, t.kind, list)
+			lists[g] = nil
 		}
 	}
-	for v := range lists {
-		for k, list := range lists[v] {
-			if len(list) > 0 {
-				out = s.append(out, verb(v), Kind(k), list)
-			}
+	for _, g := range groups {
+		if list := lists[g]; len(list) > 0 {
+			out = s.append(out, g.verb, g.kind, list)
+			lists[g] = nil
 		}
 	}
 	return out
 }
 
 func (s *session) append(out []byte, v verb, k Kind, topics []*topic) []byte {
-	s.sent = append(s.sent, &request{verb: v, topics: topics})
+	req := &request{verb: v, topics: topics}
+	s.sent = append(s.sent, req)
+	for _, t := range topics {
+		t.send(req)
+	}
 	out = resp.AppendArrayHeader(out, 1+len(topics))
 	out = resp.AppendBulkString(out, commandName[v][k])
 	for _, t := range topics {
@@ -174,18 +200,23 @@ func (s *session) pop() {
 // receive processes a frame. It runs on the lane's reader goroutine.
 func (h *Hub) receive(s *session, frame []byte) {
 	h.mu.Lock()
-	if h.session != s || s.broken {
+	if s.link.session != s || s.broken {
 		h.mu.Unlock()
 		return
 	}
 	s.heard++
 	err := h.handleLocked(s, frame)
 	s.broken = err != nil
-	s.settled = s.settled || len(s.sent) == 0 && len(h.dirty) == 0
+	s.settled = s.settled || len(s.sent) == 0 && len(s.link.dirty) == 0
 	if s.reauth != nil && len(s.sent) == 0 {
-		h.wakeUp()
+		s.link.wakeUp()
 	}
+	moved := s.moved
+	s.moved = nil
 	h.mu.Unlock()
+	for _, m := range moved {
+		h.cfg.Cluster.Refused(s.link.source, m.slot, m.err)
+	}
 	if err != nil {
 		s.lane.Fail(err)
 	}
@@ -234,11 +265,11 @@ func (h *Hub) handleLocked(s *session, frame []byte) error {
 func (h *Hub) pushLocked(s *session, p *parts) error {
 	switch string(p.text[0]) {
 	case "message":
-		return h.messageLocked(Channel, p, 3)
+		return h.messageLocked(s, Channel, p, 3)
 	case "pmessage":
-		return h.messageLocked(Pattern, p, 4)
+		return h.messageLocked(s, Pattern, p, 4)
 	case "smessage":
-		return h.messageLocked(Shard, p, 3)
+		return h.messageLocked(s, Shard, p, 3)
 	case "subscribe":
 		return h.answerLocked(s, subscribe, Channel, p)
 	case "psubscribe":
@@ -261,15 +292,18 @@ func (h *Hub) pushLocked(s *session, p *parts) error {
 }
 
 // messageLocked delivers a message to every member of its topic.
-func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
+func (h *Hub) messageLocked(s *session, k Kind, p *parts, want int) error {
 	if p.n != want {
 		return unexpected(string(p.text[0]))
 	}
-	t := h.topics[k][string(p.text[1])]
+	t := s.link.topicLocked(k, p.text[1])
 	if t == nil {
-		return nil // no member is left
+		return nil // no member is left, or another node serves it
 	}
 	channel, payload := p.text[want-2], p.text[want-1]
+	if !t.passes.message(channel) {
+		return nil // a topic at another node delivers it
+	}
 	var msg *Message // shared by the members that keep it
 	for _, m := range t.members {
 		switch l := m.sub.listener; {
@@ -280,7 +314,7 @@ func (h *Hub) messageLocked(k Kind, p *parts, want int) error {
 			msg = newMessage(t, p)
 			fallthrough
 		default:
-			m.sub.deliver(msg)
+			m.sub.deliver(m, msg)
 		}
 	}
 	return nil
@@ -301,7 +335,7 @@ func (h *Hub) answerLocked(s *session, v verb, k Kind, p *parts) error {
 	req := s.head()
 	if req == nil || !req.awaits(v, k, p.text[1]) {
 		if v == unsubscribe && k == Shard {
-			h.movedLocked(h.topics[k][string(p.text[1])])
+			h.endedLocked(s, s.link.topicLocked(k, p.text[1]))
 			return nil
 		}
 		return unexpected(string(p.text[0]))
@@ -310,24 +344,19 @@ func (h *Hub) answerLocked(s *session, v verb, k Kind, p *parts) error {
 	if req.acked++; req.acked == len(req.topics) {
 		s.pop()
 	}
-	h.changedLocked(t, v == subscribe)
-	return nil
-}
-
-// movedLocked records that the server ended a shard channel because its slot has moved.
-func (h *Hub) movedLocked(t *topic) {
-	if t == nil || !t.on {
-		return
+	if t.flight == req { // else it has moved
+		h.changedLocked(t, v == subscribe)
 	}
-	h.losses++
-	h.loseLocked(t)
-	h.touchLocked(t)
+	return nil
 }
 
 // errorLocked processes an error reply to the oldest request.
 func (h *Hub) errorLocked(s *session, err error) error {
 	req := s.head()
-	if req == nil || req.acked > 0 {
+	if h.cfg.Cluster != nil && req.orphans(err) {
+		return nil
+	}
+	if req == nil || req.acked > 0 && !movedReply(err) {
 		return err
 	}
 	if req.verb == authenticate {
@@ -335,22 +364,25 @@ func (h *Hub) errorLocked(s *session, err error) error {
 		return nil
 	}
 	s.pop()
+	topics := req.unanswered()
 	switch {
-	case req.verb == ping: // any reply proves liveness
+	case req.verb == ping || len(topics) == 0: // any reply proves liveness
 	case req.verb == unsubscribe:
 		// Later messages of the topics have no members. A new subscription works as usual.
-		for _, t := range req.topics {
+		for _, t := range topics {
 			h.changedLocked(t, false)
 		}
-	case len(req.topics) > 1:
+	case h.cfg.Cluster != nil && topics[0].kind == Shard && (movedReply(err) || transient(err)):
+		h.postponeLocked(s, topics, err)
+	case len(topics) > 1:
 		// One of the topics may cause the refusal: request each one separately.
-		for _, t := range req.topics {
+		for _, t := range topics {
 			t.alone = true
 			t.askAgain()
 			h.touchLocked(t)
 		}
 	default:
-		return h.refusedLocked(req.topics[0], err)
+		return h.refusedLocked(topics[0], err)
 	}
 	return nil
 }

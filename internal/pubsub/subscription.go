@@ -15,9 +15,9 @@ type Subscription struct {
 	listener Listener // receives messages in place of the buffer; nil: none
 
 	// Guarded by Hub.mu.
-	members map[string]*member
-	lost    int // members that are not confirmed again yet
-	ended   bool
+	interests map[string]*interest
+	lost      int // members that are not confirmed again yet
+	ended     bool
 
 	wake chan struct{} // capacity 1: something to receive
 	over chan struct{} // closed when err is set
@@ -30,7 +30,7 @@ type Subscription struct {
 
 func newSubscription(h *Hub, kind Kind) *Subscription {
 	return &Subscription{
-		hub: h, kind: kind, members: map[string]*member{},
+		hub: h, kind: kind, interests: map[string]*interest{},
 		wake: make(chan struct{}, 1), over: make(chan struct{}), buf: buffer{limit: h.cfg.Buffer},
 	}
 }
@@ -59,8 +59,8 @@ func (s *Subscription) Remove(names ...string) error {
 		return s.end()
 	}
 	for _, name := range names {
-		if m := s.members[name]; m != nil {
-			h.leaveLocked(m)
+		if i := s.interests[name]; i != nil {
+			h.dropLocked(i)
 		}
 	}
 	h.mu.Unlock()
@@ -112,11 +112,11 @@ func (h *Hub) endLocked(s *Subscription, err error, drop bool) {
 	}
 	s.ended = true
 	delete(h.subs, s)
-	for _, m := range s.members {
-		for _, c := range slices.Clone(m.calls) {
+	for _, i := range s.interests {
+		for _, c := range slices.Clone(i.calls) {
 			h.finishLocked(c, err)
 		}
-		h.leaveLocked(m)
+		h.dropLocked(i)
 	}
 	s.mu.Lock()
 	s.err, s.healed = err, allHealed
@@ -141,9 +141,11 @@ func (s *Subscription) signal() {
 	}
 }
 
-func (s *Subscription) deliver(msg *Message) {
+// deliver appends a message of m. While topics of another connection are lost, the message stands before their gap: the
+// gap does not concern m, and does not hold back its messages.
+func (s *Subscription) deliver(m *member, msg *Message) {
 	s.mu.Lock()
-	s.buf.push(msg)
+	s.buf.push(msg, m.loss <= s.healed && s.buf.tail.loss > s.healed)
 	s.mu.Unlock()
 	s.signal()
 }

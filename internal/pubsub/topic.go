@@ -1,6 +1,10 @@
 package pubsub
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/seed-2b0d76a6/respool/internal/command"
+)
 
 // topic is a channel or pattern that has members or that the server sends. Hub.mu guards topics and members.
 //
@@ -11,32 +15,54 @@ import "slices"
 type topic struct {
 	kind    Kind
 	name    string
+	slot    int   // of a shard channel
+	link    *link // carries it
+	passes  filter
 	members []*member
 	staying int       // members that stay subscribed
 	waiting []*member // members that join or leave, without a request yet
 	asked   []*member // members that join or leave with the request in flight
-	flight  bool      // a request is in flight
+	flight  *request  // the request in flight; nil: none
 	on      bool      // the server has confirmed the subscription
 	dirty   bool      // is in Hub.dirty
 	alone   bool      // is requested separately, because the server refused it together with others
+
+	refusals int // by nodes of a cluster that do not serve it, since the last confirmation
 }
 
 // member is the membership of a subscription in a topic.
 type member struct {
-	topic *topic
-	sub   *Subscription
-	at    int     // index in topic.members; -1 after it has left
-	queue int     // index in topic.waiting; -1 if it is not there
-	live  bool    // receives messages
-	lost  bool    // it was live when the connection was lost
-	leave *leave  // set while it leaves
-	refs  int     // calls that added it and did not fail
-	calls []*call // the waiting ones of these calls
+	topic    *topic
+	sub      *Subscription
+	interest *interest
+	at       int    // index in topic.members; -1 after it has left
+	queue    int    // index in topic.waiting; -1 if it is not there
+	live     bool   // receives messages
+	lost     bool   // it was live when the connection was lost
+	loss     uint64 // number of its last loss; 0: none
+	leave    *leave // set while it leaves
 }
 
-func (m *member) forget(c *call) {
-	m.calls = slices.DeleteFunc(m.calls, func(x *call) bool { return x == c })
+// interest is a name of a subscription. It has one member in each topic that carries the name: in one topic, except for
+// names of keyspace notifications in a cluster. It always has a member while it is in Subscription.interests.
+type interest struct {
+	name    string
+	members []*member
+	refs    int     // calls that added it and did not fail
+	calls   []*call // the waiting ones of these calls
 }
+
+func (i *interest) forget(c *call) {
+	i.calls = slices.DeleteFunc(i.calls, func(x *call) bool { return x == c })
+}
+
+// complete reports whether all members receive messages.
+func (i *interest) complete() bool {
+	return !slices.ContainsFunc(i.members, func(m *member) bool { return !m.live })
+}
+
+// leaves reports whether the subscription no longer wants the name.
+func (i *interest) leaves() bool { return i.members[0].leave != nil }
 
 // leave waits until members have left.
 type leave struct {
@@ -64,17 +90,17 @@ func (t *topic) unwait(m *member) {
 }
 
 // send records a request as sent.
-func (t *topic) send() {
+func (t *topic) send(req *request) {
 	for _, m := range t.waiting {
 		m.queue = -1
 	}
-	t.asked, t.waiting, t.flight = t.waiting, nil, true
+	t.asked, t.waiting, t.flight = t.waiting, nil, req
 }
 
 // answered returns the members of the request in flight that have not left.
 func (t *topic) answered() []*member {
 	asked := slices.DeleteFunc(t.asked, func(m *member) bool { return m.at < 0 })
-	t.asked, t.flight = nil, false
+	t.asked, t.flight = nil, nil
 	return asked
 }
 
@@ -85,52 +111,80 @@ func (t *topic) askAgain() {
 	}
 }
 
-func (h *Hub) clearTopicsLocked() {
-	for k := range h.topics {
-		h.topics[k] = map[string]*topic{}
-	}
-	h.dirty = nil
-}
-
 // joinLocked adds name to s for c, which waits for the confirmation unless the topic is confirmed already.
 func (h *Hub) joinLocked(s *Subscription, name string, c *call) {
-	m := s.members[name]
-	if m != nil && m.leave != nil {
-		h.leaveLocked(m)
-		m = nil
+	i := s.interests[name]
+	if i != nil && i.leaves() {
+		h.dropLocked(i)
+		i = nil
 	}
-	if m == nil {
-		m = h.newMemberLocked(s, name)
+	if i == nil {
+		i = h.newInterestLocked(s, name)
 	}
-	m.refs++
-	c.members = append(c.members, m)
-	if !m.live {
+	i.refs++
+	c.interests = append(c.interests, i)
+	if !i.complete() {
 		c.pending++
-		m.calls = append(m.calls, c)
+		i.calls = append(i.calls, c)
 	}
 }
 
-func (h *Hub) newMemberLocked(s *Subscription, name string) *member {
-	t := h.topics[s.kind][name]
-	if t == nil {
-		t = &topic{kind: s.kind, name: name}
-		h.topics[s.kind][name] = t
+func (h *Hub) newInterestLocked(s *Subscription, name string) *interest {
+	i := &interest{name: name}
+	s.interests[name] = i
+	passes := everything
+	if h.cfg.Cluster != nil {
+		passes = filterOf(s.kind, name)
 	}
-	m := &member{topic: t, sub: s, at: len(t.members)}
+	if passes != everything {
+		h.notifyLocked(s, i)
+	}
+	if passes != notifications {
+		h.enterLocked(s, i, h.topicLocked(s.kind, name, passes))
+	}
+	return i
+}
+
+// topicLocked returns the topic of a name, except the ones of keyspace notifications.
+func (h *Hub) topicLocked(kind Kind, name string, passes filter) *topic {
+	t := h.topics[kind][name]
+	if t == nil {
+		t = &topic{kind: kind, name: name, passes: passes}
+		if kind == Shard {
+			t.slot = command.Slot(name)
+		}
+		h.topics[kind][name] = t
+	}
+	if t.staying == 0 {
+		h.placeLocked(t)
+	}
+	return t
+}
+
+// enterLocked makes a member of an interest wait for a topic.
+func (h *Hub) enterLocked(s *Subscription, i *interest, t *topic) *member {
+	m := &member{topic: t, sub: s, interest: i, at: len(t.members)}
 	t.members = append(t.members, m)
-	s.members[name] = m
+	i.members = append(i.members, m)
 	if t.staying++; t.staying == 1 {
-		h.wanted++
+		t.link.wanted++
 	}
 	t.wait(m)
 	h.touchLocked(t)
 	return m
 }
 
+// dropLocked removes all members of an interest.
+func (h *Hub) dropLocked(i *interest) {
+	for _, m := range slices.Clone(i.members) {
+		h.leaveLocked(m)
+	}
+}
+
 // partLocked makes a member leave after the server has sent all its messages. A member that receives none leaves at
 // once.
 func (h *Hub) partLocked(m *member, l *leave) {
-	if !m.live || h.session == nil {
+	if !m.live || m.topic.link.session == nil {
 		h.leaveLocked(m)
 		return
 	}
@@ -146,12 +200,12 @@ func (h *Hub) partLocked(m *member, l *leave) {
 // unwantLocked records that a member does not stay.
 func (h *Hub) unwantLocked(t *topic) {
 	if t.staying--; t.staying == 0 {
-		h.wanted--
+		t.link.wanted--
 		h.touchLocked(t)
 	}
 }
 
-// leaveLocked removes a member. Calls do not wait for it any more.
+// leaveLocked removes a member, and the interest with its last one. Calls do not wait for it any more.
 func (h *Hub) leaveLocked(m *member) {
 	if m.at < 0 {
 		return
@@ -164,9 +218,13 @@ func (h *Hub) leaveLocked(m *member) {
 	t.members = t.members[:last]
 	t.unwait(m)
 	m.at, m.live = -1, false
-	delete(m.sub.members, t.name)
+	i := m.interest
+	if i.members = slices.DeleteFunc(i.members, func(x *member) bool { return x == m }); len(i.members) == 0 {
+		delete(m.sub.interests, i.name)
+		delete(h.notified, i)
+	}
 	h.healLocked(m)
-	h.settleCallsLocked(m)
+	h.settleCallsLocked(i)
 	if l := m.leave; l == nil {
 		h.unwantLocked(t)
 	} else if l.pending--; l.pending == 0 {
@@ -174,9 +232,13 @@ func (h *Hub) leaveLocked(m *member) {
 	}
 }
 
-func (h *Hub) settleCallsLocked(m *member) {
-	calls := m.calls
-	m.calls = nil
+// settleCallsLocked ends the wait of calls for an interest, if no member of it waits for a confirmation.
+func (h *Hub) settleCallsLocked(i *interest) {
+	if !i.complete() {
+		return
+	}
+	calls := i.calls
+	i.calls = nil
 	for _, c := range calls {
 		if c.pending--; c.pending == 0 {
 			h.finishLocked(c, nil)
@@ -186,27 +248,31 @@ func (h *Hub) settleCallsLocked(m *member) {
 
 // touchLocked marks a topic whose state at the server may differ.
 func (h *Hub) touchLocked(t *topic) {
-	if h.session == nil {
+	l := t.link
+	if l.session == nil {
 		// A new connection requests all topics.
 		if t.staying == 0 {
-			delete(h.topics[t.kind], t.name)
+			h.deleteLocked(t)
 		}
-		if h.wanted == 0 {
-			h.wakeUp()
+		if l.wanted == 0 {
+			l.wakeUp()
 		}
 		return
 	}
 	if !t.dirty {
 		t.dirty = true
-		h.dirty = append(h.dirty, t)
+		l.dirty = append(l.dirty, t)
 	}
-	h.wakeUp()
+	l.wakeUp()
 }
 
 // changedLocked processes the server's confirmation: joining members receive messages from now on, leaving members
 // have received all.
 func (h *Hub) changedLocked(t *topic, on bool) {
 	t.on = on
+	if on {
+		t.refusals = 0
+	}
 	for _, m := range t.answered() {
 		if m.leave != nil {
 			h.leaveLocked(m)
@@ -214,7 +280,7 @@ func (h *Hub) changedLocked(t *topic, on bool) {
 		}
 		m.live = true
 		h.healLocked(m)
-		h.settleCallsLocked(m)
+		h.settleCallsLocked(m.interest)
 	}
 	if t.staying == 0 || len(t.waiting) > 0 {
 		h.touchLocked(t)
@@ -229,7 +295,7 @@ func (h *Hub) refusedLocked(t *topic, err error) error {
 		if m.leave != nil {
 			h.leaveLocked(m)
 		}
-		for _, c := range slices.Clone(m.calls) {
+		for _, c := range slices.Clone(m.interest.calls) {
 			h.finishLocked(c, err)
 		}
 	}
@@ -251,13 +317,19 @@ func (h *Hub) loseLocked(t *topic) {
 		case m.leave != nil:
 			h.leaveLocked(m)
 		case m.live:
-			m.live, m.lost = false, true
-			m.sub.lost++
-			m.sub.interrupt(h.losses)
+			m.live = false
+			h.missLocked(m)
 			t.wait(m)
 		}
 	}
 	t.on = false
+}
+
+// missLocked records that a member misses messages until its topic is confirmed.
+func (h *Hub) missLocked(m *member) {
+	m.lost, m.loss = true, h.losses
+	m.sub.lost++
+	m.sub.interrupt(h.losses)
 }
 
 // healLocked records that a member is confirmed again, or has left. After the last member of a subscription the gap

@@ -16,8 +16,7 @@ import (
 	"time"
 )
 
-// Authority signs certificates for servers and clients, valid for localhost and 127.0.0.1. Its certificates are valid
-// as long as Cert says at the time of Issue.
+// Authority signs certificates for servers and clients. They are valid as long as Cert says at the time of Issue.
 type Authority struct {
 	Cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -38,15 +37,20 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate with a new key. It writes cert.pem, key.pem and ca.pem into a directory.
-func (a *Authority) Issue(t testing.TB, dir string, serial int64) (cert, key, ca string) {
+// Issue makes a certificate with a new key. It writes cert.pem, key.pem and ca.pem into a directory. The certificate is
+// valid for the DNS names, or for localhost and 127.0.0.1 if there are none.
+func (a *Authority) Issue(t testing.TB, dir string, serial int64, names ...string) (cert, key, ca string) {
 	t.Helper()
 	own := newKey(t)
+	var ips []net.IP
+	if len(names) == 0 {
+		names, ips = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	}
 	der := sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: names[0]},
 		NotBefore: a.Cert.NotBefore, NotAfter: a.Cert.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:    names, IPAddresses: ips,
 	}, a.Cert, own, a.key)
 	keyDER, err := x509.MarshalECPrivateKey(own)
 	if err != nil {

@@ -22,6 +22,7 @@ type Conn struct {
 	id              int64
 	unauthenticated error  // the refusal of a HELLO without a login
 	leftover        []byte // bytes read after the handshake's last reply
+	heard           bool   // the server sent something
 	try             *trier // nil: not available
 }
 

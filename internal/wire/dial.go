@@ -29,7 +29,8 @@ type Config struct {
 	Introduced func(c *Conn) error
 
 	DB         int
-	Protocol   int // 3, 2, or 0: 3 if the server supports it
+	Protocol   int  // 3, 2, or 0: 3 if the server supports it
+	ReadOnly   bool // send READONLY, so that a replica of a cluster executes reads
 	ClientName string
 	LibName    string
 	LibVersion string
@@ -86,7 +87,7 @@ func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, 
 		if ctx.Err() != nil {
 			ended = ctx // ctx caused the end of connecting
 		}
-		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: cause(ended, err)}
+		return nil, &Error{Op: "dial", Addr: cfg.Addr, Err: explainDial(cfg.Addr, cause(ended, err))}
 	}
 	c := newConn(nc, cfg.Addr)
 	if ctx.Err() != nil {
@@ -112,7 +113,7 @@ func open(ctx, connecting, cut context.Context, cfg *Config, bare bool) (*Conn, 
 		if err := tc.HandshakeContext(context.WithoutCancel(ctx)); err != nil {
 			stop()
 			c.lingerUntil(cut, cfg.LingerLimit)
-			return nil, &Error{Op: "TLS handshake with", Addr: cfg.Addr, Err: cause(ctx, explainTLS(err))}
+			return nil, &Error{Op: "TLS handshake with", Addr: cfg.Addr, Err: explainSilentTLS(cause(ctx, explainTLS(err)))}
 		}
 		c.nc, c.try = tc, nil
 	}
@@ -161,12 +162,4 @@ func cause(ctx context.Context, err error) error {
 		return err
 	}
 	return context.Cause(ctx)
-}
-
-func explainTLS(err error) error {
-	var rec tls.RecordHeaderError
-	if errors.As(err, &rec) {
-		return fmt.Errorf("the server does not speak TLS: use redis://: %w", err)
-	}
-	return err
 }

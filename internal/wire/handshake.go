@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -252,6 +251,9 @@ func neededSteps(cfg *Config) []step {
 	if cfg.DB != 0 {
 		s = append(s, step{args: []any{"SELECT", cfg.DB}})
 	}
+	if cfg.ReadOnly {
+		s = append(s, step{args: []any{"READONLY"}})
+	}
 	// A loading server answers HELLO but refuses PING.
 	return append(s, step{args: []any{"PING"}, fatal: unready})
 }
@@ -329,11 +331,12 @@ func (c *Conn) readValues(n int) ([]resp.Value, error) {
 		}
 		m, err = c.nc.Read(chunk)
 		buf = append(buf, chunk[:m]...)
+		c.heard = c.heard || m > 0
 		if err != nil && m == 0 {
 			if errors.Is(err, io.EOF) {
 				err = errHungUp
 			}
-			return values, err
+			return values, c.explainHangUp(err)
 		}
 	}
 	if scanned < len(buf) {
@@ -355,39 +358,6 @@ func isError(k resp.Kind) bool { return k == resp.SimpleError || k == resp.BulkE
 func serverError(v resp.Value) *resp.ServerError {
 	text, _, _ := strings.Cut(string(v.Str), ", with args beginning with")
 	return resp.NewServerError(text)
-}
-
-func notRedis(got []byte, err error) error {
-	if len(got) > 40 {
-		got = got[:40]
-	}
-	if len(got) > 1 && got[0] == 0x15 && got[1] == 3 {
-		return errors.New("the server speaks TLS: use rediss://")
-	}
-	return fmt.Errorf("not a Redis server: it sent %s: %w", strconv.Quote(string(got)), err)
-}
-
-// explain explains the error codes of a refused handshake.
-func explain(err error, withPassword bool) error {
-	var se *resp.ServerError
-	if !errors.As(err, &se) {
-		return err
-	}
-	switch {
-	case se.Code == "NOAUTH" && !withPassword:
-		return fmt.Errorf("the server requires a password, and none is configured: %w", err)
-	case se.Code == "WRONGPASS" || se.Message == "invalid password":
-		return fmt.Errorf("the server refused the username or password: %w", err)
-	case se.Code == "BUSY":
-		return fmt.Errorf("the server is busy with a script: %w", err)
-	case se.Code == "LOADING":
-		return fmt.Errorf("the server is loading its data: %w", err)
-	case strings.Contains(se.Message, "max number of clients"):
-		return fmt.Errorf("the server is at maxclients and refuses new connections: %w", err)
-	case se.Code == "DENIED":
-		return fmt.Errorf("the server is in protected mode: %w", err)
-	}
-	return err
 }
 
 // serverFacts returns the server's version and the connection's number from HELLO's reply.

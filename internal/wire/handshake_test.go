@@ -31,6 +31,22 @@ func TestTheHandshakeIsOneRoundTrip(t *testing.T) {
 	}
 }
 
+func TestAReaderOfAReplicaSendsReadOnly(t *testing.T) {
+	s := serve(t, redis(nil))
+	cfg := s.config()
+	cfg.ReadOnly = true
+	dial(t, cfg)
+	if got := s.Commands(); !slices.Equal(got, []string{"HELLO 3", "READONLY", "PING"}) {
+		t.Errorf("got %q", got)
+	}
+	refusing := serve(t, redis(map[string]string{"READONLY": "-NOPERM no permission\r\n"}))
+	cfg = refusing.config()
+	cfg.ReadOnly = true
+	if _, err := wire.Dial(t.Context(), t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("without permission for READONLY: %v", err)
+	}
+}
+
 func TestAConnectionKnowsItsNumberAtTheServer(t *testing.T) {
 	for proto, reply := range map[int]string{2: ":42\r\n", 3: "%2\r\n$2\r\nid\r\n:42\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n"} {
 		s := serve(t, redis(map[string]string{"HELLO": reply, "CLIENT": reply}))
@@ -114,6 +130,9 @@ func TestTheErrorsOfAHandshakeSayWhatToDo(t *testing.T) {
 			cfg.Password, cfg.Protocol, cfg.DB, cfg.ClientName = x.password, x.protocol, 9, "app"
 			err := refused(t, cfg)
 			wantText(t, err, "handshake with "+cfg.Addr, x.want)
+			if strings.Contains(err.Error(), "HELLO must be called") {
+				t.Errorf("%v: the server's advice is not for users", err)
+			}
 			var se *resp.ServerError
 			if !errors.As(err, &se) || se.Code != x.code {
 				t.Errorf("got %v, want code %s", err, x.code)
@@ -154,9 +173,10 @@ func TestWhatIsNoRedisIsNamed(t *testing.T) {
 		"HTTP":         {func(p *peer) { p.Write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"); p.Discard() }, `not a Redis server: it sent "HTTP/1.1 400`},
 		"SSH":          {func(p *peer) { p.Write("SSH-2.0-OpenSSH_9.2p1\r\n"); p.Discard() }, "not a Redis server"},
 		"TLS":          {func(p *peer) { p.Write("\x15\x03\x01\x00\x02\x02\x46"); p.Discard() }, "the server speaks TLS"},
-		"closes":       {func(p *peer) { skip(p, 1) }, "closed the connection"},
+		"web page":     {func(p *peer) { p.Write("<!DOCTYPE HTML>\n<html lang=\"en\">\n    <head>"); p.Discard() }, "which is HTTP: check the port"},
+		"closes":       {func(p *peer) { skip(p, 1) }, "closed the connection without a reply, as one that speaks TLS (use rediss://)"},
 		"huge reply":   {func(p *peer) { p.Write("$1000000\r\n"); p.Discard() }, "frame"},
-		"half a frame": {func(p *peer) { skip(p, 2); p.Write("%2\r\n+ver") }, "closed the connection"},
+		"half a frame": {func(p *peer) { skip(p, 2); p.Write("%2\r\n+ver") }, ": the server closed the connection"},
 	}
 	for name, x := range tests {
 		t.Run(name, func(t *testing.T) {

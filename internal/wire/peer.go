@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +37,30 @@ func (p *Peer) Greeting() *resp.Value {
 		return nil
 	}
 	return p.greeting.Load()
+}
+
+// Since reports whether the server has a feature of a Redis version up to 7.2, from which Valkey forked. It is false if
+// the version is unknown.
+func (p *Peer) Since(major, minor int) bool {
+	v := p.Greeting()
+	if v == nil {
+		return false
+	}
+	var has [2]int
+	for i := 0; i+1 < len(v.Elems); i += 2 {
+		switch value := string(v.Elems[i+1].Str); string(v.Elems[i].Str) {
+		case "server":
+			if value == "valkey" {
+				return true
+			}
+		case "version":
+			first, rest, _ := strings.Cut(value, ".")
+			second, _, _ := strings.Cut(rest, ".")
+			has[0], _ = strconv.Atoi(first)
+			has[1], _ = strconv.Atoi(second)
+		}
+	}
+	return has[0] > major || has[0] == major && has[1] >= minor
 }
 
 // greet stores the reply to HELLO; nil removes the previous one.

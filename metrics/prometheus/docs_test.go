@@ -22,7 +22,10 @@ func TestDocsListAllMetrics(t *testing.T) {
 		listed[string(m[1])] = true
 	}
 	alert := monitor.Alert{Finding: monitor.Finding{Rule: "down"}, State: monitor.Firing}
-	for name := range gather(t, somePool("orders", respool.Stats{Addr: "redis:6379", Blocking: respool.BlockingStats{Commands: map[string]respool.BlockingCount{"BLPOP": {}}}}), servers(someState(t), alert)) {
+	state := someState(t)
+	state.Cluster = clusterState(t).Cluster
+	state.Nodes = append(state.Nodes, clusterState(t).Nodes...)
+	for name := range gather(t, somePool("orders", respool.Stats{Addr: "redis:6379", Blocking: respool.BlockingStats{Commands: map[string]respool.BlockingCount{"BLPOP": {}}}}), servers(state, alert)) {
 		if !listed[name] {
 			t.Errorf("%s is shown and not listed", name)
 		}

@@ -77,7 +77,7 @@ var always = []serverMeasure{
 // numbers would look current.
 var answering = []serverMeasure{
 	gauge("respool_server_connections", "Connections that count against maxclients: clients, replicas and other nodes, without those of the monitor.",
-		func(n *monitor.NodeState) (float64, bool) { return float64(n.Last.Connections), true }),
+		func(n *monitor.NodeState) (float64, bool) { return float64(n.Last.Connections), !n.Last.Uncounted }),
 	gauge("respool_server_maxclients", "Maximum number of connections that the server accepts.",
 		func(n *monitor.NodeState) (float64, bool) {
 			return float64(n.Last.MaxClients), n.Last.MaxClients > 0
@@ -92,9 +92,9 @@ var answering = []serverMeasure{
 	gauge("respool_occupancy_ratio", "Share of maxclients in use, from 0 to 1.",
 		func(n *monitor.NodeState) (float64, bool) { return n.Last.Occupancy() }),
 	gauge("respool_exhaustion_seconds", "Seconds until maxclients is reached if connections grow at this rate. Absent if they do not grow steadily.",
-		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.In.Seconds(), n.Forecast.Exists }),
+		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.In.Seconds(), n.Forecast.Trusted() }),
 	gauge("respool_exhaustion_earliest_seconds", "The same at the highest growth rate in the 95% confidence interval.",
-		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.Earliest.Seconds(), n.Forecast.Exists }),
+		func(n *monitor.NodeState) (float64, bool) { return n.Forecast.Earliest.Seconds(), n.Forecast.Trusted() }),
 	gauge("respool_server_last_list_timestamp_seconds", "When the server last listed its clients, which is the time of respool_clients.",
 		func(n *monitor.NodeState) (float64, bool) {
 			if n.List == nil {
@@ -115,11 +115,62 @@ var answering = []serverMeasure{
 var (
 	nodesDesc   = prometheus.NewDesc("respool_monitor_nodes", "Servers that the monitor watches. Absent without a monitor.", nil, nil)
 	stateDesc   = prometheus.NewDesc("respool_monitor_last_change_timestamp_seconds", "When the state of the monitor last changed.", nil, nil)
-	serviceDesc = prometheus.NewDesc("respool_service_primary_known", "Whether the sentinels report a primary of the service (1) or not (0).", []string{"service"}, nil)
+	serviceDesc = prometheus.NewDesc("respool_service_primary_known", "Whether the sentinels report a primary of the service, or a node reports the cluster (1), or not (0).", []string{"service"}, nil)
 	infoDesc    = prometheus.NewDesc("respool_server_info", "Always 1; the labels hold the server's role and version.", []string{"node", "role", "version"}, nil)
 	clientsDesc = prometheus.NewDesc("respool_clients", "Clients of a server by service, library, user and state, when it last listed them.", []string{"node", "service", "lib", "user", "state"}, nil)
 	alertsDesc  = prometheus.NewDesc("respool_alerts", "Alerts of the monitor that are pending or firing.", []string{"rule", "severity", "state"}, nil)
 )
+
+// clusterMeasure is a metric of a cluster.
+type clusterMeasure struct {
+	desc *prometheus.Desc
+	of   func(s *monitor.State) float64
+}
+
+func clusterGauge(name, help string, of func(s *monitor.State) float64) clusterMeasure {
+	return clusterMeasure{prometheus.NewDesc("respool_cluster_"+name, help, []string{"service"}, nil), of}
+}
+
+// clusterMeasures contains the metrics that are exported while a node reports the cluster.
+var clusterMeasures = []clusterMeasure{
+	clusterGauge("slots_covered", "Slots of the cluster that a node serves, of 16384.", func(s *monitor.State) float64 {
+		n, _ := s.Cluster.Uncovered()
+		return float64(monitor.ClusterSlots - n)
+	}),
+	clusterGauge("slots_uncovered", "Slots of the cluster that no node serves.", func(s *monitor.State) float64 {
+		n, _ := s.Cluster.Uncovered()
+		return float64(n)
+	}),
+	clusterGauge("shards", "Primaries of the cluster that serve slots.", func(s *monitor.State) float64 { return float64(len(s.Cluster.Primaries())) }),
+	clusterGauge("shards_without_replica", "Primaries of the cluster that serve slots and have no replica that works.",
+		func(s *monitor.State) float64 { return float64(len(s.Cluster.WithoutReplica())) }),
+}
+
+// The other metrics of a cluster.
+var (
+	unreachableDesc = prometheus.NewDesc("respool_cluster_nodes_unreachable", "Nodes of the cluster that did not answer the last query.", []string{"service"}, nil)
+	hotRatioDesc    = prometheus.NewDesc("respool_cluster_hottest_ratio", "Connections of the primary with the most, divided by the mean of the other primaries. Absent if fewer than two answer.", []string{"service"}, nil)
+	hotNodeDesc     = prometheus.NewDesc("respool_cluster_hottest_connections", "Connections of the primary with the most, and its address.", []string{"service", "node"}, nil)
+	slotsDesc       = prometheus.NewDesc("respool_cluster_node_slots", "Slots that a node of the cluster owns.", []string{"service", "node"}, nil)
+)
+
+func collectCluster(ch chan<- prometheus.Metric, s *monitor.State) {
+	tell(ch, unreachableDesc, prometheus.GaugeValue, float64(len(s.Unreachable())), s.Service)
+	if !s.Cluster.Known() {
+		return // old numbers would look current
+	}
+	for _, m := range clusterMeasures {
+		tell(ch, m.desc, prometheus.GaugeValue, m.of(s), s.Service)
+	}
+	if n, ratio, _ := s.Hottest(); n != nil {
+		tell(ch, hotRatioDesc, prometheus.GaugeValue, ratio, s.Service)
+		tell(ch, hotNodeDesc, prometheus.GaugeValue, float64(n.Last.Connections), s.Service, n.Addr)
+	}
+	for i := range s.Cluster.Nodes {
+		n := &s.Cluster.Nodes[i]
+		tell(ch, slotsDesc, prometheus.GaugeValue, float64(n.Slots), s.Service, n.Name())
+	}
+}
 
 // Describe implements prometheus.Collector.
 func (s *Servers) Describe(ch chan<- *prometheus.Desc) {
@@ -128,7 +179,10 @@ func (s *Servers) Describe(ch chan<- *prometheus.Desc) {
 			ch <- m.desc
 		}
 	}
-	for _, d := range []*prometheus.Desc{nodesDesc, stateDesc, serviceDesc, infoDesc, clientsDesc, alertsDesc} {
+	for _, m := range clusterMeasures {
+		ch <- m.desc
+	}
+	for _, d := range []*prometheus.Desc{unreachableDesc, hotRatioDesc, hotNodeDesc, slotsDesc, nodesDesc, stateDesc, serviceDesc, infoDesc, clientsDesc, alertsDesc} {
 		ch <- d
 	}
 }
@@ -148,6 +202,9 @@ func (s *Servers) Collect(ch chan<- prometheus.Metric) {
 	}
 	if state.Service != "" {
 		tell(ch, serviceDesc, prometheus.GaugeValue, truth(state.Err == nil), state.Service)
+	}
+	if state.Cluster != nil {
+		collectCluster(ch, state)
 	}
 	for i := range state.Nodes {
 		s.collectNode(ch, &state.Nodes[i])

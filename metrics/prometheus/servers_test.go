@@ -81,6 +81,61 @@ func someState(t testing.TB) *monitor.State {
 	}}
 }
 
+// clusterState is a state of a cluster in which a node does not answer, and slots have no node.
+func clusterState(t testing.TB) *monitor.State {
+	t.Helper()
+	m, err := monitor.ParseClusterMap("a1 n1:1@11 myself,master - 0 0 1 connected 0-5460\nb1 n2:1@11 master - 0 0 2 connected 5461-10922\n"+
+		"c1 n3:1@11 master,fail - 0 0 3 disconnected 10923-16383\na2 n4:1@11 slave a1 0 0 1 connected", "cluster_state:fail", "n1:1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := snapshot(t, someInfo)
+	busy := *last
+	busy.Connections = 3 * last.Connections
+	return &monitor.State{At: at, Service: "cluster of n1:1", Cluster: m, Nodes: []monitor.NodeState{
+		{Addr: "n1:1", Role: "primary", Up: true, Last: &busy}, {Addr: "n2:1", Role: "primary", Up: true, Last: last},
+		{Addr: "n4:1", Role: "replica", Up: true, Last: last}, {Addr: "n3:1", Role: "primary", Last: last, Err: errors.New("refused")},
+	}}
+}
+
+const someClusterLines = `
+respool_cluster_hottest_connections{node="n1:1",service="cluster of n1:1"} 9
+respool_cluster_hottest_ratio{service="cluster of n1:1"} 3
+respool_cluster_node_slots{node="n1:1",service="cluster of n1:1"} 5461
+respool_cluster_node_slots{node="n2:1",service="cluster of n1:1"} 5462
+respool_cluster_node_slots{node="n3:1",service="cluster of n1:1"} 5461
+respool_cluster_node_slots{node="n4:1",service="cluster of n1:1"} 0
+respool_cluster_nodes_unreachable{service="cluster of n1:1"} 1
+respool_cluster_shards_without_replica{service="cluster of n1:1"} 1
+respool_cluster_shards{service="cluster of n1:1"} 2
+respool_cluster_slots_covered{service="cluster of n1:1"} 10923
+respool_cluster_slots_uncovered{service="cluster of n1:1"} 5461
+`
+
+func TestAClusterIsShown(t *testing.T) {
+	st := clusterState(t)
+	st.Nodes[0].Last.Connections, st.Nodes[1].Last.Connections = 9, 3
+	var got []string
+	for line := range strings.Lines(shownLines(t, servers(st))) {
+		if strings.HasPrefix(line, "respool_cluster_") {
+			got = append(got, line)
+		}
+	}
+	for _, line := range missing(someClusterLines, strings.Join(got, "")) {
+		t.Errorf("not shown: %s", line)
+	}
+	for _, line := range missing(strings.Join(got, ""), someClusterLines) {
+		t.Errorf("shown too: %s", line)
+	}
+	// While no node reports the cluster, only what is known is shown.
+	st.Cluster = &monitor.ClusterMap{}
+	for line := range strings.Lines(shownLines(t, servers(st))) {
+		if strings.HasPrefix(line, "respool_cluster_") && !strings.HasPrefix(line, "respool_cluster_nodes_unreachable") {
+			t.Errorf("shown too: %s", line)
+		}
+	}
+}
+
 const someServers = `
 respool_alerts{rule="down",severity="page",state="firing"} 2
 respool_alerts{rule="leak",severity="warn",state="pending"} 1

@@ -15,7 +15,7 @@ import (
 
 // Command is a sink that runs a program for each alert. The program gets the alert as JSON on its
 // standard input, and in the environment variables RESPOOL_ALERT_RULE, _STATE, _SEVERITY, _NODE,
-// _SUBJECT and _TEXT. No shell is involved. The program must exit with status 0.
+// _SUBJECT and _TEXT, which has the problem and the remedy. No shell is involved. The program must exit with status 0.
 type Command struct {
 	args    []string
 	timeout time.Duration
@@ -80,7 +80,7 @@ func (c *Command) run(ctx context.Context, a *monitor.Alert) error {
 	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(raw), out, out
 	cmd.Env = append(os.Environ(), "RESPOOL_ALERT_RULE="+a.Rule, "RESPOOL_ALERT_STATE="+a.State.String(),
-		"RESPOOL_ALERT_SEVERITY="+a.Severity.String(), "RESPOOL_ALERT_NODE="+clean(a.Node), "RESPOOL_ALERT_SUBJECT="+clean(a.Subject), "RESPOOL_ALERT_TEXT="+clean(a.What))
+		"RESPOOL_ALERT_SEVERITY="+a.Severity.String(), "RESPOOL_ALERT_NODE="+clean(a.Node), "RESPOOL_ALERT_SUBJECT="+clean(a.Subject), "RESPOOL_ALERT_TEXT="+clean(text(a)))
 	cmd.WaitDelay = commandWait
 	ownGroup(cmd)
 	if err := cmd.Run(); err != nil {
@@ -90,6 +90,14 @@ func (c *Command) run(ctx context.Context, a *monitor.Alert) error {
 		return fmt.Errorf("notify: %s: %w: %q", c.Name(), err, out.kept)
 	}
 	return nil
+}
+
+// text returns the problem, and the remedy unless the alert is resolved.
+func text(a *monitor.Alert) string {
+	if a.Remedy == "" || a.State == monitor.Resolved {
+		return a.What
+	}
+	return a.What + "; do: " + a.Remedy
 }
 
 // clean removes bytes that are not allowed in the environment.

@@ -87,6 +87,7 @@ func (q *Queue) deliver(batch []monitor.Alert) {
 			return
 		}
 		wait = min(2*wait, q.cfg.Longest)
+		q.refreshed(batch)
 	}
 }
 

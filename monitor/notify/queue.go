@@ -95,6 +95,37 @@ func (q *Queue) Tell(alerts ...monitor.Alert) {
 	q.wakeUp()
 }
 
+// Refresh replaces the findings of firing alerts that the queue has already received, so that it
+// sends their present text when it retries or repeats them. It sends nothing, and ignores other
+// alerts.
+func (q *Queue) Refresh(alerts ...monitor.Alert) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, a := range alerts {
+		if a.State != monitor.Firing {
+			continue
+		}
+		id := a.ID()
+		if i := q.waitingLocked(id, monitor.Firing); i >= 0 {
+			q.waiting[i].Finding = a.Finding
+		} else if sent, ok := q.sent[id]; ok && q.waitingLocked(id, monitor.Resolved) < 0 {
+			sent.Finding = a.Finding
+			q.sent[id] = sent
+		}
+	}
+}
+
+// refreshed updates a batch before a retry.
+func (q *Queue) refreshed(batch []monitor.Alert) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, a := range batch {
+		if sent, ok := q.sent[a.ID()]; ok && a.State == monitor.Firing {
+			batch[i].Finding = sent.Finding
+		}
+	}
+}
+
 func (q *Queue) wakeUp() {
 	select {
 	case q.wake <- struct{}{}:

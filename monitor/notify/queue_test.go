@@ -206,6 +206,64 @@ func TestWhatFiresIsRepeated(t *testing.T) {
 	})
 }
 
+// with returns an alert with another text.
+func with(a monitor.Alert, what string) monitor.Alert {
+	a.What = what
+	return a
+}
+
+// texts is a sink that records the texts of alerts.
+type texts struct{ sink }
+
+func (s *texts) Send(ctx context.Context, alerts []monitor.Alert) error {
+	if err := s.sink.Send(ctx, alerts); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range alerts {
+		s.got = append(s.got[:len(s.got)-1], a.Rule+" "+a.State.String()+": "+a.What)
+	}
+	return nil
+}
+
+func TestARepeatedAlertHasItsPresentText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &texts{sink{repeat: time.Minute}}
+		q := notify.NewQueue(s, notify.QueueConfig{})
+		q.Refresh(with(fires("a"), "of an alert that was not queued"))
+		q.Tell(with(fires("a"), "85%"))
+		synctest.Wait()
+		q.Refresh(with(fires("a"), "90%"), with(ends("a"), "a resolved one is not refreshed"))
+		time.Sleep(90 * time.Second)
+		q.Refresh(with(fires("a"), "95%"))
+		time.Sleep(time.Minute)
+		q.Tell(with(ends("a"), "86%"))
+		q.Refresh(with(fires("a"), "too late"))
+		shut(t, q)
+		want(t, s.sent(), "a firing: 85%", "a firing: 90%", "a firing: 95%", "a resolved: 86%")
+	})
+}
+
+func TestARetriedAlertHasItsPresentText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &texts{sink{fail: func(attempt int) error {
+			if attempt < 4 {
+				return errors.New("down")
+			}
+			return nil
+		}}}
+		q := notify.NewQueue(s, notify.QueueConfig{})
+		q.Tell(with(fires("a"), "85%"))
+		synctest.Wait()
+		q.Tell(with(fires("b"), "10 a second"))
+		q.Refresh(with(fires("a"), "90%"), with(fires("b"), "20 a second"))
+		time.Sleep(time.Hour)
+		shut(t, q)
+		want(t, s.sent(), "a firing: 90%", "b firing: 20 a second")
+	})
+}
+
 // Whatever fails and whatever comes, each alert is heard of in turn as firing
 // and as resolved, unless something was given up, and in the end as what it is,
 // unless its beginning was never heard of.

@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -50,7 +52,13 @@ func TestSameOutputStraightAndThrough(t *testing.T) {
 			t.Parallel()
 			straight := p.run(t, built, "straight", true)
 			again := p.run(t, built, "through", *twice)
-			report(t, p, straight, again)
+			report(t, p, "through", straight, again)
+			if p.cluster {
+				straight.lines = slices.DeleteFunc(straight.lines, onlyOneServer)
+				onCluster := p.runOnCluster(t, built)
+				onCluster.lines = slices.DeleteFunc(onCluster.lines, onlyOneServer)
+				report(t, p, "cluster", straight, onCluster)
+			}
 		})
 	}
 }
@@ -89,19 +97,14 @@ func (p program) run(t *testing.T, built tools, name string, straight bool) outc
 	case p.dialer:
 		more = []string{"--dialer"}
 	default:
-		g, err := startGateway(t, built, s.Addr())
+		g, err := startGateway(t, built, *throughCmd, s.Addr())
 		if err != nil {
 			return outcome{err: err}
 		}
 		addr, stop = g.addr, g.stop
 	}
 	o := p.execute(t, addr, more...)
-	if *outputs != "" {
-		file := filepath.Join(*outputs, strings.ReplaceAll(p.name(), " ", "-")+"."+name)
-		if err := os.WriteFile(file, []byte(strings.Join(o.lines, "\n")+"\n"), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
+	p.keep(t, name, o)
 	if err := stop(); o.err == nil && err != nil {
 		o.err = err
 	}
@@ -109,6 +112,47 @@ func (p program) run(t *testing.T, built tools, name string, straight bool) outc
 		o.err = left(s)
 	}
 	return o
+}
+
+// clusterCmd is the gateway in front of a cluster. Its face is single: the cluster appears as one server.
+const clusterCmd = "{respool} serve redis+cluster://{server}?max_connections=8 --listen {listen} --http off --admin --pass-through"
+
+// runOnCluster runs the program through a gateway on a cluster of its own.
+func (p program) runOnCluster(t *testing.T, built tools) outcome {
+	c := clustertest.Start(t, clustertest.Config{Replicas: -1, NodeTimeout: time.Minute, Users: users()})
+	g, err := startGateway(t, built, clusterCmd, strings.Join(clustertest.Addrs(c.Nodes()), ","))
+	if err != nil {
+		return outcome{err: err}
+	}
+	o := p.execute(t, g.addr, "--cluster")
+	p.keep(t, "cluster", o)
+	if err := g.stop(); o.err == nil && err != nil {
+		o.err = err
+	}
+	for _, n := range c.Nodes() {
+		if o.err == nil {
+			o.err = left(n.Server)
+		}
+	}
+	return o
+}
+
+// onlyOneServer reports whether a line is about something that a cluster lacks, so that programs with --cluster leave it
+// out, or is the number of subscribers of a message, of whom PUBLISH counts only those at one node.
+func onlyOneServer(line string) bool {
+	section, _, _ := strings.Cut(line, ":")
+	return slices.Contains([]string{"select", "reset", "tracking", "caching", "close", "quit", "publish"}, section)
+}
+
+// keep writes what the program has printed to the directory for it.
+func (p program) keep(t *testing.T, name string, o outcome) {
+	if *outputs == "" {
+		return
+	}
+	file := filepath.Join(*outputs, strings.ReplaceAll(p.name(), " ", "-")+"."+name)
+	if err := os.WriteFile(file, []byte(strings.Join(o.lines, "\n")+"\n"), 0o644); err != nil {
+		t.Error(err)
+	}
 }
 
 // users are the ACL rules of the server: the programs expect these limits of the user.
@@ -136,8 +180,8 @@ func left(s *redistest.Server) error {
 	}
 }
 
-// report prints the program's line, and where the outcomes differ.
-func report(t *testing.T, p program, straight, through outcome) {
+// report prints the program's line, and where the outcomes differ. way is how it ran the second time.
+func report(t *testing.T, p program, way string, straight, through outcome) {
 	t.Helper()
 	verdict := "ok"
 	var details []string
@@ -145,7 +189,7 @@ func report(t *testing.T, p program, straight, through outcome) {
 	case straight.err != nil:
 		verdict, details = "failed straight", []string{straight.err.Error()}
 	case through.err != nil:
-		verdict, details = "failed through", []string{through.err.Error()}
+		verdict, details = "failed "+way, []string{through.err.Error()}
 		if through.lines != nil {
 			details = append(details, differences(straight.lines, through.lines)...)
 		}
@@ -158,8 +202,8 @@ func report(t *testing.T, p program, straight, through outcome) {
 			verdict = "differs"
 		}
 	}
-	line := fmt.Sprintf("%-24s%5.1f s straight%5.1f s through  %4d lines  %s\n",
-		p.name(), straight.took.Seconds(), through.took.Seconds(), len(straight.lines), verdict)
+	line := fmt.Sprintf("%-24s%5.1f s straight%5.1f s %s  %4d lines  %s\n",
+		p.name(), straight.took.Seconds(), through.took.Seconds(), way, len(straight.lines), verdict)
 	for _, d := range details {
 		line += "    " + strings.ReplaceAll(strings.TrimSpace(d), "\n", "\n    ") + "\n"
 	}

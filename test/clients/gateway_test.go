@@ -34,10 +34,10 @@ type gateway struct {
 	stderr bytes.Buffer // likewise
 }
 
-// startGateway starts it and returns when it answers.
-func startGateway(t *testing.T, built tools, server string) (*gateway, error) {
+// startGateway starts it with a command, and returns when it answers.
+func startGateway(t *testing.T, built tools, command, server string) (*gateway, error) {
 	g := &gateway{addr: freeAddr(t), ended: make(chan struct{})}
-	words := strings.Fields(strings.NewReplacer("{respool}", built.respool, "{server}", server, "{listen}", g.addr).Replace(*throughCmd))
+	words := strings.Fields(strings.NewReplacer("{respool}", built.respool, "{server}", server, "{listen}", g.addr).Replace(command))
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
 	g.cmd = exec.CommandContext(ctx, words[0], words[1:]...)

@@ -27,14 +27,15 @@ type program struct {
 	protocol int
 	command  []string
 	dialer   bool // it goes through in its own process, over connections in memory
+	cluster  bool // it also goes through a gateway on a cluster
 }
 
 // programs lists all. Debian's redis-py 4.3.4 speaks only RESP2.
 func programs(built tools) []program {
 	python := func(words ...string) []string { return append([]string{"/usr/bin/python3"}, words...) }
 	all := []program{
-		{library: "redis-py asyncio", protocol: 2, command: python("python/redispy.py", "asyncio")},
-		{library: "redis-py sync", protocol: 2, command: python("python/redispy.py", "sync")},
+		{library: "redis-py asyncio", protocol: 2, cluster: true, command: python("python/redispy.py", "asyncio")},
+		{library: "redis-py sync", protocol: 2, cluster: true, command: python("python/redispy.py", "sync")},
 	}
 	for _, both := range []program{
 		{library: "redis-cli", command: python("python/rediscli.py")},
@@ -46,6 +47,7 @@ func programs(built tools) []program {
 		{library: "rueidis dialer", command: []string{filepath.Join(built.dir, "rueidis")}, dialer: true},
 	} {
 		for both.protocol = 2; both.protocol <= 3; both.protocol++ {
+			both.cluster = both.protocol == 3 && !both.dialer
 			all = append(all, both)
 		}
 	}
@@ -78,7 +80,7 @@ func (p program) execute(t *testing.T, addr string, more ...string) outcome {
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, p.command[0], args...)
-	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(*modules, "node_modules"), "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = programEnv()
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	ownGroup(cmd)
 	begun := time.Now()
@@ -91,6 +93,11 @@ func (p program) execute(t *testing.T, addr string, more ...string) outcome {
 		o.err = errors.New("it printed next to nothing: " + stdout.String())
 	}
 	return o
+}
+
+// programEnv is the environment of the programs.
+func programEnv() []string {
+	return append(os.Environ(), "NODE_PATH="+filepath.Join(*modules, "node_modules"), "PYTHONDONTWRITEBYTECODE=1")
 }
 
 // ownGroup has the command's children end with it, and all of them with the test.

@@ -318,3 +318,18 @@ func TestWatchAfterAPanicOrACanceledContext(t *testing.T) {
 		t.Errorf("the next caller's transaction: %v", err)
 	}
 }
+
+// A caller that leaves while WATCH is pending leaves no connection behind.
+func TestACallerThatLeavesAtWatchHoldsNoConnection(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = 3 })
+	acquire(t, c).Release() // WATCH finds an idle connection
+	s.Pause()
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := c.Watch(ctx, []string{"k"}, func(*respool.Watched) error { return nil }); err == nil {
+		t.Error("WATCH got a reply of a stopped server")
+	}
+	s.Resume()
+	checkFree(t, c, 3)
+}

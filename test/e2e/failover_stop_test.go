@@ -19,7 +19,9 @@ import (
 // The old primary stalls until the sentinels fail over, and then continues as a primary. No command that begins after the
 // failover may reach it.
 func TestStoppedPrimaryGetsNoWriteAfterTheSwitch(t *testing.T) {
-	tr := newTrial(t, redistest.SentinelConfig{}, nil)
+	tr := newTrial(t, redistest.SentinelConfig{}, func(o *respool.Options) {
+		o.SocketTimeout = failoverLimit // reads in flight on the stalled primary end with the failover, however long it takes
+	})
 	tr.work(60, 40)
 	var tagged sync.Mutex
 	tag := ""
@@ -115,7 +117,7 @@ func TestPrimaryCutOff(t *testing.T) {
 func TestDedicatedConnectionsToTheOldPrimary(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
 	opt := serviceOptions(t, set)
-	opt.WaitTimeout, opt.Blocking = failoverLimit, respool.BlockingDedicated
+	opt.WaitTimeout, opt.SocketTimeout, opt.Blocking = failoverLimit, failoverLimit, respool.BlockingDedicated
 	c := openClient(t, opt)
 	ctx := bounded(t)
 	mustDo(t, c, "SET", "k", "v")

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/identity"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -65,7 +65,7 @@ func TestTheNumberOfKeptLoginsIsBounded(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	testkit.Await(t, "no user is kept", func() engine.UserStats { return c.Engine().Stats().Users }, testkit.Is(engine.UserStats{}))
+	testkit.Await(t, "no user is kept", func() identity.Stats { return c.Engine().Stats().Users }, testkit.Is(identity.Stats{}))
 	if st := c.Stats(); st.Sockets() > 4 || st.Dials > 100 {
 		t.Errorf("%d connections, %d dials: want 4 connections at most, and few dials", st.Sockets(), st.Dials)
 	}

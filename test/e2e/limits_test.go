@@ -138,7 +138,8 @@ func TestErrPoolExhaustedShowsThePoolsState(t *testing.T) {
 	})
 	leave()
 	wg.Wait()
-	if st := c.Stats(); st.FailedWaits < 3 || st.LongestWait < 50*time.Millisecond || st.Waiting != 0 {
+	// The first two failed. Those of the goroutines fail only if they last for the wait timeout.
+	if st := c.Stats(); st.FailedWaits < 2 || st.LongestWait < 50*time.Millisecond || st.Waiting != 0 {
 		t.Errorf("%d waits in vain, the longest %v, %d waiting", st.FailedWaits, st.LongestWait, st.Waiting)
 	}
 }

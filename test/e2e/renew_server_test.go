@@ -165,3 +165,27 @@ func TestConnectionsToSentinelsAuthenticateAgain(t *testing.T) {
 		t.Errorf("%d failures, last %v; the primary is known: %v", st.RenewalFailures, st.LastRenewalError, st.Service.Known)
 	}
 }
+
+// A sentinel that refuses new credentials keeps its connections until the old ones expire. Commands are not affected.
+func TestASentinelThatRefusesNewCredentials(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: -1, Sentinels: 1, SentinelPassword: "one"})
+	e := &expiring{life: 2 * time.Second}
+	var seen reports
+	c := openClient(t, respool.Options{
+		Service: set.Name(), OnEvent: seen.take,
+		Sentinel: &respool.SentinelOptions{Addrs: set.SentinelAddrs(), Credentials: e.credentials},
+	})
+	mustDo(t, c, "PING")
+	sentinel := func() respool.SentinelStats { return c.Stats().Service.Sentinels[0] }
+	testkit.Eventually(t, "two connections", func() bool { return sentinel().Sockets == 2 })
+	e.change("two")
+	testkit.Eventually(t, "an event of a failed renewal", func() bool { return seen.count(respool.EventRenewalFailed) > 0 })
+	if st := c.Stats(); st.RenewalFailures == 0 || st.LastRenewalError == nil {
+		t.Errorf("%d failures, the last is %v", st.RenewalFailures, st.LastRenewalError)
+	}
+	wantConnError(t, c.Stats().LastRenewalError, false)
+	testkit.Eventually(t, "the connections are closed when their credentials expire", func() bool { return sentinel().Sockets == 0 })
+	mustDo(t, c, "PING")
+	e.change("one")
+	testkit.Eventually(t, "both connections are open again", func() bool { return sentinel().Sockets == 2 })
+}

@@ -50,7 +50,7 @@ func (g *guest) recognize(frame []byte) error {
 
 // post posts a request to a lane, if there is one.
 func (g *guest) post() error {
-	l, opt := g.up.Lanes(g.key).Lane(true)
+	l, opt := g.up.Lanes(g.key).Lane(rawClientInfo, true)
 	if l == nil {
 		return nil
 	}
@@ -134,7 +134,7 @@ func TestGuestsShareTheLimitButNotConnections(t *testing.T) {
 				token := ""
 				if user != "default" {
 					var err error
-					if token, err = up.Verify(bounded(t), user, password); err != nil {
+					if token, err = up.Logins().Verify(bounded(t), user, password); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -152,7 +152,7 @@ func TestGuestsShareTheLimitButNotConnections(t *testing.T) {
 				g := guests[r.IntN(len(guests))]
 				switch r.IntN(20) {
 				case 0:
-					_, err := up.Verify(ctx, "alice", "wrong")
+					_, err := up.Logins().Verify(ctx, "alice", "wrong")
 					var se *respool.ServerError
 					if err == nil || errors.As(err, &se) && se.Code != "WRONGPASS" {
 						return fmt.Errorf("a wrong password: %v", err)

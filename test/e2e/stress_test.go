@@ -62,12 +62,12 @@ func newClient(t *testing.T, s *redistest.Server, change func(*respool.Options))
 	return c
 }
 
-// expected reports whether a caller may get the error while connections are killed, servers restart and contexts end.
+// expected reports whether a caller may get the error while connections are killed, servers restart or stop writes, and contexts end.
 func expected(err error) bool {
 	var ce *respool.ConnError
 	var se *respool.ServerError
 	if errors.As(err, &se) {
-		return se.Code == "LOADING"
+		return se.Code == "LOADING" || se.Code == "NOREPLICAS"
 	}
 	var we *wire.Error // returned to other users of the engine
 	return err == nil || errors.As(err, &ce) || errors.As(err, &we) || errors.Is(err, respool.ErrPoolExhausted) ||

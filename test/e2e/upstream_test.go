@@ -19,7 +19,7 @@ func TestARefusedUserNeverRunsAsAnotherUser(t *testing.T) {
 		s.Do("ACL", "SETUSER", "alice", "reset", "on", ">old", "~a*", "+@all")
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
 		up := c.Engine()
-		token, err := up.Verify(bounded(t), "alice", "old")
+		token, err := up.Logins().Verify(bounded(t), "alice", "old")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestARefusedUserNeverRunsAsAnotherUser(t *testing.T) {
 		s.Do("CLIENT", "KILL", "USER", "alice")
 		var se *respool.ServerError
 		testkit.Eventually(t, "the server refuses the old password", func() bool { // after the client has seen the end of the connections
-			_, err := up.Verify(bounded(t), "alice", "old")
+			_, err := up.Logins().Verify(bounded(t), "alice", "old")
 			return errors.As(err, &se)
 		})
 		for _, db := range []int{0, 1} {
@@ -42,7 +42,7 @@ func TestARefusedUserNeverRunsAsAnotherUser(t *testing.T) {
 			}
 		}
 		s.Do("ACL", "SETUSER", "alice", "<new", ">old")
-		if _, err := up.Verify(bounded(t), "alice", "old"); err != nil {
+		if _, err := up.Logins().Verify(bounded(t), "alice", "old"); err != nil {
 			t.Errorf("the password is right again: %v", err)
 		}
 		if frames, err := up.Exchange(bounded(t), alice, rawWhoami, 1, true, nil); err != nil || string(frames[0]) != "$5\r\nalice\r\n" {
@@ -56,7 +56,7 @@ func TestAUserWithoutAPasswordKeepsTheirIdentity(t *testing.T) {
 	for _, most := range []int{1, 4} {
 		c := openClient(t, respool.Options{Addr: s.Addr(), MaxConnections: most})
 		up := c.Engine()
-		token, err := up.Verify(bounded(t), "guest", "")
+		token, err := up.Logins().Verify(bounded(t), "guest", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestAUserWithoutSelectWorksOnASwitchedConnection(t *testing.T) {
 	if _, err := up.Exchange(bounded(t), engine.Identity{DB: 1, Proto: 2}, rawWhoami, 1, true, nil); err != nil {
 		t.Fatal(err)
 	}
-	token, err := up.Verify(bounded(t), "bob", "secret")
+	token, err := up.Logins().Verify(bounded(t), "bob", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +101,11 @@ func TestALoginNeedsNoDedicatedConnection(t *testing.T) {
 	defer held.Release()
 	for range 3 {
 		for user, password := range map[string]string{"alice": "a", "bob": "b"} {
-			if _, err := up.Verify(bounded(t), user, password); err != nil {
+			if _, err := up.Logins().Verify(bounded(t), user, password); err != nil {
 				t.Errorf("%s: %v", user, err)
 			}
 			var se *respool.ServerError
-			if _, err := up.Verify(bounded(t), user, "wrong"); !errors.As(err, &se) || se.Code != "WRONGPASS" {
+			if _, err := up.Logins().Verify(bounded(t), user, "wrong"); !errors.As(err, &se) || se.Code != "WRONGPASS" {
 				t.Errorf("%s with a wrong password: %v", user, err)
 			}
 		}

@@ -33,11 +33,19 @@ func TestBlockingCommandsReplyAsTheServerDoes(t *testing.T) {
 			controls[i] = dialRaw(t, servers[i].Addr(), 2)
 		}
 		var sessions []*session
+		var clients []*respool.Client
+		watched := func() (n int) {
+			for _, c := range clients {
+				n += c.Engine().Stats().Blocking.Watcher.Keys
+			}
+			return n
+		}
 		for _, protocol := range []int{2, 3} {
 			direct := newRawTarget(t, func() *rawConn { return dialRaw(t, servers[0].Addr(), protocol) }, controls[0].blockedClients)
 			c := newClient(t, servers[1], func(o *respool.Options) {
 				o.Protocol, o.MaxConnections, o.Lanes = protocol, 6, 1+worker%4
 			})
+			clients = append(clients, c)
 			via := &clientTarget{c, controls[1].blockedClients}
 			g, err := gateway.New(c.Engine(), gateway.Config{})
 			if err != nil {
@@ -46,7 +54,7 @@ func TestBlockingCommandsReplyAsTheServerDoes(t *testing.T) {
 			t.Cleanup(func() { _ = g.Shutdown(bounded(t)) })
 			throughGateway := newRawTarget(t, func() *rawConn { return openRaw(t, g.DialContext, protocol) }, via.blocked)
 			for _, to := range []target{via, throughGateway} {
-				sessions = append(sessions, &session{pair: newPair(t, servers, [2]target{direct, to}, controls), r: newRand(seed, len(sessions)+10*worker)})
+				sessions = append(sessions, &session{pair: newPair(t, servers, [2]target{direct, to}, controls, watched), r: newRand(seed, len(sessions)+10*worker)})
 			}
 		}
 		wg.Go(func() {

@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // ledger counts elements: those that producers pushed, and those that consumers received.
 type ledger struct {
+	version redistest.Version
+
 	mu       sync.Mutex
 	next     int
 	pushed   map[string]time.Time // and the server replied
@@ -27,8 +30,10 @@ type ledger struct {
 	strange  error
 }
 
-func newLedger() *ledger {
-	return &ledger{pushed: map[string]time.Time{}, unsure: map[string]bool{}, received: map[string]int{}, at: map[string]time.Time{}}
+func newLedger(v redistest.Version) *ledger {
+	return &ledger{
+		version: v, pushed: map[string]time.Time{}, unsure: map[string]bool{}, received: map[string]int{}, at: map[string]time.Time{},
+	}
 }
 
 func (l *ledger) count() int {
@@ -100,22 +105,27 @@ func (l *ledger) produce(r *rand.Rand, do func(args ...string) error) {
 	}
 }
 
-// consume receives elements with one blocking command. i decides which command it is.
-func (l *ledger) consume(ctx context.Context, c *respool.Client, i int, timeout string) {
-	var args []any
+// consumption returns a blocking command. i decides which one it is.
+func (l *ledger) consumption(i int, timeout string) string {
 	switch i % 5 {
 	case 0:
-		args = []any{"BLPOP", "l0", "l1", timeout}
+		return "BLPOP l0 l1 " + timeout
 	case 1:
-		args = []any{"BLMPOP", timeout, 2, "l1", "l0", "LEFT", "COUNT", 2}
+		if !l.version.Since(7, 0) {
+			return "BRPOP l1 l0 " + timeout
+		}
+		return "BLMPOP " + timeout + " 2 l1 l0 LEFT COUNT 2"
 	case 2:
-		args = []any{"BZPOPMIN", "z", timeout}
+		return "BZPOPMIN z " + timeout
 	case 3:
-		args = []any{"BLMOVE", "from", "to", "LEFT", "RIGHT", timeout}
-	default:
-		args = []any{"XREADGROUP", "GROUP", "g", fmt.Sprint("c", i), "COUNT", 2, "BLOCK", 100, "STREAMS", "st", ">"}
+		return "BLMOVE from to LEFT RIGHT " + timeout
 	}
-	reply := c.Do(ctx, args...)
+	return fmt.Sprintf("XREADGROUP GROUP g c%d COUNT 2 BLOCK 100 STREAMS st >", i)
+}
+
+// consume receives elements with one blocking command.
+func (l *ledger) consume(ctx context.Context, c *respool.Client, i int, timeout string) {
+	reply := c.Do(ctx, words(l.consumption(i, timeout))...)
 	if !l.noted(reply.Err()) {
 		l.take(elementsIn(reply)...)
 	}

@@ -18,29 +18,23 @@ import (
 
 var elementCount = flag.Int("elements", 10_000, "how many elements each test of blocking consumers pushes")
 
-// deliver pushes elements until there are enough, while consumers receive them. do runs a command of a producer. next
-// returns the client for a command of a consumer. It returns when all commands have ended.
-func (l *ledger) deliver(seed uint64, elements int, do func(args ...string) error, next func() *respool.Client) {
-	var consumers, producers sync.WaitGroup
+// deliver pushes elements until there are enough, while consumers receive them. do runs a command of a producer, and consume
+// one blocking command of the i-th consumer. It returns when all commands have ended.
+func (l *ledger) deliver(seed uint64, enough func() bool, do func(args ...string) error, consume func(ctx context.Context, r *rand.Rand, i int)) {
+	var consuming, producers sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
-	for i := range 60 {
-		consumers.Go(func() {
+	for i := range consumers {
+		consuming.Go(func() {
 			r := newRand(seed, i)
 			for ctx.Err() == nil {
-				ctx, cancel := context.WithCancel(ctx)
-				if r.IntN(2) == 0 {
-					cancel()
-					ctx, cancel = context.WithTimeout(context.Background(), time.Duration(r.IntN(5000))*time.Microsecond)
-				}
-				l.consume(ctx, next(), i, []string{"0", "0.003", "0.5"}[r.IntN(3)])
-				cancel()
+				consume(ctx, r, i)
 			}
 		})
 	}
 	for i := range 2 {
 		producers.Go(func() {
 			r := newRand(seed, 1000+i)
-			for l.count() < elements {
+			for !enough() {
 				l.produce(r, func(args ...string) error {
 					err := do(args...)
 					if err != nil {
@@ -56,8 +50,29 @@ func (l *ledger) deliver(seed uint64, elements int, do func(args ...string) erro
 	}
 	producers.Wait()
 	stop()
-	consumers.Wait()
+	consuming.Wait()
 }
+
+// has returns whether producers have pushed n elements.
+func (l *ledger) has(n int) func() bool { return func() bool { return l.count() >= n } }
+
+// callers returns consumers that use a client. Half of their contexts end soon.
+func (l *ledger) callers(next func() *respool.Client) func(ctx context.Context, r *rand.Rand, i int) {
+	return func(ctx context.Context, r *rand.Rand, i int) {
+		ctx, cancel := context.WithCancel(ctx)
+		if r.IntN(2) == 0 {
+			cancel()
+			ctx, cancel = context.WithTimeout(context.Background(), time.Duration(r.IntN(5000))*time.Microsecond)
+		}
+		defer cancel()
+		l.consume(ctx, next(), i, timeouts[r.IntN(3)])
+	}
+}
+
+// consumers is how many commands of consumers run at a time.
+const consumers = 60
+
+var timeouts = []string{"0", "0.003", "0.5"}
 
 // lostSoFar is how many elements a client reports as lost, and how many as moved or read for a caller that had left. The
 // latter happens if a reply takes longer than the client waits for it at the end of a ctx, 100 ms.
@@ -105,8 +120,8 @@ func TestLeavingABlockingCommandLosesNothing(t *testing.T) {
 				return c.Stats().Sockets() == 5
 			})
 			before := opened()
-			l := newLedger()
-			l.deliver(seed(t), *elementCount, direct(s), func() *respool.Client { return c })
+			l := newLedger(s.Version())
+			l.deliver(seed(t), l.has(*elementCount), direct(s), l.callers(func() *respool.Client { return c }))
 			if n := opened(); n > before+2 { // on a slow machine a silent connection may cause a query on a new one
 				t.Errorf("the server has accepted %d connections: want %d as before", n, before)
 			}
@@ -146,11 +161,11 @@ func TestBrokenConnectionsLoseNothing(t *testing.T) {
 			relay := faultnet.Start(t, s.Addr())
 			c := viaRelay(t, s, relay, func(o *respool.Options) { o.MaxConnections = 5 })
 			seed := seed(t)
-			l := newLedger()
+			l := newLedger(s.Version())
 			stop := make(chan struct{})
 			var side sync.WaitGroup
 			side.Go(func() { run(s, relay, newRand(seed, -2), seed, stop) })
-			l.deliver(seed, *elementCount, direct(s), func() *respool.Client { return c })
+			l.deliver(seed, l.has(*elementCount), direct(s), l.callers(func() *respool.Client { return c }))
 			close(stop)
 			side.Wait()
 			relay.Resume()
@@ -168,7 +183,7 @@ func TestCloseOfWaitingClientsLosesNothing(t *testing.T) {
 	var lost, dropped atomic.Int64
 	now.Store(newClient(t, s, nil))
 	seed := seed(t)
-	l := newLedger()
+	l := newLedger(s.Version())
 	stop := make(chan struct{})
 	var side sync.WaitGroup
 	side.Go(func() {
@@ -194,7 +209,7 @@ func TestCloseOfWaitingClientsLosesNothing(t *testing.T) {
 			dropped.Add(int64(b))
 		}
 	})
-	l.deliver(seed, *elementCount, direct(s), now.Load)
+	l.deliver(seed, l.has(*elementCount), direct(s), l.callers(now.Load))
 	close(stop)
 	side.Wait()
 	l.check(t, newClient(t, s, nil), int(2*dropped.Load()), nil)

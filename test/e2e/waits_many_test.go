@@ -6,9 +6,11 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/blocking"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -28,32 +30,61 @@ func TestManyCallersWaitOnFewConnections(t *testing.T) {
 	memory := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
+		runtime.GC() // pools keep what one collection leaves
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
 	waiting := func(want int) {
 		testkit.Await(t, "the number of waits", func() int { return c.Engine().Stats().Blocking.Waits.Waiting }, testkit.Is(want))
 	}
-	release := make(chan struct{})
-	for range 2 * n { // so that the runtime has the descriptors of the goroutines, which it keeps
-		wg.Go(func() { <-release })
+	quiet := func() { // after the second try of each key, which follows when it is watched
+		testkit.Await(t, "the tries", func() blocking.Stats { return c.Engine().Stats().Blocking.Waits },
+			func(s blocking.Stats) bool { return s.InFlight == 0 && s.Commands["BLPOP"].Spurious >= n })
 	}
+	call := func(do func(args ...any) (r respool.Reply, waited bool), key, element string) {
+		wg.Go(func() {
+			if r, waited := do("BLPOP", key, 0); waited {
+				wantPopped(t, r, key, element)
+			}
+		})
+	}
+	own := func(i int) string { return "own" + strconv.Itoa(i) }
+	var callers atomic.Int64
+	release := make(chan struct{})
+	for i := range 2 * n { // callers without a wait, whose goroutines and arguments cost memory too
+		call(func(args ...any) (r respool.Reply, waited bool) {
+			callers.Add(1)
+			<-release
+			runtime.KeepAlive(args)
+			return r, false
+		}, own(i), own(i))
+	}
+	testkit.Await(t, "the number of callers", callers.Load, testkit.Is[int64](2*n))
+	before := memory()
 	close(release)
 	wg.Wait()
-	before := memory()
+	do := func(args ...any) (r respool.Reply, waited bool) { return c.Do(ctx, args...), true }
+	cheap := func(waits int, what string) {
+		t.Helper()
+		each := (int64(memory()) - int64(before)) / int64(waits)
+		if t.Logf("%d bytes for each wait on %s", each, what); each >= 1024 {
+			t.Error("want less than 1,024")
+		}
+	}
 	for i := range n {
-		key := "own" + strconv.Itoa(i)
-		wg.Go(func() { wantPopped(t, c.Do(ctx, "BLPOP", key, 0), key, key) })
+		call(do, own(i), own(i))
 	}
 	waiting(n)
+	quiet()
+	cheap(n, "a key of its own")
 	for i := range n {
-		wg.Go(func() { wantPopped(t, c.Do(ctx, "BLPOP", "one", 0), "one", strconv.Itoa(i)) })
+		call(do, "one", strconv.Itoa(i))
 		for c.Engine().Stats().Blocking.Waits.Waiting != n+i+1 { // in order
 			runtime.Gosched()
 		}
 	}
-	parked(t, c, 2*n)
-	t.Logf("%d bytes for each wait", (memory()-before)/(2*n))
+	quiet()
+	cheap(2*n, "either")
 
 	push := []string{"RPUSH", "one"}
 	for i := range n {
@@ -64,8 +95,7 @@ func TestManyCallersWaitOnFewConnections(t *testing.T) {
 		}
 	}
 	for i := range n {
-		key := "own" + strconv.Itoa(i)
-		s.Do("RPUSH", key, key)
+		s.Do("RPUSH", own(i), own(i))
 	}
 	wg.Wait()
 	if left := s.Do("DBSIZE"); left != "0" {

@@ -36,6 +36,9 @@ type waiter struct {
 	odd    bool   // respool may need a dedicated connection for it, which the server serves first
 }
 
+// typeName is the name of its family in the reply to TYPE.
+func (w *waiter) typeName() string { return [...]string{"list", "zset", "stream", "stream"}[w.family] }
+
 func (w *waiter) waitsFor(key string) bool { return slices.Contains(w.keys, key) }
 
 // session draws the commands of rounds, such that the server's own order of replies is defined.
@@ -47,7 +50,10 @@ type session struct {
 	value   int
 	oddKeys []string
 	deleted bool // an entry of a stream was deleted
-	done    int  // commands of all rounds
+	// By group, the streams that its consumers wait for. Since 7.2, a consumer that finds nothing in one of its streams goes
+	// to the end of the lines of all of them, so the order is that of arrival only if all wait for the same streams.
+	groupKeys map[string][]string
+	done      int // commands of all rounds
 }
 
 func (s *session) one(of []string) string { return of[s.r.IntN(len(of))] }
@@ -112,8 +118,11 @@ func (s *session) endless() string {
 // blockMS is endless for streams.
 func (s *session) blockMS() string { return s.one([]string{"0", "0", "1000000", "3000000000000"}) }
 
-// brief is a timeout in seconds that passes during the test.
+// brief is a timeout in seconds that passes during the test. Redis 6.2 treats less than 2 ms as no timeout.
 func (s *session) brief() string {
+	if !s.version.Since(7, 0) {
+		return s.one([]string{"0.01", "0.0123", "00.005", "0.0099999", ".002", "0.02"})
+	}
 	return s.one([]string{"0.001", ".002", "0.01", "0.0123", "00.005", "0.0099999", "0.0001", "0.000000001", "0.02"})
 }
 
@@ -158,14 +167,16 @@ func (s *session) draw(seconds, ms string) *waiter {
 	}
 }
 
-// poppable are keys for a command that pops. Some have another type.
+// poppable are keys for a command that pops. Some have another type. Before 7.0, a command that meets another type goes to
+// the end of the line.
 func (s *session) poppable(f family) []string {
+	other := s.chance(8) && s.version.Since(7, 0)
 	switch {
-	case f == zsets && s.chance(8):
+	case f == zsets && other:
 		return append(slices.Clone(zsetKeys), "c d")
 	case f == zsets:
 		return zsetKeys
-	case s.chance(8):
+	case other:
 		return append(slices.Clone(listKeys), "z")
 	case s.chance(4):
 		return append(slices.Clone(listKeys), moveKeys...)
@@ -191,8 +202,12 @@ func (s *session) read(ms string) *waiter {
 }
 
 func (s *session) groupRead(ms string) *waiter {
-	keys := s.some(streamKeys, 2)
-	args := []string{"XREADGROUP", "GROUP", s.one([]string{"g", "h"}), "c" + strconv.Itoa(s.r.IntN(4))}
+	group, keys := s.one([]string{"g", "h"}), s.some(streamKeys, 2)
+	if known := s.groupKeys[group]; known != nil && s.version.Since(7, 2) {
+		keys = known
+	}
+	s.groupKeys[group] = keys
+	args := []string{"XREADGROUP", "GROUP", group, "c" + strconv.Itoa(s.r.IntN(4))}
 	if s.chance(2) {
 		args = append(args, "COUNT", strconv.Itoa(1+s.r.IntN(2)))
 	}
@@ -258,7 +273,7 @@ func (s *session) prepare(idle bool) bool {
 
 // round runs one round.
 func (s *session) round() bool {
-	s.waiters, s.oddKeys = nil, nil
+	s.waiters, s.oddKeys, s.groupKeys = nil, nil, map[string][]string{}
 	timed := s.chance(6)
 	if !s.begin() || !s.prepare(timed) {
 		return false
@@ -312,7 +327,7 @@ const roundConns = 40
 // timed draws a command that ends at its timeout, or at once with an error.
 func (s *session) timed() *waiter {
 	for {
-		w := s.draw(s.brief(), strconv.Itoa(1+s.r.IntN(20)))
+		w := s.draw(s.brief(), strconv.Itoa(2+s.r.IntN(20)))
 		if w.family < streams || w.family == groups && w.args[len(w.args)-1] == ">" && w.args[len(w.args)-2] != "0" {
 			w = &waiter{family: w.family, args: s.onEmpty(w)}
 		} else if w.family == groups {

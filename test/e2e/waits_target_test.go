@@ -54,8 +54,11 @@ func appendCommand(dst []byte, args []string) []byte {
 }
 
 // receive returns the next frame, or the error in its place.
-func (c *rawConn) receive() string {
-	_ = c.conn.SetReadDeadline(time.Now().Add(3 * patience))
+func (c *rawConn) receive() string { return c.receiveBy(time.Now().Add(3 * patience)) }
+
+// receiveBy is receive with a deadline.
+func (c *rawConn) receiveBy(deadline time.Time) string {
+	_ = c.conn.SetReadDeadline(deadline)
 	for {
 		if n, err := resp.FrameLen(c.buf); err == nil {
 			frame := string(c.buf[:n])
@@ -92,8 +95,11 @@ func (c *rawConn) all(lines [][]string) []string {
 func (c *rawConn) ask(args ...string) string { return c.all([][]string{args})[0] }
 
 // blockedClients is the number of clients that the server itself blocks.
-func (c *rawConn) blockedClients() int {
-	_, after, _ := strings.Cut(c.ask("INFO", "clients"), "blocked_clients:")
+func (c *rawConn) blockedClients() int { return c.info("clients", "blocked_clients") }
+
+// info returns a number in the reply to INFO; -1 if it is not there.
+func (c *rawConn) info(section, field string) int {
+	_, after, _ := strings.Cut(c.ask("INFO", section), "\n"+field+":")
 	text, _, _ := strings.Cut(after, "\r\n")
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -176,6 +182,7 @@ type pair struct {
 	version  redistest.Version
 	controls [2]*rawConn
 	targets  [2]target
+	watched  func() int // keys that clients of the second server watch
 	events   [2]chan event
 	ended    [2][]string // the replies of a round; empty: it waits
 	started  int
@@ -191,8 +198,8 @@ type event struct {
 // settleLimit is less than the time after which respool looks at keys without a notification.
 const settleLimit = 6 * time.Second
 
-func newPair(t *testing.T, servers [2]*redistest.Server, targets [2]target, controls [2]*rawConn) *pair {
-	p := &pair{t: t, version: servers[0].Version(), targets: targets, controls: controls, limit: settleLimit}
+func newPair(t *testing.T, servers [2]*redistest.Server, targets [2]target, controls [2]*rawConn, watched func() int) *pair {
+	p := &pair{t: t, version: servers[0].Version(), targets: targets, controls: controls, watched: watched, limit: settleLimit}
 	for i := range p.events {
 		p.events[i] = make(chan event, 1024)
 	}

@@ -41,6 +41,10 @@ func TestTheGeneratorStopsAtWhatItCannotJudge(t *testing.T) {
 		{"a subcommand without container", `{"name":"NEW SUB","arity":2,"flags":["readonly"]}`, "NEW SUB has no container"},
 		{"keys without an end", `{"name":"NEW","arity":2,"flags":["readonly"],"keys":[{"begin":{"index":{"pos":1}}}]}`,
 			"NEW: nothing says how many keys"},
+		{"an unknown request policy", `{"name":"NEW","arity":2,"flags":["readonly"],"tips":["request_policy:new"]}`,
+			`NEW: its tip "request_policy:new" is unknown`},
+		{"an unknown response policy", `{"name":"NEW","arity":2,"flags":["readonly"],"tips":["response_policy:new"]}`,
+			`NEW: its tip "response_policy:new" is unknown`},
 		{"keys far from their count", `{"name":"NEW","arity":2,"flags":["readonly"],"keys":[{"begin":{"index":{"pos":1}},
 			"find":{"keynum":{"keynumidx":0,"firstkey":2,"step":1}}}]}`, "NEW: its count of keys"},
 	} {

@@ -37,8 +37,39 @@ func generate(data []byte) ([]byte, error) {
 	for i, e := range top {
 		fmt.Fprintf(&w, "case %q:\nreturn %d\n", e.Name, i)
 	}
-	w.WriteString("}\nreturn -1\n}\n")
+	w.WriteString("}\nreturn -1\n}\n\n")
+	writeCRC(&w)
 	return format.Source(w.Bytes())
+}
+
+// writeCRC writes the tables of CRC-16/XMODEM. Entry [k][b] is the checksum of the byte b followed by k zero bytes.
+func writeCRC(w *bytes.Buffer) {
+	const polynomial = 0x1021
+	var previous [256]uint16
+	w.WriteString("// crcTable[k][b] is the CRC-16/XMODEM of the byte b followed by k zero bytes.\n")
+	w.WriteString("var crcTable = [4][256]uint16{\n")
+	for k := range 4 {
+		w.WriteString("{")
+		for b := range previous {
+			crc := previous[b]
+			if k == 0 {
+				crc = uint16(b) << 8
+			}
+			for range 8 {
+				carry := crc>>15 != 0
+				if crc <<= 1; carry {
+					crc ^= polynomial
+				}
+			}
+			previous[b] = crc
+			if b%16 == 0 {
+				w.WriteString("\n")
+			}
+			fmt.Fprintf(w, "%#04x, ", crc)
+		}
+		w.WriteString("\n},\n")
+	}
+	w.WriteString("}\n")
 }
 
 // write writes an entry as an Info literal without its type.
@@ -68,8 +99,12 @@ func write(w *bytes.Buffer, e *entry) error {
 			fmt.Fprintf(w, ", %s: true", flag.name)
 		}
 	}
-	if e.timeout != "" {
-		fmt.Fprintf(w, ", timeout: %s", e.timeout)
+	for _, field := range []struct{ name, value string }{
+		{"Request", e.request}, {"Reply", e.reply}, {"timeout", e.timeout}, {"finder", e.finder},
+	} {
+		if field.value != "" {
+			fmt.Fprintf(w, ", %s: %s", field.name, field.value)
+		}
 	}
 	if specs != "" {
 		fmt.Fprintf(w, ", Keys: %s", specs)
@@ -95,9 +130,6 @@ func keys(e *entry) (specs string, movable bool, err error) {
 		switch b := k.Begin; {
 		case b.Index != nil:
 			fields = append(fields, fmt.Sprintf("Begin: %d", b.Index.Pos))
-			if slices.Contains(emptyKey, e.Name) {
-				fields = append(fields, "Optional: true")
-			}
 		case b.Keyword != nil:
 			movable = true
 			fields = append(fields, fmt.Sprintf("Keyword: %q, Begin: %d", b.Keyword.Keyword, b.Keyword.StartFrom))
@@ -120,6 +152,9 @@ func keys(e *entry) (specs string, movable bool, err error) {
 				return "", false, fmt.Errorf("%s: its count of keys does not stand just before them", e.Name)
 			}
 			fields = append(fields, fmt.Sprintf("Counted: true, Step: %d", f.KeyNum.Step))
+			if e.has("no_mandatory_keys") {
+				fields = append(fields, "Optional: true")
+			}
 		default:
 			return "", false, fmt.Errorf("%s: nothing says how many keys it has", e.Name)
 		}

@@ -93,6 +93,32 @@ var timeouts = map[string][]string{
 	"blockMillis":  {"XREAD", "XREADGROUP"},
 }
 
-// emptyKey contains commands whose key at a fixed position may be empty, which means that the keys
-// follow a keyword.
-var emptyKey = []string{"MIGRATE"}
+// finders contains commands whose keys the specs do not find, or not as servers do.
+var finders = map[string][]string{
+	"sortKeys":    {"SORT"},
+	"geoKeys":     {"GEORADIUS", "GEORADIUSBYMEMBER"},
+	"migrateKeys": {"MIGRATE"},
+	"streamKeys":  {"XREAD", "XREADGROUP"},
+	"debugKeys":   {"DEBUG"},
+}
+
+// policies replaces the request and response policies of the tips.
+var policies = []struct {
+	request, reply string
+	names          []string
+}{
+	// They concern one connection.
+	{"", "", []string{"CLIENT SETINFO", "CLIENT SETNAME", "PING"}},
+	// A count and options apply to all its keys, so that a part of them is another command.
+	{"", "", []string{"MSETEX"}},
+	{"SpecialRequest", "", []string{"RANDOMKEY"}},
+	{"SpecialRequest", "AggMin", []string{"WAIT", "WAITAOF"}},
+	// Clients run scripts on primaries, and send a script again to a node that lacks it.
+	{"AllShards", "AllSucceeded", []string{"SCRIPT LOAD"}},
+	{"MultiShard", "Joined", []string{"XREAD"}},
+	// Each node has its own users, modules and log.
+	{"AllNodes", "AllSucceeded", []string{"ACL LOAD", "MODULE LOAD", "MODULE LOADEX", "MODULE UNLOAD"}},
+	{"AllNodes", "SpecialReply", []string{"ACL LOG"}},
+	// Each node knows only its own subscribers.
+	{"AllShards", "SpecialReply", []string{"PUBSUB CHANNELS", "PUBSUB NUMPAT", "PUBSUB NUMSUB", "PUBSUB SHARDCHANNELS", "PUBSUB SHARDNUMSUB"}},
+}

@@ -13,6 +13,7 @@ type command struct {
 	Arity int      `json:"arity"`
 	Flags []string `json:"flags"`
 	ACL   []string `json:"acl"`
+	Tips  []string `json:"tips"`
 	Keys  []struct {
 		Begin struct {
 			Index   *struct{ Pos int }
@@ -34,6 +35,7 @@ func (c *command) has(flag string) bool { return slices.Contains(c.Flags, flag) 
 type entry struct {
 	command
 	class, effect, use, timeout string
+	finder, request, reply      string
 	readOnly                    bool
 	subs                        []*entry
 }
@@ -100,7 +102,55 @@ func correct(all []*entry) error {
 	}); err != nil {
 		return err
 	}
+	for finder, names := range finders {
+		if err := each(all, names, func(e *entry) error { e.finder = finder; return nil }); err != nil {
+			return err
+		}
+	}
+	if err := correctPolicies(all); err != nil {
+		return err
+	}
 	return correctTimeouts(all)
+}
+
+// The policies of package command, by the names that tips have for them.
+var (
+	requestPolicies = map[string]string{
+		"all_nodes": "AllNodes", "all_shards": "AllShards", "multi_shard": "MultiShard", "special": "SpecialRequest",
+	}
+	replyPolicies = map[string]string{
+		"one_succeeded": "OneSucceeded", "all_succeeded": "AllSucceeded", "agg_sum": "AggSum", "agg_min": "AggMin",
+		"agg_max": "AggMax", "agg_logical_and": "AggLogicalAnd", "agg_logical_or": "AggLogicalOr", "special": "SpecialReply",
+	}
+	// defaultReplies apply to commands whose tips name only their request policy.
+	defaultReplies = map[string]string{"AllNodes": "Joined", "AllShards": "Joined", "MultiShard": "KeyOrder"}
+)
+
+func correctPolicies(all []*entry) error {
+	for _, e := range all {
+		for _, tip := range e.Tips {
+			kind, value, _ := strings.Cut(tip, ":")
+			known := true
+			switch kind {
+			case "request_policy":
+				e.request, known = requestPolicies[value], requestPolicies[value] != ""
+			case "response_policy":
+				e.reply, known = replyPolicies[value], replyPolicies[value] != ""
+			}
+			if !known {
+				return fmt.Errorf("%s: its tip %q is unknown", e.Name, tip)
+			}
+		}
+		if e.reply == "" {
+			e.reply = defaultReplies[e.request]
+		}
+	}
+	for _, p := range policies {
+		if err := each(all, p.names, func(e *entry) error { e.request, e.reply = p.request, p.reply; return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func correctTimeouts(all []*entry) error {

@@ -45,6 +45,8 @@ func (cfg *Config) policyReason(r request) string {
 		return ""
 	}
 	switch {
+	case r.rule.policy == noClient && cfg.Cluster && !cfg.ClusterFace && ofCluster(r.info):
+		return clusterDisabled
 	case r.rule.policy == noClient:
 		return fmt.Sprintf("respool: %s is not possible through the gateway", givenName(r))
 	case r.rule.policy == adminOnly && !cfg.Admin:
@@ -160,6 +162,8 @@ var (
 	infoWatch  = command.Lookup("WATCH")
 	infoSelect = command.Lookup("SELECT")
 	infoClient = command.Lookup("CLIENT")
+
+	infoCluster = command.Lookup("CLUSTER")
 	// PFCOUNT caches its count in the key.
 	infoPFCount = command.Lookup("PFCOUNT")
 
@@ -197,6 +201,10 @@ func subInfos(container string, names ...string) map[*command.Info]bool {
 		m[command.LookupSub(container, name)] = true
 	}
 	return m
+}
+
+func ofCluster(info *command.Info) bool {
+	return info != nil && (info == infoCluster || isSubcommandOf(info, "CLUSTER"))
 }
 
 func isClient(info *command.Info) bool { return info == infoClient }

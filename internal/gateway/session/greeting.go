@@ -179,7 +179,7 @@ func (g *Greeting) appendHello(dst []byte, s *Session) []byte {
 }
 
 func (cfg *Config) mode() string {
-	if cfg.Cluster {
+	if cfg.ClusterFace {
 		return "cluster"
 	}
 	return "standalone"

@@ -5,6 +5,9 @@ func (s *Session) startMonitor(r request) Step {
 	if s.monitor {
 		return Step{}
 	}
+	if s.cfg.Cluster {
+		return notOnCluster(r.info.Name, "connect to a node")
+	}
 	return Step{
 		Kind: Monitor, Barrier: true, Replies: 1, Raw: r.raw, Info: r.info,
 		Reason: r.info.Name, onDone: (*Session).monitorStarted,

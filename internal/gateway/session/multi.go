@@ -29,7 +29,7 @@ func (m *multi) begin(request) Step {
 	if m.open {
 		return failure("MULTI calls can not be nested")
 	}
-	*m = multi{open: true, queued: &transaction{}}
+	*m = multi{open: true, queued: &transaction{slot: command.NoSlot}}
 	return answer(replyOK)
 }
 
@@ -63,11 +63,16 @@ func (s *Session) enqueue(r request) Step {
 	if t.bytes += len(r.raw); t.bytes > limit {
 		return s.reject(r, "respool: the transaction is larger than "+strconv.Itoa(limit)+" bytes")
 	}
+	if s.cfg.Cluster {
+		if text := t.slotReason(r); text != "" {
+			return s.reject(r, text)
+		}
+	}
 	placeholder := rawPing
 	if s.serverDecides {
 		placeholder = rawHello // it needs no permission
 	}
-	t.add(r, answersQueued(r, s.pin.tracking()), placeholder)
+	t.add(r, answersQueued(r, s.pin.tracking()) && s.cfg.answersForCluster(r.info), placeholder)
 	return answer(replyQueued)
 }
 
@@ -104,6 +109,9 @@ func (s *Session) watch(r request) Step {
 	if s.multi.open {
 		return failure("WATCH inside MULTI is not allowed")
 	}
+	if s.cfg.Cluster {
+		return s.watchOnCluster(r)
+	}
 	return s.pin.forwardPinning(r, pinWatch)
 }
 
@@ -121,6 +129,8 @@ func (s *Session) exec(r request) Step {
 		return failure("EXEC without MULTI")
 	case s.multi.dirty:
 		return s.endMulti(resp.AppendError(nil, "-EXECABORT Transaction discarded because of previous errors."))
+	case s.crossesSlots(t):
+		return s.endMulti(resp.AppendError(nil, crossSlot))
 	case s.pin.watchLost:
 		return s.endMulti(s.protocol().nullArray())
 	case t.n == 0 && !s.pin.held():
@@ -142,7 +152,12 @@ func (s *Session) exec(r request) Step {
 
 // executed handles the replies to MULTI, each command and EXEC.
 func (s *Session) executed(step *Step, frames [][]byte) Outcome {
-	out := Outcome{Reply: step.transaction.reply(s, frames)}
+	out := Outcome{}
+	if s.cfg.Cluster && step.OnPin && redirects(frames) {
+		out.Reply = s.protocol().nullArray() // the watched keys have moved: they may have changed
+	} else {
+		out.Reply = step.transaction.reply(s, frames)
+	}
 	if step.OnPin {
 		out.Release = s.pin.endWatch()
 	}

@@ -14,6 +14,10 @@ type pinnedConn struct {
 	tainted   bool       // the connection differs from a new one by more than WATCH
 	watchLost bool       // watched keys were lost with their connection: the next EXEC must fail
 	broadcast bool       // CLIENT TRACKING has the option BCAST
+
+	// In a cluster, the connection serves only WATCH and EXEC: it leads to the node of the watched keys.
+	watchOnly bool
+	slot      uint16 // of the watched keys
 }
 
 // pinReasons are the commands for which the session holds a dedicated connection.
@@ -73,7 +77,7 @@ func (p *pinnedConn) taint(changed bool) { p.tainted = p.tainted || changed && p
 
 // forward sends a command to the session's connection if there is one, and otherwise to a lane.
 func (p *pinnedConn) forward(r request) Step {
-	if p.held() {
+	if p.held() && !p.watchOnly {
 		return Step{Kind: Pinned, OnPin: true, Replies: 1, Raw: r.raw, Info: r.info}
 	}
 	return Step{Kind: Multiplexed, Replies: 1, Raw: r.raw, Info: r.info}
@@ -218,6 +222,8 @@ func (p *pinnedConn) unwatch(request) Step { return p.clearWatch(replyOK) }
 // clientTracking handles CLIENT TRACKING, which holds a dedicated connection.
 func (p *pinnedConn) clientTracking(r request) Step {
 	switch {
+	case equalFold(r.args[2], "on") && p.watchOnly:
+		return notOnCluster("CLIENT TRACKING", "connect to the nodes")
 	case equalFold(r.args[2], "on"):
 		for _, option := range r.args[3:] {
 			if equalFold(option, "redirect") {
@@ -255,6 +261,8 @@ func (p *pinnedConn) clientGetRedir(r request) Step {
 
 func (p *pinnedConn) scriptDebug(r request) Step {
 	switch mode := r.args[2]; {
+	case p.watchOnly && !equalFold(mode, "no"):
+		return notOnCluster("SCRIPT DEBUG", "connect to a node")
 	case equalFold(mode, "yes"), equalFold(mode, "sync"):
 		return p.forwardPinning(r, pinDebug)
 	case !equalFold(mode, "no"):

@@ -44,8 +44,8 @@ func (s *Session) reset(request) Step {
 
 // clusterMode answers READONLY, READWRITE and ASKING. They do not affect the routing of the gateway.
 func (s *Session) clusterMode(r request) Step {
-	if !s.cfg.Cluster && !s.cfg.greeting().acceptsClusterMode(r.info.Name) {
-		return failure("This instance has cluster support disabled")
+	if !s.cfg.ClusterFace && !s.cfg.greeting().acceptsClusterMode(r.info.Name) {
+		return failure(clusterDisabled)
 	}
 	switch r.info.Name {
 	case "READONLY":
@@ -61,7 +61,7 @@ func (s *Session) selectDB(r request) Step {
 	switch {
 	case text != "":
 		return failure(text)
-	case s.cfg.Cluster && db != 0:
+	case s.cfg.Cluster && db != 0 && s.cfg.Databases <= 1:
 		return failure("SELECT is not allowed in cluster mode")
 	case db < 0 || s.cfg.Databases > 0 && db >= s.cfg.Databases:
 		return failure("DB index is out of range")

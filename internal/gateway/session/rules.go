@@ -126,6 +126,19 @@ var namedRules = map[string]rule{
 	"RESTORE-ASKING": {policy: noClient},
 	"SENTINEL":       {policy: noClient},
 	"CLUSTER":        {policy: noClient},
+
+	"CLUSTER SLOTS":           {run: onSelf((*Session).clusterSlots), multi: multiLocal},
+	"CLUSTER SHARDS":          {run: onSelf((*Session).clusterShards), multi: multiLocal},
+	"CLUSTER NODES":           {run: onSelf((*Session).clusterNodes), multi: multiLocal},
+	"CLUSTER MYID":            {run: onSelf((*Session).clusterMyID), multi: multiLocal},
+	"CLUSTER MYSHARDID":       {run: onSelf((*Session).clusterMyID), multi: multiLocal},
+	"CLUSTER INFO":            {run: onClusterFace((*Session).clusterInfo), multi: multiLocal},
+	"CLUSTER KEYSLOT":         {run: onClusterFace((*Session).clusterKeySlot), multi: multiLocal},
+	"CLUSTER REPLICAS":        {run: onClusterFace((*Session).clusterReplicas), multi: multiLocal},
+	"CLUSTER SLAVES":          {run: onClusterFace((*Session).clusterReplicas), multi: multiLocal},
+	"CLUSTER LINKS":           {run: onClusterFace((*Session).clusterLinks), multi: multiLocal},
+	"CLUSTER COUNTKEYSINSLOT": {run: onClusterFace((*Session).forwardBySlot)},
+	"CLUSTER GETKEYSINSLOT":   {run: onClusterFace((*Session).forwardBySlot)},
 }
 
 // rules holds namedRules and a rule for each other administrative command. It is immutable.

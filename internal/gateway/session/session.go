@@ -30,14 +30,20 @@ type Config struct {
 	// OwnUser is the server user of the gateway, if its login does not change at run time, or empty. Clients may not
 	// change the login of this user.
 	OwnUser string
-	// Cluster reports whether the servers form a cluster.
+	// Cluster reports whether the servers form a cluster. It does not change for a session.
 	Cluster bool
+	// ClusterFace makes the gateway appear as the only node of a cluster. It requires Cluster. Otherwise the gateway
+	// appears as one server outside a cluster.
+	ClusterFace bool
+	// Announce is the host:port of that node. Default: the address to which the client connected.
+	Announce string
 	// Greeting, if set, returns the latest description of the server, or nil while it is unknown.
 	Greeting func() *Greeting
-	// ServerVersion and Role are the version and the role that HELLO returns. Defaults: the server's version; master.
+	// ServerVersion and Role are the version and the role that HELLO returns. They default to the server's version and to "master".
 	ServerVersion string
 	Role          string
-	// Databases is the number of databases that SELECT accepts. If it is 0, each SELECT goes to the server.
+	// Databases is the number of databases that SELECT accepts. If it is 0, each SELECT goes to the server. In a
+	// cluster, 0 means 1.
 	Databases int
 	// QueueLimit limits the bytes that a transaction may queue. Default: DefaultQueueLimit.
 	QueueLimit int
@@ -52,9 +58,10 @@ type Config struct {
 
 // Session is the state of one client connection. Its methods are not safe for concurrent use.
 type Session struct {
-	cfg  *Config
-	id   int64
-	addr string
+	cfg       *Config
+	id        int64
+	addr      string
+	localAddr *string // of the gateway; nil: unknown
 
 	// fastPath is true while the step of a request depends only on its command. updateFastPath sets it.
 	fastPath bool
@@ -84,7 +91,7 @@ func New(cfg *Config, id int64, addr string) *Session {
 // clear resets everything that RESET resets.
 func (s *Session) clear() {
 	*s = Session{
-		cfg: s.cfg, id: s.id, addr: s.addr, last: s.last,
+		cfg: s.cfg, id: s.id, addr: s.addr, localAddr: s.localAddr, last: s.last, pin: pinnedConn{watchOnly: s.cfg.Cluster},
 		attributes: attributes{library: s.attributes.library}, replies: replyMode{skip: s.replies.skip},
 		authenticated: !s.cfg.NeedAuth, identity: Identity{User: command.DefaultUser, Proto: 2},
 	}
@@ -96,7 +103,7 @@ func (s *Session) updateFastPath() {
 	s.fastPath = s.authenticated && !s.multi.open && !s.pin.held() && !s.monitor && s.replies == (replyMode{}) && !s.subscriberMode()
 }
 
-// Refuse returns the step of a request that the client may not run. text is the error.
+// Refuse returns the step for a request that the client is not allowed to run. text is the error message.
 func (s *Session) Refuse(raw []byte, args [][]byte, text string) Step {
 	if len(args) == 0 {
 		return Step{}
@@ -118,7 +125,7 @@ func (s *Session) Reconfigure(cfg *Config) {
 // the server too.
 func (s *Session) LetServerDecide(decides bool) { s.serverDecides = decides }
 
-// Identity returns the identity of the connections for the session's next commands.
+// Identity returns the identity that the session's next commands run under.
 func (s *Session) Identity() Identity { return s.identity }
 
 // Name returns the name that CLIENT SETNAME or HELLO set.

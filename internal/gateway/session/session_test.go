@@ -8,7 +8,7 @@ import (
 )
 
 func TestASessionDescribesItsClient(t *testing.T) {
-	s := session.New(&session.Config{Cluster: true}, 7, "10.0.0.1:5000")
+	s := session.New(&session.Config{Cluster: true, ClusterFace: true}, 7, "10.0.0.1:5000")
 	for _, words := range [][]string{{"CLIENT", "SETNAME", "me"}, {"READONLY"}, {"HELLO", "3"}} {
 		s.Next(request(words...))
 	}

@@ -17,6 +17,10 @@ type transaction struct {
 
 	writes, involvesSubscribers bool // of at least one of the commands
 	unknown                     bool // the effect of at least one command is unknown
+
+	// In a cluster:
+	slot      int  // of the keys; command.NoSlot: there are none
+	crossSlot bool // the keys lie in several slots
 }
 
 // localCommand is a command that the session handles after EXEC: a SELECT, or a command that the session answers. The

@@ -79,6 +79,8 @@ func (m *machine) Run(out *strings.Builder, line string) error {
 	return nil
 }
 
+var gatewayAddr = "10.0.0.1:6379"
+
 func (m *machine) config(options []string) error {
 	m.known = map[string]string{}
 	m.cfg = session.Config{ServerVersion: "7.0.15", Databases: 16}
@@ -91,7 +93,7 @@ func (m *machine) config(options []string) error {
 		case "auth":
 			m.cfg.NeedAuth = true
 		case "cluster":
-			m.cfg.Cluster = true
+			m.cfg.Cluster, m.cfg.ClusterFace = true, value == "face"
 		case "valkey":
 			m.cfg.ServerVersion, m.cfg.Greeting = "", func() *session.Greeting { return session.ReadGreeting(valkey) }
 		case "databases":
@@ -108,6 +110,7 @@ func (m *machine) config(options []string) error {
 		}
 	}
 	m.s, m.steps = session.New(&m.cfg, 42, "10.0.0.9:5000"), nil
+	m.s.ConnectedTo(&gatewayAddr)
 	return nil
 }
 

@@ -12,12 +12,12 @@ const defaultWaitChannel = "respool:wait"
 // wait handles WAIT and WAITAOF. They wait for the last write of their own connection, so the step sends a write before
 // them.
 func (s *Session) wait(r request) Step {
+	if s.cfg.Cluster {
+		return notOnCluster(r.info.Name, "it would not wait for the writes of the client, which went through other connections")
+	}
 	step := s.pin.forwardDedicated(r)
 	step.Kind, step.Barrier = Wait, true
 	step.Block = command.BlockForBytes(r.info, r.args)
-	if s.cfg.Cluster {
-		return step
-	}
 	step.Raw = append(makeRequest("PUBLISH", cmp.Or(s.cfg.WaitChannel, defaultWaitChannel), ""), r.raw...)
 	step.Replies = 2
 	step.onDone = waited

@@ -33,6 +33,9 @@ func (c *Conn) Reply(args []string) string {
 	case len(args) < least:
 		return arity(args[0])
 	}
+	if refusal := c.redirect(name, args); refusal != "" {
+		return refusal
+	}
 	return reply(args)
 }
 
@@ -50,20 +53,22 @@ func (c *Conn) plain(name string) (least int, reply func(args []string) string) 
 	case "INFO":
 		return 1, func([]string) string { return Bulk(c.s.info()) }
 	case "ROLE":
-		return 1, func([]string) string { return Array(Bulk("master"), Int(0), Array()) }
+		return 1, func([]string) string { return c.s.role() }
 	case "COMMAND":
 		return 1, func([]string) string { return Array() }
 	case "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE":
 		return 2, c.confirm
 	case "READONLY", "READWRITE", "ASKING":
 		return 1, c.clusterMode
+	case "CLUSTER":
+		return 2, c.cluster
 	}
 	return c.data(name)
 }
 
 // data is plain for the commands that use keys.
 func (c *Conn) data(name string) (least int, reply func(args []string) string) {
-	s := c.s
+	s := c.s.store
 	locked := func(run func(args []string) string) func([]string) string {
 		return func(args []string) string {
 			s.mu.Lock()
@@ -93,6 +98,13 @@ func (c *Conn) data(name string) (least int, reply func(args []string) string) {
 			s.data[args[1]] = strconv.Itoa(n + 1)
 			return Int(n + 1)
 		})
+	case "EXISTS":
+		return 2, locked(func(args []string) string {
+			if _, has := s.data[args[1]]; has {
+				return Int(1)
+			}
+			return Int(0)
+		})
 	case "DEL":
 		return 2, locked(func(args []string) string {
 			_, has := s.data[args[1]]
@@ -120,17 +132,6 @@ func (c *Conn) selectDB(args []string) string {
 	}
 	c.db = n
 	return ok
-}
-
-// clusterMode replies like a server without cluster support. Valkey accepts READONLY and READWRITE
-// all the same, and Redis 6.2 accepts READWRITE.
-func (c *Conn) clusterMode(args []string) string {
-	v := c.s.cfg.Version
-	switch name := strings.ToUpper(args[0]); {
-	case v.valkey() && name != "ASKING", !v.since(7, 0) && name == "READWRITE":
-		return ok
-	}
-	return "-ERR This instance has cluster support disabled\r\n"
 }
 
 // confirm replies to a subscription or its end: one confirmation for each name, with the number of
@@ -237,7 +238,7 @@ func (c *Conn) hello(args []string) string {
 	c.protocol, c.name = protocol, name
 	v := c.s.cfg.Version
 	return c.Map(Bulk("server"), Bulk(v.Name), Bulk("version"), Bulk(v.Number), Bulk("proto"), Int(c.protocol), Bulk("id"), Int(c.ID),
-		Bulk("mode"), Bulk("standalone"), Bulk("role"), Bulk("master"), Bulk("modules"), c.modules())
+		Bulk("mode"), Bulk(c.s.mode()), Bulk("role"), Bulk(c.s.helloRole()), Bulk("modules"), c.modules())
 }
 
 // modules returns the modules that the version contains.

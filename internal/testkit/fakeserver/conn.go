@@ -25,6 +25,7 @@ type Conn struct {
 	protocol int
 	name     string
 	db       int
+	readonly bool            // READONLY
 	pending  strings.Builder // replies not yet written
 	held     string          // a reply to be sent after the next one
 	closing  bool

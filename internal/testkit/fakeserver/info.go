@@ -74,11 +74,18 @@ func (s *Server) info() string {
 	v := s.cfg.Version
 	lines := []string{"# Server"}
 	if v.valkey() {
-		lines = append(lines, "redis_version:7.2.4", "server_name:valkey", "valkey_version:"+v.Number, "valkey_release_stage:ga", "server_mode:standalone")
+		lines = append(lines, "redis_version:7.2.4", "server_name:valkey", "valkey_version:"+v.Number, "valkey_release_stage:ga", "server_mode:"+s.mode())
 	} else {
-		lines = append(lines, "redis_version:"+v.Number, "redis_mode:standalone")
+		lines = append(lines, "redis_version:"+v.Number, "redis_mode:"+s.mode())
+	}
+	role, enabled := "role:master", "cluster_enabled:0"
+	if s.member != nil {
+		enabled = "cluster_enabled:1"
+	}
+	if s.helloRole() == "replica" {
+		role = "role:slave"
 	}
 	lines = append(lines, "run_id:0123456789abcdef0123456789abcdef01234567", "", "# Clients",
-		fmt.Sprintf("connected_clients:%d", s.Open()), "maxclients:10000", "", "# Replication", "role:master", "")
+		fmt.Sprintf("connected_clients:%d", s.Open()), "maxclients:10000", "", "# Replication", role, "", "# Cluster", enabled, "")
 	return strings.Join(lines, "\r\n")
 }

@@ -4,9 +4,11 @@ package fakeserver
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -38,7 +40,7 @@ func TestRepliesMatchTheRealServer(t *testing.T) {
 		{"AUTH alice wrong", "AUTH x"},
 		{"HELLO 4", "HELLO x", "HELLO 3 WHAT"},
 		{"SUBSCRIBE a b", "UNSUBSCRIBE a b"},
-		{"READONLY", "READWRITE", "ASKING"},
+		{"READONLY", "READWRITE", "ASKING", "CLUSTER INFO"},
 		{"RESET", "QUIT"},
 	} {
 		want(t, strings.Join(commands, ", "), talk(t, s.Addr(), commands...), talk(t, real.PlainAddr(), commands...))
@@ -65,4 +67,57 @@ func TestRepliesMatchTheRealServer(t *testing.T) {
 	}
 	real.Do("ACL", "SETUSER", "bob", "on", "nopass", "+ping")
 	want(t, "NOPERM", "+OK\r\n"+v.NoPermission("bob", "GET"), talk(t, real.PlainAddr(), "AUTH bob x", "GET k"))
+}
+
+// The fake cluster of the installed version sends the same replies as a real one of one node.
+func TestClusterRepliesMatchTheRealServer(t *testing.T) {
+	real := redistest.Start(t, redistest.Config{Cluster: true, Args: []string{"--cluster-announce-ip", "127.0.0.1"}})
+	fake := StartCluster(t, ClusterConfig{Primaries: 1, Node: Config{Version: like(real.Version())}})
+	fake.Assign(-1, 0, testkit.Slots-1)
+	add := []string{"CLUSTER", "ADDSLOTS"}
+	for slot := range testkit.Slots {
+		if slot != 7 {
+			add = append(add, strconv.Itoa(slot))
+		}
+	}
+	real.Do(add...)
+	fake.Assign(0, 0, 6)
+	fake.Assign(0, 8, testkit.Slots-1)
+	fake.SetDown(true)
+	number := regexp.MustCompile(`(epoch|sent|received):[0-9]+`)
+	// What differs by nature: the address, the node ID, the epoch, and the counters of messages.
+	plain := func(addr, id string, commands ...string) string {
+		text := talk(t, addr, commands...)
+		host, port, _ := strings.Cut(addr, ":")
+		for _, pair := range [][2]string{{id, "ID"}, {":" + port + "\r\n", ":PORT\r\n"}, {host, "HOST"}} {
+			text = strings.ReplaceAll(text, pair[0], pair[1])
+		}
+		text = number.ReplaceAllString(text, "$1:N")
+		if at := strings.Index(text, "cluster_stats_messages"); at >= 0 {
+			text = text[:at]
+		}
+		return text
+	}
+	for _, commands := range [][]string{
+		{"CLUSTER SLOTS"}, {"HELLO 3", "CLUSTER SLOTS"}, {"CLUSTER SHARDS"}, {"HELLO 3", "CLUSTER SHARDS"}, {"CLUSTER MYID"}, {"CLUSTER KEYSLOT a"},
+		{"READONLY", "READWRITE", "ASKING"}, {"GET " + testkit.SlotKey(7, "k")}, {"GET a"}, {"ROLE"},
+	} {
+		got, expected := plain(fake.Addrs()[0], id(0), commands...), plain(real.PlainAddr(), real.Do("CLUSTER", "MYID"), commands...)
+		if commands[0] == "HELLO 3" { // see TestRepliesMatchTheRealServer
+			_, got, _ = strings.Cut(got, "modules")
+			_, expected, _ = strings.Cut(expected, "modules")
+		}
+		want(t, strings.Join(commands, ", "), got, expected)
+	}
+	info := func(addr string) string {
+		var fields []string
+		for line := range strings.Lines(plain(addr, "-", "CLUSTER INFO")) {
+			// The real server counts the slots that are ok, and the shards, only later.
+			if strings.HasPrefix(line, "cluster_") && !strings.Contains(line, "_ok:") && !strings.Contains(line, "_size:") {
+				fields = append(fields, strings.TrimSpace(line))
+			}
+		}
+		return strings.Join(fields, " ")
+	}
+	want(t, "CLUSTER INFO", info(fake.Addrs()[0]), info(real.PlainAddr()))
 }

@@ -60,17 +60,30 @@ type Server struct {
 	conns    map[*Conn]struct{}
 	accepted int
 	seen     [][]string
-	data     map[string]string
 	faults   []fault
+
+	store  *store
+	member *member // of a cluster; nil: none
+}
+
+// store holds the keys.
+type store struct {
+	mu   sync.Mutex
+	data map[string]string
 }
 
 // Start starts a server. It closes the server at the end of the test.
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
+	return start(t, cfg, &store{data: map[string]string{}}, nil)
+}
+
+func start(t testing.TB, cfg Config, keys *store, in *member) *Server {
+	t.Helper()
 	if cfg.Version == (Version{}) {
 		cfg.Version = Redis70
 	}
-	s := &Server{cfg: cfg, conns: map[*Conn]struct{}{}, passes: map[string]string{"default": cfg.Password}, data: map[string]string{}}
+	s := &Server{cfg: cfg, conns: map[*Conn]struct{}{}, passes: map[string]string{"default": cfg.Password}, store: keys, member: in}
 	for user, password := range cfg.Users {
 		s.passes[user] = password
 	}

@@ -2,6 +2,7 @@ package faultnet
 
 import (
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -157,4 +158,69 @@ func TestCutAfterCountsAcrossChunks(t *testing.T) {
 	exchange(t, conn, "abc")
 	send(t, conn, "defg")
 	wantReset(t, conn, "de")
+}
+
+func TestABlockedClientReachesNothing(t *testing.T) {
+	e, r := start(t)
+	blocked, free := dial(t, r), dial(t, r)
+	exchange(t, blocked, "1")
+	exchange(t, free, "2")
+	is := func(client string) bool { return client == blocked.LocalAddr().String() }
+	r.Block(is)
+	send(t, blocked, "lost")
+	exchange(t, free, "3")
+	r.Block(is) // the same again changes nothing
+	nothing(t, blocked)
+	r.Block(func(string) bool { return true })
+	late := dial(t, r)
+	send(t, late, "lost too")
+	nothing(t, late)
+	nothing(t, free)
+	r.Block(nil)
+	for _, conn := range []net.Conn{blocked, free, late} {
+		wantReset(t, conn, "")
+	}
+	exchange(t, dial(t, r), "4")
+	if got := e.received(); got != "1234" {
+		t.Errorf("the target received %q: want 1234", got)
+	}
+}
+
+func TestARelayMoves(t *testing.T) {
+	_, r := start(t)
+	before := r.Addr()
+	conn := dial(t, r)
+	exchange(t, conn, "before")
+	if err := r.Move(); err != nil {
+		t.Fatal(err)
+	}
+	wantReset(t, conn, "")
+	if conn, err := net.Dial("tcp", before); err == nil {
+		conn.Close()
+		t.Errorf("%s still accepts connections", before)
+	}
+	exchange(t, dial(t, r), "after")
+	r.Close()
+	if err := r.Move(); err == nil {
+		t.Error("a closed relay moves")
+	}
+}
+
+func TestTheOriginOfAConnectionIsKnown(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := Start(t, l.Addr().String())
+	conn := dial(t, r)
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	testkit.Await(t, "the origin", func() string { client, _ := r.Origin(server.RemoteAddr().String()); return client }, testkit.Is(conn.LocalAddr().String()))
+	if client, ok := r.Origin("127.0.0.1:1"); ok {
+		t.Errorf("the origin of no connection is %s", client)
+	}
 }

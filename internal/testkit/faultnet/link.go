@@ -17,6 +17,7 @@ type link struct {
 	ended          chan struct{}
 	halved         atomic.Bool
 	swallow        atomic.Bool  // forwards nothing in either direction
+	blocked        atomic.Bool  // by Block
 	left           atomic.Int64 // bytes to the client until the cut, plus one; 0: no cut
 	free           atomic.Int64 // bytes to the client until a stall, plus one; 0: no stall
 }
@@ -77,6 +78,16 @@ func (l *link) isCut() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// applyBlock blocks the connection, or resets it at the end of its block.
+func (l *link) applyBlock(blocked func(client string) bool) {
+	if blocked != nil && blocked(l.client.RemoteAddr().String()) {
+		l.blocked.Store(true)
+		l.swallow.Store(true)
+	} else if l.blocked.Load() {
+		l.cut()
 	}
 }
 

@@ -5,6 +5,7 @@ package faultnet
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -15,13 +16,13 @@ import (
 // Relay forwards connections to a target. All methods are safe for concurrent use. They act on open
 // and new connections, unless their comments say otherwise.
 type Relay struct {
-	listener net.Listener
 	done     sync.WaitGroup
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	accepted atomic.Int64
 
 	mu        sync.Mutex
+	listener  net.Listener
 	target    string
 	links     map[*link]struct{}
 	closed    bool
@@ -31,7 +32,8 @@ type Relay struct {
 	stalling  chan struct{}    // for StallAfter: closed by Resume; nil: not stalled
 	refuse    bool
 	blackhole bool
-	slow      int // bytes per second from the client; 0: no limit
+	block     func(client string) bool // nil: blocks no client
+	slow      int                      // bytes per second from the client; 0: no limit
 }
 
 // The two directions of a connection.
@@ -72,12 +74,36 @@ func open(network, addr, target string) (*Relay, error) {
 	}
 	r := &Relay{listener: l, target: target, links: map[*link]struct{}{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.done.Go(r.accept)
+	r.done.Go(func() { r.accept(l) })
 	return r, nil
 }
 
 // Addr is the address that clients connect to.
-func (r *Relay) Addr() string { return r.listener.Addr().String() }
+func (r *Relay) Addr() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.listener.Addr().String()
+}
+
+// Move changes the address to another free port of 127.0.0.1. The old address refuses connections, and
+// the open connections are reset.
+func (r *Relay) Move() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	r.listener.Close()
+	r.listener = l
+	r.done.Go(func() { r.accept(l) })
+	r.mu.Unlock()
+	r.CutAll()
+	return nil
+}
 
 // SetTarget changes the target of new connections.
 func (r *Relay) SetTarget(addr string) {
@@ -236,6 +262,36 @@ func (r *Relay) Refuse(on bool) {
 	r.refuse = on
 }
 
+// Block separates some clients from the target: the relay acknowledges the bytes of their open and new
+// connections, and forwards none. blocked decides by the address of the client's socket; the relay
+// calls it on several goroutines. Another call replaces the block, and nil ends it. Then the
+// connections that are no longer blocked are reset.
+func (r *Relay) Block(blocked func(client string) bool) {
+	r.mu.Lock()
+	r.block = blocked
+	r.mu.Unlock()
+	for _, l := range r.open() {
+		l.applyBlock(blocked)
+	}
+}
+
+func (r *Relay) blocker() func(client string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.block
+}
+
+// Origin returns the address of the client's socket for an open connection of the relay to the
+// target. from is the relay's end of that connection.
+func (r *Relay) Origin(from string) (client string, ok bool) {
+	for _, l := range r.open() {
+		if l.server != nil && l.server.LocalAddr().String() == from {
+			return l.client.RemoteAddr().String(), true
+		}
+	}
+	return "", false
+}
+
 // Blackhole makes the relay accept new connections and send nothing on them.
 func (r *Relay) Blackhole(on bool) {
 	r.mu.Lock()
@@ -243,9 +299,9 @@ func (r *Relay) Blackhole(on bool) {
 	r.blackhole = on
 }
 
-func (r *Relay) accept() {
+func (r *Relay) accept(l net.Listener) {
 	for {
-		conn, err := r.listener.Accept()
+		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -263,7 +319,8 @@ func (r *Relay) accept() {
 
 func (r *Relay) serve(client stream, target string, blackhole bool) {
 	l := &link{relay: r, client: client, ended: make(chan struct{})}
-	if !blackhole {
+	l.applyBlock(r.blocker())
+	if !blackhole && !l.blocked.Load() {
 		server, err := new(net.Dialer).DialContext(r.ctx, "tcp", target)
 		if err != nil {
 			client.Close()
@@ -279,6 +336,7 @@ func (r *Relay) serve(client stream, target string, blackhole bool) {
 	}
 	r.links[l] = struct{}{}
 	r.mu.Unlock()
+	l.applyBlock(r.blocker()) // it may have changed meanwhile
 	l.run()
 	r.mu.Lock()
 	delete(r.links, l)

@@ -4,6 +4,8 @@ package redistest
 
 import (
 	"bufio"
+	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +34,13 @@ func (e serverError) Error() string { return string(e) }
 func (s *Server) dial() (*client, error) {
 	s.dialsBegun.Add(1)
 	defer s.dialsEnded.Add(1)
-	conn, err := net.DialTimeout("tcp", s.PlainAddr(), askLimit)
+	var conn net.Conn
+	var err error
+	if dialer := (&net.Dialer{Timeout: askLimit}); s.cfg.TLSOnly {
+		conn, err = tls.DialWithDialer(dialer, "tcp", s.Addr(), s.TLSConfig())
+	} else {
+		conn, err = dialer.Dial("tcp", s.PlainAddr())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -57,25 +65,33 @@ func (c *client) close() {
 		return
 	}
 	_ = c.conn.SetDeadline(time.Now().Add(time.Second))
-	if c.conn.(*net.TCPConn).CloseWrite() == nil {
+	if c.conn.(interface{ CloseWrite() error }).CloseWrite() == nil {
 		_, _ = io.Copy(io.Discard, c.conn)
 	}
 	c.conn.Close()
 }
 
 func (c *client) do(args ...string) (string, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "*%d\r\n", len(args))
-	for _, a := range args {
-		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
-	}
-	if err := c.conn.SetDeadline(time.Now().Add(askLimit)); err != nil {
-		return "", err
-	}
-	if _, err := io.WriteString(c.conn, b.String()); err != nil {
+	if err := c.send(args); err != nil {
 		return "", err
 	}
 	return c.read()
+}
+
+// send sends commands in one write.
+func (c *client) send(commands ...[]string) error {
+	var b strings.Builder
+	for _, args := range commands {
+		fmt.Fprintf(&b, "*%d\r\n", len(args))
+		for _, a := range args {
+			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
+		}
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(askLimit)); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c.conn, b.String())
+	return err
 }
 
 // read reads a reply as text, with one line for each element of an array. An error element is the
@@ -140,6 +156,34 @@ func (s *Server) tryLocked(args ...string) (string, error) {
 		s.control = nil
 	}
 	return text, err
+}
+
+// TryAll runs commands as one pipeline on the control connection, and returns their replies. The error is the first one.
+func (s *Server) TryAll(commands ...[]string) (replies []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.control == nil {
+		if s.control, err = s.dial(); err != nil {
+			return nil, err
+		}
+	}
+	broken := s.control.send(commands...)
+	for i := 0; i < len(commands) && broken == nil; i++ {
+		text, failed := s.control.read()
+		switch {
+		case errors.As(failed, new(serverError)):
+			err = cmp.Or(err, fmt.Errorf("%s: %w", strings.Join(commands[i], " "), failed))
+		case failed != nil:
+			broken = failed
+		}
+		replies = append(replies, text)
+	}
+	if broken != nil {
+		s.control.close()
+		s.control = nil
+		return nil, broken
+	}
+	return replies, err
 }
 
 // Do is TryDo for a command that must succeed.

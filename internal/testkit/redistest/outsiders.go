@@ -8,21 +8,30 @@ import (
 	"time"
 )
 
-// outsiders counts the connections of clients: those that belong neither to this package, nor to
-// replication, nor to a sentinel. A name or a flag identifies the others, except in the moment after
-// the server has accepted them. For a connection without a name, outsiders looks up the owner of the
-// socket. The owner is unknown if the other side has closed the socket or this package is dialing.
-// Then the connection counts if it stays open: a server that was paused also lists connections that
-// sentinels have closed meanwhile.
-func (s *Server) outsiders() (n int, seen string, err error) {
+// unnamed is a connection without a name.
+type unnamed struct {
+	since       time.Time // of the first look
+	mine, known bool      // the owner of the socket
+}
+
+// Outsiders returns the lines of CLIENT LIST for the connections of clients: those that belong neither
+// to this package, nor to replication, nor to a peer. It may be called on any goroutine.
+//
+// A name or a flag identifies most connections, except in the moment after the server has accepted
+// them. For a connection without a name, Outsiders looks up the owner of the socket. The owner is
+// unknown if the other side has closed the socket or this package is dialing. Then the connection
+// counts if it stays open: a server that was paused also lists connections that its peers have closed
+// meanwhile.
+func (s *Server) Outsiders() ([]string, error) {
 	begun := s.dialsBegun.Load()
 	quiet := begun == s.dialsEnded.Load()
 	list, err := s.TryDo("CLIENT", "LIST")
 	if err != nil {
-		return 0, "", err
+		return nil, err
 	}
 	quiet = quiet && begun == s.dialsBegun.Load() // else a connection without a name may be this package's
-	unnamed, now := map[string]time.Time{}, time.Now()
+	var outsiders []string
+	seen, now := map[string]unnamed{}, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for line := range strings.Lines(list) {
@@ -35,41 +44,66 @@ func (s *Server) outsiders() (n int, seen string, err error) {
 		case name == ownName || strings.HasPrefix(name, "sentinel-"):
 		case strings.ContainsAny(f["flags"], "SM"):
 		case name != "":
-			n++
-			seen += line
+			outsiders = append(outsiders, line)
 		default:
-			mine, known := owned(f["addr"], f["laddr"], s.relatives())
-			known = known && quiet
-			since, before := s.unnamed[f["id"]]
+			key := f["id"] + " " + f["addr"]
+			u, before := s.unnamed[key]
 			if !before {
-				since = now
+				u.since = now
 			}
-			unnamed[f["id"]] = since
-			if known && !mine || !known && now.Sub(since) > staysFor {
-				n++
-				seen += line
+			if !u.known {
+				u.mine, u.known = s.ownedByPeer(f["addr"], f["laddr"])
+				u.known = u.known && quiet
+			}
+			seen[key] = u
+			if u.known && !u.mine || !u.known && now.Sub(u.since) > staysFor {
+				outsiders = append(outsiders, line)
 			}
 		}
 	}
-	s.unnamed = unnamed
-	return n, seen, nil
+	s.unnamed = seen
+	return outsiders, nil
 }
 
 // staysFor is how long a connection of an unknown owner must stay open to count.
 const staysFor = 100 * time.Millisecond
 
-// relatives are the process IDs of the set.
-func (s *Server) relatives() []int {
-	if s.set == nil {
-		return nil
+// ownedByPeer reports whether a peer owns the socket behind a connection. While a relay connects, its
+// connection looks like one of this process.
+func (s *Server) ownedByPeer(from, to string) (mine, known bool) {
+	var peers []int
+	if s.cfg.Peers != nil {
+		peers = pids(s.cfg.Peers())
 	}
+	if s.cfg.Origin == nil {
+		return owned(from, to, peers)
+	}
+	if client, relay, ok := s.cfg.Origin(from); ok {
+		return owned(client, relay, peers)
+	}
+	mine, known = owned(from, to, peers)
+	return mine, known && mine
+}
+
+func pids(servers []*Server) []int {
 	var pids []int
-	for _, list := range [][]*Server{s.set.Nodes, s.set.Sentinels} {
-		for _, r := range list {
-			pids = append(pids, int(r.pid.Load()))
-		}
+	for _, s := range servers {
+		pids = append(pids, s.PID())
 	}
 	return pids
+}
+
+// Own reports whether one of the servers owns the socket with these addresses: its own and that of
+// the other end. It reports false on systems other than Linux.
+func Own(servers []*Server, local, remote string) bool {
+	mine, known := owned(local, remote, pids(servers))
+	return known && mine
+}
+
+// outsiders counts the connections of clients and lists them.
+func (s *Server) outsiders() (n int, seen string, err error) {
+	lines, err := s.Outsiders()
+	return len(lines), strings.Join(lines, ""), err
 }
 
 // WatchOutsiders is WatchClients without the connections of sentinels and replicas.

@@ -65,7 +65,7 @@ func StartSentinels(t testing.TB, cfg SentinelConfig) *SentinelSet {
 	}
 	var certs certificates
 	if cfg.TLS {
-		certs = makeCertificates(t, t.TempDir())
+		certs = makeCertificates(t, t.TempDir(), nil, nil)
 	}
 	for range 1 + max(0, cfg.Replicas) {
 		set.startNode(certs)
@@ -79,7 +79,7 @@ func StartSentinels(t testing.TB, cfg SentinelConfig) *SentinelSet {
 
 func (set *SentinelSet) startNode(certs certificates) {
 	set.t.Helper()
-	cfg := Config{Password: set.cfg.Password, TLS: set.cfg.TLS}
+	cfg := Config{Password: set.cfg.Password, TLS: set.cfg.TLS, Peers: set.servers}
 	cfg.Args = append([]string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "10"}, set.cfg.Args...)
 	if set.cfg.Password != "" {
 		cfg.Args = append(cfg.Args, "--masterauth", set.cfg.Password)
@@ -93,7 +93,7 @@ func (set *SentinelSet) startNode(certs certificates) {
 	if len(set.Nodes) > 0 {
 		cfg.Args = append(cfg.Args, "--replicaof", set.host, strconv.Itoa(set.Nodes[0].announcedPort()))
 	}
-	s := &Server{t: set.t, cfg: cfg, dir: set.t.TempDir(), certs: certs, set: set}
+	s := &Server{t: set.t, cfg: cfg, dir: set.t.TempDir(), certs: certs}
 	if set.cfg.Via != nil {
 		s.configure = func() {
 			_, port, _ := strings.Cut(set.cfg.Via(s.Addr()), ":")
@@ -117,7 +117,7 @@ func (s *Server) announcedPort() int {
 
 func (set *SentinelSet) startSentinel(certs certificates) {
 	set.t.Helper()
-	s := &Server{t: set.t, cfg: Config{Password: set.cfg.SentinelPassword, TLS: set.cfg.TLS}, dir: set.t.TempDir(), certs: certs, set: set}
+	s := &Server{t: set.t, cfg: Config{Password: set.cfg.SentinelPassword, TLS: set.cfg.TLS, Peers: set.servers}, dir: set.t.TempDir(), certs: certs}
 	s.sentinel = filepath.Join(s.dir, "sentinel.conf")
 	s.configure = func() {
 		if err := os.WriteFile(s.sentinel, []byte(set.sentinelConfig(s)), 0o600); err != nil {
@@ -169,6 +169,9 @@ func hurry(s *Server) {
 	}
 }
 
+// servers are the nodes and the sentinels.
+func (set *SentinelSet) servers() []*Server { return slices.Concat(set.Nodes, set.Sentinels) }
+
 // Name is the name of the service.
 func (set *SentinelSet) Name() string { return set.cfg.Name }
 
@@ -216,16 +219,6 @@ func (set *SentinelSet) NodeAt(addr string) *Server {
 		}
 	}
 	return nil
-}
-
-// Running reports whether the process runs.
-func (s *Server) Running() bool {
-	select {
-	case <-s.ended:
-		return false
-	default:
-		return true
-	}
 }
 
 // agreed returns the primary according to all running sentinels, or nil.

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 // Config configures a server. The zero value is a server without a password and TLS.
@@ -25,12 +27,29 @@ type Config struct {
 	Password      string   // requirepass
 	Users         []string // ACL rules: "user alice on >secret ~* +@all"; "user" is optional
 	TLS           bool     // TLS on Addr, with a CA made for the test; PlainAddr stays plain
+	TLSOnly       bool     // TLS without a plain port
 	TLSClientAuth bool     // clients must have a certificate
 	Unix          bool     // also listens on a unix socket
 	MaxClients    int
 	AppendOnly    bool     // appendonly yes, appendfsync always
+	Cluster       bool     // cluster mode, with a free port for the bus
 	Args          []string // further arguments: "--key", "value"
 	Port          int      // of Addr; 0: a free port
+
+	Authority *testkit.Authority // signs the certificate; nil: a new one
+	Names     []string           // DNS names of the certificate; default: localhost and 127.0.0.1
+
+	// ArgsFor, if set, returns arguments that depend on the ports. It runs before each start of the
+	// process.
+	ArgsFor func(s *Server) []string
+
+	// Peers, if set, returns the servers whose connections are not those of clients: see Outsiders.
+	Peers func() []*Server
+
+	// Origin, if set, returns the socket of a client whose connection comes through a relay.
+	// from is the address of the relay's connection to the server. ok is false for a connection that
+	// comes through no relay, or that the relay does not know yet.
+	Origin func(from string) (client, relay string, ok bool)
 }
 
 // Server is a running redis-server. Its methods are safe for concurrent use, except for
@@ -42,22 +61,23 @@ type Server struct {
 	dir     string
 	port    int
 	tls     int // 0: none
+	bus     int // of the cluster bus; 0: none
 	socket  string
 	certs   certificates
 	cmd     *exec.Cmd
 	ended   chan struct{} // closed when the process has ended
 
-	pid                    atomic.Int64 // of cmd, for other goroutines
+	pid                    atomic.Int64 // of cmd
+	running, paused        atomic.Bool
 	dialsBegun, dialsEnded atomic.Int64 // dials of this package
 	mu                     sync.Mutex
-	control                *client              // nil: not connected
-	unnamed                map[string]time.Time // when outsiders first saw each connection without a name
+	control                *client            // nil: not connected
+	unnamed                map[string]unnamed // connections without a name, by ID and address
 
-	sentinel  string       // the configuration file of a sentinel; empty: a data node
-	configure func()       // writes the configuration file after the ports are chosen
-	started   func()       // runs each time that the process replies
-	announced int          // the port that the server announces; 0: port
-	set       *SentinelSet // the set of the server; nil: none
+	sentinel  string // the configuration file of a sentinel; empty: a data node
+	configure func() // writes the configuration file after the ports are chosen
+	started   func() // runs each time that the process replies
+	announced int    // the port that the server announces; 0: port
 }
 
 // startLimit limits the wait for the first reply of a server.
@@ -75,11 +95,11 @@ func Start(t testing.TB, cfg Config) *Server {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		s.socket = filepath.Join(dir, "s")
 	}
-	if cfg.TLSClientAuth {
+	if cfg.TLSClientAuth || cfg.TLSOnly {
 		s.cfg.TLS = true
 	}
 	if s.cfg.TLS {
-		s.certs = makeCertificates(t, s.dir)
+		s.certs = makeCertificates(t, s.dir, cfg.Authority, cfg.Names)
 	}
 	s.launch()
 	return s
@@ -111,32 +131,53 @@ func (s *Server) launch() {
 
 func (s *Server) choosePorts() {
 	s.t.Helper()
-	s.port = s.cfg.Port
-	if s.cfg.TLS {
-		s.tls, s.port = s.cfg.Port, 0
-		if s.tls == 0 {
-			s.tls = freePort(s.t)
+	port := s.cfg.Port
+	switch {
+	case s.cfg.Cluster && !s.version.Since(7, 0): // the port of the bus is fixed
+		if port == 0 {
+			port = freePort(s.t, busDistance)
 		}
+		s.bus = port + busDistance
+	case s.cfg.Cluster:
+		s.bus = freePort(s.t, 0)
 	}
-	if s.port == 0 {
-		s.port = freePort(s.t)
+	if port == 0 {
+		port = freePort(s.t, 0)
+	}
+	s.port = port
+	if s.cfg.TLS {
+		s.tls, s.port = port, 0
+	}
+	if s.cfg.TLS && !s.cfg.TLSOnly {
+		s.port = freePort(s.t, 0)
 	}
 }
 
-// freePort avoids the ephemeral ports, so that no outgoing connection takes the port while the server
-// restarts.
-func freePort(t testing.TB) int {
+// busDistance is the distance from the port of a server to the port of its cluster bus, before 7.0.
+const busDistance = 10000
+
+// freePort returns a free port that stays free at the given distance above it, too. It avoids the
+// ephemeral ports, so that no outgoing connection takes the port while the server restarts.
+func freePort(t testing.TB, distance int) int {
 	t.Helper()
-	const first, count, attempts = 10000, 22000, 1000
+	const first, end, attempts = 10000, 32000, 1000
 	for range attempts {
-		port := first + rand.IntN(count)
-		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-			l.Close()
+		port := first + rand.IntN(end-first-distance)
+		if isFree(port) && isFree(port+distance) {
 			return port
 		}
 	}
 	t.Fatal("no free port")
 	return 0
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 func (s *Server) arguments() []string {
@@ -159,6 +200,12 @@ func (s *Server) arguments() []string {
 		args = append(args, "--tls-port", strconv.Itoa(s.tls), "--tls-auth-clients", auth,
 			"--tls-ca-cert-file", s.certs.ca, "--tls-cert-file", s.certs.cert, "--tls-key-file", s.certs.key)
 	}
+	if s.cfg.Cluster {
+		args = append(args, "--cluster-enabled", "yes")
+	}
+	if s.cfg.Cluster && s.version.Since(7, 0) {
+		args = append(args, "--cluster-port", strconv.Itoa(s.bus))
+	}
 	if s.announced != 0 {
 		args = append(args, "--replica-announce-port", strconv.Itoa(s.announced))
 	}
@@ -170,6 +217,9 @@ func (s *Server) arguments() []string {
 	}
 	if s.cfg.AppendOnly {
 		args = append(args, "--appendonly", "yes", "--appendfsync", "always")
+	}
+	if s.cfg.ArgsFor != nil {
+		args = append(args, s.cfg.ArgsFor(s)...)
 	}
 	return append(args, s.cfg.Args...)
 }
@@ -191,9 +241,11 @@ func (s *Server) run() error {
 		return err
 	}
 	s.pid.Store(int64(s.cmd.Process.Pid))
+	s.running.Store(true)
+	s.paused.Store(false)
 	cmd, ended := s.cmd, make(chan struct{})
 	s.ended = ended
-	go func() { _ = cmd.Wait(); close(ended) }()
+	go func() { _ = cmd.Wait(); s.running.Store(false); close(ended) }()
 	for deadline := time.Now().Add(startLimit); ; {
 		err := s.answers()
 		if err == nil {
@@ -255,8 +307,11 @@ func (s *Server) Addr() string {
 	return s.PlainAddr()
 }
 
-// PlainAddr is the address without TLS.
+// PlainAddr is the address without TLS. Its port is 0 for TLSOnly.
 func (s *Server) PlainAddr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+// BusAddr is the address of the cluster bus.
+func (s *Server) BusAddr() string { return "127.0.0.1:" + strconv.Itoa(s.bus) }
 
 // Socket is the path of the unix socket, or empty.
 func (s *Server) Socket() string { return s.socket }
@@ -290,7 +345,13 @@ func (s *Server) Has(command string) bool {
 }
 
 // PID is the process ID.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int { return int(s.pid.Load()) }
+
+// Running reports whether the process runs. It may be called on any goroutine, like Responsive.
+func (s *Server) Running() bool { return s.running.Load() }
+
+// Responsive reports whether the process runs and is not paused.
+func (s *Server) Responsive() bool { return s.Running() && !s.paused.Load() }
 
 // Kill ends the process with SIGKILL and waits until it has ended. The process may have ended before.
 func (s *Server) Kill() { s.signalAndWait(syscall.SIGKILL) }
@@ -313,10 +374,16 @@ func (s *Server) Restart() {
 }
 
 // Pause suspends the process until Resume. Its kernel still accepts connections and bytes.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() {
+	s.paused.Store(true)
+	s.signal(syscall.SIGSTOP)
+}
 
 // Resume continues the process after Pause.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+func (s *Server) Resume() {
+	s.signal(syscall.SIGCONT)
+	s.paused.Store(false)
+}
 
 func (s *Server) signal(sig syscall.Signal) {
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -123,7 +124,7 @@ func (e *Error) Unwrap() []error {
 // findingOf classifies an error of a connection or a server.
 func findingOf(err error) (Finding, string) {
 	if server, ok := errors.AsType[*resp.ServerError](err); ok {
-		return findingOfReply(server), harmless(server.Error())
+		return findingOfReply(server), topology.Harmless(server.Error())
 	}
 	if protocol, ok := errors.AsType[*resp.ProtocolError](err); ok {
 		_ = protocol // its reason quotes received bytes, which may contain anything
@@ -135,7 +136,7 @@ func findingOf(err error) (Finding, string) {
 	if err == nil {
 		return Unreachable, "connection closed"
 	}
-	return Unreachable, clip(err.Error())
+	return Unreachable, topology.Clip(err.Error())
 }
 
 func findingOfReply(e *resp.ServerError) Finding {
@@ -151,38 +152,4 @@ func findingOfReply(e *resp.ServerError) Finding {
 		return NotSentinel
 	}
 	return Refused
-}
-
-// harmless truncates a server's text before its first quotation. Servers quote the arguments of unknown commands,
-// including those of AUTH.
-func harmless(text string) string {
-	if i := strings.IndexAny(text, "'\"`"); i >= 0 {
-		text = strings.TrimRight(text[:i], " ,:") + " ..."
-	}
-	return clip(text)
-}
-
-// clip truncates a text of another program and removes line breaks.
-func clip(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > 160 {
-		text = strings.ToValidUTF8(text[:160], "") + "..."
-	}
-	return text
-}
-
-// keep returns the parts of an error that do not come from a server.
-func keep(err error) error {
-	if _, ok := errors.AsType[*resp.ServerError](err); ok {
-		return nil
-	}
-	if _, ok := errors.AsType[*resp.ProtocolError](err); ok {
-		return nil
-	}
-	return err
 }

@@ -40,14 +40,14 @@ func (m *Machine) queryAnswered(p *peer, q Query, e Answer) {
 	case QuerySentinels:
 		m.sentinelsAnswered(p, e.Reply)
 	case QueryID:
-		m.identify(p, textOf(e.Reply))
+		m.identify(p, topology.TextOf(e.Reply))
 	}
 }
 
 // masterAnswered processes a sentinel's answer about the service.
 func (m *Machine) masterAnswered(p *peer, reply resp.Value, at time.Duration) {
 	p.want = p.want && p.wantAt > at
-	if err := errorOf(reply); err != nil {
+	if err := topology.ErrorOf(reply); err != nil {
 		m.failed(p, err)
 		return
 	}
@@ -61,7 +61,7 @@ func (m *Machine) masterAnswered(p *peer, reply resp.Value, at time.Duration) {
 	p.said = word{at: m.now, asked: at, finding: Usable, detail: info.text(), master: info, answered: true}
 	asked := m.sweep.active && slices.Contains(m.sweep.queue, p)
 	m.sweep.done(p)
-	if why := m.objection(info); why != "" {
+	if why := info.objection(m.cfg.MinOther); why != "" {
 		p.said.finding, p.said.detail = Refused, why
 		if info.addr == m.primary && info.down() {
 			m.lookSoon() // a failover may follow
@@ -83,14 +83,14 @@ func (m *Machine) masterAnswered(p *peer, reply resp.Value, at time.Duration) {
 }
 
 // objection returns the reason why a primary from this answer is unacceptable, or "".
-func (m *Machine) objection(info masterInfo) string {
+func (info masterInfo) objection(minOther int) string {
 	switch {
 	case !info.has("master"):
 		return fmt.Sprintf("%s is flagged %s", info.addr, info.flagText())
 	case info.down():
 		return fmt.Sprintf("%s is down: flagged %s", info.addr, info.flagText())
-	case info.others < int64(m.cfg.MinOther):
-		return fmt.Sprintf("%s, but it knows %d other sentinels and %d are wanted", info.addr, info.others, m.cfg.MinOther)
+	case info.others < int64(minOther):
+		return fmt.Sprintf("%s, but it knows %d other sentinels and %d are wanted", info.addr, info.others, minOther)
 	}
 	return ""
 }
@@ -118,7 +118,7 @@ func (m *Machine) claimed(p *peer, info masterInfo) bool {
 		m.vouch(p, info, false)
 		if m.known && m.epoch == before && !same {
 			// The server would discard later writes to the old primary.
-			m.lose(m.targetAt(info.addr).cause)
+			m.lose(m.targets.at(info.addr).cause)
 			m.abandoned = true
 		}
 	case same && m.known:
@@ -136,7 +136,7 @@ func (m *Machine) claimed(p *peer, info masterInfo) bool {
 }
 
 func (m *Machine) sentinelsAnswered(p *peer, reply resp.Value) {
-	if errorOf(reply) != nil {
+	if topology.ErrorOf(reply) != nil {
 		return
 	}
 	list, bad := instancesOf(reply)
@@ -159,7 +159,7 @@ func (m *Machine) evidence(e Evidence) {
 		m.suspect(e.Kind.String(), level)
 		return
 	}
-	m.replicas.evidence(m, e.Addr)
+	m.replicas.evidence(&m.step, e.Addr)
 }
 
 // suspect queries the primary and the sentinels whether the primary is still the primary. level is the weight of the
@@ -171,7 +171,7 @@ func (m *Machine) suspect(why string, level int) {
 		// The answer to a query in flight may precede this observation.
 		d.active, d.why = true, why
 		d.probe = probe{wanted: true, retryAt: max(m.now, m.settled+m.cfg.BackoffBase)}
-		m.unprove(m.primary)
+		m.targets.unprove(&m.step, m.primary)
 	}
 	m.lookNow()
 }
@@ -179,7 +179,7 @@ func (m *Machine) suspect(why string, level int) {
 // lose abandons the primary.
 func (m *Machine) lose(why string) {
 	m.known, m.abandoned, m.heldUntil = false, false, 0
-	m.unprove(m.primary)
+	m.targets.unprove(&m.step, m.primary)
 	m.doubt = doubt{}
 	m.cause = why
 	m.report = ""

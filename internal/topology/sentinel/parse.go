@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
+	"github.com/seed-2b0d76a6/respool/internal/topology/replica"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -23,7 +25,7 @@ func (i *masterInfo) has(flag string) bool { return slices.Contains(i.flags, fla
 
 func (i *masterInfo) down() bool { return i.has("s_down") || i.has("o_down") }
 
-func (i *masterInfo) flagText() string { return clip(strings.Join(i.flags, ",")) }
+func (i *masterInfo) flagText() string { return topology.Clip(strings.Join(i.flags, ",")) }
 
 // instance is an element of the answers to SENTINEL REPLICAS and SENTINELS.
 type instance struct {
@@ -50,23 +52,6 @@ func (i *instance) replicaProblem() string {
 	return ""
 }
 
-// errorOf returns the error in a reply, or nil.
-func errorOf(v resp.Value) *resp.ServerError {
-	if v.Kind == resp.SimpleError || v.Kind == resp.BulkError {
-		return resp.NewServerError(string(v.Str))
-	}
-	return nil
-}
-
-// textOf returns a string's text, at most 256 bytes of it.
-func textOf(v resp.Value) string {
-	switch v.Kind {
-	case resp.SimpleString, resp.BulkString, resp.Verbatim:
-		return string(v.Str[:min(len(v.Str), 256)])
-	}
-	return ""
-}
-
 // fieldsOf reads names and values, from a map or from an array in which they alternate.
 func fieldsOf(v resp.Value) (map[string]string, bool) {
 	if v.Kind != resp.Array && v.Kind != resp.Map || v.Null || len(v.Elems)%2 != 0 {
@@ -74,9 +59,9 @@ func fieldsOf(v resp.Value) (map[string]string, bool) {
 	}
 	fields := make(map[string]string, 8)
 	for i := 0; i < len(v.Elems); i += 2 {
-		switch name := textOf(v.Elems[i]); name {
+		switch name := topology.TextOf(v.Elems[i]); name {
 		case "name", "ip", "port", "runid", "flags", "num-other-sentinels", "config-epoch", "master-link-status", "role-reported":
-			fields[name] = textOf(v.Elems[i+1])
+			fields[name] = topology.TextOf(v.Elems[i+1])
 		}
 	}
 	return fields, true
@@ -88,7 +73,7 @@ func masterOf(v resp.Value) (info masterInfo, problem string) {
 	if !ok {
 		return info, "is no list of names and values"
 	}
-	if info.addr, ok = joinAddr(fields["ip"], fields["port"]); !ok {
+	if info.addr, ok = topology.JoinAddr(fields["ip"], fields["port"]); !ok {
 		return info, "has no address"
 	}
 	if fields["flags"] == "" {
@@ -116,7 +101,7 @@ func countOf(text string) (int64, bool) {
 
 // flagsOf limits the number of flags, to limit memory.
 func flagsOf(text string) []string {
-	flags := strings.SplitN(clip(text), ",", 16)
+	flags := strings.SplitN(topology.Clip(text), ",", 16)
 	return slices.Clip(flags)
 }
 
@@ -131,7 +116,7 @@ func instancesOf(v resp.Value) (list []instance, bad int) {
 			bad++
 			continue
 		}
-		addr, ok := joinAddr(fields["ip"], fields["port"])
+		addr, ok := topology.JoinAddr(fields["ip"], fields["port"])
 		if !ok {
 			bad++
 			continue
@@ -144,68 +129,11 @@ func instancesOf(v resp.Value) (list []instance, bad int) {
 	return list, bad
 }
 
-// roleInfo is a node's answer to ROLE, or the reason why there is none.
-type roleInfo struct {
-	kind    string // master, slave or sentinel; empty if there is a problem
-	offset  int64
-	link    string // of a replica
-	primary string // of a replica
-	problem string
-}
-
-func (r roleInfo) is(kind string) bool { return r.kind == kind }
-
-// text returns the node's answer in words.
-func (r roleInfo) text() string {
-	switch r.kind {
-	case "":
-		return "does not answer ROLE: " + r.problem
-	case "master":
-		return "says that it is a primary"
-	case "slave":
-		return "says that it is a replica of " + r.primary
-	}
-	return "says that it is a sentinel"
-}
-
 // roleOf reads the answer to ROLE.
-func roleOf(e Answer) roleInfo {
+func roleOf(e Answer) replica.Role {
 	if e.Err != nil {
 		_, detail := findingOf(e.Err)
-		return roleInfo{problem: detail}
+		return replica.Role{Problem: detail}
 	}
-	if err := errorOf(e.Reply); err != nil {
-		return roleInfo{problem: harmless(err.Error())}
-	}
-	malformed := roleInfo{problem: "its answer is malformed"}
-	elems := e.Reply.Elems
-	if e.Reply.Kind != resp.Array || len(elems) == 0 {
-		return malformed
-	}
-	number := func(i int) (int64, bool) {
-		if i >= len(elems) || elems[i].Kind != resp.Integer {
-			return 0, false
-		}
-		return elems[i].Int, true
-	}
-	switch kind := textOf(elems[0]); kind {
-	case "master":
-		if offset, ok := number(1); ok {
-			return roleInfo{kind: kind, offset: offset}
-		}
-	case "slave":
-		port, okPort := number(2)
-		offset, ok := number(4)
-		if !ok || !okPort {
-			return malformed
-		}
-		addr, ok := joinAddr(textOf(elems[1]), fmt.Sprint(port))
-		if !ok {
-			return malformed
-		}
-		return roleInfo{kind: kind, offset: offset, link: clip(textOf(elems[3])), primary: addr}
-	case "sentinel":
-		return roleInfo{kind: kind}
-	}
-	return malformed
+	return replica.RoleOf(e.Reply)
 }

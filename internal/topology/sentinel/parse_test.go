@@ -44,11 +44,11 @@ func TestAnswersToRole(t *testing.T) {
 		"*5|$5|slave|$3|::1|:6379|$4|sync|:0|":        "says that it is a replica of [::1]:6379",
 		"*5|$5|slave|$3|A\nB|:6379|$4|sync|:0|":       malformed,
 	} {
-		if got := roleOf(Answer{Reply: decode(t, reply)}).text(); got != want {
+		if got := roleOf(Answer{Reply: decode(t, reply)}).Text(); got != want {
 			t.Errorf("%q: %q: want %q", reply, got, want)
 		}
 	}
-	if got, want := roleOf(Answer{Err: ErrSilent}).text(), "does not answer ROLE: "; !strings.HasPrefix(got, want) || len(got) == len(want) {
+	if got, want := roleOf(Answer{Err: ErrSilent}).Text(), "does not answer ROLE: "; !strings.HasPrefix(got, want) || len(got) == len(want) {
 		t.Errorf("without a reply: %q", got)
 	}
 }
@@ -181,9 +181,9 @@ func TestMemoryIsLimited(t *testing.T) {
 	}
 
 	for i := range maxTargets + 2 {
-		m.aim(fmt.Sprint("T:", 7000+i), "push", m.peers[0])
+		m.targets.aim(&m.step, fmt.Sprint("T:", 7000+i), "push", m.peers[0])
 	}
-	if n := len(m.targets); n != maxTargets || m.targetAt("T:7001") != nil || m.targetAt("T:7002") == nil {
+	if n := len(m.targets); n != maxTargets || m.targets.at("T:7001") != nil || m.targets.at("T:7002") == nil {
 		t.Errorf("%d addresses are under verification: want the last %d", n, maxTargets)
 	}
 }
@@ -192,10 +192,10 @@ func TestMemoryIsLimited(t *testing.T) {
 func TestATargetThatIsNoPrimaryIsDropped(t *testing.T) {
 	m := New(Config{Name: "mymaster", Sentinels: []string{"s0:26379"}})
 	m.Step(0, Start{})
-	m.aim("T:7000", "push", m.peers[0])
+	m.targets.aim(&m.step, "T:7000", "push", m.peers[0])
 	asked := 0
-	for now := time.Duration(0); m.targetAt("T:7000") != nil && asked <= 2*maxTries; now += time.Second {
-		probe := m.targetAt("T:7000").probe.seq
+	for now := time.Duration(0); m.targets.at("T:7000") != nil && asked <= 2*maxTries; now += time.Second {
+		probe := m.targets.at("T:7000").probe.seq
 		if probe == 0 {
 			m.Step(now, Evidence{})
 			continue

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 )
 
 var errNoAnswer = errors.New("no answer in time")
@@ -126,13 +128,13 @@ func (m *Machine) dropLink(p *peer, l Link, err error) {
 	link := &p.links[l]
 	idle := link.up && l == Command && !p.asked()
 	dialed := !link.up
-	*link = link.failed(m)
+	*link = link.failed(&m.step)
 	if l == Subscription {
 		if dialed && p.links[Command].seq == 0 {
-			m.note(p, err)
+			p.note(m.now, err)
 		}
 		if errors.Is(err, ErrSilent) {
-			m.checkSubscriptions()
+			m.peers.checkSubscriptions(&m.step)
 		}
 		return // else the command connection decides about p
 	}
@@ -148,23 +150,24 @@ func (m *Machine) dropLink(p *peer, l Link, err error) {
 
 // failed returns the link after its loss. A link that was up for a while restarts its pauses. A link that ends at
 // once counts as a failed dial.
-func (l *link) failed(m *Machine) link {
-	if l.up && m.now-l.upAt >= m.cfg.BackoffCap {
+func (l *link) failed(s *step) link {
+	if l.up && s.now-l.upAt >= s.cfg.BackoffCap {
 		l.fails = 0
 	}
-	return link{retryAt: m.now + m.pause(l.fails), fails: l.fails + 1}
+	return link{retryAt: s.now + s.pause(l.fails), fails: l.fails + 1}
 }
 
 // failed records a failed dial of p, or a failed query.
 func (m *Machine) failed(p *peer, err error) {
-	m.note(p, err)
+	p.note(m.now, err)
 	p.want = false
 	m.sweep.done(p)
 }
 
-func (m *Machine) note(p *peer, err error) {
+// note records a failure as the last answer.
+func (p *peer) note(now time.Duration, err error) {
 	finding, detail := findingOf(err)
-	p.said = word{at: m.now, finding: finding, detail: detail, err: keep(err)}
+	p.said = word{at: now, finding: finding, detail: detail, err: topology.LocalError(err)}
 }
 
 func (m *Machine) forgetQueries(p *peer) {
@@ -202,21 +205,6 @@ func (m *Machine) cut(p *peer, l Link) {
 
 func (l *link) closed() link { return link{retryAt: l.retryAt, fails: l.fails} }
 
-// doubtAfter returns the time after which a query in flight casts doubt on the other connections.
-func (m *Machine) doubtAfter() time.Duration { return m.cfg.QueryTimeout / 4 }
-
-// checkSubscriptions pings all subscriptions, once per QueryTimeout. A path that drops one connection's bytes may
-// drop those of all, and nothing else shows that before their next ping.
-func (m *Machine) checkSubscriptions() {
-	for _, p := range m.peers {
-		l := &p.links[Subscription]
-		if l.up && (l.checked == 0 || m.now-l.checked >= m.cfg.QueryTimeout) {
-			l.checked = m.now
-			m.do(Check{Seq: l.seq, Sentinel: p.addr})
-		}
-	}
-}
-
 // expire ends queries without an answer in time. It closes the connection as well, because a late answer would be
 // taken for that of the next query.
 func (m *Machine) expire() {
@@ -229,7 +217,7 @@ func (m *Machine) expire() {
 		}
 		for _, q := range p.queries {
 			if q.seq != 0 && m.now >= q.at+m.doubtAfter() {
-				m.checkSubscriptions()
+				m.peers.checkSubscriptions(&m.step)
 			}
 			if q.seq != 0 && m.now >= q.due {
 				m.do(Disconnect{Seq: p.links[Command].seq, Sentinel: p.addr, Link: Command, Silent: true})
@@ -269,21 +257,10 @@ func (m *Machine) wanted(p *peer, l Link) bool {
 		if !m.known && p.up(Command) && p.said.answered {
 			return true // it will be queried again soon
 		}
-		return p.want || p.asked() || unidentified || m.reached(p) || m.vouching(p) || p == m.front()
+		return p.want || p.asked() || unidentified || m.reached(p) || m.targets.vouching(p) || p == m.front()
 	}
 	// It knows the service, or did. Until its id is known, a second connection to it could be a third one.
 	return p.identified && (p.said.answered || p.said.finding == Unreachable)
-}
-
-// vouching reports whether p named a primary that is being verified.
-func (m *Machine) vouching(p *peer) bool {
-	return p.up(Command) && slices.ContainsFunc(m.targets, func(t *target) bool { return t.vouched && t.by == p })
-}
-
-// announcing reports whether p announced a new primary that no answer names yet. p is queried at once, because the
-// sentinel of the current query may be isolated.
-func (m *Machine) announcing(p *peer) bool {
-	return slices.ContainsFunc(m.targets, func(t *target) bool { return !t.vouched && t.by == p })
 }
 
 // front returns the sentinel whose command connection stays open: the first in order, if it is usable.
@@ -302,7 +279,7 @@ func (m *Machine) settleQueries() {
 		if !p.up(Command) {
 			continue
 		}
-		if (p.want || m.sweep.current(p) && !m.verifying()) && (m.asking[QueryMaster] == 0 || m.dispute != nil || m.announcing(p)) {
+		if (p.want || m.sweep.current(p) && !m.targets.verifying()) && (m.asking[QueryMaster] == 0 || m.dispute != nil || m.targets.announcing(p)) {
 			m.ask(p, QueryMaster)
 		}
 		if !p.identified && m.asking[QueryID] == 0 {

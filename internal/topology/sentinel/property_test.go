@@ -87,7 +87,7 @@ func (w *world) do(e Event) {
 	if v := w.m.View(); v.Known == w.lost || v.Epoch != w.epoch {
 		w.t.Fatalf("%#v, and the driver was told of epoch %d, lost %t", v, w.epoch, w.lost)
 	}
-	if len(w.m.peers) > maxSentinels || len(w.m.replicas.list) > maxReplicas || len(w.m.targets) > maxTargets || len(w.m.replicas.samples) > maxSamples {
+	if len(w.m.peers) > maxSentinels || len(w.m.replicas.list) > maxReplicas || len(w.m.targets) > maxTargets {
 		w.t.Fatalf("too much is remembered: %d sentinels, %d replicas", len(w.m.peers), len(w.m.replicas.list))
 	}
 }
@@ -284,7 +284,7 @@ func (w *world) answer(seq uint64, a Answer) {
 		if a.Err == nil {
 			delete(w.asks, seq)
 		}
-		if info, problem := masterOf(a.Reply); w.m.seq >= seq && problem == "" && w.m.objection(info) == "" {
+		if info, problem := masterOf(a.Reply); w.m.seq >= seq && problem == "" && info.objection(w.m.cfg.MinOther) == "" {
 			w.named[info.addr] = true
 		}
 	}

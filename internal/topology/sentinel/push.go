@@ -1,9 +1,9 @@
 package sentinel
 
 import (
-	"net"
-	"strconv"
 	"strings"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology"
 )
 
 // channels are the channels of a subscription.
@@ -43,15 +43,15 @@ func parsePush(channel, payload string) (msg message, ok bool) {
 		if len(f) != 5 || f[0] == "" {
 			return msg, false
 		}
-		from, okFrom := joinAddr(f[1], f[2])
-		to, okTo := joinAddr(f[3], f[4])
+		from, okFrom := topology.JoinAddr(f[1], f[2])
+		to, okTo := topology.JoinAddr(f[3], f[4])
 		return message{service: f[0], from: from, to: to}, okFrom && okTo
 	}
 	if len(f) < 4 {
 		return msg, false
 	}
 	msg = message{kind: f[0], id: f[1]}
-	if msg.addr, ok = joinAddr(f[2], f[3]); !ok {
+	if msg.addr, ok = topology.JoinAddr(f[2], f[3]); !ok {
 		return message{}, false
 	}
 	if msg.kind == "master" {
@@ -61,28 +61,11 @@ func parsePush(channel, payload string) (msg message, ok bool) {
 	if msg.kind != "slave" && msg.kind != "sentinel" || len(f) < 8 || f[4] != "@" || f[5] == "" {
 		return message{}, false
 	}
-	if msg.of, ok = joinAddr(f[6], f[7]); !ok {
+	if msg.of, ok = topology.JoinAddr(f[6], f[7]); !ok {
 		return message{}, false
 	}
 	msg.service = f[5]
 	return msg, true
-}
-
-// joinAddr returns the address of host and port. It keeps host names. It refuses addresses that cannot be dialed or
-// contain a line break.
-func joinAddr(host, port string) (string, bool) {
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || host == "" || len(host) > 255 {
-		return "", false
-	}
-	for i := range len(host) {
-		c := host[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && !strings.ContainsRune(".-_:%", rune(c)) {
-			return "", false
-		}
-	}
-	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), true
 }
 
 // pushed processes a push. A push proves nothing: it only starts queries.
@@ -109,7 +92,7 @@ func (m *Machine) pushed(e Push) {
 			m.learn(m.cfg.MapAddr(msg.addr), msg.id)
 		}
 	case "slave":
-		m.replicas.refresh(m)
+		m.replicas.refresh(m.now)
 		if e.Channel == "+promoted-slave" {
 			m.look(p)
 		}
@@ -139,7 +122,7 @@ func (m *Machine) switched(p *peer, msg message) {
 	if m.known && msg.to == m.primary || msg.from == msg.to {
 		return
 	}
-	t := m.aim(msg.to, "+switch-master from "+p.addr, p)
+	t := m.targets.aim(&m.step, msg.to, "+switch-master from "+p.addr, p)
 	t.probe.wanted = true
 	if t.probe.seq == 0 {
 		t.probe.retryAt, t.probe.fails, t.tries = m.now, 0, 0

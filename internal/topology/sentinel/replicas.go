@@ -1,11 +1,12 @@
 package sentinel
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/topology"
+	"github.com/seed-2b0d76a6/respool/internal/topology/replica"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -13,31 +14,24 @@ import (
 // Sentinels update its state only every 10 s.
 const maxHurry = 15
 
-// replica is one node that a sentinel reports as a replica.
-type replica struct {
+// candidate is one node that a sentinel reports as a replica.
+type candidate struct {
 	addr    string
 	problem string // why the sentinel's answer excludes it
 
-	probe   probe
-	doubted bool   // its own answer is needed too
-	asked   bool   // its own answer has arrived
-	trouble string // why its own answer excludes it
-}
-
-type sample struct {
-	at     time.Duration
-	offset int64
+	probe  probe
+	health replica.Health // according to its own answers
 }
 
 // replicas is the state of the service's replicas.
 type replicas struct {
-	list      []*replica // sorted by address
-	want      bool       // a REPLICAS query is needed
+	list      []*candidate // sorted by address
+	want      bool         // a REPLICAS query is needed
 	notBefore time.Duration
 	hurry     int
 	nextLag   time.Duration // time of the next query for offsets; 0: never
-	samples   []sample      // the primary's offset at each observed increase
-	told      []string      // the replicas that the driver knows
+	offsets   replica.Offsets
+	told      []string // the replicas that the driver knows
 }
 
 func (r *replicas) times() []time.Duration {
@@ -53,7 +47,7 @@ func (r *replicas) times() []time.Duration {
 
 // replicasAnswered processes a sentinel's list. After an error nothing changes.
 func (m *Machine) replicasAnswered(p *peer, reply resp.Value) {
-	if errorOf(reply) != nil {
+	if topology.ErrorOf(reply) != nil {
 		return
 	}
 	infos, bad := instancesOf(reply)
@@ -63,18 +57,18 @@ func (m *Machine) replicasAnswered(p *peer, reply resp.Value) {
 	r.list = nil
 	broken := false
 	for _, info := range infos {
-		if slices.ContainsFunc(r.list, func(one *replica) bool { return one.addr == info.addr }) || len(r.list) >= maxReplicas {
+		if slices.ContainsFunc(r.list, func(one *candidate) bool { return one.addr == info.addr }) || len(r.list) >= maxReplicas {
 			continue
 		}
-		one := &replica{addr: info.addr}
-		if i := slices.IndexFunc(old, func(one *replica) bool { return one.addr == info.addr }); i >= 0 {
+		one := &candidate{addr: info.addr}
+		if i := slices.IndexFunc(old, func(one *candidate) bool { return one.addr == info.addr }); i >= 0 {
 			one = old[i]
 		}
 		one.problem = info.replicaProblem()
 		broken = broken || one.problem != ""
 		r.list = append(r.list, one)
 	}
-	slices.SortFunc(r.list, func(a, b *replica) int { return strings.Compare(a.addr, b.addr) })
+	slices.SortFunc(r.list, func(a, b *candidate) int { return strings.Compare(a.addr, b.addr) })
 	if !broken {
 		r.hurry = 0
 	} else if r.hurry < maxHurry {
@@ -87,20 +81,19 @@ func (m *Machine) replicasAnswered(p *peer, reply resp.Value) {
 }
 
 // refresh requests the list again, after news about a replica.
-func (r *replicas) refresh(m *Machine) {
+func (r *replicas) refresh(now time.Duration) {
 	if !r.want {
-		r.want, r.notBefore = true, max(m.now, r.notBefore)
+		r.want, r.notBefore = true, max(now, r.notBefore)
 	}
 	r.hurry = 0
 }
 
 // evidence excludes a replica until it answers that it is healthy.
-func (r *replicas) evidence(m *Machine, addr string) {
+func (r *replicas) evidence(s *step, addr string) {
 	for _, one := range r.list {
-		if m.cfg.MapAddr(one.addr) == addr && !one.doubted {
-			one.doubted, one.asked = true, false
-			one.probe = probe{wanted: true, retryAt: m.now}
-			r.refresh(m)
+		if s.cfg.MapAddr(one.addr) == addr && one.health.Doubt() {
+			one.probe = probe{wanted: true, retryAt: s.now}
+			r.refresh(s.now)
 		}
 	}
 }
@@ -123,79 +116,50 @@ func (m *Machine) probeReplicas() {
 	}
 	for _, one := range r.list {
 		if one.addr != m.primary {
-			m.probeNow(&one.probe, one.addr)
+			m.probe(&one.probe, one.addr)
 		}
 	}
 }
 
-// answered processes a replica's own answer.
-func (r *replicas) answered(m *Machine, seq uint64, role roleInfo) {
+// answered processes a replica's own answer. One that is not a master contradicts the target at the same address.
+func (r *replicas) answered(s *step, seq uint64, role replica.Role, targets targets) {
 	for _, one := range r.list {
 		if one.probe.seq != seq {
 			continue
 		}
 		fails := one.probe.fails
 		one.probe = probe{}
-		one.asked = true
-		if !role.is("master") {
-			m.unprove(one.addr)
+		if !role.Is("master") {
+			targets.unprove(s, one.addr)
 		}
-		switch lag := r.lag(m.now, role.offset); {
-		case !role.is("slave"):
-			one.trouble = role.text()
-		case role.link != "connected":
-			one.trouble = "says that its link to the primary is in state " + role.link
-		case m.cfg.MaxReplicaLag > 0 && lag > m.cfg.MaxReplicaLag:
-			one.trouble = fmt.Sprintf("lags by %v or more", lag)
-		default:
-			one.trouble, one.doubted = "", false
-		}
-		if one.doubted {
-			one.probe = probe{wanted: true, fails: fails + 1, retryAt: m.now + m.pause(fails)}
+		one.health.Answered(role, r.offsets.Lag(s.now, role.Offset), s.cfg.MaxReplicaLag)
+		if one.health.Doubted() {
+			one.probe = probe{wanted: true, fails: fails + 1, retryAt: s.now + s.pause(fails)}
 		}
 		return
 	}
-}
-
-// lag returns the minimum age of the oldest write that a replica at offset lacks.
-func (r *replicas) lag(now time.Duration, offset int64) time.Duration {
-	for _, s := range r.samples {
-		if s.offset > offset {
-			return now - s.at
-		}
-	}
-	return 0
 }
 
 // sample records the primary's offset.
 func (r *replicas) sample(now time.Duration, offset int64) {
-	if r.nextLag == 0 || len(r.samples) > 0 && r.samples[len(r.samples)-1].offset >= offset {
-		return
+	if r.nextLag != 0 {
+		r.offsets.Add(now, offset)
 	}
-	if len(r.samples) >= maxSamples {
-		r.samples = slices.Delete(r.samples, 0, 1)
-	}
-	r.samples = append(r.samples, sample{now, offset})
 }
 
 // reason returns the reason why a replica is excluded, or "".
-func (m *Machine) reason(one *replica) string {
-	switch {
-	case one.problem != "":
-		return one.problem
-	case !one.doubted && m.cfg.MaxReplicaLag == 0:
-		return ""
-	case !one.asked:
-		return "has not said yet how it does"
+func (c *candidate) reason(cfg *Config) string {
+	if c.problem != "" {
+		return c.problem
 	}
-	return one.trouble
+	return c.health.Reason(cfg.MaxReplicaLag > 0)
 }
 
 // usable returns the usable replicas. A node is not both primary and replica.
-func (m *Machine) usable() []string {
+func (r *replicas) usable(cfg *Config, primary string) []string {
 	var list []string
-	for _, one := range m.replicas.list {
-		if addr := m.cfg.MapAddr(one.addr); one.addr != m.primary && m.reason(one) == "" && !slices.Contains(list, addr) {
+	for _, one := range r.list {
+		if addr := cfg.MapAddr(one.addr); one.addr != primary && one.reason(cfg) == "" && !slices.Contains(list, addr) {
 			list = append(list, addr)
 		}
 	}
@@ -203,18 +167,18 @@ func (m *Machine) usable() []string {
 }
 
 // newPrimary resets the replicas for a new epoch.
-func (r *replicas) newPrimary(m *Machine) {
-	r.samples = nil
+func (r *replicas) newPrimary(s *step, primary string) {
+	r.offsets = replica.Offsets{}
 	r.hurry = 0
-	r.notBefore = m.now
-	r.told = m.usable()
+	r.notBefore = s.now
+	r.told = r.usable(&s.cfg, primary)
 }
 
 func (m *Machine) tellReplicas() {
 	if m.epoch == 0 {
 		return
 	}
-	if now := m.usable(); !slices.Equal(now, m.replicas.told) {
+	if now := m.replicas.usable(&m.cfg, m.primary); !slices.Equal(now, m.replicas.told) {
 		m.replicas.told = now
 		m.do(ReplicasChanged{Epoch: m.epoch, Replicas: slices.Clone(now)})
 	}

@@ -63,3 +63,15 @@ func (r *roster) remove(p *peer) {
 		}
 	}
 }
+
+// checkSubscriptions pings all subscriptions, once per QueryTimeout. A path that drops one connection's bytes may
+// drop those of all, and nothing else shows that before their next ping.
+func (r roster) checkSubscriptions(s *step) {
+	for _, p := range r {
+		l := &p.links[Subscription]
+		if l.up && (l.checked == 0 || s.now-l.checked >= s.cfg.QueryTimeout) {
+			l.checked = s.now
+			s.do(Check{Seq: l.seq, Sentinel: p.addr})
+		}
+	}
+}

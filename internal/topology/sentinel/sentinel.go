@@ -21,7 +21,6 @@ const (
 	maxSentinels = 16 // maximum number, unless more are configured
 	maxReplicas  = 64 // maximum number
 	maxTargets   = 4  // maximum number of addresses under verification
-	maxSamples   = 32 // maximum number of stored offsets of the primary
 	maxTries     = 20 // maximum number of ROLE queries of one target
 
 	// disputeFor is how long a majority must repeat a claim that is not newer than the last accepted one. Sentinels
@@ -77,11 +76,8 @@ func (c Config) withDefaults() Config {
 
 // Machine is the state of one service. It is not safe for concurrent use.
 type Machine struct {
-	cfg     Config
+	step
 	started bool
-	now     time.Duration
-	seq     uint64 // the last Seq
-	out     []Action
 	wakeAt  time.Duration // the last returned Wake
 
 	peers  roster
@@ -99,7 +95,7 @@ type Machine struct {
 	settled     time.Duration // time of the last doubt
 	heldUntil   time.Duration // 0: writes are not held back
 	holdAgain   time.Duration // earliest time of the next hold
-	targets     []*target
+	targets     targets
 	dispute     *dispute
 
 	replicas replicas
@@ -113,7 +109,7 @@ type Machine struct {
 
 // New returns a machine that has not started. It copies c.Sentinels and removes duplicates.
 func New(c Config) *Machine {
-	m := &Machine{cfg: c.withDefaults(), wakeAt: -1}
+	m := &Machine{step: step{cfg: c.withDefaults()}, wakeAt: -1}
 	for _, addr := range c.Sentinels {
 		if m.peers.at(addr) == nil {
 			m.peers = append(m.peers, &peer{addr: addr, configured: true})
@@ -178,27 +174,6 @@ func (m *Machine) settle() {
 		m.wakeAt = at
 		m.do(Wake{At: at})
 	}
-}
-
-func (m *Machine) do(a Action) { m.out = append(m.out, a) }
-
-func (m *Machine) nextSeq() uint64 {
-	m.seq++
-	return m.seq
-}
-
-// pause returns the pause after n consecutive failures.
-func (m *Machine) pause(n int) time.Duration {
-	d := m.cfg.BackoffCap
-	if n < 20 {
-		d = min(d, m.cfg.BackoffBase<<n)
-	}
-	return d/2 + time.Duration(m.cfg.Rand.Int64N(int64(d/2)+1))
-}
-
-// pollPause returns the time until the next query of a sentinel.
-func (m *Machine) pollPause() time.Duration {
-	return m.cfg.Poll*3/4 + time.Duration(m.cfg.Rand.Int64N(int64(m.cfg.Poll/2)+1))
 }
 
 // nextWake returns the earliest time at which the machine must act without an event.

@@ -26,7 +26,7 @@ func (s *sweep) reaches(p *peer) bool {
 // reached reports whether the sweep needs p's command connection. While a primary is being verified, it opens no
 // further ones.
 func (m *Machine) reached(p *peer) bool {
-	return m.sweep.reaches(p) && (p.links[Command].seq != 0 || !m.verifying())
+	return m.sweep.reaches(p) && (p.links[Command].seq != 0 || !m.targets.verifying())
 }
 
 // current reports whether p is the next one to query.
@@ -106,7 +106,7 @@ func (m *Machine) settleSweep() {
 		}
 	}
 	if len(s.queue) == 0 {
-		if m.asking[QueryMaster] == 0 && !m.verifying() && !m.peers.want() {
+		if m.asking[QueryMaster] == 0 && !m.targets.verifying() && !m.peers.want() {
 			m.endSweep(false)
 		}
 		return
@@ -158,7 +158,7 @@ func (m *Machine) failure() *Error {
 	for _, p := range m.peers {
 		c := &Cause{Sentinel: p.addr, Finding: p.said.finding, Detail: p.said.detail, Err: p.said.err}
 		if p.said.finding == Usable {
-			if t := m.targetAt(p.said.master.addr); t != nil && t.role != "" {
+			if t := m.targets.at(p.said.master.addr); t != nil && t.role != "" {
 				c.Detail += ", which " + t.role
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/topology/replica"
 )
 
 // probe is the ROLE query of one data node: planned, in flight, or neither.
@@ -44,16 +46,12 @@ type target struct {
 	role     string // its other answer
 }
 
-// doubt is a doubt about the current primary.
-type doubt struct {
-	active bool
-	why    string
-	level  int
-	probe  probe
-}
+// targets are the addresses under verification, in the order in which they were found.
+type targets []*target
 
-func (m *Machine) targetAt(addr string) *target {
-	for _, t := range m.targets {
+// at returns the target with an address, or nil.
+func (l targets) at(addr string) *target {
+	for _, t := range l {
 		if t.addr == addr {
 			return t
 		}
@@ -62,24 +60,48 @@ func (m *Machine) targetAt(addr string) *target {
 }
 
 // aim makes addr a target. If there are too many, it drops the oldest one.
-func (m *Machine) aim(addr, cause string, p *peer) *target {
-	if t := m.targetAt(addr); t != nil {
+func (l *targets) aim(s *step, addr, cause string, p *peer) *target {
+	if t := l.at(addr); t != nil {
 		return t
 	}
-	if len(m.targets) >= maxTargets {
-		m.targets = slices.Delete(m.targets, 0, 1)
+	if len(*l) >= maxTargets {
+		*l = slices.Delete(*l, 0, 1)
 	}
-	t := &target{addr: addr, cause: cause, by: p, since: m.now, probe: probe{wanted: true, retryAt: m.now}}
-	m.targets = append(m.targets, t)
+	t := &target{addr: addr, cause: cause, by: p, since: s.now, probe: probe{wanted: true, retryAt: s.now}}
+	*l = append(*l, t)
 	return t
 }
 
 // unprove discards a node's answer that it is a master, because of contrary evidence.
-func (m *Machine) unprove(addr string) {
-	if t := m.targetAt(addr); t != nil {
+func (l targets) unprove(s *step, addr string) {
+	if t := l.at(addr); t != nil {
 		t.isMaster = false
-		t.probe = probe{wanted: true, retryAt: m.now + m.pause(t.probe.fails), fails: t.probe.fails + 1}
+		t.probe = probe{wanted: true, retryAt: s.now + s.pause(t.probe.fails), fails: t.probe.fails + 1}
 	}
+}
+
+// verifying reports whether the verification of a target with a sentinel's claim is in flight.
+func (l targets) verifying() bool {
+	return slices.ContainsFunc(l, func(t *target) bool { return t.vouched && (t.probe.seq != 0 || t.probe.fails == 0 && t.probe.wanted) })
+}
+
+// vouching reports whether p named a primary that is being verified.
+func (l targets) vouching(p *peer) bool {
+	return p.up(Command) && slices.ContainsFunc(l, func(t *target) bool { return t.vouched && t.by == p })
+}
+
+// announcing reports whether p announced a new primary that no answer names yet. p is queried at once, because the
+// sentinel of the current query may be isolated.
+func (l targets) announcing(p *peer) bool {
+	return slices.ContainsFunc(l, func(t *target) bool { return !t.vouched && t.by == p })
+}
+
+// doubt is a doubt about the current primary.
+type doubt struct {
+	active bool
+	why    string
+	level  int
+	probe  probe
 }
 
 // vouch records p's acceptable claim about a primary. overruled: the claim counts although it is older than the last
@@ -98,7 +120,7 @@ func (m *Machine) vouch(p *peer, info masterInfo, overruled bool) {
 	}
 	// A newer claim makes the older ones obsolete.
 	m.targets = slices.DeleteFunc(m.targets, func(t *target) bool { return t.vouched && t.epoch < info.epoch && t.addr != info.addr })
-	t := m.aim(info.addr, cause, p)
+	t := m.targets.aim(&m.step, info.addr, cause, p)
 	if t.vouched && t.epoch > info.epoch && !overruled {
 		return
 	}
@@ -113,15 +135,10 @@ func (m *Machine) vouch(p *peer, info masterInfo, overruled bool) {
 	}
 }
 
-// verifying reports whether the verification of a target with a sentinel's claim is in flight.
-func (m *Machine) verifying() bool {
-	return slices.ContainsFunc(m.targets, func(t *target) bool { return t.vouched && (t.probe.seq != 0 || t.probe.fails == 0 && t.probe.wanted) })
-}
-
 // probeTargets queries the targets at their times, and the sentinels that reported them only by push.
 func (m *Machine) probeTargets() {
 	for _, t := range m.targets {
-		if m.probeNow(&t.probe, t.addr) && !t.vouched && slices.Contains(m.peers, t.by) {
+		if m.probe(&t.probe, t.addr) && !t.vouched && slices.Contains(m.peers, t.by) {
 			m.look(t.by)
 		}
 	}
@@ -129,17 +146,8 @@ func (m *Machine) probeTargets() {
 
 func (m *Machine) probePrimary() {
 	if m.known {
-		m.probeNow(&m.doubt.probe, m.primary)
+		m.probe(&m.doubt.probe, m.primary)
 	}
-}
-
-func (m *Machine) probeNow(p *probe, addr string) bool {
-	if !p.wanted || p.seq != 0 || m.now < p.retryAt {
-		return false
-	}
-	p.seq, p.due = m.nextSeq(), m.now+m.cfg.QueryTimeout
-	m.do(Verify{Seq: p.seq, Addr: m.cfg.MapAddr(addr)})
-	return true
 }
 
 // expireProbes treats silence as an answer.
@@ -151,7 +159,7 @@ func (m *Machine) expireProbes() {
 		}
 	}
 	for _, seq := range due {
-		m.probeAnswered(seq, roleInfo{problem: errNoAnswer.Error()})
+		m.probeAnswered(seq, replica.Role{Problem: errNoAnswer.Error()})
 	}
 }
 
@@ -166,7 +174,7 @@ func (m *Machine) probes() []*probe {
 	return all
 }
 
-func (m *Machine) probeAnswered(seq uint64, role roleInfo) {
+func (m *Machine) probeAnswered(seq uint64, role replica.Role) {
 	if seq == 0 {
 		return
 	}
@@ -180,15 +188,15 @@ func (m *Machine) probeAnswered(seq uint64, role roleInfo) {
 		m.primaryAnswered(role)
 		return
 	}
-	m.replicas.answered(m, seq, role)
+	m.replicas.answered(&m.step, seq, role, m.targets)
 }
 
 // targetAnswered accepts a target, or plans another query.
-func (m *Machine) targetAnswered(t *target, role roleInfo) {
+func (m *Machine) targetAnswered(t *target, role replica.Role) {
 	t.probe.seq = 0
-	t.role = role.text()
+	t.role = role.Text()
 	t.tries++
-	if role.is("master") {
+	if role.Is("master") {
 		t.isMaster, t.masterAt = true, m.now
 		t.probe.wanted = false
 		if t.vouched {
@@ -202,25 +210,25 @@ func (m *Machine) targetAnswered(t *target, role roleInfo) {
 	}
 	t.probe.wanted, t.probe.retryAt = true, m.now+m.pause(t.probe.fails)
 	t.probe.fails++
-	if !role.is("master") {
+	if !role.Is("master") {
 		t.isMaster = false
 	}
 }
 
 // primaryAnswered ends a doubt, or strengthens it.
-func (m *Machine) primaryAnswered(role roleInfo) {
+func (m *Machine) primaryAnswered(role replica.Role) {
 	d := &m.doubt
 	switch {
-	case role.is("master"):
+	case role.Is("master"):
 		*d = doubt{}
 		m.settled = m.now
-		m.replicas.sample(m.now, role.offset)
+		m.replicas.sample(m.now, role.Offset)
 		return
-	case role.kind != "" || d.level > 0:
+	case role.Kind != "" || d.level > 0:
 		if d.why != "" {
 			d.why += ": "
 		}
-		m.lose(d.why + m.primary + " " + role.text())
+		m.lose(d.why + m.primary + " " + role.Text())
 		return
 	}
 	d.active, d.level = true, 1
@@ -238,7 +246,7 @@ func (m *Machine) accept(t *target) {
 	m.cause, m.report = "", ""
 	m.doubt, m.targets, m.dispute, m.heldUntil, m.holdAgain = doubt{}, nil, nil, 0, 0
 	m.promote(t.by)
-	m.replicas.newPrimary(m)
+	m.replicas.newPrimary(&m.step, m.primary)
 	m.do(NewEpoch{Epoch: m.epoch, Primary: m.cfg.MapAddr(t.addr), Replicas: slices.Clone(m.replicas.told), Cause: t.cause})
 	m.endSweep(true)
 	for _, p := range m.peers {

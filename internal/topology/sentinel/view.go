@@ -49,7 +49,7 @@ func (m *Machine) View() View {
 		v.Primary = m.cfg.MapAddr(m.primary)
 	}
 	for _, one := range m.replicas.list {
-		if reason := m.reason(one); reason != "" && one.addr != m.primary {
+		if reason := one.reason(&m.cfg); reason != "" && one.addr != m.primary {
 			v.LeftOut = append(v.LeftOut, LeftOut{Addr: m.cfg.MapAddr(one.addr), Reason: reason})
 		}
 	}

@@ -1,12 +1,12 @@
 'use strict'
 // ioredis against one server.
 //
-// usage: ioredis.js HOST PORT PROTOCOL [--auth USER:PASSWORD]
+// usage: ioredis.js HOST PORT PROTOCOL [--auth USER:PASSWORD] [--cluster]
 
 const { Redis } = require('ioredis')
 const { big, count, digest, run, say, shown, until } = require('./program.js')
 
-run(async ({ host, port, protocol, user, password }) => {
+run(async ({ host, port, protocol, user, password, cluster }) => {
   const clients = []
   const connect = (options) => {
     const client = new Redis({ host, port, protocol, retryStrategy: null, ...options })
@@ -18,7 +18,7 @@ run(async ({ host, port, protocol, user, password }) => {
   const other = connect()
   const prefix = `ioredis:${protocol}:`
   const key = (name) => prefix + name
-  const program = { connect, r, other, prefix, key, protocol, user, password }
+  const program = { connect, r, other, prefix, key, protocol, user, password, cluster }
 
   await hello(program)
   await strings(program)
@@ -31,9 +31,11 @@ run(async ({ host, port, protocol, user, password }) => {
   await pubsub(program)
   await scans(program)
   await large(program)
-  await databases(program)
   await connection(program)
-  await reset(program)
+  if (!cluster) {
+    await databases(program)
+    await reset(program)
+  }
   if (user) await auth(program)
   await errors(program)
   await concurrent(program)
@@ -125,18 +127,18 @@ async function served({ other }, section, waiting, push) {
 async function blocking(program) {
   const { r, other, connect, key } = program
   const one = connect()
-  await served(program, 'blpop', one.blpop(key('q1'), key('q2'), 20), () => other.rpush(key('q2'), 'job'))
-  const move = one.blmove(key('q1'), key('q2'), 'LEFT', 'RIGHT', 20)
-  await served(program, 'blmove', move, () => other.rpush(key('q1'), 'moved'))
-  say('blmove', await r.lrange(key('q2'), 0, -1))
+  await served(program, 'blpop', one.blpop(key('{q}1'), key('{q}2'), 20), () => other.rpush(key('{q}2'), 'job'))
+  const move = one.blmove(key('{q}1'), key('{q}2'), 'LEFT', 'RIGHT', 20)
+  await served(program, 'blmove', move, () => other.rpush(key('{q}1'), 'moved'))
+  say('blmove', await r.lrange(key('{q}2'), 0, -1))
   await served(program, 'bzpopmin', one.bzpopmin(key('bz'), 20), () => other.zadd(key('bz'), 2, 'member'))
   for (const how of ['TIMEOUT', 'ERROR']) {
     const id = await one.client('ID')
-    const waiting = one.blpop(key('q1'), 20).catch((error) => error)
+    const waiting = one.blpop(key('{q}1'), 20).catch((error) => error)
     await blocked(other)
     say('unblock', await other.client('UNBLOCK', id, how), await waiting)
   }
-  say('blpop timeout', await one.blpop(key('q1'), 0.05), await one.blpop(key('q2'), 1))
+  say('blpop timeout', await one.blpop(key('{q}1'), 0.05), await one.blpop(key('{q}2'), 1))
 }
 
 async function streams(program) {
@@ -167,14 +169,17 @@ async function pubsub({ other, connect, key }) {
     await until('a message', () => came.length >= n)
     return came.splice(0, n)
   }
-  say('subscribe', await sub.subscribe(key('ch1'), key('ch2')), await sub.psubscribe(key('ch?')))
-  say('pubsub', (await other.pubsub('CHANNELS', key('*'))).sort(), await other.pubsub('NUMSUB', key('ch1'), key('none')))
+  say('subscribe', await sub.subscribe(key('{ch}1'), key('{ch}2')), await sub.psubscribe(key('{ch}?')))
+  say('pubsub', (await other.pubsub('CHANNELS', key('*'))).sort(), await other.pubsub('NUMSUB', key('{ch}1'), key('none')))
   say('pubsub', await other.pubsub('NUMPAT'), await sub.ping())
-  say('publish', await other.publish(key('ch1'), '\0bin\r\n'), await other.publish(key('ch3'), 'three'))
+  say('publish', await other.publish(key('{ch}1'), '\0bin\r\n'), await other.publish(key('{ch}3'), 'three'))
   say('publish', await other.publish(key('nobody'), ''))
   say('message', await messages(3))
-  say('unsubscribe', await sub.unsubscribe(key('ch1')), await other.publish(key('ch1'), 'pattern only'), await messages(1))
-  say('unsubscribe', await sub.punsubscribe(key('ch?')), await sub.unsubscribe(key('ch2')), await other.publish(key('ch1'), 'none'))
+  say('unsubscribe', await sub.unsubscribe(key('{ch}1')))
+  say('publish', await other.publish(key('{ch}1'), 'pattern only'))
+  say('message', await messages(1))
+  say('unsubscribe', await sub.punsubscribe(key('{ch}?')), await sub.unsubscribe(key('{ch}2')))
+  say('publish', await other.publish(key('{ch}1'), 'none'))
   say('unsubscribe', await sub.get(key('n')), came)
 }
 
@@ -208,7 +213,7 @@ async function databases({ r, connect, key }) {
   say('select', await one.del(key('db')))
 }
 
-async function connection({ connect, key }) {
+async function connection({ connect, key, cluster }) {
   const one = connect({ connectionName: key('given') })
   say('client', await one.client('GETNAME'), await one.client('SETNAME', key('name')), await one.client('GETNAME'))
   const id = await one.client('ID')
@@ -219,7 +224,7 @@ async function connection({ connect, key }) {
   await shown('client', one.client('NO-EVICT', 'ON'))
   await shown('client', one.client('NO-EVICT', 'OFF'))
   await shown('client', one.client('NOSUCH'))
-  if (one.options.protocol === 3) say('tracking', await one.client('TRACKING', 'ON'), await one.client('TRACKING', 'OFF'))
+  if (one.options.protocol === 3 && !cluster) say('tracking', await one.client('TRACKING', 'ON'), await one.client('TRACKING', 'OFF'))
 }
 
 async function reset({ connect, key }) {

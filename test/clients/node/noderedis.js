@@ -1,12 +1,12 @@
 'use strict'
 // node-redis against one server.
 //
-// usage: noderedis.js HOST PORT PROTOCOL [--auth USER:PASSWORD]
+// usage: noderedis.js HOST PORT PROTOCOL [--auth USER:PASSWORD] [--cluster]
 
 const { BasicClientSideCache, RESP_TYPES, createClient, defineScript } = require('redis')
 const { big, count, digest, run, say, shown, until } = require('./program.js')
 
-run(async ({ host, port, protocol, user, password }) => {
+run(async ({ host, port, protocol, user, password, cluster }) => {
   const clients = []
   const make = (options) => {
     const client = createClient({ socket: { host, port, reconnectStrategy: false }, RESP: protocol, ...options })
@@ -43,10 +43,12 @@ run(async ({ host, port, protocol, user, password }) => {
   await pubsub(program)
   await scans(program)
   await large(program)
-  await databases(program)
   await connection(program)
-  await reset(program)
-  if (protocol === 3) await caching(program)
+  if (!cluster) {
+    await databases(program)
+    await reset(program)
+    if (protocol === 3) await caching(program)
+  }
   if (user) await auth(program)
   await errors(program)
   await concurrent(program)
@@ -146,19 +148,19 @@ async function served({ other }, section, waiting, push) {
 async function blocking(program) {
   const { r, other, connect, key } = program
   const one = await connect()
-  await served(program, 'blpop', one.blPop([key('q1'), key('q2')], 20), () => other.rPush(key('q2'), 'job'))
-  const move = one.blMove(key('q1'), key('q2'), 'LEFT', 'RIGHT', 20)
-  await served(program, 'blmove', move, () => other.rPush(key('q1'), 'moved'))
-  say('blmove', await r.lRange(key('q2'), 0, -1))
+  await served(program, 'blpop', one.blPop([key('{q}1'), key('{q}2')], 20), () => other.rPush(key('{q}2'), 'job'))
+  const move = one.blMove(key('{q}1'), key('{q}2'), 'LEFT', 'RIGHT', 20)
+  await served(program, 'blmove', move, () => other.rPush(key('{q}1'), 'moved'))
+  say('blmove', await r.lRange(key('{q}2'), 0, -1))
   const pop = one.bzPopMin(key('bz'), 20)
   await served(program, 'bzpopmin', pop, () => other.zAdd(key('bz'), { score: 2, value: 'member' }))
   for (const how of ['TIMEOUT', 'ERROR']) {
     const id = await one.clientId()
-    const waiting = one.blPop(key('q1'), 20).catch((error) => error)
+    const waiting = one.blPop(key('{q}1'), 20).catch((error) => error)
     await blocked(other)
     say('unblock', await other.sendCommand(['CLIENT', 'UNBLOCK', String(id), how]), await waiting)
   }
-  say('blpop timeout', await one.blPop(key('q1'), 0.05), await one.blPop(key('q2'), 1))
+  say('blpop timeout', await one.blPop(key('{q}1'), 0.05), await one.blPop(key('{q}2'), 1))
 }
 
 async function streams(program) {
@@ -189,18 +191,20 @@ async function pubsub({ other, connect, key }) {
     return came.splice(0, n)
   }
   const listener = (how) => (data, channel) => came.push([how, channel, data])
-  await sub.subscribe([key('ch1'), key('ch2')], listener('message'))
-  await sub.pSubscribe(key('ch?'), listener('pmessage'))
-  say('pubsub', (await other.pubSubChannels(key('*'))).sort(), await other.pubSubNumSub([key('ch1'), key('none')]))
+  await sub.subscribe([key('{ch}1'), key('{ch}2')], listener('message'))
+  await sub.pSubscribe(key('{ch}?'), listener('pmessage'))
+  say('pubsub', (await other.pubSubChannels(key('*'))).sort(), await other.pubSubNumSub([key('{ch}1'), key('none')]))
   say('pubsub', await other.pubSubNumPat(), await sub.ping())
-  say('publish', await other.publish(key('ch1'), '\0bin\r\n'), await other.publish(key('ch3'), 'three'))
+  say('publish', await other.publish(key('{ch}1'), '\0bin\r\n'), await other.publish(key('{ch}3'), 'three'))
   say('publish', await other.publish(key('nobody'), ''))
   say('message', await messages(3))
-  await sub.unsubscribe(key('ch1'))
-  say('unsubscribe', await other.publish(key('ch1'), 'pattern only'), await messages(1))
+  await sub.unsubscribe(key('{ch}1'))
+  say('publish', await other.publish(key('{ch}1'), 'pattern only'))
+  say('message', await messages(1))
   await sub.pUnsubscribe()
   await sub.unsubscribe()
-  say('unsubscribe', await other.publish(key('ch1'), 'none'), await sub.get(key('n')), came)
+  say('publish', await other.publish(key('{ch}1'), 'none'))
+  say('unsubscribe', await sub.get(key('n')), came)
 }
 
 async function scans({ r, key }) {
@@ -264,7 +268,7 @@ async function caching({ connect, other, key }) {
   say('caching', cache.stats().hitCount, cache.stats().missCount)
   await other.set(key('cached'), 'second')
   await until('the invalidation', async () => (await one.get(key('cached'))) === 'second')
-  say('caching', await one.get(key('cached')), cache.stats().missCount)
+  say('caching', await one.get(key('cached')), cache.stats().missCount, await other.del(key('cached')))
 }
 
 async function auth({ r, make, connect, key, user, password }) {

@@ -8,14 +8,14 @@ const LIMIT = 60 // seconds that a program may take
 const BIG = 64 << 20 // bytes of the large value
 
 function parse() {
-  const { positionals, values } = parseArgs({ allowPositionals: true, options: { auth: { type: 'string' } } })
+  const { positionals, values } = parseArgs({ allowPositionals: true, options: { auth: { type: 'string' }, cluster: { type: 'boolean' } } })
   const [host, port, protocol] = positionals
   if (positionals.length !== 3 || !['2', '3'].includes(protocol)) {
-    console.error('usage: PROGRAM HOST PORT 2|3 [--auth USER:PASSWORD]')
+    console.error('usage: PROGRAM HOST PORT 2|3 [--auth USER:PASSWORD] [--cluster]')
     process.exit(2)
   }
   const [user, password] = (values.auth ?? '').split(':')
-  return { host, port: Number(port), protocol: Number(protocol), user, password }
+  return { host, port: Number(port), protocol: Number(protocol), user, password, cluster: Boolean(values.cluster) }
 }
 
 function show(value) {

@@ -16,6 +16,7 @@ def arguments(name):
     parser.add_argument("port", type=int)
     parser.add_argument("protocol", type=int, choices=(2, 3))
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="a user who may touch only *:alice:* and not run KEYS")
+    parser.add_argument("--cluster", action="store_true", help="the server is a cluster that appears as one server")
     return parser.parse_args()
 
 

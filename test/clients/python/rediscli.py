@@ -1,6 +1,6 @@
 """redis-cli against one server.
 
-usage: rediscli.py HOST PORT PROTOCOL [--auth USER:PASSWORD]
+usage: rediscli.py HOST PORT PROTOCOL [--auth USER:PASSWORD] [--cluster]
 """
 
 import itertools
@@ -61,10 +61,11 @@ class Program:
         self.pubsub()
         self.scans()
         self.large()
-        self.session("select", SELECT)
         self.connection()
-        self.session("reset", RESET)
-        if self.args.protocol == 3:
+        if not self.args.cluster:
+            self.session("select", SELECT)
+            self.session("reset", RESET)
+        if self.args.protocol == 3 and not self.args.cluster:
             self.session("tracking", TRACKING, "--show-pushes", "yes")
         if self.args.auth:
             self.auth(*self.args.auth.split(":", 1))
@@ -114,10 +115,10 @@ class Program:
         say(section, self.lines(waiting.communicate()[0]))
 
     def blocking(self):
-        self.served("blpop", "BLPOP @q1 @q2 20", "RPUSH @q2 job")
-        self.served("blmove", "BLMOVE @q1 @q2 LEFT RIGHT 20", "RPUSH @q1 moved")
+        self.served("blpop", "BLPOP @{q}1 @{q}2 20", "RPUSH @{q}2 job")
+        self.served("blmove", "BLMOVE @{q}1 @{q}2 LEFT RIGHT 20", "RPUSH @{q}1 moved")
         self.served("bzpopmin", "BZPOPMIN @bz 20", "ZADD @bz 2 member")
-        self.session("blpop timeout", "BLPOP @q1 0.05\nBLPOP @q2 1\nBLPOP @q2 nonsense\n")
+        self.session("blpop timeout", "BLPOP @{q}1 0.05\nBLPOP @{q}2 1\nBLPOP @{q}2 nonsense\n")
 
     def streams(self):
         self.session("streams", STREAMS)
@@ -126,7 +127,7 @@ class Program:
         self.session("streams", STREAMS_LATER)
 
     def pubsub(self):
-        for kind, name, lines in (("SUBSCRIBE", "ch1", 9), ("PSUBSCRIBE", "pattern*", 12)):
+        for kind, name, lines in (("SUBSCRIBE", "{ch}1", 9), ("PSUBSCRIBE", "{pattern}*", 12)):
             sub = self.start("--no-raw", kind, self.key(name), self.key("other-" + name))
             printed = (line.rstrip().decode() for line in sub.stdout)
             for line in itertools.islice(printed, 7):
@@ -332,7 +333,7 @@ TRACKING = """
 CLIENT TRACKING ON
 GET @n
 GET @c
-DEL @c
+INCR @c
 PING
 CLIENT TRACKING OFF
 INCR @n

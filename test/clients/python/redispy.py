@@ -1,6 +1,6 @@
 """redis-py against one server, through its asyncio or its synchronous client.
 
-usage: redispy.py asyncio|sync HOST PORT PROTOCOL [--auth USER:PASSWORD]
+usage: redispy.py asyncio|sync HOST PORT PROTOCOL [--auth USER:PASSWORD] [--cluster]
 """
 
 import asyncio
@@ -62,10 +62,11 @@ class Program:
         await self.pubsub()
         await self.scans()
         await self.large()
-        await self.databases()
         await self.connection()
         await self.replies()
-        await self.reset()
+        if not self.args.cluster:
+            await self.databases()
+            await self.reset()
         if self.args.auth:
             await self.auth(*self.args.auth.split(":", 1))
         await self.errors()
@@ -179,18 +180,18 @@ class Program:
 
     async def blocking(self):
         r, other, key = self.r, self.other, self.key
-        await self.served("blpop", r.blpop([key("q1"), key("q2")], 20), other.rpush(key("q2"), "job"))
-        await self.served("blmove", r.blmove(key("q1"), key("q2"), 20, "LEFT", "RIGHT"), other.rpush(key("q1"), "moved"))
-        say("blmove", await r.lrange(key("q2"), 0, -1))
+        await self.served("blpop", r.blpop([key("{q}1"), key("{q}2")], 20), other.rpush(key("{q}2"), "job"))
+        await self.served("blmove", r.blmove(key("{q}1"), key("{q}2"), 20, "LEFT", "RIGHT"), other.rpush(key("{q}1"), "moved"))
+        say("blmove", await r.lrange(key("{q}2"), 0, -1))
         await self.served("bzpopmin", r.bzpopmin(key("bz"), 20), other.zadd(key("bz"), {"member": 2}))
         one = self.connect(single_connection_client=True)
         for error in (False, True):
             number = await one.client_id()
-            waiting = asyncio.ensure_future(one.blpop([key("q1")], 20))
+            waiting = asyncio.ensure_future(one.blpop([key("{q}1")], 20))
             await self.blocked()
             say("unblock", await other.client_unblock(number, error))
             await self.shown("unblock", waiting)
-        say("blpop timeout", await r.blpop(key("q1"), 0.05), await r.blpop(key("q2"), 1))
+        say("blpop timeout", await r.blpop(key("{q}1"), 0.05), await r.blpop(key("{q}2"), 1))
 
     async def streams(self):
         r, other, key = self.r, self.other, self.key
@@ -218,19 +219,22 @@ class Program:
     async def pubsub(self):
         r, other, key = self.r, self.other, self.key
         sub = r.pubsub()
-        await sub.subscribe(key("ch1"), key("ch2"))
-        await sub.psubscribe(key("ch?"))
+        await sub.subscribe(key("{ch}1"), key("{ch}2"))
+        await sub.psubscribe(key("{ch}?"))
         for _ in range(3):
             say("subscribe", await self.message(sub))
-        say("pubsub", sorted(await other.pubsub_channels(key("*"))), await other.pubsub_numsub(key("ch1"), key("none")), await other.pubsub_numpat())
-        say("publish", await other.publish(key("ch1"), b"\0bin\r\n"), await other.publish(key("ch3"), "three"), await other.publish(key("nobody"), ""))
+        say("pubsub", sorted(await other.pubsub_channels(key("*"))), await other.pubsub_numsub(key("{ch}1"), key("none")), await other.pubsub_numpat())
+        say("publish", await other.publish(key("{ch}1"), b"\0bin\r\n"), await other.publish(key("{ch}3"), "three"), await other.publish(key("nobody"), ""))
         for _ in range(3):
             say("message", await self.message(sub))
-        await sub.unsubscribe(key("ch1"))
-        say("unsubscribe", await self.message(sub), await other.publish(key("ch1"), "pattern only"), await self.message(sub))
+        await sub.unsubscribe(key("{ch}1"))
+        say("unsubscribe", await self.message(sub))
+        say("publish", await other.publish(key("{ch}1"), "pattern only"))
+        say("message", await self.message(sub))
         await sub.punsubscribe()
         await sub.unsubscribe()
-        say("unsubscribe", await self.message(sub), await self.message(sub), await other.publish(key("ch1"), "none"))
+        say("unsubscribe", await self.message(sub), await self.message(sub))
+        say("publish", await other.publish(key("{ch}1"), "none"))
         await sub.close()
 
     async def all(self, scan):

@@ -20,20 +20,24 @@ type Report struct {
 	Verdict   string    `json:"verdict"`
 	Budget    int       `json:"budget"`
 	Total     int       `json:"total"`
+	Nodes     int       `json:"nodes"` // primaries of a cluster; budget, total and over are for each
+	AllNodes  int       `json:"total_of_all_nodes"`
 	Over      int       `json:"over"`
 	Unbounded []string  `json:"unbounded,omitempty"`
 	Services  []Service `json:"services"`
 	Problems  []Problem `json:"problems,omitempty"`
 	Ways      []string  `json:"ways_out,omitempty"`
-	Failed    bool
+	Failed    bool      `json:"failed"`
 }
 
 // Service is a service of the plan.
 type Service struct {
 	Name           string  `json:"name"`
 	Processes      int     `json:"processes"`
-	MaxConnections int     `json:"max_connections"` // -1: no limit
-	From           string  `json:"from"`            // the origin of the limit: max_connections, a client's name, load, or nothing
+	MaxConnections int     `json:"max_connections"`                 // -1: no limit
+	From           string  `json:"from"`                            // the origin of the limit: max_connections, a client's name, load, or nothing
+	MaxTotal       int     `json:"max_connections_total,omitempty"` // 0: no limit over all nodes
+	Process        int     `json:"process_total"`                   // connections of one process to all nodes
 	Pools          int     `json:"pools"`
 	Held           int     `json:"held"`
 	Total          int     `json:"total"`
@@ -49,11 +53,14 @@ type Problem struct {
 	Text     string        `json:"text"`
 }
 
-// File adds up the plan in a file.
-func File(name string) (*Report, error) {
+// File adds up the plan in a file. change, if not nil, changes the budget.
+func File(name string, change func(*plan.Budget)) (*Report, error) {
 	file, err := planfile.Read(name)
 	if err != nil {
 		return nil, err
+	}
+	if change != nil {
+		change(&file.Budget)
 	}
 	checked, err := plan.Check(file.Budget, file.Services)
 	if err != nil {
@@ -63,9 +70,9 @@ func File(name string) (*Report, error) {
 }
 
 func newReport(c plan.Checked, from []string) *Report {
-	r := &Report{Budget: c.Budget, Total: c.Total, Over: c.Over, Unbounded: c.Unbounded, Ways: c.Ways, Failed: !c.Fits()}
+	r := &Report{Budget: c.Budget, Total: c.Total, Nodes: c.Nodes, AllNodes: c.AllNodes, Over: c.Over, Unbounded: c.Unbounded, Ways: c.Ways, Failed: !c.Fits()}
 	for i, s := range c.Services {
-		r.Services = append(r.Services, Service{s.Name, s.Processes, s.MaxConnections, from[i], s.Pools, s.Held, s.Connections, s.Share, s.Needed, s.Late})
+		r.Services = append(r.Services, Service{s.Name, s.Processes, s.MaxConnections, from[i], s.MaxTotal, s.Process(), s.Pools, s.Held, s.Connections, s.Share, s.Needed, s.Late})
 	}
 	for _, p := range c.Problems {
 		r.Problems = append(r.Problems, Problem(p))
@@ -77,6 +84,9 @@ func newReport(c plan.Checked, from []string) *Report {
 		r.Verdict = fmt.Sprintf("does not fit: no ceiling for %s; the other services use %s of %s connections", strings.Join(c.Unbounded, ", "), output.Grouped(c.Total), output.Grouped(c.Budget))
 	default:
 		r.Verdict = fmt.Sprintf("fits: %s of %s connections", output.Grouped(c.Total), output.Grouped(c.Budget))
+	}
+	if c.Nodes > 1 {
+		r.Verdict += fmt.Sprintf(", at each of %d nodes", c.Nodes)
 	}
 	return r
 }
@@ -90,6 +100,10 @@ func (r *Report) Print() error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.Name, output.Grouped(s.Processes), s.ceilingText(), s.From, s.totalText(), output.Percent(s.Share), s.neededText())
 	}
 	_ = t.Flush()
+	if r.Nodes > 1 {
+		fmt.Println()
+		r.printCluster()
+	}
 	if len(r.Problems) > 0 {
 		fmt.Println()
 	}
@@ -113,12 +127,26 @@ func (r *Report) Print() error {
 	return nil
 }
 
+// printCluster explains the numbers of a cluster: ceilings and totals are for each node.
+func (r *Report) printCluster() {
+	fmt.Printf("ceiling and total are for each of the %d nodes (in brackets: max_connections_total)\n", r.Nodes)
+	for _, s := range r.Services {
+		if s.MaxConnections != plan.Unbounded {
+			fmt.Printf("%s: %s connections of a process to all nodes, %s of all processes\n", s.Name, output.Grouped(s.Process), output.Grouped(s.Process*s.Processes))
+		}
+	}
+	fmt.Printf("all nodes together: %s connections\n", output.Grouped(r.AllNodes))
+}
+
 // ceilingText is the limit of one process: 16, 2 x 16 or 16 + 3.
 func (s Service) ceilingText() string {
 	if s.MaxConnections == plan.Unbounded {
 		return "none"
 	}
 	text := strconv.Itoa(s.MaxConnections)
+	if s.MaxTotal > 0 {
+		text += fmt.Sprintf(" (%d)", s.MaxTotal)
+	}
 	if s.Pools > 1 {
 		text = fmt.Sprintf("%d x %s", s.Pools, text)
 	}

@@ -5,6 +5,8 @@ package clients
 
 import (
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 // Filter selects connections of CLIENT LIST. A connection has to match every field that is set.
 type Filter struct {
+	ID      int64
 	Service string
 	Name    string
 	Lib     string
@@ -28,7 +31,8 @@ type Filter struct {
 func (f *Filter) IsSet() bool { return *f != Filter{} }
 
 func (f *Filter) Matches(c *monitor.Client) bool {
-	return (f.Service == "" || c.Service() == f.Service) &&
+	return (f.ID == 0 || c.ID == f.ID) &&
+		(f.Service == "" || c.Service() == f.Service) &&
 		(f.Name == "" || c.Name == f.Name) &&
 		(f.Lib == "" || c.Lib == f.Lib || strings.HasPrefix(c.Lib, f.Lib+"(")) &&
 		(f.Addr == "" || c.Addr == f.Addr || c.Host() == f.Addr) &&
@@ -41,6 +45,9 @@ func (f *Filter) Matches(c *monitor.Client) bool {
 // String describes the filter in words.
 func (f *Filter) String() string {
 	var parts []string
+	if f.ID != 0 {
+		parts = append(parts, fmt.Sprintf("id %d", f.ID))
+	}
 	for _, p := range []struct{ name, value string }{{"service", f.Service}, {"name", f.Name}, {"lib", f.Lib}, {"addr", f.Addr}, {"user", f.User}, {"cmd", f.Cmd}} {
 		if p.value != "" {
 			parts = append(parts, p.name+" "+p.value)
@@ -59,8 +66,11 @@ func (f *Filter) String() string {
 // connection.
 var ErrNoFilter = errors.New("no filter: want at least one, such as --service cart or --idle 10m")
 
-// protected reports whether a connection must never be closed: our own, those of replicas and of
-// the primary, and MONITOR.
+// sentinelName is the name of a sentinel's connections.
+var sentinelName = regexp.MustCompile(`^sentinel-[0-9a-f]{8}-(cmd|pubsub)$`)
+
+// protected reports whether a connection must never be closed: our own, those of replicas, of the
+// primary and of sentinels, and MONITOR.
 func protected(c *monitor.Client, own string) bool {
-	return c.Name == own || c.Replication() || strings.Contains(c.Flags, "O") || slices.Contains([]string{"sync", "psync", "replconf"}, c.Command)
+	return c.Name == own || c.Replication() || sentinelName.MatchString(c.Name) || strings.Contains(c.Flags, "O") || slices.Contains([]string{"sync", "psync", "replconf"}, c.Command)
 }

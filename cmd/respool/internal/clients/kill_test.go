@@ -9,7 +9,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
-	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // A connection that no longer matches when it is its turn stays open.
@@ -19,23 +18,23 @@ func TestKillLooksAgainBeforeItCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe, err := monitor.NewProbe(monitor.ProbeConfig{Options: opt, Purpose: "test"})
+	servers, err := connect.Open(t.Context(), connect.Target{Options: opt}, "test", 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connect.Close(probe.Client())
+	defer servers.Close()
 	cart := &tooltest.Crowd{T: t, Addr: s.PlainAddr(), Name: "cart:1:main"}
 	cart.Add(2)
 	defer cart.Close()
 	k := &KillConfig{Filter: Filter{Service: "cart"}, Rate: 1000, Max: 10}
-	list, err := k.find(t.Context(), probe)
-	if err != nil || len(list) != 2 {
-		t.Fatalf("%+v, %v", list, err)
+	list := k.find(t.Context(), servers)
+	if len(list) != 2 || len(servers.Unread()) != 0 {
+		t.Fatalf("%+v", list)
 	}
 	fmt.Fprint(cart.Open[0], "CLIENT SETNAME other:1:main\r\n")
 	_, _ = cart.Open[0].Read(make([]byte, 16))
 	var r KillReport
-	if err := k.closeAll(t.Context(), probe, list, &r); err != nil || r.Closed != 1 || r.Changed != 1 {
+	if err := k.closeAll(t.Context(), servers, list, &r, map[*connect.Server]int{}); err != nil || r.Closed != 1 || r.Changed != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if left := s.Do("CLIENT", "LIST"); !strings.Contains(left, "name=other:") || strings.Contains(left, "name=cart:") {

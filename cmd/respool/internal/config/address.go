@@ -75,6 +75,28 @@ func ParseAddress(text string) (Address, error) {
 	return a, nil
 }
 
+// ParseSocket parses the address of the Unix socket for respool kill.
+func ParseSocket(text string) (Address, error) {
+	a, err := ParseAddress(text)
+	if err != nil || a.Network != "unix" {
+		return a, errors.New("unix:///path?mode=0600")
+	}
+	return a, nil
+}
+
+// SocketFlag parses the flag --socket; empty: none.
+func SocketFlag(text string) (*Address, error) {
+	if text == "" {
+		return nil, nil
+	}
+	a, err := ParseSocket(text)
+	if err != nil {
+		return nil, fmt.Errorf("--socket is %.80q: want %w", text, err)
+	}
+	a.Origin = "--socket " + text
+	return &a, nil
+}
+
 func parseMode(text string) (fs.FileMode, error) {
 	bits, err := strconv.ParseUint(text, 8, 32)
 	if err == nil && (len(text) < 3 || len(text) > 4 || bits > 0o777) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 
 	"go.yaml.in/yaml/v4"
@@ -29,6 +30,9 @@ func (s *Serve) readSection(n yamlnode.Node) error {
 		"request_timeout":         yamlnode.MillisecondsOrMore(&g.RequestTimeout),
 		"write_timeout":           yamlnode.MillisecondsOrMore(&g.WriteTimeout),
 		"on_failure":              onFailure(&g.CloseOnFailure),
+		"face":                    either(&g.Face, gateway.FaceSingle, gateway.FaceCluster),
+		"announce":                yamlnode.Text(&g.Announce),
+		"order":                   either(&g.Order, gateway.OrderSlot, gateway.OrderStrict),
 		"drain":                   yamlnode.MillisecondsOrMore(&s.Drain),
 		"admin":                   yamlnode.Bool(&g.Admin),
 		"users":                   s.readUsers,
@@ -64,6 +68,21 @@ func serverVersion(into *string) func(yamlnode.Node) error {
 }
 
 var versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+
+// either reads the name of one of two values.
+func either[T fmt.Stringer](into *T, a, b T) func(yamlnode.Node) error {
+	return func(n yamlnode.Node) error {
+		switch v := n.Resolved(); {
+		case v.Kind == yaml.ScalarNode && v.Value == a.String():
+			*into = a
+		case v.Kind == yaml.ScalarNode && v.Value == b.String():
+			*into = b
+		default:
+			return n.Want(fmt.Sprintf("%v or %v", a, b))
+		}
+		return nil
+	}
+}
 
 // onFailure reads the reaction to a command that the server does not answer: an error reply, or the
 // end of the connection.

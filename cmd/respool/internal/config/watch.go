@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
@@ -24,8 +25,10 @@ type Watch struct {
 	URL       string // of the server; empty: not set yet
 	URLOrigin string // the prefix of errors about it
 	Source    credentials.Source
-	Pages     string // host:port of the pages; empty: none
-	Instance  string // its name in alerts
+	Pages     string        // host:port of the pages; empty: none
+	Socket    *Address      // the Unix socket for respool kill; nil: none
+	Instance  string        // its name in alerts
+	Grace     time.Duration // after the start, without alerts about a server that has not answered yet
 	Rules     []monitor.Rule
 	Sinks     []Sink
 	Ceilings  map[string]int64 // connection limits of services, from a plan
@@ -35,11 +38,14 @@ type Watch struct {
 // DefaultWatchPages is the default address of the pages of respool watch.
 const DefaultWatchPages = "127.0.0.1:9736"
 
+// DefaultGrace is the default time after the start without alerts about a server that has not answered yet.
+const DefaultGrace = time.Minute
+
 // DefaultWatch is an empty configuration.
 func DefaultWatch() Watch {
 	return Watch{
 		Sampler: monitor.SamplerConfig{Purpose: "watch", Every: monitor.DefaultEvery, ListEvery: monitor.DefaultListEvery},
-		Pages:   DefaultWatchPages, Rules: monitor.DefaultRules(), Sinks: []Sink{{kind: "log"}},
+		Pages:   DefaultWatchPages, Grace: DefaultGrace, Rules: monitor.DefaultRules(), Sinks: []Sink{{kind: "log"}},
 	}
 }
 
@@ -77,6 +83,8 @@ func (s *Watch) readSections(top yamlnode.Node, serve *Serve) error {
 		"list_limit":  s.readListLimit,
 		"maxclients":  yamlnode.Int64(&s.Sampler.MaxClients, 1, yamlnode.MaxCount),
 		"listen":      s.readListen,
+		"socket":      s.readSocket,
+		"grace":       yamlnode.DurationOrZero(&s.Grace),
 		"instance":    yamlnode.Text(&s.Instance),
 		"plan":        s.readPlan,
 		"rules":       s.readRules,
@@ -131,6 +139,20 @@ func (s *Watch) readListen(n yamlnode.Node) error {
 	if err := CheckHostPort(s.Pages); err != nil {
 		return n.Want("host:port such as " + DefaultWatchPages + ", or off")
 	}
+	return nil
+}
+
+func (s *Watch) readSocket(n yamlnode.Node) error {
+	var text string
+	if err := yamlnode.Text(&text)(n); err != nil {
+		return err
+	}
+	a, err := ParseSocket(text)
+	if err != nil {
+		return n.Want(err.Error())
+	}
+	a.Origin = fmt.Sprintf("%s:%d: %s", n.File, n.Line, n.Path)
+	s.Socket = &a
 	return nil
 }
 

@@ -77,7 +77,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                                                 "is empty: want the keys url",
 		"every: 5s":                                                        "url is missing",
-		"url: redis://x\nevry: 5s":                                         ":2: evry: unknown key: want one of credentials, every, instance",
+		"url: redis://x\nevry: 5s":                                         ":2: evry: unknown key: want one of credentials, every, grace, instance",
 		"url: redis://x\nevery: 5":                                         `:2: every: "5": want a time such as`,
 		"url: redis://x\nevery: 1ms":                                       "want 10ms or more",
 		"url: redis://x\nurl: redis://y":                                   ":2: url: duplicate of the key in line 1",
@@ -87,7 +87,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 		"url: http://:${TEST_SECRET}@x":                                    "want redis, rediss",
 		"url: redis://x\nlisten: here":                                     "want host:port such as 127.0.0.1:9736, or off",
 		"url: redis://x\nplan: /no/such":                                   "plan: open /no/such",
-		"url: redis://x\nrules: {leek: off}":                               "unknown rule: want one of abandoned, blocked",
+		"url: redis://x\nrules: {leek: off}":                               "unknown rule: want one of abandoned, blind, blocked",
 		"url: redis://x\nrules: {leak: {limits: 1}}":                       "rules.leak.limits: unknown key: want one of for, keep, limit, severity",
 		"url: redis://x\nrules: {leak: {limit: 150%}}":                     "want a share between 0 and 1",
 		"url: redis://x\nrules: {leak: {limit: much}}":                     "want a number, a share such as 70%, or a time such as 4h",

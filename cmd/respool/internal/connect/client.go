@@ -11,9 +11,17 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 )
 
+// The limits of a close: of a server that answers, and of one that did not.
+const (
+	closeLimit = 5 * time.Second
+	leaveLimit = 200 * time.Millisecond
+)
+
 // Close closes a client within a few seconds.
-func Close(c *respool.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func Close(c *respool.Client) { closeWithin(c, closeLimit) }
+
+func closeWithin(c *respool.Client, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	_ = c.Close(ctx)
 }
@@ -22,6 +30,9 @@ func Close(c *respool.Client) {
 func Place(o *respool.Options) string {
 	if o.Sentinel != nil {
 		return "service " + o.Service
+	}
+	if o.Cluster != nil && len(o.Cluster.Addrs) > 0 {
+		return "the cluster of " + o.Cluster.Addrs[0]
 	}
 	return cmp.Or(o.Addr, "localhost:6379")
 }

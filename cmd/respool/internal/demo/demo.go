@@ -25,7 +25,8 @@ type Config struct {
 
 // Compare runs both sides, one after the other.
 func Compare(ctx context.Context, d Config) (*Report, error) {
-	opt, counter, server, err := d.server(ctx)
+	w := newWorkload(fmt.Sprintf("respool:demo:%08x:", rand.Uint32()))
+	opt, counter, server, err := d.server(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -33,14 +34,13 @@ func Compare(ctx context.Context, d Config) (*Report, error) {
 		defer server.Close()
 	}
 	defer counter.close()
-	w := newWorkload(fmt.Sprintf("respool:demo:%08x:", rand.Uint32()))
 	if err := w.fill(ctx, opt); err != nil {
 		return nil, err
 	}
 	defer w.remove(opt)
 	report := &Report{Callers: d.Callers, Seconds: d.Duration.Seconds(), MaxConnections: d.MaxConnections, Server: "embedded"}
 	if server == nil {
-		report.Server = opt.Addr
+		report.Server = connect.Place(&opt)
 	}
 	for _, side := range []func(context.Context, respool.Options, *workload, socketCounter) (Side, error){d.without, d.through} {
 		s, err := side(ctx, opt, w, counter)
@@ -52,8 +52,9 @@ func Compare(ctx context.Context, d Config) (*Report, error) {
 	return report, nil
 }
 
-// server returns the server to work with and the counter of its sockets.
-func (d *Config) server(ctx context.Context) (respool.Options, socketCounter, *embedded.Server, error) {
+// server returns the server to work with and the counter of its sockets. Of a cluster, it tells the workload the node of
+// each key.
+func (d *Config) server(ctx context.Context, w *workload) (respool.Options, socketCounter, *embedded.Server, error) {
 	if d.Server == nil {
 		e, err := embedded.Start()
 		if err != nil {
@@ -70,7 +71,14 @@ func (d *Config) server(ctx context.Context) (respool.Options, socketCounter, *e
 		}
 		opt.Username, opt.Password, opt.Credentials = c.Username, c.Password, nil
 	}
-	c, err := newInfoCounter(opt)
+	nodes := []respool.Options{opt}
+	if opt.Cluster != nil {
+		var err error
+		if nodes, err = w.locate(ctx, opt); err != nil {
+			return opt, nil, nil, err
+		}
+	}
+	c, err := newInfoCounter(nodes)
 	return opt, c, nil, err
 }
 
@@ -80,9 +88,9 @@ func (d *Config) without(ctx context.Context, opt respool.Options, w *workload, 
 	if opt.Network == "" {
 		opt.Network = "tcp"
 	}
-	u := &unboundedPool{opt: opt}
+	u := newUnboundedStore(opt, w)
 	defer u.close()
-	return d.measure(ctx, "without a limit", unboundedStore{u}, w, counter)
+	return d.measure(ctx, "without a limit", u, w, counter)
 }
 
 func (d *Config) through(ctx context.Context, opt respool.Options, w *workload, counter socketCounter) (Side, error) {

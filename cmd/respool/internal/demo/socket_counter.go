@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -48,10 +49,10 @@ func (c *listenerCounter) close() {}
 // sampleEvery is the time between two samples of a real server.
 const sampleEvery = 5 * time.Millisecond
 
-// infoCounter samples INFO of a real server over one connection of its own. It does not count that
-// connection, nor those that were open before.
+// infoCounter samples INFO of real servers over one connection of its own to each, and adds up their numbers. It does not
+// count these connections, nor those that were open before.
 type infoCounter struct {
-	client       *respool.Client
+	clients      []*respool.Client
 	base, total  int64
 	peak         int64
 	err          error
@@ -59,18 +60,39 @@ type infoCounter struct {
 	done         sync.WaitGroup
 }
 
-func newInfoCounter(opt respool.Options) (*infoCounter, error) {
-	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
-	opt.ClientName = "respool:demo:judge"
-	c, err := respool.New(opt)
-	if err != nil {
-		return nil, err
+func newInfoCounter(servers []respool.Options) (*infoCounter, error) {
+	counter := &infoCounter{}
+	for _, opt := range servers {
+		opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
+		opt.ClientName = "respool:demo:judge"
+		c, err := respool.New(opt)
+		if err != nil {
+			counter.close()
+			return nil, err
+		}
+		counter.clients = append(counter.clients, c)
 	}
-	return &infoCounter{client: c}, nil
+	return counter, nil
 }
 
+// ask returns the sums over all servers, which it asks at the same time.
 func (c *infoCounter) ask(ctx context.Context) (clients, total int64, err error) {
-	replies, err := c.client.Pipeline().Do("INFO", "clients").Do("INFO", "stats").Exec(ctx)
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, one := range c.clients {
+		asking.Go(func() {
+			n, all, e := askOne(ctx, one)
+			mu.Lock()
+			defer mu.Unlock()
+			clients, total, err = clients+n, total+all, cmp.Or(err, e)
+		})
+	}
+	asking.Wait()
+	return clients, total, err
+}
+
+func askOne(ctx context.Context, c *respool.Client) (clients, total int64, err error) {
+	replies, err := c.Pipeline().Do("INFO", "clients").Do("INFO", "stats").Exec(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -152,5 +174,7 @@ func (c *infoCounter) stop(ctx context.Context) (peak, opened int64, err error) 
 func (c *infoCounter) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = c.client.Close(ctx)
+	for _, one := range c.clients {
+		_ = one.Close(ctx)
+	}
 }

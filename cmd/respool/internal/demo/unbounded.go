@@ -60,8 +60,12 @@ func (u *unboundedPool) dial(ctx context.Context) (*plainConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.opt.TLS != nil {
-		nc = tls.Client(nc, u.opt.TLS)
+	if cfg := u.opt.TLS; cfg != nil {
+		if cfg.ServerName == "" {
+			cfg = cfg.Clone()
+			cfg.ServerName, _, _ = net.SplitHostPort(u.opt.Addr)
+		}
+		nc = tls.Client(nc, cfg)
 	}
 	u.dials.Add(1)
 	c := &plainConn{Conn: nc, in: make([]byte, 4096)}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // The workload: one SET to four GETs of 64 bytes, over a thousand keys.
@@ -29,7 +30,43 @@ func value(key string) string {
 }
 
 // workload holds the keys and their values.
-type workload struct{ keys, values []string }
+type workload struct {
+	keys, values []string
+	nodes        map[string]respool.Options // the node of each key in a cluster; nil: one server
+}
+
+// locate finds the node of each key in a cluster. It returns all primaries.
+func (w *workload) locate(ctx context.Context, opt respool.Options) (nodes []respool.Options, err error) {
+	m, err := monitor.FindCluster(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	if n, slots := m.Uncovered(); n > 0 {
+		return nil, fmt.Errorf("the cluster has no node for %d slots (%s): want a healthy cluster", n, slots)
+	}
+	for _, n := range m.Primaries() {
+		nodes = append(nodes, n.Options(opt))
+	}
+	w.nodes = map[string]respool.Options{}
+	return nodes, w.withClient(nodes[0], func(c *respool.Client) error {
+		p := c.Pipeline()
+		for _, key := range w.keys {
+			p.Do("CLUSTER", "KEYSLOT", key)
+		}
+		replies, err := p.Exec(ctx)
+		if err != nil {
+			return err
+		}
+		for i, r := range replies {
+			slot, err := r.Int64()
+			if err != nil {
+				return err
+			}
+			w.nodes[w.keys[i]] = m.Owner(int(slot)).Options(opt)
+		}
+		return nil
+	})
+}
 
 func newWorkload(prefix string) *workload {
 	w := &workload{}

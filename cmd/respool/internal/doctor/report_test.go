@@ -61,12 +61,12 @@ func TestTheLargestHoldersAreNamed(t *testing.T) {
 	at := time.Unix(1000, 0)
 	before := &monitor.Snapshot{At: at, Clients: groups(1, 20, 3, 4, 5, 6, 7)}
 	after := &monitor.Snapshot{At: at.Add(30 * time.Second), Clients: groups(1, 2, 13, 4, 5, 6, 7)}
-	list := holdersBetween(before, after)
+	list := largest(addHolders(nil, before, after))
 	if len(list) != maxHolders || list[0].Service != "service2" || list[0].Clients != 13 || list[0].Change == nil || *list[0].Change != 20 {
 		t.Errorf("%+v: want the %d largest services, the first with 13 connections and 20 more a minute", list, maxHolders)
 	}
 	before.Clients = nil // it was not read
-	if list := holdersBetween(before, after); list[0].Change != nil {
+	if list := largest(addHolders(nil, before, after)); list[0].Change != nil {
 		t.Errorf("%+v: want no change without an earlier list", list[0])
 	}
 }

@@ -19,6 +19,7 @@ type callerStats struct {
 	last    time.Time     // the last success of any caller
 	outage  time.Duration // the longest time in which none succeeded
 	longest time.Duration // the longest operation that succeeded
+	pause   time.Duration // the longest time in which one caller had no success
 	gaps    int64         // of subscribers
 }
 
@@ -36,6 +37,13 @@ func (s *callerStats) success(began time.Time) {
 	}
 	s.last = now
 	s.longest = max(s.longest, now.Sub(began))
+}
+
+// paused records the time between two successes of one caller, without the rest between them.
+func (s *callerStats) paused(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pause = max(s.pause, d)
 }
 
 func (s *callerStats) failure(err error) {

@@ -29,11 +29,13 @@ type load struct {
 	writers []*writer
 	lists   int // lists with a caller in BLPOP
 
+	readKeys int // keys that readers GET
+
 	reads, writes, pops, messages *callerStats
 }
 
 func newLoad(c *respool.Client, prefix string) *load {
-	return &load{client: c, prefix: prefix,
+	return &load{client: c, prefix: prefix, readKeys: 1,
 		reads: newCallerStats("readers"), writes: newCallerStats("writers"), pops: newCallerStats("blocked"), messages: newCallerStats("subscribers")}
 }
 
@@ -43,8 +45,10 @@ func (l *load) operations() int64 { return l.count.Load() }
 
 func (l *load) start(ctx context.Context, d *Config) error {
 	l.ctx, l.cancel = context.WithCancel(ctx)
-	if err := l.client.Do(ctx, "SET", l.key("read", 0), "value").Err(); err != nil {
-		return err
+	for i := range l.readKeys {
+		if err := l.client.Do(ctx, "SET", l.key("read", i), "value").Err(); err != nil {
+			return err
+		}
 	}
 	var subscriptions []*respool.Subscription
 	for range d.Subscribers {
@@ -57,8 +61,8 @@ func (l *load) start(ctx context.Context, d *Config) error {
 	for _, sub := range subscriptions {
 		l.wg.Go(func() { l.receive(sub) })
 	}
-	for range d.Readers {
-		l.wg.Go(l.read)
+	for i := range d.Readers {
+		l.wg.Go(func() { l.read(i % l.readKeys) })
 	}
 	for i := range d.Writers {
 		w := &writer{key: l.key("write", i), acked: map[int]bool{}, unknown: map[int]bool{}}
@@ -86,6 +90,7 @@ func (l *load) stop() {
 
 // each runs one operation after the other until the load stops.
 func (l *load) each(s *callerStats, rest time.Duration, do func(n int) error) {
+	last := time.Now() // of a success, or the beginning
 	for n := 0; ; n++ {
 		began := time.Now()
 		err := do(n)
@@ -97,6 +102,8 @@ func (l *load) each(s *callerStats, rest time.Duration, do func(n int) error) {
 			s.failure(err)
 		} else {
 			s.success(began)
+			s.paused(time.Since(last))
+			last = time.Now()
 		}
 		if pause.For(l.ctx, rest) != nil {
 			return
@@ -104,9 +111,9 @@ func (l *load) each(s *callerStats, rest time.Duration, do func(n int) error) {
 	}
 }
 
-func (l *load) read() {
+func (l *load) read(i int) {
 	l.each(l.reads, restBetween, func(int) error {
-		text, err := l.client.Do(l.ctx, "GET", l.key("read", 0)).Text()
+		text, err := l.client.Do(l.ctx, "GET", l.key("read", i)).Text()
 		if err == nil && text != "value" {
 			return fmt.Errorf("GET returned %.40q", text)
 		}
@@ -206,6 +213,23 @@ func (l *load) verify(ctx context.Context) error {
 	return nil
 }
 
+// readKeysOfCluster is the number of keys that readers GET in a cluster, so that they read from each primary.
+const readKeysOfCluster = 50
+
+// keys are all keys of the callers. Those that are written come first.
+func (l *load) keys() (keys []string) {
+	for i := range l.writers {
+		keys = append(keys, l.key("write", i))
+	}
+	for i := range l.lists {
+		keys = append(keys, l.key("list", i))
+	}
+	for i := range l.readKeys {
+		keys = append(keys, l.key("read", i))
+	}
+	return keys
+}
+
 // remove deletes the keys, after an interruption too.
 func (l *load) remove() {
 	l.stop()
@@ -214,12 +238,9 @@ func (l *load) remove() {
 	// Commands of the callers on other connections may still be executed.
 	for l.client.Stats().RepliesDue > 0 && pause.For(ctx, time.Millisecond) == nil {
 	}
-	p := l.client.Pipeline().Do("DEL", l.key("read", 0))
-	for i := range l.writers {
-		p.Do("UNLINK", l.key("write", i))
-	}
-	for i := range l.lists {
-		p.Do("DEL", l.key("list", i))
+	p := l.client.Pipeline()
+	for _, key := range l.keys() {
+		p.Do("UNLINK", key)
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "respool: cannot remove the keys %s...: %v\n", strings.TrimSuffix(l.prefix, ":"), err)

@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/pause"
+	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // observer records how servers and sentinels see the failover.
@@ -22,6 +24,7 @@ type observer struct {
 	mu     sync.Mutex
 	nodes  []*nodeCount
 	events []event
+	spans  []*span
 }
 
 // nodeCount counts our connections to one server.
@@ -31,8 +34,9 @@ type nodeCount struct {
 	peak     int
 	now      int
 	samples  int
-	down     bool      // at the last sample
-	lastSeen time.Time // of one of our connections
+	down     bool             // at the last sample
+	lastSeen time.Time        // of one of our connections
+	open     map[string]*span // the connections of the last sample, by their ID and address
 }
 
 // event is a line of the timeline in the report.
@@ -57,6 +61,14 @@ func (w *observer) event(e respool.Event) {
 		w.note("client", "holds writes: "+e.Reason)
 	case respool.EventPrimaryLost:
 		w.note("client", fmt.Sprintf("excludes %s: %s", e.Addr, e.Reason))
+	case respool.EventClusterNodesChanged:
+		w.note("client", "uses other primaries: "+e.Reason)
+	case respool.EventSlotsLost:
+		w.note("client", "knows no node for some slots: "+e.Reason)
+	case respool.EventSlotsFound:
+		w.note("client", "knows a node for each slot again")
+	case respool.EventTotalTooLow:
+		w.note("client", "max_connections_total is too low: "+fmt.Sprint(e.Err))
 	}
 }
 
@@ -70,13 +82,24 @@ func (w *observer) note(who, text string) {
 // messages.
 func (w *observer) start(ctx context.Context, s *respool.ServiceStats) {
 	for _, addr := range append([]string{s.Primary}, s.Replicas...) {
-		w.count(addr, false)
+		opt := w.opt
+		opt.Addr, opt.Service, opt.Sentinel = addr, "", nil
+		w.count(addr, opt, false)
 	}
 	for _, one := range s.Sentinels {
-		w.count(one.Addr, true)
+		w.count(one.Addr, monitor.SentinelServer(w.opt, one.Addr), true)
 	}
 	for i, one := range s.Sentinels {
 		w.wg.Go(func() { w.listen(one.Addr, i == 0) })
+	}
+}
+
+// startCluster counts the connections of every node of a cluster.
+func (w *observer) startCluster(nodes []monitor.Server) {
+	for _, one := range nodes {
+		if one.Err == nil {
+			w.count(one.Addr, one.Options, false)
+		}
 	}
 }
 
@@ -85,16 +108,11 @@ func (w *observer) stop() {
 	w.wg.Wait()
 }
 
-func (w *observer) count(addr string, sentinel bool) {
+func (w *observer) count(addr string, opt respool.Options, sentinel bool) {
 	n := &nodeCount{addr: addr, sentinel: sentinel}
 	w.mu.Lock()
 	w.nodes = append(w.nodes, n)
 	w.mu.Unlock()
-	opt := w.opt
-	opt.Addr, opt.Service, opt.Sentinel = addr, "", nil
-	if sentinel {
-		opt = sentinelAsServer(w.opt, addr)
-	}
 	opt.ClientName = "respool:watch"
 	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
 	opt.SocketTimeout = time.Second
@@ -105,8 +123,15 @@ func (w *observer) count(addr string, sentinel bool) {
 	w.wg.Go(func() {
 		defer connect.Close(c)
 		for pause.For(w.ctx, countInterval) == nil {
+			began := time.Now()
 			list, err := c.Do(w.ctx, "CLIENT", "LIST").Text()
-			w.counted(n, strings.Count(list, " name="+w.opt.ClientName+" "), err)
+			var ours []string
+			for line := range strings.Lines(list) {
+				if strings.Contains(line, " name="+w.opt.ClientName+" ") {
+					ours = append(ours, strings.Join(strings.Fields(line)[:2], " ")) // the ID and the address
+				}
+			}
+			w.counted(n, ours, err, began)
 		}
 	})
 }
@@ -115,20 +140,66 @@ func (w *observer) count(addr string, sentinel bool) {
 const countInterval = 25 * time.Millisecond
 
 // counted records one sample. Samples that fail, or that arrive after the end, are ignored.
-func (w *observer) counted(n *nodeCount, clients int, err error) {
+func (w *observer) counted(n *nodeCount, ours []string, err error, began time.Time) {
 	if w.ctx.Err() != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n.down = err != nil; n.down {
+		n.open = nil
 		return
 	}
+	clients, now := len(ours), time.Now()
 	n.now, n.peak = clients, max(n.peak, clients)
 	n.samples++
 	if clients > 0 {
-		n.lastSeen = time.Now()
+		n.lastSeen = now
 	}
+	open := map[string]*span{}
+	for _, key := range ours {
+		s := n.open[key]
+		if s == nil {
+			s = &span{first: now}
+			w.spans = append(w.spans, s)
+		} else {
+			s.last = began
+		}
+		open[key] = s
+	}
+	n.open = open
+}
+
+// span is a period in which a connection was open for sure: from the end of the first sample that contains it to the
+// beginning of the last one. A connection in one sample has none.
+type span struct{ first, last time.Time }
+
+// together returns the largest number of connections that all nodes counted at the same time. It never counts
+// connections that were open one after the other, and at least those of one node.
+func (w *observer) together() (peak int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.nodes {
+		if !n.sentinel {
+			peak = max(peak, n.peak)
+		}
+	}
+	var starts, ends []time.Time
+	for _, s := range w.spans {
+		if s.last.After(s.first) {
+			starts, ends = append(starts, s.first), append(ends, s.last)
+		}
+	}
+	slices.SortFunc(starts, time.Time.Compare)
+	slices.SortFunc(ends, time.Time.Compare)
+	closed := 0
+	for i, start := range starts {
+		for closed < len(ends) && ends[closed].Before(start) {
+			closed++
+		}
+		peak = max(peak, i+1-closed)
+	}
+	return peak
 }
 
 // failoverEvents are the sentinel messages that describe a failover.
@@ -140,7 +211,7 @@ var failoverEvents = map[string]bool{
 // listen records the messages of a sentinel: all failover events of the first sentinel, and only
 // the switch of the others.
 func (w *observer) listen(addr string, all bool) {
-	c, err := respool.New(sentinelAsServer(w.opt, addr))
+	c, err := respool.New(monitor.SentinelServer(w.opt, addr))
 	if err != nil {
 		return
 	}

@@ -52,23 +52,39 @@ func Start() (*Server, error) {
 		return nil, err
 	}
 	conn.Close()
-	e.redis.Server().SetPreHook(answerAsRedis)
+	e.redis.Server().SetPreHook(e.answerAsRedis)
 	e.done.Go(e.accept)
 	return e, nil
 }
 
-// Version is the Redis version that the embedded server is closest to.
-const Version = "7.2.0"
+// Version is the Redis version that the embedded server reports in HELLO. INFO must agree with it: clients of a gateway see
+// either.
+const Version = "8.4.0"
 
-// answerAsRedis replaces two replies of the embedded server. It answers COMMAND with arguments with
+// info is the reply to INFO. The embedded server itself omits its version.
+func (e *Server) info(all bool) string {
+	text := "# Server\r\nredis_version:" + Version + "\r\nredis_mode:standalone\r\n" + Field + ":1\r\n"
+	if !all {
+		return text
+	}
+	return text + fmt.Sprintf("\r\n# Clients\r\nconnected_clients:%d\r\n\r\n# Stats\r\ntotal_connections_received:%d\r\ntotal_commands_processed:%d\r\n"+
+		"rejected_connections:0\r\n\r\n# Replication\r\nrole:master\r\n", e.Open.Load(), e.Total.Load(), e.redis.CommandCount())
+}
+
+// Field marks the embedded server in INFO. Package monitor recognizes it.
+const Field = "respool_embedded"
+
+// answerAsRedis replaces replies of the embedded server. It answers COMMAND with arguments with
 // the whole table, at which redis-cli exits, because redis-cli starts with COMMAND DOCS. It answers
-// INFO server, which carries the version, with an error.
-func answerAsRedis(c *server.Peer, cmd string, args ...string) bool {
+// INFO server, which carries the version, with an error, and INFO without it.
+func (e *Server) answerAsRedis(c *server.Peer, cmd string, args ...string) bool {
 	switch {
 	case cmd == "COMMAND" && len(args) > 0:
 		c.WriteError(fmt.Sprintf("ERR unknown subcommand '%.128s'. Try COMMAND HELP.", args[0]))
 	case cmd == "INFO" && len(args) == 1 && strings.EqualFold(args[0], "server"):
-		c.WriteBulk("# Server\r\nredis_version:" + Version + "\r\nredis_mode:standalone\r\n")
+		c.WriteBulk(e.info(false))
+	case cmd == "INFO" && len(args) == 0:
+		c.WriteBulk(e.info(true))
 	default:
 		return false
 	}

@@ -7,6 +7,9 @@ import (
 // In expressions, SAME merges the reports of several monitors on one server, and ALL adds up the
 // reports of a service's processes on one pool.
 
+// whenFull ends the text of an alert on a server that is full, or may soon be.
+const whenFull = ". While the server is full, use a connection of the monitor (respool who http://HOST:9736), or wait for a free one (--wait 60s)"
+
 // serverAlerts are alerts on servers and monitors that are down.
 func serverAlerts() []alertRule {
 	return []alertRule{
@@ -25,7 +28,7 @@ func serverAlerts() []alertRule {
 			Keep:  "2m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
 				"{{ $labels.node }} is full: it refuses all new connections",
-				"maxclients is reached, so administrators cannot connect either. Stop the largest client, or run CONFIG SET maxclients over an open connection. Then find the holders: respool who redis://{{ $labels.node }}",
+				"maxclients is reached, so administrators cannot connect either. Stop the largest client, or run CONFIG SET maxclients over an open connection. Then find the holders: respool who redis://{{ $labels.node }}" + whenFull,
 			},
 		},
 		{
@@ -34,7 +37,35 @@ func serverAlerts() []alertRule {
 			For:   "30s", Keep: "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
 				"the primary of {{ $labels.service }} is unknown",
-				"The sentinels report no primary, or no sentinel answers. Query a sentinel: redis-cli -p 26379 SENTINEL MASTER {{ $labels.service }}",
+				"The sentinels report no primary, or no sentinel answers, or no node reports the cluster. Check the sentinels or the nodes in the monitor's URL: respool ping URL",
+			},
+		},
+		{
+			Alert: "RespoolSlotsUncovered",
+			Expr:  "SAME(respool_cluster_slots_uncovered{MONITOR}) > 0",
+			For:   "30s", Keep: "1m", Labels: alertLabels(monitor.Page),
+			Annotations: ruleTexts{
+				`no node serves {{ printf "%.0f" $value }} slots of the {{ $labels.service }}`,
+				"Commands on keys in these slots fail, and with cluster-require-full-coverage those on all keys. Start the failed nodes, or assign the slots to others. To see the slots and the nodes: respool doctor URL",
+			},
+		},
+		{
+			Alert: "RespoolReplicaMissing",
+			Expr:  "SAME(respool_cluster_shards_without_replica{MONITOR}) > 0",
+			For:   "5m", Keep: "2m", Labels: alertLabels(monitor.Ticket),
+			Annotations: ruleTexts{
+				`{{ printf "%.0f" $value }} primaries of the {{ $labels.service }} have no replica that works`,
+				"If such a primary fails, its slots have no node. Start the failed replica, or add another. To see which: respool doctor URL",
+			},
+		},
+		{
+			Alert: "RespoolNodeHot",
+			Expr: "SAME(respool_cluster_hottest_ratio{MONITOR}) > 2" +
+				" and on (service) max by (service) (respool_cluster_hottest_connections{MONITOR}) >= 40",
+			For: "10m", Keep: "5m", Labels: alertLabels(monitor.Warn),
+			Annotations: ruleTexts{
+				`a primary of the {{ $labels.service }} has {{ printf "%.1f" $value }} times the connections of the others`,
+				"It reaches its maxclients first. A hot key or hash tag, or clients that use one node only. To see the node and the holders: respool who URL" + whenFull,
 			},
 		},
 		{
@@ -67,7 +98,7 @@ func connectionAlerts() []alertRule {
 			Keep:  "1m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
 				`{{ $labels.node }} rejected {{ printf "%.0f" $value }} connections within 5 minutes`,
-				"maxclients was reached, so services get errors. Find the service that grows, limit its pool, raise maxclients meanwhile: respool who redis://{{ $labels.node }}",
+				"maxclients was reached, so services get errors. Find the service that grows, limit its pool, raise maxclients meanwhile: respool who redis://{{ $labels.node }}" + whenFull,
 			},
 		},
 		{
@@ -76,7 +107,7 @@ func connectionAlerts() []alertRule {
 			For:   "2m", Keep: "2m", Labels: alertLabels(monitor.Page),
 			Annotations: ruleTexts{
 				"{{ $value | humanizePercentage }} of maxclients is in use at {{ $labels.node }}",
-				"At the limit the server refuses everyone. Find who holds the connections, limit the largest pools, raise maxclients meanwhile: respool who redis://{{ $labels.node }}",
+				"At the limit the server refuses everyone. Find who holds the connections, limit the largest pools, raise maxclients meanwhile: respool who redis://{{ $labels.node }}" + whenFull,
 			},
 		},
 		{
@@ -94,7 +125,7 @@ func connectionAlerts() []alertRule {
 			For:   "2m", Keep: "15m", Labels: alertLabels(monitor.Ticket),
 			Annotations: ruleTexts{
 				"{{ $labels.node }} is full in {{ $value | humanizeDuration }} if connections grow at this rate",
-				"Connections are opened but not closed. Find the service that grows, and limit its pool: respool doctor redis://{{ $labels.node }}",
+				"Connections are opened but not closed. Find the service that grows, and limit its pool: respool doctor redis://{{ $labels.node }}" + whenFull,
 			},
 		},
 		{

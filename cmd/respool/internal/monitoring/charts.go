@@ -6,8 +6,10 @@ func dashboardRows() []dashboardRow {
 		{"Occupancy and forecast", occupancyCharts()},
 		{"Holders of the connections", holderCharts()},
 		{"Opened and rejected", openedCharts()},
+		{"Cluster", clusterCharts()},
 		{"Pools", poolCharts()},
 		{"Blocking commands", blockingCharts()},
+		{"Gateways", gatewayCharts()},
 	}
 }
 
@@ -67,6 +69,27 @@ func openedCharts() []chart {
 			lines: []chartLine{{"SAME(respool_server_clients_memory_bytes{NODE})", "{{node}}"}}},
 		{title: "Restarts", width: 8,
 			lines: []chartLine{{"SAME(increase(respool_server_restarts_total{NODE}[$__rate_interval]))", "{{node}}"}}},
+	}
+}
+
+// clusterCharts show clusters. They are empty without one.
+func clusterCharts() []chart {
+	same := func(metric, what string) chartLine { return chartLine{"SAME(" + metric + ")", "{{service}}: " + what} }
+	return []chart{
+		{title: "Slots without a node", about: "Page above 0: commands on their keys fail.", width: 8,
+			lines: []chartLine{same("respool_cluster_slots_uncovered", "slots")}},
+		{title: "Shards and nodes", about: "Without a replica: if such a primary fails, its slots have no node.", width: 8,
+			lines: []chartLine{
+				same("respool_cluster_shards", "shards"),
+				same("respool_cluster_shards_without_replica", "without a replica"),
+				same("respool_cluster_nodes_unreachable", "nodes that do not answer"),
+			}},
+		{title: "Hottest primary", about: "Its connections compared with the mean of the other primaries. Warning above 2, from 40 connections on.", width: 8,
+			lines: []chartLine{same("respool_cluster_hottest_ratio", "ratio")}},
+		{title: "Connections of the hottest primary", width: 12,
+			lines: []chartLine{{"SAME(respool_cluster_hottest_connections{NODE})", "{{node}}"}}},
+		{title: "Slots by node", width: 12, form: stacked,
+			lines: []chartLine{{"SAME(respool_cluster_node_slots{NODE})", "{{node}}"}}},
 	}
 }
 

@@ -121,7 +121,7 @@ func TestDashboardIsLaidOut(t *testing.T) {
 			}
 		}
 	}
-	if rows != 5 || d.SchemaVersion < 36 || d.UID == "" {
+	if rows != 7 || d.SchemaVersion < 36 || d.UID == "" {
 		t.Errorf("%d rows, schema %d, uid %q", rows, d.SchemaVersion, d.UID)
 	}
 }

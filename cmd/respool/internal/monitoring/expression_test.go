@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
@@ -32,12 +34,18 @@ func shownMetrics(t *testing.T) map[string][]string {
 	state := &monitor.State{At: time.Now(), Service: "mymaster", Nodes: []monitor.NodeState{
 		{Addr: "redis:6379", Role: "primary", Up: true, Last: snap, List: snap, Forecast: monitor.Forecast{Exists: true}},
 	}}
+	if state.Cluster, err = monitor.ParseClusterMap("a1 redis:6379@1 myself,master - 0 0 1 connected 0-8191\nb1 other:6379@1 master - 0 0 2 connected 8192-16383", "", "redis:6379", nil); err != nil {
+		t.Fatal(err)
+	}
+	state.Nodes = append(state.Nodes, monitor.NodeState{Addr: "other:6379", Role: "primary", Up: true, Last: snap})
 	servers := respoolprom.NewServers(func() *monitor.State { return state },
 		func() []monitor.Alert {
 			return []monitor.Alert{{Finding: monitor.Finding{Rule: "down"}, State: monitor.Firing}}
 		}, 0)
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(pool, servers)
+	clients := serve.NewGatewayMetrics(func() gateway.Stats { return gateway.Stats{PinnedBy: map[string]int{"WATCH": 1}} },
+		func() serve.Readiness { return serve.Readiness{} })
+	registry.MustRegister(pool, servers, clients)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +60,10 @@ func shownMetrics(t *testing.T) map[string][]string {
 			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
 				found[f.GetName()+suffix] = append(slices.Clone(labels), "le")
 			}
+			continue
+		}
+		if f.GetMetric()[0].Summary != nil {
+			found[f.GetName()+"_sum"], found[f.GetName()+"_count"] = labels, labels
 			continue
 		}
 		found[f.GetName()] = labels

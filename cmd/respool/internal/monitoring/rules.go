@@ -74,6 +74,7 @@ func newRuleFile(job string) ruleFile {
 		{"respool-servers", of(serverAlerts())},
 		{"respool-connections", of(connectionAlerts())},
 		{"respool-pools", of(poolAlerts())},
+		{"respool-gateways", of(gatewayAlerts())},
 	}}
 }
 

@@ -9,9 +9,33 @@ import (
 	"unicode/utf16"
 )
 
+// Schema is the version of all JSON. It grows when a field is removed, renamed, or gets another meaning or unit:
+// docs/json.md.
+const Schema = 1
+
+// Versioned encodes an object with the version as its first field.
+type Versioned struct{ Object any }
+
+// MarshalJSON implements json.Marshaler. The encoding of Object must be that of an object.
+func (v Versioned) MarshalJSON() ([]byte, error) {
+	raw, err := json.Marshal(v.Object)
+	if err != nil {
+		return nil, err
+	}
+	rest, ok := bytes.CutPrefix(raw, []byte("{"))
+	if !ok {
+		return nil, fmt.Errorf("the JSON of a %T is no object", v.Object)
+	}
+	first := fmt.Appendf(nil, `{"schema":%d`, Schema)
+	if len(rest) > 1 {
+		first = append(first, ',')
+	}
+	return append(first, rest...), nil
+}
+
 // JSON prints one object on a line of standard output.
 func JSON(v any) error {
-	line, err := json.Marshal(v)
+	line, err := json.Marshal(Versioned{v})
 	if err != nil {
 		return err
 	}

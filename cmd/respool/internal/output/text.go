@@ -1,6 +1,6 @@
 // Package output formats reports for terminals and pipes. Servers and other
 // clients wrote some of the text: none of it may reach a terminal as a control
-// sequence. The package lays out no tables. It starts no goroutines.
+// sequence. The package does not format tables. It starts no goroutines.
 package output
 
 import (
@@ -20,9 +20,11 @@ func Printable(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
-// Error formats an error as one line of safe text, without the library's prefix.
+// Error formats an error as one line of safe text, without the library's prefix. It does not mention commands that were not
+// sent, because the user sent none.
 func Error(err error) string {
 	text := strings.TrimPrefix(err.Error(), "respool: ")
+	text = strings.ReplaceAll(text, " (the command was not sent)", "")
 	return Cell(strings.NewReplacer(":\n", ": ", "\n", "; ").Replace(text))
 }
 

@@ -4,7 +4,6 @@
 package page
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
@@ -40,7 +40,7 @@ type Source interface {
 	Every() time.Duration // between two looks
 }
 
-// New makes all pages except /healthz and those that only one command has. index is the first page.
+// New makes all pages except /healthz, /readyz and those that only one command has. index is the first page.
 func New(w Source, index string, more ...prometheus.Collector) *Pages {
 	p := &Pages{source: w, Mux: http.NewServeMux()}
 	r := prometheus.NewRegistry()
@@ -84,13 +84,7 @@ func (p *Pages) alerts(rw http.ResponseWriter, _ *http.Request) {
 	if r.Alerts == nil {
 		r.Alerts = []monitor.Alert{}
 	}
-	var open []monitor.Finding
-	for _, a := range r.Alerts {
-		if a.State == monitor.Firing {
-			open = append(open, a.Finding)
-		}
-	}
-	r.Verdict = cmp.Or(monitor.Summary(open))
+	r.Verdict = monitor.SummaryOfAlerts(r.Alerts)
 	WriteJSON(rw, http.StatusOK, r)
 }
 
@@ -101,7 +95,7 @@ func WriteJSON(rw http.ResponseWriter, code int, body any) {
 	rw.WriteHeader(code)
 	enc := json.NewEncoder(rw)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(body) // the client may have disconnected
+	_ = enc.Encode(output.Versioned{Object: body}) // the client may have disconnected
 }
 
 // Listen listens at host:port, or nowhere if the address is empty.

@@ -32,6 +32,9 @@ func Read(name string) (*File, error) {
 func parse(top yamlnode.Node) (*File, error) {
 	p := &File{}
 	err := top.Fields(map[string]func(yamlnode.Node) error{"server": p.readServer, "services": p.readServices})
+	for i := range p.Services {
+		p.Services[i].Nodes = max(1, p.Budget.Nodes)
+	}
 	if err == nil && len(p.Services) == 0 {
 		err = fmt.Errorf("%s: services is missing: want at least one service", top.File)
 	}
@@ -43,6 +46,7 @@ func (p *File) readServer(n yamlnode.Node) error {
 		"maxclients": yamlnode.Int(&p.Budget.MaxClients, 1, yamlnode.MaxCount),
 		"others":     yamlnode.Int(&p.Budget.Others, 0, yamlnode.MaxCount),
 		"reserve":    p.readReserve,
+		"nodes":      yamlnode.Int(&p.Budget.Nodes, 1, 1000),
 	})
 }
 

@@ -30,9 +30,12 @@ func (s *service) read(name string, n yamlnode.Node) error {
 		"blocking":        yamlnode.Int(&s.blocking, 0, yamlnode.MaxCount),
 		"subscribers":     yamlnode.Int(&s.subscribers, 0, yamlnode.MaxCount),
 		"max_connections": s.readCeiling,
-		"client":          s.readClient,
-		"cpus":            yamlnode.Int(&s.cpus, 1, 10_000),
-		"load":            s.readLoad,
+
+		"max_connections_total": yamlnode.Int(&s.MaxTotal, 1, yamlnode.MaxCount),
+
+		"client": s.readClient,
+		"cpus":   yamlnode.Int(&s.cpus, 1, 10_000),
+		"load":   s.readLoad,
 	})
 	if err != nil {
 		return err

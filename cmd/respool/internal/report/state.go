@@ -13,6 +13,7 @@ type State struct {
 	At      time.Time `json:"at"`
 	Service string    `json:"service,omitempty"`
 	Error   string    `json:"error,omitempty"`
+	Cluster *Cluster  `json:"cluster,omitempty"` // absent without a cluster, and while nothing is known about it
 	Nodes   []Node    `json:"nodes"`
 	Waits   *Waits    `json:"waits,omitempty"` // absent if the process sends no commands of clients
 }
@@ -35,11 +36,12 @@ type Node struct {
 	Since       time.Time         `json:"since"`
 	Error       string            `json:"error,omitempty"`
 	Server      string            `json:"server,omitempty"`
-	Connections int64             `json:"connections"`
-	MaxClients  int64             `json:"maxclients"` // 0: unknown
+	Connections *int64            `json:"connections,omitempty"` // absent if unknown
+	MaxClients  int64             `json:"maxclients,omitempty"`  // absent if unknown
 	Assumed     string            `json:"maxclients_assumed,omitempty"`
 	Rates       *Rates            `json:"a_second,omitempty"`
 	Forecast    *Forecast         `json:"forecast,omitempty"`
+	NoForecast  string            `json:"no_forecast,omitempty"` // why there is none
 	Restarts    int               `json:"restarts"`
 	Refused     map[string]string `json:"not_asked,omitempty"`
 	ListedAt    time.Time         `json:"services_at,omitzero"`
@@ -55,6 +57,7 @@ type Rates struct {
 
 // Forecast is when the server will be full.
 type Forecast struct {
+	Rough           bool    `json:"rough"` // from the last two minutes only
 	GrowthPerMinute float64 `json:"growth_per_minute"`
 	FullIn          float64 `json:"full_in_s"`
 	Earliest        float64 `json:"earliest_s"`
@@ -75,7 +78,7 @@ type Service struct {
 
 // OfState converts a monitor's state.
 func OfState(st *monitor.State) State {
-	r := State{At: st.At, Service: st.Service, Nodes: []Node{}}
+	r := State{At: st.At, Service: st.Service, Cluster: OfCluster(st), Nodes: []Node{}}
 	if st.Err != nil {
 		r.Error = st.Err.Error()
 	}
@@ -92,13 +95,18 @@ func OfNode(n *monitor.NodeState) Node {
 		r.Error = n.Err.Error()
 	}
 	if s := n.Last; s != nil {
-		r.Server, r.Connections, r.MaxClients, r.Assumed = s.Info.Server(), s.Connections, s.MaxClients, s.Assumed
+		r.Server, r.MaxClients, r.Assumed = s.Info.Server(), s.MaxClients, s.Assumed
+		if !s.Uncounted {
+			r.Connections = &s.Connections
+		}
 	}
 	if n.Rates.Known {
 		r.Rates = &Rates{n.Rates.Opened, n.Rates.Rejected, n.Rates.Commands}
 	}
 	if f := n.Forecast; f.Exists {
-		r.Forecast = &Forecast{f.Growth, f.In.Seconds(), f.Earliest.Seconds(), f.Latest.Seconds(), f.Seen.Seconds()}
+		r.Forecast = &Forecast{f.Rough, f.Growth, f.In.Seconds(), f.Earliest.Seconds(), f.Latest.Seconds(), f.Seen.Seconds()}
+	} else if n.Up && n.Last != nil {
+		r.NoForecast = f.Missing.String()
 	}
 	if s := n.List; s != nil {
 		r.ListedAt = s.At

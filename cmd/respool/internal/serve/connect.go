@@ -30,6 +30,7 @@ func (srv *Server) connect(s *config.Serve) error {
 	if opt.ClientName == "" {
 		opt.ClientName = connectionName(s.Watch.Instance)
 	}
+	s.Watch.Sampler.Options.ClientName = opt.ClientName // of the connections that the watch shares
 	srv.pool = respoolprom.NewPool("gateway", &opt)
 	connect.LogEvents(&opt, srv.log)
 	client, err := respool.New(opt)

@@ -23,6 +23,7 @@ type Flags struct {
 	URLFile     string
 	Listen      []string
 	HTTP        string // off: nowhere
+	Socket      string // of respool kill; empty: as configured
 	Insecure    bool
 	Admin       bool
 	PassThrough bool
@@ -65,7 +66,7 @@ func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
 			return s, err
 		}
 	}
-	if err := s.Gateway.Check(); err != nil {
+	if err := s.Gateway.Check(s.Watch.Sampler.Options.Cluster != nil); err != nil {
 		return s, err
 	}
 	if !f.Insecure {
@@ -153,6 +154,13 @@ func (f *Flags) override(s *config.Serve) error {
 		s.Watch.Pages = ""
 	} else if f.HTTP != "" {
 		s.Watch.Pages = f.HTTP
+	}
+	socket, err := config.SocketFlag(f.Socket)
+	if err != nil {
+		return err
+	}
+	if socket != nil {
+		s.Watch.Socket = socket
 	}
 	if f.MaxClients != nil {
 		s.Gateway.MaxClients = *f.MaxClients

@@ -75,6 +75,9 @@ func TestTheExampleOfServeIsRight(t *testing.T) {
 		if err != nil || len(s.Listen) != 1 {
 			t.Errorf("%q: %+v, %v", profile, s.Listen, err)
 		}
+		if profile == "production" && (s.Watch.Socket == nil || s.Watch.Socket.Addr != "/run/respool/serve.sock") {
+			t.Errorf("%+v: want the socket of the unit", s.Watch.Socket)
+		}
 	}
 }
 
@@ -85,6 +88,7 @@ func TestTheExamplesOtherListenersAreRight(t *testing.T) {
 		`{address: "0.0.0.0:6381", tls: {cert: /etc/respool/cert.pem, key: /etc/respool/key.pem, client_ca: /etc/respool/ca.pem}}`,
 		`systemd:respool`,
 		`server_version: 7.2.0`,
+		`socket: unix:///run/respool/serve.sock`,
 	} {
 		text, err := os.ReadFile("../../../../examples/serve/respool.yaml")
 		if err != nil || !strings.Contains(string(text), "# "+line) && !strings.Contains(string(text), "# - "+line) {

@@ -15,6 +15,11 @@ type gatewayMetrics struct {
 	ready func() Readiness
 }
 
+// NewGatewayMetrics returns the metrics of a gateway. ready reports the state of /readyz.
+func NewGatewayMetrics(stats func() gateway.Stats, ready func() Readiness) prometheus.Collector {
+	return &gatewayMetrics{stats, ready}
+}
+
 // gatewayMeasure is one metric of a gateway.
 type gatewayMeasure struct {
 	desc *prometheus.Desc
@@ -39,6 +44,12 @@ var gatewayMeasures = []gatewayMeasure{
 	gatewayGauge("blocked_clients", "Clients in blocking commands.", func(s *gateway.Stats) float64 { return float64(s.Blocked) }),
 	gatewayGauge("subscribed_clients", "Clients with subscriptions.", func(s *gateway.Stats) float64 { return float64(s.Subscribed) }),
 	gatewayGauge("pinned_clients", "Clients with a dedicated connection.", func(s *gateway.Stats) float64 { return float64(s.Pinned) }),
+	gatewayGauge("paused", "Whether a pause holds back commands (1) or not (0).", func(s *gateway.Stats) float64 {
+		if s.Paused {
+			return 1
+		}
+		return 0
+	}),
 	gatewayGauge("buffered_bytes", "Bytes in the buffers of all clients, input and output.", func(s *gateway.Stats) float64 { return float64(s.Buffered) }),
 	gatewayCounter("accepted_total", "Clients accepted.", func(s *gateway.Stats) uint64 { return s.Accepted }),
 	gatewayCounter("refused_total", "Clients refused.", func(s *gateway.Stats) uint64 { return s.Refused }),

@@ -17,7 +17,7 @@ type Readiness struct {
 
 func (srv *Server) newPages() *page.Pages {
 	g := &gatewayMetrics{stats: srv.gateway.Stats, ready: srv.readiness}
-	p := page.New(srv.watcher, "respool serve\n\n/metrics\n/readyz\n/healthz\n/api/snapshot\n/api/alerts", srv.pool, g)
+	p := page.New(srv.watcher, "respool serve\n\n/metrics\n/readyz\n/healthz\n/api/snapshot\n/api/alerts\n/api/connections", srv.pool, g)
 	p.Waits = func() *report.Waits {
 		stats := srv.client.Stats()
 		return waitsOf(&stats.Blocking)
@@ -50,7 +50,7 @@ func (srv *Server) readiness() Readiness {
 	return Readiness{Status: "ok"}
 }
 
-// waitsOf converts the figures of blocking commands.
+// waitsOf converts the statistics of blocking commands to a report.
 func waitsOf(s *respool.BlockingStats) *report.Waits {
 	w := &report.Waits{Waiting: s.Waiting, Keys: s.Keys}
 	for name, counts := range s.Commands {

@@ -45,14 +45,18 @@ func (srv *Server) applyConfig() error {
 	if err != nil {
 		return err
 	}
+	useSocket, dropSocket, err := srv.front.Prepare(s.Watch.Socket)
 	var l net.Listener
-	if s.Watch.Pages != srv.settings.Watch.Pages {
+	if err == nil && s.Watch.Pages != srv.settings.Watch.Pages {
 		l, err = page.Listen(s.Watch.Pages)
 	}
 	if err == nil {
 		err = srv.apply(&s)
 	}
 	if err != nil {
+		if dropSocket != nil {
+			dropSocket()
+		}
 		for _, l := range opened {
 			_ = l.Close()
 		}
@@ -61,6 +65,7 @@ func (srv *Server) applyConfig() error {
 		}
 		return err
 	}
+	useSocket()
 	if s.Watch.Pages != srv.settings.Watch.Pages {
 		srv.servePages(l)
 	}

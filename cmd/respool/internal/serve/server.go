@@ -54,6 +54,7 @@ type Server struct {
 	watcher   *watch.Watcher
 	probe     *upstreamProbe
 	pages     *page.Pages
+	front     *watch.Front
 	http      *http.Server
 
 	accepting atomic.Bool // read by the pages
@@ -111,16 +112,21 @@ func (srv *Server) start(s config.Serve) error {
 	if err != nil {
 		return err
 	}
-	pools := poolViews("gateway", srv.client.Stats)
-	if srv.watcher, err = watch.Start(s.Watch, srv.log, pools); err != nil {
+	srv.probe = startUpstreamProbe(srv.client, srv.log)
+	if srv.watcher, err = watch.Start(s.Watch, srv.log, srv.poolViews()); err != nil {
 		if l != nil {
 			_ = l.Close()
 		}
 		return err
 	}
-	srv.probe = startUpstreamProbe(srv.client, srv.log)
 	srv.pages = srv.newPages()
+	srv.front = watch.NewFront(srv.watcher, srv.pages.Mux, srv.log)
 	srv.servePages(l)
+	useSocket, _, err := srv.front.Prepare(s.Watch.Socket)
+	if err != nil {
+		return err
+	}
+	useSocket()
 	for _, l := range srv.listeners {
 		srv.serveListener(l)
 	}
@@ -168,6 +174,7 @@ func (srv *Server) servePages(l net.Listener) {
 		_ = srv.http.Close()
 		srv.http = nil
 	}
+	srv.front.PagesAt(l)
 	if l != nil {
 		srv.http = srv.pages.Serve(l)
 		srv.log.Info("pages", "at", "http://"+l.Addr().String()+"/")

@@ -55,6 +55,9 @@ func (srv *Server) close() {
 	if srv.probe != nil {
 		srv.probe.close()
 	}
+	if srv.front != nil {
+		srv.front.Close()
+	}
 	var watch sync.WaitGroup // if the server hangs, both take time
 	if srv.watcher != nil {
 		watch.Go(srv.watcher.Close)

@@ -12,6 +12,7 @@ import (
 // Report is what plan prints with --json. Times are in milliseconds.
 type Report struct {
 	Verdict   string     `json:"verdict"`
+	Nodes     int        `json:"nodes,omitempty"` // primaries of a cluster: the other numbers are for each of them
 	Offered   float64    `json:"offered_connections"`
 	Waiting   float64    `json:"waiting_share"`
 	Late      float64    `json:"late_share"`
@@ -22,8 +23,8 @@ type Report struct {
 	Simulated *Simulated `json:"simulated,omitempty"`
 	Deployed  *Deployed  `json:"deployment,omitempty"`
 
-	Fits       bool // the pools fit
-	FitsInPart bool // the pools fit except during a deployment, or respool fits
+	Fits       bool `json:"fits"`         // the pools fit
+	FitsInPart bool `json:"fits_in_part"` // the pools fit except during a deployment, or respool fits
 }
 
 // Client is the sizes of the pools of one kind of client.
@@ -35,6 +36,8 @@ type Client struct {
 	Total          int     `json:"total"`
 	Budget         int     `json:"budget"`
 	Over           int     `json:"over"`
+	MaxTotal       int     `json:"max_connections_total"` // of a process to all nodes
+	AllNodes       int     `json:"total_of_all_nodes"`
 }
 
 // Simulated is the outcome of a simulation.
@@ -62,12 +65,18 @@ func (r *Report) Print() error {
 		return func(c Client) string { return strconv.Itoa(field(c)) }
 	}
 	row("max_connections", number(func(c Client) int { return c.MaxConnections }))
+	if r.Nodes > 1 {
+		row("max_connections_total", number(func(c Client) int { return c.MaxTotal }))
+	}
 	row("min_idle", number(func(c Client) int { return c.MinIdle }))
 	row("wait timeout", func(c Client) string { return fmt.Sprintf("%g ms", c.WaitTimeoutMS) })
 	row("processes at a time", number(func(c Client) int { return c.Processes }))
 	row("total connections", number(func(c Client) int { return c.Total }))
 	row("budget", number(func(c Client) int { return c.Budget }))
 	row("too many", number(func(c Client) int { return c.Over }))
+	if r.Nodes > 1 {
+		row("total of all nodes", number(func(c Client) int { return c.AllNodes }))
+	}
 	_ = t.Flush()
 	if s := r.Simulated; s != nil {
 		fmt.Printf("\nsimulated %d commands: %s wait, %s longer than %g ms; %.2f connections in use, longest wait %.1f ms",
@@ -85,6 +94,12 @@ func (r *Report) Print() error {
 		for _, w := range r.Ways {
 			fmt.Println("-", w)
 		}
+	}
+	if r.Nodes > 1 {
+		fmt.Printf("\nthe numbers are for each of %d nodes, if the keys spread evenly; max_connections_total and the last row are for all\n", r.Nodes)
+		fmt.Printf("\nnext: set max_connections=%d and max_connections_total=%d in the URL of respool; pools of other clients need %d at each node\n",
+			r.Respool.MaxConnections, r.Respool.MaxTotal, r.Pooled.MaxConnections)
+		return nil
 	}
 	fmt.Printf("\nnext: set max_connections=%d, min_idle=%d and timeout=%g in the pool's URL, or max_connections=%d with respool\n",
 		r.Pooled.MaxConnections, r.Pooled.MinIdle, r.Pooled.WaitTimeoutMS/1000, r.Respool.MaxConnections)

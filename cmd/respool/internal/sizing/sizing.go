@@ -5,9 +5,8 @@ package sizing
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
@@ -44,28 +43,52 @@ func Make(p Config) (*Report, error) {
 	return r, nil
 }
 
-// ServerLimits asks a server for its connection limit, and for the number of connections that count
-// against it. It excludes its own connection.
-func ServerLimits(ctx context.Context, opt respool.Options) (limit, used int, err error) {
-	opt.MaxConnections, opt.Lanes, opt.MinIdle = 1, 1, 0
-	c, err := respool.New(opt)
+// Limits are the limits of the servers behind a URL.
+type Limits struct {
+	MaxClients int // the lowest of all
+	Used       int // connections that count against it, without those of the tool; the most of all
+	Nodes      int // primaries
+}
+
+// ServerLimits asks a server, or all servers of a service or a cluster, for their connection limits and connections. It
+// fails if it does not reach one of them.
+func ServerLimits(ctx context.Context, opt respool.Options) (l Limits, err error) {
+	servers, err := connect.Open(ctx, connect.Target{Options: opt}, "plan", 0, false)
 	if err != nil {
-		return 0, 0, err
+		return l, err
 	}
-	defer connect.Close(c)
-	text, err := c.Do(ctx, "INFO").Text()
-	if err != nil {
-		return 0, 0, err
+	defer servers.Close()
+	infos := make([]monitor.Info, len(servers.List))
+	servers.Each(func(one *connect.Server) error {
+		text, err := one.Probe.Client().Do(ctx, "INFO").Text()
+		infos[slices.Index(servers.List, one)] = monitor.ParseInfo(text)
+		return err
+	})
+	l.Nodes = 1
+	if servers.Cluster != nil {
+		l.Nodes = len(servers.Cluster.Primaries())
+		if n, slots := servers.Cluster.Uncovered(); n > 0 {
+			return l, fmt.Errorf("the cluster has no node for %d slots (%s), so the number of its primaries is unknown: want --nodes, --maxclients and --others", n, slots)
+		}
 	}
-	info := monitor.ParseInfo(text)
-	if limit, err = strconv.Atoi(info.Text("maxclients")); err != nil {
-		return 0, 0, errors.New("INFO of the server has no maxclients: want --maxclients")
+	for i, one := range servers.List {
+		if one.Err != nil {
+			if servers.Several() {
+				return l, fmt.Errorf("a node was not read: %w", one.Err)
+			}
+			return l, one.Err
+		}
+		limit, ok := infos[i].MaxClients()
+		if !ok {
+			return l, fmt.Errorf("INFO of %s has no maxclients: want --maxclients", one.Addr)
+		}
+		used, _ := infos[i].Connections()
+		if i == 0 || int(limit) < l.MaxClients {
+			l.MaxClients = int(limit)
+		}
+		l.Used = max(l.Used, int(used)-1) // except this one
 	}
-	for _, field := range []string{"connected_clients", "connected_slaves", "cluster_connections"} {
-		n, _ := strconv.Atoi(info.Text(field))
-		used += n
-	}
-	return limit, max(0, used-1), nil // except this one
+	return l, nil
 }
 
 func (p *Config) report(made plan.Plan) *Report {
@@ -88,11 +111,15 @@ func (p *Config) report(made plan.Plan) *Report {
 		r.Verdict = fmt.Sprintf("does not fit: %d connections per process are %d in total, %d more than the budget of %d",
 			pooled.MaxConnections, pooled.Total, pooled.Over, max(0, pooled.Budget))
 	}
+	if n := max(1, p.Fleet.Nodes); n > 1 {
+		r.Nodes = n
+		r.Verdict += fmt.Sprintf(", at each of %d nodes", n)
+	}
 	return r
 }
 
 func newClient(c plan.Client) Client {
-	return Client{c.MaxConnections, c.MinIdle, output.Milliseconds(c.WaitTimeout), c.Processes, c.Total, c.Budget, c.Over}
+	return Client{c.MaxConnections, c.MinIdle, output.Milliseconds(c.WaitTimeout), c.Processes, c.Total, c.Budget, c.Over, c.MaxTotal, c.AllNodes}
 }
 
 // simulate simulates the load, and the deployment if there is one, and adds both to the report.
@@ -107,7 +134,7 @@ func (p *Config) simulate(r *Report, made plan.Plan) error {
 	}
 	scenario := p.Scenario
 	scenario.Connections, scenario.Trace, scenario.Deploy = made.Size.Connections, trace, deploy
-	out, err := plan.Simulate(p.Load, scenario)
+	out, err := plan.Simulate(p.Load.At(p.Fleet.Nodes), scenario)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (r *Receiver) Told() (list []string) {
 	return list
 }
 
-// Until waits until an alert is received.
+// Until blocks until the alert what arrives, written as in Told.
 func (r *Receiver) Until(t *testing.T, what string) {
 	t.Helper()
 	limit := time.NewTimer(time.Minute)

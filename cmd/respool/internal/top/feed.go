@@ -14,7 +14,11 @@ import (
 
 // show runs the live screen until the user quits or ctx ends.
 func (l *feed) show(ctx context.Context, first *monitor.State, opts ...tea.ProgramOption) error {
-	p := tea.NewProgram(newModel(first), append(opts, tea.WithoutSignalHandler())...) // signals end ctx
+	k := newKiller(ctx, l.sampler)
+	defer k.stop()
+	m := newModel(first)
+	m.kill = k.kill
+	p := tea.NewProgram(m, append(opts, tea.WithoutSignalHandler())...) // signals end ctx
 	over := make(chan struct{})
 	var feeding sync.WaitGroup
 	feeding.Go(func() {
@@ -36,40 +40,42 @@ func (l *feed) show(ctx context.Context, first *monitor.State, opts ...tea.Progr
 	return err
 }
 
-// print prints each state until ctx ends or the output is closed.
-func (l *feed) print(ctx context.Context, first *monitor.State, p *linePrinter) error {
+// print prints each state until ctx ends or the output is closed. It judges the last one.
+func (l *feed) print(ctx context.Context, first *monitor.State, p *linePrinter) (Outcome, error) {
 	for st := first; ; {
 		if err := p.print(st); err != nil {
-			return err
+			return Outcome{}, err
 		}
 		select {
 		case st = <-l.states:
 		case <-ctx.Done():
-			return nil
+			return outcomeOf(st), nil
 		}
 	}
 }
 
 // feed is a running sampler and its newest state that is not shown yet.
 type feed struct {
-	states chan *monitor.State
-	ended  chan struct{}
-	err    error // of the sampler; read it after ended is closed
-	cancel context.CancelFunc
+	sampler *monitor.Sampler
+	states  chan *monitor.State
+	ended   chan struct{}
+	err     error // of the sampler; read it after ended is closed
+	cancel  context.CancelFunc
 }
 
 func startFeed(cfg monitor.SamplerConfig) (*feed, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &feed{states: make(chan *monitor.State, 1), ended: make(chan struct{}), cancel: cancel}
 	cfg.OnState = l.offer
-	sampler, err := monitor.NewSampler(cfg)
+	var err error
+	l.sampler, err = monitor.NewSampler(cfg)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	go func() {
 		defer close(l.ended)
-		l.err = sampler.Run(ctx)
+		l.err = l.sampler.Run(ctx)
 	}()
 	return l, nil
 }

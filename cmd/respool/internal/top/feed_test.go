@@ -69,8 +69,8 @@ func (f *fakeTerminal) options() []tea.ProgramOption {
 		tea.WithEnvironment([]string{"TERM=xterm-256color", "TTY_FORCE=1"})}
 }
 
-// live shows a server on a fake terminal. ended receives the error of the screen.
-func live(t *testing.T, ctx context.Context, url string, more ...tea.ProgramOption) (f *fakeTerminal, ended chan error) {
+// feedOf starts a feed of a server, and returns it with its first state.
+func feedOf(t *testing.T, ctx context.Context, url string) (*feed, *monitor.State) {
 	t.Helper()
 	opt, err := respool.ParseURL(url)
 	if err != nil {
@@ -85,6 +85,13 @@ func live(t *testing.T, ctx context.Context, url string, more ...tea.ProgramOpti
 	if err != nil {
 		t.Fatal(err)
 	}
+	return looks, first
+}
+
+// live shows a server on a fake terminal. ended receives the error of the screen.
+func live(t *testing.T, ctx context.Context, url string, more ...tea.ProgramOption) (f *fakeTerminal, ended chan error) {
+	t.Helper()
+	looks, first := feedOf(t, ctx, url)
 	f, ended = newFakeTerminal(t), make(chan error, 1)
 	go func() { ended <- looks.show(ctx, first, append(f.options(), more...)...) }()
 	return f, ended

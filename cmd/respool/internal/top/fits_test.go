@@ -7,22 +7,31 @@ import (
 	"testing"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 	"pgregory.net/rapid"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/clients"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 func TestTopFitsAnyScreen(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := screen(anyState(t), 80, 24)
-		keys := []string{"s", "r", "p", "/", "x", "é", "注", "?", "q", "esc", "enter", "tab", "shift+tab", "left", "right", "up", "down", "space", "backspace"}
+		m.kill = func(t target) tea.Msg { return closedMsg{target: t} }
+		keys := []string{"s", "r", "p", "/", "x", "é", "注", "?", "q", "esc", "enter", "tab", "shift+tab", "left", "right", "up", "down", "space", "backspace", "b", "b", "enter", "k", "k", "y", "pgdown", "pgup", "home", "end"}
 		for range 3 {
 			m = press(m, rapid.SliceOfN(rapid.SampledFrom(keys), 0, 12).Draw(t, "keys")...)
 			m = resized(m, rapid.IntRange(0, 180).Draw(t, "width"), rapid.IntRange(0, 50).Draw(t, "height"))
 			next, _ := m.Update(stateMsg{anyState(t)})
 			m = next.(model)
 			checkFits(t, m)
+			if closing := m.closing; closing != nil && rapid.Bool().Draw(t, "closed") {
+				outcome := clients.ClosedGroup{Closed: rapid.IntRange(0, 9).Draw(t, "closed"), Left: rapid.IntRange(0, 9).Draw(t, "left"), Kept: rapid.IntRange(0, 9).Draw(t, "kept")}
+				next, _ = m.Update(closedMsg{*closing, outcome, rapid.SampledFrom([]error{nil, errors.New("x\x1b]0;mine\a\nagain")}).Draw(t, "why")})
+				m = next.(model)
+				checkFits(t, m)
+			}
 		}
 	})
 }
@@ -71,8 +80,8 @@ func anyNode(t *rapid.T, i int) monitor.NodeState {
 		n.Last = &monitor.Snapshot{Connections: number.Draw(t, "connections"), MaxClients: number.Draw(t, "max"), Assumed: rapid.String().Draw(t, "assumed")}
 	}
 	if rapid.Bool().Draw(t, "listed") {
-		n.List, n.Before = madeUp(counts.Draw(t, "list")), madeUp(counts.Draw(t, "before"))
-		n.Before.At = noon.Add(-time.Duration(number.Draw(t, "apart")))
+		n.List, n.Earlier = madeUp(counts.Draw(t, "list")), madeUp(counts.Draw(t, "before"))
+		n.Earlier.At = noon.Add(-time.Duration(number.Draw(t, "apart")))
 	} else if rapid.Bool().Draw(t, "refused") {
 		n.Refused = map[string]string{"CLIENT LIST": rapid.String().Draw(t, "why"), "INFO": rapid.String().Draw(t, "why")}
 	}

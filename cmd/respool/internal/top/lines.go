@@ -72,7 +72,7 @@ type Report struct {
 func (p *linePrinter) write(n *monitor.NodeState, st *monitor.State) error {
 	text := plainLine(n, st.At)
 	if p.json {
-		object, err := json.Marshal(Report{st.At, st.Service, verdict(n, st.At, false), report.OfNode(n)})
+		object, err := json.Marshal(output.Versioned{Object: Report{st.At, st.Service, verdict(n, st.At, false), report.OfNode(n)}})
 		if err != nil {
 			return err
 		}
@@ -90,6 +90,9 @@ func plainLine(n *monitor.NodeState, now time.Time) string {
 	if !n.Up || n.Last == nil {
 		return text + verdict(n, now, false)
 	}
+	if _, gateway := n.Last.Info.Gateway(); gateway || n.Last.Info.Embedded() {
+		text += "this is " + output.Cell(n.Last.Info.Server()) + ": "
+	}
 	text += occupancyText(n.Last, false)
 	opened, rejected, commands := "-", "-", "-"
 	if r := &n.Rates; r.Known {
@@ -102,7 +105,11 @@ func plainLine(n *monitor.NodeState, now time.Time) string {
 	var holders []string
 	for i, g := range n.List.Clients.Sorted() {
 		if i < maxHolders {
-			holders = append(holders, fmt.Sprintf("%s %d", output.Cell(g.Key[0]), g.Clients))
+			text := fmt.Sprintf("%s %d", output.Cell(g.Key[0]), g.Clients)
+			if u := n.List.Unnamed; u != nil && u.Service == g.Key[0] {
+				text += fmt.Sprintf(" [%s: %d]", output.Cell(u.Culprit), u.Size)
+			}
+			holders = append(holders, text)
 		}
 	}
 	if len(holders) == 0 {

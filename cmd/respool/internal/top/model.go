@@ -1,6 +1,8 @@
 package top
 
 import (
+	"slices"
+
 	"charm.land/bubbles/v2/key"
 	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
@@ -16,11 +18,19 @@ type model struct {
 	paused bool
 
 	node    string // the address of the selected node; empty: the first node
+	by      int    // the grouping
 	column  int    // the sort column
 	reverse bool
-	from    int // the number of rows above the screen
+	at      int    // the index of the selected row
+	chosen  string // its key; empty: the row at the index
+	details bool   // show details of the selected row instead of the table
 	help    bool
 	input   textinput.Model // the filter
+
+	kill    func(target) tea.Msg // closes connections, and blocks; nil: not possible
+	asked   *target              // the user is asked whether to close it; nil: no question
+	closing *target              // its connections are being closed; nil: none
+	notice  string               // a message until the next key; empty: none
 
 	width, height int
 }
@@ -47,17 +57,25 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 		m.input.SetWidth(max(1, msg.Width-2))
+		if m.height < 2 {
+			m.asked = nil // the question is not visible
+		}
 	case stateMsg:
 		m.newest = msg.State
 		if !m.paused {
 			m.state = msg.State
 		}
+	case closedMsg:
+		m.closing, m.notice = nil, msg.text()
 	case tea.KeyPressMsg:
+		m.notice = ""
 		switch {
 		case msg.String() == "ctrl+c":
 			return m, tea.Quit
 		case msg.String() == "ctrl+z":
 			return m, tea.Suspend
+		case m.asked != nil:
+			return m, m.answer(msg.String())
 		case m.input.Focused():
 			return m.updateFilter(msg), nil
 		case msg.String() == "q":
@@ -89,7 +107,7 @@ func (m model) updateFilter(msg tea.Msg) model {
 		}
 	}
 	m.input, _ = m.input.Update(msg) // a cursor that does not blink returns no command
-	m.from = 0
+	m.choose(0)
 	return m
 }
 
@@ -102,27 +120,69 @@ func (m *model) pressKey(key string) {
 	case "r":
 		m.reverse = !m.reverse
 	case "up":
-		m.from = m.first(m.from - 1)
+		m.move(-1)
 	case "down":
-		m.from = m.first(m.from + 1)
+		m.move(1)
+	case "pgup":
+		m.move(-m.height / 2)
+	case "pgdown":
+		m.move(m.height / 2)
+	case "home":
+		m.choose(0)
+	case "end":
+		m.choose(len(m.rows()) - 1)
+	case "enter":
+		m.details = !m.details && len(m.rows()) > 0
+	case "b":
+		m.by = (m.by + 1) % len(groupings)
+		m.choose(0)
+		m.details = false
 	case "p", "space":
 		m.paused = !m.paused
 		m.state = m.newest
 	case "/":
 		m.input.Focus()
 	case "esc":
-		m.input.Reset()
+		if !m.details {
+			m.input.Reset()
+		}
+		m.details = false
 	case "tab":
 		m.switchNode(1)
 	case "shift+tab":
 		m.switchNode(-1)
+	case "k":
+		m.askToKill()
 	case "?":
 		m.help = !m.help
 	}
 }
 
-// first is the nearest row number that exists.
-func (m *model) first(at int) int { return max(0, min(at, len(m.rows())-1)) }
+// grouping is the present grouping of the connections.
+func (m *model) grouping() *grouping { return &groupings[m.by] }
+
+// move selects another row.
+func (m *model) move(by int) { m.choose(m.selected(m.rows()) + by) }
+
+// choose selects the nearest row that exists. The first row is not selected by its key, so that the
+// selection stays at the top when the order changes.
+func (m *model) choose(at int) {
+	rows := m.rows()
+	m.at, m.chosen = max(0, min(at, len(rows)-1)), ""
+	if m.at > 0 {
+		m.chosen = rows[m.at].key()
+	}
+}
+
+// selected is the index of the selected row. It is 0 if there are no rows.
+func (m *model) selected(rows []serviceRow) int {
+	if m.chosen != "" {
+		if i := slices.IndexFunc(rows, func(r serviceRow) bool { return r.key() == m.chosen }); i >= 0 {
+			return i
+		}
+	}
+	return max(0, min(m.at, len(rows)-1))
+}
 
 // switchNode selects another node. The first node is not selected by its address, because a
 // failover changes it.
@@ -132,7 +192,8 @@ func (m *model) switchNode(by int) {
 		return
 	}
 	at := (m.nodeIndex() + len(nodes) + by) % len(nodes)
-	m.node, m.from = "", 0
+	m.node, m.details = "", false
+	m.choose(0)
 	if at > 0 {
 		m.node = nodes[at].Addr
 	}
@@ -158,5 +219,5 @@ func (m *model) shownNode() *monitor.NodeState {
 
 // rows are all rows of the table, including those off the screen.
 func (m *model) rows() []serviceRow {
-	return selectRows(serviceRows(m.shownNode()), m.filter(), m.column, m.reverse)
+	return selectRows(groupRows(m.shownNode(), m.grouping()), m.filter(), m.column, m.reverse)
 }

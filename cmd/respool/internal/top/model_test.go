@@ -32,24 +32,26 @@ func firstNames(m model) string { return strings.Join(names(m)[:2], " ") }
 
 func TestTopSortsByTheColumnThatKeysChoose(t *testing.T) {
 	for keys, want := range map[string]string{
-		"":                                   "orders cart",
-		"r":                                  "gone audit",
-		"s":                                  "orders cart",                      // share
-		"s s":                                "orders cart",                      // active
-		"right right right":                  "mail orders",                      // blocked
-		"left":                               "a-service-with-a-long-name audit", // service
-		"left r":                             "web users",
-		"left left":                          "a-service-with-a-long-name billing", // oldest
-		"left left left":                     "a-service-with-a-long-name billing", // change
-		"left left left r":                   "gone cart",
-		"s s s s s s s s s":                  "orders cart",                       // all around
-		"right right right right right left": "orders a-service-with-a-long-name", // subscribed
+		"":                              "orders cart",
+		"r":                             "gone audit",
+		"s":                             "a-service-with-a-long-name billing", // change
+		"s s":                           "orders cart",                        // memory
+		"s s s":                         "orders cart",                        // active
+		"s s s s":                       "orders cart",                        // idle
+		"right right right right right": "mail orders",                        // blocked
+		"left":                          "a-service-with-a-long-name audit",   // service
+		"left r":                        "web users",
+		"left left":                     "a-service-with-a-long-name billing", // oldest
+		"left left left":                "orders cart",                        // share
+		"s r":                           "gone cart",
+		"s s s s s s s s s s":           "orders cart",                       // all around
+		"left left left left":           "orders a-service-with-a-long-name", // in pub/sub
 	} {
 		if got := firstNames(screen(oneServer(t), 80, 24, strings.Fields(keys)...)); got != want {
 			t.Errorf("%s: got %s: want %s", keys, got, want)
 		}
 	}
-	if got := shows(screen(oneServer(t), 80, 24, "s", "r")); !strings.Contains(got, "13 services by share, reversed, read at 12:00:00, history of 41 min") {
+	if got := shows(screen(oneServer(t), 80, 24, "s", "r")); !strings.Contains(got, "13 services by +/min, reversed, read at 12:00:00, history of 41 min") {
 		t.Error(got)
 	}
 }
@@ -66,7 +68,7 @@ func TestTopFiltersByAPartOfAName(t *testing.T) {
 	if got := names(m); len(got) != 6 || m.column != columnConnections+1 || m.View().Cursor != nil {
 		t.Errorf("%v, sorted by %d", got, m.column)
 	}
-	if got := shows(m); !strings.Contains(got, `6 of 13 services match "R" by share`) {
+	if got := shows(m); !strings.Contains(got, `6 of 13 services match "R" by +/min`) {
 		t.Error(got)
 	}
 	if got := names(press(m, "esc")); len(got) != 13 {
@@ -98,16 +100,92 @@ func TestTopStandsStillAndGoesOn(t *testing.T) {
 }
 
 func TestTopMovesInTheTable(t *testing.T) {
-	m := screen(oneServer(t), 40, 10, "down", "down", "down")
-	if got := shows(m); !strings.Contains(got, "\nbilling ") || strings.Contains(got, "orders") || !strings.Contains(got, "and 8 more, 3 above") {
-		t.Error(got)
+	chosen := func(m model, name, more string) {
+		t.Helper()
+		if at, _, _ := strings.Cut(reversed(m), " "); at != name || !strings.Contains(shows(m), more) {
+			t.Errorf("%q is selected: want %s, and %q in\n%s", at, name, more, shows(m))
+		}
 	}
+	m := screen(oneServer(t), 40, 10)
+	chosen(m, "orders", "and 11 more")
+	m = press(m, "down", "down", "down")
+	chosen(m, "billing", "and 9 more, 2 above")
 	m = press(m, slices.Repeat([]string{"down"}, 100)...)
-	if got := shows(m); !strings.Contains(got, "\ngone ") || !strings.Contains(got, "and 0 more, 12 above") {
+	chosen(m, "gone", "and 0 more, 11 above")
+	m = press(m, slices.Repeat([]string{"up"}, 12)...)
+	chosen(m, "orders", "and 11 more")
+	chosen(press(m, "pgdown"), "cron", "above")
+	chosen(press(m, "end"), "gone", "and 0 more")
+	chosen(press(m, "end", "home"), "orders", "and 11 more")
+	// The selection follows its row when the order changes.
+	m = press(m, "down", "r")
+	chosen(m, "cart", "above")
+}
+
+// reversed is the selected row of the table.
+func reversed(m model) string {
+	_, row, _ := strings.Cut(m.View().Content, "\x1b[7m")
+	row, _, _ = strings.Cut(row, "\x1b[")
+	return row
+}
+
+func TestTopFillsTheScreen(t *testing.T) {
+	counts := map[string]int{}
+	for i := range 200 {
+		counts[fmt.Sprintf("service-%03d", i)] = 1 + i%3
+	}
+	for _, height := range []int{12, 24, 50, 150} {
+		st := oneServer(t)
+		st.Nodes[0].List = madeUp(counts)
+		m := screen(st, 80, height)
+		rows := strings.Count(shows(m), "\nservice-")
+		used := len(m.head()) + len(m.sparks(m.shownNode())) + len(m.foot()) + 3 // the note, the titles, and the number of the others
+		if rows != height-used {
+			t.Errorf("%d rows of %d lines: want %d\n%s", rows, height, height-used, shows(m))
+		}
+	}
+}
+
+func TestTopGroupsByOtherFields(t *testing.T) {
+	m := screen(oneServer(t), 120, 24)
+	for _, want := range []string{
+		"3 addresses by connections|10.0.0.1 10.0.0.2", "13 users by connections|orders-user cart-user", "1 library by connections|redis-py 5.0.1", "2 commands by connections|get set",
+		"13 services by connections|orders cart",
+	} {
+		m = press(m, "b")
+		note, first, _ := strings.Cut(want, "|")
+		note = strings.Replace(note, "1 library", "1 libraries", 1)
+		if got := strings.Join(names(m)[:min(2, len(names(m)))], " "); got != first || !strings.Contains(shows(m), note) {
+			t.Errorf("got %s: want %s in\n%s", got, want, shows(m))
+		}
+	}
+	if got := shows(press(m, "b", "s")); !strings.Contains(got, "3 addresses by +/min") || strings.Contains(got, "  -  ") {
 		t.Error(got)
 	}
-	m = press(m, slices.Repeat([]string{"up"}, 12)...)
-	if got := shows(m); !strings.Contains(got, "\norders ") || strings.Contains(got, "above") {
+	// A source without these fields.
+	st := oneServer(t)
+	st.Nodes[0].List = madeUp(map[string]int{"orders": 3})
+	if got := shows(screen(st, 80, 24, "b")); !strings.Contains(got, "no addresses: not read; b groups by another field") {
+		t.Error(got)
+	}
+}
+
+func TestTopShowsDetailsOfTheSelection(t *testing.T) {
+	m := screen(oneServer(t), 80, 24, "/", "c", "a", "r", "t", "enter", "enter")
+	for _, want := range []string{"service cart\n", "118 connections (26%)", "-4.0 a minute", "memory 2363 KiB", "addresses:  10.0.0.1 40  10.0.0.2 40  10.0.0.3 38", "users:  cart-user 118", "libraries:  redis-py 5.0.1 118", "commands:  get 59  set 59"} {
+		if got := shows(m); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if got := shows(press(m, "esc")); !strings.Contains(got, `1 of 13 services match "cart"`) {
+		t.Error(got)
+	}
+	if got := shows(press(m, "esc", "esc")); !strings.Contains(got, "13 services by") {
+		t.Error(got)
+	}
+	st := oneServer(t)
+	st.Nodes[0].List = madeUp(map[string]int{"orders": 3})
+	if got := shows(screen(st, 80, 24, "enter")); !strings.Contains(got, "memory unknown") || !strings.Contains(got, "change unknown") && !strings.Contains(got, "a minute") {
 		t.Error(got)
 	}
 }
@@ -119,7 +197,7 @@ func TestTopSwitchesNodesAndFollowsThePrimary(t *testing.T) {
 		t.Error(got)
 	}
 	second := press(wide, "tab")
-	if got := shows(second); !strings.HasPrefix(got, "10.0.0.2:6379 replica, Redis 7.2.4: 20 of 500 connections (4%), no forecast") || !strings.Contains(got, "reports") {
+	if got := shows(second); !strings.HasPrefix(got, "10.0.0.2:6379 replica, Redis 7.2.4: 20 of 500 connections (4%), no forecast: too few samples yet") || !strings.Contains(got, "reports") {
 		t.Error(got)
 	}
 	if m := press(second, "tab", "tab"); m.shownNode().Addr != "10.0.0.1:6379" {
@@ -158,16 +236,21 @@ func TestTopVerdicts(t *testing.T) {
 	limitless.MaxClients = 0
 	assumed := *seenAt(t, noon, 250)
 	assumed.Assumed = "Amazon ElastiCache"
+	blind := *seenAt(t, noon, 9)
+	blind.Refused, blind.User = map[string]string{"INFO": "the server refuses it (NOPERM)"}, "watch"
 	for want, n := range map[string]monitor.NodeState{
-		"450 of 500 connections (90%), no forecast":                                    change(func(*monitor.NodeState) {}),
-		"9 connections, limit unknown, no forecast":                                    change(func(n *monitor.NodeState) { n.Last = &limitless }),
-		"250 of 500 connections (50%), limit assumed: Amazon ElastiCache, no forecast": change(func(n *monitor.NodeState) { n.Last = &assumed }),
-		"450 of 500 connections (90%), rejects 3.2 a second":                           change(func(n *monitor.NodeState) { n.Rates.Rejected = 3.2 }),
-		"unknown: INFO: the server refuses it (NOPERM)":                                change(func(n *monitor.NodeState) { n.Refused = map[string]string{"INFO": "the server refuses it (NOPERM)"} }),
-		"full: refuses new connections":                                                change(func(n *monitor.NodeState) { n.Up, n.Full, n.Err = false, true, errors.New("x") }),
-		"not reachable since 60 min: dial: no route; and again":                        change(func(n *monitor.NodeState) { n.Up, n.Err = false, errors.New("respool: dial: no route\nand again") }),
-		"450 of 500 connections (90%), full in about 30 s (20 to 61)":                  change(inTime(30*time.Second, 20*time.Second, 61*time.Second)),
-		"450 of 500 connections (90%), full in about 3 h (2 to 1000)":                  change(inTime(3*time.Hour, 110*time.Minute, 1000*time.Hour)),
+		"450 of 500 connections (90%), no forecast: too few samples yet":                                    change(func(*monitor.NodeState) {}),
+		"9 connections, limit unknown, no forecast: too few samples yet":                                    change(func(n *monitor.NodeState) { n.Last = &limitless }),
+		"250 of 500 connections (50%), limit assumed: Amazon ElastiCache, no forecast: too few samples yet": change(func(n *monitor.NodeState) { n.Last = &assumed }),
+		"450 of 500 connections (90%), rejects 3.2 a second":                                                change(func(n *monitor.NodeState) { n.Rates.Rejected = 3.2 }),
+		"cannot judge: INFO is refused: grant +info: ACL SETUSER watch +info":                               change(func(n *monitor.NodeState) { n.Last = &blind }),
+		"full: refuses new connections":                                                                     change(func(n *monitor.NodeState) { n.Up, n.Full, n.Err = false, true, errors.New("x") }),
+		"not reachable since 60 min: dial: no route; and again":                                             change(func(n *monitor.NodeState) { n.Up, n.Err = false, errors.New("respool: dial: no route\nand again") }),
+		"450 of 500 connections (90%), full in 30 s (20 to 61)":                                             change(inTime(30*time.Second, 20*time.Second, 61*time.Second)),
+		"450 of 500 connections (90%), full in about 3 min": change(func(n *monitor.NodeState) {
+			n.Forecast = monitor.Forecast{Exists: true, Rough: true, In: 3 * time.Minute, Earliest: 2 * time.Minute, Latest: 5 * time.Minute}
+		}),
+		"450 of 500 connections (90%), full in 3 h (2 to 1000)": change(inTime(3*time.Hour, 110*time.Minute, 1000*time.Hour)),
 	} {
 		if got := verdict(&n, noon, false); got != want {
 			t.Errorf("got %q: want %q", got, want)
@@ -215,7 +298,7 @@ func TestTopMakesForeignTextHarmless(t *testing.T) {
 		t.Errorf("%v: %q", err, got)
 	}
 	for line := range strings.SplitSeq(ansi.Strip(got), "\n") {
-		if strings.HasSuffix(line, "%") && ansi.StringWidth(line) != 32 && ansi.StringWidth(line) != 40 {
+		if strings.HasSuffix(line, "%") && ansi.StringWidth(line) > 40 {
 			t.Errorf("%q has a width of %d", line, ansi.StringWidth(line))
 		}
 	}

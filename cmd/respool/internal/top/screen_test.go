@@ -31,8 +31,9 @@ type holder struct {
 func (h holder) list() string {
 	var b strings.Builder
 	add := func(n, idle int, flags string) {
-		for range n {
-			fmt.Fprintf(&b, "id=1 addr=10.0.0.9:1 name=%s:pod:main age=%d idle=%d flags=%s\n", h.name, h.age, idle, flags)
+		for i := range n {
+			fmt.Fprintf(&b, "id=1 addr=10.0.0.%d:1 name=%s:pod:main age=%d idle=%d flags=%s cmd=%s user=%s lib-name=redis-py lib-ver=5.0.1 tot-mem=20512\n",
+				1+i%3, h.name, h.age, idle, flags, []string{"get", "set"}[i%2], h.name+"-user")
 		}
 	}
 	add(h.active, 0, "N")
@@ -49,7 +50,7 @@ func seenAt(t testing.TB, at time.Time, connections int64, holders ...holder) *m
 	for _, h := range holders {
 		list.WriteString(h.list())
 	}
-	snap, err := monitor.NewSnapshot(monitor.Source{At: at, List: strings.NewReader(list.String()),
+	snap, err := monitor.NewSnapshot(monitor.Source{At: at, Detail: true, List: strings.NewReader(list.String()),
 		Info: fmt.Sprintf("redis_version:7.2.4\r\nconnected_clients:%d\r\nmaxclients:500\r\n", connections+1)})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func busyNode(t testing.TB) monitor.NodeState {
 		n.Points = append(n.Points, monitor.Point{At: noon.Add(time.Duration(i-251) * 10 * time.Second), Connections: int64(200 + i), MaxClients: 500,
 			Rates: monitor.Rates{Known: i > 0, Opened: float64(i % 60), Rejected: float64(max(0, i-249)), Commands: 5000 + float64(i%90)*10}})
 	}
-	n.Before = seenAt(t, noon.Add(-30*time.Second), 440, holder{"orders", 100, 70, 10, 10, 7200}, holder{"cart", 80, 40, 0, 0, 600}, holder{"gone", 4, 0, 0, 0, 60})
+	n.Earlier = seenAt(t, noon.Add(-30*time.Second), 440, holder{"orders", 100, 70, 10, 10, 7200}, holder{"cart", 80, 40, 0, 0, 600}, holder{"gone", 4, 0, 0, 0, 60})
 	n.List = seenAt(t, noon, 450, holder{"orders", 120, 70, 15, 10, 7230}, holder{"cart", 80, 38, 0, 0, 630},
 		holder{"billing", 20, 10, 0, 0, 90_000}, holder{"a-service-with-a-long-name", 3, 30, 0, 0, 400_000},
 		holder{"mail", 0, 0, 25, 0, 50}, holder{"cron", 7, 0, 0, 0, 3}, holder{"search", 6, 0, 0, 0, 3000},
@@ -106,6 +107,7 @@ func resized(m model, width, height int) model {
 var keyCodes = map[string]tea.Key{
 	"tab": {Code: tea.KeyTab}, "shift+tab": {Code: tea.KeyTab, Mod: tea.ModShift}, "esc": {Code: tea.KeyEscape}, "enter": {Code: tea.KeyEnter},
 	"left": {Code: tea.KeyLeft}, "right": {Code: tea.KeyRight}, "up": {Code: tea.KeyUp}, "down": {Code: tea.KeyDown},
+	"pgup": {Code: tea.KeyPgUp}, "pgdown": {Code: tea.KeyPgDown}, "home": {Code: tea.KeyHome}, "end": {Code: tea.KeyEnd},
 	"space": {Code: tea.KeySpace, Text: " "}, "ctrl+c": {Code: 'c', Mod: tea.ModCtrl}, "backspace": {Code: tea.KeyBackspace},
 }
 
@@ -147,6 +149,15 @@ func TestTopScreens(t *testing.T) {
 		}
 	}
 	golden(t, "down-80x24", shows(screen(oneService(t), 80, 24, "shift+tab")))
+	golden(t, "details-80x24", shows(screen(oneServer(t), 80, 24, "down", "enter")))
+	golden(t, "details-40x10", shows(screen(oneServer(t), 40, 10, "down", "enter")))
+	golden(t, "addresses-80x24", shows(screen(oneServer(t), 80, 24, "b")))
+	golden(t, "address-80x24", shows(screen(oneServer(t), 80, 24, "b", "enter")))
+	asked := screen(oneServer(t), 80, 24, "down", "k")
+	golden(t, "kill-80x24", shows(asked))
+	golden(t, "kill-40x10", shows(resized(asked, 40, 10)))
+	asked.kill = func(t target) tea.Msg { return closedMsg{target: t} }
+	golden(t, "closing-80x24", shows(press(asked, "y")))
 	golden(t, "help-80x24", shows(screen(oneService(t), 80, 24, "?")))
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -28,9 +29,9 @@ type Config struct {
 }
 
 // Run shows the live screen on a terminal, and prints lines elsewhere, until
-// ctx ends.
-func Run(ctx context.Context, opt respool.Options, t Config) error {
-	cfg := monitor.SamplerConfig{Options: opt, Purpose: "top", Every: t.Every, ListEvery: t.ListEvery, MaxClients: t.MaxClients}
+// ctx ends. It returns what the last lines state; for a screen, nothing.
+func Run(ctx context.Context, opt respool.Options, t Config) (Outcome, error) {
+	cfg := monitor.SamplerConfig{Options: opt, Purpose: "top", Every: t.Every, ListEvery: t.ListEvery, MaxClients: t.MaxClients, Details: true, Split: true}
 	if t.Large {
 		cfg.ListLimit = -1
 	}
@@ -41,17 +42,41 @@ func Run(ctx context.Context, opt respool.Options, t Config) error {
 	}
 	looks, err := startFeed(cfg)
 	if err != nil {
-		return err
+		return Outcome{}, err
 	}
 	defer looks.stop()
 	first, err := looks.firstState(ctx)
 	if err != nil {
-		return err
+		return Outcome{}, err
 	}
 	if t.JSON || !term.IsTerminal(int(os.Stdout.Fd())) || os.Getenv("TERM") == "dumb" {
 		return looks.print(ctx, first, newLinePrinter(os.Stdout, t.JSON, t.Every))
 	}
-	return looks.show(ctx, first, colorOptions(os.Getenv("NO_COLOR"))...)
+	return Outcome{}, looks.show(ctx, first, colorOptions(os.Getenv("NO_COLOR"))...)
+}
+
+// Outcome is a judgement on a state.
+type Outcome struct {
+	Incomplete bool // a node was not read, or cannot be judged
+	Findings   bool // a node rejects connections, or uses so much of its maxclients that the rules report it
+}
+
+func outcomeOf(st *monitor.State) (o Outcome) {
+	o.Incomplete = st.Err != nil
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		if !n.Up || n.Last == nil {
+			o.Incomplete = true
+			continue
+		}
+		reason, _ := n.Last.Blind()
+		o.Incomplete = o.Incomplete || reason != ""
+		o.Findings = o.Findings || nodeLevel(n) != levelNormal
+	}
+	if c := report.OfCluster(st); c != nil && c.Problem() {
+		o.Findings = true
+	}
+	return o
 }
 
 // colorOptions disables colors if NO_COLOR has any text; see https://no-color.org.

@@ -17,20 +17,14 @@ const (
 	levelCritical
 )
 
-// The shares of maxclients at which a level begins.
-const (
-	shareWarn     = 0.70
-	shareCritical = 0.85
-)
-
 func shareLevel(share float64) level {
-	switch {
-	case share >= shareCritical:
+	switch severity, ok := monitor.OccupancySeverity(share); {
+	case !ok:
+		return levelNormal
+	case severity == monitor.Page:
 		return levelCritical
-	case share >= shareWarn:
-		return levelWarning
 	}
-	return levelNormal
+	return levelWarning
 }
 
 // nodeLevel is the urgency of a node's state.
@@ -66,8 +60,12 @@ func verdict(n *monitor.NodeState, now time.Time, short bool) string {
 		return "not reachable since " + roughly(max(0, now.Sub(n.Since))) + ": " + output.Error(n.Err)
 	case n.Last == nil:
 		return "not read yet"
-	case n.Refused["INFO"] != "":
-		return "unknown: INFO: " + output.Cell(n.Refused["INFO"])
+	}
+	if reason, remedy := n.Last.Blind(); reason != "" {
+		if short {
+			return "cannot judge: " + output.Cell(reason)
+		}
+		return "cannot judge: " + output.Cell(reason) + ": " + output.Cell(remedy)
 	}
 	text := occupancyText(n.Last, short)
 	switch {
@@ -76,7 +74,10 @@ func verdict(n *monitor.NodeState, now time.Time, short bool) string {
 	case n.Forecast.Exists:
 		return text + ", " + forecastText(&n.Forecast, short)
 	}
-	return text + ", no forecast"
+	if short {
+		return text + ", " + n.Forecast.Missing.String()
+	}
+	return text + ", no forecast: " + n.Forecast.Missing.String()
 }
 
 func occupancyText(s *monitor.Snapshot, short bool) string {
@@ -95,7 +96,7 @@ func occupancyText(s *monitor.Snapshot, short bool) string {
 	return text
 }
 
-// forecastText formats a forecast with all times in one unit.
+// forecastText formats a forecast with all times in one unit. A rough one has no range.
 func forecastText(f *monitor.Forecast, short bool) string {
 	unit, name := time.Minute, "min"
 	switch {
@@ -105,8 +106,11 @@ func forecastText(f *monitor.Forecast, short bool) string {
 		unit, name = time.Hour, "h"
 	}
 	in := func(d time.Duration) int64 { return int64(d.Round(unit) / unit) }
-	if short {
+	switch {
+	case f.Rough:
+		return fmt.Sprintf("full in about %d %s", in(f.In), name)
+	case short:
 		return fmt.Sprintf("full in %d %s", in(f.In), name)
 	}
-	return fmt.Sprintf("full in about %d %s (%d to %d)", in(f.In), name, in(f.Earliest), in(f.Latest))
+	return fmt.Sprintf("full in %d %s (%d to %d)", in(f.In), name, in(f.Earliest), in(f.Latest))
 }

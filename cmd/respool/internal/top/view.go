@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -92,8 +94,15 @@ func (m *model) head() []string {
 	if m.state.Service != "" && len(m.state.Nodes) > 0 {
 		lines = append(lines, m.nodes())
 	}
+	if c := report.OfCluster(m.state); c != nil && c.Problem() {
+		lines = append(lines, m.line(output.Cell(c.String()), style(levelCritical)))
+	}
 	if m.state.Err != nil {
-		lines = append(lines, m.line("sentinels: "+output.Error(m.state.Err), style(levelCritical)))
+		from := "sentinels: "
+		if m.state.Cluster != nil {
+			from = "cluster: "
+		}
+		lines = append(lines, m.line(from+output.Error(m.state.Err), style(levelCritical)))
 	}
 	return lines
 }
@@ -131,7 +140,15 @@ func nodeBrief(n *monitor.NodeState) string {
 	if share, ok := n.Last.Occupancy(); ok {
 		return fmt.Sprintf("%.0f%%", 100*share)
 	}
-	return fmt.Sprint(n.Last.Connections)
+	return connectionsText(n.Last)
+}
+
+// connectionsText is the number of connections, or ? if it is unknown.
+func connectionsText(s *monitor.Snapshot) string {
+	if s.Uncounted {
+		return "?"
+	}
+	return fmt.Sprint(s.Connections)
 }
 
 const (
@@ -152,7 +169,7 @@ func (m *model) sparks(n *monitor.NodeState) []string {
 	if share, ok := n.Last.Occupancy(); ok {
 		urgent = shareLevel(share)
 	}
-	lines = append(lines, m.spark(n, "connections", fmt.Sprint(n.Last.Connections), top, urgent,
+	lines = append(lines, m.spark(n, "connections", connectionsText(n.Last), top, urgent,
 		func(p *monitor.Point) float64 { return float64(p.Connections) }))
 	rejecting := levelNormal
 	if n.Rates.Rejected > 0 {
@@ -206,8 +223,11 @@ func (m *model) spark(n *monitor.NodeState, label, now string, top float64, u le
 
 // table fills the remaining room.
 func (m *model) table(n *monitor.NodeState, room int) []string {
-	all := serviceRows(n)
+	all := groupRows(n, m.grouping())
 	rows := m.rows()
+	if m.details && len(rows) > 0 {
+		return m.detailLines(n, &rows[m.selected(rows)], room)
+	}
 	var lines []string
 	if m.height >= heightNote {
 		lines = append(lines, m.line(tableNote(n, len(rows), len(all), m), lipgloss.NewStyle()))
@@ -215,21 +235,27 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 	if len(all) == 0 || room <= len(lines)+1 {
 		return lines
 	}
-	columns, name := fitColumns(all, m.width)
+	title := m.grouping().one
+	columns, name := fitColumns(all, title, m.width)
 	bold := lipgloss.NewStyle().Bold(true)
-	lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return c.title }, m.column,
+	lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return cmp.Or(c.title, title) }, m.column,
 		func(s string) string { return bold.Render(s) }))
 	room -= len(lines)
-	above := m.first(m.from)
-	rows = rows[above:]
-	below := 0
-	if len(rows) > room || above > 0 {
+	shorten(rows, name)
+	at := m.selected(rows)
+	above, below := 0, 0
+	if len(rows) > room { // a line counts the others
 		room--
-		below = max(0, len(rows)-room)
-		rows = rows[:len(rows)-below]
+		above = max(0, at-room+1)
+		below = max(0, len(rows)-above-room)
+		rows, at = rows[above:len(rows)-below], at-above
 	}
 	for i := range rows {
-		lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return c.text(&rows[i]) }, -1, nil))
+		line := columnLine(columns, name, func(c *tableColumn) string { return c.text(&rows[i]) }, -1, nil)
+		if i == at {
+			line = m.line(line, lipgloss.NewStyle().Reverse(true))
+		}
+		lines = append(lines, line)
 	}
 	switch {
 	case above > 0:
@@ -241,14 +267,22 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 }
 
 // keyHelp describes the keys.
-var keyHelp = []string{"q quit", "s ←→ sort", "r reverse", "/ filter", "esc all", "p pause", "↑↓ move", "tab next node"}
+var keyHelp = []string{"q quit", "b group", "enter details", "s ←→ sort", "r reverse", "/ filter", "esc all", "k kill", "p pause", "↑↓ move", "tab next node"}
 
 // blockedHelp describes the column of blocked clients.
 var blockedHelp = []string{"blocked: as the server sees them only", "waits in respool: respool_pool_blocked"}
 
-// foot is the last line: the filter while the user types it, otherwise the keys. With help on, the
-// keys take as many lines as they need, up to half of the screen.
+// foot is the last line: a question or a message, the filter while the user types it, otherwise the
+// keys. With help on, the keys take as many lines as they need, up to half of the screen.
 func (m *model) foot() []string {
+	if text := m.noticeText(); text != "" && m.height > 1 && !m.input.Focused() {
+		lines := strings.Split(ansi.Wrap(text, m.width, ""), "\n")
+		lines = lines[:min(len(lines), m.height/2)]
+		for i := range lines {
+			lines[i] = m.line(lines[i], lipgloss.NewStyle().Bold(true))
+		}
+		return lines
+	}
 	if m.input.Focused() && m.height > 1 {
 		return []string{m.input.View()}
 	}

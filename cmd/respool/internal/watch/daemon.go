@@ -20,6 +20,7 @@ type Daemon struct {
 	pages   *page.Pages
 	listen  string // the configured address of server
 	server  *http.Server
+	front   *Front
 }
 
 // NewDaemon returns a daemon that Run will start.
@@ -35,10 +36,18 @@ func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) 
 		return err
 	}
 	defer d.watcher.Close()
-	d.pages = page.New(d.watcher, "respool watch\n\n/metrics\n/healthz\n/api/snapshot\n/api/alerts")
+	d.pages = page.New(d.watcher, "respool watch\n\n/metrics\n/healthz\n/readyz\n/api/snapshot\n/api/alerts\n/api/connections")
+	d.front = NewFront(d.watcher, d.pages.Mux, d.log)
 	d.pages.Mux.HandleFunc("GET /healthz", d.pages.Health)
+	d.pages.Mux.HandleFunc("GET /readyz", d.pages.Sight)
 	d.servePages(s.Pages, l)
 	defer d.servePages("", nil)
+	useSocket, _, err := d.front.Prepare(s.Socket)
+	if err != nil {
+		return err
+	}
+	useSocket()
+	defer d.front.Close()
 	d.log.Info("watching", "what", connect.Place(&s.Sampler.Options), "every", s.Sampler.Every, "rules", len(s.Rules), "sinks", len(s.Sinks))
 	for {
 		select {
@@ -57,6 +66,7 @@ func (d *Daemon) servePages(addr string, l net.Listener) {
 		_ = d.server.Close()
 		d.server = nil
 	}
+	d.front.PagesAt(l)
 	if d.listen = addr; l != nil {
 		d.server = d.pages.Serve(l)
 		d.log.Info("pages", "at", "http://"+l.Addr().String()+"/")
@@ -81,18 +91,25 @@ func (d *Daemon) applyConfig() error {
 	if err != nil {
 		return err
 	}
+	useSocket, dropSocket, err := d.front.Prepare(s.Socket)
+	if err != nil {
+		return err
+	}
 	var l net.Listener
 	if s.Pages != d.listen {
-		if l, err = page.Listen(s.Pages); err != nil {
-			return err
-		}
+		l, err = page.Listen(s.Pages)
 	}
-	if err := d.watcher.Apply(s); err != nil {
+	if err == nil {
+		err = d.watcher.Apply(s)
+	}
+	if err != nil {
+		dropSocket()
 		if l != nil {
 			_ = l.Close()
 		}
 		return err
 	}
+	useSocket()
 	if s.Pages != d.listen {
 		d.servePages(s.Pages, l)
 	}

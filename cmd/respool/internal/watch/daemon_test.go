@@ -192,3 +192,29 @@ func TestWatchShowsWhatHappensToTheServer(t *testing.T) {
 		t.Error(answer.Status)
 	}
 }
+
+// A server that refuses INFO may be full: nothing shows it as empty or fine.
+func TestAWatchThatSeesNothingSaysSo(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"nosy on >sesame ~* +@all -info -client|list"}})
+	hook := tooltest.NewReceiver(t)
+	w := watch(t, fmt.Sprintf("url: redis://nosy:sesame@%s\nevery: 50ms\nlist_every: 50ms\nrules: {blind: {for: 10ms, keep: 10ms}, partly-blind: {for: 10ms, keep: 10ms}}\ntell: [log, {webhook: {url: %q}}]\n", s.Addr(), hook.URL))
+	hook.Until(t, "firing blind")
+	hook.Until(t, "firing partly-blind")
+	testkit.Eventually(t, "an error in the log", func() bool {
+		return strings.Contains(w.log.String(), "level=ERROR") && strings.Contains(w.log.String(), "cannot be judged: INFO is refused")
+	})
+	if code, body := w.get(t, "/readyz"); code != 503 || !strings.Contains(body, `"status": "blind"`) || !strings.Contains(body, "ACL SETUSER nosy +info") {
+		t.Errorf("/readyz: %d %s", code, body)
+	}
+	if r := w.snapshot(t); !r.Nodes[0].Up || r.Nodes[0].Connections != nil {
+		t.Errorf("%+v: want no number of connections", r.Nodes[0])
+	}
+	if _, metrics := w.get(t, "/metrics"); strings.Contains(metrics, "respool_server_connections{") || !strings.Contains(metrics, "respool_server_up{") {
+		t.Errorf("want no number of connections in\n%s", metrics)
+	}
+	s.Do("ACL", "SETUSER", "nosy", "+info", "+client|list")
+	hook.Until(t, "resolved blind")
+	if code, body := w.get(t, "/readyz"); code != 200 {
+		t.Errorf("/readyz: %d %s", code, body)
+	}
+}

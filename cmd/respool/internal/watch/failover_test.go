@@ -9,6 +9,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -53,6 +54,29 @@ func TestWatchThroughAFailover(t *testing.T) {
 	}
 	if got := w.hook.Told(); len(got) != 0 {
 		t.Errorf("false alerts: %q", got)
+	}
+}
+
+// A cluster without a replica, and then without a shard.
+func TestWatchOfACluster(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Config{})
+	hook := tooltest.NewReceiver(t)
+	w := watch(t, fmt.Sprintf("url: %q\nevery: 50ms\nlist_every: 50ms\nrules: {down: off, no-replica: {for: 100ms, keep: 100ms}, slots: {for: 100ms, keep: 100ms}}\ntell: [{webhook: {url: %q}}]\n", c.URL(), hook.URL))
+	testkit.Await(t, "all nodes", func() report.State { return w.snapshot(t) }, func(r report.State) bool {
+		return len(r.Nodes) == 6 && r.Cluster != nil && r.Cluster.Covered == 16384 && r.Cluster.Primaries == 3 && r.Cluster.Replicas == 3
+	})
+	primary := c.Primaries()[0]
+	replica := c.ReplicasOf(primary)[0]
+	replica.Kill()
+	hook.Until(t, "firing no-replica "+primary.Addr())
+	primary.Kill()
+	hook.Until(t, "firing slots")
+	replica.Restart()
+	primary.Restart()
+	hook.Until(t, "resolved slots")
+	hook.Until(t, "resolved no-replica "+primary.Addr())
+	if err := w.stop(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -15,6 +15,7 @@ type Flags struct {
 	Config      string // a file
 	Profile     string
 	Listen      string // off: nowhere
+	Socket      string // of respool kill; empty: as configured
 }
 
 // Read reads the configuration and applies the flags.
@@ -46,5 +47,9 @@ func (f *Flags) Read() (s config.Watch, err error) {
 		}
 		s.Pages = f.Listen
 	}
-	return s, nil
+	socket, err := config.SocketFlag(f.Socket)
+	if socket != nil {
+		s.Socket = socket
+	}
+	return s, err
 }

@@ -6,6 +6,7 @@ package watch
 import (
 	"context"
 	"log/slog"
+	"net"
 	"reflect"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 	"github.com/seed-2b0d76a6/respool/monitor"
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
@@ -28,6 +30,9 @@ type Watcher struct {
 	stop     func() // ends the sampler and waits for it
 	judge    *monitor.Judge
 	sinks    []*queuedSink
+	started  time.Time // of the sampler
+	pages    string    // URL of the pages
+	socket   string    // path of the Unix socket
 }
 
 // Start starts a watch. pools reports the pools of this process; nil if there are none.
@@ -77,6 +82,7 @@ func (w *Watcher) Apply(s config.Watch) error {
 	}
 	w.judge = judge
 	if restart {
+		w.started = time.Now()
 		w.sampler, w.stop = sampler, startSampler(sampler)
 	}
 	w.mu.Unlock()
@@ -120,11 +126,31 @@ func (w *Watcher) evaluate(st *monitor.State) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if time.Since(w.started) < w.settings.Grace {
+		v = withoutUnseen(v)
+	}
 	v.Ceilings, v.Reserve = w.settings.Ceilings, w.settings.Reserve
+	v.Pages, v.Socket = w.pages, relay.URL(w.socket)
 	changed := w.withInstance(w.judge.Look(v))
+	firing := firingAlerts(w.judge)
 	for _, q := range w.sinks {
 		q.queue.Tell(changed...)
+		q.queue.Refresh(firing...)
 	}
+}
+
+// withoutUnseen returns a view without the servers that have not answered since the start, and without the pools while none has.
+// A process that starts before its server has nothing to report yet. A full server has answered.
+func withoutUnseen(v *monitor.View) *monitor.View {
+	st := *v.State
+	st.Nodes = slices.DeleteFunc(slices.Clone(st.Nodes), func(n monitor.NodeState) bool { return n.Last == nil && !n.Full })
+	seen := &monitor.View{State: &st}
+	if len(st.Nodes) > 0 {
+		seen.Pools = v.Pools
+	} else {
+		st.Err = nil
+	}
+	return seen
 }
 
 // withInstance sets the instance of alerts.
@@ -133,6 +159,29 @@ func (w *Watcher) withInstance(alerts []monitor.Alert) []monitor.Alert {
 		alerts[i].Instance = w.settings.Instance
 	}
 	return alerts
+}
+
+// reachable sets the addresses at which this process serves its connections: the listener of the pages, and the path of the Unix
+// socket. Alerts name them. Either may be missing.
+func (w *Watcher) reachable(pages net.Listener, socket string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pages, w.socket = "", socket
+	if pages != nil {
+		w.pages = relay.PagesURL(pages.Addr())
+	}
+}
+
+// Held returns the connections of the watch.
+func (w *Watcher) Held() relay.Held {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := relay.Held{Options: w.settings.Sampler.Options, State: w.sampler.State(), Clients: w.sampler.Clients(),
+		Place: connect.Place(&w.settings.Sampler.Options), Socket: w.socket}
+	if s := &w.settings.Sampler; s.Client == nil || s.Options.Sentinel != nil || s.Options.Cluster != nil {
+		h.Own = w.sampler.Own() // else it shares the connections of the client
+	}
+	return h
 }
 
 // State is the newest state.

@@ -54,7 +54,7 @@ func (t *test) caching() error {
 	if err := program.Until("the invalidation", func() bool { return get() == "second" }); err != nil {
 		return err
 	}
-	program.Say("caching", get(), one.CSCStats().Misses)
+	program.Say("caching", get(), one.CSCStats().Misses, result(t.other.Del(t.ctx, t.key("cached"))))
 	return nil
 }
 

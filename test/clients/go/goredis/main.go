@@ -1,6 +1,6 @@
 // Goredis runs go-redis against one server.
 //
-// usage: goredis HOST PORT PROTOCOL [--auth USER:PASSWORD] [--dialer]
+// usage: goredis HOST PORT PROTOCOL [--auth USER:PASSWORD] [--cluster] [--dialer]
 package main
 
 import (
@@ -65,10 +65,12 @@ func (t *test) run() error {
 	}
 	t.scans()
 	t.large()
-	t.databases()
 	t.connection()
-	t.reset()
-	if t.Protocol == 3 {
+	if !t.Cluster {
+		t.databases()
+		t.reset()
+	}
+	if t.Protocol == 3 && !t.Cluster {
 		if err := t.caching(); err != nil {
 			return err
 		}
@@ -251,13 +253,13 @@ func (t *test) blocking() error {
 	}{
 		{
 			"blpop",
-			func() any { return result(r.BLPop(ctx, 20*time.Second, key("q1"), key("q2"))) },
-			func() error { return other.RPush(ctx, key("q2"), "job").Err() },
+			func() any { return result(r.BLPop(ctx, 20*time.Second, key("{q}1"), key("{q}2"))) },
+			func() error { return other.RPush(ctx, key("{q}2"), "job").Err() },
 		},
 		{
 			"blmove",
-			func() any { return result(r.BLMove(ctx, key("q1"), key("q2"), "LEFT", "RIGHT", 20*time.Second)) },
-			func() error { return other.RPush(ctx, key("q1"), "moved").Err() },
+			func() any { return result(r.BLMove(ctx, key("{q}1"), key("{q}2"), "LEFT", "RIGHT", 20*time.Second)) },
+			func() error { return other.RPush(ctx, key("{q}1"), "moved").Err() },
 		},
 		{
 			"bzpopmin",
@@ -266,12 +268,12 @@ func (t *test) blocking() error {
 		},
 		{
 			"unblock",
-			func() any { return result(conn.BLPop(ctx, 20*time.Second, key("q1"))) },
+			func() any { return result(conn.BLPop(ctx, 20*time.Second, key("{q}1"))) },
 			t.unblock(conn, false),
 		},
 		{
 			"unblock error",
-			func() any { return result(conn.BLPop(ctx, 20*time.Second, key("q1"))) },
+			func() any { return result(conn.BLPop(ctx, 20*time.Second, key("{q}1"))) },
 			t.unblock(conn, true),
 		},
 	} {
@@ -279,8 +281,8 @@ func (t *test) blocking() error {
 			return err
 		}
 	}
-	program.Say("blmove", result(r.LRange(ctx, key("q2"), 0, -1)))
-	program.Say("blpop timeout", result(r.BLPop(ctx, time.Second, key("q1"))), result(r.BLPop(ctx, time.Second, key("q2"))))
+	program.Say("blmove", result(r.LRange(ctx, key("{q}2"), 0, -1)))
+	program.Say("blpop timeout", result(r.BLPop(ctx, time.Second, key("{q}1"))), result(r.BLPop(ctx, time.Second, key("{q}2"))))
 	return nil
 }
 
@@ -332,7 +334,7 @@ func (t *test) streams() error {
 
 func (t *test) pubsub() error {
 	ctx, other, key := t.ctx, t.other, t.key
-	sub := t.r.Subscribe(ctx, key("ch1"), key("ch2"))
+	sub := t.r.Subscribe(ctx, key("{ch}1"), key("{ch}2"))
 	defer sub.Close()
 	receive := func(section string, n int) error {
 		for range n {
@@ -349,7 +351,7 @@ func (t *test) pubsub() error {
 		return nil
 	}
 	publish := func(name, text string) any { return result(other.Publish(ctx, key(name), text)) }
-	if err := sub.PSubscribe(ctx, key("ch?")); err != nil {
+	if err := sub.PSubscribe(ctx, key("{ch}?")); err != nil {
 		return err
 	}
 	if err := receive("subscribe", 3); err != nil {
@@ -357,8 +359,8 @@ func (t *test) pubsub() error {
 	}
 	channels := other.PubSubChannels(ctx, key("*")).Val()
 	slices.Sort(channels)
-	program.Say("pubsub", channels, result(other.PubSubNumSub(ctx, key("ch1"), key("none"))), result(other.PubSubNumPat(ctx)))
-	program.Say("publish", publish("ch1", "\x00bin\r\n"), publish("ch3", "three"), publish("nobody", ""))
+	program.Say("pubsub", channels, result(other.PubSubNumSub(ctx, key("{ch}1"), key("none"))), result(other.PubSubNumPat(ctx)))
+	program.Say("publish", publish("{ch}1", "\x00bin\r\n"), publish("{ch}3", "three"), publish("nobody", ""))
 	if err := receive("message", 3); err != nil {
 		return err
 	}
@@ -368,13 +370,13 @@ func (t *test) pubsub() error {
 	if err := receive("ping", 1); err != nil {
 		return err
 	}
-	if err := sub.Unsubscribe(ctx, key("ch1")); err != nil {
+	if err := sub.Unsubscribe(ctx, key("{ch}1")); err != nil {
 		return err
 	}
 	if err := receive("unsubscribe", 1); err != nil {
 		return err
 	}
-	program.Say("publish", publish("ch1", "pattern only"))
+	program.Say("publish", publish("{ch}1", "pattern only"))
 	if err := receive("message", 1); err != nil {
 		return err
 	}
@@ -387,7 +389,7 @@ func (t *test) pubsub() error {
 	if err := receive("unsubscribe", 2); err != nil {
 		return err
 	}
-	program.Say("publish", publish("ch1", "none"))
+	program.Say("publish", publish("{ch}1", "none"))
 	return nil
 }
 

@@ -27,6 +27,7 @@ type Args struct {
 	Addr           string
 	Protocol       int
 	User, Password string // empty: the part on users is left out
+	Cluster        bool   // the server is a cluster that appears as one server
 	// Dial, if set, makes connections in memory that share a few to the server.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -68,9 +69,13 @@ func share(ctx context.Context, args Args, body func(context.Context, Args) erro
 
 // parse reads the arguments; shared says that connections are made in memory.
 func parse(words []string) (a Args, shared bool, err error) {
-	usage := fmt.Errorf("usage: %s HOST PORT 2|3 [--auth USER:PASSWORD] [--dialer]", os.Args[0])
+	usage := fmt.Errorf("usage: %s HOST PORT 2|3 [--auth USER:PASSWORD] [--cluster] [--dialer]", os.Args[0])
 	if i := slices.Index(words, "--dialer"); i >= 0 {
 		shared = true
+		words = slices.Delete(words, i, i+1)
+	}
+	if i := slices.Index(words, "--cluster"); i >= 0 {
+		a.Cluster = true
 		words = slices.Delete(words, i, i+1)
 	}
 	var login string
@@ -81,7 +86,7 @@ func parse(words []string) (a Args, shared bool, err error) {
 	if len(words) != 3 || words[2] != "2" && words[2] != "3" {
 		return Args{}, false, usage
 	}
-	a = Args{Addr: net.JoinHostPort(words[0], words[1]), Protocol: int(words[2][0] - '0')}
+	a.Addr, a.Protocol = net.JoinHostPort(words[0], words[1]), int(words[2][0]-'0')
 	a.User, a.Password, _ = strings.Cut(login, ":")
 	return a, shared, nil
 }

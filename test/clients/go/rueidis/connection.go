@@ -78,7 +78,7 @@ func (t *test) caching() error {
 		return err
 	}
 	got := get()
-	program.Say("caching", value(got), got.IsCacheHit())
+	program.Say("caching", value(got), got.IsCacheHit(), t.do(t.other, "DEL", t.key("cached")))
 	return nil
 }
 
