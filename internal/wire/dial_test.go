@@ -13,18 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/fakeserver"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
 )
 
 func TestNobodyListens(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
-	err = refused(t, &wire.Config{Network: "tcp", Addr: addr})
+	addr := testkit.ReserveAddr(t)
+	err := refused(t, &wire.Config{Network: "tcp", Addr: addr})
 	var we *wire.Error
 	if !errors.As(err, &we) || we.Op != "dial" || we.Addr != addr || we.Sent || we.Timeout() {
 		t.Errorf("got %v", err)

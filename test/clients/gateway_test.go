@@ -9,14 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
 const (
@@ -36,7 +36,7 @@ type gateway struct {
 
 // startGateway starts it with a command, and returns when it answers.
 func startGateway(t *testing.T, built tools, command, server string) (*gateway, error) {
-	g := &gateway{addr: freeAddr(t), ended: make(chan struct{})}
+	g := &gateway{addr: testkit.ReserveAddr(t), ended: make(chan struct{})}
 	words := strings.Fields(strings.NewReplacer("{respool}", built.respool, "{server}", server, "{listen}", g.addr).Replace(command))
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
@@ -118,19 +118,4 @@ func ping(addr string) error {
 		err = fmt.Errorf("it answers PING with %q", reply)
 	}
 	return err
-}
-
-// freeAddr looks below the ports that outgoing connections take.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10000+rand.IntN(22000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
-	t.Fatal("no free port")
-	return ""
 }

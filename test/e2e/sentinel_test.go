@@ -44,12 +44,7 @@ func TestErrorsOfOpenForAService(t *testing.T) {
 	set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: -1, Sentinels: 1, SentinelPassword: "hushsentinel"})
 	plain := redistest.Start(t, redistest.Config{})
 	guarded := redistest.Start(t, redistest.Config{Password: "hushother"})
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := closed.Addr().String()
-	closed.Close()
+	nobody := testkit.ReserveAddr(t)
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)

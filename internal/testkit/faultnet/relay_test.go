@@ -169,12 +169,7 @@ func TestTheTargetCanChange(t *testing.T) {
 }
 
 func TestADeadTargetClosesTheConnection(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	r := Start(t, l.Addr().String())
+	r := Start(t, testkit.ReserveAddr(t))
 	if got, _ := ending(dial(t, r)); got != "" {
 		t.Errorf("a connection to nowhere received %q", got)
 	}

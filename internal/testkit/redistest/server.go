@@ -5,8 +5,6 @@ package redistest
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -135,50 +133,26 @@ func (s *Server) choosePorts() {
 	switch {
 	case s.cfg.Cluster && !s.version.Since(7, 0): // the port of the bus is fixed
 		if port == 0 {
-			port = freePort(s.t, busDistance)
+			port = testkit.ReservePortPair(s.t, busDistance)
 		}
 		s.bus = port + busDistance
 	case s.cfg.Cluster:
-		s.bus = freePort(s.t, 0)
+		s.bus = testkit.ReservePort(s.t)
 	}
 	if port == 0 {
-		port = freePort(s.t, 0)
+		port = testkit.ReservePort(s.t)
 	}
 	s.port = port
 	if s.cfg.TLS {
 		s.tls, s.port = port, 0
 	}
 	if s.cfg.TLS && !s.cfg.TLSOnly {
-		s.port = freePort(s.t, 0)
+		s.port = testkit.ReservePort(s.t)
 	}
 }
 
 // busDistance is the distance from the port of a server to the port of its cluster bus, before 7.0.
 const busDistance = 10000
-
-// freePort returns a free port that stays free at the given distance above it, too. It avoids the
-// ephemeral ports, so that no outgoing connection takes the port while the server restarts.
-func freePort(t testing.TB, distance int) int {
-	t.Helper()
-	const first, end, attempts = 10000, 32000, 1000
-	for range attempts {
-		port := first + rand.IntN(end-first-distance)
-		if isFree(port) && isFree(port+distance) {
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
-func isFree(port int) bool {
-	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-	if err != nil {
-		return false
-	}
-	l.Close()
-	return true
-}
 
 func (s *Server) arguments() []string {
 	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",

@@ -189,11 +189,11 @@ func TestMaxClientsAndArgumentsAreSet(t *testing.T) {
 }
 
 func TestTheConfiguredPortIsUsed(t *testing.T) {
-	port := freePort(t, 0)
+	port := testkit.ReservePort(t)
 	if s := Start(t, Config{Port: port}); s.port != port {
 		t.Errorf("the port is %d: want %d", s.port, port)
 	}
-	port = freePort(t, 0)
+	port = testkit.ReservePort(t)
 	if s := Start(t, Config{Port: port, TLS: true}); s.tls != port || s.port == port {
 		t.Errorf("the ports are %d and %d: want TLS on %d", s.tls, s.port, port)
 	}

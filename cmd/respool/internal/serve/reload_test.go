@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -86,12 +87,7 @@ func TestAReloadOpensAndClosesListeners(t *testing.T) {
 
 func TestAReloadMovesThePages(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free := l.Addr().String()
-	l.Close()
+	free := testkit.ReserveAddr(t)
 	flags := &Flags{URL: s.URL(), Listen: []string{"127.0.0.1:0"}}
 	r := served(t, flags)
 	r.page(t, "/readyz", 200)

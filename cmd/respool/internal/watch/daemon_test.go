@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -52,12 +51,7 @@ func (l *lockedBuffer) String() string {
 // watch starts a daemon with a configuration and a free port.
 func watch(t *testing.T, config string) *watching {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := testkit.ReserveAddr(t)
 	w := &watching{file: tooltest.File(t, "respool.yaml", config+"\nlisten: "+addr+"\n"), hup: make(chan os.Signal), base: "http://" + addr, log: &lockedBuffer{}}
 	cmd := Flags{Config: w.file}
 	s, err := cmd.Read()
