@@ -78,6 +78,7 @@ var narrow = map[string][]string{
 	tool + "progress":   {},
 	tool + "monitoring": {"monitor"},
 	tool + "report":     {"monitor"},
+	tool + "summary":    {"monitor", tool + "output"},
 	tool + "yamlnode":   {tool + "input"},
 	tool + "page":       {"monitor/...", "metrics/prometheus", tool + "output", tool + "report"},
 }

@@ -10,32 +10,33 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // detailLines describe one row in the given number of lines at most: its numbers, and how its
 // connections divide by the other fields.
 func (m *model) detailLines(n *monitor.NodeState, r *serviceRow, room int) []string {
-	g := &r.group
-	lines := strings.Split(ansi.Hardwrap(m.grouping().one+" "+r.name, m.width, true), "\n")
+	g := &r.Group
+	lines := strings.Split(ansi.Hardwrap(m.grouping().One+" "+r.Name, m.width, true), "\n")
 	for i := range lines {
 		lines[i] = m.line(lines[i], lipgloss.NewStyle().Bold(true))
 	}
 	change := "change unknown"
-	if r.changed {
-		change = changeText(r) + " a minute"
+	if r.Changed {
+		change = r.ChangeText() + " a minute"
 	}
 	lines = append(lines, wrapParts([]string{
-		output.Count(g.Clients, "connection") + fmt.Sprintf(" (%.0f%%)", 100*r.share), change,
+		output.Count(g.Clients, "connection") + fmt.Sprintf(" (%.0f%%)", 100*r.Share), change,
 		fmt.Sprint(g.Active, " active"), fmt.Sprint(g.Idle, " idle for a minute"), fmt.Sprint(g.Blocked, " blocked"), fmt.Sprint(g.Subscribed, " in pub/sub"),
-		"oldest " + roughly(g.Oldest), "longest idle " + roughly(g.LongestIdle), "memory " + strings.Replace(memoryText(r), "-", "unknown", 1),
+		"oldest " + summary.Roughly(g.Oldest), "longest idle " + summary.Roughly(g.LongestIdle), "memory " + strings.Replace(r.MemoryText(), "-", "unknown", 1),
 	}, m.width)...)
-	for i := range groupings {
-		by := &groupings[i]
+	for i := range summary.Groupings {
+		by := &summary.Groupings[i]
 		if i == m.by {
 			continue
 		}
-		left := len(groupings) - i
+		left := len(summary.Groupings) - i
 		if m.by > i {
 			left--
 		}
@@ -43,7 +44,7 @@ func (m *model) detailLines(n *monitor.NodeState, r *serviceRow, room int) []str
 		if len(parts) == 0 {
 			continue
 		}
-		block := wrapParts(append([]string{by.plural + ":"}, parts...), m.width)
+		block := wrapParts(append([]string{by.Plural + ":"}, parts...), m.width)
 		if most := max(1, (room-len(lines))/max(1, left)); len(block) > most {
 			block = block[:most]
 			block[most-1] = ansi.Truncate(block[most-1], max(0, m.width-2), "") + " …"
@@ -54,15 +55,15 @@ func (m *model) detailLines(n *monitor.NodeState, r *serviceRow, room int) []str
 }
 
 // division lists how the connections of a row divide by another field, the largest first.
-func (m *model) division(n *monitor.NodeState, r *serviceRow, by *grouping) (parts []string) {
+func (m *model) division(n *monitor.NodeState, r *serviceRow, by *summary.Grouping) (parts []string) {
 	if n.List == nil || n.List.Details == nil {
 		return nil
 	}
-	own := slices.Index(monitor.DetailFields, m.grouping().field)
-	other := slices.Index(monitor.DetailFields, by.field)
+	own := slices.Index(monitor.DetailFields, m.grouping().Field)
+	other := slices.Index(monitor.DetailFields, by.Field)
 	counts := map[string]int{}
 	for _, g := range n.List.Details.Sorted() {
-		if g.Key[own] == r.key() {
+		if g.Key[own] == r.Key() {
 			counts[g.Key[other]] += g.Clients
 		}
 	}

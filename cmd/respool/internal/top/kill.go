@@ -62,11 +62,11 @@ func (m *model) askToKill() {
 		m.notice = "no row is selected"
 	default:
 		r := &rows[m.selected(rows)]
-		name := r.name
-		if by := m.grouping(); by.field != "service" {
-			name = by.one + " " + name
+		name := r.Name
+		if by := m.grouping(); by.Field != "service" {
+			name = by.One + " " + name
 		}
-		t := &target{n.Addr, clients.GroupKey{Field: m.grouping().field, Key: r.key()}, name, r.group.Clients}
+		t := &target{n.Addr, clients.GroupKey{Field: m.grouping().Field, Key: r.Key()}, name, r.Group.Clients}
 		if t.count == 0 {
 			m.notice = name + " has no connections"
 			return

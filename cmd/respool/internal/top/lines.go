@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -72,7 +73,7 @@ type Report struct {
 func (p *linePrinter) write(n *monitor.NodeState, st *monitor.State) error {
 	text := plainLine(n, st.At)
 	if p.json {
-		object, err := json.Marshal(output.Versioned{Object: Report{st.At, st.Service, verdict(n, st.At, false), report.OfNode(n)}})
+		object, err := json.Marshal(output.Versioned{Object: Report{st.At, st.Service, summary.Verdict(n, st.At, false), report.OfNode(n)}})
 		if err != nil {
 			return err
 		}
@@ -86,17 +87,17 @@ func (p *linePrinter) write(n *monitor.NodeState, st *monitor.State) error {
 const maxHolders = 3
 
 func plainLine(n *monitor.NodeState, now time.Time) string {
-	text := now.Format(time.RFC3339) + " " + nodeName(n, false) + ": "
+	text := now.Format(time.RFC3339) + " " + summary.NodeName(n, false) + ": "
 	if !n.Up || n.Last == nil {
-		return text + verdict(n, now, false)
+		return text + summary.Verdict(n, now, false)
 	}
 	if _, gateway := n.Last.Info.Gateway(); gateway || n.Last.Info.Embedded() {
 		text += "this is " + output.Cell(n.Last.Info.Server()) + ": "
 	}
-	text += occupancyText(n.Last, false)
+	text += summary.Occupancy(n.Last, false)
 	opened, rejected, commands := "-", "-", "-"
 	if r := &n.Rates; r.Known {
-		opened, rejected, commands = rateText(r.Opened), rateText(r.Rejected), rateText(r.Commands)
+		opened, rejected, commands = summary.Rate(r.Opened), summary.Rate(r.Rejected), summary.Rate(r.Commands)
 	}
 	text += fmt.Sprintf(", opened %s/s, rejected %s/s, commands %s/s", opened, rejected, commands)
 	if n.List == nil || n.List.Clients == nil {

@@ -7,6 +7,7 @@ import (
 	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -134,7 +135,7 @@ func (m *model) pressKey(key string) {
 	case "enter":
 		m.details = !m.details && len(m.rows()) > 0
 	case "b":
-		m.by = (m.by + 1) % len(groupings)
+		m.by = (m.by + 1) % len(summary.Groupings)
 		m.choose(0)
 		m.details = false
 	case "p", "space":
@@ -159,7 +160,7 @@ func (m *model) pressKey(key string) {
 }
 
 // grouping is the present grouping of the connections.
-func (m *model) grouping() *grouping { return &groupings[m.by] }
+func (m *model) grouping() *summary.Grouping { return &summary.Groupings[m.by] }
 
 // move selects another row.
 func (m *model) move(by int) { m.choose(m.selected(m.rows()) + by) }
@@ -170,14 +171,14 @@ func (m *model) choose(at int) {
 	rows := m.rows()
 	m.at, m.chosen = max(0, min(at, len(rows)-1)), ""
 	if m.at > 0 {
-		m.chosen = rows[m.at].key()
+		m.chosen = rows[m.at].Key()
 	}
 }
 
 // selected is the index of the selected row. It is 0 if there are no rows.
 func (m *model) selected(rows []serviceRow) int {
 	if m.chosen != "" {
-		if i := slices.IndexFunc(rows, func(r serviceRow) bool { return r.key() == m.chosen }); i >= 0 {
+		if i := slices.IndexFunc(rows, func(r serviceRow) bool { return r.Key() == m.chosen }); i >= 0 {
 			return i
 		}
 	}

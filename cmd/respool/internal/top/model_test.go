@@ -15,6 +15,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -22,7 +23,7 @@ import (
 func names(m model) []string {
 	var list []string
 	for _, r := range m.rows() {
-		list = append(list, r.name)
+		list = append(list, r.Name)
 	}
 	return list
 }
@@ -252,7 +253,7 @@ func TestTopVerdicts(t *testing.T) {
 		}),
 		"450 of 500 connections (90%), full in 3 h (2 to 1000)": change(inTime(3*time.Hour, 110*time.Minute, 1000*time.Hour)),
 	} {
-		if got := verdict(&n, noon, false); got != want {
+		if got := summary.Verdict(&n, noon, false); got != want {
 			t.Errorf("got %q: want %q", got, want)
 		}
 	}
@@ -265,7 +266,7 @@ func inTime(in, earliest, latest time.Duration) func(*monitor.NodeState) {
 }
 
 func TestTopColorsSeverityAlone(t *testing.T) {
-	for connections, want := range map[int64]lipgloss.Style{100: style(levelNormal), 350: style(levelWarning), 424: style(levelWarning), 425: style(levelCritical), 500: style(levelCritical)} {
+	for connections, want := range map[int64]lipgloss.Style{100: style(summary.Normal), 350: style(summary.Warning), 424: style(summary.Warning), 425: style(summary.Critical), 500: style(summary.Critical)} {
 		st := &monitor.State{At: noon, Nodes: []monitor.NodeState{{Addr: "a:1", Up: true, Last: seenAt(t, noon, connections)}}}
 		head := screen(st, 80, 24).View().Content
 		if line, _, _ := strings.Cut(head, "\n"); line != want.Bold(true).Render(ansi.Strip(line)) {

@@ -11,7 +11,7 @@ import (
 func shorten(rows []serviceRow, width int) {
 	names := make([]string, len(rows))
 	for i := range rows {
-		names[i] = rows[i].name
+		names[i] = rows[i].Name
 	}
 	for i, short := range distinct(names, width) {
 		rows[i].short = short

@@ -1,10 +1,8 @@
 package top
 
 import (
-	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -79,28 +77,4 @@ func spread(points []monitor.Point, width int, value func(*monitor.Point) float6
 		cells[at] = max(cells[at], value(&points[i]))
 	}
 	return cells
-}
-
-// rateText formats a rate per second.
-func rateText(f float64) string {
-	switch {
-	case f == 0:
-		return "0"
-	case math.Abs(f) < 9.95:
-		return fmt.Sprintf("%.1f", f)
-	}
-	return fmt.Sprintf("%.0f", f)
-}
-
-// roughly formats a duration in its largest unit.
-func roughly(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d d", int(d.Hours()/24))
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -71,7 +72,7 @@ func outcomeOf(st *monitor.State) (o Outcome) {
 		}
 		reason, _ := n.Last.Blind()
 		o.Incomplete = o.Incomplete || reason != ""
-		o.Findings = o.Findings || nodeLevel(n) != levelNormal
+		o.Findings = o.Findings || summary.LevelOf(n) != summary.Normal
 	}
 	if c := report.OfCluster(st); c != nil && c.Problem() {
 		o.Findings = true

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -58,11 +59,11 @@ func (m *model) lines() []string {
 }
 
 // style is the color of a level.
-func style(u level) lipgloss.Style {
+func style(u summary.Level) lipgloss.Style {
 	switch u {
-	case levelCritical:
+	case summary.Critical:
 		return lipgloss.NewStyle().Foreground(lipgloss.Red)
-	case levelWarning:
+	case summary.Warning:
 		return lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 	}
 	return lipgloss.NewStyle()
@@ -77,32 +78,32 @@ func (m *model) line(text string, s lipgloss.Style) string {
 func (m *model) head() []string {
 	var lines []string
 	if n := m.shownNode(); n == nil {
-		lines = append(lines, m.line(output.Cell(m.state.Service)+": no nodes", style(levelCritical).Bold(true)))
+		lines = append(lines, m.line(output.Cell(m.state.Service)+": no nodes", style(summary.Critical).Bold(true)))
 	} else {
-		bold := style(nodeLevel(n)).Bold(true)
-		whole := nodeName(n, true) + ": " + verdict(n, m.state.At, false)
+		bold := style(summary.LevelOf(n)).Bold(true)
+		whole := summary.NodeName(n, true) + ": " + summary.Verdict(n, m.state.At, false)
 		if ansi.StringWidth(whole) <= m.width || m.height < heightNote {
 			lines = append(lines, m.line(whole, bold))
 		} else {
-			text := verdict(n, m.state.At, false)
+			text := summary.Verdict(n, m.state.At, false)
 			if ansi.StringWidth(text) > m.width {
-				text = verdict(n, m.state.At, true)
+				text = summary.Verdict(n, m.state.At, true)
 			}
-			lines = append(lines, m.line(text, bold), m.line(nodeName(n, true), lipgloss.NewStyle()))
+			lines = append(lines, m.line(text, bold), m.line(summary.NodeName(n, true), lipgloss.NewStyle()))
 		}
 	}
 	if m.state.Service != "" && len(m.state.Nodes) > 0 {
 		lines = append(lines, m.nodes())
 	}
 	if c := report.OfCluster(m.state); c != nil && c.Problem() {
-		lines = append(lines, m.line(output.Cell(c.String()), style(levelCritical)))
+		lines = append(lines, m.line(output.Cell(c.String()), style(summary.Critical)))
 	}
 	if m.state.Err != nil {
 		from := "sentinels: "
 		if m.state.Cluster != nil {
 			from = "cluster: "
 		}
-		lines = append(lines, m.line(from+output.Error(m.state.Err), style(levelCritical)))
+		lines = append(lines, m.line(from+output.Error(m.state.Err), style(summary.Critical)))
 	}
 	return lines
 }
@@ -114,12 +115,12 @@ func (m *model) nodes() string {
 	var plain, styled []string
 	for i := range m.state.Nodes {
 		n := &m.state.Nodes[i]
-		text := nodeName(n, false) + " " + nodeBrief(n)
+		text := summary.NodeName(n, false) + " " + nodeBrief(n)
 		if i == m.nodeIndex() {
 			text = "[" + text + "]"
 		}
 		plain = append(plain, text)
-		styled = append(styled, style(nodeLevel(n)).Render(text))
+		styled = append(styled, style(summary.LevelOf(n)).Render(text))
 	}
 	if prefix := name + ": "; ansi.StringWidth(prefix+strings.Join(plain, "  ")) <= m.width {
 		return prefix + strings.Join(styled, "  ")
@@ -165,30 +166,30 @@ func (m *model) sparks(n *monitor.NodeState) []string {
 	if m.height >= heightSpace {
 		lines = append(lines, "")
 	}
-	top, urgent := float64(n.Last.MaxClients), levelNormal
+	top, urgent := float64(n.Last.MaxClients), summary.Normal
 	if share, ok := n.Last.Occupancy(); ok {
-		urgent = shareLevel(share)
+		urgent = summary.LevelOfShare(share)
 	}
 	lines = append(lines, m.spark(n, "connections", connectionsText(n.Last), top, urgent,
 		func(p *monitor.Point) float64 { return float64(p.Connections) }))
-	rejecting := levelNormal
+	rejecting := summary.Normal
 	if n.Rates.Rejected > 0 {
-		rejecting = levelCritical
+		rejecting = summary.Critical
 	}
 	rates := []struct {
 		label  string
-		urgent level
+		urgent summary.Level
 		of     func(*monitor.Rates) float64
 	}{
-		{"new/s", levelNormal, func(r *monitor.Rates) float64 { return r.Opened }},
+		{"new/s", summary.Normal, func(r *monitor.Rates) float64 { return r.Opened }},
 		{"rejected/s", rejecting, func(r *monitor.Rates) float64 { return r.Rejected }},
-		{"commands/s", levelNormal, func(r *monitor.Rates) float64 { return r.Commands }},
+		{"commands/s", summary.Normal, func(r *monitor.Rates) float64 { return r.Commands }},
 	}
 	var brief []string
 	for _, rate := range rates {
 		text := "-"
 		if n.Rates.Known {
-			text = rateText(rate.of(&n.Rates))
+			text = summary.Rate(rate.of(&n.Rates))
 		}
 		brief = append(brief, rate.label+" "+text)
 		if m.height >= heightRates {
@@ -211,7 +212,7 @@ func (m *model) sparks(n *monitor.NodeState) []string {
 
 // spark is one line: a label, the current value, and its history between 0 and top, or the largest
 // value.
-func (m *model) spark(n *monitor.NodeState, label, now string, top float64, u level, value func(*monitor.Point) float64) string {
+func (m *model) spark(n *monitor.NodeState, label, now string, top float64, u summary.Level, value func(*monitor.Point) float64) string {
 	values := spread(n.Points, m.width-sparkLabel-sparkValue-1, value)
 	for _, v := range values {
 		if float64(n.Last.MaxClients) != top || top == 0 {
@@ -235,7 +236,7 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 	if len(all) == 0 || room <= len(lines)+1 {
 		return lines
 	}
-	title := m.grouping().one
+	title := m.grouping().One
 	columns, name := fitColumns(all, title, m.width)
 	bold := lipgloss.NewStyle().Bold(true)
 	lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return cmp.Or(c.title, title) }, m.column,

@@ -1,4 +1,6 @@
-package top
+// Package summary describes a node in words and groups, as top and the page show it: its verdict, its level, and who
+// holds its connections. It starts no goroutines.
+package summary
 
 import (
 	"fmt"
@@ -8,39 +10,41 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
-// level is the urgency of a fact on the screen.
-type level int
+// Level is the urgency of a fact.
+type Level int
 
+// The levels.
 const (
-	levelNormal level = iota
-	levelWarning
-	levelCritical
+	Normal Level = iota
+	Warning
+	Critical
 )
 
-func shareLevel(share float64) level {
+// LevelOfShare is the urgency of a used share of maxclients, by the default rules.
+func LevelOfShare(share float64) Level {
 	switch severity, ok := monitor.OccupancySeverity(share); {
 	case !ok:
-		return levelNormal
+		return Normal
 	case severity == monitor.Page:
-		return levelCritical
+		return Critical
 	}
-	return levelWarning
+	return Warning
 }
 
-// nodeLevel is the urgency of a node's state.
-func nodeLevel(n *monitor.NodeState) level {
+// LevelOf is the urgency of a node's state.
+func LevelOf(n *monitor.NodeState) Level {
 	if !n.Up && n.Err != nil || n.Rates.Rejected > 0 {
-		return levelCritical
+		return Critical
 	}
 	if n.Last == nil {
-		return levelNormal
+		return Normal
 	}
 	share, _ := n.Last.Occupancy()
-	return shareLevel(share)
+	return LevelOfShare(share)
 }
 
-// nodeName is the address of a node, its role and optionally its server.
-func nodeName(n *monitor.NodeState, server bool) string {
+// NodeName is the address of a node, its role and optionally its server.
+func NodeName(n *monitor.NodeState, server bool) string {
 	text := output.Cell(n.Addr)
 	if n.Role != "" {
 		text += " " + n.Role
@@ -51,13 +55,13 @@ func nodeName(n *monitor.NodeState, server bool) string {
 	return text
 }
 
-// verdict describes a node's state, optionally in short form.
-func verdict(n *monitor.NodeState, now time.Time, short bool) string {
+// Verdict describes a node's state, optionally in short form.
+func Verdict(n *monitor.NodeState, now time.Time, short bool) string {
 	switch {
 	case n.Full && !n.Up:
 		return "full: refuses new connections"
 	case !n.Up && n.Err != nil:
-		return "not reachable since " + roughly(max(0, now.Sub(n.Since))) + ": " + output.Error(n.Err)
+		return "not reachable since " + Roughly(max(0, now.Sub(n.Since))) + ": " + output.Error(n.Err)
 	case n.Last == nil:
 		return "not read yet"
 	}
@@ -67,12 +71,12 @@ func verdict(n *monitor.NodeState, now time.Time, short bool) string {
 		}
 		return "cannot judge: " + output.Cell(reason) + ": " + output.Cell(remedy)
 	}
-	text := occupancyText(n.Last, short)
+	text := Occupancy(n.Last, short)
 	switch {
 	case n.Rates.Rejected > 0:
-		return text + ", rejects " + rateText(n.Rates.Rejected) + " a second"
+		return text + ", rejects " + Rate(n.Rates.Rejected) + " a second"
 	case n.Forecast.Exists:
-		return text + ", " + forecastText(&n.Forecast, short)
+		return text + ", " + Forecast(&n.Forecast, short)
 	}
 	if short {
 		return text + ", " + n.Forecast.Missing.String()
@@ -80,7 +84,8 @@ func verdict(n *monitor.NodeState, now time.Time, short bool) string {
 	return text + ", no forecast: " + n.Forecast.Missing.String()
 }
 
-func occupancyText(s *monitor.Snapshot, short bool) string {
+// Occupancy formats the connections of a snapshot and their limit, optionally in short form.
+func Occupancy(s *monitor.Snapshot, short bool) string {
 	share, ok := s.Occupancy()
 	noun := " connections"
 	if short {
@@ -96,8 +101,8 @@ func occupancyText(s *monitor.Snapshot, short bool) string {
 	return text
 }
 
-// forecastText formats a forecast with all times in one unit. A rough one has no range.
-func forecastText(f *monitor.Forecast, short bool) string {
+// Forecast formats a forecast with all times in one unit. A rough one has no range.
+func Forecast(f *monitor.Forecast, short bool) string {
 	unit, name := time.Minute, "min"
 	switch {
 	case f.In < 2*time.Minute:
