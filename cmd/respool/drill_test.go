@@ -141,12 +141,10 @@ func TestDrillOfACluster(t *testing.T) {
 	healthy := func() {
 		t.Helper()
 		c.WaitHealthy(t, time.Minute)
+		isWhole(t, c)
 		for _, n := range c.Nodes() {
 			if keys := n.Do("KEYS", "respool:drill:*"); keys != "" {
 				t.Errorf("keys are left at %s: %s", n.Addr(), keys)
-			}
-			if nodes := n.Do("CLUSTER", "NODES"); strings.Contains(nodes, "->-") || strings.Contains(nodes, "-<-") {
-				t.Errorf("slots are half moved at %s:\n%s", n.Addr(), nodes)
 			}
 		}
 		if slots := strings.Count(replica.Do("CLUSTER", "NODES"), " 0-5460"); slots != 1 {
@@ -181,6 +179,16 @@ func TestDrillOfACluster(t *testing.T) {
 	}
 }
 
+// isWhole checks that no slot is half moved.
+func isWhole(t *testing.T, c *clustertest.Cluster) {
+	t.Helper()
+	for _, n := range c.Nodes() {
+		if nodes := n.Do("CLUSTER", "NODES"); strings.Contains(nodes, "->-") || strings.Contains(nodes, "-<-") {
+			t.Errorf("slots are half moved at %s:\n%s", n.Addr(), nodes)
+		}
+	}
+}
+
 func TestDrillMistakesOfACluster(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Config{Replicas: -1})
 	for _, x := range []struct {
@@ -199,6 +207,15 @@ func TestDrillMistakesOfACluster(t *testing.T) {
 			t.Errorf("%v: exit %d, %q, %q: want %q", x.args, code, out, errs, x.want)
 		}
 	}
+	// A slot that cannot move stays whole at its node.
+	from := c.Primaries()[0]
+	from.Do("ACL", "SETUSER", "default", "-migrate")
+	code, out, errs := call(t, "drill", "--how", "none", "--reshard", "5", "--yes", "--before", "200ms", c.URL())
+	if code != 2 || !strings.Contains(errs, "move slot ") || !strings.Contains(errs, "NOPERM") || strings.Contains(errs, "half moved") || out != "" {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+	isWhole(t, c)
+	from.Do("ACL", "SETUSER", "default", "+migrate")
 	for _, n := range c.Nodes() {
 		if keys := n.Do("DBSIZE"); keys != "0" {
 			t.Errorf("%s keys are left at %s", keys, n.Addr())

@@ -249,7 +249,7 @@ func (m *mover) run(ctx context.Context, step func()) error {
 	return nil
 }
 
-// moveLimit limits the move of one slot.
+// moveLimit limits the move of one slot, and its return after a failure.
 const moveLimit = time.Minute
 
 func (m *mover) move(ctx context.Context, slot int) error {
@@ -299,8 +299,11 @@ func (m *mover) migrate(ctx context.Context, from *respool.Client, keys []string
 	return from.Do(ctx, args...).Err()
 }
 
-// abort ends a move that failed. Keys that have moved return.
+// abort ends a move that failed. Keys that have moved return. It has a separate time limit, since that of the move may
+// be over.
 func (m *mover) abort(ctx context.Context, slot int, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveLimit)
+	defer cancel()
 	from, to := m.nodes[m.from.ID], m.nodes[m.to.ID]
 	err := from.Do(ctx, "CLUSTER", "SETSLOT", slot, "STABLE").Err()
 	for err == nil {
