@@ -95,13 +95,21 @@ func (w *worker) consolePools([]string) []byte {
 		lines = append(lines, fmt.Sprintf("server=%s sockets=%d limit=%d lanes=%d dedicated=%d subscribed=%d idle=%d dialing=%d closing=%d waiting=%d replies_due=%d",
 			n.Addr, n.Sockets(), n.Max, n.Lanes, n.Dedicated, n.Subscribed, n.Idle, n.Dialing, n.Closing, n.Waiting, n.RepliesDue))
 	}
-	return w.c.g.serversReply(lines)
+	return linesReply(append(w.c.g.serverLines(lines), w.c.g.pauseLines()...))
 }
 
-// serversReply returns an array with a line for each server, or with the reason why no server is known.
-func (g *Gateway) serversReply(lines []string) []byte {
+// pauseLines returns a line for each pause that holds back commands now.
+func (g *Gateway) pauseLines() (lines []string) {
+	for _, text := range g.Pauses() {
+		lines = append(lines, fmt.Sprintf("paused=%q", text))
+	}
+	return lines
+}
+
+// serverLines returns lines, one for each server, or the reason why no server is known.
+func (g *Gateway) serverLines(lines []string) []string {
 	if len(lines) > 0 {
-		return linesReply(lines)
+		return lines
 	}
 	switch s := g.engine.Stats(); {
 	case s.Service != nil:
@@ -109,7 +117,7 @@ func (g *Gateway) serversReply(lines []string) []byte {
 	case s.Cluster != nil:
 		lines = []string{noServer("no node of the cluster has replied yet", s.Cluster.Err)}
 	}
-	return linesReply(lines)
+	return lines
 }
 
 func noServer(why string, err error) string {
@@ -129,7 +137,7 @@ func (w *worker) consoleServers([]string) []byte {
 		}
 		lines = append(lines, line)
 	}
-	return w.c.g.serversReply(lines)
+	return linesReply(w.c.g.serverLines(lines))
 }
 
 func (w *worker) consoleClients([]string) []byte {
@@ -155,6 +163,9 @@ func (w *worker) consoleStats([]string) []byte {
 		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
 		fmt.Sprintf("commands=%d errors=%d bytes_in=%d bytes_out=%d buffered=%d", s.Commands, s.Errors, s.BytesIn, s.BytesOut, s.Buffered),
 		fmt.Sprintf("mean_queue_time=%s mean_server_time=%s", s.Queue.mean(), s.Server.mean()),
+	}
+	if lines = append(lines, w.c.g.pauseLines()...); !s.Paused {
+		lines = append(lines, "paused=no")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.PinnedBy)) {
 		lines = append(lines, fmt.Sprintf("pinned_by=%q clients=%d", reason, s.PinnedBy[reason]))

@@ -34,6 +34,52 @@ func TestTheConsoleShowsSettingsInConfigurationSyntax(t *testing.T) {
 	}
 }
 
+func TestTheConsoleShowsPauses(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{Admin: true})
+	p := h.dial()
+	if got := p.ask("RESPOOL STATS"); !strings.Contains(got, "|paused=no|") {
+		t.Error(got)
+	}
+	p.send("CLIENT PAUSE 3600000 WRITE", "RESPOOL PAUSE 600")
+	p.want("+OK|", "+OK|")
+	for _, cmd := range []string{"POOLS", "STATS"} {
+		got := p.ask("RESPOOL " + cmd)
+		for _, want := range []string{`|paused="commands to the server by RESPOOL PAUSE, `, `|paused="writes by CLIENT PAUSE, `} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: no %s in %s", cmd, want, got)
+			}
+		}
+	}
+	p.send("RESPOOL RESUME")
+	p.want("+OK|")
+	for _, cmd := range []string{"POOLS", "STATS"} {
+		if got := p.ask("RESPOOL " + cmd); strings.Contains(got, "PAUSE") {
+			t.Errorf("%s after RESUME: %s", cmd, got)
+		}
+	}
+}
+
+// The class admin is enough for the console, and no other class is.
+func TestTheConsoleIsForTheClassAdmin(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	h := open(t, s.URL(), gateway.Config{Users: map[string]gateway.User{
+		"operator": {Commands: []string{"admin"}}, "app": {}, "reader": {Commands: []string{"read"}},
+	}})
+	p := h.dial()
+	p.send("AUTH operator x")
+	p.want("+OK|")
+	if got := p.ask("RESPOOL POOLS"); !strings.Contains(got, "server="+s.Addr()) {
+		t.Error(got)
+	}
+	p.send("RESPOOL PAUSE 600", "RESPOOL RESUME", "GET k")
+	p.want("+OK|", "+OK|", "-NOPERM User operator has no permissions to run the 'get' command|")
+	for _, user := range []string{"app", "reader"} {
+		p.send("AUTH "+user+" x", "RESPOOL POOLS")
+		p.want("+OK|", "-NOPERM User "+user+" has no permissions to run the 'respool' command|")
+	}
+}
+
 func TestTheConsoleRefusesInvalidCommands(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	h := open(t, s.URL(), gateway.Config{})

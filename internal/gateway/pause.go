@@ -50,6 +50,22 @@ type pause struct {
 	timer *time.Timer
 }
 
+// Pauses returns the pauses that hold back commands now, in words, such as "commands to the server by RESPOOL PAUSE, 58s
+// left".
+func (g *Gateway) Pauses() (texts []string) {
+	g.pauses.mu.Lock()
+	defer g.pauses.mu.Unlock()
+	for by, p := range g.pauses.pauses {
+		if p.mode == pauseNothing {
+			continue
+		}
+		held := [...]string{pauseWrites: "writes", pauseServer: "commands to the server", pauseAll: "all commands"}[p.mode]
+		origin := [...]string{byConsole: "RESPOOL PAUSE", byClient: "CLIENT PAUSE"}[by]
+		texts = append(texts, held+" by "+origin+", "+max(time.Until(p.end), 0).Round(time.Second).String()+" left")
+	}
+	return texts
+}
+
 // maxPause bounds a pause.
 const maxPause = 100 * 365 * 24 * time.Hour
 

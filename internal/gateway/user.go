@@ -101,10 +101,11 @@ func (u *user) unrestricted() bool { return u.allowed == classByName["all"] }
 // command.
 func (u *user) denyReason(args [][]byte, info *command.Info, class command.Class) string {
 	if info == nil {
-		if bytes.EqualFold(args[0], []byte("respool")) && u.allowed&classAdmin == 0 {
+		console := bytes.EqualFold(args[0], []byte("respool"))
+		if console && u.allowed&classAdmin == 0 {
 			return fmt.Sprintf("-NOPERM User %s has no permissions to run the 'respool' command", u.name)
 		}
-		if u.unrestricted() || u.allowed == classByName["all"]&^classAdmin {
+		if console || u.unrestricted() || u.allowed == classByName["all"]&^classAdmin {
 			return ""
 		}
 		return fmt.Sprintf("-NOPERM User %s has no permissions to run the '%s' command", u.name, printable(args[0]))

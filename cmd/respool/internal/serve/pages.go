@@ -2,6 +2,7 @@ package serve
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
@@ -13,6 +14,7 @@ import (
 type Readiness struct {
 	Status string `json:"status"` // ok, stopping, or waiting for the server
 	Error  string `json:"error,omitempty"`
+	Paused string `json:"paused,omitempty"` // the pauses in words; the status stays ok
 }
 
 func (srv *Server) newPages() *page.Pages {
@@ -40,14 +42,15 @@ func (srv *Server) newPages() *page.Pages {
 
 // readiness reports whether the gateway serves clients now. It is safe for concurrent use.
 func (srv *Server) readiness() Readiness {
+	r := Readiness{Status: "ok", Paused: strings.Join(srv.gateway.Pauses(), "; ")}
 	err := srv.probe.lastError()
 	switch {
 	case err != nil:
-		return Readiness{Status: "waiting", Error: output.Error(err)}
+		r.Status, r.Error = "waiting", output.Error(err)
 	case !srv.accepting.Load():
-		return Readiness{Status: "stopping"}
+		r.Status = "stopping"
 	}
-	return Readiness{Status: "ok"}
+	return r
 }
 
 // waitsOf converts the statistics of blocking commands to a report.

@@ -109,6 +109,15 @@ func TestReadyFollowsTheServer(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
 	r := served(t, &Flags{Listen: []string{"127.0.0.1:0"}, URL: s.URL()})
 	r.page(t, "/readyz", 200)
+	admin := tooltest.Dial(t, "tcp", r.at(t, 1))
+	admin.Do("+OK", "RESPOOL", "PAUSE", "600")
+	if body := r.page(t, "/readyz", 200); !strings.Contains(body, `"paused": "commands to the server by RESPOOL PAUSE, `) {
+		t.Error(body)
+	}
+	admin.Do("+OK", "RESPOOL", "RESUME")
+	if body := r.page(t, "/readyz", 200); strings.Contains(body, "paused") {
+		t.Error(body)
+	}
 	s.Kill()
 	if body := r.page(t, "/readyz", 503); !strings.Contains(body, `"status": "waiting"`) || !strings.Contains(body, "refused") {
 		t.Error(body)
