@@ -3,8 +3,11 @@ package respool
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/identity"
 	"github.com/seed-2b0d76a6/respool/internal/sentinels"
 )
 
@@ -14,9 +17,12 @@ const Version = "0.1.0"
 // Client sends the commands of any number of goroutines to one server, or to the nodes of one
 // service. All its methods are safe for concurrent use. Create it with New or Open, and close it.
 type Client struct {
-	opt      Options
+	opt      Options // at the creation
 	engine   *engine.Engine
 	sentinel *Sentinel // created the client; nil if none did
+
+	mu  sync.Mutex // held by Reconfigure
+	now *Options   // since the last Reconfigure; nil: opt
 }
 
 // New returns a client. It validates all options and reads the TLS files. It opens no connection
@@ -138,3 +144,73 @@ func (c *Client) Resize(n int) error {
 	}
 	return c.engine.Resize(n)
 }
+
+// Change is an option that Reconfigure found to differ.
+type Change struct {
+	Option   string // the name of the field of Options; Options.Cluster and Options.Sentinel are prefixes
+	From, To string // the values, without secrets
+	Kept     string // why it cannot change while the client runs; empty: it has changed
+}
+
+// Reconfigure compares options with those of the client, and changes what can change while the client runs: Addr and
+// Network of a single server, Username, Password, TLS, TLSFiles, MaxConnections and Lanes. It returns all options that
+// differ. Those that cannot change keep their values, and Kept says why. It ignores functions, such as OnEvent.
+//
+// Before it changes the address, the login or the encryption, it opens a connection with the new ones, within
+// MaxConnections, and closes it. If that fails, or if an option is invalid, nothing changes and it returns the error. ctx and
+// ConnectTimeout limit this attempt. Then the connections are replaced in the background, and callers only wait for the new ones: a
+// shared connection closes when its pending replies have arrived, a dedicated one when its holder releases it, and a
+// subscription keeps its connection. If Addr or Network changes, dedicated connections and subscriptions behave as at a
+// failover, and replies that are pending at the old server may arrive for 30 s. There are never more sockets than
+// MaxConnections, old and new ones together.
+func (c *Client) Reconfigure(ctx context.Context, opt Options) ([]Change, error) {
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := opt.engineConfig()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := &c.opt
+	if c.now != nil {
+		old = c.now
+	}
+	if kindOf(old) != kindOf(&opt) || (old.Credentials == nil) != (opt.Credentials == nil) {
+		return nil, fmt.Errorf("respool: reconfigure: %s with %s cannot become %s with %s while the client runs: restart to change this",
+			kindOf(old), loginKind(old), kindOf(&opt), loginKind(&opt))
+	}
+	list := optionChanges(old, &opt)
+	if len(list) == 0 {
+		return nil, nil
+	}
+	next, change := *old, engine.Change{Drain: reconfigureDrain}
+	for _, one := range list {
+		switch one.Option {
+		case "Addr", "Network", "Username", "Password", "TLS", "TLSFiles":
+			change.Reach = &engine.Reach{Network: opt.Network, Addr: cfg.Addr, TLS: cfg.TLS, Login: identity.Login{Username: opt.Username, Password: opt.Password}}
+		case "MaxConnections":
+			change.Max, next.MaxConnections = opt.MaxConnections, opt.MaxConnections
+		case "Lanes":
+			change.Lanes, next.Lanes = opt.Lanes, opt.Lanes
+		}
+	}
+	if d := limit(old.ConnectTimeout); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	if err := c.engine.Reconfigure(ctx, change); err != nil {
+		return nil, wrapError(err)
+	}
+	if change.Reach != nil {
+		next.Network, next.Addr, next.Username, next.Password, next.TLS, next.TLSFiles = opt.Network, opt.Addr, opt.Username, opt.Password, opt.TLS, opt.TLSFiles
+	}
+	c.now = &next
+	return list, nil
+}
+
+// reconfigureDrain limits the wait for replies of a server that Reconfigure replaces by another one.
+const reconfigureDrain = 30 * time.Second

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/certfile"
@@ -111,4 +113,113 @@ func liveTLS(base *tls.Config, files *TLSFiles) (*certfile.ClientTLS, error) {
 		return nil, fmt.Errorf("respool: option TLSFiles: %w", err)
 	}
 	return t, nil
+}
+
+// kindOf names the way to the nodes.
+func kindOf(o *Options) string {
+	switch {
+	case o.Sentinel != nil:
+		return "a service of Sentinel"
+	case o.Cluster != nil:
+		return "a cluster"
+	}
+	return "a single server"
+}
+
+// loginKind names the origin of the credentials.
+func loginKind(o *Options) string {
+	if o.Credentials != nil {
+		return "a source of credentials"
+	}
+	return "a fixed login"
+}
+
+// Reasons of Change.Kept.
+const (
+	keptNodes   = "it belongs to the search for the nodes, which goes on: restart to change it"
+	keptState   = "sessions, watched keys and blocked callers depend on it: restart to change it"
+	keptAtStart = "it is fixed when the client is created: restart to change it"
+)
+
+// optionChanges returns the options that differ, and why some of them cannot change.
+func optionChanges(from, to *Options) (list []Change) {
+	structChanges("", reflect.ValueOf(from).Elem(), reflect.ValueOf(to).Elem(), &list)
+	for i := range list {
+		one := &list[i]
+		switch one.Option {
+		case "Addr", "Network", "Username", "Password", "TLS", "TLSFiles", "MaxConnections", "Lanes":
+		case "DB", "Protocol", "Blocking", "MaxBlocked", "ClientName":
+			one.Kept = keptState
+		case "Cluster.MaxConnectionsTotal":
+			one.Kept = "it is divided among the pools of the nodes: restart to change it"
+		case "Service", "Role", "MaxReplicaLag", "Nearest":
+			one.Kept = keptNodes
+		default:
+			if one.Kept = keptAtStart; strings.Contains(one.Option, ".") {
+				one.Kept = keptNodes
+			}
+		}
+	}
+	return list
+}
+
+// structChanges appends the exported fields that differ, without functions.
+func structChanges(prefix string, from, to reflect.Value, list *[]Change) {
+	for i := range from.NumField() {
+		field := from.Type().Field(i)
+		a, b := from.Field(i), to.Field(i)
+		switch {
+		case !field.IsExported(), a.Kind() == reflect.Func:
+		case (field.Name == "Sentinel" || field.Name == "Cluster") && !a.IsNil() && !b.IsNil():
+			structChanges(field.Name+".", a.Elem(), b.Elem(), list)
+		default:
+			x, y := optionText(a.Interface()), optionText(b.Interface())
+			if x == y {
+				continue
+			}
+			if field.Name == "Password" {
+				x, y = secretText(x), secretText(y)
+			}
+			*list = append(*list, Change{Option: prefix + field.Name, From: x, To: y})
+		}
+	}
+}
+
+// secretText replaces a secret.
+func secretText(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return "(hidden)"
+}
+
+// optionText returns the value of an option. Equal texts mean equal values.
+func optionText(v any) string {
+	switch v := v.(type) {
+	case *tls.Config:
+		if v == nil {
+			return "off"
+		}
+		text := "on"
+		if v.InsecureSkipVerify && v.VerifyConnection == nil {
+			text += ", without verification"
+		} else if v.InsecureSkipVerify {
+			text += ", without the host name"
+		}
+		if v.ServerName != "" {
+			text += ", name " + v.ServerName
+		}
+		if v.MinVersion != 0 {
+			text += ", " + tls.VersionName(v.MinVersion) + " or later"
+		}
+		return text
+	case *TLSFiles:
+		if v == nil {
+			return "none"
+		}
+		return fmt.Sprintf("ca=%s cert=%s key=%s", v.CA, v.Cert, v.Key)
+	case *SentinelOptions, *ClusterOptions:
+		return "none" // the kinds are equal
+	}
+	return fmt.Sprint(v)
 }

@@ -62,7 +62,7 @@ func (c *clusterRouter) compareTotal(primaries int) {
 	err := totalError{primaries, c.e.cluster.MaxTotal, c.e.cfg.Service.Role}
 	before := c.tooLow
 	if c.tooLow = err.tooLow(); c.tooLow && !before {
-		c.notice(Event{Kind: TotalTooLow, Addr: c.e.cfg.place(), Reason: err.Error(), Err: err})
+		c.notice(Event{Kind: TotalTooLow, Addr: c.e.place(), Reason: err.Error(), Err: err})
 	}
 }
 

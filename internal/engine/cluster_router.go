@@ -237,17 +237,17 @@ func (c *clusterRouter) perform(action cluster.Action) {
 		c.current.Store(a.Map)
 		c.apply(a.Map)
 		if !slices.Equal(before, c.e.nodes.now.Load().nodes()) { // a slot that moves is counted, not reported
-			c.notice(Event{Kind: ClusterNodesChanged, Addr: c.e.cfg.place(), Reason: a.Cause})
+			c.notice(Event{Kind: ClusterNodesChanged, Addr: c.e.place(), Reason: a.Cause})
 			c.compareTotal(len(a.Map.Shards))
 		}
 	case cluster.Lost:
 		if c.lostNow.Swap(a.Err) == nil {
-			c.notice(Event{Kind: SlotsLost, Addr: c.e.cfg.place(), Reason: a.Err.Error(), Err: a.Err})
+			c.notice(Event{Kind: SlotsLost, Addr: c.e.place(), Reason: a.Err.Error(), Err: a.Err})
 		}
 		c.e.nodes.announce()
 	case cluster.Found:
 		c.lostNow.Store(nil)
-		c.notice(Event{Kind: SlotsFound, Addr: c.e.cfg.place()})
+		c.notice(Event{Kind: SlotsFound, Addr: c.e.place()})
 	}
 }
 
@@ -349,5 +349,5 @@ func (c *clusterRouter) explain(cause error) error {
 	} else if excluded := c.excluded(); len(excluded) > 0 && c.e.cfg.Service.Role == Replica {
 		e.report = errors.New(excludedReport(excluded))
 	}
-	return &wire.Error{Op: "find the node of a slot in the", Addr: c.e.cfg.place(), Err: e}
+	return &wire.Error{Op: "find the node of a slot in the", Addr: c.e.place(), Err: e}
 }

@@ -12,8 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/budget"
 	"github.com/seed-2b0d76a6/respool/internal/certfile"
@@ -72,17 +74,6 @@ type Config struct {
 	OnClosed func()
 }
 
-// place returns the name of the service, or the address, for errors.
-func (c *Config) place() string {
-	switch {
-	case c.Sentinels != nil:
-		return c.Service.Name
-	case c.Cluster != nil:
-		return "cluster of " + c.Cluster.Seeds[0]
-	}
-	return c.Addr
-}
-
 // Engine sends commands. All methods are safe for concurrent use. The caller must close it.
 type Engine struct {
 	cfg        Config
@@ -102,6 +93,8 @@ type Engine struct {
 	waits      waits
 	scripts    scripts
 	refusals   refusal.Reader
+	reach      atomic.Pointer[Reach]
+	changing   sync.Mutex       // held by Reconfigure
 	renewer    *renewal.Renewer // nil if Config.Credentials is nil
 }
 
@@ -109,10 +102,10 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, cluster: cfg.Cluster}
 	e.refusals = refusal.Reader{WantsPrimary: cfg.Service.Role == Primary || cfg.Cluster != nil, Cluster: cfg.Cluster != nil}
-	e.cfg.TLS = cfg.TLS.ReportTo(events{e}.FilesChanged)
+	e.reach.Store(&Reach{cfg.Dial.Network, cfg.Addr, identity.Login{Username: cfg.Dial.Username, Password: cfg.Dial.Password}, cfg.TLS.ReportTo(events{e}.FilesChanged)})
 	e.users = identity.NewUsers()
 	e.vocabulary = vocabulary.New(vocabulary.Config{
-		Place: e.cfg.place(), ReplyLimit: cfg.Pool.Lane.ReplyLimit, WaitLimit: cfg.Pool.WaitTimeout, Ask: e.askAboutCommands,
+		Place: e.place(), ReplyLimit: cfg.Pool.Lane.ReplyLimit, WaitLimit: cfg.Pool.WaitTimeout, Ask: e.askAboutCommands,
 	})
 	e.renewer = renewal.New(cfg.Credentials, ownConnections{e}, cfg.Dial.ConnectTimeout, events{e}.Renewed)
 	e.identities = identity.New(&e.cfg.Dial, e.renewer, e.users)
@@ -134,21 +127,22 @@ func New(cfg Config) *Engine {
 	return e
 }
 
+// place returns the name of the service, or the address, for errors.
+func (e *Engine) place() string {
+	switch {
+	case e.cfg.Sentinels != nil:
+		return e.cfg.Service.Name
+	case e.cfg.Cluster != nil:
+		return "cluster of " + e.cfg.Cluster.Seeds[0]
+	}
+	return e.reach.Load().Addr
+}
+
 // newPool returns the pool of the node at addr. peer stores the answers of its handshakes.
 func (e *Engine) newPool(addr string, peer *wire.Peer, suspended bool) *pool.Pool {
-	dial := e.cfg.Dial
-	dial.Addr, dial.Peer, dial.Credentials = addr, peer, e.renewer.Login()
 	cfg := e.cfg.Pool
-	cfg.Addr, cfg.Suspended, cfg.Budget = addr, suspended, e.budget
-	cfg.Dial = func(ctx, cut context.Context, id Identity) (*wire.Conn, error) {
-		with := dial
-		with.TLS = e.cfg.TLS.For(e.router.certificateName(addr))
-		conn, err := e.identities.Dial(ctx, cut, with, id)
-		if err == nil {
-			e.vocabulary.Dialed(addr, conn.Server())
-		}
-		return conn, err
-	}
+	to := e.destination(e.reach.Load(), addr, peer)
+	cfg.Addr, cfg.Dial, cfg.Suspended, cfg.Budget = to.Addr, to.Dial, suspended, e.budget
 	cfg.SwitchIdentity, cfg.Restore = e.identities.Switch, e.identities.Restore
 	cfg.OnDisowned, cfg.Wanted = e.users.Disowned, e.users.Known
 	if e.cfg.OnEvent != nil {
@@ -208,7 +202,7 @@ func (e *Engine) Warm(ctx context.Context) error {
 		}
 		if e.budget != nil {
 			if err := (totalError{len(list), e.budget.Total(), e.cfg.Service.Role}); err.tooLow() {
-				return WrapError(fmt.Errorf("respool: open the %s: %w", e.cfg.place(), err))
+				return WrapError(fmt.Errorf("respool: open the %s: %w", e.place(), err))
 			}
 		}
 		err = e.warmAll(ctx, list)
@@ -248,7 +242,7 @@ const warmAtOnce = 16
 // warmAll opens the connections of nodes. In a cluster it opens one lane to each, because most nodes need no other. After a
 // failure it begins with no further node.
 func (e *Engine) warmAll(ctx context.Context, list []*node) error {
-	lanes := e.cfg.Pool.Lanes
+	lanes := math.MaxInt
 	if e.cluster != nil {
 		lanes = 1
 	}
@@ -359,6 +353,43 @@ func (e *Engine) Resize(n int) error {
 	}
 	e.nodes.resize(n)
 	e.waits.keys.Again()
+	return nil
+}
+
+// Change is a change of a running engine. Fields with the zero value change nothing.
+type Change struct {
+	Reach *Reach
+	Max   int // sockets to each node
+	Lanes int
+	// Drain limits how long the connections to a server that another one replaces may wait for pending replies.
+	Drain time.Duration
+}
+
+// Reconfigure changes a running engine. Before it changes Reach, it opens a connection as the new one says, within the
+// bound, and closes it. If that fails, it changes nothing and returns the error. ctx limits this attempt. Then it returns
+// at once, and the connections follow: lanes close when they have no pending reply, leased ones when they are returned.
+// If another server replaces the present one, connections close as at a failover, leased ones included: they send no
+// other command. At no time are there more sockets than the bound, old and new ones together.
+func (e *Engine) Reconfigure(ctx context.Context, c Change) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if e.closed.Load() {
+		return ErrClosed
+	}
+	if r := c.Reach; r != nil {
+		mine := *r
+		mine.TLS = r.TLS.ReportTo(events{e}.FilesChanged)
+		if err := e.try(ctx, &mine); err != nil {
+			return WrapError(err)
+		}
+		e.use(&mine, c.Drain)
+	}
+	if c.Max > 0 {
+		_ = e.Resize(c.Max)
+	}
+	if c.Lanes > 0 {
+		e.nodes.setLanes(c.Lanes)
+	}
 	return nil
 }
 

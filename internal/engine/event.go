@@ -86,10 +86,10 @@ func (o events) FilesChanged(addr string, err error) {
 // Renewed emits an event for a renewal of credentials.
 func (o events) Renewed(r renewal.Event) {
 	if r.Err != nil {
-		o.e.emit(Event{Kind: RenewalFailed, Addr: o.e.cfg.place(), Duration: r.Duration, Err: r.Err})
+		o.e.emit(Event{Kind: RenewalFailed, Addr: o.e.place(), Duration: r.Duration, Err: r.Err})
 		return
 	}
-	o.e.emit(Event{Kind: CredentialsRenewed, Addr: o.e.cfg.place(), Duration: r.Duration, Reason: fmt.Sprintf("%d connections", r.Renewed)})
+	o.e.emit(Event{Kind: CredentialsRenewed, Addr: o.e.place(), Duration: r.Duration, Reason: fmt.Sprintf("%d connections", r.Renewed)})
 }
 
 // callName is the name of call in stack traces.

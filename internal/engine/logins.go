@@ -90,14 +90,14 @@ func (l Logins) OnDisowned(fn func(user string)) (cancel func()) {
 // IsOwn reports whether these are the engine's own user and password, if those are known. It compares in constant
 // time.
 func (l Logins) IsOwn(user, password string) bool {
-	own := &l.e.cfg.Dial
+	own := l.e.identities.Login()
 	return l.HasPassword() && user == cmp.Or(own.Username, command.DefaultUser) &&
 		subtle.ConstantTimeCompare([]byte(password), []byte(own.Password)) == 1
 }
 
 // HasPassword reports whether the engine has a fixed password.
 func (l Logins) HasPassword() bool {
-	return l.e.cfg.Dial.Password != "" && l.e.cfg.Credentials == nil
+	return l.e.identities.Login().Password != "" && l.e.cfg.Credentials == nil
 }
 
 // OwnUser returns the engine's own user; empty if a provider returns the credentials.
@@ -105,7 +105,7 @@ func (l Logins) OwnUser() string {
 	if l.e.cfg.Credentials != nil {
 		return ""
 	}
-	return cmp.Or(l.e.cfg.Dial.Username, command.DefaultUser)
+	return cmp.Or(l.e.identities.Login().Username, command.DefaultUser)
 }
 
 // ownConnections are an engine's connections to its nodes as its own user. Connections of the gateway's pass-through

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/certfile"
+	"github.com/seed-2b0d76a6/respool/internal/identity"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/refusal"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -27,6 +30,70 @@ type node struct {
 	sought  atomic.Pointer[sought] // by the last caller
 }
 
+// Reach is how an engine reaches its nodes. Reconfigure changes it.
+type Reach struct {
+	Network string         // tcp or unix
+	Addr    string         // of the single server; empty for a service or a cluster, which report their nodes
+	Login   identity.Login // of the engine's own user, if no provider returns it
+	TLS     *certfile.ClientTLS
+}
+
+// dialConfig returns the configuration for dials of the node at addr. peer stores the answers of handshakes.
+func (e *Engine) dialConfig(r *Reach, addr string, peer *wire.Peer) wire.Config {
+	dial := e.cfg.Dial
+	dial.Network, dial.Addr, dial.Peer, dial.Credentials = r.Network, addr, peer, e.renewer.Login()
+	dial.Username, dial.Password = r.Login.Username, r.Login.Password
+	return dial
+}
+
+// destination returns where the pool of the node at addr dials.
+func (e *Engine) destination(r *Reach, addr string, peer *wire.Peer) pool.Destination {
+	dial := e.dialConfig(r, addr, peer)
+	return pool.Destination{Addr: addr, Dial: func(ctx, cut context.Context, id Identity) (*wire.Conn, error) {
+		with := dial
+		with.TLS = r.TLS.For(e.router.certificateName(addr))
+		conn, err := e.identities.Dial(ctx, cut, with, id)
+		if err == nil {
+			e.vocabulary.Dialed(addr, conn.Server())
+		}
+		return conn, err
+	}}
+}
+
+// try dials a node in use as r says, or the server that r names, and closes the connection. It returns nil if one answers, or if
+// no node is known yet.
+func (e *Engine) try(ctx context.Context, r *Reach) (first error) {
+	for _, n := range e.nodes.now.Load().nodes() {
+		addr := cmp.Or(r.Addr, n.addr)
+		err := n.pool.Try(ctx, pool.Destination{Addr: addr, Dial: func(ctx, cut context.Context, _ Identity) (*wire.Conn, error) {
+			dial := e.dialConfig(r, addr, &wire.Peer{})
+			dial.TLS = r.TLS.For(e.router.certificateName(addr))
+			return wire.Dial(ctx, cut, &dial)
+		}})
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
+}
+
+// use makes the pools of all nodes use r. Connections to another server than r's close as at a failover.
+func (e *Engine) use(r *Reach, drain time.Duration) {
+	e.reach.Store(r)
+	e.identities.SetLogin(r.Login)
+	e.multi.Store(false)
+	if n := e.nodes.now.Load().only; n != nil && r.Addr != "" && r.Addr != n.addr {
+		moved := &node{addr: r.Addr, pool: n.pool, peer: &wire.Peer{}}
+		e.nodes.move(moved)
+		n.pool.Move(e.destination(r, moved.addr, moved.peer), drain)
+		return
+	}
+	for _, n := range e.nodes.list() {
+		n.pool.Renew(e.destination(r, n.addr, n.peer), "its login or its encryption has changed")
+	}
+}
+
 // nodes holds the servers to which an engine has sockets. A pool stays as long as it has sockets, so that the bound
 // also holds for a node that leaves and returns.
 type nodes struct {
@@ -37,6 +104,7 @@ type nodes struct {
 	mu     sync.Mutex
 	all    map[string]*node
 	max    int        // set by Resize; 0: not set
+	lanes  int        // set by Reconfigure; 0: not set
 	left   pool.Stats // counters of the nodes that are not in all any more
 	closed bool
 }
@@ -56,6 +124,18 @@ func (s *nodes) use(addr string) {
 	s.publishLocked(&route{only: n})
 }
 
+// move makes to the only node, instead of the present one, whose pool it takes over. It is for an engine without sentinels and
+// without a cluster.
+func (s *nodes) move(to *node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.all = map[string]*node{to.addr: to}
+	s.publishLocked(&route{only: to})
+}
+
 func (s *nodes) newNode(addr string, suspended bool) *node {
 	peer := &wire.Peer{}
 	return &node{addr: addr, pool: s.open(addr, peer, suspended), peer: peer}
@@ -68,6 +148,9 @@ func (s *nodes) atLocked(addr string) *node {
 		n = s.newNode(addr, true)
 		if s.max > 0 {
 			n.pool.Resize(s.max)
+		}
+		if s.lanes > 0 {
+			n.pool.SetLanes(s.lanes)
 		}
 		s.all[addr] = n
 	}
@@ -267,6 +350,16 @@ func (s *nodes) resize(n int) {
 	s.mu.Unlock()
 	for _, one := range s.list() {
 		one.pool.Resize(n)
+	}
+}
+
+// setLanes changes the number of lanes of each node.
+func (s *nodes) setLanes(n int) {
+	s.mu.Lock()
+	s.lanes = n
+	s.mu.Unlock()
+	for _, one := range s.list() {
+		one.pool.SetLanes(n)
 	}
 }
 

@@ -29,7 +29,7 @@ func (e *Engine) Hub(user string) *pubsub.Hub {
 // newHub returns a hub for the subscriptions of an identity.
 func (e *Engine) newHub(id Identity) *pubsub.Hub {
 	cfg := e.cfg.Subscriptions
-	cfg.Addr, cfg.Ping = e.cfg.place(), id.Ping()
+	cfg.Addr, cfg.Ping = e.place(), id.Ping()
 	if e.cluster != nil {
 		cfg.Cluster, cfg.RefusalLimit = shardChannels{e, id}, e.cfg.Pool.WaitTimeout
 	}

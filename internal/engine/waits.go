@@ -115,7 +115,7 @@ func (w *waits) contended(n *node) bool {
 
 // report emits the events of a node that refuses to watch keys.
 func (w *waits) report(n *node, err *keywatch.RefusedError) {
-	event := Event{Kind: BlockingShared, Addr: w.e.cfg.place()}
+	event := Event{Kind: BlockingShared, Addr: w.e.place()}
 	if n != nil {
 		event.Addr = n.addr
 	}
@@ -132,7 +132,7 @@ func (w *waits) lost(key string, err error) {
 		return
 	}
 	w.slow.Go(func() {
-		w.e.emit(Event{Kind: ElementsLost, Addr: w.e.cfg.place(), Reason: "an element that no caller took could not return to its key " + key, Err: WrapError(err)})
+		w.e.emit(Event{Kind: ElementsLost, Addr: w.e.place(), Reason: "an element that no caller took could not return to its key " + key, Err: WrapError(err)})
 	})
 }
 
@@ -240,7 +240,7 @@ func (w *waits) failure(err error) error {
 		if w.e.nodes.now.Load().node() == nil {
 			return WrapError(w.e.router.explain(err))
 		}
-		return &wire.Error{Op: "wait for a key at", Addr: w.e.cfg.place(), Err: err}
+		return &wire.Error{Op: "wait for a key at", Addr: w.e.place(), Err: err}
 	}
 	return WrapError(err)
 }

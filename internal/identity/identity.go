@@ -7,6 +7,7 @@ package identity
 import (
 	"cmp"
 	"context"
+	"sync/atomic"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
@@ -17,15 +18,30 @@ import (
 // Switcher dials and switches connections. All methods are safe for concurrent use.
 type Switcher struct {
 	dial     *wire.Config     // of the engine's own identity
-	renewer  *renewal.Renewer // provides the credentials of the own user; nil: those in dial
+	renewer  *renewal.Renewer // provides the credentials of the own user; nil: those in login
+	login    atomic.Pointer[Login]
 	users    *Users
 	ownLogin ownLogin
 }
 
-// New returns a Switcher. dial configures connections of the engine's own identity. renewer, if not nil, provides the
-// credentials of the own user, instead of those in dial.
+// Login is the user name and the password of the engine's own user. Both are empty without a login.
+type Login struct{ Username, Password string }
+
+// New returns a Switcher. dial configures connections of the engine's own identity; its login applies until SetLogin.
+// renewer, if not nil, provides the credentials of the own user instead.
 func New(dial *wire.Config, renewer *renewal.Renewer, users *Users) *Switcher {
-	return &Switcher{dial: dial, renewer: renewer, users: users}
+	s := &Switcher{dial: dial, renewer: renewer, users: users}
+	s.login.Store(&Login{dial.Username, dial.Password})
+	return s
+}
+
+// Login returns the fixed login of the engine's own user.
+func (s *Switcher) Login() Login { return *s.login.Load() }
+
+// SetLogin changes the fixed login of the engine's own user.
+func (s *Switcher) SetLogin(l Login) {
+	s.login.Store(&l)
+	s.ownLogin.note(nil) // refusals of the old one do not count any more
 }
 
 // Own returns the zero Identity, apart from Replica, for the engine's own identity, and other identities unchanged.
@@ -64,7 +80,7 @@ func (s *Switcher) spelt(id pool.Identity, conn *wire.Conn) pool.Identity {
 
 // hasLogin reports whether a dial of the engine's own user sends AUTH.
 func (s *Switcher) hasLogin() bool {
-	return s.renewer != nil || s.dial.Username != "" || s.dial.Password != ""
+	return s.renewer != nil || s.Login() != Login{}
 }
 
 // refusalWithoutLogin returns the refusal because of which an engine without a login must not send AUTH for its own
@@ -79,7 +95,8 @@ func (s *Switcher) refusalWithoutLogin() error {
 
 // ownCredentials returns the credentials of the engine's own user.
 func (s *Switcher) ownCredentials(ctx context.Context) (renewal.Credentials, error) {
-	own := renewal.Credentials{Username: s.dial.Username, Password: s.dial.Password}
+	login := s.Login()
+	own := renewal.Credentials{Username: login.Username, Password: login.Password}
 	var err error
 	if s.renewer != nil {
 		own, err = s.renewer.Ask(ctx)

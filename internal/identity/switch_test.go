@@ -137,7 +137,7 @@ func TestARefusedOwnUserIsSkippedForAWhile(t *testing.T) {
 func TestASwitchRemembersTheRefusalOfTheOwnUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, refuses := New(&wire.Config{}, nil, NewUsers()), true
-		s.dial.Password = "p"
+		s.SetLogin(Login{Password: "p"})
 		s.users.Enter("bob", "b")
 		change := switchesOf(t, s, &refuses)
 		own, alice, bob3 := pool.Identity{Proto: 2}, pool.Identity{User: "alice", Proto: 2}, pool.Identity{User: "bob", DB: 3, Proto: 2}

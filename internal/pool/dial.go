@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -100,7 +101,7 @@ func (p *Pool) dial(ctx context.Context, g *Subpool, generation int, delay time.
 		}
 	}
 	began := time.Now()
-	conn, err := p.cfg.Dial(ctx, p.cut, g.identity)
+	conn, err := p.dialTo.Load().Dial(ctx, p.cut, g.identity)
 	took := time.Since(began)
 
 	p.mu.Lock()
@@ -205,7 +206,7 @@ func (p *Pool) adoptLocked(g *Subpool, conn *wire.Conn) *member {
 
 // Warm opens the lanes and idle conns that the configuration keeps ready. It blocks until they are open or ctx ends,
 // and returns the first failure.
-func (p *Pool) Warm(ctx context.Context) error { return p.WarmLanes(ctx, p.cfg.Lanes) }
+func (p *Pool) Warm(ctx context.Context) error { return p.WarmLanes(ctx, math.MaxInt) }
 
 // WarmLanes is Warm for some of the lanes: callers open the others when they need them.
 func (p *Pool) WarmLanes(ctx context.Context, most int) error { return p.zero.WarmLanes(ctx, most) }
@@ -226,7 +227,7 @@ func (g *Subpool) WarmLanes(ctx context.Context, most int) error {
 		if g == &p.zero {
 			idles = p.cfg.MinIdle
 		}
-		lanes := min(p.cfg.Lanes, most, max(1, p.allowed-idles)) - g.open
+		lanes := min(p.laneLimit, most, max(1, p.allowed-idles)) - g.open
 		idles -= g.count[idle]
 		if lanes <= 0 && idles <= 0 || !p.roomLikelyLocked() && p.gate.inFlight == 0 {
 			p.unlock()
@@ -245,7 +246,7 @@ func (g *Subpool) WarmLanes(ctx context.Context, most int) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return &wire.Error{Op: "warm up", Addr: p.cfg.Addr, Err: ctx.Err()}
+			return &wire.Error{Op: "warm up", Addr: p.dialTo.Load().Addr, Err: ctx.Err()}
 		}
 		p.mu.Lock()
 		if err := p.gate.lastError; err != nil && p.statistic.dialFailures > failures {

@@ -36,7 +36,7 @@ func (p *Pool) emitLocked(e Event) {
 	if p.cfg.OnEvent == nil {
 		return
 	}
-	e.Addr = p.cfg.Addr
+	e.Addr = p.dialTo.Load().Addr
 	p.calls.add(func() { p.cfg.OnEvent(e) })
 }
 

@@ -115,7 +115,7 @@ func (q *inquiry) run(ctx context.Context, c *member, generation int) {
 func (q *inquiry) dialWitness(ctx context.Context, generation int) *member {
 	p := q.pool
 	began := time.Now()
-	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
+	conn, err := p.dialTo.Load().Dial(ctx, p.cut, Identity{})
 	took := time.Since(began)
 	p.mu.Lock()
 	defer p.unlock()
@@ -156,7 +156,7 @@ func (q *inquiry) end(c *member, err error) {
 // lacksLaneLocked reports whether all lanes of g are silent and g may open another.
 func (q *inquiry) lacksLaneLocked(g *Subpool) bool {
 	p := q.pool
-	if p.line.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.cfg.Lanes {
+	if p.line.waiting > 0 || g.count[shared] == 0 || g.count[shared] >= p.laneLimit {
 		return false
 	}
 	for _, c := range p.lanes {

@@ -10,18 +10,22 @@ import (
 // It lists the conns by use and by subpool. It does not decide about them: Pool does. Pool.mu guards it.
 type ledger struct {
 	limit    int // sockets, as configured
-	allowed  int // sockets now: limit, or the places that the pool has of a budget
+	claims   int // places that Try waits for
+	allowed  int // sockets now: limit without claims, or the places that the pool has of a budget
 	reach    int // the most places that it can have of the budget, 1 or more; 0: no budget
 	members  map[*lane.Lane]*member
 	count    [classes]int          // members by class
 	subpools map[Identity]*Subpool // subpools in use, and zero
 	lanes    []*member             // class shared, of all subpools, including draining ones
-	idle     idleConns
-	gate     dialGate // its dials in flight take places
-	probing  int      // sockets of Probe
+
+	laneLimit int // lanes of each identity
+	idle      idleConns
+	gate      dialGate // its dials in flight take places
+	probing   int      // sockets of Probe
 }
 
 func (l *ledger) init(cfg *Config) {
+	l.laneLimit = cfg.Lanes
 	l.limit, l.allowed, l.members, l.subpools = cfg.Max, cfg.Max, map[*lane.Lane]*member{}, map[Identity]*Subpool{}
 	l.gate.init(cfg)
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/budget"
@@ -26,11 +27,18 @@ var (
 	ErrExhausted = errors.New("no connection was free")
 )
 
-// Config configures a pool. The caller sets every field, including the defaults.
-type Config struct {
+// Destination is where the connections of a pool lead.
+type Destination struct {
 	Addr string
 	// Dial opens a connection of an identity. ctx limits it. The end of cut cuts the cleanup after a failed dial
 	// short.
+	Dial func(ctx, cut context.Context, id Identity) (*wire.Conn, error)
+}
+
+// Config configures a pool. The caller sets every field, including the defaults.
+type Config struct {
+	Addr string // Move changes it
+	// Dial is Destination.Dial. Move and Renew change it.
 	Dial func(ctx, cut context.Context, id Identity) (*wire.Conn, error)
 	// SwitchIdentity switches a conn to another identity. The conn has no pending reply before and after it, and
 	// nobody else uses it. ctx ends with Suspend and Close. After an error the conn is closed. nil: the pool closes
@@ -90,6 +98,7 @@ func (c class) String() string {
 // Pool is the set of connections to one node.
 type Pool struct {
 	cfg    Config
+	dialTo atomic.Pointer[Destination]
 	cut    context.Context // its end cuts lingering short
 	cutNow context.CancelFunc
 
@@ -144,6 +153,7 @@ type Pool struct {
 // New returns a pool. It opens no connection.
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, empty: make(chan struct{})}
+	p.dialTo.Store(&Destination{cfg.Addr, cfg.Dial})
 	p.ledger.init(&cfg)
 	p.zero.init(p, Identity{})
 	p.readers.init(p, Identity{Replica: true})
@@ -179,9 +189,30 @@ func (p *Pool) AcquireSubscriber(ctx context.Context) (*Conn, error) {
 func (p *Pool) Resize(n int) {
 	p.mu.Lock()
 	p.limit = n
-	if p.allowed = n; p.share != nil {
-		p.applyTermsLocked(p.share.Terms())
-	}
+	p.applyLimitLocked()
 	p.serveLocked()
 	p.unlock()
+}
+
+// applyLimitLocked sets how many places may be taken now.
+func (p *Pool) applyLimitLocked() {
+	if p.allowed = p.limit - p.claims; p.share != nil {
+		p.applyTermsLocked(p.share.Terms())
+	}
+}
+
+// SetLanes changes the maximum number of lanes of each identity. Lanes beyond it drain, and become idle conns.
+func (p *Pool) SetLanes(n int) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.laneLimit = n
+	for _, c := range p.lanes {
+		if !c.draining && c.subpool.open > n {
+			p.drainLocked(c, "")
+		}
+	}
+	for _, g := range p.subpools {
+		g.laneWanted = min(g.laneWanted, max(0, n-g.open))
+	}
+	p.serveLocked()
 }

@@ -3,9 +3,11 @@ package pool
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 // Probe sends one command to the node, in use or suspended. It does not count as use. It uses a lane that received
@@ -47,7 +49,7 @@ func (p *Pool) Probe(ctx context.Context, args ...any) ([]byte, error) {
 	case a := <-answer:
 		return a.frame, a.err
 	case <-ctx.Done():
-		return nil, &wire.Error{Op: "wait for the reply of", Addr: p.cfg.Addr, Err: ctx.Err()}
+		return nil, &wire.Error{Op: "wait for the reply of", Addr: p.dialTo.Load().Addr, Err: ctx.Err()}
 	}
 }
 
@@ -59,7 +61,7 @@ type probed struct {
 
 // ask runs a command on a new socket, whose place is taken already.
 func (p *Pool) ask(ctx context.Context, args []any) probed {
-	conn, err := p.cfg.Dial(ctx, p.cut, Identity{})
+	conn, err := p.dialTo.Load().Dial(ctx, p.cut, Identity{})
 	if err != nil {
 		p.mu.Lock()
 		p.refuseLocked(&p.zero, err)
@@ -67,6 +69,12 @@ func (p *Pool) ask(ctx context.Context, args []any) probed {
 		p.endProbe()
 		return probed{err: err}
 	}
+	frame, err := p.askOnce(ctx, conn, args)
+	return probed{frame, err}
+}
+
+// askOnce runs a command on a conn outside the ledger, whose place is taken already, and closes the conn.
+func (p *Pool) askOnce(ctx context.Context, conn *wire.Conn, args []any) ([]byte, error) {
 	stop := context.AfterFunc(p.cut, conn.Abort)
 	cfg := p.cfg.Lane
 	cfg.OnDead, cfg.OnSuspect, cfg.OnClosed = nil, nil, func(*lane.Lane) {
@@ -76,7 +84,69 @@ func (p *Pool) ask(ctx context.Context, args []any) probed {
 	l := lane.New(conn, &cfg)
 	frame, err := l.Do(ctx, args, lane.Options{})
 	l.Fail(wire.ErrClosed)
-	return probed{frame, err}
+	return frame, err
+}
+
+// Try dials a conn to a destination, sends PING and closes the conn. Its socket counts against the bound: if no place is
+// free, Try waits for one until ctx ends, and idle conns and lanes make room for it. An error reply to PING counts as a
+// reply, except those of a server that serves nobody now, or that requires a login.
+func (p *Pool) Try(ctx context.Context, to Destination) error {
+	if err := p.claim(ctx); err != nil {
+		return err
+	}
+	conn, err := to.Dial(ctx, p.cut, Identity{})
+	if err != nil {
+		p.endProbe()
+		return err
+	}
+	frame, err := p.askOnce(ctx, conn, []any{"PING"})
+	if err != nil {
+		return err
+	}
+	if refusal := resp.ErrorIn(frame); refusal != nil && (refusal.Code == "NOAUTH" || !concernsIdentity(refusal)) {
+		return &wire.Error{Op: wire.OpHandshake, Addr: to.Addr, Sent: true, Err: refusal}
+	}
+	return nil
+}
+
+// claimCheck is the interval at which claim looks for a free place.
+const claimCheck = 2 * time.Millisecond
+
+// claim takes a place for Try. While it waits, the bound is lower by one.
+func (p *Pool) claim(ctx context.Context) error {
+	tick := time.NewTicker(claimCheck)
+	defer tick.Stop()
+	p.mu.Lock()
+	defer p.unlock()
+	p.claims++
+	p.applyLimitLocked()
+	p.serveLocked()
+	for {
+		free := !p.closed && p.placesTakenLocked() < p.limit-(p.claims-1)
+		if free || p.closed || ctx.Err() != nil {
+			p.claims--
+			p.applyLimitLocked()
+			switch {
+			case p.closed:
+				return ErrClosed
+			case free && p.roomLocked():
+				p.probing++
+				return nil
+			case ctx.Err() != nil:
+				err := fmt.Errorf("%w (%s)", ErrExhausted, p.stateLocked())
+				p.serveLocked()
+				return err
+			}
+			p.claims++
+			p.applyLimitLocked()
+		}
+		p.unlock()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		p.mu.Lock()
+	}
 }
 
 // endProbe frees a probe's place.

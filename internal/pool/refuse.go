@@ -16,7 +16,7 @@ func (p *Pool) refuseLocked(g *Subpool, err error) bool {
 	}
 	var we *wire.Error
 	if !errors.As(err, &we) {
-		err = &wire.Error{Op: wire.OpHandshake, Addr: p.cfg.Addr, Err: err}
+		err = &wire.Error{Op: wire.OpHandshake, Addr: p.dialTo.Load().Addr, Err: err}
 	}
 	s, pause := p.refusals.add(g.identity, err)
 	p.wake.within(pause)

@@ -48,7 +48,7 @@ func (p *Pool) allowGrowthLocked() {
 	room := p.roomLikelyLocked() && p.gate.failures == 0
 	for _, c := range p.lanes {
 		g := c.subpool
-		if may := room && g.count[shared]+g.laneWanted < p.cfg.Lanes && p.refusals.inPause(g.identity) == nil; may != g.mayGrow.Load() {
+		if may := room && g.count[shared]+g.laneWanted < p.laneLimit && p.refusals.inPause(g.identity) == nil; may != g.mayGrow.Load() {
 			g.mayGrow.Store(may)
 		}
 	}
@@ -250,7 +250,10 @@ func (p *Pool) shrinkLocked() {
 
 // overLimitLocked returns the reason for closing a conn beyond the bound.
 func (p *Pool) overLimitLocked() string {
-	if p.placesTakenLocked() <= p.limit {
+	switch {
+	case p.claims > 0:
+		return "a new configuration needs its place"
+	case p.placesTakenLocked() <= p.limit:
 		return "another node needs its place"
 	}
 	return "over the limit after a resize"

@@ -31,7 +31,7 @@ func (p *Pool) wakeUp() {
 // applyTermsLocked applies the terms of the budget.
 func (p *Pool) applyTermsLocked(t budget.Terms) {
 	p.terms = t
-	p.allowed, p.reach = min(t.Limit, p.limit), min(t.Reach, p.limit)
+	p.allowed, p.reach = min(t.Limit, p.limit-p.claims), min(t.Reach, p.limit)
 	for _, wake := range t.Wake {
 		p.calls.add(wake)
 	}

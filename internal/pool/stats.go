@@ -91,7 +91,7 @@ func (p *Pool) Stats() Stats {
 		}
 	}
 	return Stats{
-		Addr: p.cfg.Addr, Max: p.limit, Dialing: p.gate.inFlight + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
+		Addr: p.dialTo.Load().Addr, Max: p.limit, Dialing: p.gate.inFlight + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
 		Waiting: p.line.waiting + p.awaiting, RepliesDue: due, Subpools: subpools,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.failedLanes,

@@ -91,6 +91,36 @@ func (p *Pool) Retire(replica bool, limit time.Duration) {
 	p.serveLocked()
 }
 
+// Move makes new conns lead elsewhere, and closes the present ones as Retire does: those of all identities.
+func (p *Pool) Move(to Destination, limit time.Duration) {
+	p.mu.Lock()
+	p.redirectLocked(to)
+	p.unlock()
+	p.Retire(false, limit)
+	p.Retire(true, limit)
+}
+
+// Renew makes dials use another login or encryption, and closes the present conns as Redial does. Dials in flight close
+// when they are done. why is the reason in the events.
+func (p *Pool) Renew(to Destination, why string) {
+	p.mu.Lock()
+	p.redirectLocked(to)
+	for k, g := range p.subpools {
+		if g.dialing > 0 {
+			p.retired[mode(k.Replica)]++
+		}
+	}
+	p.unlock()
+	p.Redial(why)
+}
+
+// redirectLocked changes the destination. Failures of the old one do not count any more.
+func (p *Pool) redirectLocked(to Destination) {
+	p.dialTo.Store(&to)
+	p.gate.succeeded()
+	p.refusals.clear()
+}
+
 // mode returns the index of a mode in Pool.retired.
 func mode(replica bool) int {
 	if replica {

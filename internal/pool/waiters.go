@@ -86,7 +86,7 @@ func (p *Pool) failSubpoolLocked(g *Subpool, err error) {
 // obtain blocks until a conn of the class is available. ctx and WaitTimeout limit the wait.
 func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr, Err: err}
+		return nil, &wire.Error{Op: "wait for a connection to", Addr: p.dialTo.Load().Addr, Err: err}
 	}
 	p.mu.Lock()
 	if err := p.refuseWaitLocked(); err != nil {
@@ -196,7 +196,7 @@ func (p *Pool) expire() {
 }
 
 func (p *Pool) ctxError(ctx context.Context) error {
-	return &wire.Error{Op: "wait for a connection to", Addr: p.cfg.Addr,
+	return &wire.Error{Op: "wait for a connection to", Addr: p.dialTo.Load().Addr,
 		Err: fmt.Errorf("%w (%s)", ctx.Err(), p.stateLocked())}
 }
 

@@ -26,23 +26,27 @@ func (srv *Server) connect(s *config.Serve) error {
 			return err
 		}
 	}
-	opt := s.Watch.Sampler.Options // a copy: the watch has its own connections and events
-	if opt.ClientName == "" {
-		opt.ClientName = connectionName(s.Watch.Instance)
-	}
-	s.Watch.Sampler.Options.ClientName = opt.ClientName // of the connections that the watch shares
+	nameConnections(s)
+	opt := s.Watch.Sampler.Options // a copy: the watch has its own events
 	srv.pool = respoolprom.NewPool("gateway", &opt)
 	connect.LogEvents(&opt, srv.log)
 	client, err := respool.New(opt)
 	if err != nil {
 		return err
 	}
-	srv.client = client
+	srv.client, srv.options = client, opt
 	srv.pool.Watch(client.Stats)
 	s.Gateway.Log = srv.log
 	g, err := gateway.New(client.Engine(), s.Gateway)
 	srv.gateway = g
 	return err
+}
+
+// nameConnections sets the name of the connections, which the gateway and its watch share, if the URL sets none.
+func nameConnections(s *config.Serve) {
+	if name := &s.Watch.Sampler.Options.ClientName; *name == "" {
+		*name = connectionName(s.Watch.Instance)
+	}
 }
 
 // warnFileLimit warns if the limit of open files is too low for all clients, which would then wait

@@ -1,11 +1,15 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
+	"strings"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
@@ -21,11 +25,7 @@ func (srv *Server) reload() {
 		srv.log.Error("the new configuration is invalid; the old one stays", "error", err)
 		return
 	}
-	text := "the new configuration is active"
-	if srv.urlKept {
-		text += ", except for the URL"
-	}
-	srv.log.Info(text, "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
+	srv.log.Info("the new configuration is active", "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
 }
 
 // applyConfig first does the steps that may fail, and changes nothing if one of them fails.
@@ -74,29 +74,62 @@ func (srv *Server) applyConfig() error {
 	return nil
 }
 
-// keepServer keeps the server of the old settings: open connections and their limit belong to it.
+// keepServer keeps what belongs to the running server: whether it is the embedded one, and the source of its credentials.
 func (srv *Server) keepServer(s *config.Serve) {
 	old := &srv.settings.Watch
-	srv.urlKept = s.Embedded != srv.settings.Embedded || !s.Embedded && (s.Watch.URL != old.URL || !reflect.DeepEqual(s.Watch.Source, old.Source))
-	if srv.urlKept {
-		srv.log.Warn("the URL and the source of its credentials cannot change while clients are served: restart to change them", "kept", connect.Place(&old.Sampler.Options))
+	switch {
+	case s.Embedded != srv.settings.Embedded:
+		srv.log.Warn("not changed", "option", "url", "kept", connect.Place(&old.Sampler.Options),
+			"reason", "the embedded server and a server with a URL cannot replace each other: restart to change this")
+		fallthrough
+	case s.Embedded:
+		s.Embedded, s.Watch.URL, s.Watch.Source, s.Watch.Sampler.Options = srv.settings.Embedded, old.URL, old.Source, old.Sampler.Options
+	case !reflect.DeepEqual(s.Watch.Source, old.Source) && !s.Watch.Source.IsZero() && !old.Source.IsZero():
+		srv.log.Warn("not changed", "option", "credentials", "reason", "open connections ask the old source for new credentials: restart to change it")
+		s.Watch.Source, s.Watch.Sampler.Options.Credentials = old.Source, old.Sampler.Options.Credentials
 	}
-	s.Embedded, s.Watch.URL, s.Watch.Source = srv.settings.Embedded, old.URL, old.Source
-	s.Watch.Sampler.Options, s.Watch.Sampler.Client = srv.settings.Watch.Sampler.Options, srv.settings.Watch.Sampler.Client
+	nameConnections(s)
+	s.Watch.Sampler.Client = old.Sampler.Client
 }
 
-// apply changes both the gateway and the watch, or neither.
+// apply changes the connections to the server, the gateway and the watch, or none of them.
 func (srv *Server) apply(s *config.Serve) error {
 	s.Gateway.Log = srv.log
+	changes, err := srv.client.Reconfigure(context.Background(), s.Watch.Sampler.Options)
+	if err != nil {
+		return fmt.Errorf("the new URL was tried: %s", strings.TrimPrefix(err.Error(), "respool: "))
+	}
+	options := s.Watch.Sampler.Options
+	if !slices.ContainsFunc(changes, replacesConnections) {
+		s.Watch.Sampler.Options = srv.settings.Watch.Sampler.Options // the watch goes on, with its history
+	}
 	if err := srv.gateway.Reload(s.Gateway); err != nil {
-		return err
+		return srv.restore(err)
 	}
-	err := srv.watcher.Apply(s.Watch)
-	if err == nil {
-		return nil
+	if err := srv.watcher.Apply(s.Watch); err != nil {
+		return srv.restore(err)
 	}
-	if back := srv.gateway.Reload(srv.settings.Gateway); back != nil {
-		err = errors.Join(err, fmt.Errorf("and restoring the old gateway settings failed: %w", back))
+	srv.options = options
+	for _, c := range changes {
+		if c.Kept != "" {
+			srv.log.Warn("not changed", "option", c.Option, "kept", c.From, "configured", c.To, "reason", c.Kept)
+			continue
+		}
+		srv.log.Info("changed", "option", c.Option, "from", c.From, "to", c.To)
+	}
+	return nil
+}
+
+// replacesConnections reports whether a change replaces connections.
+func replacesConnections(c respool.Change) bool {
+	return c.Kept == "" && c.Option != "MaxConnections" && c.Option != "Lanes"
+}
+
+// restore applies the old settings again after err.
+func (srv *Server) restore(err error) error {
+	_, back := srv.client.Reconfigure(context.Background(), srv.options)
+	if back = errors.Join(back, srv.gateway.Reload(srv.settings.Gateway)); back != nil {
+		err = errors.Join(err, fmt.Errorf("and restoring the old settings failed: %w", back))
 	}
 	return err
 }

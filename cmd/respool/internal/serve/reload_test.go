@@ -38,10 +38,10 @@ func TestAReloadKeepsClients(t *testing.T) {
 	fresh.Do("v", "GET", "k")
 	tooltest.Rewrite(t, file, "  usres:", "  users:")
 
-	// The URL does not change, and the log says so.
+	// A URL that does not work changes nothing.
 	tooltest.Rewrite(t, file, "url: "+s.URL(), "url: redis://127.0.0.1:1")
-	r.reload(t, "the URL and the source of its credentials cannot change")
-	r.log.Until(t, "configuration is active", 2)
+	r.reload(t, "the new configuration is invalid; the old one stays")
+	r.log.Until(t, "the new URL was tried: dial 127.0.0.1:1", 1)
 	fresh.Do("+OK", "SET", "k", "w")
 	if got := s.Do("GET", "k"); got != "w" {
 		t.Error(got)

@@ -47,9 +47,9 @@ type Server struct {
 	embedded  *embedded.Server // nil if there is a URL
 	pool      *respoolprom.Pool
 	client    *respool.Client
+	options   respool.Options // of client, as configured last
 	gateway   *gateway.Gateway
 	drained   bool                          // the gateway has shut down
-	urlKept   bool                          // the last reload ignored a changed URL
 	listeners map[string]*listener.Listener // by the names of their addresses
 	watcher   *watch.Watcher
 	probe     *upstreamProbe
