@@ -21,6 +21,8 @@ type Client struct {
 	engine   *engine.Engine
 	sentinel *Sentinel // created the client; nil if none did
 
+	node bool // Node made it
+
 	mu  sync.Mutex // held by Reconfigure
 	now *Options   // since the last Reconfigure; nil: opt
 }
@@ -135,6 +137,16 @@ func (c *Client) Do(ctx context.Context, args ...any) Reply {
 	return Reply{frame: frame}
 }
 
+// Node returns a client for the node at an address, for commands about the node, such as INFO. It shares the connections of
+// c to this node and their limit. If c sends no commands to the node, such as a replica, the node's client opens
+// a connection for it, which counts against MaxConnections, and against ClusterOptions.MaxConnectionsTotal. It does not
+// block. The caller must close the node's client, before c. Resize and Reconfigure of it do nothing.
+func (c *Client) Node(addr string) *Client {
+	opt := c.opt
+	opt.Addr, opt.Sentinel, opt.Service, opt.Cluster, opt.Role, opt.Nearest, opt.MaxReplicaLag = addr, nil, "", nil, RolePrimary, false, 0
+	return &Client{opt: opt, engine: c.engine.At(addr), node: true}
+}
+
 // Resize changes MaxConnections while the client runs. If n is lower than before, it closes idle
 // connections at once, drains lanes, and closes dedicated connections when their holders release
 // them. It does not wait for that. It returns an error if n is less than 1.
@@ -154,7 +166,8 @@ type Change struct {
 
 // Reconfigure compares options with those of the client, and changes what can change while the client runs: Addr and
 // Network of a single server, Username, Password, TLS, TLSFiles, MaxConnections and Lanes. It returns all options that
-// differ. Those that cannot change keep their values, and Kept says why. It ignores functions, such as OnEvent.
+// differ. Those that cannot change keep their values, and Kept says why. It ignores functions, such as OnEvent, and compares
+// TLS by the server's name, the verification and the minimum version.
 //
 // Before it changes the address, the login or the encryption, it opens a connection with the new ones, within
 // MaxConnections, and closes it. If that fails, or if an option is invalid, nothing changes and it returns the error. ctx and
@@ -183,7 +196,7 @@ func (c *Client) Reconfigure(ctx context.Context, opt Options) ([]Change, error)
 			kindOf(old), loginKind(old), kindOf(&opt), loginKind(&opt))
 	}
 	list := optionChanges(old, &opt)
-	if len(list) == 0 {
+	if len(list) == 0 || c.node {
 		return nil, nil
 	}
 	next, change := *old, engine.Change{Drain: reconfigureDrain}

@@ -22,22 +22,26 @@ type node struct {
 	state   NodeState
 }
 
-func newNode(cfg *SamplerConfig, opt respool.Options, own string, owned func() int64) (*node, error) {
-	with := ProbeConfig{Options: opt, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit, Details: cfg.Details, Split: cfg.Split}
+func newNode(cfg *SamplerConfig, one *Server, own string, owned func() int64) (*node, error) {
+	with := ProbeConfig{Options: one.Options, MaxClients: cfg.MaxClients, ListLimit: cfg.ListLimit, Details: cfg.Details, Split: cfg.Split}
 	if c := cfg.Options.Cluster; c != nil {
 		with.Cluster, with.MapAddr = true, c.MapAddr
 	}
 	var probe *Probe
-	if cfg.Client != nil && cfg.Options.Sentinel == nil && cfg.Options.Cluster == nil {
+	switch {
+	case cfg.Client != nil && cfg.Options.Sentinel == nil && cfg.Options.Cluster == nil:
 		probe = sharedProbe(with, cfg.Client)
-	} else {
+	case cfg.Client != nil:
+		probe = sharedProbe(with, one.nodeOf(cfg.Client))
+		probe.owned = true
+	default:
 		var err error
 		if probe, err = newProbe(with, own); err != nil {
 			return nil, err
 		}
 	}
 	return &node{cfg: cfg, probe: probe, owned: owned, history: newHistory(cfg.Every),
-		state: NodeState{Addr: opt.Addr, Since: time.Now()}}, nil
+		state: NodeState{Addr: one.Options.Addr, Since: time.Now()}}, nil
 }
 
 // watch takes snapshots until ctx ends, sends each state to states, and closes the connection.

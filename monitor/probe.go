@@ -44,7 +44,8 @@ const DefaultListLimit = 5000
 type Probe struct {
 	cfg     ProbeConfig
 	c       *respool.Client
-	shared  bool              // c belongs to somebody else
+	shared  bool              // the connections of c belong to somebody else
+	owned   bool              // c itself belongs to the probe, although it is shared
 	own     string            // name of its own connection; empty if shared
 	refused map[string]string // refused commands, with the reasons
 	gateway *string           // the field of INFO about a gateway; nil: it was not queried
@@ -91,7 +92,7 @@ func (p *Probe) Refused() map[string]string { return maps.Clone(p.refused) }
 
 // Close closes the connection, with the rules of Client.Close.
 func (p *Probe) Close(ctx context.Context) error {
-	if p.shared {
+	if p.shared && !p.owned {
 		return nil
 	}
 	return p.c.Close(ctx)

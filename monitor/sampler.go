@@ -18,8 +18,8 @@ import (
 
 // SamplerConfig configures a sampler. The zero value of a field stands for its default.
 type SamplerConfig struct {
-	Options    respool.Options // a server, a service of Sentinel, or a cluster; the sampler uses one connection for each node, and one more for the primary of a service, independent of the pool options
-	Client     *respool.Client // of a single server: the sampler uses its connections, and leaves it open; nil: its own connection
+	Options    respool.Options // a server, a service of Sentinel, or a cluster; without Client, the sampler uses one connection for each node, and one more for the primary of a service, independent of the pool options
+	Client     *respool.Client // with the same Options: the sampler uses its connections, within its limits, and leaves it open; nil: its own connections
 	Purpose    string          // part of the connections' name in CLIENT LIST, respool:<purpose>:<random>; default watch
 	Every      time.Duration   // interval of INFO; default 5 s, at least 10 ms
 	ListEvery  time.Duration   // interval of CLIENT LIST; default 60 s; respool.Never: never
@@ -107,7 +107,7 @@ func (s *Sampler) Run(ctx context.Context) error {
 	defer r.wg.Wait()
 	tick := time.NewTicker(min(s.cfg.Every, time.Second))
 	defer tick.Stop()
-	dir, err := newDirectory(s.cfg.Options, s.cfg.Every)
+	dir, err := newDirectory(&s.cfg)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (r *sampling) begin(one Server, owned func() int64) error {
 		r.nodes[one.Addr] = &watched{state: NodeState{Addr: one.Addr, Since: time.Now(), Err: one.Err}, stop: func() {}}
 		return nil
 	}
-	n, err := newNode(&r.s.cfg, one.Options, r.s.own, owned)
+	n, err := newNode(&r.s.cfg, &one, r.s.own, owned)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,21 @@ type Server struct {
 	Addr    string          // host:port; "node ID" for a node of a cluster whose address is unknown
 	Options respool.Options // for connections to this server alone
 	Err     error           // why nobody can connect to it; nil: somebody may
+
+	hostname string // host:port with the hostname that a node of a cluster announces; empty: none
+}
+
+// nodeOf returns the client of c for the server. A cluster may announce hostnames to c, and then c knows the node by its
+// hostname.
+func (s *Server) nodeOf(c *respool.Client) *respool.Client {
+	if st := c.Stats().Cluster; st != nil && s.hostname != "" {
+		for _, addr := range st.Primaries {
+			if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host) == nil {
+				return c.Node(s.hostname)
+			}
+		}
+	}
+	return c.Node(s.Addr)
 }
 
 // errNoAddr reports a node that lost its address.
@@ -172,6 +187,11 @@ func (m *ClusterMap) servers(opt respool.Options) (list []Server) {
 		s := Server{Addr: n.Name(), Options: n.Options(opt)}
 		if n.Addr == "" {
 			s.Err = errNoAddr
+		} else if n.Hostname != "" {
+			_, port := n.Announced()
+			if s.hostname = net.JoinHostPort(n.Hostname, port); opt.Cluster.MapAddr != nil {
+				s.hostname = opt.Cluster.MapAddr(s.hostname)
+			}
 		}
 		list = append(list, s)
 	}
@@ -196,14 +216,17 @@ type directory interface {
 	close()
 }
 
-// newDirectory returns the directory for options. every is the interval of the looks.
-func newDirectory(opt respool.Options, every time.Duration) (directory, error) {
+// newDirectory returns the directory of a sampler.
+func newDirectory(cfg *SamplerConfig) (directory, error) {
+	opt := cfg.Options
 	switch {
 	case opt.Cluster != nil:
-		return &clusterDirectory{opt: opt, lost: true}, nil
+		return &clusterDirectory{opt: opt, shared: cfg.Client, lost: true}, nil
+	case opt.Sentinel != nil && cfg.Client != nil:
+		return &serviceDirectory{c: cfg.Client, opt: opt, every: cfg.Every, shared: true}, nil
 	case opt.Sentinel != nil:
 		c, err := respool.New(opt)
-		return &serviceDirectory{c: c, opt: opt, every: every}, err
+		return &serviceDirectory{c: c, opt: opt, every: cfg.Every}, err
 	}
 	return oneServer{Server{Addr: cmp.Or(opt.Addr, "localhost:6379"), Options: opt}}, nil
 }
@@ -218,15 +241,19 @@ func (oneServer) close()                                         {}
 
 // serviceDirectory follows a service through its sentinels.
 type serviceDirectory struct {
-	c     *respool.Client
-	opt   respool.Options
-	every time.Duration
+	c      *respool.Client
+	opt    respool.Options
+	every  time.Duration
+	shared bool // c belongs to somebody else
 }
 
-// run calls Warm repeatedly: that keeps the search for the nodes alive, and returns its current error.
+// run calls Warm repeatedly: that keeps the search for the nodes alive, and returns its current error. With a shared client
+// that knows its primary, that client's callers do so.
 func (d *serviceDirectory) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = d.c.Warm(ctx)
+		if !d.shared || !d.c.Stats().Service.Known {
+			_ = d.c.Warm(ctx)
+		}
 		pause(ctx, max(d.every, time.Second))
 	}
 }
@@ -248,12 +275,17 @@ func (d *serviceDirectory) owned(addr string) int64 {
 	return 0
 }
 
-func (d *serviceDirectory) close() { closeClient(d.c) }
+func (d *serviceDirectory) close() {
+	if !d.shared {
+		closeClient(d.c)
+	}
+}
 
 // clusterDirectory follows a cluster through the reports of its nodes. While none of them reports it, as at the
 // beginning, or after all addresses changed, it asks those in the options.
 type clusterDirectory struct {
-	opt respool.Options
+	opt    respool.Options
+	shared *respool.Client // asks for the cluster; nil: connections of the directory do
 
 	mu   sync.Mutex
 	last *ClusterMap
@@ -270,7 +302,7 @@ func (d *clusterDirectory) run(ctx context.Context) {
 		lost := d.lost
 		d.mu.Unlock()
 		if lost {
-			m, err := FindCluster(ctx, d.opt)
+			m, err := d.find(ctx)
 			d.mu.Lock()
 			if d.err = err; err == nil && d.lost {
 				d.last = m
@@ -279,6 +311,30 @@ func (d *clusterDirectory) run(ctx context.Context) {
 		}
 		pause(ctx, searchEvery)
 	}
+}
+
+// find asks for the cluster.
+func (d *clusterDirectory) find(ctx context.Context) (*ClusterMap, error) {
+	if d.shared == nil {
+		return FindCluster(ctx, d.opt)
+	}
+	if err := d.shared.Do(ctx, "PING").Err(); err != nil { // it finds the nodes
+		var se *respool.ServerError
+		if !errors.As(err, &se) {
+			return nil, err
+		}
+	}
+	err := errors.New("no node of the cluster is known")
+	for _, addr := range d.shared.Stats().Cluster.Primaries {
+		c := d.shared.Node(addr)
+		var m *ClusterMap
+		m, err = readCluster(ctx, c, d.opt.Cluster.MapAddr)
+		_ = c.Close(ctx)
+		if err == nil {
+			return m, nil
+		}
+	}
+	return nil, err
 }
 
 func (d *clusterDirectory) servers(reported *ClusterMap) ([]Server, error) {

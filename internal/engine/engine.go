@@ -99,7 +99,21 @@ type Engine struct {
 }
 
 // New returns an engine. It opens no connection: the first use, or Warm, does.
-func New(cfg Config) *Engine {
+func New(cfg Config) *Engine { return newEngine(cfg, nil) }
+
+// At returns an engine for the node at addr alone, for commands about the node. It uses the connections of e to that node,
+// within their bound, and waits for one like the callers of e. If e does not use the node, it opens connections while
+// commands need them, and in a cluster within MaxTotal as far as the primaries leave places. The caller must close it
+// before e.
+func (e *Engine) At(addr string) *Engine {
+	cfg := e.cfg
+	cfg.Addr, cfg.Sentinels, cfg.OwnSentinels, cfg.Cluster, cfg.Service = addr, nil, false, nil, Service{}
+	cfg.Credentials, cfg.OnEvent, cfg.OnClosed = nil, nil, nil // those of e apply to the connections
+	return newEngine(cfg, e)
+}
+
+// newEngine returns an engine. of, if not nil, owns the pool of its only node.
+func newEngine(cfg Config, of *Engine) *Engine {
 	e := &Engine{cfg: cfg, cluster: cfg.Cluster}
 	e.refusals = refusal.Reader{WantsPrimary: cfg.Service.Role == Primary || cfg.Cluster != nil, Cluster: cfg.Cluster != nil}
 	e.reach.Store(&Reach{cfg.Dial.Network, cfg.Addr, identity.Login{Username: cfg.Dial.Username, Password: cfg.Dial.Password}, cfg.TLS.ReportTo(events{e}.FilesChanged)})
@@ -112,7 +126,9 @@ func New(cfg Config) *Engine {
 	if cfg.Cluster != nil && cfg.Cluster.MaxTotal > 0 {
 		e.budget = budget.New(cfg.Cluster.MaxTotal)
 	}
-	e.nodes = newNodes(e.newPool)
+	if e.nodes = newNodes(e.newPool); of != nil {
+		e.nodes.owner = of.nodes
+	}
 	switch {
 	case cfg.Cluster != nil:
 		e.router = newClusterRouter(e)
@@ -350,6 +366,9 @@ func (e *Engine) close(ctx context.Context) error {
 func (e *Engine) Resize(n int) error {
 	if e.closed.Load() {
 		return ErrClosed
+	}
+	if e.nodes.owner != nil {
+		return nil // its bound is that of the other engine
 	}
 	e.nodes.resize(n)
 	e.waits.keys.Again()

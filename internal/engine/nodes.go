@@ -21,6 +21,8 @@ type node struct {
 	pool    *pool.Pool
 	peer    *wire.Peer   // answers of the server in handshakes
 	probes  int          // in flight; guarded by nodes.mu
+	views   int          // engines of At that use it; guarded by nodes.mu
+	resting bool         // only such engines use it; guarded by nodes.applying
 	latency atomic.Int64 // of a PING in ns, smoothed; 0: not measured yet
 	named   atomic.Int64 // time of the last redirect to it, in Unix ns
 	wished  atomic.Int64 // time of the last wish, in Unix ns
@@ -97,9 +99,12 @@ func (e *Engine) use(r *Reach, drain time.Duration) {
 // nodes holds the servers to which an engine has sockets. A pool stays as long as it has sockets, so that the bound
 // also holds for a node that leaves and returns.
 type nodes struct {
-	open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
-	now  atomic.Pointer[route]
-	turn atomic.Uint32
+	open  func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
+	owner *nodes // of the pool of the only node; nil: these nodes
+	now   atomic.Pointer[route]
+	turn  atomic.Uint32
+
+	applying sync.Mutex // held while the route is applied to the pools; locked before mu
 
 	mu     sync.Mutex
 	all    map[string]*node
@@ -117,9 +122,12 @@ func newNodes(open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool
 
 // use makes addr the only node. It is called once, without sentinels.
 func (s *nodes) use(addr string) {
+	n := s.lend(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.newNode(addr, false)
+	if n == nil {
+		n = s.newNode(addr, false)
+	}
 	s.all[addr] = n
 	s.publishLocked(&route{only: n})
 }
@@ -134,6 +142,57 @@ func (s *nodes) move(to *node) {
 	}
 	s.all = map[string]*node{to.addr: to}
 	s.publishLocked(&route{only: to})
+}
+
+// lend returns a node with the pool of the owner's node at addr; nil without an owner.
+func (s *nodes) lend(addr string) *node {
+	o := s.owner
+	if o == nil {
+		return nil
+	}
+	o.applying.Lock()
+	defer o.applying.Unlock()
+	o.mu.Lock()
+	n := o.atLocked(addr)
+	n.views++
+	o.mu.Unlock()
+	o.restApplying(n)
+	return &node{addr: addr, pool: n.pool, peer: n.peer}
+}
+
+// giveBack ends lend.
+func (s *nodes) giveBack(addr string) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	n := s.all[addr]
+	last := false
+	if n != nil {
+		n.views--
+		last = n.views == 0 && !s.closed
+	}
+	s.mu.Unlock()
+	if last && n.resting {
+		n.resting = false
+		n.pool.Suspend(0)
+		s.forget(n)
+	}
+}
+
+// restApplying makes the pool of a node that the route does not name serve engines of At. It has no guaranteed place.
+func (s *nodes) restApplying(n *node) {
+	if r := s.now.Load(); !n.resting && !slices.Contains(r.nodes(), n) && !slices.Contains(r.others, n) {
+		n.resting = true
+		n.pool.Guarantee(false)
+		n.pool.Resume()
+	}
+}
+
+// viewed reports whether an engine of At uses the node.
+func (s *nodes) viewed(n *node) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n.views > 0
 }
 
 func (s *nodes) newNode(addr string, suspended bool) *node {
@@ -164,11 +223,15 @@ func (s *nodes) atLocked(addr string) *node {
 //
 // It calls pools without holding mu, because their callbacks may call nodes.
 func (s *nodes) applyRoute(next route, used []*node, drain time.Duration) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	for _, n := range used {
+		n.resting = false
 		n.pool.Guarantee(true)
 		n.pool.Resume()
 	}
 	for _, n := range next.others {
+		n.resting = false
 		n.pool.Guarantee(false)
 		n.pool.Resume()
 	}
@@ -183,12 +246,18 @@ func (s *nodes) applyRoute(next route, used []*node, drain time.Duration) {
 	}
 	s.publishLocked(&next)
 	s.mu.Unlock()
-	s.suspendUnused(drain)
+	s.suspendApplying(drain)
 }
 
 // suspendUnused suspends the nodes that the route does not name, except those to which redirects led a short time ago. In a
 // cluster it closes the connections of nodes that have taken another role.
 func (s *nodes) suspendUnused(drain time.Duration) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.suspendApplying(drain)
+}
+
+func (s *nodes) suspendApplying(drain time.Duration) {
 	r := s.now.Load()
 	for _, n := range s.list() {
 		switch {
@@ -199,6 +268,10 @@ func (s *nodes) suspendUnused(drain time.Duration) {
 		case n.redirectedTo():
 		case slices.Contains(r.others, n):
 			n.pool.Retire(false, drain)
+		case n.resting && s.viewed(n):
+		case s.viewed(n):
+			n.pool.Suspend(drain)
+			s.restApplying(n)
 		default:
 			n.pool.Suspend(drain)
 			s.forget(n)
@@ -233,7 +306,7 @@ func (s *nodes) at(addrs []string) []*node {
 // forget drops a node without sockets and keeps its counters.
 func (s *nodes) forget(n *node) {
 	s.mu.Lock()
-	if s.closed || n.probes > 0 || !n.pool.Empty() {
+	if s.closed || n.probes > 0 || n.views > 0 || !n.pool.Empty() {
 		s.mu.Unlock()
 		return
 	}
@@ -366,6 +439,7 @@ func (s *nodes) setLanes(n int) {
 // close closes all pools and wakes the callers that wait for a route.
 func (s *nodes) close(ctx context.Context) error {
 	s.mu.Lock()
+	again := s.closed
 	if !s.closed {
 		s.closed = true
 		last := *s.now.Load()
@@ -374,6 +448,12 @@ func (s *nodes) close(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	all := s.list()
+	if s.owner != nil {
+		if !again {
+			s.owner.giveBack(all[0].addr)
+		}
+		return nil
+	}
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
 	for i, n := range all {

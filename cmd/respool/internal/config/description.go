@@ -56,8 +56,8 @@ func (s *Serve) serverText() string {
 func (s *Serve) boundText() string {
 	opt := s.Watch.Sampler.Options
 	n := cmp.Or(opt.MaxConnections, defaultMaxConnections())
-	if opt.Sentinel != nil {
-		return output.Count(n, "connection") + " at most to each node, and one more to watch it"
+	if opt.Sentinel != nil || opt.Cluster != nil {
+		return output.Count(n, "connection") + " at most to each node"
 	}
 	return output.Count(n, "connection") + " at most"
 }

@@ -344,3 +344,48 @@ func TestReloadsUnderLoad(t *testing.T) {
 		t.Error("the log shows a password")
 	}
 }
+
+// After a change of the address, all commands go to the new server. Blocked and subscribed clients move, and a client with
+// WATCH executes nothing.
+func TestANewAddressIsLikeAFailover(t *testing.T) {
+	old, fresh := redistest.Start(t, redistest.Config{}), redistest.Start(t, redistest.Config{})
+	file := tooltest.File(t, "respool.yaml", "url: "+old.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n")
+	r := served(t, &Flags{Config: file})
+	dial := func() *tooltest.Client { return tooltest.Dial(t, "tcp", r.at(t, 1)) }
+	watching, blocked, subscribed, plain := dial(), dial(), dial(), dial()
+	watching.Do("+OK", "WATCH", "k")
+	blocked.Send("BLPOP", "jobs", "0")
+	subscribed.Do("*3", "SUBSCRIBE", "news")
+	for _, part := range []string{"$9", "subscribe", "$4", "news", ":1"} {
+		if line, err := subscribed.Reader.ReadString('\n'); err != nil || strings.TrimSpace(line) != part {
+			t.Fatalf("%q, %v: want %s", line, err, part)
+		}
+	}
+	plain.Do("+OK", "SET", "k", "old")
+	testkit.Eventually(t, "one client is blocked", func() bool { return r.gateway.Stats().Blocked == 1 })
+	tooltest.Rewrite(t, file, old.URL(), fresh.URL())
+	r.reload(t, "configuration is active")
+	plain.Do("$-1", "GET", "k")
+	plain.Do("+OK", "SET", "k", "fresh")
+	if got := fresh.Do("GET", "k"); got != "fresh" {
+		t.Error(got)
+	}
+	watching.Do("+OK", "MULTI")
+	watching.Send("SET", "k", "watched")
+	watching.Send("EXEC")
+	if line, err := watching.Reader.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+QUEUED") {
+		t.Errorf("%q, %v", line, err)
+	}
+	if line, err := watching.Reader.ReadString('\n'); err != nil || line != "*-1\r\n" {
+		t.Errorf("EXEC: %q, %v", line, err)
+	}
+	if got := fresh.Do("GET", "k"); got != "fresh" {
+		t.Error(got)
+	}
+	fresh.Do("RPUSH", "jobs", "a")
+	if line, err := blocked.Reader.ReadString('\n'); err != nil || line != "*2\r\n" {
+		t.Errorf("BLPOP: %q, %v", line, err)
+	}
+	testkit.Eventually(t, "the subscription is made again", func() bool { return fresh.Do("PUBLISH", "news", "x") == "1" })
+	old.WaitClients(t, 0, tooltest.Patience)
+}

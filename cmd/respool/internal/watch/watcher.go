@@ -178,7 +178,7 @@ func (w *Watcher) Held() relay.Held {
 	defer w.mu.Unlock()
 	h := relay.Held{Options: w.settings.Sampler.Options, State: w.sampler.State(), Clients: w.sampler.Clients(),
 		Place: connect.Place(&w.settings.Sampler.Options), Socket: w.socket}
-	if s := &w.settings.Sampler; s.Client == nil || s.Options.Sentinel != nil || s.Options.Cluster != nil {
+	if w.settings.Sampler.Client == nil {
 		h.Own = w.sampler.Own() // else it shares the connections of the client
 	}
 	return h
