@@ -80,7 +80,7 @@ func findFull(v *View, _ float64) (list []Finding) {
 // connection to it; empty: unknown.
 func FullRemedy(pages, socket string) string {
 	if pages == "" && socket == "" {
-		return "while it is full, use a connection that a running respool watch or serve holds (respool who http://HOST:9736), or wait for a free one (respool who URL --wait 60s)"
+		return "while it is full, use a connection that a running respool watch or serve holds (respool who http://HOST:8637), or wait for a free one (respool who URL --wait 60s)"
 	}
 	text := "this works while it is full too: respool who " + cmp.Or(pages, socket)
 	if socket != "" {

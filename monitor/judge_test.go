@@ -188,9 +188,9 @@ func TestAlertsOfAFullServerNameTheWaysToIt(t *testing.T) {
 	} {
 		kind := kindOf(name)
 		for _, ways := range []struct{ pages, socket, want string }{
-			{"", "", "respool who http://HOST:9736), or wait for a free one (respool who URL --wait 60s)"},
-			{"http://w:9736", "", "this works while it is full too: respool who http://w:9736"},
-			{"http://w:9736", "http+unix:///w", "respool who http://w:9736, respool kill http+unix:///w --service NAME --idle 10m"},
+			{"", "", "respool who http://HOST:8637), or wait for a free one (respool who URL --wait 60s)"},
+			{"http://w:8637", "", "this works while it is full too: respool who http://w:8637"},
+			{"http://w:8637", "http+unix:///w", "respool who http://w:8637, respool kill http+unix:///w --service NAME --idle 10m"},
 		} {
 			v.Pages, v.Socket = ways.pages, ways.socket
 			if list := kind.find(v, kind.Limit); len(list) != 1 || !strings.HasSuffix(list[0].Remedy, ways.want) {

@@ -51,7 +51,7 @@ Examples:
   respool doctor redis://localhost:6379
   respool doctor 'rediss://:secret@cache.example:6380?ssl_ca_certs=ca.pem' --for 30s
   respool doctor redis+cluster://n1:6379,n2:6379
-  respool doctor http://127.0.0.1:9736
+  respool doctor http://127.0.0.1:8637
   respool doctor redis+sentinel://s1,s2,s3/mymaster --json`
 }
 

@@ -46,7 +46,7 @@ func whenFull(t *testing.T, s *redistest.Server, pages, socket string) {
 	t.Helper()
 	for _, args := range [][]string{{"doctor"}, {"who"}, {"ping"}, {"kill", "--service", "cart"}} {
 		code, out, errs := call(t, append(args, s.URL())...)
-		if code != 2 || out != "" || !strings.Contains(errs, "respool who http://HOST:9736") || !strings.Contains(errs, "--wait 60s") {
+		if code != 2 || out != "" || !strings.Contains(errs, "respool who http://HOST:8637") || !strings.Contains(errs, "--wait 60s") {
 			t.Errorf("%q: exit %d: %s%s: want the ways to a full server", args, code, out, errs)
 		}
 	}

@@ -128,7 +128,7 @@ func TestTheSidecarOfKubernetesIsRight(t *testing.T) {
 		f.Config = config
 		f.URLFile = tooltest.File(t, "url", "rediss://app:hushhush@redis.example:6379?max_connections=8\n")
 		s, err := f.Read(nil)
-		if err != nil || s.Watch.Pages != "0.0.0.0:9121" || s.Gateway.Buffers != 64<<20 || len(s.Listen) != 1 || !s.Listen[0].Local() {
+		if err != nil || s.Watch.Pages != "0.0.0.0:8638" || s.Gateway.Buffers != 64<<20 || len(s.Listen) != 1 || !s.Listen[0].Local() {
 			t.Errorf("%+v, %v", s, err)
 		}
 		checkSocket(t, s.Watch.Socket, string(text), "\n          emptyDir: ")

@@ -24,7 +24,7 @@ func TestServeFlagMistakesAreOneClearError(t *testing.T) {
 		"--drain=-1s":                      "--drain is -1s: want a time such as 30s",
 		"--tls-cert x":                     "one of --tls-cert and --tls-key: want both",
 		"--tls-ca x":                       "--tls-ca without --tls-cert and --tls-key: want all three",
-		"--http here":                      `--http is "here": want host:port such as 127.0.0.1:9121, or off`,
+		"--http here":                      `--http is "here": want host:port such as 127.0.0.1:8638, or off`,
 		"--listen 6380":                    `--listen is "6380": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
 		"--listen localhost:1,localhost:2": `--listen is "localhost:1,localhost:2": want host:port such as 127.0.0.1:6380, unix:///path?mode=0660, or systemd:NAME`,
 		"--listen :1 --listen :1":          "--listen :1: duplicate address: want it once",

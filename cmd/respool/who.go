@@ -49,7 +49,7 @@ Examples:
   respool who redis://localhost:6379 --by id,addr --sort memory --top 5
   respool who redis://localhost:6379 --by process
   respool who redis+cluster://n1:6379,n2:6379 --by service,lib
-  respool who http://127.0.0.1:9736
+  respool who http://127.0.0.1:8637
   respool who redis+sentinel://s1,s2,s3/mymaster --by addr --top 5 --json`
 }
 

@@ -23,10 +23,11 @@ type Serve struct {
 }
 
 // Defaults of respool serve. Its pages have another port than those of respool watch, so that both
-// can run on one machine.
+// can run on one machine. Both ports are outside 9090 to 9999, which the list of Prometheus allocates
+// to exporters: 9121 is redis_exporter's.
 const (
 	DefaultListen     = "127.0.0.1:6380"
-	DefaultServePages = "127.0.0.1:9121"
+	DefaultServePages = "127.0.0.1:8638"
 	DefaultDrain      = 30 * time.Second
 )
 

@@ -36,7 +36,7 @@ type Watch struct {
 }
 
 // DefaultWatchPages is the default address of the pages of respool watch.
-const DefaultWatchPages = "127.0.0.1:9736"
+const DefaultWatchPages = "127.0.0.1:8637"
 
 // DefaultGrace is the default time after the start without alerts about a server that has not answered yet.
 const DefaultGrace = time.Minute

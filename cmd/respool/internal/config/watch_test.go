@@ -1,7 +1,9 @@
 package config
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +87,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 		"url: redis://${x":                                                 "a ${ without a name or a }",
 		"url: redis://x?max_conections=4":                                  "did you mean max_connections?",
 		"url: http://:${TEST_SECRET}@x":                                    "want redis, rediss",
-		"url: redis://x\nlisten: here":                                     "want host:port such as 127.0.0.1:9736, or off",
+		"url: redis://x\nlisten: here":                                     "want host:port such as 127.0.0.1:8637, or off",
 		"url: redis://x\nplan: /no/such":                                   "plan: open /no/such",
 		"url: redis://x\nrules: {leek: off}":                               "unknown rule: want one of abandoned, blind, blocked",
 		"url: redis://x\nrules: {leak: {limits: 1}}":                       "rules.leak.limits: unknown key: want one of for, keep, limit, severity",
@@ -107,5 +109,17 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hushhush") {
 			t.Errorf("%q: got %v: want %q", text, err, want)
 		}
+	}
+}
+
+func TestTheDefaultPortsAreOfNoExporter(t *testing.T) {
+	ports := map[int]string{}
+	for _, addr := range []string{DefaultListen, DefaultServePages, DefaultWatchPages} {
+		_, text, err := net.SplitHostPort(addr)
+		port, bad := strconv.Atoi(text)
+		if err != nil || bad != nil || port >= 9090 && port <= 9999 || port >= 16379 || ports[port] != "" {
+			t.Errorf("%s: %v, %v: want a port outside the range of exporters, below those of cluster buses, and used once", addr, err, bad)
+		}
+		ports[port] = addr
 	}
 }

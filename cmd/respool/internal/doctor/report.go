@@ -174,7 +174,7 @@ func (rep *Report) filled(remedy string) string {
 		return strings.Replace(text, "URL", rep.URL, 1)
 	})
 	if pages {
-		remedy = strings.ReplaceAll(remedy, "http://HOST:9736", rep.URL)
+		remedy = strings.ReplaceAll(remedy, "http://HOST:8637", rep.URL)
 	}
 	return remedy
 }

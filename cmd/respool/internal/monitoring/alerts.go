@@ -8,7 +8,7 @@ import (
 // reports of a service's processes on one pool.
 
 // whenFull ends the text of an alert on a server that is full, or may soon be.
-const whenFull = ". While the server is full, use a connection of the monitor (respool who http://HOST:9736), or wait for a free one (--wait 60s)"
+const whenFull = ". While the server is full, use a connection of the monitor (respool who http://HOST:8637), or wait for a free one (--wait 60s)"
 
 // serverAlerts are alerts on servers and monitors that are down.
 func serverAlerts() []alertRule {
