@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	// The roots of certificates, for systems without any, such as an image with nothing but this program.
+	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
@@ -41,6 +43,9 @@ type cli struct {
 	Rules   rulesCmd         `cmd:"" help:"Print alerting rules for Prometheus."`
 	Board   dashboardCmd     `cmd:"" name:"dashboard" help:"Print a dashboard for Grafana."`
 	Pass    passwordCmd      `cmd:"" name:"password" help:"Print a password's SHA-256, for the configuration of serve."`
+	Schema  schemaCmd        `cmd:"" help:"Print the JSON schema of a configuration or of a plan file."`
+	Compl   completionCmd    `cmd:"" name:"completion" help:"Print the completion script of a shell."`
+	Man     manCmd           `cmd:"" help:"Print the manual page."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 

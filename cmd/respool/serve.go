@@ -29,6 +29,7 @@ type serveCmd struct {
 	MaxClients  *int           `help:"Maximum number of clients. Default: ${serve_max_clients}."`
 	Drain       *time.Duration `help:"Time for clients to finish at shutdown. Default: ${serve_drain}."`
 	Check       bool           `help:"Check the configuration and the flags, print them, and exit."`
+	PrintConfig bool           `help:"Print the effective configuration as YAML, with secrets hidden, and exit."`
 	JSON        bool           `help:"Write the log as JSON."`
 }
 
@@ -68,6 +69,9 @@ func (c *serveCmd) Run() error {
 	if err != nil {
 		return err
 	}
+	if c.PrintConfig {
+		return s.Print(os.Stdout)
+	}
 	if c.Check {
 		return s.Describe(os.Stdout, c.Config)
 	}
@@ -83,6 +87,6 @@ func (c *serveCmd) flags() serve.Flags {
 	return serve.Flags{
 		Credentials: c.Credentials, URL: c.URL, Config: c.Config, Profile: c.Profile, URLFile: c.URLFile,
 		Listen: c.Listen, HTTP: c.HTTP, Socket: c.Socket, Insecure: c.Insecure, Admin: c.Admin, PassThrough: c.PassThrough,
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Drain: c.Drain, Check: c.Check,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Drain: c.Drain, Check: c.Check || c.PrintConfig,
 	}
 }

@@ -37,7 +37,7 @@ func TestTheUnitOfSystemdIsRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, line, found := strings.Cut(string(service), "\nExecStart=/usr/local/bin/respool ")
+	_, line, found := strings.Cut(string(service), "\nExecStart=respool ")
 	line, _, _ = strings.Cut(line, "\n")
 	if !found {
 		t.Fatal("no ExecStart")

@@ -21,6 +21,8 @@ type watchCmd struct {
 	Socket  string `placeholder:"unix:///path?mode=0600" help:"Unix socket for respool kill, doctor and who. Works while the server is full. Overrides the configuration. Default: none."`
 	Check   bool   `help:"Check the configuration, and exit."`
 	JSON    bool   `help:"Write the log as JSON."`
+
+	PrintConfig bool `help:"Print the effective configuration as YAML, with secrets hidden, and exit."`
 }
 
 func (watchCmd) Help() string {
@@ -48,6 +50,9 @@ func (w *watchCmd) Run(ctx context.Context) error {
 	s, err := flags.Read()
 	if err != nil {
 		return err
+	}
+	if w.PrintConfig {
+		return s.Print(os.Stdout)
 	}
 	if w.Check {
 		fmt.Printf("%s is valid: %s\n", cmp.Or(w.Config, "this"), s.Summary())

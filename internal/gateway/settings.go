@@ -63,6 +63,19 @@ func (cfg Config) newUsers() (map[string]*user, error) {
 	return users, nil
 }
 
+// WithDefaults returns the configuration with the default of each field that is zero.
+func (cfg Config) WithDefaults() Config {
+	cfg.MaxClients = cmp.Or(cfg.MaxClients, DefaultMaxClients)
+	cfg.AdminClients = cmp.Or(cfg.AdminClients, DefaultAdminClients)
+	cfg.InputBuffer = cmp.Or(cfg.InputBuffer, DefaultInputBuffer)
+	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
+	cfg.Buffers = cmp.Or(cfg.Buffers, DefaultBuffers)
+	cfg.Pipeline = cmp.Or(cfg.Pipeline, DefaultPipeline)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
+	return cfg
+}
+
 func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	users, err := cfg.newUsers()
 	if err != nil {
@@ -71,13 +84,7 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	if err := cfg.checkFace(g.engine.Clustered()); err != nil {
 		return nil, err
 	}
-	cfg.MaxClients = cmp.Or(cfg.MaxClients, DefaultMaxClients)
-	cfg.AdminClients = cmp.Or(cfg.AdminClients, DefaultAdminClients)
-	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
-	cfg.Buffers = cmp.Or(cfg.Buffers, DefaultBuffers)
-	cfg.Pipeline = cmp.Or(cfg.Pipeline, DefaultPipeline)
-	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
-	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
+	cfg = cfg.WithDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

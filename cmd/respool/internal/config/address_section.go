@@ -2,11 +2,53 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 )
+
+// listenField is the key listen of the section serve.
+func (s *Serve) listenField() yamlnode.Field {
+	var files TLSFiles
+	entry := yamlnode.Fields{
+		"address": {Schema: yamlnode.TextSchema},
+		"mode":    {Schema: yamlnode.Matching("^[0-7]{3,4}$").Or(yamlnode.WholeNumber(0, 7777))},
+		"tls":     {Schema: files.fields().Schema()},
+	}
+	return yamlnode.Field{
+		Read:   s.readListen,
+		Schema: yamlnode.ListOf(yamlnode.TextSchema.Or(entry.Schema())),
+		Value: func() any {
+			list := []any{}
+			for i := range s.Listen {
+				list = append(list, s.Listen[i].value())
+			}
+			return list
+		},
+	}
+}
+
+// value is the address as a configuration writes it.
+func (a *Address) value() any {
+	files := a.Files.fields().Values()
+	if a.Network != "unix" && len(files) == 0 || strings.HasPrefix(a.Name, SystemdPrefix) && len(files) == 0 {
+		return a.Name
+	}
+	entry := map[string]any{"address": a.Name}
+	if len(files) > 0 {
+		entry["tls"] = files
+	} else {
+		entry["mode"] = fmt.Sprintf("%04o", a.Mode)
+	}
+	return entry
+}
+
+// fields are the keys of tls.
+func (f *TLSFiles) fields() yamlnode.Fields {
+	return yamlnode.Fields{"cert": yamlnode.Text(&f.Cert), "key": yamlnode.Text(&f.Key), "client_ca": yamlnode.Text(&f.ClientCA)}
+}
 
 // readListen reads the list of addresses. Each is a text or a mapping.
 func (s *Serve) readListen(n yamlnode.Node) error {
@@ -31,7 +73,7 @@ func (s *Serve) readListen(n yamlnode.Node) error {
 func readAddress(n yamlnode.Node) (a Address, err error) {
 	address := func(n yamlnode.Node) error {
 		var name string
-		if err := yamlnode.Text(&name)(n); err != nil {
+		if err := yamlnode.Text(&name).Read(n); err != nil {
 			return err
 		}
 		if a, err = ParseAddress(name); err != nil {
@@ -46,10 +88,10 @@ func readAddress(n yamlnode.Node) (a Address, err error) {
 	// The address decides which other keys are allowed, whatever their order.
 	var files TLSFiles
 	var mode, tlsAt *yamlnode.Node
-	keep := func(into **yamlnode.Node) func(yamlnode.Node) error {
-		return func(n yamlnode.Node) error { *into = &n; return nil }
+	keep := func(into **yamlnode.Node) yamlnode.Field {
+		return yamlnode.Field{Read: func(n yamlnode.Node) error { *into = &n; return nil }}
 	}
-	err = n.Fields(map[string]func(yamlnode.Node) error{"address": address, "tls": keep(&tlsAt), "mode": keep(&mode)})
+	err = n.Fields(yamlnode.Fields{"address": {Read: address}, "tls": keep(&tlsAt), "mode": keep(&mode)})
 	switch {
 	case err != nil:
 		return a, err
@@ -76,7 +118,7 @@ func readAddress(n yamlnode.Node) (a Address, err error) {
 
 // read reads the TLS files of one listener.
 func (f *TLSFiles) read(n yamlnode.Node) error {
-	if err := n.Fields(map[string]func(yamlnode.Node) error{"cert": yamlnode.Text(&f.Cert), "key": yamlnode.Text(&f.Key), "client_ca": yamlnode.Text(&f.ClientCA)}); err != nil {
+	if err := n.Fields(f.fields()); err != nil {
 		return err
 	}
 	if f.Cert == "" || f.Key == "" {

@@ -10,6 +10,38 @@ import (
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
+// rulesField is the key rules.
+func (s *Watch) rulesField() yamlnode.Field {
+	properties := map[string]any{}
+	for _, name := range monitor.RuleNames() {
+		properties[name] = ruleFields(&monitor.Rule{}).Schema().Or(yamlnode.OneWord("off"))
+	}
+	return yamlnode.Field{
+		Read:   s.readRules,
+		Schema: yamlnode.Schema{"type": "object", "properties": properties, "additionalProperties": false},
+		Value: func() any {
+			rules := map[string]any{}
+			for _, name := range monitor.RuleNames() {
+				rules[name] = "off"
+			}
+			for i := range s.Rules {
+				rules[s.Rules[i].Name] = ruleFields(&s.Rules[i]).Values()
+			}
+			return rules
+		},
+	}
+}
+
+// ruleFields are the keys of one rule.
+func ruleFields(r *monitor.Rule) yamlnode.Fields {
+	return yamlnode.Fields{
+		"limit":    yamlnode.Limit(&r.Limit),
+		"for":      yamlnode.DurationOrZero(&r.For),
+		"keep":     yamlnode.DurationOrZero(&r.Keep),
+		"severity": severity(&r.Severity),
+	}
+}
+
 // readRules changes or disables default rules.
 func (s *Watch) readRules(n yamlnode.Node) error {
 	return n.Each("a mapping of rule names to changes", func(name string, value yamlnode.Node) error {
@@ -22,13 +54,7 @@ func (s *Watch) readRules(n yamlnode.Node) error {
 			return nil
 		}
 		r := &s.Rules[at]
-		err := value.Fields(map[string]func(yamlnode.Node) error{
-			"limit":    yamlnode.Limit(&r.Limit),
-			"for":      yamlnode.DurationOrZero(&r.For),
-			"keep":     yamlnode.DurationOrZero(&r.Keep),
-			"severity": severity(&r.Severity),
-		})
-		if err != nil {
+		if err := value.Fields(ruleFields(r)); err != nil {
 			return err
 		}
 		if _, err := monitor.NewJudge([]monitor.Rule{*r}); err != nil {
@@ -38,11 +64,15 @@ func (s *Watch) readRules(n yamlnode.Node) error {
 	})
 }
 
-func severity(into *monitor.Severity) func(yamlnode.Node) error {
-	return func(n yamlnode.Node) error {
-		if into.UnmarshalText([]byte(n.Resolved().Value)) != nil {
-			return n.Want("note, warn, ticket or page")
-		}
-		return nil
+func severity(into *monitor.Severity) yamlnode.Field {
+	return yamlnode.Field{
+		Read: func(n yamlnode.Node) error {
+			if into.UnmarshalText([]byte(n.Resolved().Value)) != nil {
+				return n.Want("note, warn, ticket or page")
+			}
+			return nil
+		},
+		Schema: yamlnode.OneWord("note", "warn", "ticket", "page"),
+		Value:  func() any { return into.String() },
 	}
 }

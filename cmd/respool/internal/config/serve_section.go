@@ -12,11 +12,18 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
-// readSection reads the section serve of a configuration.
-func (s *Serve) readSection(n yamlnode.Node) error {
+// section is the section serve of a configuration.
+func (s *Serve) section() yamlnode.Field {
+	f := yamlnode.Section(s.fields())
+	f.Read = s.readSection
+	return f
+}
+
+// fields are the keys of the section serve.
+func (s *Serve) fields() yamlnode.Fields {
 	g := &s.Gateway
-	err := n.Fields(map[string]func(yamlnode.Node) error{
-		"listen":                  s.readListen,
+	return yamlnode.Fields{
+		"listen":                  s.listenField(),
 		"url":                     yamlnode.URL(&s.url, &s.urlOrigin),
 		"credentials":             credentials.Section(&s.source),
 		"max_clients":             yamlnode.Int(&g.MaxClients, 1, yamlnode.MaxCount),
@@ -35,14 +42,20 @@ func (s *Serve) readSection(n yamlnode.Node) error {
 		"order":                   either(&g.Order, gateway.OrderSlot, gateway.OrderStrict),
 		"drain":                   yamlnode.MillisecondsOrMore(&s.Drain),
 		"admin":                   yamlnode.Bool(&g.Admin),
-		"users":                   s.readUsers,
+		"users":                   s.usersField(),
 		"pass_through":            yamlnode.Bool(&g.PassThrough),
 		"need_auth":               yamlnode.Bool(&g.NeedAuth),
 		"server_version":          serverVersion(&g.ServerVersion),
-	})
-	switch {
-	case err != nil:
+	}
+}
+
+// readSection reads the section and checks its values against each other.
+func (s *Serve) readSection(n yamlnode.Node) error {
+	if err := n.Fields(s.fields()); err != nil {
 		return err
+	}
+	g := &s.Gateway
+	switch {
 	case g.PassThrough && g.Users != nil:
 		return n.Errorf("users and pass_through: want only one, since either the gateway or Redis has the users")
 	case g.NeedAuth && !g.PassThrough:
@@ -55,9 +68,10 @@ func (s *Serve) readSection(n yamlnode.Node) error {
 }
 
 // serverVersion reads a version that clients can parse.
-func serverVersion(into *string) func(yamlnode.Node) error {
-	return func(n yamlnode.Node) error {
-		if err := yamlnode.Text(into)(n); err != nil {
+func serverVersion(into *string) yamlnode.Field {
+	f := yamlnode.Text(into)
+	f.Read = func(n yamlnode.Node) error {
+		if err := yamlnode.Text(into).Read(n); err != nil {
 			return err
 		}
 		if !versionPattern.MatchString(*into) {
@@ -65,34 +79,48 @@ func serverVersion(into *string) func(yamlnode.Node) error {
 		}
 		return nil
 	}
+	return f
 }
 
 var versionPattern = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 
 // either reads the name of one of two values.
-func either[T fmt.Stringer](into *T, a, b T) func(yamlnode.Node) error {
-	return func(n yamlnode.Node) error {
-		switch v := n.Resolved(); {
-		case v.Kind == yaml.ScalarNode && v.Value == a.String():
-			*into = a
-		case v.Kind == yaml.ScalarNode && v.Value == b.String():
-			*into = b
-		default:
-			return n.Want(fmt.Sprintf("%v or %v", a, b))
-		}
-		return nil
+func either[T fmt.Stringer](into *T, a, b T) yamlnode.Field {
+	return yamlnode.Field{
+		Read: func(n yamlnode.Node) error {
+			switch v := n.Resolved(); {
+			case v.Kind == yaml.ScalarNode && v.Value == a.String():
+				*into = a
+			case v.Kind == yaml.ScalarNode && v.Value == b.String():
+				*into = b
+			default:
+				return n.Want(fmt.Sprintf("%v or %v", a, b))
+			}
+			return nil
+		},
+		Schema: yamlnode.OneWord(a.String(), b.String()),
+		Value:  func() any { return (*into).String() },
 	}
 }
 
 // onFailure reads the reaction to a command that the server does not answer: an error reply, or the
 // end of the connection.
-func onFailure(closes *bool) func(yamlnode.Node) error {
-	return func(n yamlnode.Node) error {
-		v := n.Resolved()
-		if v.Kind != yaml.ScalarNode || v.Value != "error" && v.Value != "close" {
-			return n.Want("error or close")
-		}
-		*closes = v.Value == "close"
-		return nil
+func onFailure(closes *bool) yamlnode.Field {
+	return yamlnode.Field{
+		Read: func(n yamlnode.Node) error {
+			v := n.Resolved()
+			if v.Kind != yaml.ScalarNode || v.Value != "error" && v.Value != "close" {
+				return n.Want("error or close")
+			}
+			*closes = v.Value == "close"
+			return nil
+		},
+		Schema: yamlnode.OneWord("error", "close"),
+		Value: func() any {
+			if *closes {
+				return "close"
+			}
+			return "error"
+		},
 	}
 }

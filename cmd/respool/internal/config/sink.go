@@ -3,11 +3,14 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/credentials"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
@@ -18,6 +21,57 @@ type Sink struct {
 	http    notify.HTTP
 	run     []string
 	timeout time.Duration
+}
+
+// sinksField is the key tell.
+func (s *Watch) sinksField() yamlnode.Field {
+	var one Sink
+	kinds := []yamlnode.Schema{}
+	for _, kind := range slices.Sorted(maps.Keys(one.kinds())) {
+		kinds = append(kinds, yamlnode.Fields{kind: yamlnode.Section(one.kinds()[kind])}.Schema())
+	}
+	return yamlnode.Field{
+		Read:   s.readSinks,
+		Schema: yamlnode.ListOf(yamlnode.OneWord("log").Or(kinds...)),
+		Value: func() any {
+			list := []any{}
+			for i := range s.Sinks {
+				if sink := &s.Sinks[i]; sink.kind == "log" {
+					list = append(list, "log")
+				} else {
+					list = append(list, map[string]any{sink.kind: sink.kinds()[sink.kind].Values()})
+				}
+			}
+			return list
+		},
+	}
+}
+
+// kinds are the kinds of sinks with keys, and the keys of each.
+func (s *Sink) kinds() map[string]yamlnode.Fields {
+	url := yamlnode.Text(&s.http.URL)
+	url.Value = func() any { return yamlnode.HidePath(s.http.URL) }
+	headers := yamlnode.Field{
+		Read:   s.readHeaders,
+		Schema: yamlnode.Named(yamlnode.TextSchema),
+		Value: func() any {
+			hidden := map[string]string{}
+			for name := range s.http.Headers {
+				hidden[name] = yamlnode.Hidden
+			}
+			if len(hidden) == 0 {
+				return nil
+			}
+			return hidden
+		},
+	}
+	receiver := yamlnode.Fields{"url": url, "timeout": yamlnode.Duration(&s.http.Timeout), "headers": headers}
+	run := yamlnode.Texts(&s.run)
+	run.Value = func() any { return credentials.HideArguments(s.run) }
+	return map[string]yamlnode.Fields{
+		"webhook": receiver, "alertmanager": receiver,
+		"command": {"run": run, "timeout": yamlnode.Duration(&s.timeout)},
+	}
 }
 
 func (s *Watch) readSinks(n yamlnode.Node) error {
@@ -41,25 +95,15 @@ func readSink(n yamlnode.Node) (one Sink, err error) {
 	if n.Resolved().Kind == yaml.ScalarNode && n.Resolved().Value == "log" {
 		return Sink{kind: "log"}, nil
 	}
-	receiver := func(n yamlnode.Node) error {
-		return n.Fields(map[string]func(yamlnode.Node) error{
-			"url": yamlnode.Text(&one.http.URL), "timeout": yamlnode.Duration(&one.http.Timeout), "headers": one.readHeaders,
-		})
-	}
-	kinds := map[string]func(yamlnode.Node) error{
-		"webhook": receiver, "alertmanager": receiver,
-		"command": func(n yamlnode.Node) error {
-			return n.Fields(map[string]func(yamlnode.Node) error{"run": yamlnode.Texts(&one.run), "timeout": yamlnode.Duration(&one.timeout)})
-		},
-	}
+	kinds := one.kinds()
 	count := 0
 	err = n.Each("log, or one of the keys alertmanager, command, webhook", func(key string, value yamlnode.Node) error {
-		read, ok := kinds[key]
+		fields, ok := kinds[key]
 		if count++; !ok || count > 1 {
 			return value.Errorf("unknown or second key: want log, or one of the keys alertmanager, command, webhook")
 		}
 		one.kind = key
-		return read(value)
+		return value.Fields(fields)
 	})
 	if err != nil {
 		return one, err
@@ -78,7 +122,7 @@ func (s *Sink) readHeaders(n yamlnode.Node) error {
 	s.http.Headers = map[string]string{}
 	return n.Each("a mapping of header names to values", func(key string, value yamlnode.Node) error {
 		var v string
-		err := yamlnode.Text(&v)(value)
+		err := yamlnode.Text(&v).Read(value)
 		s.http.Headers[key] = v
 		return err
 	})

@@ -12,6 +12,51 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
+// usersField is the key users.
+func (s *Serve) usersField() yamlnode.Field {
+	user := userFields(&gateway.User{}).Schema()
+	return yamlnode.Field{
+		Read:   s.readUsers,
+		Schema: yamlnode.Named(user),
+		Value: func() any {
+			if s.Gateway.Users == nil {
+				return nil
+			}
+			users := map[string]any{}
+			for name, u := range s.Gateway.Users {
+				users[name] = userFields(&u).Values()
+			}
+			return users
+		},
+	}
+}
+
+// userFields are the keys of one user.
+func userFields(u *gateway.User) yamlnode.Fields {
+	return yamlnode.Fields{
+		"password_sha256": {
+			Read:   func(n yamlnode.Node) error { return readHashes(n, &u.Passwords) },
+			Schema: hashSchema.Or(yamlnode.ListOf(hashSchema)),
+			Value: func() any { // a hash without a salt is as good as a weak password
+				hidden := slices.Repeat([]string{yamlnode.Hidden}, len(u.Passwords))
+				if len(hidden) == 0 {
+					return nil
+				}
+				return hidden
+			},
+		},
+		"commands": {
+			Read:   func(n yamlnode.Node) error { return readClasses(n, &u.Commands) },
+			Schema: yamlnode.ListOf(yamlnode.OneWord(gateway.ClassNames()...)),
+			Value:  yamlnode.Texts(&u.Commands).Value,
+		},
+		"disabled": yamlnode.Bool(&u.Disabled),
+	}
+}
+
+// hashSchema is that of a text too, since ${NAME} may hold the hash.
+var hashSchema = yamlnode.Matching(`^[0-9A-Fa-f]{64}$`).Or(yamlnode.Matching(`\$\{`))
+
 func (s *Serve) readUsers(n yamlnode.Node) error {
 	s.Gateway.Users = map[string]gateway.User{}
 	err := n.Each("a mapping of user names to settings", func(name string, value yamlnode.Node) error {
@@ -19,11 +64,7 @@ func (s *Serve) readUsers(n yamlnode.Node) error {
 			return value.Errorf("user name %.40q: want a name without spaces", name)
 		}
 		var u gateway.User
-		err := value.Fields(map[string]func(yamlnode.Node) error{
-			"password_sha256": func(n yamlnode.Node) error { return readHashes(n, &u.Passwords) },
-			"commands":        func(n yamlnode.Node) error { return readClasses(n, &u.Commands) },
-			"disabled":        yamlnode.Bool(&u.Disabled),
-		})
+		err := value.Fields(userFields(&u))
 		s.Gateway.Users[name] = u
 		return err
 	})
@@ -37,12 +78,12 @@ func (s *Serve) readUsers(n yamlnode.Node) error {
 // hash, so errors do not show it.
 func readHashes(n yamlnode.Node, into *[]string) error {
 	var list []string
-	err := yamlnode.Text(new(string))(n)
+	err := yamlnode.Text(new(string)).Read(n)
 	if n.Resolved().Kind == yaml.SequenceNode {
-		err = yamlnode.Texts(&list)(n)
+		err = yamlnode.Texts(&list).Read(n)
 	} else if err == nil {
 		list = []string{""}
-		err = yamlnode.Text(&list[0])(n)
+		err = yamlnode.Text(&list[0]).Read(n)
 	}
 	for i, hash := range list {
 		raw, bad := hex.DecodeString(hash)
@@ -62,7 +103,7 @@ func readClasses(n yamlnode.Node, into *[]string) error {
 	if n.Resolved().Kind != yaml.SequenceNode {
 		return n.Want("a list of " + strings.Join(gateway.ClassNames(), ", "))
 	}
-	if err := yamlnode.Texts(into)(n); err != nil {
+	if err := yamlnode.Texts(into).Read(n); err != nil {
 		return err
 	}
 	for _, class := range *into {

@@ -33,6 +33,7 @@ type Watch struct {
 	Sinks     []Sink
 	Ceilings  map[string]int64 // connection limits of services, from a plan
 	Reserve   int64            // connections that the plan keeps free
+	planFile  string           // of these ceilings; empty: none
 }
 
 // DefaultWatchPages is the default address of the pages of respool watch.
@@ -75,22 +76,27 @@ func parseWatch(top yamlnode.Node) (Watch, error) {
 
 // readSections reads all top-level keys except profiles.
 func (s *Watch) readSections(top yamlnode.Node, serve *Serve) error {
-	return top.Fields(map[string]func(yamlnode.Node) error{
+	return top.Fields(s.fields(serve))
+}
+
+// fields are all top-level keys except profiles.
+func (s *Watch) fields(serve *Serve) yamlnode.Fields {
+	return yamlnode.Fields{
 		"url":         yamlnode.URL(&s.URL, &s.URLOrigin),
 		"credentials": credentials.Section(&s.Source),
 		"every":       yamlnode.Duration(&s.Sampler.Every),
-		"list_every":  s.readListEvery,
-		"list_limit":  s.readListLimit,
-		"maxclients":  yamlnode.Int64(&s.Sampler.MaxClients, 1, yamlnode.MaxCount),
-		"listen":      s.readListen,
-		"socket":      s.readSocket,
+		"list_every":  s.listEveryField(),
+		"list_limit":  s.listLimitField(),
+		"maxclients":  yamlnode.Int(&s.Sampler.MaxClients, 1, yamlnode.MaxCount),
+		"listen":      s.listenField(),
+		"socket":      s.socketField(),
 		"grace":       yamlnode.DurationOrZero(&s.Grace),
 		"instance":    yamlnode.Text(&s.Instance),
-		"plan":        s.readPlan,
-		"rules":       s.readRules,
-		"tell":        s.readSinks,
-		"serve":       serve.readSection,
-	})
+		"plan":        s.planField(),
+		"rules":       s.rulesField(),
+		"tell":        s.sinksField(),
+		"serve":       serve.section(),
+	}
 }
 
 // UseServer sets the server. Errors begin with ofURL if the URL is wrong, and with ofRest if
@@ -112,20 +118,53 @@ func (s *Watch) UseServer(url, ofURL, ofRest string) (err error) {
 	return nil
 }
 
-func (s *Watch) readListEvery(n yamlnode.Node) error {
-	if n.Resolved().Value == "never" {
-		s.Sampler.ListEvery = respool.Never
-		return nil
+func (s *Watch) listEveryField() yamlnode.Field {
+	every := yamlnode.Duration(&s.Sampler.ListEvery)
+	return yamlnode.Field{
+		Read: func(n yamlnode.Node) error {
+			if n.Resolved().Value == "never" {
+				s.Sampler.ListEvery = respool.Never
+				return nil
+			}
+			return every.Read(n)
+		},
+		Schema: every.Schema.Or(yamlnode.OneWord("never")),
+		Value: func() any {
+			if s.Sampler.ListEvery == respool.Never {
+				return "never"
+			}
+			return every.Value()
+		},
 	}
-	return yamlnode.Duration(&s.Sampler.ListEvery)(n)
 }
 
-func (s *Watch) readListLimit(n yamlnode.Node) error {
-	if n.Resolved().Value == "none" {
-		s.Sampler.ListLimit = -1
-		return nil
+func (s *Watch) listLimitField() yamlnode.Field {
+	limit := yamlnode.Int(&s.Sampler.ListLimit, 1, yamlnode.MaxCount)
+	return yamlnode.Field{
+		Read: func(n yamlnode.Node) error {
+			if n.Resolved().Value == "none" {
+				s.Sampler.ListLimit = -1
+				return nil
+			}
+			return limit.Read(n)
+		},
+		Schema: limit.Schema.Or(yamlnode.OneWord("none")),
+		Value: func() any {
+			if s.Sampler.ListLimit < 0 {
+				return "none"
+			}
+			return cmp.Or(s.Sampler.ListLimit, monitor.DefaultListLimit)
+		},
 	}
-	return yamlnode.Int64(&s.Sampler.ListLimit, 1, yamlnode.MaxCount)(n)
+}
+
+// listenField is the address of the pages.
+func (s *Watch) listenField() yamlnode.Field {
+	return yamlnode.Field{
+		Read:   s.readListen,
+		Schema: yamlnode.Matching(`:[0-9]+$|\$\{`).Or(yamlnode.OneWord("off")),
+		Value:  func() any { return cmp.Or(s.Pages, "off") },
+	}
 }
 
 func (s *Watch) readListen(n yamlnode.Node) error {
@@ -133,7 +172,7 @@ func (s *Watch) readListen(n yamlnode.Node) error {
 		s.Pages = ""
 		return nil
 	}
-	if err := yamlnode.Text(&s.Pages)(n); err != nil {
+	if err := yamlnode.Text(&s.Pages).Read(n); err != nil {
 		return err
 	}
 	if err := CheckHostPort(s.Pages); err != nil {
@@ -142,9 +181,22 @@ func (s *Watch) readListen(n yamlnode.Node) error {
 	return nil
 }
 
+func (s *Watch) socketField() yamlnode.Field {
+	return yamlnode.Field{
+		Read:   s.readSocket,
+		Schema: yamlnode.TextSchema,
+		Value: func() any {
+			if s.Socket == nil {
+				return nil
+			}
+			return fmt.Sprintf("%s?mode=%04o", s.Socket.Name, s.Socket.Mode)
+		},
+	}
+}
+
 func (s *Watch) readSocket(n yamlnode.Node) error {
 	var text string
-	if err := yamlnode.Text(&text)(n); err != nil {
+	if err := yamlnode.Text(&text).Read(n); err != nil {
 		return err
 	}
 	a, err := ParseSocket(text)
@@ -156,13 +208,18 @@ func (s *Watch) readSocket(n yamlnode.Node) error {
 	return nil
 }
 
+func (s *Watch) planField() yamlnode.Field {
+	f := yamlnode.Text(&s.planFile)
+	f.Read = s.readPlan
+	return f
+}
+
 // readPlan takes the connection limits of services from a plan file.
 func (s *Watch) readPlan(n yamlnode.Node) error {
-	var file string
-	if err := yamlnode.Text(&file)(n); err != nil {
+	if err := yamlnode.Text(&s.planFile).Read(n); err != nil {
 		return err
 	}
-	p, err := planfile.Read(file)
+	p, err := planfile.Read(s.planFile)
 	if err != nil {
 		return n.Errorf("%v", err)
 	}

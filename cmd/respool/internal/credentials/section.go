@@ -7,13 +7,18 @@ import (
 )
 
 // Section reads the section credentials of a configuration into a Source.
-func Section(into *Source) func(yamlnode.Node) error {
-	return func(n yamlnode.Node) error {
+func Section(into *Source) yamlnode.Field {
+	fields := func() yamlnode.Fields {
+		command := yamlnode.Texts(&into.command)
+		command.Value = func() any { return HideArguments(into.command) }
+		return yamlnode.Fields{
+			"command": command, "file": yamlnode.Text(&into.file), "env": yamlnode.Text(&into.env), "timeout": yamlnode.Duration(&into.timeout),
+		}
+	}
+	f := yamlnode.Section(fields())
+	f.Read = func(n yamlnode.Node) error {
 		*into = Source{}
-		err := n.Fields(map[string]func(yamlnode.Node) error{
-			"command": yamlnode.Texts(&into.command), "file": yamlnode.Text(&into.file), "env": yamlnode.Text(&into.env), "timeout": yamlnode.Duration(&into.timeout),
-		})
-		if err != nil {
+		if err := n.Fields(fields()); err != nil {
 			return err
 		}
 		set := 0
@@ -33,4 +38,17 @@ func Section(into *Source) func(yamlnode.Node) error {
 		}
 		return nil
 	}
+	return f
+}
+
+// HideArguments returns a command with its arguments hidden: they may be secrets.
+func HideArguments(command []string) any {
+	if len(command) == 0 {
+		return nil
+	}
+	hidden := []string{command[0]}
+	for range command[1:] {
+		hidden = append(hidden, yamlnode.Hidden)
+	}
+	return hidden
 }

@@ -31,7 +31,7 @@ func Read(name string) (*File, error) {
 
 func parse(top yamlnode.Node) (*File, error) {
 	p := &File{}
-	err := top.Fields(map[string]func(yamlnode.Node) error{"server": p.readServer, "services": p.readServices})
+	err := top.Fields(p.fields())
 	for i := range p.Services {
 		p.Services[i].Nodes = max(1, p.Budget.Nodes)
 	}
@@ -41,13 +41,26 @@ func parse(top yamlnode.Node) (*File, error) {
 	return p, err
 }
 
-func (p *File) readServer(n yamlnode.Node) error {
-	return n.Fields(map[string]func(yamlnode.Node) error{
-		"maxclients": yamlnode.Int(&p.Budget.MaxClients, 1, yamlnode.MaxCount),
-		"others":     yamlnode.Int(&p.Budget.Others, 0, yamlnode.MaxCount),
-		"reserve":    p.readReserve,
-		"nodes":      yamlnode.Int(&p.Budget.Nodes, 1, 1000),
-	})
+// Schema is the JSON schema of plan files.
+func Schema() yamlnode.Schema {
+	s := new(File).fields().Schema()
+	s["required"] = []string{"services"}
+	return s
+}
+
+// fields are the top-level keys.
+func (p *File) fields() yamlnode.Fields {
+	services := yamlnode.Named(new(service).fields().Schema())
+	services["minProperties"] = 1
+	return yamlnode.Fields{
+		"server": yamlnode.Section(yamlnode.Fields{
+			"maxclients": yamlnode.Int(&p.Budget.MaxClients, 1, yamlnode.MaxCount),
+			"others":     yamlnode.Int(&p.Budget.Others, 0, yamlnode.MaxCount),
+			"reserve":    {Read: p.readReserve, Schema: yamlnode.WholeNumber(0, yamlnode.MaxCount).Or(yamlnode.Share())},
+			"nodes":      yamlnode.Int(&p.Budget.Nodes, 1, 1000),
+		}),
+		"services": {Read: p.readServices, Schema: services},
+	}
 }
 
 func (p *File) readReserve(n yamlnode.Node) error {

@@ -2,6 +2,8 @@ package planfile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -22,22 +24,7 @@ type service struct {
 
 func (s *service) read(name string, n yamlnode.Node) error {
 	s.Name, s.pods, s.workers, s.Pools = name, 1, 1, 1
-	err := n.Fields(map[string]func(yamlnode.Node) error{
-		"pods":            yamlnode.Int(&s.pods, 1, yamlnode.MaxCount),
-		"surge":           func(n yamlnode.Node) error { s.surge = &n; return nil },
-		"workers":         yamlnode.Int(&s.workers, 1, 10_000),
-		"pools":           yamlnode.Int(&s.Pools, 1, 10_000),
-		"blocking":        yamlnode.Int(&s.blocking, 0, yamlnode.MaxCount),
-		"subscribers":     yamlnode.Int(&s.subscribers, 0, yamlnode.MaxCount),
-		"max_connections": s.readCeiling,
-
-		"max_connections_total": yamlnode.Int(&s.MaxTotal, 1, yamlnode.MaxCount),
-
-		"client": s.readClient,
-		"cpus":   yamlnode.Int(&s.cpus, 1, 10_000),
-		"load":   s.readLoad,
-	})
-	if err != nil {
+	if err := n.Fields(s.fields()); err != nil {
 		return err
 	}
 	if err := s.readSurge(); err != nil {
@@ -45,6 +32,30 @@ func (s *service) read(name string, n yamlnode.Node) error {
 	}
 	s.Held = s.blocking + s.subscribers
 	return s.setCeiling(n)
+}
+
+// fields are the keys of a service.
+func (s *service) fields() yamlnode.Fields {
+	names := slices.Sorted(maps.Keys(clientDefaults()))
+	return yamlnode.Fields{
+		"pods": yamlnode.Int(&s.pods, 1, yamlnode.MaxCount),
+		"surge": {
+			Read:   func(n yamlnode.Node) error { s.surge = &n; return nil },
+			Schema: yamlnode.WholeNumber(0, yamlnode.MaxCount).Or(yamlnode.Share()),
+		},
+		"workers":     yamlnode.Int(&s.workers, 1, 10_000),
+		"pools":       yamlnode.Int(&s.Pools, 1, 10_000),
+		"blocking":    yamlnode.Int(&s.blocking, 0, yamlnode.MaxCount),
+		"subscribers": yamlnode.Int(&s.subscribers, 0, yamlnode.MaxCount),
+		"max_connections": {
+			Read:   s.readCeiling,
+			Schema: yamlnode.WholeNumber(1, yamlnode.MaxCount).Or(yamlnode.OneWord("unbounded")),
+		},
+		"max_connections_total": yamlnode.Int(&s.MaxTotal, 1, yamlnode.MaxCount),
+		"client":                {Read: s.readClient, Schema: yamlnode.OneWord(names...)},
+		"cpus":                  yamlnode.Int(&s.cpus, 1, 10_000),
+		"load":                  {Read: s.readLoad, Schema: loadFields(new(plan.Load)).Schema()},
+	}
 }
 
 // readSurge computes the number of processes. As in Kubernetes, a surge is a share or a number of
@@ -89,25 +100,32 @@ func (s *service) readClient(n yamlnode.Node) error {
 	return nil
 }
 
-func (s *service) readLoad(n yamlnode.Node) error {
-	l := &plan.Load{}
-	err := n.Fields(map[string]func(yamlnode.Node) error{
+// loadFields are the keys of load.
+func loadFields(l *plan.Load) yamlnode.Fields {
+	return yamlnode.Fields{
 		"rps":      yamlnode.Float(&l.Rate),
 		"burst":    yamlnode.Float(&l.Burst),
 		"parallel": yamlnode.Int(&l.Parallel, 1, 10_000),
 		"mean":     yamlnode.Duration(&l.Mean),
 		"p99":      yamlnode.Duration(&l.P99),
 		"wait":     yamlnode.Duration(&l.Wait),
-		"target": func(n yamlnode.Node) error {
-			share, ok := n.Percentage(1)
-			if !ok {
-				return n.Want("a share such as 0.1%")
-			}
-			l.Target = share
-			return nil
+		"target": {
+			Read: func(n yamlnode.Node) error {
+				share, ok := n.Percentage(1)
+				if !ok {
+					return n.Want("a share such as 0.1%")
+				}
+				l.Target = share
+				return nil
+			},
+			Schema: yamlnode.Share(),
 		},
-	})
-	if err != nil {
+	}
+}
+
+func (s *service) readLoad(n yamlnode.Node) error {
+	l := &plan.Load{}
+	if err := n.Fields(loadFields(l)); err != nil {
 		return err
 	}
 	switch {

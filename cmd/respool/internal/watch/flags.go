@@ -33,7 +33,9 @@ func (f *Flags) Read() (s config.Watch, err error) {
 		s, err = config.ReadWatch(f.Config, f.Profile)
 	default:
 		s = config.DefaultWatch()
-		s.Sampler.Options, err = credentials.Options(f.URL, f.Credentials)
+		if s.Source, err = credentials.ParseFlag(f.Credentials); err == nil {
+			err = s.UseServer(f.URL, "", "")
+		}
 	}
 	if err != nil {
 		return s, err

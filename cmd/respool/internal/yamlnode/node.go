@@ -141,13 +141,13 @@ func (n Node) Each(want string, do func(key string, value Node) error) error {
 }
 
 // Fields reads a mapping with these optional keys. Any other key is an error.
-func (n Node) Fields(known map[string]func(Node) error) error {
+func (n Node) Fields(known Fields) error {
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 	return n.Each("the keys "+names, func(key string, value Node) error {
-		read, ok := known[key]
+		f, ok := known[key]
 		if !ok {
 			return value.Errorf("unknown key: want one of %s", names)
 		}
-		return read(value)
+		return f.Read(value)
 	})
 }
