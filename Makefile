@@ -21,7 +21,7 @@ ifneq ($(findstring /,$(REDIS_SERVER)),)
 override export REDIS_SERVER := $(abspath $(REDIS_SERVER))
 endif
 
-.PHONY: test test-clients bench bench-gateway microbench lint release fuzz soak generate
+.PHONY: test test-clients test-package bench bench-gateway microbench lint package release fuzz soak generate
 
 # Installs redis-server and what else is missing, then runs every test.
 test:
@@ -71,6 +71,16 @@ release:
 		CGO_ENABLED=0 GOOS=$$system GOARCH=$$arch $(GO) build -trimpath -o dist/respool-$$system-$$arch$$ext ./cmd/respool || exit 1; \
 	done; done
 
+# Builds deb and rpm packages, the file tree of the image and the manifests of Kubernetes into dist/,
+# for amd64 and arm64, and checks them. docs/install.md describes them.
+package:
+	./scripts/package.sh
+
+# Installs the deb in a bare Debian in a temporary directory, runs the command of its unit and
+# removes it. Needs root and debootstrap.
+test-package: package
+	./scripts/trydeb.sh
+
 # Runs each fuzz target for FUZZTIME.
 fuzz:
 	./scripts/fuzz.sh $(FUZZTIME)
@@ -84,4 +94,4 @@ soak:
 	$(GO) test -race ./test/e2e -run 'BlockingCommandsReplyAs|LosesNothing|LoseNothing' -timeout 12h -waits $(WAITS) -elements $(WAITS)
 
 generate:
-	$(GO) generate ./...
+	$(GO) generate ./... ./cmd/respool/...
