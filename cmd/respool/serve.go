@@ -27,6 +27,7 @@ type serveCmd struct {
 	TLSKey      string         `name:"tls-key" type:"path" help:"Key of the certificate, in PEM."`
 	TLSCA       string         `name:"tls-ca" type:"path" help:"Certificate authority of clients, in PEM. Clients then need a certificate."`
 	MaxClients  *int           `help:"Maximum number of clients. Default: ${serve_max_clients}."`
+	Loops       *int           `help:"Number of event loops, so of cores that serve clients. Default: ${serve_loops}."`
 	Drain       *time.Duration `help:"Time for clients to finish at shutdown. Default: ${serve_drain}."`
 	Check       bool           `help:"Check the configuration and the flags, print them, and exit."`
 	PrintConfig bool           `help:"Print the effective configuration as YAML, with secrets hidden, and exit."`
@@ -87,6 +88,6 @@ func (c *serveCmd) flags() serve.Flags {
 	return serve.Flags{
 		Credentials: c.Credentials, URL: c.URL, Config: c.Config, Profile: c.Profile, URLFile: c.URLFile,
 		Listen: c.Listen, HTTP: c.HTTP, Socket: c.Socket, Insecure: c.Insecure, Admin: c.Admin, PassThrough: c.PassThrough,
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Drain: c.Drain, Check: c.Check || c.PrintConfig,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Loops: c.Loops, Drain: c.Drain, Check: c.Check || c.PrintConfig,
 	}
 }

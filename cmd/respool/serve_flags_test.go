@@ -55,6 +55,7 @@ listen          127.0.0.1:6380
                 unix:///run/other.sock (mode 0600)
 server          10.0.0.2:6380 with TLS as app, 16 connections at most
 clients         500 at most, 20 from one address
+event loops     3, over 4 lanes to a node
 access          3 users of its own
   app           read, write; 2 passwords
   old           disabled

@@ -80,8 +80,14 @@ func (e *Engine) exchange(ctx context.Context, id Identity, req request, before 
 	})
 }
 
-// Lanes returns the lanes of an identity, on all nodes.
-func (e *Engine) Lanes(id Identity) *Lanes { return &Lanes{e: e, of: id, id: e.identities.Own(id)} }
+// Lanes returns the lanes of an identity, on all nodes, for commands that a loop posts. The loop is zero if goroutines
+// post them.
+func (e *Engine) Lanes(id Identity, loop Loop) *Lanes {
+	return &Lanes{e: e, of: id, id: e.identities.Own(id), loop: loop}
+}
+
+// Loop is an event loop that drives lanes.
+type Loop = pool.Loop
 
 // Of reports whether the lanes are those of an identity.
 func (l *Lanes) Of(id Identity) bool { return l.of == id }
@@ -91,6 +97,7 @@ type Lanes struct {
 	e    *Engine
 	of   Identity // as Lanes was called
 	id   Identity // of the connections
+	loop Loop
 	last atomic.Pointer[place]
 }
 
@@ -146,7 +153,7 @@ func (l *Lanes) Place(raw []byte, reads bool, turn *uint32) Place {
 		p = &place{n, to.replica, to.subpool(l.id)}
 		l.last.Store(p)
 	}
-	picked := p.subpool.Pick(pool.Any)
+	picked := p.subpool.PickFor(l.loop)
 	switch {
 	case picked == nil:
 		l.last.Store(nil) // the identity's lanes may be in another subpool by now

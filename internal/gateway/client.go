@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
+	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
@@ -40,10 +41,19 @@ type client struct {
 	execution     execution
 	parked        *parkedCommand // the blocking command that waits in the engine
 
-	// The flags are adjacent to save memory: there may be many thousand clients.
-	closing      bool // no more requests: the connection ends after the last reply
-	gone         bool // the client has left
-	operatorOnly bool // it connected beyond MaxClients: only operatorCommands are allowed
+	// The small fields are adjacent to save memory: there may be many thousand clients.
+	loop         uint8 // the number of its event loop; 0: goroutines serve it
+	closing      bool  // no more requests: the connection ends after the last reply
+	gone         bool  // the client has left
+	operatorOnly bool  // it connected beyond MaxClients: only operatorCommands are allowed
+}
+
+// engineLoop returns the event loop of the client, as a user of lanes.
+func (c *client) engineLoop() engine.Loop {
+	if c.loop == 0 {
+		return engine.Loop{}
+	}
+	return engine.Loop{Number: int(c.loop), Of: len(c.g.tallies) - 1}
 }
 
 // Input receives bytes from the link. It reports whether the link may read on; otherwise Resume follows.

@@ -17,7 +17,11 @@ const (
 	DefaultPipeline       = 1024
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
+	DefaultLoops          = 1
 )
+
+// MaxLoops is the largest value of Config.Loops.
+const MaxLoops = 64
 
 // Config is the configuration of a gateway. A zero value means the default of its field. New and Reload return an error
 // for a negative value.
@@ -30,6 +34,12 @@ type Config struct {
 	// AdminClients is the number of connections that the gateway accepts beyond MaxClients, so that an operator can
 	// still connect. They may run only AUTH, HELLO, PING, QUIT, RESET, RESPOOL and CLIENT. Default: 4.
 	AdminClients int
+
+	// Loops is the number of event loops that serve plain TCP and unix sockets, at most MaxLoops. Each has its own clients
+	// and its own lanes, so the gateway uses as many cores. With more loops than lanes, loops share lanes. Reload does not
+	// change it. Default: 1, because on two cores, which the server and the clients need too, more loops cost more than
+	// they gain.
+	Loops int
 
 	// InputBuffer is the largest request in bytes. The gateway holds a request in memory until it is complete. Default:
 	// 1 GiB, as in Redis.

@@ -2,7 +2,7 @@
 // keeps the state of each one apart. It is not for sockets, which package netio serves, nor for the protocol rules of a
 // client, which package session decides.
 //
-// Multiplexed commands need no goroutine: an event loop reads all sockets that have input, posts the requests to lanes
+// Multiplexed commands need no goroutine: an event loop reads the sockets that have input, posts the requests to lanes
 // and writes each lane once, and the readers of the lanes write the replies. Blocking commands wait in the engine, and
 // the event loop writes their replies. A goroutine of the client executes other commands that cannot be posted at once.
 // Clients over TLS, in memory, and on systems without epoll have goroutines of their own.
@@ -32,17 +32,19 @@ var ErrClosed = netio.ErrClosed
 
 // Gateway serves clients. All methods are safe for concurrent use.
 type Gateway struct {
+	// Each command of each loop reads these fields, and few others write them.
 	engine   *engine.Engine
 	settings atomic.Pointer[settings]
-	ctx      context.Context // parent of all contexts; ends when Shutdown closes the last clients
-	cancel   context.CancelFunc
-	workers  sync.WaitGroup // goroutines of clients
-	servers  sync.WaitGroup // the reaper and learn
-	net      *netio.Server
-
-	buffered atomic.Int64
-	count    counters
+	tallies  []tally // by the number of the loop; 0: of clients without a loop
 	pauses   pauseControl
+
+	_       [cacheLine]byte
+	ctx     context.Context // parent of all contexts; ends when Shutdown closes the last clients
+	cancel  context.CancelFunc
+	workers sync.WaitGroup // goroutines of clients
+	servers sync.WaitGroup // the reaper and learn
+	net     *netio.Server
+	count   counters
 
 	greeted   atomic.Pointer[serverGreeting]
 	setting   sync.Mutex // held while settings are built and stored
@@ -57,10 +59,12 @@ type Gateway struct {
 	empty   chan struct{} // closed when closing is true and the last client has left
 }
 
+// cacheLine separates fields that different processors write. Some processors fetch two lines of 64 bytes at a time.
+const cacheLine = 128
+
 // counters only rise.
 type counters struct {
 	accepted, refused, malformed, denied, slow, gaps atomic.Uint64
-	queue, server                                    stopwatch
 }
 
 // past holds the counts of clients that have left.
@@ -82,13 +86,14 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 		engine: e, clients: map[*client]struct{}{}, hosts: map[string]int{},
 		empty: make(chan struct{}),
 	}
-	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.pauses.init()
-	g.net = netio.NewServer((*host)(g))
 	if err := cfg.Check(e.Clustered()); err != nil {
-		g.cancel()
 		return nil, err
 	}
+	loops := cmp.Or(cfg.Loops, DefaultLoops)
+	g.tallies = make([]tally, 1+loops)
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.pauses.init()
+	g.net = netio.NewServer((*host)(g), loops)
 	known := make(chan struct{})
 	g.servers.Go(func() { g.learn(known) })
 	select {
@@ -152,7 +157,7 @@ func (g *Gateway) ask() (greeting *session.Greeting, databases int, ok bool) {
 }
 
 // Reload applies another configuration. Clients stay, even beyond a lower limit, except those whose user is removed or
-// disabled. A new password applies to new clients only. On an error nothing changes.
+// disabled. A new password applies to new clients only. The number of loops stays. On an error nothing changes.
 func (g *Gateway) Reload(cfg Config) error {
 	g.setting.Lock()
 	defer g.setting.Unlock()

@@ -248,7 +248,7 @@ func TestRequestsBeforeAHalfCloseGetReplies(t *testing.T) {
 
 func TestMonitorOutputFollowsTheReply(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{})
-	h := open(t, s.URL()+"?max_connections=4", gateway.Config{})
+	h := open(t, s.URL()+"?max_connections=4&lanes=1", gateway.Config{})
 	load := countUp(h, 8, 50)
 	for range 30 {
 		p := h.dial()

@@ -16,7 +16,7 @@ import (
 type host Gateway
 
 // Serve accepts clients until Shutdown, and then returns nil. If another party closes l, it returns that error and its
-// clients stay. It owns l. An event loop serves plain TCP and unix sockets where the system has one; goroutines serve
+// clients stay. It owns l. Event loops serve plain TCP and unix sockets where the system has epoll; goroutines serve
 // all other connections, such as TLS.
 func (g *Gateway) Serve(l net.Listener) error { return g.net.Serve(l) }
 
@@ -24,7 +24,7 @@ func (g *Gateway) Serve(l net.Listener) error { return g.net.Serve(l) }
 func (g *Gateway) DialContext(ctx context.Context) (net.Conn, error) { return g.net.Dial(ctx) }
 
 // Admit creates the client of a connection, or returns the error reply of a refusal.
-func (h *host) Admit(l netio.Link, addr, localAddr string) (netio.Client, []byte) {
+func (h *host) Admit(l netio.Link, loop int, addr, localAddr string) (netio.Client, []byte) {
 	g, from := (*Gateway)(h), hostOf(addr)
 	set := g.settings.Load()
 	g.mu.Lock()
@@ -43,13 +43,14 @@ func (h *host) Admit(l netio.Link, addr, localAddr string) (netio.Client, []byte
 	g.count.accepted.Add(1)
 	g.lastID++
 	now := time.Now()
-	c := &client{g: g, id: g.lastID, addr: addr, localAddr: localAddr, host: from, connectedAt: now, operatorOnly: len(g.clients) >= set.MaxClients}
+	c := &client{g: g, id: g.lastID, addr: addr, localAddr: localAddr, host: from, connectedAt: now,
+		loop: uint8(loop), operatorOnly: len(g.clients) >= set.MaxClients}
 	c.in.lastAt, c.in.wholeAt = now, now
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.session.ConnectedTo(&c.localAddr)
 	c.applySettingsLocked(set)
 	c.pending.typical = set.OutputBuffer / firstPipeline
-	c.out.Init(l, c, &g.buffered)
+	c.out.Init(l, c, &c.tally().buffered)
 	g.clients[c] = struct{}{}
 	g.hosts[from]++
 	return c, nil

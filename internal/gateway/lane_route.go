@@ -8,10 +8,10 @@ import (
 // laneRoute picks the lane for the commands of a client. A client stays on its lane while it has posted commands, so
 // that they keep their order. In a cluster, with OrderSlot, it has a lane for each node. The client's lock guards it.
 type laneRoute struct {
-	lanes     *engine.Lanes
-	lane      *lane.Lane   // of the commands that are posted; of the last one if spread is in use
-	spread    *spreadRoute // nil outside a cluster
-	dedicated bool         // lane is the session's dedicated connection
+	lanes     *engine.Lanes // for the client's loop
+	lane      *lane.Lane    // of the commands that are posted; of the last one if spread is in use
+	spread    *spreadRoute  // nil outside a cluster
+	dedicated bool          // lane is the session's dedicated connection
 }
 
 // setOrder sets the order of the commands on the nodes of a cluster.
@@ -24,9 +24,9 @@ func (r *laneRoute) setOrder(o Order) {
 
 // pick returns the lane for the commands in raw, or nil if no lane accepts it now. posted is the number of commands of the client
 // on a lane.
-func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, raw []byte, reads bool, posted int) (*lane.Lane, lane.Options) {
+func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, loop engine.Loop, raw []byte, reads bool, posted int) (*lane.Lane, lane.Options) {
 	if r.lanes == nil || !r.lanes.Of(identity) {
-		r.lanes = e.Lanes(identity)
+		r.lanes = e.Lanes(identity, loop)
 	}
 	to := r.lanes.Place(raw, reads, r.turn(reads, posted))
 	l := to.Lane

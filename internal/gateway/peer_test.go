@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,6 +44,7 @@ func open(t testing.TB, url string, cfg gateway.Config) *testGateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Loops = cmp.Or(cfg.Loops, *loops)
 	g, err := gateway.New(c.Engine(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -25,8 +25,8 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.unpostLocked(s)
 	c.pending.learn(s.sent + len(frame))
 	if s.at != 0 {
-		c.g.count.server.add(s.at)
-		c.g.count.queue.addZero()
+		c.tally().server.add(s.at)
+		c.tally().queue.addZero()
 	}
 	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
 		return

@@ -39,12 +39,15 @@ func (cfg Config) newUsers() (map[string]*user, error) {
 	}{
 		{"MaxClients", int64(cfg.MaxClients)}, {"MaxClientsPerAddress", int64(cfg.MaxClientsPerAddress)},
 		{"AdminClients", int64(cfg.AdminClients)}, {"InputBuffer", int64(cfg.InputBuffer)}, {"OutputBuffer", int64(cfg.OutputBuffer)}, {"Buffers", cfg.Buffers},
-		{"Pipeline", int64(cfg.Pipeline)}, {"IdleTimeout", int64(cfg.IdleTimeout)},
+		{"Pipeline", int64(cfg.Pipeline)}, {"Loops", int64(cfg.Loops)}, {"IdleTimeout", int64(cfg.IdleTimeout)},
 		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("gateway: %s is %d: want a positive value, or 0 for the default", f.name, f.value)
 		}
+	}
+	if cfg.Loops > MaxLoops {
+		return nil, fmt.Errorf("gateway: Loops is %d: want at most %d", cfg.Loops, MaxLoops)
 	}
 	if cfg.PassThrough && cfg.Users != nil {
 		return nil, fmt.Errorf("gateway: Users and PassThrough are both set: set one of them, because either the gateway or Redis verifies passwords")
@@ -71,6 +74,7 @@ func (cfg Config) WithDefaults() Config {
 	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
 	cfg.Buffers = cmp.Or(cfg.Buffers, DefaultBuffers)
 	cfg.Pipeline = cmp.Or(cfg.Pipeline, DefaultPipeline)
+	cfg.Loops = cmp.Or(cfg.Loops, DefaultLoops)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
 	return cfg
@@ -85,6 +89,7 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 		return nil, err
 	}
 	cfg = cfg.WithDefaults()
+	cfg.Loops = len(g.tallies) - 1
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -117,7 +122,7 @@ func (s *settings) lines() []string {
 	return []string{
 		fmt.Sprintf("max_clients=%d", s.MaxClients), "max_clients_per_address=" + orNone(s.MaxClientsPerAddress),
 		fmt.Sprintf("admin_clients=%d", s.AdminClients), "input_buffer=" + sizeText(s.requestLimits().Total),
-		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline),
+		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline), fmt.Sprintf("loops=%d", s.Loops),
 		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
 		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("close_on_failure=%v", s.CloseOnFailure), fmt.Sprintf("admin=%v", s.Admin),
 		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),

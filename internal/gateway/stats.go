@@ -28,6 +28,26 @@ type Stats struct {
 	Server Latency // time from the sending to the reply, of a sample
 }
 
+// tally is what the commands of one loop's clients change, apart from the clients. Each loop has its own cache lines.
+type tally struct {
+	buffered      atomic.Int64 // bytes that wait to be sent, approximately
+	queue, server stopwatch
+	_             [cacheLine]byte
+}
+
+// tally returns the tally of a client's loop.
+func (c *client) tally() *tally { return &c.g.tallies[c.loop] }
+
+// sumTallies adds the tallies of all loops.
+func (g *Gateway) sumTallies(s *Stats) {
+	for i := range g.tallies {
+		t := &g.tallies[i]
+		s.Buffered += t.buffered.Load()
+		s.Queue.add(t.queue.latency())
+		s.Server.add(t.server.latency())
+	}
+}
+
 // stopwatch sums durations.
 type stopwatch struct{ count, sum atomic.Int64 }
 
@@ -53,6 +73,12 @@ type Latency struct {
 	Sum   time.Duration
 }
 
+// add adds other durations.
+func (l *Latency) add(o Latency) {
+	l.Count += o.Count
+	l.Sum += o.Sum
+}
+
 // mean returns the mean duration, or "none".
 func (l Latency) mean() string {
 	if l.Count == 0 {
@@ -65,10 +91,10 @@ func (l Latency) mean() string {
 func (g *Gateway) Stats() Stats {
 	s := Stats{
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
-		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(), Buffered: g.buffered.Load(),
+		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(),
 		Paused: g.pauses.paused(pauseWrites) != nil,
-		Queue:  g.count.queue.latency(), Server: g.count.server.latency(),
 	}
+	g.sumTallies(&s)
 	g.mu.Lock()
 	s.Closed, s.Commands, s.BytesIn, s.BytesOut = g.past.closed, g.past.commands, g.past.bytesIn, g.past.bytesOut
 	all := g.listLocked() // each client is either here or in g.past

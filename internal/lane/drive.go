@@ -9,6 +9,8 @@ type Driver interface {
 	Take(l *Lane, fd int)
 	// Drop requests a Release on the driver's loop, soon: the lane has failed. The rules of Take apply.
 	Drop(l *Lane)
+	// Number distinguishes the drivers of a program. It is 1 or more.
+	Number() int
 }
 
 // Drive hands the read half to d when the current reader is done. It returns false for connections that are not plain
@@ -16,7 +18,11 @@ type Driver interface {
 func (l *Lane) Drive(d Driver) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dead != nil || l.driver != nil || !l.conn.CanTry() {
+	if l.dead != nil || l.driver != nil {
+		return false
+	}
+	l.home.CompareAndSwap(0, int32(d.Number()))
+	if !l.conn.CanTry() {
 		return false
 	}
 	l.driver = d
@@ -28,6 +34,10 @@ func (l *Lane) Drive(d Driver) bool {
 	}
 	return true
 }
+
+// Home returns the number of the first driver that called Drive, also if it cannot read the lane; 0: none has. It is a
+// hint that takes no lock.
+func (l *Lane) Home() int { return int(l.home.Load()) }
 
 // giveLocked gives the read half to the driver, or else to the background reader.
 func (l *Lane) giveLocked() {
@@ -54,6 +64,7 @@ func (l *Lane) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.driver = nil
+	l.home.Store(0)
 	if l.reading == driven {
 		l.giveLocked()
 	}

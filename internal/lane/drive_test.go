@@ -54,6 +54,8 @@ func (d *driver) Take(l *lane.Lane, fd int) {
 	d.wakeLocked()
 }
 
+func (d *driver) Number() int { return 1 }
+
 func (d *driver) Drop(l *lane.Lane) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -271,6 +273,7 @@ type idleDriver struct{ taken, dropped chan int }
 
 func (d idleDriver) Take(_ *lane.Lane, fd int) { d.taken <- fd }
 func (d idleDriver) Drop(*lane.Lane)           { d.dropped <- 0 }
+func (d idleDriver) Number() int               { return 1 }
 
 func TestASocketIsOpenAsLongAsItsDriverHasIt(t *testing.T) {
 	k := connect(t, overTCP, config(), answer("+OK\r\n"))

@@ -68,6 +68,7 @@ type Lane struct {
 
 	telling sync.WaitGroup // goroutines that report failures to sinks
 
+	home     atomic.Int32 // the number of the driver to which the lane belongs; 0: none
 	usedAt   atomic.Int64 // Unix nanoseconds of the last tick with activity
 	heardAt  atomic.Int64 // Unix nanoseconds of the last tick with received bytes
 	requests sync.Pool    // of *request

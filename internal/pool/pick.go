@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
@@ -53,9 +54,91 @@ func (g *Subpool) Pick(w Weight) *lane.Lane {
 		return nil
 	}
 	if (apart || least >= most) && g.mayGrow.Load() {
-		g.grow(least >= most)
+		if least >= most {
+			g.grow(math.MaxInt)
+		} else {
+			g.grow(2)
+		}
 	}
 	return best
+}
+
+// Loop is an event loop that drives lanes. The loops of a program divide the lanes of a subpool, so that they do not
+// contend for the lanes' locks. The zero Loop is a caller without a loop.
+type Loop struct {
+	Number int // as of lane.Driver
+	Of     int // number of loops
+}
+
+// PickFor is Pick of Any for a loop. A loop uses the lanes whose home it is. As long as they are busy and fewer than its
+// share, it also uses lanes without a home, and requests another lane if there is none. A loop without a usable lane
+// uses those of other loops. For a user other than the client's own, such a loop requests a lane only if all are busy:
+// many users share few places.
+func (g *Subpool) PickFor(loop Loop) *lane.Lane {
+	if loop.Of <= 1 {
+		return g.Pick(Any)
+	}
+	lanes := *g.view.Load()
+	var own, free *lane.Lane
+	owned, least := 0, 0
+	for _, l := range lanes {
+		switch l.Home() {
+		case loop.Number:
+			d := l.Load()
+			if d >= 0 && d < packed {
+				return l
+			}
+			if owned++; d >= 0 && (own == nil || d < least) {
+				own, least = l, d
+			}
+		case 0:
+			if d := l.Load(); free == nil && d >= 0 && d < packed {
+				free = l
+			}
+		}
+	}
+	if owned < max(1, int(g.pool.mostLanes.Load())/loop.Of) {
+		if free != nil {
+			return free
+		}
+		if own != nil || g.identity.User == "" {
+			g.growForLoop(len(lanes))
+		}
+	}
+	if own != nil && !own.Avoided() {
+		return own
+	}
+	return g.pickOther(lanes, loop)
+}
+
+// pickOther returns a lane of any loop. Loops without lanes spread over those of others.
+func (g *Subpool) pickOther(lanes []*lane.Lane, loop Loop) *lane.Lane {
+	var best *lane.Lane
+	least := 0
+	for i := range lanes {
+		l := lanes[(loop.Number+i)%len(lanes)]
+		d := l.Load()
+		if d >= 0 && (best == nil || d < least) {
+			best, least = l, d
+			if d < packed {
+				return l
+			}
+		}
+	}
+	switch heir := g.successor.Load(); {
+	case best != nil:
+		g.growForLoop(len(lanes))
+	case heir != nil:
+		return heir.PickFor(loop)
+	}
+	return best
+}
+
+// growForLoop requests another lane beyond those that are open, unless one is requested already.
+func (g *Subpool) growForLoop(open int) {
+	if g.mayGrow.Load() && !g.growing.Load() {
+		g.grow(open + 1)
+	}
 }
 
 // Wish requests a lane for later callers, if the subpool has none and a place is free. It does not block.
@@ -149,11 +232,11 @@ func (g *Subpool) nextConn(waits **waiter) (<-chan struct{}, error) {
 	return changed, nil
 }
 
-// grow requests another lane: all lanes are busy, or the only lane has large replies.
-func (g *Subpool) grow(busy bool) {
+// grow requests another lane, unless there are most lanes already.
+func (g *Subpool) grow(most int) {
 	p := g.pool
 	p.mu.Lock()
-	if g.mayGrow.Load() && !p.closed && (busy || g.count[shared]+g.laneWanted < 2) {
+	if g.mayGrow.Load() && !p.closed && g.count[shared]+g.laneWanted < most {
 		g.laneWanted++
 		p.serveLocked()
 	}

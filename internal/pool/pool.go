@@ -105,7 +105,8 @@ type Pool struct {
 	zero    Subpool // of the zero identity
 	readers Subpool // of the same user, for reads from a replica
 
-	waiters sync.Pool // of *waiter
+	waiters   sync.Pool    // of *waiter
+	mostLanes atomic.Int32 // laneLimit, for callers without the lock
 
 	mu sync.Mutex
 

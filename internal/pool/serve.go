@@ -46,10 +46,16 @@ func (p *Pool) stopGrowthLocked() {
 // allowGrowthLocked publishes whether callers without the lock may request lanes.
 func (p *Pool) allowGrowthLocked() {
 	room := p.roomLikelyLocked() && p.gate.failures == 0
+	if most := int32(p.laneLimit); most != p.mostLanes.Load() {
+		p.mostLanes.Store(most)
+	}
 	for _, c := range p.lanes {
 		g := c.subpool
 		if may := room && g.count[shared]+g.laneWanted < p.laneLimit && p.refusals.inPause(g.identity) == nil; may != g.mayGrow.Load() {
 			g.mayGrow.Store(may)
+		}
+		if growing := g.laneWanted > 0; growing != g.growing.Load() {
+			g.growing.Store(growing)
 		}
 	}
 }

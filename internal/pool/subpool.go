@@ -42,6 +42,7 @@ func (k Identity) proof() lane.Proof {
 type Subpool struct {
 	view      atomic.Pointer[[]*lane.Lane] // open lanes, for callers without the lock
 	mayGrow   atomic.Bool                  // another lane may be opened
+	growing   atomic.Bool                  // a requested lane is not open yet
 	successor atomic.Pointer[Subpool]      // the listed subpool of the identity, if it is not this one
 
 	pool     *Pool

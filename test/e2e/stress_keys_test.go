@@ -50,7 +50,7 @@ func (g *guest) recognize(frame []byte) error {
 
 // post posts a request to a lane, if there is one.
 func (g *guest) post() error {
-	l, opt := g.up.Lanes(g.key).Lane(rawClientInfo, true)
+	l, opt := g.up.Lanes(g.key, engine.Loop{}).Lane(rawClientInfo, true)
 	if l == nil {
 		return nil
 	}

@@ -1,9 +1,11 @@
 package netio
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -12,22 +14,24 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
-// loop reads the plain sockets of all clients on one goroutine. In each round it reads every socket that has input.
-// Requests of many clients reach the server in one write: the loop writes after each third of a round, so that the
-// server works on that third while the loop reads the next one.
+// loop reads the plain sockets of its clients, and the lanes that it drives, on one goroutine. In each round it reads
+// every socket that has input. Requests of many clients reach the server in one write: the loop writes after each third
+// of a round, so that the server works on that third while the loop reads the next one. Loops share no state. A loop may
+// write to a lane that another loop drives; that loop then writes the replies to the clients.
 //
 // The loop waits for its epoll descriptor in the runtime's poller, and so holds no thread. Before it waits it polls
 // several times: under load input arrives within microseconds, and a wakeup costs more.
 type loop struct {
-	ep    int
-	file  *os.File // ep, as the runtime's poller knows it
-	raw   syscall.RawConn
-	wake  int // an eventfd
-	done  chan struct{}
-	polls bool // poll before a wait: other goroutines still have a processor
-	buf   []byte
-	evs   []unix.EpollEvent
-	batch FlushBatch
+	number int // from 1 on
+	ep     int
+	file   *os.File // ep, as the runtime's poller knows it
+	raw    syscall.RawConn
+	wake   int // an eventfd
+	done   chan struct{}
+	polls  bool // poll before a wait: other goroutines still have a processor
+	buf    []byte
+	evs    []unix.EpollEvent
+	batch  FlushBatch
 
 	driving map[*lane.Lane]struct{} // lanes that Drive was called for; only the loop uses it
 	tidyAt  int
@@ -50,13 +54,33 @@ const (
 	loopPolls  = 25       // polls before the loop sleeps
 )
 
-// startLoop starts the loop, once. It returns nil if the server is closing.
-func (s *Server) startLoop() (*loop, error) {
+// loopFor returns the loop for a new client: the one with the fewest clients. It starts the loops, once. It returns nil
+// if the server is closing.
+func (s *Server) loopFor() (*loop, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loop != nil || s.closing {
-		return s.loop, nil
+	if s.closing {
+		return nil, nil
 	}
+	for len(s.loops) < s.loopCount {
+		l, err := newLoop(len(s.loops) + 1)
+		if err != nil {
+			return nil, err
+		}
+		s.loops = append(s.loops, l)
+		s.servers.Go(l.run)
+	}
+	return slices.MinFunc(s.loops, func(a, b *loop) int { return cmp.Compare(a.size(), b.size()) }), nil
+}
+
+// size returns the number of clients.
+func (l *loop) size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.links)
+}
+
+func newLoop(number int) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -67,7 +91,7 @@ func (s *Server) startLoop() (*loop, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	_ = unix.SetNonblock(ep, true) // makes os.NewFile hand it to the poller
-	l := &loop{ep: ep, wake: wake, done: make(chan struct{}), polls: runtime.GOMAXPROCS(0) > 1, buf: make([]byte, loopRead),
+	l := &loop{number: number, ep: ep, wake: wake, done: make(chan struct{}), polls: runtime.GOMAXPROCS(0) > 1, buf: make([]byte, loopRead),
 		evs: make([]unix.EpollEvent, loopEvents), links: map[int32]*socketLink{}, lanes: map[int32]*lane.Lane{},
 		driving: map[*lane.Lane]struct{}{}}
 	l.file = os.NewFile(uintptr(ep), "epoll")
@@ -79,8 +103,6 @@ func (s *Server) startLoop() (*loop, error) {
 		_ = unix.Close(wake)
 		return nil, err
 	}
-	s.loop = l
-	s.servers.Go(l.run)
 	return l, nil
 }
 
@@ -160,6 +182,9 @@ func (l *loop) Take(x *lane.Lane, fd int) {
 	}
 	l.lanes[int32(fd)] = x
 }
+
+// Number is part of lane.Driver.
+func (l *loop) Number() int { return l.number }
 
 // Drop notes a dead lane. It is part of lane.Driver.
 func (l *loop) Drop(x *lane.Lane) {

@@ -40,7 +40,7 @@ func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
 	l := &memoryLink{srv: s, ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	l.readBy.init()
 	l.writeBy.init()
-	c, reply := s.host.Admit(l, "memory:0", "memory:0")
+	c, reply := s.host.Admit(l, 0, "memory:0", "memory:0")
 	if c == nil {
 		if len(reply) == 0 {
 			return nil, ErrClosed

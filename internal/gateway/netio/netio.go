@@ -1,11 +1,11 @@
 // Package netio moves bytes between the gateway and its clients: it accepts connections, reads requests from them and
-// writes replies to them. Three kinds of links do that: an event loop serves plain TCP and unix sockets (Linux only),
+// writes replies to them. Three kinds of links do that: event loops serve plain TCP and unix sockets (Linux only),
 // goroutines serve all other connections, such as TLS, and a connection in memory runs on the goroutine of its user.
 //
 // The package is not for the protocol: it neither parses requests nor knows what a reply means, and it decides about no
 // client. The gateway does, behind the interfaces Host and Client.
 //
-// A Server owns its accept loops and its event loop, and Close waits for them. Every other goroutine serves one client
+// A Server owns its accept loops and its event loops, and Close waits for them. Every other goroutine serves one client
 // and runs through Host.Go: the gateway waits for those.
 package netio
 
@@ -18,9 +18,9 @@ import (
 // Host is the gateway, as a Server sees it. All methods are safe for concurrent use.
 type Host interface {
 	// Admit makes a client of a connection and calls Output.Init for it. It returns nil and an error reply if it
-	// refuses the connection; during the shutdown the reply is empty. addr and localAddr are the two ends as CLIENT
-	// LIST shows them.
-	Admit(l Link, addr, localAddr string) (Client, []byte)
+	// refuses the connection; during the shutdown the reply is empty. loop is the number of the event loop that serves
+	// the connection; 0: goroutines serve it. addr and localAddr are the two ends as CLIENT LIST shows them.
+	Admit(l Link, loop int, addr, localAddr string) (Client, []byte)
 	// Context ends when the gateway closes the last connections.
 	Context() context.Context
 	// Go runs f on a goroutine that the gateway waits for.

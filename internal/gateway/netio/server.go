@@ -20,18 +20,21 @@ type Server struct {
 	host       Host
 	servers    sync.WaitGroup // accept loops
 	lastWrites sync.WaitGroup // writes to clients that have left
+	loopCount  int
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
-	loop      *loop // of plain sockets; nil before the first one
+	loops     []*loop // of plain sockets; empty before the first one
 	closing   bool
 }
 
-// NewServer returns a server for a host.
-func NewServer(h Host) *Server { return &Server{host: h, listeners: map[net.Listener]struct{}{}} }
+// NewServer returns a server for a host, with a number of event loops.
+func NewServer(h Host, loops int) *Server {
+	return &Server{host: h, loopCount: loops, listeners: map[net.Listener]struct{}{}}
+}
 
 // Serve accepts clients until StopAccepting, and then returns nil. If another party closes l, it returns that error and
-// its clients stay. It owns l. An event loop serves plain TCP and unix sockets where the system has one; goroutines
+// its clients stay. It owns l. Event loops serve plain TCP and unix sockets where the system has epoll; goroutines
 // serve all other connections, such as TLS.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
@@ -109,14 +112,14 @@ func (s *Server) AwaitLastWrites(ctx context.Context) error {
 	}
 }
 
-// Close ends the event loop and waits for it and for the accept loops. All clients have left before, and StopAccepting
+// Close ends the event loops and waits for them and for the accept loops. All clients have left before, and StopAccepting
 // and the end of the host's context come before too.
 func (s *Server) Close() {
 	s.mu.Lock()
-	loop := s.loop
+	loops := s.loops
 	s.mu.Unlock()
-	if loop != nil {
-		loop.stop()
+	for _, l := range loops {
+		l.stop()
 	}
 	s.servers.Wait()
 }

@@ -26,8 +26,8 @@ func newFull(reply string) *full {
 	return h
 }
 
-func (h *full) Admit(Link, string, string) (Client, []byte) { return nil, h.reply }
-func (h *full) Log() *slog.Logger                           { return slog.New(slog.NewTextHandler(&h.log, nil)) }
+func (h *full) Admit(Link, int, string, string) (Client, []byte) { return nil, h.reply }
+func (h *full) Log() *slog.Logger                                { return slog.New(slog.NewTextHandler(&h.log, nil)) }
 
 // queue is a listener that returns connections and errors from a channel.
 type queue struct {
@@ -71,7 +71,7 @@ func (q *queue) serve(s *Server) chan error {
 func TestAnErrorOfAcceptIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, q := newFull("-ERR max number of clients reached\r\n"), newQueue()
-		s := NewServer(h)
+		s := NewServer(h, 1)
 		done := q.serve(s)
 		began := time.Now()
 		for range 9 {
@@ -107,7 +107,7 @@ func TestAnErrorOfAcceptIsRetried(t *testing.T) {
 func TestServeEndsWithItsListenerOrItsHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, q := newFull(""), newQueue()
-		s := NewServer(h)
+		s := NewServer(h, 1)
 		done := q.serve(s)
 		_ = q.Close()
 		if err := <-done; !errors.Is(err, net.ErrClosed) {
@@ -133,10 +133,10 @@ func TestServeEndsWithItsListenerOrItsHost(t *testing.T) {
 
 func TestDialIsRefusedWithTheReason(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	if _, err := NewServer(newFull("-ERR max number of clients reached\r\n")).Dial(ctx); err == nil || err.Error() != "gateway: dial: ERR max number of clients reached" {
+	if _, err := NewServer(newFull("-ERR max number of clients reached\r\n"), 1).Dial(ctx); err == nil || err.Error() != "gateway: dial: ERR max number of clients reached" {
 		t.Errorf("a full gateway: %v", err)
 	}
-	s := NewServer(newFull(""))
+	s := NewServer(newFull(""), 1)
 	if _, err := s.Dial(ctx); !errors.Is(err, ErrClosed) {
 		t.Errorf("during the shutdown: %v: want %v", err, ErrClosed)
 	}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketLink is a client whose socket the loop reads.
+// socketLink is a client whose socket a loop reads. It stays on that loop.
 type socketLink struct {
 	loop   *loop
 	c      Client
@@ -24,7 +24,7 @@ type socketLink struct {
 	ended    bool       // the client sends no more
 }
 
-// serveSocket serves a TCP or unix socket on the loop. It reports false for all other connections.
+// serveSocket serves a TCP or unix socket on a loop. It reports false for all other connections.
 func (s *Server) serveSocket(conn net.Conn, at net.Addr) bool {
 	var raw syscall.RawConn
 	var err error
@@ -39,7 +39,7 @@ func (s *Server) serveSocket(conn net.Conn, at net.Addr) bool {
 	if err != nil {
 		return false
 	}
-	l, err := s.startLoop()
+	l, err := s.loopFor()
 	if l == nil || err != nil {
 		return false
 	}
@@ -53,7 +53,7 @@ func (s *Server) serveSocket(conn net.Conn, at net.Addr) bool {
 	}
 	addr, localAddr := addresses(conn, at)
 	p := &socketLink{loop: l, socket: socket, interest: unix.EPOLLIN | unix.EPOLLRDHUP}
-	c, reply := s.host.Admit(p, addr, localAddr)
+	c, reply := s.host.Admit(p, l.number, addr, localAddr)
 	if c == nil {
 		_ = unix.Close(socket)
 		refuse(conn, reply)

@@ -36,7 +36,7 @@ const (
 func (s *Server) serveStream(conn net.Conn, at net.Addr) {
 	addr, localAddr := addresses(conn, at)
 	l := &streamLink{srv: s, conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
-	c, reply := s.host.Admit(l, addr, localAddr)
+	c, reply := s.host.Admit(l, 0, addr, localAddr)
 	if c == nil {
 		s.host.Go(func() { refuse(conn, reply) }) // it may take a handshake
 		return

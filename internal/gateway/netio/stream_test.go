@@ -26,7 +26,7 @@ func TestTheEndOfTheContextEndsALastWrite(t *testing.T) {
 		h.ctx, h.cancel = context.WithCancel(context.Background())
 		conn, peer := net.Pipe() // the other end reads nothing
 		defer peer.Close()
-		l := &streamLink{srv: NewServer(h), conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
+		l := &streamLink{srv: NewServer(h, 1), conn: conn, room: make(chan struct{}, 1), over: make(chan struct{})}
 		l.serve(nil, new(Output))
 		if n, err := l.write(make([]byte, 1<<20)); n == 0 || err != nil {
 			t.Fatalf("%d bytes were taken, %v", n, err)

@@ -115,6 +115,7 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 	row("server", "%s, %s", s.serverText(), s.boundText())
 	g := &s.Gateway
 	row("clients", "%d at most, %s from one address", cmp.Or(g.MaxClients, gateway.DefaultMaxClients), limitText(g.MaxClientsPerAddress))
+	row("event loops", "%d, over %s to a node", s.Loops(), output.Count(s.Lanes(), "lane"))
 	row("access", "%s", s.accessText())
 	for _, name := range slices.Sorted(maps.Keys(g.Users)) {
 		row("  "+output.Printable(name), "%s", userText(g.Users[name]))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -36,6 +37,23 @@ func NewServe() Serve {
 	s := Serve{Watch: DefaultWatch(), Drain: DefaultDrain}
 	s.Watch.Pages, s.Watch.Sampler.Purpose = DefaultServePages, "serve"
 	return s
+}
+
+// Loops returns the number of event loops.
+func (s *Serve) Loops() int { return cmp.Or(s.Gateway.Loops, gateway.DefaultLoops) }
+
+// defaultLanes is the library's default.
+const defaultLanes = 4
+
+// Lanes returns the maximum number of lanes to a node: that of the URL, or else the library's default, or one for each
+// event loop if those are more. max_connections limits it.
+func (s *Serve) Lanes() int {
+	opt := &s.Watch.Sampler.Options
+	if opt.Lanes > 0 {
+		return opt.Lanes
+	}
+	most := cmp.Or(opt.MaxConnections, defaultMaxConnections())
+	return min(max(defaultLanes, s.Loops()), most)
 }
 
 // ParseServe parses a configuration of respool serve, without its profiles.

@@ -33,6 +33,7 @@ func (s *Serve) fields() yamlnode.Fields {
 		"output_buffer":           yamlnode.Size(&g.OutputBuffer, 1<<10),
 		"buffers":                 yamlnode.Size(&g.Buffers, 1<<20),
 		"pipeline":                yamlnode.Int(&g.Pipeline, 1, yamlnode.MaxCount),
+		"loops":                   yamlnode.Int(&g.Loops, 1, gateway.MaxLoops),
 		"idle_timeout":            yamlnode.OrNone(&g.IdleTimeout, yamlnode.MillisecondsOrMore(&g.IdleTimeout), "a time such as 30s, or none"),
 		"request_timeout":         yamlnode.MillisecondsOrMore(&g.RequestTimeout),
 		"write_timeout":           yamlnode.MillisecondsOrMore(&g.WriteTimeout),

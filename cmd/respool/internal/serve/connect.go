@@ -27,6 +27,7 @@ func (srv *Server) connect(s *config.Serve) error {
 		}
 	}
 	nameConnections(s)
+	allowLanes(s)
 	opt := s.Watch.Sampler.Options // a copy: the watch has its own events
 	srv.pool = respoolprom.NewPool("gateway", &opt)
 	connect.LogEvents(&opt, srv.log)
@@ -46,6 +47,13 @@ func (srv *Server) connect(s *config.Serve) error {
 func nameConnections(s *config.Serve) {
 	if name := &s.Watch.Sampler.Options.ClientName; *name == "" {
 		*name = connectionName(s.Watch.Instance)
+	}
+}
+
+// allowLanes allows a lane for each event loop, if the URL sets no number.
+func allowLanes(s *config.Serve) {
+	if s.Loops() > 1 {
+		s.Watch.Sampler.Options.Lanes = s.Lanes()
 	}
 }
 

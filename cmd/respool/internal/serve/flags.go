@@ -12,6 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/input"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
 )
 
 // Flags are the command line of a gateway.
@@ -31,6 +32,7 @@ type Flags struct {
 	TLSKey      string
 	TLSCA       string
 	MaxClients  *int           // nil: not given
+	Loops       *int           // nil: not given
 	Drain       *time.Duration // nil: not given
 	Check       bool           // only check the configuration
 }
@@ -84,6 +86,8 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--profile without a configuration: want -c")
 	case f.MaxClients != nil && (*f.MaxClients < 1 || *f.MaxClients > yamlnode.MaxCount):
 		return fmt.Errorf("--max-clients is %d: want 1 to %d", *f.MaxClients, yamlnode.MaxCount)
+	case f.Loops != nil && (*f.Loops < 1 || *f.Loops > gateway.MaxLoops):
+		return fmt.Errorf("--loops is %d: want 1 to %d", *f.Loops, gateway.MaxLoops)
 	case f.Drain != nil && *f.Drain < yamlnode.MinDuration:
 		return fmt.Errorf("--drain is %v: want a time such as 30s", *f.Drain)
 	case (f.TLSCert == "") != (f.TLSKey == ""):
@@ -164,6 +168,9 @@ func (f *Flags) override(s *config.Serve) error {
 	}
 	if f.MaxClients != nil {
 		s.Gateway.MaxClients = *f.MaxClients
+	}
+	if f.Loops != nil {
+		s.Gateway.Loops = *f.Loops
 	}
 	if f.Drain != nil {
 		s.Drain = *f.Drain

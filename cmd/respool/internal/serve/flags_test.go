@@ -23,7 +23,7 @@ func TestServeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := gateway.Config{
-		MaxClients: 500, MaxClientsPerAddress: 20, AdminClients: 2, InputBuffer: 64 << 10, OutputBuffer: 2 << 20, Buffers: 1 << 30, Pipeline: 32,
+		MaxClients: 500, MaxClientsPerAddress: 20, AdminClients: 2, InputBuffer: 64 << 10, OutputBuffer: 2 << 20, Buffers: 1 << 30, Pipeline: 32, Loops: 3,
 		IdleTimeout: 10 * time.Minute, RequestTimeout: 5 * time.Second, WriteTimeout: 6 * time.Second, CloseOnFailure: true, Admin: true, ServerVersion: "7.2.0",
 		Users: map[string]gateway.User{
 			"app": {Passwords: []string{tooltest.HashOfPassword, tooltest.HashOfSecret}, Commands: []string{"read", "write"}},

@@ -89,7 +89,17 @@ func (srv *Server) keepServer(s *config.Serve) {
 		s.Watch.Source, s.Watch.Sampler.Options.Credentials = old.Source, old.Sampler.Options.Credentials
 	}
 	nameConnections(s)
+	srv.keepLoops(s)
+	allowLanes(s)
 	s.Watch.Sampler.Client = old.Sampler.Client
+}
+
+// keepLoops keeps the number of event loops: clients stay on their loops.
+func (srv *Server) keepLoops(s *config.Serve) {
+	if old := srv.settings.Gateway.Loops; s.Gateway.Loops != old {
+		srv.log.Warn("not changed", "option", "loops", "kept", srv.settings.Loops(), "configured", s.Loops(), "reason", "clients stay on their loops: restart to change it")
+		s.Gateway.Loops = old
+	}
 }
 
 // apply changes the connections to the server, the gateway and the watch, or none of them.

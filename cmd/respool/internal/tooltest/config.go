@@ -54,6 +54,7 @@ serve:
   output_buffer: 2MiB
   buffers: 1GiB
   pipeline: 32
+  loops: 3
   idle_timeout: 10m
   request_timeout: 5s
   write_timeout: 6s
