@@ -129,7 +129,7 @@ func TestTheBoundCountsEveryConnection(t *testing.T) {
 		r := config(t, set.URL("max_connections=8"))
 		use(t, r, 2)
 		old := set.Failover()
-		r.follows(t, set.AddrOf(set.WaitPrimary(t, old, tooltest.Patience)))
+		r.follows(t, set.AddrOf(set.WaitPrimary(t, old, 2*tooltest.Patience)))
 		for i, count := range counts {
 			if peak := count.Stop(); peak > most || peak == 0 {
 				t.Errorf("%d connections to node %d: want 1 to %d", peak, i, most)

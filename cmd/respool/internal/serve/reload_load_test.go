@@ -77,7 +77,7 @@ func (l *load) run(name string, serve func(c *loadClient) error) {
 // advance waits until the clients have done more commands.
 func (l *load) advance() {
 	l.t.Helper()
-	until := l.ops.Load() + 2000
+	until := l.ops.Load() + 500
 	testkit.Eventually(l.t, "the clients go on", func() bool {
 		l.t.Helper()
 		select {
