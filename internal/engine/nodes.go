@@ -444,6 +444,9 @@ func (s *nodes) close(ctx context.Context) error {
 		s.closed = true
 		last := *s.now.Load()
 		last.closed = true
+		if s.owner != nil {
+			last.only = nil // its pool stays open
+		}
 		s.publishLocked(&last)
 	}
 	s.mu.Unlock()
