@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
@@ -12,9 +13,10 @@ import (
 )
 
 // Failovers lose no element, except those of attempts in flight, whose callers get the error Sent. The operator stops
-// writes until the replicas have received all of them, since Sentinel itself does not wait for that.
+// writes until the replicas have received all of them, since Sentinel itself does not wait for that. A primary that is
+// slow on a busy machine is not down: a failover without an operator may lose writes.
 func TestFailoversLoseNothing(t *testing.T) {
-	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{DownAfter: time.Minute})
 	open := func() *respool.Client {
 		opt := serviceOptions(t, set)
 		opt.MaxConnections, opt.WaitTimeout = 5, failoverLimit

@@ -198,6 +198,9 @@ type event struct {
 // settleLimit is less than the time after which respool looks at keys without a notification.
 const settleLimit = 6 * time.Second
 
+// busyFactor is how many limits a wait for the same state takes at most.
+const busyFactor = 10
+
 func newPair(t *testing.T, servers [2]*redistest.Server, targets [2]target, controls [2]*rawConn, watched func() int) *pair {
 	p := &pair{t: t, version: servers[0].Version(), targets: targets, controls: controls, watched: watched, limit: settleLimit}
 	for i := range p.events {
@@ -273,16 +276,20 @@ func (p *pair) settle() bool {
 }
 
 // settleSide waits until all commands of one side have ended or wait, and returns how many have ended: want, unless
-// that is negative.
+// that is negative. Its limit starts again with each attempt in flight, which on a busy machine may take longer.
 func (p *pair) settleSide(side, want int) int {
 	began := time.Now()
+	quiet := began // no attempt is in flight since then
 	for n := 0; ; n++ {
 		ended := p.collect(side)
 		blocked := p.targets[side].blocked() // after ended, so that no command counts twice
 		if blocked >= 0 && blocked+ended == p.started && (want < 0 || ended == want) {
 			return ended
 		}
-		if time.Since(began) > p.limit || want >= 0 && ended > want {
+		if blocked < 0 {
+			quiet = time.Now()
+		}
+		if time.Since(quiet) > p.limit || time.Since(began) > busyFactor*p.limit || want >= 0 && ended > want {
 			p.log = append(p.log, fmt.Sprintf("%s: %d wait, %d have ended, of %d", [2]string{"direct", "respool"}[side], blocked, ended, p.started))
 			return -1
 		}
