@@ -82,6 +82,12 @@ func (c *Client) Blocked() bool { return strings.Contains(c.Flags, "b") }
 // Replication reports whether the client is a replica of the server, or its primary.
 func (c *Client) Replication() bool { return strings.ContainsAny(c.Flags, "SM") }
 
+// Multiplexes reports whether the connection belongs to a client or a gateway of respool, as far as the server knows: their
+// blocking commands may wait without a connection.
+func (c *Client) Multiplexes() bool {
+	return c.Service() == "gateway" || c.Lib == "respool" && c.Service() != "respool"
+}
+
 // Subscribed reports whether the client has subscriptions.
 func (c *Client) Subscribed() bool { return c.Subscriptions > 0 || strings.Contains(c.Flags, "P") }
 

@@ -79,12 +79,17 @@ func findFull(v *View, _ float64) (list []Finding) {
 // FullRemedy returns how to reach a server that is full, or may soon be. pages and socket are the URLs of a process that holds a
 // connection to it; empty: unknown.
 func FullRemedy(pages, socket string) string {
+	return fullRemedy(pages, socket, "--service NAME --idle 10m")
+}
+
+// fullRemedy is FullRemedy with the filter of the connections to close.
+func fullRemedy(pages, socket, filter string) string {
 	if pages == "" && socket == "" {
 		return "while it is full, use a connection that a running respool watch or serve holds (respool who http://HOST:8637), or wait for a free one (respool who URL --wait 60s)"
 	}
 	text := "this works while it is full too: respool who " + cmp.Or(pages, socket)
 	if socket != "" {
-		text += ", respool kill " + socket + " --service NAME --idle 10m"
+		text += ", respool kill " + socket + " " + filter
 	}
 	return text
 }
@@ -143,18 +148,26 @@ func findNoReuse(v *View, limit float64) []Finding {
 	})
 }
 
+// findStorm is the way to the service that opens short connections.
+const findStorm = "; to find the service: respool doctor URL"
+
 func storm(n *NodeState) Finding {
 	f := Finding{
 		What:     fmt.Sprintf("%s connections a second are opened", rateText(n.Rates.Opened)),
 		Evidence: fmt.Sprintf("%s commands a second, %.1f for each connection opened", rateText(n.Rates.Commands), n.Rates.Commands/max(n.Rates.Opened, math.SmallestNonzeroFloat64)),
 		Remedy:   "reuse connections: create one pool in each process, not one for each request",
 	}
-	service, share := n.churn.most()
+	service, share, traits := n.churn.most()
 	if service == "" {
-		f.Remedy += "; to find the service: respool doctor URL"
+		f.Evidence += "; no connection ended between two client lists: they stay open, or end sooner"
+		f.Remedy += findStorm
 	} else {
 		f.What += ", most of them by " + service
 		f.Evidence += fmt.Sprintf("; %s owns %.0f%% of the short connections seen", service, 100*share)
+		if traits != "" {
+			f.Evidence += "; they have no names, and end before their process can be found; most have: " + traits
+			f.Remedy += "; to see whose they are, " + namingRemedy("", "")
+		}
 	}
 	return f
 }
@@ -211,10 +224,15 @@ func findBlocked(v *View, limit float64) []Finding {
 		if float64(now) < usual {
 			word = "fewer"
 		}
+		filter := "--service NAME --cmd blpop"
+		if n.List != nil {
+			filter = cmp.Or(n.List.blockedFilter(), filter)
+		}
 		return Finding{
 			What:     fmt.Sprintf("%s blocked, %.0f %s than usual", counted(now, "client"), off, word),
-			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread is %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread),
-			Remedy:   "more: slow producers or new consumers; fewer: lost consumers; check with respool who URL --by service,cmd; " + FullRemedy(v.Pages, v.Socket),
+			Evidence: fmt.Sprintf("the median of the last %s is %.0f, the usual spread is %.1f", roughly(n.Last.At.Sub(n.Points[0].At)), usual, spread) + blockedKeys(n.Last),
+			Remedy: "more: slow producers or new consumers; fewer: lost consumers; check with respool who URL --by service,cmd; to close their connections: respool kill URL " +
+				filter + " --yes; " + fullRemedy(v.Pages, v.Socket, filter),
 		}, off >= blockedLeast && off > limit*spread
 	})
 }

@@ -3,14 +3,12 @@ package monitor
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/seed-2b0d76a6/respool/monitor/internal/commands"
 )
 
 // Finding is a problem of a server's connections.
@@ -58,12 +56,17 @@ func Diagnose(before, after *Snapshot, between ...*Snapshot) []Finding {
 	d.first("occupancy-critical", "occupancy-high")
 	d.first("rejected")
 	d.first("new-connections", "no-reuse")
+	for i := range d.found {
+		d.found[i].Remedy = strings.TrimSuffix(d.found[i].Remedy, findStorm) // this is that diagnosis
+	}
 	d.first("leak", "abandoned")
 	d.rejectedBefore()
 	d.growth()
 	d.settings()
 	d.buffers()
-	d.slowCommands()
+	for _, f := range slowCommands(before, after, 0) {
+		d.add(f)
+	}
 	d.blocked()
 	d.libraries()
 	d.unnamed()
@@ -192,186 +195,42 @@ func (d *diagnosis) blocked() {
 		}
 		d.add(Finding{Rule: "blocked", Severity: Note, Subject: g.Key[0],
 			What:     fmt.Sprintf("%s holds %d connections that wait in blocking commands", g.Key[0], g.Blocked),
-			Evidence: fmt.Sprintf("%d of its %d connections are blocked; the oldest is open for %s", g.Blocked, g.Clients, roughly(g.Oldest)),
-			Remedy:   "consumers of empty queues wait so: if there should be work, check the producers; fewer consumers, or a client or gateway of respool, need fewer connections; list them: respool who URL --by service,cmd"})
+			Evidence: fmt.Sprintf("%d of its %d connections are blocked; the oldest is open for %s", g.Blocked, g.Clients, roughly(g.Oldest)) + blockedKeys(d.after),
+			Remedy:   "consumers of empty queues wait so: if there should be work, check the producers; fewer consumers, or a client or gateway of respool, need fewer connections; list them: respool who URL --by service,cmd; to close them: respool kill URL " + d.after.blockedFilter(g.Key[0]) + " --yes"})
 	}
 }
 
-// RuleBuffers is the rule of findings about the memory of clients. Each of them is about one client.
-const RuleBuffers = "buffers"
-
-const (
-	heavyLeast = 16 << 20 // bytes in the buffers of a client
-	heavyMost  = 3        // clients that are named
-)
-
-// Buffered returns the memory that the server holds for a client's commands and replies, in bytes.
-func (c *Client) Buffered() int64 { return max(0, c.OutputMemory) + max(0, c.QueryBuffer) }
-
-// weigh keeps a client if it is one of the heaviest.
-func (s *Snapshot) weigh(c *Client) {
-	if c.Buffered() < heavyLeast {
-		return
+// blockedFilter returns the flags of respool kill for the blocked connections with the most common service and command, of
+// these services or of any; empty if none is blocked. kill --idle spares blocked connections.
+func (s *Snapshot) blockedFilter(services ...string) string {
+	var most *Group
+	list := s.senders.Sorted()
+	for i := range list {
+		g := &list[i]
+		if g.Blocked > 0 && (most == nil || g.Blocked > most.Blocked) && (len(services) == 0 || slices.Contains(services, g.Key[1])) {
+			most = g
+		}
 	}
-	at, _ := slices.BinarySearchFunc(s.Heavy, c, func(a Client, b *Client) int { return cmp.Compare(b.Buffered(), a.Buffered()) })
-	s.Heavy = slices.Insert(s.Heavy, at, *c)
-	s.Heavy = s.Heavy[:min(len(s.Heavy), heavyMost)]
+	if most == nil {
+		return ""
+	}
+	return "--service " + shellWord(most.Key[1]) + " --cmd " + shellWord(most.Key[0])
 }
 
-// buffers names the clients that hold memory in their buffers. Without a list of clients, only the
-// sum is known.
-func (d *diagnosis) buffers() {
-	for i := range d.after.Heavy {
-		d.add(heavy(&d.after.Heavy[i]))
+// blockedKeys states the number of keys that blocked clients wait for, if the server reports it.
+func blockedKeys(s *Snapshot) string {
+	if n, ok := s.Info.Int("total_blocking_keys"); ok {
+		return "; all blocked clients wait for " + counted(n, "key") + ", as INFO counts them"
 	}
-	clients, okC := d.after.Info.Int("mem_clients_normal")
-	used, okU := d.after.Info.Int("used_memory")
-	if len(d.after.Heavy) > 0 || !okC || !okU || clients < buffersLeast || float64(clients) < buffersShare*float64(used) {
-		return
-	}
-	f := Finding{Rule: RuleBuffers, Severity: Warn,
-		What:     fmt.Sprintf("clients use %d MiB of the server's memory", clients>>20),
-		Evidence: fmt.Sprintf("mem_clients_normal is %d, used_memory is %d", clients, used),
-		Remedy:   "many clients hold some each: respool who URL --sort memory; reduce their number, or the size of their replies"}
-	if d.after.Clients == nil {
-		f.Evidence += "; CLIENT LIST was not read, so the clients are unknown"
-		f.Remedy = "some clients may read replies too slowly: permit CLIENT LIST to see which, and set client-output-buffer-limit"
-	}
-	d.add(f)
+	return ""
 }
 
-func heavy(c *Client) Finding {
-	where, cause := "replies that it does not read", "it reads replies too slowly"
-	switch {
-	case c.QueryBuffer > c.OutputMemory:
-		where, cause = "a command that it has not sent completely", "it sends very large commands"
-	case c.Subscribed():
-		where, cause = "messages that it does not read", "the subscriber reads messages too slowly"
-	case strings.Contains(c.Flags, "O"):
-		where, cause = "the output of MONITOR that it does not read", "stop MONITOR there"
-	}
-	f := Finding{Rule: RuleBuffers, Severity: Warn, Subject: c.Service(),
-		What: fmt.Sprintf("client %d (%s) of %s holds %d MiB of %s", c.ID, c.Addr, c.Service(), c.Buffered()>>20, where),
-		Evidence: fmt.Sprintf("CLIENT LIST: output %d MiB (omem), input %d MiB (qbuf), last command %s, connected for %s, idle for %s",
-			c.OutputMemory>>20, c.QueryBuffer>>20, cmp.Or(strings.ToUpper(c.Command), "none"), roughly(c.Age), roughly(c.Idle)),
-		Remedy: fmt.Sprintf("%s: correct that, or set client-output-buffer-limit; to free the memory now, if it may reconnect: respool kill URL --addr %s --id %d --yes", cause, c.Addr, c.ID)}
-	if c.Name != "" {
-		f.Evidence = "its name is " + c.Name + "; " + f.Evidence
-	}
-	if strings.Contains(c.Flags, "O") { // respool kill spares MONITOR
-		f.Remedy = fmt.Sprintf("%s, or run CLIENT KILL ID %d", cause, c.ID)
-	}
-	return f
-}
+var plainWord = regexp.MustCompile(`^[\w.:/@-]+$`)
 
-// recentSlow is the maximum age of a slow command that ended before the first look.
-const recentSlow = 10 * time.Minute
-
-// slowCommands names the commands that delay all others, and who sends them.
-func (d *diagnosis) slowCommands() {
-	before, after := d.before.load, d.after.load
-	if before == nil || after == nil || !d.before.SameRun(d.after) {
-		return
+// shellWord quotes a text for a shell, if that is necessary.
+func shellWord(text string) string {
+	if plainWord.MatchString(text) {
+		return text
 	}
-	now := d.after.At
-	if micros, ok := d.after.Info.Int("server_time_usec"); ok {
-		now = time.UnixMicro(micros)
-	}
-	log := slices.DeleteFunc(slices.Clone(after.slow), func(s commands.Slow) bool {
-		return s.ID <= before.newest && now.Sub(s.At) > recentSlow
-	})
-	took := max(after.at.Sub(before.at), time.Millisecond)
-	for _, c := range commands.Costly(before.stats, after.stats, log, before.newest, took) {
-		d.add(d.slowCommand(&c, took, now))
-	}
-}
-
-func (d *diagnosis) slowCommand(c *commands.Cost, took time.Duration, now time.Time) Finding {
-	name := strings.ToUpper(strings.ReplaceAll(c.Command, "|", " "))
-	f := Finding{Rule: "slow-command", Severity: Warn,
-		What: fmt.Sprintf("%s takes %s a call, and no other command runs meanwhile", name, millis(c.Average())),
-		Evidence: fmt.Sprintf("%s in %s, %s in total (%.0f%% of the time)",
-			counted(c.Calls, "call"), roughly(took), millis(c.Time), 100*c.Time.Seconds()/took.Seconds())}
-	if !c.Recent {
-		f.Severity = Note
-		f.What = fmt.Sprintf("%s took %s, and no other command ran meanwhile", name, millis(c.Slow[0].Took))
-		last := slices.MaxFunc(c.Slow, func(a, b commands.Slow) int { return cmp.Compare(a.ID, b.ID) })
-		f.Evidence = fmt.Sprintf("%s in SLOWLOG in the last %.0f min, the newest %s ago; none between the two looks",
-			counted(len(c.Slow), "call"), recentSlow.Minutes(), roughly(max(0, now.Sub(last.At))))
-	}
-	if len(c.Slow) > 0 {
-		s := &c.Slow[0]
-		f.Evidence += fmt.Sprintf("; the longest in SLOWLOG took %s", millis(s.Took))
-		if s.Key != "" {
-			f.Evidence += ": " + name + " " + s.Key
-		}
-		if s.Addr != "" {
-			f.Evidence += " from " + s.Addr
-		}
-		if s.Name != "" {
-			f.Evidence += ", named " + s.Name
-		}
-	}
-	senders, source := d.senders(c)
-	if len(senders) > 0 {
-		f.Subject = senders[0]
-		f.What += "; sent by " + strings.Join(senders, ", ")
-	}
-	if source != "" {
-		f.Evidence += "; " + source
-	}
-	f.Remedy = commands.Remedy(c.Command) + "; who sends it: respool who URL --cmd '" + c.Command + "' --by service,addr"
-	return f
-}
-
-// sendersMost limits how many senders of a command are named.
-const sendersMost = 3
-
-// senders returns the services that send a command, those with the most slow calls first, and how
-// that is known. Without the slow log, they are those whose last command it was.
-func (d *diagnosis) senders(c *commands.Cost) (services []string, source string) {
-	calls := map[string]int{}
-	for _, s := range c.Slow {
-		if s.Addr != "" {
-			calls[(&Client{Addr: s.Addr, Name: s.Name}).Service()]++
-		}
-	}
-	if len(calls) == 0 {
-		last := 0
-		for _, snap := range []*Snapshot{d.before, d.after} {
-			if snap.senders == nil {
-				continue
-			}
-			for _, g := range snap.senders.Sorted() {
-				if g.Key[0] == c.Command {
-					calls[g.Key[1]] = max(calls[g.Key[1]], g.Clients)
-				}
-			}
-		}
-		for _, n := range calls {
-			last += n
-		}
-		source = fmt.Sprintf("in CLIENT LIST it is the last command of %s", counted(last, "client"))
-		if last == 0 {
-			source = "no client in CLIENT LIST sent it last"
-		}
-		if d.after.Clients == nil {
-			source = "CLIENT LIST was not read"
-		}
-		if d.after.load.refused {
-			source += "; SLOWLOG was not read"
-		}
-	}
-	services = slices.SortedFunc(maps.Keys(calls), func(a, b string) int {
-		return cmp.Or(cmp.Compare(calls[b], calls[a]), cmp.Compare(a, b))
-	})
-	return services[:min(len(services), sendersMost)], source
-}
-
-// millis formats the time of a command.
-func millis(d time.Duration) string {
-	if d >= 10*time.Second {
-		return roughly(d)
-	}
-	return rateText(float64(d.Microseconds())/1000) + " ms"
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -151,3 +151,72 @@ func TestDiagnoseNamesWhoOpensShortConnections(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// kill --idle spares blocked clients, so the remedy selects them by their command.
+func TestBlockedClientsAreSelectedByTheirCommand(t *testing.T) {
+	list := ""
+	for i := range 30 {
+		name, cmd := "orders:1:main", "blpop"
+		if i < 8 {
+			name, cmd = "it's mail", "xreadgroup"
+		}
+		list += fmt.Sprintf("id=%d addr=10.0.0.1:%d name=%s age=9 idle=9 flags=b cmd=%s\n", i+1, i+1, name, cmd)
+	}
+	snap := shown{clients: 30, max: 100, list: list + lines("orders:1", 40, time.Hour, 0), info: "total_blocking_keys:2\r\n"}.snapshot(t)
+	if got, want := snap.blockedFilter(), "--service orders --cmd blpop"; got != want {
+		t.Errorf("%s: want %s", got, want)
+	}
+	if got, want := snap.blockedFilter("it's mail"), `--service 'it'\''s mail' --cmd xreadgroup`; got != want {
+		t.Errorf("%s: want %s", got, want)
+	}
+	if got := snap.blockedFilter("cart"); got != "" {
+		t.Errorf("%s: want none", got)
+	}
+	if got := blockedKeys(snap); got != "; all blocked clients wait for 2 keys, as INFO counts them" {
+		t.Error(got)
+	}
+}
+
+// Alerts are by rule, node and subject, so findings about one subject are one.
+func TestFindingsAboutOneServiceAreOneAlert(t *testing.T) {
+	var list string
+	for i := range 3 {
+		list += fmt.Sprintf("id=%d addr=10.0.0.1:%d name=export:1:main age=9 idle=9 flags=N cmd=get omem=%d\n", i+1, i+1, (20+i)<<20)
+	}
+	snap := shown{clients: 3, max: 100, list: list}.snapshot(t)
+	v := &View{State: &State{Nodes: []NodeState{{Addr: "r:1", Up: true, Last: snap, List: snap}}}}
+	found := findBuffers(v, 16)
+	if len(found) != 1 || found[0].Node != "r:1" || !strings.HasPrefix(found[0].What, "client 3 ") || strings.Count(found[0].Evidence, "; also: client ") != 2 {
+		t.Errorf("%+v", found)
+	}
+	if found := findBuffers(v, 22); len(found) != 1 || strings.Contains(found[0].Evidence, "also") {
+		t.Errorf("%+v", found)
+	}
+}
+
+// Connections without names that end at once have no process: the storm says so, and describes them otherwise.
+func TestAStormOfConnectionsWithoutNamesIsDescribed(t *testing.T) {
+	short := func(at, first int, names ...string) *Snapshot {
+		list := ""
+		for i, name := range names {
+			list += fmt.Sprintf("id=%d addr=10.0.0.9:%d name=%s age=0 idle=0 flags=N cmd=get user=default\n", first+i, 4000+first+i, name)
+		}
+		return shown{at: time.Duration(at) * time.Second, clients: len(names), max: 100, opened: 200 * at, commands: 400 * at, list: list}.snapshot(t)
+	}
+	find := func(names ...string) Finding {
+		for _, f := range Diagnose(short(0, 1, names...), short(2, 101, names...), short(1, 51, names...)) {
+			if f.Rule == "new-connections" {
+				return f
+			}
+		}
+		t.Fatal("no storm was found")
+		return Finding{}
+	}
+	f := find("", "", "orders:1:main")
+	if want := "they have no names, and end before their process can be found; most have: last command get, user default, address 10.0.0.9"; !strings.HasSuffix(f.Evidence, want) || !strings.Contains(f.Remedy, "client_name= in redis-py") {
+		t.Errorf("%+v: want %s", f, want)
+	}
+	if f := find("search:1:main", "search:2:main", ""); !strings.Contains(f.Evidence, "search owns 67% of the short connections seen") || strings.Contains(f.Evidence, "no names") {
+		t.Errorf("%+v", f)
+	}
+}

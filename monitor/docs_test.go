@@ -37,7 +37,7 @@ func timeCell(d time.Duration) string {
 	switch {
 	case d == 0:
 		return "at once"
-	case d < time.Minute:
+	case d%time.Minute != 0:
 		return fmt.Sprintf("%.0f s", d.Seconds())
 	}
 	return fmt.Sprintf("%.0f min", d.Minutes())

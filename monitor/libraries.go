@@ -73,6 +73,42 @@ func namingRemedy(lib, program string) string {
 // shownParts is how many values of a field a finding names.
 const shownParts = 3
 
+// Summary names the largest part of the service, its size, and what its connections do.
+func (u *Unnamed) Summary() string {
+	return fmt.Sprintf("%s: %d of %d connections, %s", u.Culprit, u.Size, u.Total, u.Doing)
+}
+
+// Divisions tell how the connections divide by each field that is known.
+func (u *Unnamed) Divisions() (list []string) {
+	for _, p := range u.Parts {
+		if p.By == "lib" && u.lib() == "" || p.By == "addr" && len(p.Groups) == 1 {
+			continue
+		}
+		var parts []string
+		for _, g := range p.Groups[:min(len(p.Groups), shownParts)] {
+			parts = append(parts, fmt.Sprintf("%d %s", g.Clients, g.Key[0]))
+		}
+		if more := len(p.Groups) - shownParts; more > 0 {
+			parts = append(parts, fmt.Sprintf("and %d more", more))
+		}
+		list = append(list, fmt.Sprintf("by %s: %s", partTitle[p.By], strings.Join(parts, ", ")))
+	}
+	return list
+}
+
+// Naming tells which setting names the connections.
+func (u *Unnamed) Naming() string { return namingRemedy(u.lib(), u.Program) }
+
+// lib returns the library of most connections; empty if it is unknown.
+func (u *Unnamed) lib() string {
+	for _, p := range u.Parts {
+		if p.By == "lib" && p.Groups[0].Key[0] != "(unknown)" {
+			return p.Groups[0].Key[0]
+		}
+	}
+	return ""
+}
+
 // unnamed names the largest part of a service without names, and adds it to the findings about
 // that service.
 func (d *diagnosis) unnamed() {
@@ -81,27 +117,9 @@ func (d *diagnosis) unnamed() {
 		return
 	}
 	f := Finding{Rule: "unnamed", Severity: Note, Subject: u.Service,
-		What:     fmt.Sprintf("%s: %d of %d connections, %s", u.Culprit, u.Size, u.Total, u.Doing),
-		Evidence: fmt.Sprintf("%s holds %d connections without a name", u.Service, u.Connections),
-		Remedy:   "respool who URL --by " + strings.Join(u.By, ",")}
-	lib := ""
-	for _, p := range u.Parts {
-		var parts []string
-		for _, g := range p.Groups[:min(len(p.Groups), shownParts)] {
-			parts = append(parts, fmt.Sprintf("%d %s", g.Clients, g.Key[0]))
-		}
-		if more := len(p.Groups) - shownParts; more > 0 {
-			parts = append(parts, fmt.Sprintf("and %d more", more))
-		}
-		if p.By == "lib" && p.Groups[0].Key[0] != "(unknown)" {
-			lib = p.Groups[0].Key[0]
-		}
-		if p.By == "lib" && lib == "" || p.By == "addr" && len(p.Groups) == 1 {
-			continue
-		}
-		f.Evidence += fmt.Sprintf("; by %s: %s", partTitle[p.By], strings.Join(parts, ", "))
-	}
-	f.Remedy = namingRemedy(lib, u.Program) + "; list them: " + f.Remedy
+		What:     u.Summary(),
+		Evidence: strings.Join(append([]string{fmt.Sprintf("%s holds %d connections without a name", u.Service, u.Connections)}, u.Divisions()...), "; "),
+		Remedy:   u.Naming() + "; list them: respool who URL --by " + strings.Join(u.By, ",")}
 	for i := range d.found {
 		if one := &d.found[i]; one.Subject == u.Service {
 			one.What = strings.Replace(one.What, u.Service, u.Label(u.Service), 1)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
 )
 
 // node takes snapshots of one server at intervals, and keeps their history. It belongs to one
@@ -18,6 +19,7 @@ type node struct {
 	trend   Forecast    // of points
 	lists   []*Snapshot // the clients of the last minute, oldest first; see NodeState.Earlier
 	listed  time.Time
+	loaded  time.Time    // what commands cost was read
 	anchors [2]*Snapshot // start points of rates; with two, the older one is at least one span old
 	state   NodeState
 }
@@ -71,10 +73,14 @@ const closeLimit = 2 * time.Second
 const lookLimit = 5 * time.Second
 
 func (n *node) look(ctx context.Context) {
-	clients := n.cfg.ListEvery != respool.Never && time.Since(n.listed) >= n.listEvery()
-	bounded, cancel := context.WithTimeout(ctx, lookLimit)
+	load := n.cfg.Load && time.Since(n.loaded) >= n.loadEvery()
+	clients := n.cfg.ListEvery != respool.Never && (load || time.Since(n.listed) >= n.listEvery())
+	bounded, cancel := context.WithTimeout(pool.Observe(ctx), lookLimit) // the callers of a shared client are others
 	defer cancel()
 	snap, err := n.probe.look(bounded, clients, n.owned())
+	if err == nil && load {
+		err = n.probe.addLoad(bounded, snap)
+	}
 	n.state.Refused = n.probe.Refused()
 	if up := err == nil; up != n.state.Up || n.state.Last == nil && n.state.Err == nil {
 		n.state.Up, n.state.Since = up, time.Now()
@@ -82,6 +88,9 @@ func (n *node) look(ctx context.Context) {
 	n.state.Err, n.state.Full = err, IsFull(err)
 	if err != nil {
 		return
+	}
+	if load {
+		n.loaded = snap.At
 	}
 	if clients {
 		n.listed = snap.At
@@ -101,6 +110,14 @@ func (n *node) listEvery() time.Duration {
 	return n.cfg.ListEvery
 }
 
+// loadEvery returns the interval at which the costs of commands are read.
+func (n *node) loadEvery() time.Duration {
+	if n.cfg.ListEvery == respool.Never {
+		return max(DefaultListEvery, n.cfg.Every)
+	}
+	return n.cfg.ListEvery
+}
+
 const (
 	closerLooks = 12   // client lists instead of one
 	closerLimit = 1000 // connections: a client list costs the server about 2 ms at this size
@@ -111,7 +128,7 @@ func (n *node) take(snap *Snapshot) {
 	s := &n.state
 	if before := s.Last; before != nil && !before.SameRun(snap) {
 		s.Restarts++
-		s.Before, s.List, s.Earlier, s.churn, n.lists = nil, nil, nil, nil, nil
+		s.Before, s.List, s.Earlier, s.churn, n.lists, s.loads = nil, nil, nil, nil, nil, [2]*Snapshot{}
 		n.history, n.points, n.trend, s.Forecast = newHistory(n.cfg.Every), nil, Forecast{}, Forecast{}
 		s.Rates, n.anchors = Rates{}, [2]*Snapshot{}
 	}
@@ -124,6 +141,9 @@ func (n *node) take(snap *Snapshot) {
 		}
 		s.Before, s.List = s.List, snap
 		s.Earlier = n.earlier(snap)
+	}
+	if snap.load != nil {
+		s.loads = [2]*Snapshot{s.loads[1], snap}
 	}
 	blocked, _ := snap.Info.Int("blocked_clients")
 	if !snap.Uncounted {

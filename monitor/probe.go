@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
-	"github.com/seed-2b0d76a6/respool/monitor/internal/commands"
 )
 
 // ProbeConfig configures a probe.
@@ -157,53 +155,6 @@ func ShowsStorm(before, now *Snapshot, lists int) bool {
 // of the server's time.
 const closerTotal = 20_000
 
-// load is what commands cost, by a server's counts. stats is nil if they were not read.
-type load struct {
-	at      time.Time // of stats
-	stats   map[string]commands.Stat
-	slow    []commands.Slow // the newest entries of the slow log, without those of the monitor
-	newest  int64           // the newest entry; -1: none
-	refused bool            // the slow log was not read
-}
-
-// slowEntries limits how much of the slow log is read. Its usual length is 128.
-const slowEntries = 128
-
-// lookAtLoad returns a snapshot with the clients and what commands cost.
-func (p *Probe) lookAtLoad(ctx context.Context) (*Snapshot, error) {
-	snap, err := p.Look(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	l := &load{newest: -1}
-	text, err := p.ask(ctx, askStats, "INFO", "commandstats")
-	if err != nil {
-		return nil, err
-	}
-	l.at = time.Now()
-	if l.stats = commands.ParseStats(string(text)); l.stats == nil && p.refused[askStats] == "" {
-		p.refused[askStats] = "the server does not report what its commands cost"
-	}
-	slow, err := commands.ParseSlow(p.c.Do(ctx, "SLOWLOG", "GET", slowEntries))
-	if err := p.note(askSlow, err); err != nil {
-		return nil, err
-	}
-	if reason := p.refused[askSlow]; reason != "" {
-		p.refused[askSlow] = reason + ": slow commands and their senders are not visible; grant +slowlog|get"
-	} else if snap.Config["slowlog-log-slower-than"] == "-1" || snap.Config["slowlog-max-len"] == "0" {
-		p.refused[askSlow] = "the server keeps no slow log: CONFIG SET slowlog-log-slower-than 10000, slowlog-max-len 128"
-	}
-	l.refused = p.refused[askSlow] != ""
-	for _, s := range slow {
-		l.newest = max(l.newest, s.ID)
-		if s.Name != p.own || p.shared {
-			l.slow = append(l.slow, s)
-		}
-	}
-	snap.load = l
-	return snap, nil
-}
-
 func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot, error) {
 	if p.shared {
 		owned = NoneOwned
@@ -217,7 +168,7 @@ func (p *Probe) look(ctx context.Context, clients bool, owned int64) (*Snapshot,
 	parsed := ParseInfo(s.Info)
 	if _, gateway := parsed.Gateway(); gateway {
 		s.Owned, clients = NoneOwned, false
-		p.refused[askList] = "a gateway lists its own clients, not those of the server: respool who with this URL"
+		p.refused[askList] = gatewayList
 	}
 	if s.Config, err = p.settings(ctx, parsed.Text("run_id")); err != nil {
 		return nil, err
@@ -272,6 +223,9 @@ func (p *Probe) Info(ctx context.Context) (string, error) {
 	return string(text) + *p.gateway, nil
 }
 
+// gatewayList is why the clients behind a gateway are not read.
+const gatewayList = "a gateway lists its own clients, not those of the server: respool who with this URL"
+
 // askGateway returns the field of Info.Gateway; empty if no gateway of respool replies. Servers of Redis refuse the command,
 // whatever the user may do.
 func (p *Probe) askGateway(ctx context.Context) (string, error) {
@@ -289,13 +243,18 @@ func (p *Probe) askGateway(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", nil // a proxy may also close the connection
 	}
-	field := "\r\n" + fieldGateway + ":"
+	var servers []string
 	for word := range strings.FieldsSeq(strings.Join(lines, " ")) {
 		if addr, ok := strings.CutPrefix(word, "server="); ok {
-			field += addr + " "
+			servers = append(servers, addr)
 		}
 	}
-	return field + "\r\n", nil
+	return gatewayField(servers), nil
+}
+
+// gatewayField is the field of Info.Gateway.
+func gatewayField(servers []string) string {
+	return "\r\n" + fieldGateway + ":" + strings.Join(servers, " ") + "\r\n"
 }
 
 // EachClient sends CLIENT LIST and passes each client to fn as it arrives. It does not keep the
@@ -395,83 +354,6 @@ func (e *hungUpError) Error() string {
 }
 
 func (e *hungUpError) Unwrap() error { return e.err }
-
-// Reading is the state of a server as text, so that another process can make a Snapshot of it. It holds no secrets: CLIENT
-// LIST names commands without their arguments.
-type Reading struct {
-	Addr        string            `json:"addr"`
-	At          time.Time         `json:"at"`
-	Error       string            `json:"error,omitempty"` // why the server was not read
-	Full        bool              `json:"full,omitempty"`  // not read because maxclients is reached
-	Info        string            `json:"info,omitempty"`
-	Config      map[string]string `json:"config,omitempty"`      // settings by CONFIG GET
-	Listed      bool              `json:"listed"`                // CLIENT LIST was read
-	List        string            `json:"client_list,omitempty"` // the reply to CLIENT LIST
-	ClusterInfo string            `json:"cluster_info,omitempty"`
-	Nodes       string            `json:"cluster_nodes,omitempty"`
-	Refused     map[string]string `json:"not_asked,omitempty"` // commands that the server refuses, with the reasons
-	User        string            `json:"user,omitempty"`      // user of the connection
-	Own         string            `json:"own,omitempty"`       // name of the connection
-}
-
-// Read returns the state of the server of c as text, with CLIENT LIST if clients is set, and with the server's report about its
-// cluster if cluster is set. user is the user of the connection. It blocks until the server has answered; ctx and the options
-// of the client limit the wait.
-func Read(ctx context.Context, c *respool.Client, user string, clients, cluster bool) (*Reading, error) {
-	p := sharedProbe(ProbeConfig{}, c)
-	r := &Reading{Addr: c.Stats().Addr, User: cmp.Or(user, "default")}
-	info, err := p.ask(ctx, askInfo, "INFO")
-	if err != nil {
-		return nil, err
-	}
-	r.Info = string(info)
-	if r.Config, err = p.settings(ctx, ""); err != nil {
-		return nil, err
-	}
-	if cluster {
-		var text [2][]byte
-		for i, what := range []string{"NODES", "INFO"} {
-			if text[i], err = p.ask(ctx, "CLUSTER "+what, "CLUSTER", what); err != nil {
-				return nil, err
-			}
-		}
-		r.Nodes, r.ClusterInfo = string(text[0]), string(text[1])
-	}
-	if clients {
-		var list bytes.Buffer
-		_, err := c.DoTo(ctx, &list, "CLIENT", "LIST")
-		if err := p.note(askList, err); err != nil {
-			return nil, err
-		}
-		r.List, r.Listed = list.String(), p.refused[askList] == ""
-	}
-	r.At, r.Refused = time.Now(), p.refused
-	return r, nil
-}
-
-// Snapshot parses the reading. limit overrides the server's maxclients; 0: the reported one. The connection that was used for
-// the reading counts like any other.
-func (r *Reading) Snapshot(limit int64) (*Snapshot, error) {
-	snap := newSnapshot(&Source{At: r.At, Info: r.Info, Config: r.Config, Owned: NoneOwned, Limit: limit})
-	if snap.MaxClients == 0 {
-		snap.MaxClients, snap.Assumed = assumedLimit(r.Addr, snap.Info)
-	}
-	snap.Refused, snap.User = r.Refused, r.User
-	if r.Nodes != "" {
-		var err error
-		if snap.Cluster, err = ParseClusterMap(r.Nodes, r.ClusterInfo, r.Addr, nil); err != nil {
-			return nil, err
-		}
-	}
-	if !r.Listed {
-		return snap, nil
-	}
-	list := snap.listClients("")
-	list.unnamed = &unnamedList{ownName: r.Own}
-	err := EachClient(strings.NewReader(r.List), list.add)
-	list.done()
-	return snap, err
-}
 
 // IsFull reports whether a server refused a connection because of maxclients.
 func IsFull(err error) bool {

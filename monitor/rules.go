@@ -43,6 +43,8 @@ var ruleKinds = []ruleKind{
 	{Rule{"new-connections", Warn, 100, 5 * time.Minute, time.Minute}, "connections a second", "rate of new connections", findOpened, false},
 	{Rule{"no-reuse", Warn, 0.01, 5 * time.Minute, time.Minute}, "share", "new connections as a share of commands", findNoReuse, false},
 	{Rule{"blocked", Warn, 4, 2 * time.Minute, 2 * time.Minute}, "times the usual spread", "distance of blocked clients from their median of two hours", findBlocked, false},
+	{Rule{"buffers", Warn, 16, 90 * time.Second, 90 * time.Second}, "MiB", "memory of one client's buffers at the server", findBuffers, false},
+	{Rule{"slow-command", Warn, 10, 90 * time.Second, 90 * time.Second}, "ms", "mean time of the calls of a command, during which no other command runs", findSlowCommands, false},
 	{Rule{"leak", Warn, 0.5, 2 * time.Minute, 2 * time.Minute}, "share", "share of a service's connections that have been idle for 10 minutes", findLeaks, false},
 	{Rule{"abandoned", Warn, 0.5, time.Minute, time.Minute}, "share", "share of a service's connections that were opened one after the other and never used again", findAbandoned, false},
 	{Rule{"ceiling", Warn, 1, time.Minute, time.Minute}, "times the plan", "a service's connections compared with its planned ceiling", findCeiling, false},
@@ -107,6 +109,8 @@ func (r Rule) check() error {
 		return fmt.Errorf("monitor: unknown rule %.40q: want one of %s", r.Name, strings.Join(RuleNames(), ", "))
 	case !(r.Limit >= 0):
 		return fmt.Errorf("monitor: rule %s: the limit is %v: want %s, 0 or more", r.Name, r.Limit, kind.Unit)
+	case r.Name == RuleBuffers && r.Limit < heavyLeast>>20:
+		return fmt.Errorf("monitor: rule %s: the limit is %v: want %d MiB or more; smaller buffers are not looked at", r.Name, r.Limit, heavyLeast>>20)
 	case kind.Unit == "share" && r.Limit > 1:
 		return fmt.Errorf("monitor: rule %s: the limit is %v: want a share between 0 and 1, such as 70%%", r.Name, r.Limit)
 	case r.For < 0 || r.Keep < 0:

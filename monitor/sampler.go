@@ -26,6 +26,7 @@ type SamplerConfig struct {
 	ListLimit  int64           // the sampler skips CLIENT LIST above this number of connections; default 5000; below 0: always
 	MaxClients int64           // overrides the servers' limit; 0: the reported one
 	Details    bool            // each snapshot with clients contains By and Details
+	Load       bool            // read what commands cost at the interval of CLIENT LIST: INFO commandstats and SLOWLOG GET
 	Split      bool            // split a large service without names: ProbeConfig.Split
 	OnState    func(*State)    // receives each new state, on the sampler's goroutine: it must not block
 }

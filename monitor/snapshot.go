@@ -26,10 +26,11 @@ type Snapshot struct {
 	LongIdle    map[string]int     // by service: idle for LeakIdle or longer, neither blocked nor subscribed
 	Cluster     *ClusterMap        // as this server reports it; nil if it was not requested, or is refused
 	Unnamed     *Unnamed           // the service without names that holds most connections; nil if there is none, or it was not requested
+	Multiplexed bool               // some clients may wait in blocking commands without a connection: Client.Multiplexes
 	Heavy       []Client           // the clients with the most memory in their buffers, heavyLeast or more, the largest first
 
-	ids   []int64          // of all clients that count, sorted
-	young map[int64]string // services of the clients up to youngAge
+	ids   []int64             // of all clients that count, sorted
+	young map[int64]shortConn // the clients up to youngAge
 
 	senders *Groups // the clients by their last command and service; nil if Clients is
 	load    *load   // what commands cost; nil if it was not requested
@@ -104,7 +105,7 @@ type clientList struct {
 }
 
 func (s *Snapshot) listClients(own string) *clientList {
-	s.LongIdle, s.young = map[string]int{}, map[int64]string{}
+	s.LongIdle, s.young = map[string]int{}, map[int64]shortConn{}
 	return &clientList{snap: s, own: own, services: newGroups("service"), owners: newGroups("service", "lib", "user"), senders: newGroups("cmd", "service")}
 }
 
@@ -133,7 +134,7 @@ func (l *clientList) add(c Client) error {
 	}
 	l.snap.ids = append(l.snap.ids, c.ID)
 	if c.Age <= youngAge && c.Command != "NULL" { // a client without a command may set its name next
-		l.snap.young[c.ID] = c.Service()
+		l.snap.young[c.ID] = shortConnOf(&c)
 	}
 	l.services.Add(&c)
 	l.owners.Add(&c)
@@ -144,6 +145,7 @@ func (l *clientList) add(c Client) error {
 		l.details.Add(&c)
 	}
 	l.senders.Add(&c)
+	l.snap.Multiplexed = l.snap.Multiplexed || c.Multiplexes()
 	l.snap.weigh(&c)
 	if l.unnamed != nil {
 		l.unnamed.add(&c)

@@ -49,6 +49,7 @@ type NodeState struct {
 	Forecast Forecast          // of exhaustion
 	Restarts int               // observed restarts
 	churn    churn             // owners of short connections
+	loads    [2]*Snapshot      // the last two, of the same run, with what commands cost; nil: none yet
 	Refused  map[string]string // commands that the server refuses, such as CONFIG GET, with the reasons
 }
 

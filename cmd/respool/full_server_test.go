@@ -196,3 +196,46 @@ func TestAClusterIsReadThroughItsWatch(t *testing.T) {
 	}
 	w.end(t)
 }
+
+// The primary and the replicas of a Sentinel service are read through its watch.
+func TestAServiceIsReadThroughItsWatch(t *testing.T) {
+	set := redistest.StartSentinels(t, redistest.SentinelConfig{})
+	w := startWatch(t, fmt.Sprintf("url: %q\nlisten: 127.0.0.1:0\nevery: 50ms\ntell: []\n", set.URL()))
+	pages := w.log.Until(t, `msg=pages at=(\S+)/`, 1)
+	testkit.Eventually(t, "a reading of all nodes", func() bool {
+		code, out, _ := call(t, "who", pages)
+		return code == 0 && strings.Contains(out, "on 3 of 3 nodes")
+	})
+	r := asks[doctor.Report](t, 0, "doctor", pages, "--for", "100ms")
+	roles := map[string]int{}
+	for _, n := range r.Nodes {
+		roles[n.Role]++
+	}
+	if roles["primary"] != 1 || roles["replica"] != 2 || r.Cluster != nil || r.Held != pages || !strings.Contains(r.Verdict, "on 3 of 3 nodes") {
+		t.Errorf("%+v", r)
+	}
+	w.end(t)
+}
+
+// A gateway whose user may not close connections says which right it lacks.
+func TestKillThroughAGatewayNamesTheMissingRight(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"app on >sesame ~* &* +@all -client +client|list +client|setname +client|tracking"}})
+	path := filepath.Join(t.TempDir(), "g.sock")
+	p := startProcess(t, nil, nil, "serve", "redis://app:sesame@"+s.Addr()+"?max_connections=2", "--listen", "127.0.0.1:0", "--http", "off", "--socket", "unix://"+path)
+	socket := "http+unix://" + path
+	testkit.Eventually(t, "the first reading", func() bool { code, _, _ := call(t, "who", socket); return code == 0 })
+	tooltest.Hold(t, s, "cart:1:main", 3, 0)
+	code, out, errs := call(t, "kill", socket, "--service", "cart", "--yes")
+	if code != 2 || !strings.Contains(errs, "the server refuses CLIENT KILL (NOPERM): grant the right +client|kill") || !strings.Contains(out, "closed 0 of 3") || strings.Contains(out+errs, "sesame") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	p.end(t)
+}
+
+// Top has connections of its own: it names what to use instead.
+func TestTopNamesTheCommandsForARunningWatch(t *testing.T) {
+	code, out, errs := call(t, "top", "http://127.0.0.1:8637")
+	if code != 2 || out != "" || !strings.Contains(errs, "respool doctor http://127.0.0.1:8637, respool who http://127.0.0.1:8637") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}

@@ -3,18 +3,25 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/clients"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/doctor"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // The commands name a gateway and the embedded server, and the server to examine instead.
 func TestTheCommandsNameWhatTheyExamine(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 100})
-	version := "Redis " + s.Info("server")["redis_version"]
+	info := s.Info("server")
+	version := "Redis " + info["redis_version"]
+	if valkey := info["valkey_version"]; valkey != "" {
+		version = "Valkey " + valkey
+	}
 	for _, c := range []struct {
 		upstream, server, rule, next string
 	}{
@@ -38,13 +45,21 @@ func TestTheCommandsNameWhatTheyExamine(t *testing.T) {
 		if _, out, _ := call(t, "doctor", url, "--for", "100ms"); !strings.Contains(out, c.next) || strings.Contains(out, "rename-command") || strings.Contains(out, "use Redis 6.0") {
 			t.Errorf("%s: want %s", out, c.next)
 		}
-		w := asks[clients.HoldersReport](t, 0, "who", url)
-		if w.Server != c.server || w.MaxClients != 0 || w.Matching != 7 || !strings.HasPrefix(w.Verdict, "this is a gateway: 7 connections of its clients, not of its server") {
-			t.Errorf("%+v: want %s", w, c.server)
+		h := asks[clients.HoldersReport](t, 0, "who", url)
+		if h.Server != c.server || h.MaxClients != 0 || h.Matching != 7 || !strings.HasPrefix(h.Verdict, "this is a gateway: 7 connections of its clients, not of its server") {
+			t.Errorf("%+v: want %s", h, c.server)
 		}
 		if _, out, _ := call(t, "top", url, "--for", "300ms"); !strings.Contains(out, "this is "+c.server+": ") {
 			t.Errorf("%s: want %s", out, c.server)
 		}
+		w := startWatch(t, fmt.Sprintf("url: %s\nlisten: 127.0.0.1:0\nevery: 50ms\ntell: []\n", url))
+		pages := w.log.Until(t, `msg=pages at=(\S+)/`, 1)
+		testkit.Eventually(t, "the first reading", func() bool { code, _, _ := call(t, "who", pages); return code == 0 })
+		d = asks[doctor.Report](t, 0, "doctor", pages, "--for", "100ms")
+		if d.Server != c.server || rules(&d) != c.rule || !strings.HasPrefix(d.Verdict, "this is "+c.server) || d.Clients != nil || len(d.Holders) != 0 {
+			t.Errorf("%+v: want %s", d, c.server)
+		}
+		w.end(t)
 		crowd.Close()
 		p.end(t)
 	}

@@ -177,7 +177,7 @@ func TestDoctorNamesTheCommandThatDelaysOthersAndItsSender(t *testing.T) {
 	if text := strings.Join(r.NotAsked, "\n"); !strings.Contains(text, "SLOWLOG GET: the server refuses it (NOPERM): slow commands and their senders are not visible; grant +slowlog|get") {
 		t.Errorf("%q", r.NotAsked)
 	}
-	s.Do("ACL", "SETUSER", "watch", "-client|list")
+	s.Do("ACL", "SETUSER", "watch", "-client")
 	r = doctorJSON(t, exitFindings, watch)
 	if f = finding(t, &r, "slow-command", ""); strings.Contains(f.What, "sent by") || !strings.Contains(f.Evidence, "CLIENT LIST was not read; SLOWLOG was not read") {
 		t.Errorf("%+v", f)
@@ -202,5 +202,78 @@ func TestDoctorNotesRecentSlowCommands(t *testing.T) {
 	s.Do("CONFIG", "SET", "slowlog-log-slower-than", "-1")
 	if r := doctorJSON(t, 0, s.URL()); !strings.Contains(strings.Join(r.NotAsked, "\n"), "SLOWLOG GET: the server keeps no slow log") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A watch raises alerts about heavy clients and slow commands, and doctor sees both through it.
+func TestAWatchNamesHeavyClientsAndSlowCommands(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	hook := tooltest.NewReceiver(t)
+	w := startWatch(t, fmt.Sprintf("url: %s\nlisten: 127.0.0.1:0\nevery: 50ms\nlist_every: 200ms\nrules: {buffers: {for: 10ms}, slow-command: {for: 10ms, limit: 1}}\ntell: [{webhook: {url: %q}}]\n", s.URL(), hook.URL))
+	pages := w.log.Until(t, `msg=pages at=(\S+)/`, 1)
+	from := slowReader(t, s, "export:pod-2:main").LocalAddr().String()
+	hook.Until(t, "firing buffers export")
+	sender := keys(t, s, "reports:pod-1:main")
+	hook.Until(t, "firing slow-command reports")
+	for _, want := range []string{"(" + from + ") of export holds ", "respool kill URL --addr " + from, "KEYS takes ", "from " + sender, "replace KEYS by SCAN"} {
+		if text := hook.Text(); !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	r := asks[doctor.Report](t, exitFindings, "doctor", pages, "--for", "2s")
+	if f := finding(t, &r, "buffers", "export"); !strings.Contains(f.What, from) {
+		t.Error(f.What)
+	}
+	f := finding(t, &r, "slow-command", "reports")
+	if !strings.HasPrefix(f.What, "KEYS takes ") || !strings.Contains(f.Evidence, "KEYS none:* from "+sender+", named reports:pod-1:main") {
+		t.Errorf("%+v", f)
+	}
+	if len(r.NotAsked) != 0 {
+		t.Errorf("%q", r.NotAsked)
+	}
+	w.end(t)
+}
+
+// Without a right to SLOWLOG, doctor says so through a watch too.
+func TestDoctorStatesWhatAWatchMayNotRead(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Users: []string{"watch on >sesame +ping +hello +info +config|get +client|list"}})
+	w := startWatch(t, fmt.Sprintf("url: redis://watch:sesame@%s\nlisten: 127.0.0.1:0\nevery: 50ms\ntell: []\n", s.Addr()))
+	pages := w.log.Until(t, `msg=pages at=(\S+)/`, 1)
+	testkit.Eventually(t, "the first reading", func() bool { code, _, _ := call(t, "who", pages); return code == 0 })
+	keys(t, s, "reports:pod-1:main")
+	r := asks[doctor.Report](t, exitFindings, "doctor", pages, "--for", "2s")
+	if f := finding(t, &r, "slow-command", "reports"); !strings.Contains(f.Evidence, "SLOWLOG was not read") {
+		t.Errorf("%+v", f)
+	}
+	if text := strings.Join(r.NotAsked, "\n"); !strings.Contains(text, "SLOWLOG GET: the server refuses it (NOPERM)") {
+		t.Errorf("%q", r.NotAsked)
+	}
+	w.end(t)
+}
+
+var blockedLine = regexp.MustCompile(`to close them: respool kill URL (--service) (\S+) (--cmd) (\S+) (--yes)`)
+
+// The remedy for blocked clients closes them, and nothing else of their service.
+func TestTheRemedyForBlockedClientsClosesThem(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	crowd := &tooltest.Crowd{T: t, Addr: s.PlainAddr(), Name: "orders:pod-1:main"}
+	t.Cleanup(crowd.Close)
+	crowd.Add(33)
+	for _, c := range crowd.Open[3:] {
+		fmt.Fprint(c, "BRPOP jobs 0\r\n")
+	}
+	testkit.Eventually(t, "30 blocked clients", func() bool { return s.Info("clients")["blocked_clients"] == "30" })
+	r := doctorJSON(t, 0, s.URL())
+	f := finding(t, &r, "blocked", "orders")
+	if _, counts := s.Info("clients")["total_blocking_keys"]; counts != strings.Contains(f.Evidence, "all blocked clients wait for 1 key,") {
+		t.Error(f.Evidence)
+	}
+	line := blockedLine.FindStringSubmatch(f.Remedy)
+	if line == nil {
+		t.Fatalf("no command in %s", f.Remedy)
+	}
+	code, out, errs := call(t, append([]string{"kill", s.URL(), "--rate", "1000"}, line[1:]...)...)
+	if code != 0 || !strings.HasPrefix(out, "closed 30 of 30 connections") || s.Info("clients")["blocked_clients"] != "0" || !strings.Contains(s.Do("CLIENT", "LIST"), "name=orders:") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/top"
 )
 
@@ -25,6 +26,10 @@ func (topCmd) Help() string {
 commands per second, and the holders of the connections. It reads all nodes of a service or a
 cluster and shows one; tab selects the next. It names slots without a node and missing replicas.
 
+If one service without names holds over 80% of the connections, it names the process of the service
+(on the same machine, on Linux), divides it by command, user, library and age, and states the setting
+that names its connections.
+
 It keeps one connection to each node, so it continues when the server is full. A read of INFO
 takes 0.1 ms of the server's time, a read of CLIENT LIST 2 ms at 1,000 connections.
 
@@ -40,7 +45,7 @@ next node; ? lists the keys; q quits.
 The key k closes 50 connections per second on the shown node, over the connection that top holds, so it
 works when the server is full. It checks each again before, as respool kill does, and needs the right
 +client|kill. It never closes connections of replicas, of the primary, of sentinels, of MONITOR, or of
-respool's own commands.
+respool's own commands. With several nodes, its question names the node.
 
 The column +/min is the change within the last minute. Memory is that of the server for the
 connections; Redis 7.0 and later report it.
@@ -80,6 +85,9 @@ func (t *topCmd) Validate() error {
 }
 
 func (t *topCmd) Run(ctx context.Context) error {
+	if relay.IsURL(t.URL) {
+		return fmt.Errorf("top keeps connections of its own, so it takes no %s: want the URL of the server; over the connection of that process: respool doctor %s, respool who %s", t.URL, t.URL, t.URL)
+	}
 	opt, err := t.options(t.URL)
 	if err != nil {
 		return err

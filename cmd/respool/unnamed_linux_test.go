@@ -61,7 +61,7 @@ func TestTheProcessOfClientsWithoutNamesIsNamed(t *testing.T) {
 		t.Errorf("exit %d, %v: %s%s", code, err, out, errs)
 	}
 	code, out, errs = call(t, "top", s.URL(), "--for", "3s")
-	if want := "(127.0.0.1) 60 [" + self + ": 60]"; code != 0 || !strings.Contains(out, want) {
+	if want := "(127.0.0.1) 60 [" + self + ": 60; name the connections service:instance:pool: client_name= in redis-py"; code != 0 || !strings.Contains(out, want) {
 		t.Errorf("exit %d, no %q in %s%s", code, want, out, errs)
 	}
 

@@ -35,7 +35,8 @@ webhook, Alertmanager or a command. Serves the pages /metrics for Prometheus, /h
 It keeps one connection to each node, so it continues when the server is full. respool doctor and
 respool who use that connection if their URL is the address of the pages, and respool kill if it is
 the Unix socket (--socket). It reads INFO every 5 s, which takes 0.1 ms of the server's time, and
-CLIENT LIST every minute, which takes 2 ms at 1,000 connections. SIGHUP reloads the configuration; if the new one is wrong, the old one stays.
+CLIENT LIST every minute, which takes 2 ms at 1,000 connections, with INFO commandstats and SLOWLOG.
+SIGHUP reloads the configuration; if the new one is wrong, the old one stays.
 docs/operate.md describes the configuration and the rules.
 
 Examples:

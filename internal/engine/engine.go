@@ -178,7 +178,7 @@ func (e *Engine) askAboutCommands(ctx context.Context, args []any, size int) ([]
 	if err != nil {
 		return nil, err
 	}
-	got := e.exchange(ctx, Identity{}, request{raw: raw, reads: true}, nil, func(l *lane.Lane, _ []byte, _ int, opt lane.Options) ([][]byte, error) {
+	got := e.exchange(pool.Observe(ctx), Identity{}, request{raw: raw, reads: true}, nil, func(l *lane.Lane, _ []byte, _ int, opt lane.Options) ([][]byte, error) {
 		opt.ReplyBytes = size
 		frame, err := l.Do(ctx, args, opt)
 		return [][]byte{frame}, err

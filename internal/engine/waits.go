@@ -110,7 +110,10 @@ func (w *waits) contended(n *node) bool {
 	if n == nil {
 		nodes = w.e.nodes.list()
 	}
-	return slices.ContainsFunc(nodes, func(n *node) bool { return n.pool.Stats().Waiting > 0 })
+	return slices.ContainsFunc(nodes, func(n *node) bool {
+		s := n.pool.Stats()
+		return s.Waiting+s.Observers > 0
+	})
 }
 
 // report emits the events of a node that refuses to watch keys.

@@ -24,6 +24,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -136,7 +137,7 @@ func (g *Gateway) learn(known chan<- struct{}) {
 
 // ask queries the server once. An error reply counts as a reply, except LOADING.
 func (g *Gateway) ask() (greeting *session.Greeting, databases int, ok bool) {
-	ctx, cancel := context.WithTimeout(g.ctx, helloLimit)
+	ctx, cancel := context.WithTimeout(pool.Observe(g.ctx), helloLimit)
 	defer cancel()
 	info, err := g.engine.Do(ctx, []any{"INFO", "server"})
 	if refusal := resp.ErrorIn(info); err != nil || refusal != nil && refusal.Code == "LOADING" {

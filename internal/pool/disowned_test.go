@@ -249,13 +249,13 @@ func TestACheckOfAUserIsOneWaiter(t *testing.T) {
 		failing.Wait()
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
-		if n := d.Stats().Waiting; n != 1 {
+		if n := d.Stats().Observers; n != 1 {
 			t.Errorf("%d waiters: want 1", n)
 		}
 		d.town.shut(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if n, got := d.Stats().Waiting, d.reported(); n != 0 || len(got) > 0 {
+		if n, got := d.Stats().Observers, d.reported(); n != 0 || len(got) > 0 {
 			t.Errorf("%d waiters, reports %q: the server accepts the user", n, got)
 		}
 		for _, c := range held {

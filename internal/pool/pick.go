@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"math"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
@@ -179,7 +178,7 @@ func (g *Subpool) Growing() bool {
 func (g *Subpool) AwaitMoving(ctx context.Context, w Weight) error {
 	var waits *waiter
 	for l := g.Pick(w); l != nil && l.Silent() && ctx.Err() == nil; l = g.Pick(w) {
-		changed, err := g.nextConn(&waits)
+		changed, err := g.nextConn(&waits, isCaller(ctx))
 		if err != nil {
 			return err
 		}
@@ -198,6 +197,9 @@ func (g *Subpool) AwaitMoving(ctx context.Context, w Weight) error {
 	p.mu.Lock()
 	defer p.unlock()
 	p.awaiting--
+	if waits.counted {
+		p.awaitingCallers--
+	}
 	var err error
 	if ctx.Err() != nil {
 		err = p.ctxError(ctx)
@@ -207,10 +209,10 @@ func (g *Subpool) AwaitMoving(ctx context.Context, w Weight) error {
 }
 
 // nextConn returns a channel that closes when the next dial ends; nil if the subpool has no dial in flight. The first
-// channel begins the caller's wait in the statistics.
-func (g *Subpool) nextConn(waits **waiter) (<-chan struct{}, error) {
+// channel begins the caller's wait in the statistics, if counted is set.
+func (g *Subpool) nextConn(waits **waiter, counted bool) (<-chan struct{}, error) {
 	if heir := g.successor.Load(); heir != nil {
-		return heir.nextConn(waits)
+		return heir.nextConn(waits, counted)
 	}
 	p := g.pool
 	p.mu.Lock()
@@ -222,10 +224,12 @@ func (g *Subpool) nextConn(waits **waiter) (<-chan struct{}, error) {
 		if err := p.tooManyLocked(); err != nil {
 			return nil, err
 		}
-		*waits = &waiter{want: shared, began: time.Now()}
+		*waits = &waiter{want: shared, counted: counted}
 		p.awaiting++
-		p.statistic.waits++
-		p.emitLocked(Event{Kind: WaitBegan, Class: shared.String()})
+		if counted {
+			p.awaitingCallers++
+		}
+		p.waitBeganLocked(*waits)
 	}
 	changed := make(chan struct{})
 	p.watchers = append(p.watchers, changed)

@@ -113,16 +113,17 @@ type Pool struct {
 	ledger
 
 	// Who waits, and what may be dialed for them.
-	line     waitLine
-	awaiting int             // callers in AwaitMoving, of all subpools
-	watchers []chan struct{} // closed at the next change
-	expiry   alarm           // ends waits that exceed WaitTimeout
-	refusals refusals
-	users    userChecks
-	wake     alarm     // serves again when a dial may be allowed
-	needs    []*waiter // buffer of needsLocked
-	pass     uint64    // number of the current pass over all subpools
-	started  bool      // MinIdle applies from the first use on
+	line            waitLine
+	awaiting        int             // calls of AwaitMoving, of all subpools
+	awaitingCallers int             // of awaiting, those that the statistics count
+	watchers        []chan struct{} // closed at the next change
+	expiry          alarm           // ends waits that exceed WaitTimeout
+	refusals        refusals
+	users           userChecks
+	wake            alarm     // serves again when a dial may be allowed
+	needs           []*waiter // buffer of needsLocked
+	pass            uint64    // number of the current pass over all subpools
+	started         bool      // MinIdle applies from the first use on
 
 	// The goroutines and timers.
 	dials      context.Context // of all dials and switches since the last Suspend

@@ -125,7 +125,7 @@ func (p *Pool) checkUser(ctx context.Context, k Identity) {
 
 // needsCheck requests a conn once, and reports whether the server's answer about the user is still unknown.
 func (p *Pool) needsCheck(ctx context.Context, k Identity) bool {
-	c, err := p.obtain(ctx, p.Subpool(k), shared)
+	c, err := p.obtain(Observe(ctx), p.Subpool(k), shared)
 	p.mu.Lock()
 	defer p.unlock()
 	switch {

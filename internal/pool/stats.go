@@ -40,6 +40,7 @@ type Stats struct {
 	Refused                                  uint64 // callers that received the server's refusal of their identity
 	Waited, LongestWait                      time.Duration
 	Leaks, IdentitySwitches                  uint64
+	Observers                                int   // calls of Observe that wait for a conn, which Waiting does not count
 	Subpools                                 int   // identities with conns or waiters
 	LastDialError                            error // last failed dial to the node
 	LastRefusal                              error // last refusal of an identity
@@ -55,7 +56,7 @@ func (s *Stats) Add(o *Stats) {
 	for _, p := range []struct{ sum, one *int }{
 		{&s.Dialing, &o.Dialing}, {&s.Lanes, &o.Lanes}, {&s.Idle, &o.Idle}, {&s.Dedicated, &o.Dedicated},
 		{&s.Subscribed, &o.Subscribed}, {&s.Closing, &o.Closing}, {&s.Waiting, &o.Waiting}, {&s.RepliesDue, &o.RepliesDue},
-		{&s.Subpools, &o.Subpools},
+		{&s.Subpools, &o.Subpools}, {&s.Observers, &o.Observers},
 	} {
 		*p.sum += *p.one
 	}
@@ -93,7 +94,7 @@ func (p *Pool) Stats() Stats {
 	return Stats{
 		Addr: p.dialTo.Load().Addr, Max: p.limit, Dialing: p.gate.inFlight + p.count[preparing] + p.probing, Lanes: p.count[shared], Idle: p.count[idle] + p.count[doubted],
 		Dedicated: p.count[dedicated], Subscribed: p.count[subscribed], Closing: p.count[closing],
-		Waiting: p.line.waiting + p.awaiting, RepliesDue: due, Subpools: subpools,
+		Waiting: p.line.callers + p.awaitingCallers, Observers: p.line.waiting + p.awaiting - p.line.callers - p.awaitingCallers, RepliesDue: due, Subpools: subpools,
 		Dials: s.dials, DialFailures: s.dialFailures, Closed: s.closed, FailedLanes: s.failedLanes,
 		Waits: s.waits, FailedWaits: s.failedWaits, Waited: s.waited, LongestWait: s.longestWait,
 		Refused: s.refused, Leaks: s.leaks, IdentitySwitches: s.switches,

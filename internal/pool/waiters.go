@@ -18,6 +18,7 @@ type waiter struct {
 	seq     uint64
 	since   time.Time  // when it began to wait, with a budget
 	began   time.Time  // zero if the caller was served at once
+	counted bool       // in the statistics: not of Observe
 	ch      chan grant // capacity 1
 
 	fifo.Links[waiter]
@@ -28,6 +29,16 @@ type grant struct {
 	conn *member
 	err  error
 }
+
+// observing is the key of Observe.
+type observing struct{}
+
+// Observe returns a ctx for queries of this process about its own pool or server: health checks, monitoring, and lookups. Calls
+// with it wait in the same queue, and within the same limits. They are not callers: no statistic counts their waits, and no event
+// reports them.
+func Observe(ctx context.Context) context.Context { return context.WithValue(ctx, observing{}, true) }
+
+func isCaller(ctx context.Context) bool { return ctx.Value(observing{}) == nil }
 
 // leaveLocked removes w from its queue and reports whether it was still there.
 func (p *Pool) leaveLocked(w *waiter) bool {
@@ -45,7 +56,7 @@ func (p *Pool) grantLocked(w *waiter, g grant) {
 }
 
 func (p *Pool) answerLocked(w *waiter, g grant) {
-	if Refused(g.err) {
+	if Refused(g.err) && w.counted {
 		p.statistic.refused++
 	}
 	if !w.began.IsZero() {
@@ -54,7 +65,19 @@ func (p *Pool) answerLocked(w *waiter, g grant) {
 	w.ch <- g
 }
 
+func (p *Pool) waitBeganLocked(w *waiter) {
+	w.began = time.Now()
+	if !w.counted {
+		return
+	}
+	p.statistic.waits++
+	p.emitLocked(Event{Kind: WaitBegan, Class: w.want.String()})
+}
+
 func (p *Pool) waitEndedLocked(w *waiter, err error) {
+	if !w.counted {
+		return
+	}
 	took := time.Since(w.began)
 	p.statistic.waitEnded(took, err)
 	p.emitLocked(Event{Kind: WaitEnded, Class: w.want.String(), Duration: took, Err: err})
@@ -99,7 +122,7 @@ func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, err
 	if !ok {
 		w = &waiter{ch: make(chan grant, 1)}
 	}
-	w.subpool, w.want, w.began = p.enlistLocked(g), want, time.Time{}
+	w.subpool, w.want, w.began, w.counted = p.enlistLocked(g), want, time.Time{}, isCaller(ctx)
 	if p.share != nil {
 		w.since = time.Now()
 	}
@@ -109,9 +132,7 @@ func (p *Pool) obtain(ctx context.Context, g *Subpool, want class) (*member, err
 	case w.Listed() && refused != nil:
 		p.grantLocked(w, grant{err: refused})
 	case w.Listed():
-		w.began = time.Now()
-		p.statistic.waits++
-		p.emitLocked(Event{Kind: WaitBegan, Class: want.String()})
+		p.waitBeganLocked(w)
 		p.expiry.within(p.cfg.WaitTimeout)
 	}
 	p.unlock()
@@ -168,7 +189,9 @@ func (p *Pool) await(ctx context.Context, w *waiter) (g grant) {
 	} else if g = <-w.ch; g.err == nil { // granted at the same time
 		p.giveBackLocked(g.conn, w.want)
 		g = grant{err: p.ctxError(ctx)}
-		p.statistic.waitFailed(g.err)
+		if w.counted {
+			p.statistic.waitFailed(g.err)
+		}
 	}
 	p.serveLocked() // others may have waited behind it
 	return g
@@ -207,6 +230,7 @@ type waitQueue = fifo.List[waiter, *waiter]
 // the queue of their subpool, and the subpools are in the order of their first waiters. Pool.mu guards it.
 type waitLine struct {
 	waiting int // for lanes and conns
+	callers int // of waiting, those that the statistics count
 	forConn waitQueue
 	forLane []*Subpool // subpools with lane waiters
 	seq     uint64     // of the newest waiter
@@ -219,6 +243,9 @@ func (l *waitLine) join(w *waiter) {
 	w.seq = l.seq
 	l.waiting++
 	g.waiting++
+	if w.counted {
+		l.callers++
+	}
 	if w.want != shared {
 		l.forConn.Push(w)
 		return
@@ -237,6 +264,9 @@ func (l *waitLine) leave(w *waiter) bool {
 	g := w.subpool
 	l.waiting--
 	g.waiting--
+	if w.counted {
+		l.callers--
+	}
 	switch {
 	case w.want != shared:
 		l.forConn.Remove(w)

@@ -49,13 +49,13 @@ const maxMicros = 100 * 365 * 24 * 3600 * 1e6
 
 // Slow is an entry of the slow log.
 type Slow struct {
-	ID      int64
-	At      time.Time // by the server's clock
-	Took    time.Duration
-	Command string // in lower case, with its subcommand after a |
-	Key     string // the key or the pattern, of commands that have no secrets there; may be empty
-	Addr    string // the sender's
-	Name    string // the name of the sender's connection; may be empty
+	ID      int64         `json:"id"`
+	At      time.Time     `json:"at"` // by the server's clock
+	Took    time.Duration `json:"took_ns"`
+	Command string        `json:"cmd"`            // in lower case, with its subcommand after a |
+	Key     string        `json:"key,omitempty"`  // the key or the pattern, of commands that have no secrets there; may be empty
+	Addr    string        `json:"addr,omitempty"` // the sender's
+	Name    string        `json:"name,omitempty"` // the name of the sender's connection; may be empty
 }
 
 // ParseSlow reads the reply to SLOWLOG GET. Entries of servers before Redis 4.0 have no sender.
@@ -70,7 +70,9 @@ func ParseSlow(reply respool.Reply) ([]Slow, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read an entry of SLOWLOG: %w", err)
 		}
-		list = append(list, s)
+		if s.Addr != fromScript {
+			list = append(list, s)
+		}
 	}
 	return list, nil
 }
@@ -102,6 +104,9 @@ func parseSlow(entry respool.Reply) (s Slow, err error) {
 	}
 	return s, nil
 }
+
+// fromScript is the sender of commands that a script calls. The script has an entry with their time and its sender.
+const fromScript = "?:0"
 
 // containers are the commands with subcommands.
 var containers = map[string]bool{"acl": true, "client": true, "cluster": true, "command": true, "config": true, "function": true,

@@ -29,6 +29,7 @@ type HoldersReport struct {
 	Left        int      `json:"groups_left_out"`
 	Nodes       []Node   `json:"nodes,omitempty"`   // the servers of a service or a cluster: the other numbers are sums
 	Held        string   `json:"through,omitempty"` // the process whose connections were used
+	multiplexed bool     // clients of respool are among the connections
 	gateway     bool     // the connections are those of a gateway's clients
 	Sort        string   `json:"sort"` // an order of Sorts
 	longIdle    bool     // only idle connections are listed
@@ -122,6 +123,7 @@ func Holders(ctx context.Context, target connect.Target, w HoldersConfig) (*Hold
 type holdersLook struct {
 	info        monitor.Info
 	connections int
+	multiplexed bool            // some belong to clients of respool
 	groups      *monitor.Groups // of those that match
 }
 
@@ -147,6 +149,7 @@ func (w *HoldersConfig) look(ctx context.Context, source connect.Source, held bo
 			return nil
 		}
 		l.connections++
+		l.multiplexed = l.multiplexed || one.Multiplexes()
 		switch {
 		case !w.Filter.Matches(&one):
 		case byProcess:
@@ -191,6 +194,7 @@ func (w *HoldersConfig) report(servers *connect.Servers, looks []*holdersLook) *
 		r.Connections += l.connections
 		r.MaxClients += limit
 		r.Matching += matching
+		r.multiplexed = r.multiplexed || l.multiplexed
 		sum.Merge(l.groups)
 	}
 	groups := slices.Clone(sum.Sorted())
@@ -294,7 +298,9 @@ func (r *HoldersReport) Print() error {
 	if r.Left > 0 {
 		fmt.Printf("and %d more groups: --top 0 shows all\n", r.Left)
 	}
-	fmt.Printf("\nnot in blocked: %s\n", Unseen)
+	if r.multiplexed && !r.gateway {
+		fmt.Printf("\nnot in blocked: %s\n", Unseen)
+	}
 	fmt.Printf("\nnext: %s\n", r.next())
 	return nil
 }

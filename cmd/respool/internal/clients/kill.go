@@ -13,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/pause"
@@ -223,15 +222,8 @@ func (k *KillConfig) closeOne(ctx context.Context, source connect.ClientSource, 
 	if err != nil || !same {
 		return false, err
 	}
-	closed, err := source.KillClient(ctx, was.ID)
-	if se, ok := errors.AsType[*respool.ServerError](err); ok && se.Code == "NOPERM" {
-		return false, errNoRight
-	}
-	return closed, err
+	return source.KillClient(ctx, was.ID)
 }
-
-// errNoRight reports that the user may not close connections.
-var errNoRight = errors.New("the server refuses CLIENT KILL (NOPERM): grant the right +client|kill")
 
 // matches reports whether a connection is selected.
 func (k *KillConfig) matches(c *monitor.Client) bool {

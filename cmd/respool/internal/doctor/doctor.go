@@ -126,6 +126,7 @@ func (rep *Report) add(l *look) {
 		rep.Rates.Rejected += r.Rejected
 		rep.Rates.Commands += r.Commands
 	}
+	rep.multiplexed = rep.multiplexed || l.after.Multiplexed
 	if l.after.Clients != nil {
 		if rep.Clients == nil {
 			rep.Clients = &Clients{}

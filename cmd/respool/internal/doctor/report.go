@@ -31,6 +31,7 @@ type Report struct {
 	NotAsked    []string          `json:"not_asked,omitempty"`
 	URL         string            `json:"-"` // for the commands that the text recommends; empty: unknown, or not to be shown
 	incomplete  bool
+	multiplexed bool // clients of respool are among the connections
 	other       bool // not a server of Redis, but a gateway or the embedded server
 	gateway     bool
 	behind      string // the server behind a gateway; empty: unknown
@@ -142,7 +143,7 @@ func (rep *Report) Print() error {
 			fmt.Printf("  at:   %s\n", output.Printable(strings.Join(f.nodes, ", ")))
 		}
 	}
-	if rep.Clients != nil {
+	if rep.multiplexed {
 		fmt.Printf("\nnot read: %s\n", clients.Unseen)
 	}
 	for _, what := range rep.NotAsked {

@@ -19,7 +19,8 @@ func ExampleReport_Print() {
 		Findings: []monitor.Finding{{
 			Severity: monitor.Ticket, What: "cart\x1b[1m opens connections and closes none", Evidence: "12 a minute", Remedy: "limit its pool",
 		}},
-		NotAsked: []string{"CONFIG GET: NOPERM no permissions"},
+		NotAsked:    []string{"CONFIG GET: NOPERM no permissions"},
+		multiplexed: true,
 	}
 	_ = rep.Print()
 	// A server whose clients and rates are unknown.

@@ -116,7 +116,7 @@ func connectionAlerts() []alertRule {
 			For:   "10m", Keep: "10m", Labels: alertLabels(monitor.Ticket),
 			Annotations: ruleTexts{
 				"{{ $value | humanizePercentage }} of maxclients is in use at {{ $labels.node }}",
-				"A deployment or a slow command may fill the server. Find who holds the connections (respool who redis://{{ $labels.node }}), and size their pools: respool plan --help",
+				"A deployment or a slow command may fill the server. Find who holds the connections (respool who redis://{{ $labels.node }}), and size their pools: respool plan --help" + whenFull,
 			},
 		},
 		{

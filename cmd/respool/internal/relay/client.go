@@ -67,19 +67,22 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Connections reads all nodes, with their clients if clients is set. It blocks until they have answered.
 func (c *Client) Connections(ctx context.Context, clients bool) (*Connections, error) {
 	var r Connections
-	return &r, c.do(ctx, http.MethodGet, pageConnections, listing("", clients), &r)
+	return &r, c.do(ctx, http.MethodGet, pageConnections, listing("", clients, false), &r)
 }
 
 // Node returns one node.
 func (c *Client) Node(r *monitor.Reading) *Node { return &Node{c: c, addr: r.Addr, own: r.Own} }
 
-func listing(node string, clients bool) url.Values {
+func listing(node string, clients, load bool) url.Values {
 	q := url.Values{}
 	if node != "" {
 		q.Set("node", node)
 	}
 	if !clients {
 		q.Set("clients", "no")
+	}
+	if load {
+		q.Set("load", "yes")
 	}
 	return q
 }
@@ -127,9 +130,9 @@ type Node struct {
 }
 
 // read returns a reading of the node.
-func (n *Node) read(ctx context.Context, clients bool) (*monitor.Reading, error) {
+func (n *Node) read(ctx context.Context, clients, load bool) (*monitor.Reading, error) {
 	var r Connections
-	if err := n.c.do(ctx, http.MethodGet, pageConnections, listing(n.addr, clients), &r); err != nil {
+	if err := n.c.do(ctx, http.MethodGet, pageConnections, listing(n.addr, clients, load), &r); err != nil {
 		return nil, err
 	}
 	if len(r.Nodes) != 1 {
@@ -167,33 +170,40 @@ func ErrorOf(r *monitor.Reading) error {
 	return &nodeError{r.Error, r.Full}
 }
 
-// snapshot takes a snapshot, with clients if the limit allows it.
-func (n *Node) snapshot(ctx context.Context, clients bool) (*monitor.Snapshot, error) {
-	r, err := n.read(ctx, false)
+// snapshot takes a snapshot, with clients if the limit allows it, and with what commands cost if load is set.
+func (n *Node) snapshot(ctx context.Context, clients, load bool) (*monitor.Snapshot, error) {
+	r, err := n.read(ctx, false, false)
 	if err != nil {
 		return nil, err
 	}
-	count, _ := monitor.ParseInfo(r.Info).Connections()
-	switch most := cmp.Or(n.ListLimit, monitor.DefaultListLimit); {
-	case clients && (most < 0 || count <= most):
-		if r, err = n.read(ctx, true); err != nil {
+	unread := map[string]string{}
+	if clients || load {
+		count, _ := monitor.ParseInfo(r.Info).Connections()
+		most := cmp.Or(n.ListLimit, monitor.DefaultListLimit)
+		few := most < 0 || count <= most
+		if r, err = n.read(ctx, clients && few, load); err != nil {
 			return nil, err
 		}
-	case clients:
-		if r.Refused == nil {
-			r.Refused = map[string]string{}
+		if clients && !few {
+			unread["CLIENT LIST"] = monitor.ListSkipped(most, count)
 		}
-		r.Refused["CLIENT LIST"] = monitor.ListSkipped(most, count)
+		if load && !r.Loaded {
+			unread["INFO commandstats and SLOWLOG GET"] = "the process at " + n.c.URL + " has an older version: slow commands are not visible"
+		}
 	}
 	s, err := r.Snapshot(n.MaxClients)
-	n.refused = r.Refused
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(unread, s.Refused)
+	n.refused, s.Refused = unread, unread
+	return s, nil
 }
 
 // Between takes snapshots for the time d, like Probe.Between of package monitor. The process returns each reading for a second,
 // so the snapshots are at least that far apart.
 func (n *Node) Between(ctx context.Context, d time.Duration, progress func()) (before, after *monitor.Snapshot, between []*monitor.Snapshot, err error) {
-	if before, err = n.snapshot(ctx, true); err != nil {
+	if before, err = n.snapshot(ctx, true, true); err != nil {
 		return nil, nil, nil, err
 	}
 	last := before.At
@@ -207,26 +217,19 @@ func (n *Node) Between(ctx context.Context, d time.Duration, progress func()) (b
 		if time.Since(last) < freshFor || time.Until(end) < freshFor {
 			continue
 		}
-		now, err := n.snapshot(ctx, false)
+		now, err := n.snapshot(ctx, false, false)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		if last = now.At; monitor.ShowsStorm(before, now, len(between)+1) {
-			if now, err = n.snapshot(ctx, true); err != nil {
+			if now, err = n.snapshot(ctx, true, false); err != nil {
 				return nil, nil, nil, err
 			}
 			between = append(between, now)
 		}
 	}
-	if after, err = n.snapshot(ctx, true); err != nil {
-		return nil, nil, nil, err
-	}
-	n.refused = maps.Clone(n.refused)
-	if n.refused == nil {
-		n.refused = map[string]string{}
-	}
-	n.refused["INFO commandstats and SLOWLOG GET"] = "not available through " + n.c.URL + ": slow commands are not visible; use the URL of the server"
-	return before, after, between, nil
+	after, err = n.snapshot(ctx, true, true)
+	return before, after, between, err
 }
 
 // progressEvery is the time between two reports of progress.
@@ -245,7 +248,7 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // Info returns INFO; empty if the server refuses it.
 func (n *Node) Info(ctx context.Context) (string, error) {
-	r, err := n.read(ctx, false)
+	r, err := n.read(ctx, false, false)
 	if err != nil {
 		return "", err
 	}
@@ -254,7 +257,7 @@ func (n *Node) Info(ctx context.Context) (string, error) {
 
 // EachClient passes each client of CLIENT LIST to fn.
 func (n *Node) EachClient(ctx context.Context, fn func(monitor.Client) error) error {
-	r, err := n.read(ctx, true)
+	r, err := n.read(ctx, true, false)
 	switch {
 	case err != nil:
 		return err
@@ -264,14 +267,8 @@ func (n *Node) EachClient(ctx context.Context, fn func(monitor.Client) error) er
 	return monitor.EachClient(strings.NewReader(r.List), fn)
 }
 
-// KeyChanges reports that it was not examined: the connection of the process belongs to another user than the clients'.
-func (n *Node) KeyChanges(context.Context) (*monitor.Finding, error) {
-	if n.refused == nil {
-		n.refused = map[string]string{}
-	}
-	n.refused["changes of keys"] = "not examined through the connection of another process"
-	return nil, nil
-}
+// KeyChanges examines nothing: it is about the user of a connection, and that of the process is not the user of clients.
+func (n *Node) KeyChanges(context.Context) (*monitor.Finding, error) { return nil, nil }
 
 // Refused returns what was not read, with the reasons.
 func (n *Node) Refused() map[string]string { return n.refused }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
+	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
@@ -81,10 +82,12 @@ func (s *Server) connections(age time.Duration) http.HandlerFunc {
 func (s *Server) writeConnections(rw http.ResponseWriter, q *http.Request, age time.Duration) {
 	h := s.held()
 	r := Connections{Service: h.State.Service, Place: h.Place, Cluster: h.Options.Cluster != nil, Socket: h.Socket, Nodes: []monitor.Reading{}}
-	clients, node := q.FormValue("clients") != "no", q.FormValue("node")
+	want := monitor.ReadConfig{User: h.Options.Username, Own: h.Own, Cluster: h.Options.Cluster != nil,
+		Clients: q.FormValue("clients") != "no", Load: q.FormValue("load") == "yes"}
+	node := q.FormValue("node")
 	for i := range h.State.Nodes {
 		if n := &h.State.Nodes[i]; node == "" || node == n.Addr {
-			r.Nodes = append(r.Nodes, s.reading(q.Context(), &h, n, clients, age))
+			r.Nodes = append(r.Nodes, s.reading(q.Context(), &h, n, want, age))
 		}
 	}
 	switch {
@@ -100,7 +103,7 @@ func (s *Server) writeConnections(rw http.ResponseWriter, q *http.Request, age t
 }
 
 // reading returns a reading of a node that is at most age old.
-func (s *Server) reading(ctx context.Context, h *Held, n *monitor.NodeState, clients bool, age time.Duration) monitor.Reading {
+func (s *Server) reading(ctx context.Context, h *Held, n *monitor.NodeState, want monitor.ReadConfig, age time.Duration) monitor.Reading {
 	fail := func(err error) monitor.Reading {
 		return monitor.Reading{Addr: n.Addr, At: time.Now(), Error: output.Error(err), Full: monitor.IsFull(err)}
 	}
@@ -116,16 +119,19 @@ func (s *Server) reading(ctx context.Context, h *Held, n *monitor.NodeState, cli
 	case <-ctx.Done():
 		return fail(ctx.Err())
 	}
-	key := fmt.Sprint(n.Addr, " ", clients)
+	key := fmt.Sprint(n.Addr, " ", want.Clients, " ", want.Load)
 	s.mu.Lock()
 	last := s.last[key]
 	s.mu.Unlock()
 	if last != nil && time.Since(last.At) < age {
 		return *last
 	}
-	r, err := monitor.Read(ctx, c, h.Options.Username, clients, h.Options.Cluster != nil)
+	r, err := monitor.Read(ctx, c, want)
 	if err != nil {
 		return fail(err)
+	}
+	if n.Last != nil {
+		r.AddGateway(n.Last.Info)
 	}
 	r.Addr, r.Own = n.Addr, cmp.Or(h.Own, h.Options.ClientName)
 	s.mu.Lock()
@@ -140,7 +146,7 @@ func (s *Server) client(rw http.ResponseWriter, q *http.Request) {
 	if !ok {
 		return
 	}
-	text, err := c.Do(q.Context(), "CLIENT", "LIST", "ID", id).Text()
+	text, err := c.Do(pool.Observe(q.Context()), "CLIENT", "LIST", "ID", id).Text()
 	if err != nil {
 		write(rw, http.StatusBadGateway, failure{output.Error(err)})
 		return
@@ -179,12 +185,19 @@ func (s *Server) target(rw http.ResponseWriter, q *http.Request) (*respool.Clien
 
 // KillClient closes a connection by its id, and returns how many were closed: 0 if it was closed before.
 func KillClient(ctx context.Context, c *respool.Client, id int64) (int64, error) {
-	n, err := c.Do(ctx, "CLIENT", "KILL", "ID", id).Int64()
-	if se, ok := errors.AsType[*respool.ServerError](err); ok && strings.Contains(se.Message, "No such client") {
+	n, err := c.Do(pool.Observe(ctx), "CLIENT", "KILL", "ID", id).Int64()
+	se, ok := errors.AsType[*respool.ServerError](err)
+	switch {
+	case ok && strings.Contains(se.Message, "No such client"):
 		return 0, nil
+	case ok && se.Code == "NOPERM":
+		return 0, errNoRight
 	}
 	return n, err
 }
+
+// errNoRight reports that the user of the connection may not close others.
+var errNoRight = errors.New("the server refuses CLIENT KILL (NOPERM): grant the right +client|kill")
 
 func write(rw http.ResponseWriter, code int, body any) {
 	rw.Header().Set("Content-Type", "application/json")

@@ -2,12 +2,11 @@ package serve
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
 
-	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
-	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // The pings and the readings of a gateway whose server is down are not callers; its clients are.
@@ -27,6 +26,12 @@ func TestAGatewayIsNotItsOwnCaller(t *testing.T) {
 			t.Errorf("%s: want no alert about callers", told)
 		}
 	}
+	metrics := r.page(t, "/metrics", 200)
+	for _, name := range []string{"respool_pool_waits_total", "respool_pool_waits_in_vain_total", "db_client_connection_pending_requests"} {
+		if values := regexp.MustCompile(`(?m)^`+name+`{.*} (\S+)$`).FindAllStringSubmatch(metrics, -1); len(values) != 1 || values[0][1] != "0" {
+			t.Errorf("%s: %q: want 0", name, values)
+		}
+	}
 	for range 30 {
 		caller := tooltest.Dial(t, "tcp", r.at(t, 1))
 		for range 50 {
@@ -34,20 +39,4 @@ func TestAGatewayIsNotItsOwnCaller(t *testing.T) {
 		}
 	}
 	hook.Until(t, "firing pool-timeouts gateway")
-}
-
-func TestOwnQueriesAreNotCallers(t *testing.T) {
-	for _, c := range []struct {
-		failed, own, want uint64
-		clients, waiting  int
-	}{
-		{3, 2, 0, 0, 0}, {3, 3, 0, 1, 1}, {7, 3, 4, 5, 2}, {1, 3, 0, 1, 1},
-	} {
-		v := monitor.PoolView{Before: respool.Stats{}, Now: respool.Stats{}}
-		v.Before.FailedWaits, v.Now.FailedWaits, v.Now.Waiting = 5, 5+c.failed, 2
-		callersOnly(&v, c.clients, c.own)
-		if got := v.Now.FailedWaits - 5; got != c.want || v.Now.Waiting != c.waiting {
-			t.Errorf("%+v: %d failed waits, %d waiting", c, got, v.Now.Waiting)
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
@@ -94,6 +95,59 @@ func TestAReloadMovesThePages(t *testing.T) {
 	r.flags.HTTP = free // as if a file said so: it is read by who gets the signal
 	r.reload(t, "configuration is active")
 	r.log.Until(t, `msg=pages at=http://`+free, 1)
+}
+
+// The socket for respool kill opens, changes its mode, moves and closes at a reload.
+func TestAReloadMovesTheSocket(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	dir := tooltest.ShortDir(t)
+	first, second := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	file := tooltest.File(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n")
+	r := served(t, &Flags{Config: file})
+	ask := func(path string) error {
+		c, err := relay.NewClient("http+unix://" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Connections(t.Context(), false)
+		return err
+	}
+	change := func(old, new string) {
+		t.Helper()
+		tooltest.Rewrite(t, file, old, new)
+		r.reload(t, "configuration is active")
+	}
+	change("tell: []\n", "tell: []\nsocket: 'unix://"+first+"'\n")
+	if err := ask(first); err != nil {
+		t.Error(err)
+	}
+	wantPermissions(t, first, 0o600)
+	change("unix://"+first, "unix://"+first+"?mode=0660")
+	wantPermissions(t, first, 0o660)
+	if err := ask(first); err != nil {
+		t.Error(err)
+	}
+	change("unix://"+first+"?mode=0660", "unix://"+second)
+	if err := ask(second); err != nil {
+		t.Error(err)
+	}
+	if err := ask(first); err == nil || !strings.Contains(err.Error(), "want the address of a running respool watch or respool serve") {
+		t.Errorf("%v: want the old socket closed", err)
+	}
+	// A socket that cannot be opened changes nothing.
+	tooltest.Rewrite(t, file, "unix://"+second, "unix://"+filepath.Join(dir, "none", "c"))
+	r.reload(t, "the new configuration is invalid; the old one stays")
+	if err := ask(second); err != nil {
+		t.Error(err)
+	}
+	change("socket: 'unix://"+filepath.Join(dir, "none", "c")+"'\n", "")
+	if err := ask(second); err == nil {
+		t.Error("the socket is open still")
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+		t.Errorf("%v, %v: want no socket left", names, err)
+	}
 }
 
 func wantPermissions(t *testing.T, path string, mode os.FileMode) {

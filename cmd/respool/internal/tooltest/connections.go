@@ -37,6 +37,23 @@ func (c *Crowd) Add(n int) (in int) {
 	return in
 }
 
+// Quiet opens n more connections without a name, which send PING once.
+func (c *Crowd) Quiet(n int) {
+	for range n {
+		conn, err := net.Dial("tcp", c.Addr)
+		if err != nil {
+			c.T.Error(err)
+			return
+		}
+		c.Open = append(c.Open, conn)
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		fmt.Fprint(conn, "PING\r\n")
+		if _, err := conn.Read(make([]byte, 64)); err != nil {
+			c.T.Error(err)
+		}
+	}
+}
+
 // Close closes all connections.
 func (c *Crowd) Close() {
 	for _, conn := range c.Open {

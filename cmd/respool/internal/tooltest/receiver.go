@@ -66,3 +66,13 @@ func (r *Receiver) Until(t *testing.T, what string) {
 		}
 	}
 }
+
+// Text returns the problems, evidence and remedies of all received alerts.
+func (r *Receiver) Text() (text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.Got {
+		text += a.What + "\n" + a.Evidence + "\n" + a.Remedy + "\n"
+	}
+	return text
+}

@@ -31,6 +31,9 @@ func (m *model) detailLines(n *monitor.NodeState, r *serviceRow, room int) []str
 		fmt.Sprint(g.Active, " active"), fmt.Sprint(g.Idle, " idle for a minute"), fmt.Sprint(g.Blocked, " blocked"), fmt.Sprint(g.Subscribed, " in pub/sub"),
 		"oldest " + summary.Roughly(g.Oldest), "longest idle " + summary.Roughly(g.LongestIdle), "memory " + strings.Replace(r.MemoryText(), "-", "unknown", 1),
 	}, m.width)...)
+	if u := n.List.Unnamed; u != nil && m.grouping().Field == "service" && r.Key() == u.Service {
+		lines = append(lines, m.unnamedLines(n, room-len(lines))...)
+	}
 	for i := range summary.Groupings {
 		by := &summary.Groupings[i]
 		if i == m.by {
@@ -52,6 +55,23 @@ func (m *model) detailLines(n *monitor.NodeState, r *serviceRow, room int) []str
 		lines = append(lines, block...)
 	}
 	return lines[:max(0, min(len(lines), room))]
+}
+
+// unnamedLines describe the service without names that holds most connections, in the given number of lines at most: whose it
+// is, how its connections divide, and which setting names them.
+func (m *model) unnamedLines(n *monitor.NodeState, room int) (lines []string) {
+	u := n.List.Unnamed
+	if u == nil || m.height < heightSparks {
+		return nil
+	}
+	for _, text := range append([]string{u.Service + " is " + u.Summary(), u.Naming()}, u.Divisions()...) {
+		block := strings.Split(ansi.Wrap(output.Cell(text), m.width, ""), "\n")
+		if len(lines)+len(block) > room {
+			break
+		}
+		lines = append(lines, block...)
+	}
+	return lines
 }
 
 // division lists how the connections of a row divide by another field, the largest first.

@@ -76,7 +76,7 @@ func feedOf(t *testing.T, ctx context.Context, url string) (*feed, *monitor.Stat
 	if err != nil {
 		t.Fatal(err)
 	}
-	looks, err := startFeed(monitor.SamplerConfig{Options: opt, Purpose: "top", Every: 20 * time.Millisecond, ListEvery: 20 * time.Millisecond})
+	looks, err := startFeed(monitor.SamplerConfig{Options: opt, Purpose: "top", Every: 20 * time.Millisecond, ListEvery: 20 * time.Millisecond, Split: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,15 @@ type target struct {
 	key   clients.GroupKey
 	name  string // as safe text
 	count int    // connections when the user was asked
+	alone bool   // there are no other nodes
 }
 
 func (t *target) question() string {
-	return fmt.Sprintf("close %s of %s? y closes them, any other key does not", output.Count(t.count, "connection"), t.name)
+	where := ""
+	if !t.alone {
+		where = " on the node " + t.node + " only"
+	}
+	return fmt.Sprintf("close %s of %s%s? y closes them, any other key does not", output.Count(t.count, "connection"), t.name, where)
 }
 
 // closedMsg reports that the connections of a target were closed, or why not.
@@ -66,7 +71,7 @@ func (m *model) askToKill() {
 		if by := m.grouping(); by.Field != "service" {
 			name = by.One + " " + name
 		}
-		t := &target{n.Addr, clients.GroupKey{Field: m.grouping().Field, Key: r.Key()}, name, r.Group.Clients}
+		t := &target{n.Addr, clients.GroupKey{Field: m.grouping().Field, Key: r.Key()}, name, r.Group.Clients, len(m.state.Nodes) == 1}
 		if t.count == 0 {
 			m.notice = name + " has no connections"
 			return

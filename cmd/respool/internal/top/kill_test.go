@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,7 @@ func TestTopAsksBeforeItCloses(t *testing.T) {
 	asked := run(run(m, "enter"), "k")
 	next, _ := asked.Update(stateMsg{&monitor.State{At: noon}})
 	done := run(next.(model), "y")
-	want := target{"10.0.0.1:6379", clients.GroupKey{Field: "service", Key: "cart"}, "cart", 118}
+	want := target{"10.0.0.1:6379", clients.GroupKey{Field: "service", Key: "cart"}, "cart", 118, true}
 	if len(closed) != 1 || closed[0] != want {
 		t.Errorf("%+v: want %+v", closed, want)
 	}
@@ -66,6 +67,12 @@ func TestTopAsksBeforeItCloses(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	if got := lastLine(screen(&monitor.State{At: noon}, 80, 24, "k")); got != "no row is selected" {
+		t.Errorf("%q", got)
+	}
+	// Of several nodes, the question names the one on which it closes.
+	several := *oneServer(t)
+	several.Nodes = append(slices.Clone(several.Nodes), monitor.NodeState{Addr: "10.0.0.2:6379"})
+	if got := lastLine(run(screen(&several, 120, 24, "down"), "k")); got != "close 118 connections of cart on the node 10.0.0.1:6379 only? y closes them, any other key does not" {
 		t.Errorf("%q", got)
 	}
 	// No question without room for it.
@@ -150,7 +157,7 @@ func TestTopNeverClosesProtectedConnections(t *testing.T) {
 		c.Add(n)
 	}
 	k, addr := killerAt(t, s.URL())
-	all := target{addr, clients.GroupKey{Field: "user", Key: "default"}, "user default", 7}
+	all := target{addr, clients.GroupKey{Field: "user", Key: "default"}, "user default", 7, true}
 	// Seven were counted, and four are protected: its own too.
 	got := k.kill(all).(closedMsg)
 	if want := (clients.ClosedGroup{Closed: 3, Kept: 4, More: got.More}); got.err != nil || got.ClosedGroup != want || got.More < 1 {
@@ -183,7 +190,7 @@ func TestTopNamesTheRightThatItLacks(t *testing.T) {
 	t.Cleanup(c.Close)
 	c.Add(3)
 	k, addr := killerAt(t, "redis://top:sesame@"+s.Addr())
-	got := k.kill(target{addr, clients.GroupKey{Field: "service", Key: "cart"}, "cart", 3}).(closedMsg)
+	got := k.kill(target{addr, clients.GroupKey{Field: "service", Key: "cart"}, "cart", 3, true}).(closedMsg)
 	if want := "closed 0 of 3 of cart: the server refuses CLIENT KILL (NOPERM): grant the right +client|kill"; got.text() != want {
 		t.Errorf("got %q: want %q", got.text(), want)
 	}

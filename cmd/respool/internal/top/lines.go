@@ -108,7 +108,7 @@ func plainLine(n *monitor.NodeState, now time.Time) string {
 		if i < maxHolders {
 			text := fmt.Sprintf("%s %d", output.Cell(g.Key[0]), g.Clients)
 			if u := n.List.Unnamed; u != nil && u.Service == g.Key[0] {
-				text += fmt.Sprintf(" [%s: %d]", output.Cell(u.Culprit), u.Size)
+				text += fmt.Sprintf(" [%s: %d; %s]", output.Cell(u.Culprit), u.Size, u.Naming())
 			}
 			holders = append(holders, text)
 		}

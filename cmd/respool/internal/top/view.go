@@ -242,6 +242,8 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 	lines = append(lines, columnLine(columns, name, func(c *tableColumn) string { return cmp.Or(c.title, title) }, m.column,
 		func(s string) string { return bold.Render(s) }))
 	room -= len(lines)
+	whose := m.unnamedLines(n, max(room/2, room-len(rows)-1))
+	room -= len(whose)
 	shorten(rows, name)
 	at := m.selected(rows)
 	above, below := 0, 0
@@ -264,7 +266,7 @@ func (m *model) table(n *monitor.NodeState, room int) []string {
 	case below > 0:
 		lines = append(lines, fmt.Sprintf("and %d more", below))
 	}
-	return lines
+	return append(lines, whose...)
 }
 
 // keyHelp describes the keys.

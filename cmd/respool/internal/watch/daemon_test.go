@@ -189,7 +189,7 @@ func TestWatchShowsWhatHappensToTheServer(t *testing.T) {
 
 // A server that refuses INFO may be full: nothing shows it as empty or fine.
 func TestAWatchThatSeesNothingSaysSo(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{Users: []string{"nosy on >sesame ~* +@all -info -client|list"}})
+	s := redistest.Start(t, redistest.Config{Users: []string{"nosy on >sesame ~* +@all -info -client +client|setname +client|tracking"}})
 	hook := tooltest.NewReceiver(t)
 	w := watch(t, fmt.Sprintf("url: redis://nosy:sesame@%s\nevery: 50ms\nlist_every: 50ms\nrules: {blind: {for: 10ms, keep: 10ms}, partly-blind: {for: 10ms, keep: 10ms}}\ntell: [log, {webhook: {url: %q}}]\n", s.Addr(), hook.URL))
 	hook.Until(t, "firing blind")
