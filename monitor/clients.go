@@ -34,6 +34,8 @@ type Client struct {
 	BytesIn, BytesOut int64
 
 	Process Process // of a client on this machine: see NameProcesses
+
+	libReported bool // the server reports libraries
 }
 
 // Process is a process of this machine. The zero value is unknown.
@@ -82,10 +84,11 @@ func (c *Client) Blocked() bool { return strings.Contains(c.Flags, "b") }
 // Replication reports whether the client is a replica of the server, or its primary.
 func (c *Client) Replication() bool { return strings.ContainsAny(c.Flags, "SM") }
 
-// Multiplexes reports whether the connection belongs to a client or a gateway of respool, as far as the server knows: their
-// blocking commands may wait without a connection.
+// Multiplexes reports whether the connection may belong to a client or a gateway of respool: their blocking commands may
+// wait without a connection. Servers before 7.2 do not report libraries, so there every connection may, except those of
+// the tool.
 func (c *Client) Multiplexes() bool {
-	return c.Service() == "gateway" || c.Lib == "respool" && c.Service() != "respool"
+	return c.Service() != "respool" && (c.Service() == "gateway" || c.Lib == "respool" || !c.libReported)
 }
 
 // Subscribed reports whether the client has subscriptions.
@@ -211,7 +214,7 @@ func (c *Client) set(key, value string) bool {
 	case "user":
 		c.User = value
 	case "lib-name":
-		c.Lib = value
+		c.Lib, c.libReported = value, true
 	case "lib-ver":
 		c.LibVersion = value
 	case "cmd":

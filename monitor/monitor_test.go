@@ -30,11 +30,11 @@ func TestClientListsOfAllVersions(t *testing.T) {
 	want := []Client{
 		{ID: 3, Addr: "127.0.0.1:52555", LocalAddr: "127.0.0.1:6379", User: "default", Command: "client", Flags: "N", Age: 855 * time.Second, Queued: -1, QueryBuffer: 26, TotalMemory: 63466},
 		{ID: 12, Addr: "[::1]:40112", LocalAddr: "[::1]:6379", Name: "orders:pod-7:primary", User: "orders", Command: "blpop", Flags: "b", Age: 61 * time.Second, Idle: time.Minute, DB: 2, Queued: -1, Protocol: 3, TotalMemory: 1800},
-		{ID: 13, Addr: "10.0.0.5:40113", LocalAddr: "10.0.0.1:6379", User: "default", Lib: "redis-py", LibVersion: "5.0.1", Command: "subscribe", Flags: "P", Age: 5 * time.Second, Idle: 5 * time.Second, Subscriptions: 6, Queued: -1, Protocol: 2, OutputMemory: 20512, TotalMemory: 22400},
-		{ID: 14, Addr: "10.0.0.6:1", LocalAddr: "10.0.0.1:6379", Name: "a", User: "default", Lib: "go-redis(,go1.22)", LibVersion: "9.5.1", Command: "exec", Flags: "x", Age: time.Second, Queued: 3, Watched: 2, Protocol: 3, TotalMemory: 22400},
-		{ID: 15, Addr: "10.0.0.7:2", LocalAddr: "10.0.0.1:6379", User: "default", Command: "client|list", Flags: "N", Age: 9 * time.Second, Queued: -1, Protocol: 2, TotalMemory: 1824, Commands: 3, BytesIn: 48, BytesOut: 36},
-		{ID: 16, Addr: "10.0.0.8:3", LocalAddr: "10.0.0.1:6379", User: "default", Lib: "iovalkey", LibVersion: "0.2", Command: "replconf", Flags: "S", Age: 2 * time.Second, Idle: time.Second, Queued: -1, Protocol: 2, TotalMemory: 17000, Commands: 2, BytesIn: 81},
-		{ID: 17, Addr: "/run/my redis/s.sock:0", LocalAddr: "/run/my redis/s.sock:0", User: "default", Command: "ping", Flags: "U", Age: 2 * time.Second, Idle: 2 * time.Second, Queued: -1, Protocol: 2, TotalMemory: 17000, Commands: 1, BytesIn: 14, BytesOut: 7},
+		{ID: 13, Addr: "10.0.0.5:40113", LocalAddr: "10.0.0.1:6379", User: "default", Lib: "redis-py", LibVersion: "5.0.1", Command: "subscribe", Flags: "P", Age: 5 * time.Second, Idle: 5 * time.Second, Subscriptions: 6, Queued: -1, Protocol: 2, OutputMemory: 20512, TotalMemory: 22400, libReported: true},
+		{ID: 14, Addr: "10.0.0.6:1", LocalAddr: "10.0.0.1:6379", Name: "a", User: "default", Lib: "go-redis(,go1.22)", LibVersion: "9.5.1", Command: "exec", Flags: "x", Age: time.Second, Queued: 3, Watched: 2, Protocol: 3, TotalMemory: 22400, libReported: true},
+		{ID: 15, Addr: "10.0.0.7:2", LocalAddr: "10.0.0.1:6379", User: "default", Command: "client|list", Flags: "N", Age: 9 * time.Second, Queued: -1, Protocol: 2, TotalMemory: 1824, Commands: 3, BytesIn: 48, BytesOut: 36, libReported: true},
+		{ID: 16, Addr: "10.0.0.8:3", LocalAddr: "10.0.0.1:6379", User: "default", Lib: "iovalkey", LibVersion: "0.2", Command: "replconf", Flags: "S", Age: 2 * time.Second, Idle: time.Second, Queued: -1, Protocol: 2, TotalMemory: 17000, Commands: 2, BytesIn: 81, libReported: true},
+		{ID: 17, Addr: "/run/my redis/s.sock:0", LocalAddr: "/run/my redis/s.sock:0", User: "default", Command: "ping", Flags: "U", Age: 2 * time.Second, Idle: 2 * time.Second, Queued: -1, Protocol: 2, TotalMemory: 17000, Commands: 1, BytesIn: 14, BytesOut: 7, libReported: true},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%d clients: want %d", len(got), len(want))
@@ -255,4 +255,21 @@ func FuzzParseInfo(f *testing.F) {
 		}
 		_, _ = i.Connections()
 	})
+}
+
+func TestClientsOfRespoolAreRecognized(t *testing.T) {
+	for line, may := range map[string]bool{
+		"name=cart:pod-1:main lib-name=respool": true,
+		"name=gateway:pod-1:main lib-name=":     true,
+		"name=gateway:pod-1:main":               true,
+		"name=cart:pod-1:main lib-name=":        false,
+		"name= lib-name=redis-py":               false,
+		"name=respool:watch lib-name=respool":   false,
+		"name=respool:watch":                    false,
+		"name=cart:pod-1:main":                  true, // before 7.2 it may be one
+	} {
+		if c := clientsOf(t, "id=3 addr=127.0.0.1:1 "+line+"\n")[0]; c.Multiplexes() != may {
+			t.Errorf("%q: %v", line, !may)
+		}
+	}
 }

@@ -25,6 +25,7 @@ import (
 var notRun = map[string]string{
 	"make ":                         "it runs these tests, or takes minutes",
 	"go build ./...":                "the tests are built of the same packages",
+	"go install ./cmd/respool":      "it would replace an installed tool; the tests build the same program",
 	"go test ./test/cluster":        "CI runs the test, for less time",
 	"go run -C bench":               "the tests of the module bench run its cases for a short time",
 	"./examples/sentinel/start.sh":  "its first port is fixed, so that people can copy the URL",

@@ -119,9 +119,7 @@ func TestAReloadMovesTheSocket(t *testing.T) {
 		r.reload(t, "configuration is active")
 	}
 	change("tell: []\n", "tell: []\nsocket: 'unix://"+first+"'\n")
-	if err := ask(first); err != nil {
-		t.Error(err)
-	}
+	testkit.Eventually(t, "the watch has found the server", func() bool { return ask(first) == nil })
 	wantPermissions(t, first, 0o600)
 	change("unix://"+first, "unix://"+first+"?mode=0660")
 	wantPermissions(t, first, 0o660)
