@@ -42,6 +42,7 @@ var (
 	urlOfCluster  = regexp.MustCompile(`redis\+cluster://[\w.:,]+`)
 	commandOfTool = regexp.MustCompile(`^(respool|go run \./cmd/respool) [a-z-]`)
 	staysThere    = regexp.MustCompile(`^respool (serve|watch|top)\b`)
+	onlyPrints    = regexp.MustCompile(` --(check|print-config)\b`)
 )
 
 // docsCommands returns the command lines of all documents, without comments, each once.
@@ -151,7 +152,7 @@ func (p *docsPlace) run(t *testing.T, line string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	command := p.adapt(line)
-	stays := staysThere.MatchString(command) && !strings.HasSuffix(command, " --check")
+	stays := staysThere.MatchString(command) && !onlyPrints.MatchString(command)
 	if stays {
 		command = "exec " + command // the shell would not pass the signal on
 	}
