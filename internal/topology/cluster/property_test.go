@@ -255,7 +255,7 @@ func (w *world) guard(block int) {
 	}
 }
 
-// pass lets time pass, with everything that happens by itself.
+// pass lets time pass, with the events that happen without input.
 func (w *world) pass(d time.Duration) {
 	end := w.now + d
 	for {

@@ -31,7 +31,7 @@ type player struct {
 	out    *strings.Builder
 }
 
-// coming is an answer that follows by itself.
+// coming is an answer that follows without input.
 type coming struct {
 	at time.Duration
 	e  Event
@@ -72,7 +72,7 @@ func (p *player) Run(out *strings.Builder, line string) error {
 	return nil
 }
 
-// until runs everything that happens before at by itself.
+// until runs the events that happen before at, without input.
 func (p *player) until(at time.Duration) error {
 	for {
 		switch {
