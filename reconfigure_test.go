@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-2b0d76a6/respool"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -115,6 +116,7 @@ func TestTheClientOfANodeSharesConnections(t *testing.T) {
 	if got, err := c.Do(t.Context(), "GET", "k").Text(); got != "v" || err != nil {
 		t.Errorf("the client itself: %q, %v", got, err)
 	}
+	testkit.Eventually(t, "the watch counts a connection", func() bool { return count.Peak() > 0 })
 	if peak := count.Stop(); peak != 1 {
 		t.Errorf("%d connections: want 1", peak)
 	}
