@@ -55,9 +55,10 @@ listen          127.0.0.1:6380
                 unix:///run/other.sock (mode 0600)
 server          10.0.0.2:6380 with TLS as app, 16 connections at most
 clients         500 at most, 20 from one address
+each client     5000 commands per second, 10485760 bytes per second
 event loops     3, over 4 lanes to a node
 access          3 users of its own
-  app           read, write; 2 passwords
+  app           read, write; 2 passwords; 50 clients at most; 3 dedicated connections at most; 1000 commands per second, 1048576 bytes per second
   old           disabled
   ops           all; one password
 admin commands  allowed

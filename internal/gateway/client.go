@@ -39,6 +39,7 @@ type client struct {
 	subscriptions subscriptions
 	barrier       barrier
 	execution     execution
+	allowance     *allowance     // nil: no limits, and no users with limits
 	parked        *parkedCommand // the blocking command that waits in the engine
 
 	// The small fields are adjacent to save memory: there may be many thousand clients.
@@ -170,6 +171,9 @@ func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, mor
 			c.out.Close()
 			return nil, false
 		}
+		if len(b) > 0 && !c.admitLocked() {
+			return b, false
+		}
 		c.in.scanner.Unauthenticated = !c.session.Authenticated()
 		req, n, err := c.in.scanner.Next(b)
 		b = b[n:]
@@ -185,7 +189,11 @@ func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, mor
 			if req.Owned {
 				c.pending.replay.given = req.Raw
 			}
-			c.handleLocked(req, batch)
+			if refusal := c.tookLocked(len(req.Raw)); refusal == "" {
+				c.handleLocked(req, batch)
+			} else {
+				c.refuseRequestLocked(req, refusal, batch)
+			}
 			if req.Owned {
 				c.pending.replay.given = nil
 			}
@@ -208,12 +216,13 @@ func (c *client) applySettingsLocked(s *settings) bool {
 	}
 	u := s.users[c.session.Identity().User]
 	c.login.user = u
+	c.applyLimitsLocked()
 	return s.users == nil || !c.session.Authenticated() || u != nil && !u.disabled
 }
 
 // pausedLocked reports whether the client may take no request now.
 func (c *client) pausedLocked() bool {
-	return c.barrier.closed() || c.closing || c.gone || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
+	return c.barrier.closed() || c.closing || c.gone || c.overRateLocked() || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
 }
 
 // malformedLocked answers a malformed request and ends the connection.
@@ -245,17 +254,22 @@ func (c *client) handleLocked(req request.Request, batch *netio.FlushBatch) {
 		return
 	}
 	step := c.nextLocked(req)
+	c.startLocked(&step, batch)
+}
+
+// startLocked starts the step of a request.
+func (c *client) startLocked(step *session.Step, batch *netio.FlushBatch) {
 	if step.Kind == session.Subscribe && len(step.Topics) > 0 {
 		c.subscriptions.ticket = c.g.pauses.enter(step.Topics)
 	}
-	if step.Kind == session.Multiplexed && c.pending.queued == 0 && c.postLocked(&step, batch) {
+	if step.Kind == session.Multiplexed && c.pending.queued == 0 && c.postLocked(step, batch) {
 		return
 	}
 	if step.Barrier && c.pending.n > 0 {
-		c.barrier.wait(&step)
+		c.barrier.wait(step)
 		return
 	}
-	c.dispatchLocked(&step, batch)
+	c.dispatchLocked(step, batch)
 }
 
 // postMultiplexedLocked posts a request of the most frequent kind, at the lowest cost. It returns false for all other
@@ -300,7 +314,7 @@ func (c *client) closeIfDoneLocked() {
 
 // applyOutcomeLocked applies the outcome of a completed step.
 func (c *client) applyOutcomeLocked(out session.Outcome) {
-	c.dedicated.release(out.Release)
+	c.releaseLocked(out.Release)
 	c.closing = c.closing || out.Close
 	c.out.SetProto(c.session.Identity().Proto)
 }
@@ -335,7 +349,8 @@ func (c *client) Left() {
 		c.parked = nil
 	}
 	c.execution.abort()
-	c.dedicated.release(c.session.End())
+	c.releaseLocked(c.session.End())
+	c.leaveLimitsLocked()
 	c.subscriptions.confirm(&c.g.pauses)
 	c.subscriptions.close()
 	c.login.leaveAll(c.g.engine)

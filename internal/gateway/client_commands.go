@@ -211,7 +211,7 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.blockedLocked(), "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {waits != "", waits},
+		{c.session.Type() == "pubsub", "subscribed"}, {waits != "", waits}, {c.overRateLocked(), "limited"},
 		{waiting > 0 && waits == "", "waiting"}, {c.pending.n > waiting && waits == "", "busy"},
 	} {
 		if w.set {

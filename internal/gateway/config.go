@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
@@ -18,6 +19,7 @@ const (
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
 	DefaultLoops          = 1
+	DefaultLimitWait      = 2 * time.Second // within the reply timeout of most clients
 )
 
 // MaxLoops is the largest value of Config.Loops.
@@ -64,6 +66,12 @@ type Config struct {
 	// WriteTimeout closes clients that read none of their pending replies for this time. Default: 30 s.
 	WriteTimeout time.Duration
 
+	// ClientRate limits the commands and bytes per second of each client. A client over a limit waits. Default: no limit.
+	ClientRate quota.Rate
+	// LimitWait bounds how long a command waits because of a rate or of the MaxConnections of a user. Then the client
+	// receives an error that it may retry, and the command is not executed. Default: 2 s.
+	LimitWait time.Duration
+
 	// Face is how a Redis Cluster appears to clients. Default: FaceSingle. FaceCluster requires an engine of a cluster.
 	Face Face
 	// Announce is the address of the gateway that FaceCluster tells clients, as host:port. Default: the address to which
@@ -100,4 +108,6 @@ type User struct {
 	Commands []string
 	// Disabled refuses the user.
 	Disabled bool
+	// Limits limit all clients of the user together. Default: no limits.
+	Limits quota.Limits
 }

@@ -163,12 +163,18 @@ func (w *worker) consoleStats([]string) []byte {
 		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
 		fmt.Sprintf("commands=%d errors=%d bytes_in=%d bytes_out=%d buffered=%d", s.Commands, s.Errors, s.BytesIn, s.BytesOut, s.Buffered),
 		fmt.Sprintf("mean_queue_time=%s mean_server_time=%s", s.Queue.mean(), s.Server.mean()),
+		fmt.Sprintf("limit_waits=%d limit_refused=%d", s.LimitWaits, s.LimitRefused),
 	}
 	if lines = append(lines, w.c.g.pauseLines()...); !s.Paused {
 		lines = append(lines, "paused=no")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.PinnedBy)) {
 		lines = append(lines, fmt.Sprintf("pinned_by=%q clients=%d", reason, s.PinnedBy[reason]))
+	}
+	for _, u := range s.Users {
+		lines = append(lines, fmt.Sprintf("user=%s clients=%d max_clients=%s connections=%d max_connections=%s commands_per_second=%s bytes_per_second=%s waits=%d refused=%d",
+			u.Name, u.Clients, orNone(u.Limits.MaxClients), u.Connections, orNone(u.Limits.MaxConnections),
+			orNone(u.Limits.Rate.Commands), sizeOrNone(u.Limits.Rate.Bytes), u.Waits, u.Refused))
 	}
 	return linesReply(lines)
 }

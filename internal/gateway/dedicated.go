@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 )
@@ -48,6 +50,49 @@ func (d *dedicated) release(rel session.Release) {
 		d.monitor.Destroy(rel.Reason)
 		d.monitor = nil
 	}
+}
+
+// releaseLocked releases the dedicated connections that the session does not need any more.
+func (c *client) releaseLocked(rel session.Release) {
+	c.dedicated.release(rel)
+	a := c.allowance
+	if a == nil {
+		return
+	}
+	if c.dedicated.pin == nil {
+		a.pin.Release()
+		a.pin = nil
+	}
+	if c.dedicated.monitor == nil {
+		a.monitor.Release()
+		a.monitor = nil
+	}
+}
+
+// countConnection waits until the user of the client may hold one more dedicated connection. free must follow.
+func (w *worker) countConnection(ctx context.Context) (free func(), err error) {
+	if w.counted == nil {
+		return func() {}, nil
+	}
+	w.c.setWaits(waitsForConnection)
+	defer w.c.setWaits(notWaiting)
+	if err := w.counted.Acquire(ctx, w.c.g.settings.Load().LimitWait); err != nil {
+		return nil, err
+	}
+	w.holds = w.counted
+	return func() { w.holds.Release() }, nil
+}
+
+// takesConnection reports whether the worker's command takes a dedicated connection.
+func (w *worker) takesConnection() bool {
+	if w.step == nil {
+		return false
+	}
+	switch w.step.Kind {
+	case session.Pin, session.Dedicated, session.Wait, session.Monitor:
+		return true
+	}
+	return w.step.Kind == session.Transaction && w.step.Restore
 }
 
 // count adds the connections that a client with this session holds.

@@ -56,8 +56,9 @@ func (c *client) applyStepLocked(step *session.Step) {
 		c.subscriptions.close() // they have no topics any more
 		c.changeUserLocked("")
 		c.login.user = c.set.users[command.DefaultUser]
+		c.applyLimitsLocked()
 	}
-	c.dedicated.release(step.Release)
+	c.releaseLocked(step.Release)
 	c.closing = c.closing || step.Kind == session.Close
 }
 
@@ -221,6 +222,7 @@ func (c *client) answerLocked(reply []byte, batch *netio.FlushBatch) {
 	if len(reply) == 0 {
 		return
 	}
+	c.chargeLocked(len(reply))
 	if c.pending.n > 0 {
 		_, s := c.pending.pushSame()
 		c.pending.fill(s, reply)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/internal/wire"
@@ -68,7 +69,7 @@ func connectionLost(err error) (lost, sent bool) {
 		return true, we.Sent
 	}
 	for _, unsent := range []error{engine.ErrPoolExhausted, engine.ErrClosed, pool.ErrExhausted, pool.ErrSuspended,
-		lane.ErrDraining, lane.ErrFull, errPinLost, context.DeadlineExceeded} {
+		lane.ErrDraining, lane.ErrFull, errPinLost, context.DeadlineExceeded, quota.ErrOverLimit} {
 		if errors.Is(err, unsent) {
 			return true, false
 		}

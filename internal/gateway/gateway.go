@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -38,6 +39,7 @@ type Gateway struct {
 	settings atomic.Pointer[settings]
 	tallies  []tally // by the number of the loop; 0: of clients without a loop
 	pauses   pauseControl
+	quotas   quota.Users
 
 	_       [cacheLine]byte
 	ctx     context.Context // parent of all contexts; ends when Shutdown closes the last clients
@@ -66,6 +68,7 @@ const cacheLine = 128
 // counters only rise.
 type counters struct {
 	accepted, refused, malformed, denied, slow, gaps atomic.Uint64
+	limitWaits, limitRefused                         atomic.Uint64
 }
 
 // past holds the counts of clients that have left.

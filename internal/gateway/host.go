@@ -36,11 +36,9 @@ func (h *host) Admit(l netio.Link, loop int, addr, localAddr string) (netio.Clie
 		g.count.refused.Add(1)
 		return nil, resp.AppendError(nil, maxClients)
 	case set.MaxClientsPerAddress > 0 && g.hosts[from] >= set.MaxClientsPerAddress:
-		g.count.refused.Add(1)
-		set.Log.Info("client refused", "addr", addr, "reason", "max_clients_per_address", "limit", set.MaxClientsPerAddress)
+		g.refuseClient(addr, "max_clients_per_address", set.MaxClientsPerAddress)
 		return nil, resp.AppendError(nil, maxClients)
 	}
-	g.count.accepted.Add(1)
 	g.lastID++
 	now := time.Now()
 	c := &client{g: g, id: g.lastID, addr: addr, localAddr: localAddr, host: from, connectedAt: now,
@@ -49,11 +47,22 @@ func (h *host) Admit(l netio.Link, loop int, addr, localAddr string) (netio.Clie
 	c.session = session.New(&set.session, g.lastID, addr)
 	c.session.ConnectedTo(&c.localAddr)
 	c.applySettingsLocked(set)
+	if a := c.allowance; a != nil && a.user.LeaveBeyond() {
+		g.refuseClient(addr, "max_clients of user "+c.login.user.name, a.user.Stats().Limits.MaxClients)
+		return nil, resp.AppendError(nil, maxClients)
+	}
+	g.count.accepted.Add(1)
 	c.pending.typical = set.OutputBuffer / firstPipeline
 	c.out.Init(l, c, &c.tally().buffered)
 	g.clients[c] = struct{}{}
 	g.hosts[from]++
 	return c, nil
+}
+
+// refuseClient counts and logs the refusal of a client because of a limit.
+func (g *Gateway) refuseClient(addr, reason string, limit int) {
+	g.count.refused.Add(1)
+	g.settings.Load().Log.Info("client refused", "addr", addr, "reason", reason, "limit", limit)
 }
 
 // Context ends when the gateway closes the last connections.

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 )
 
@@ -87,4 +89,133 @@ func (in *input) idle(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(in.lastAt)
+}
+
+// allowance is what a client may use, if its user or its rate has limits. The client's lock guards it.
+type allowance struct {
+	user         *quota.User // counts the client; nil: none
+	pin, monitor *quota.User // count the client's dedicated connections
+	rate         *rateLimit  // nil: no limit
+}
+
+// rateLimit holds back a client that is over a rate.
+type rateLimit struct {
+	quota.Client
+	timer *time.Timer // ends the wait
+	waits bool        // the client takes no request
+}
+
+// applyLimitsLocked applies the limits of the client's user, and of the settings.
+func (c *client) applyLimitsLocked() {
+	if c.gone {
+		return
+	}
+	var u *quota.User
+	if of := c.login.user; of != nil && c.session.Authenticated() {
+		u = of.quota
+	}
+	if c.allowance == nil {
+		if u == nil && c.set.ClientRate.IsZero() {
+			return
+		}
+		c.allowance = &allowance{}
+	}
+	a := c.allowance
+	if a.user != u {
+		u.EnterBeyond()
+		a.user.Leave()
+		a.user = u
+	}
+	limited := !c.set.ClientRate.IsZero() || u.HasRate()
+	switch {
+	case limited && a.rate == nil:
+		a.rate = &rateLimit{}
+	case !limited && (a.rate == nil || !a.rate.waits):
+		a.rate = nil
+		return
+	}
+	if a.rate.Limit(c.set.ClientRate, u, time.Now()); a.rate.waits {
+		a.rate.timer.Reset(0)
+	}
+}
+
+// leaveLimitsLocked ends all that the client counts for.
+func (c *client) leaveLimitsLocked() {
+	a := c.allowance
+	if a == nil {
+		return
+	}
+	a.user.Leave()
+	a.user = nil
+	if a.rate != nil && a.rate.timer != nil {
+		a.rate.timer.Stop()
+	}
+}
+
+// admitLocked reports whether the client may take another request now. If a rate forbids it, the client resumes later.
+func (c *client) admitLocked() bool {
+	if c.allowance == nil || c.allowance.rate == nil {
+		return true
+	}
+	r := c.allowance.rate
+	wait, began := r.Admit(time.Now(), c.set.LimitWait)
+	if began {
+		c.g.count.limitWaits.Add(1)
+	}
+	if wait == 0 {
+		return true
+	}
+	r.waits = true
+	if r.timer == nil {
+		r.timer = time.AfterFunc(wait, c.endWait)
+	} else {
+		r.timer.Reset(wait)
+	}
+	return false
+}
+
+// endWait resumes a client that was over a rate.
+func (c *client) endWait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return
+	}
+	c.allowance.rate.waits = false
+	c.out.Resume() // within the lock, because no goroutine may start for a client that has left
+}
+
+// overRateLocked reports whether the client waits because of a rate.
+func (c *client) overRateLocked() bool {
+	return c.allowance != nil && c.allowance.rate != nil && c.allowance.rate.waits
+}
+
+// tookLocked notes that the client has taken a request. It returns why the request must be refused, or an empty string.
+func (c *client) tookLocked(bytes int) (refusal string) {
+	if c.allowance == nil || c.allowance.rate == nil {
+		return ""
+	}
+	r := c.allowance.rate
+	refusal = r.Refusal()
+	r.Took(bytes)
+	return refusal
+}
+
+// chargeLocked charges bytes of a reply.
+func (c *client) chargeLocked(bytes int) {
+	if c.allowance != nil && c.allowance.rate != nil {
+		c.allowance.rate.Charge(bytes)
+	}
+}
+
+// refuseRequestLocked answers a request that waited too long because of a rate.
+func (c *client) refuseRequestLocked(req request.Request, why string, batch *netio.FlushBatch) {
+	c.g.count.limitRefused.Add(1)
+	if c.set.CloseOnFailure {
+		c.closing = true
+		c.closeIfDoneLocked()
+		return
+	}
+	step := c.session.Refuse(req.Raw, req.Args, retryable+" respool: "+why+" (the command was not sent)")
+	c.startLocked(&step, batch)
 }

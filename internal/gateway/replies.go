@@ -23,6 +23,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		return
 	}
 	c.unpostLocked(s)
+	c.chargeLocked(len(frame))
 	c.pending.learn(s.sent + len(frame))
 	if s.at != 0 {
 		c.tally().server.add(s.at)
@@ -73,6 +74,7 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 		c.out.HoldPushes() // no push may come within the reply
 	}
 	s.sent += len(b)
+	c.chargeLocked(len(b))
 	if !s.silent && c.out.Append(b, true) {
 		c.out.Flush()
 	}
@@ -104,6 +106,7 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 func (c *client) completeLocked(s *pendingReply, frames [][]byte, err error) {
 	out := c.session.Done(&s.step.Step, frames, err)
 	c.barrier.end(&s.step.Step)
+	c.chargeLocked(len(out.Reply))
 	c.pending.fill(s, out.Reply)
 	c.applyOutcomeLocked(out)
 }

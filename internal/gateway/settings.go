@@ -40,7 +40,8 @@ func (cfg Config) newUsers() (map[string]*user, error) {
 		{"MaxClients", int64(cfg.MaxClients)}, {"MaxClientsPerAddress", int64(cfg.MaxClientsPerAddress)},
 		{"AdminClients", int64(cfg.AdminClients)}, {"InputBuffer", int64(cfg.InputBuffer)}, {"OutputBuffer", int64(cfg.OutputBuffer)}, {"Buffers", cfg.Buffers},
 		{"Pipeline", int64(cfg.Pipeline)}, {"Loops", int64(cfg.Loops)}, {"IdleTimeout", int64(cfg.IdleTimeout)},
-		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)},
+		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)}, {"LimitWait", int64(cfg.LimitWait)},
+		{"ClientRate.Commands", int64(cfg.ClientRate.Commands)}, {"ClientRate.Bytes", cfg.ClientRate.Bytes},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("gateway: %s is %d: want a positive value, or 0 for the default", f.name, f.value)
@@ -77,6 +78,7 @@ func (cfg Config) WithDefaults() Config {
 	cfg.Loops = cmp.Or(cfg.Loops, DefaultLoops)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
+	cfg.LimitWait = cmp.Or(cfg.LimitWait, DefaultLimitWait)
 	return cfg
 }
 
@@ -93,6 +95,7 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	g.limitUsers(cfg.Users, users)
 	s := &settings{Config: cfg, users: users}
 	s.session = session.Config{
 		Admin: cfg.Admin, NeedAuth: s.needAuth(), ServerVersion: cfg.ServerVersion, Greeting: g.greeting, Databases: g.databases,
@@ -124,7 +127,8 @@ func (s *settings) lines() []string {
 		fmt.Sprintf("admin_clients=%d", s.AdminClients), "input_buffer=" + sizeText(s.requestLimits().Total),
 		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline), fmt.Sprintf("loops=%d", s.Loops),
 		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
-		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("close_on_failure=%v", s.CloseOnFailure), fmt.Sprintf("admin=%v", s.Admin),
+		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("limit_wait=%v", s.LimitWait),
+		"client_commands_per_second=" + orNone(s.ClientRate.Commands), "client_bytes_per_second=" + sizeOrNone(s.ClientRate.Bytes), fmt.Sprintf("close_on_failure=%v", s.CloseOnFailure), fmt.Sprintf("admin=%v", s.Admin),
 		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),
 		fmt.Sprintf("face=%v", s.Face), "announce=" + cmp.Or(s.Announce, "none"), fmt.Sprintf("order=%v", s.Order),
 		"users=" + strings.Join(slices.Sorted(maps.Keys(s.users)), ","),
@@ -136,6 +140,14 @@ func orNone[T int | time.Duration](n T) string {
 		return "none"
 	}
 	return fmt.Sprint(n)
+}
+
+// sizeOrNone formats a size that may be absent.
+func sizeOrNone(n int64) string {
+	if n == 0 {
+		return "none"
+	}
+	return sizeText(n)
 }
 
 // sizeText formats a number of bytes as a configuration file writes it.

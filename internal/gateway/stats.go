@@ -3,6 +3,8 @@ package gateway
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 )
 
 // Stats is a snapshot of the state and the counters of a gateway.
@@ -23,6 +25,10 @@ type Stats struct {
 	BytesIn    uint64 // received from clients
 	BytesOut   uint64 // sent to clients
 	Buffered   int64  // bytes that wait to be sent, approximately
+
+	LimitWaits   uint64            // commands that waited because of a rate
+	LimitRefused uint64            // commands refused because of a rate, after LimitWait
+	Users        []quota.UserStats // users with limits, by name
 
 	Queue  Latency // time before a command was sent: of all commands that waited, and a sample of the others
 	Server Latency // time from the sending to the reply, of a sample
@@ -92,7 +98,8 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
 		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(),
-		Paused: g.pauses.paused(pauseWrites) != nil,
+		Paused:     g.pauses.paused(pauseWrites) != nil,
+		LimitWaits: g.count.limitWaits.Load(), LimitRefused: g.count.limitRefused.Load(), Users: g.quotas.Stats(),
 	}
 	g.sumTallies(&s)
 	g.mu.Lock()

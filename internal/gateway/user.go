@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -23,6 +24,7 @@ type user struct {
 	hashes   [][sha256.Size]byte
 	allowed  classes
 	disabled bool
+	quota    *quota.User // counts the user's clients
 }
 
 // classes is a set of command classes.
@@ -50,6 +52,9 @@ func ClassNames() []string {
 
 func newUser(name string, cfg User) (*user, error) {
 	u := &user{name: name, disabled: cfg.Disabled}
+	if err := checkLimits(name, cfg.Limits); err != nil {
+		return nil, err
+	}
 	for _, text := range cfg.Passwords {
 		var hash [sha256.Size]byte
 		raw, err := hex.DecodeString(text)
@@ -69,6 +74,28 @@ func newUser(name string, cfg User) (*user, error) {
 		u.allowed = classByName["all"] &^ classAdmin
 	}
 	return u, nil
+}
+
+// checkLimits returns an error for a negative limit.
+func checkLimits(name string, l quota.Limits) error {
+	for _, n := range []int64{int64(l.MaxClients), int64(l.MaxConnections), int64(l.Rate.Commands), l.Rate.Bytes} {
+		if n < 0 {
+			return fmt.Errorf("gateway: a limit of user %q is %d: want a positive value, or 0 for no limit", name, n)
+		}
+	}
+	return nil
+}
+
+// limitUsers applies the limits of all users.
+func (g *Gateway) limitUsers(cfg map[string]User, users map[string]*user) {
+	limits := map[string]quota.Limits{}
+	for name := range users {
+		limits[name] = cfg[name].Limits
+	}
+	g.quotas.Set(limits)
+	for name, u := range users {
+		u.quota = g.quotas.Get(name)
+	}
 }
 
 // accepts reports whether the user is enabled and the password is valid. A nil user accepts none.
@@ -157,6 +184,13 @@ func (w *worker) identify(ctx context.Context, pin *engine.Lease) ([][]byte, err
 	if !u.accepts(c.Password) {
 		w.c.g.count.denied.Add(1)
 		return nil, session.ErrWrongPassword
+	}
+	if u.quota != w.counted {
+		if !u.quota.Enter() {
+			w.c.g.refuseClient(w.c.addr, "max_clients of user "+u.name, u.quota.Stats().Limits.MaxClients)
+			return [][]byte{resp.AppendError(nil, maxClients)}, nil
+		}
+		w.entered = u.quota
 	}
 	w.user = u
 	return nil, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -88,6 +89,10 @@ type worker struct {
 	earlierRefusal *engine.Refusal // an earlier refusal by a server
 	overtaken      bool            // its reply is the refusal
 
+	counted *quota.User // the user that counts the client and its connections; nil: none
+	entered *quota.User // the verified user, which counts the client already
+	holds   *quota.User // it counts the connection of the command
+
 	token string // of the verified user
 	user  *user  // the verified user, of the gateway's own
 	close bool   // the client killed itself
@@ -102,6 +107,9 @@ func (c *client) executeLocked(s *pendingReply) {
 	queuedAt := s.at
 	w := &worker{c: c, key: c.pending.identity, raw: c.pending.replay.bytes(s.from, s.to), n: s.want, reads: s.reads,
 		earlierRefusal: s.refusal, token: c.login.token, user: c.login.user, queuedAt: time.Unix(0, s.at), behind: s.behind, level: s.level}
+	if c.allowance != nil {
+		w.counted = c.allowance.user
+	}
 	w.overtaken, w.home = c.overtakenLocked(s), c.route.readsPrimaries()
 	if s.step != nil {
 		w.step = &s.step.Step
@@ -148,6 +156,12 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 	if failed != nil {
 		err = failed
 	}
+	if w.entered != nil {
+		defer func() {
+			c.applyLimitsLocked()
+			w.entered.Leave() // the client counts once
+		}()
+	}
 	if w.step != nil {
 		if err == nil && w.step.Kind == session.Identify && len(frames) == 0 {
 			c.changeUserLocked(w.token)
@@ -181,6 +195,7 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 		return
 	}
 	if s != nil {
+		c.chargeLocked(len(s.reply))
 		c.pending.fill(s, s.reply)
 		c.pending.queued--
 		if failed != nil && failed.closes {
@@ -233,6 +248,13 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	}
 	if w.overtaken {
 		return w.earlierRefusal.Frames, nil
+	}
+	if w.takesConnection() {
+		free, err := w.countConnection(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer free()
 	}
 	e := w.c.g.engine
 	if w.step == nil {
@@ -325,6 +347,9 @@ func (w *worker) pin(ctx context.Context) ([][]byte, error) {
 		return nil, context.Canceled
 	}
 	unpinned := c.dedicated.setPin(held)
+	if w.holds != nil {
+		c.allowance.pin, w.holds = w.holds, nil
+	}
 	c.out.HoldPushes()                // until the reply is sent
 	held.Lane().OnPush(c.push, false) // HELLO 3 may follow
 	c.g.workers.Go(func() { c.watchPin(held, unpinned) })
@@ -448,6 +473,9 @@ func (w *worker) monitor(ctx context.Context) ([][]byte, error) {
 		return nil, context.Canceled
 	}
 	c.dedicated.monitor = held
+	if w.holds != nil {
+		c.allowance.monitor, w.holds = w.holds, nil
+	}
 	c.g.workers.Go(func() { c.watchMonitor(held) })
 	return frames, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 )
 
 // Banner tells the user at which addresses the gateway listens, which server it uses, and how to
@@ -115,6 +116,9 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 	row("server", "%s, %s", s.serverText(), s.boundText())
 	g := &s.Gateway
 	row("clients", "%d at most, %s from one address", cmp.Or(g.MaxClients, gateway.DefaultMaxClients), limitText(g.MaxClientsPerAddress))
+	if rate := rateText(g.ClientRate); rate != "" {
+		row("each client", "%s", rate)
+	}
 	row("event loops", "%d, over %s to a node", s.Loops(), output.Count(s.Lanes(), "lane"))
 	row("access", "%s", s.accessText())
 	for _, name := range slices.Sorted(maps.Keys(g.Users)) {
@@ -151,10 +155,37 @@ func (s *Serve) accessText() string {
 	return "everyone who can connect"
 }
 
+// rateText describes a rate, or returns an empty text.
+func rateText(r quota.Rate) string {
+	var parts []string
+	if r.Commands > 0 {
+		parts = append(parts, output.Count(r.Commands, "command")+" per second")
+	}
+	if r.Bytes > 0 {
+		parts = append(parts, fmt.Sprintf("%d bytes per second", r.Bytes))
+	}
+	return strings.Join(parts, ", ")
+}
+
 func userText(u gateway.User) string {
 	if u.Disabled {
 		return "disabled"
 	}
+	text := accessOf(u)
+	if n := u.Limits.MaxClients; n > 0 {
+		text += "; " + output.Count(n, "client") + " at most"
+	}
+	if n := u.Limits.MaxConnections; n > 0 {
+		text += "; " + output.Count(n, "dedicated connection") + " at most"
+	}
+	if rate := rateText(u.Limits.Rate); rate != "" {
+		text += "; " + rate
+	}
+	return text
+}
+
+// accessOf describes the permissions and passwords of a user.
+func accessOf(u gateway.User) string {
 	text := "all commands except admin"
 	if len(u.Commands) > 0 {
 		text = strings.Join(u.Commands, ", ")

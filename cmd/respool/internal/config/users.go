@@ -50,7 +50,11 @@ func userFields(u *gateway.User) yamlnode.Fields {
 			Schema: yamlnode.ListOf(yamlnode.OneWord(gateway.ClassNames()...)),
 			Value:  yamlnode.Texts(&u.Commands).Value,
 		},
-		"disabled": yamlnode.Bool(&u.Disabled),
+		"disabled":            yamlnode.Bool(&u.Disabled),
+		"max_clients":         yamlnode.Int(&u.Limits.MaxClients, 1, yamlnode.MaxCount),
+		"max_connections":     yamlnode.Int(&u.Limits.MaxConnections, 1, yamlnode.MaxCount),
+		"commands_per_second": yamlnode.Int(&u.Limits.Rate.Commands, 1, yamlnode.MaxCount),
+		"bytes_per_second":    yamlnode.Size(&u.Limits.Rate.Bytes, 1<<10),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/serve"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
 	"github.com/seed-2b0d76a6/respool/monitor"
 )
@@ -43,7 +44,9 @@ func shownMetrics(t *testing.T) map[string][]string {
 			return []monitor.Alert{{Finding: monitor.Finding{Rule: "down"}, State: monitor.Firing}}
 		}, 0)
 	registry := prometheus.NewPedanticRegistry()
-	clients := serve.NewGatewayMetrics(func() gateway.Stats { return gateway.Stats{PinnedBy: map[string]int{"WATCH": 1}} },
+	clients := serve.NewGatewayMetrics(func() gateway.Stats {
+		return gateway.Stats{PinnedBy: map[string]int{"WATCH": 1}, Users: []quota.UserStats{{Name: "app"}}}
+	},
 		func() serve.Readiness { return serve.Readiness{} })
 	registry.MustRegister(pool, servers, clients)
 	families, err := registry.Gather()

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
@@ -24,9 +25,12 @@ func TestServeConfig(t *testing.T) {
 	}
 	want := gateway.Config{
 		MaxClients: 500, MaxClientsPerAddress: 20, AdminClients: 2, InputBuffer: 64 << 10, OutputBuffer: 2 << 20, Buffers: 1 << 30, Pipeline: 32, Loops: 3,
-		IdleTimeout: 10 * time.Minute, RequestTimeout: 5 * time.Second, WriteTimeout: 6 * time.Second, CloseOnFailure: true, Admin: true, ServerVersion: "7.2.0",
+		IdleTimeout: 10 * time.Minute, RequestTimeout: 5 * time.Second, WriteTimeout: 6 * time.Second,
+		LimitWait: 900 * time.Millisecond, ClientRate: quota.Rate{Commands: 5000, Bytes: 10 << 20},
+		CloseOnFailure: true, Admin: true, ServerVersion: "7.2.0",
 		Users: map[string]gateway.User{
-			"app": {Passwords: []string{tooltest.HashOfPassword, tooltest.HashOfSecret}, Commands: []string{"read", "write"}},
+			"app": {Passwords: []string{tooltest.HashOfPassword, tooltest.HashOfSecret}, Commands: []string{"read", "write"},
+				Limits: quota.Limits{MaxClients: 50, MaxConnections: 3, Rate: quota.Rate{Commands: 1000, Bytes: 1 << 20}}},
 			"ops": {Passwords: []string{tooltest.HashOfSecret}, Commands: []string{"all"}},
 			"old": {Disabled: true},
 		},

@@ -58,14 +58,20 @@ var gatewayMeasures = []gatewayMeasure{
 	gatewayCounter("commands_total", "Commands from clients.", func(s *gateway.Stats) uint64 { return s.Commands }),
 	gatewayCounter("errors_total", "Malformed requests and wrong passwords.", func(s *gateway.Stats) uint64 { return s.Errors }),
 	gatewayCounter("received_bytes_total", "Bytes from clients.", func(s *gateway.Stats) uint64 { return s.BytesIn }),
+	gatewayCounter("limit_waits_total", "Commands that waited because of a rate limit.", func(s *gateway.Stats) uint64 { return s.LimitWaits }),
+	gatewayCounter("limit_refused_total", "Commands refused because of a rate limit.", func(s *gateway.Stats) uint64 { return s.LimitRefused }),
 	gatewayCounter("sent_bytes_total", "Bytes to clients.", func(s *gateway.Stats) uint64 { return s.BytesOut }),
 }
 
 var (
-	gatewayReady  = describeGateway("ready", "Whether the gateway accepts clients and the server answers (1) or not (0).")
-	gatewayPinned = describeGateway("pinned_by", "Clients with a dedicated connection, by the command that needs it.", "reason")
-	gatewayQueue  = describeGateway("queue_seconds", "Time that commands waited for a connection.")
-	gatewayServer = describeGateway("server_seconds", "Time from sending a command to its reply.")
+	gatewayReady       = describeGateway("ready", "Whether the gateway accepts clients and the server answers (1) or not (0).")
+	gatewayPinned      = describeGateway("pinned_by", "Clients with a dedicated connection, by the command that needs it.", "reason")
+	gatewayUserClients = describeGateway("user_clients", "Clients of a user with limits.", "user")
+	gatewayUserConns   = describeGateway("user_connections", "Dedicated connections of a user with limits.", "user")
+	gatewayUserWaits   = describeGateway("user_limit_waits_total", "Commands of a user that waited because of a limit.", "user")
+	gatewayUserRefused = describeGateway("user_limit_refused_total", "Commands and clients of a user refused because of a limit.", "user")
+	gatewayQueue       = describeGateway("queue_seconds", "Time that commands waited for a connection.")
+	gatewayServer      = describeGateway("server_seconds", "Time from sending a command to its reply.")
 )
 
 // Describe implements prometheus.Collector.
@@ -73,7 +79,8 @@ func (g *gatewayMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range gatewayMeasures {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{gatewayReady, gatewayPinned, gatewayQueue, gatewayServer} {
+	for _, d := range []*prometheus.Desc{gatewayReady, gatewayPinned, gatewayQueue, gatewayServer,
+		gatewayUserClients, gatewayUserConns, gatewayUserWaits, gatewayUserRefused} {
 		ch <- d
 	}
 }
@@ -91,6 +98,12 @@ func (g *gatewayMetrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(gatewayReady, prometheus.GaugeValue, ready)
 	for _, reason := range slices.Sorted(maps.Keys(s.PinnedBy)) {
 		ch <- prometheus.MustNewConstMetric(gatewayPinned, prometheus.GaugeValue, float64(s.PinnedBy[reason]), reason)
+	}
+	for _, u := range s.Users {
+		ch <- prometheus.MustNewConstMetric(gatewayUserClients, prometheus.GaugeValue, float64(u.Clients), u.Name)
+		ch <- prometheus.MustNewConstMetric(gatewayUserConns, prometheus.GaugeValue, float64(u.Connections), u.Name)
+		ch <- prometheus.MustNewConstMetric(gatewayUserWaits, prometheus.CounterValue, float64(u.Waits), u.Name)
+		ch <- prometheus.MustNewConstMetric(gatewayUserRefused, prometheus.CounterValue, float64(u.Refused), u.Name)
 	}
 	ch <- prometheus.MustNewConstSummary(gatewayQueue, s.Queue.Count, s.Queue.Sum.Seconds(), nil)
 	ch <- prometheus.MustNewConstSummary(gatewayServer, s.Server.Count, s.Server.Sum.Seconds(), nil)

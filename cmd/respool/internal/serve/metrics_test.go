@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 )
 
 // docs/metrics.md lists exactly the metrics of the gateway.
@@ -22,7 +23,9 @@ func TestDocsListTheGatewaysMetrics(t *testing.T) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&gatewayMetrics{
-		stats: func() gateway.Stats { return gateway.Stats{PinnedBy: map[string]int{"WATCH": 1}} },
+		stats: func() gateway.Stats {
+			return gateway.Stats{PinnedBy: map[string]int{"WATCH": 1}, Users: []quota.UserStats{{Name: "app"}}}
+		},
 		ready: func() Readiness { return Readiness{Status: "ok"} },
 	})
 	families, err := registry.Gather()

@@ -57,13 +57,17 @@ serve:
   loops: 3
   idle_timeout: 10m
   request_timeout: 5s
+  limit_wait: 900ms
+  client_commands_per_second: 5000
+  client_bytes_per_second: 10MiB
   write_timeout: 6s
   on_failure: close
   drain: 7s
   admin: true
   server_version: 7.2.0
   users:
-    app: {password_sha256: [` + HashOfPassword + `, 2BB80D537B1DA3E38BD30361AA855686BDE0EACD7162FEF6A25FE97BF527A25B], commands: [read, write]}
+    app: {password_sha256: [` + HashOfPassword + `, 2BB80D537B1DA3E38BD30361AA855686BDE0EACD7162FEF6A25FE97BF527A25B], commands: [read, write],
+      max_clients: 50, max_connections: 3, commands_per_second: 1000, bytes_per_second: 1MiB}
     ops: {password_sha256: ` + HashOfSecret + `, commands: [all]}
     old: {disabled: true}
 profiles:
