@@ -81,6 +81,12 @@ func (c churn) most() (service string, share float64, traits string) {
 	return service, services[service] / sum, traits
 }
 
+// ShortConnections returns the service that owns most of the connections that were opened and closed between the last client
+// lists, its share of them, and what they have in common if they have no names. service is empty if none was seen.
+func (s *NodeState) ShortConnections() (service string, share float64, traits string) {
+	return s.churn.most()
+}
+
 // stormy reports whether the rate of new connections is high enough to look for their owners.
 func (r Rates) stormy() bool {
 	return r.Known && r.Opened >= stormLeast && (r.Opened > stormRate || r.Opened > stormShare*r.Commands)

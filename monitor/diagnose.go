@@ -214,7 +214,7 @@ func (s *Snapshot) blockedFilter(services ...string) string {
 	if most == nil {
 		return ""
 	}
-	return "--service " + shellWord(most.Key[1]) + " --cmd " + shellWord(most.Key[0])
+	return "--service " + ShellWord(most.Key[1]) + " --cmd " + ShellWord(most.Key[0])
 }
 
 // blockedKeys states the number of keys that blocked clients wait for, if the server reports it.
@@ -227,8 +227,8 @@ func blockedKeys(s *Snapshot) string {
 
 var plainWord = regexp.MustCompile(`^[\w.:/@-]+$`)
 
-// shellWord quotes a text for a shell, if that is necessary.
-func shellWord(text string) string {
+// ShellWord quotes a text for a shell, if that is necessary.
+func ShellWord(text string) string {
 	if plainWord.MatchString(text) {
 		return text
 	}

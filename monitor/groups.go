@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -250,6 +251,16 @@ type unnamedList struct {
 	own     Client
 	clients []Client
 	cut     bool // there are more
+	here    bool // the server runs in this process: any client on this machine does for own
+}
+
+// isOwn reports whether a client is the connection that shows how the server sees this machine.
+func (l *unnamedList) isOwn(c *Client) bool {
+	if l.here {
+		ip := net.ParseIP(c.Host())
+		return l.own.Addr == "" && ip.IsLoopback()
+	}
+	return c.Name == l.ownName && c.Name != ""
 }
 
 func (l *unnamedList) add(c *Client) {

@@ -117,6 +117,15 @@ func findSlowCommands(v *View, limit float64) (list []Finding) {
 	return list
 }
 
+// SlowCommands returns the commands that delayed all others between the last two readings of what commands cost, and those that
+// the slow log shows before. known is false while there are no two readings of the same run.
+func (s *NodeState) SlowCommands() (list []Finding, known bool) {
+	if s.loads[0] == nil || s.loads[1] == nil {
+		return nil, false
+	}
+	return slowCommands(s.loads[0], s.loads[1], 0), true
+}
+
 // onePerSubject sets the node of findings, and joins those about the same subject: alerts are by rule, node and subject.
 func onePerSubject(findings []Finding, node string) (list []Finding) {
 	for _, f := range findings {
@@ -248,7 +257,7 @@ func slowCommand(c *commands.Cost, before, after *Snapshot, now time.Time) Findi
 	if source != "" {
 		f.Evidence += "; " + source
 	}
-	f.Remedy = commands.Remedy(c.Command) + "; who sends it: respool who URL --cmd " + shellWord(c.Command) + " --by service,addr"
+	f.Remedy = commands.Remedy(c.Command) + "; who sends it: respool who URL --cmd " + ShellWord(c.Command) + " --by service,addr"
 	return f
 }
 

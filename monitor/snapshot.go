@@ -49,6 +49,7 @@ type Source struct {
 	Owned  int64     // their number; 0: 1; NoneOwned: none
 	Limit  int64     // overrides maxclients; 0: the reported one
 	Detail bool      // fill By and Details
+	Here   bool      // the server runs in this process: fill Unnamed, with the processes of clients on this machine
 }
 
 // NoneOwned states that the monitor has no connections of its own.
@@ -74,6 +75,9 @@ func NewSnapshot(s Source) (*Snapshot, error) {
 	clients := snap.listClients(s.Own)
 	if s.Detail {
 		clients.detailed()
+	}
+	if s.Here {
+		clients.unnamed = &unnamedList{here: true}
 	}
 	err := EachClient(s.List, clients.add)
 	clients.done()
@@ -122,7 +126,7 @@ func (l *clientList) detailed() {
 }
 
 func (l *clientList) add(c Client) error {
-	if l.unnamed != nil && c.Name == l.unnamed.ownName && c.Name != "" {
+	if l.unnamed != nil && l.unnamed.isOwn(&c) {
 		l.unnamed.own = c
 	}
 	switch {

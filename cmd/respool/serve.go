@@ -38,7 +38,7 @@ func (serveCmd) Help() string {
 	return `Serves the Redis protocol to clients in any language. Thousands of clients share the few
 connections that max_connections in the URL allows. Without a URL it runs an embedded server, for
 trials. It also watches the server, like respool watch and with the same configuration, and serves
-the pages /metrics, /readyz (200 while it accepts clients and Redis answers), /healthz,
+a page for browsers at /, and the pages /metrics, /readyz (200 while it accepts clients and Redis answers), /healthz,
 /api/snapshot, /api/alerts and /api/connections. When Redis is full, respool doctor, who and kill
 work through its connections, as through those of respool watch.
 

@@ -29,8 +29,9 @@ func (watchCmd) Help() string {
 	return `Watches the connections of a server, or of all nodes of a service or a cluster: holders,
 occupancy, forecast; of a cluster also slots without a node, missing replicas and hot nodes.
 Evaluates rules, and reports alerts when they fire and when they are resolved: to the log, a
-webhook, Alertmanager or a command. Serves the pages /metrics for Prometheus, /healthz, /readyz,
-/api/snapshot, /api/alerts and /api/connections.
+webhook, Alertmanager or a command. Prints the address of a page that shows all of it live in a
+browser. Also serves /metrics for Prometheus, /healthz, /readyz, /api/snapshot, /api/alerts and
+/api/connections.
 
 It keeps one connection to each node, so it continues when the server is full. respool doctor and
 respool who use that connection if their URL is the address of the pages, and respool kill if it is
@@ -62,5 +63,5 @@ func (w *watchCmd) Run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	return watch.NewDaemon(flags, newLog(w.JSON)).Run(ctx, s, hup)
+	return watch.NewDaemon(flags, newLog(w.JSON), os.Stdout).Run(ctx, s, hup)
 }

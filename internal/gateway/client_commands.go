@@ -53,6 +53,15 @@ func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 	return [][]byte{reply}, nil
 }
 
+// ClientList returns a line for each client, as CLIENT LIST. It visits every client.
+func (g *Gateway) ClientList() string {
+	var lines []byte
+	for _, c := range g.matching(&session.Query{}, nil) {
+		lines = c.appendInfo(lines, false)
+	}
+	return string(lines)
+}
+
 // probes are commands without an effect. The server's reply shows whether a user has the permission for the operation.
 var probes = map[session.QueryOp][]any{
 	session.QueryList:    {"CLIENT", "LIST", "ID", 0},

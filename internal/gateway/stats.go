@@ -93,6 +93,9 @@ func (l Latency) mean() string {
 	return (l.Sum / time.Duration(l.Count)).Round(time.Microsecond).String()
 }
 
+// MaxClients returns the current limit of client connections.
+func (g *Gateway) MaxClients() int { return g.settings.Load().MaxClients }
+
 // Stats returns a snapshot. It visits every client.
 func (g *Gateway) Stats() Stats {
 	s := Stats{

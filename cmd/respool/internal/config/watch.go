@@ -45,7 +45,7 @@ const DefaultGrace = time.Minute
 // DefaultWatch is an empty configuration.
 func DefaultWatch() Watch {
 	return Watch{
-		Sampler: monitor.SamplerConfig{Purpose: "watch", Every: monitor.DefaultEvery, ListEvery: monitor.DefaultListEvery, Load: true},
+		Sampler: monitor.SamplerConfig{Purpose: "watch", Every: monitor.DefaultEvery, ListEvery: monitor.DefaultListEvery, Load: true, Details: true, Split: true},
 		Pages:   DefaultWatchPages, Grace: DefaultGrace, Rules: monitor.DefaultRules(), Sinks: []Sink{{kind: "log"}},
 	}
 }

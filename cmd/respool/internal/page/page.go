@@ -1,13 +1,15 @@
-// Package page serves the HTTP pages of respool watch and respool serve: /metrics,
-// /healthz and the JSON of /api. All pages are read-only. The goroutine that
+// Package page serves the HTTP pages of respool watch and respool serve for programs: /metrics,
+// /healthz and the JSON of /api. They are read-only. Package live is the page for people. The goroutine that
 // serves a listener ends when the server that Serve returns is closed.
 package page
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,8 +42,8 @@ type Source interface {
 	Every() time.Duration // between two looks
 }
 
-// New makes all pages except /healthz, /readyz and those that only one command has. index is the first page.
-func New(w Source, index string, more ...prometheus.Collector) *Pages {
+// New makes all pages except the one for people, /healthz, /readyz and those that only one command has.
+func New(w Source, more ...prometheus.Collector) *Pages {
 	p := &Pages{source: w, Mux: http.NewServeMux()}
 	r := prometheus.NewRegistry()
 	r.MustRegister(respoolprom.NewServers(w.State, w.Alerts, maxServices), collectors.NewGoCollector(),
@@ -50,9 +52,6 @@ func New(w Source, index string, more ...prometheus.Collector) *Pages {
 	p.Mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	p.Mux.HandleFunc("GET /api/snapshot", p.snapshot)
 	p.Mux.HandleFunc("GET /api/alerts", p.alerts)
-	p.Mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(rw, index)
-	})
 	return p
 }
 
@@ -98,14 +97,17 @@ func WriteJSON(rw http.ResponseWriter, code int, body any) {
 	_ = enc.Encode(output.Versioned{Object: body}) // the client may have disconnected
 }
 
-// Listen listens at host:port, or nowhere if the address is empty.
-func Listen(addr string) (net.Listener, error) {
+// Listen listens at host:port, or nowhere if the address is empty. flag is the flag that sets the address.
+func Listen(addr, flag string) (net.Listener, error) {
 	if addr == "" {
 		return nil, nil
 	}
 	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("the pages: %w", err)
+	if err == nil {
+		return l, nil
 	}
-	return l, nil
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("the pages: another process listens at %s: use another address (%s 127.0.0.1:PORT), or %s off", addr, flag, flag)
+	}
+	return nil, fmt.Errorf("the pages: %w", err)
 }

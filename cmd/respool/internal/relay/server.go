@@ -102,6 +102,18 @@ func (s *Server) writeConnections(rw http.ResponseWriter, q *http.Request, age t
 	}
 }
 
+// Reading lists the connections of a node. Requests share a reading for a second, so that they cause at most one CLIENT LIST a
+// second.
+func (s *Server) Reading(ctx context.Context, node string) (*monitor.Reading, error) {
+	h := s.held()
+	n := h.State.Node(node)
+	if n == nil {
+		return nil, fmt.Errorf("%.80q is not among the watched nodes", node)
+	}
+	r := s.reading(ctx, &h, n, monitor.ReadConfig{User: h.Options.Username, Own: h.Own, Clients: true}, freshFor)
+	return &r, nil
+}
+
 // reading returns a reading of a node that is at most age old.
 func (s *Server) reading(ctx context.Context, h *Held, n *monitor.NodeState, want monitor.ReadConfig, age time.Duration) monitor.Reading {
 	fail := func(err error) monitor.Reading {

@@ -19,7 +19,7 @@ type Readiness struct {
 
 func (srv *Server) newPages() *page.Pages {
 	g := &gatewayMetrics{stats: srv.gateway.Stats, ready: srv.readiness}
-	p := page.New(srv.watcher, "respool serve\n\n/metrics\n/readyz\n/healthz\n/api/snapshot\n/api/alerts\n/api/connections", srv.pool, g)
+	p := page.New(srv.watcher, srv.pool, g)
 	p.Waits = func() *report.Waits {
 		stats := srv.client.Stats()
 		return waitsOf(&stats.Blocking)

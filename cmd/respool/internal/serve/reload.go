@@ -48,7 +48,7 @@ func (srv *Server) applyConfig() error {
 	useSocket, dropSocket, err := srv.front.Prepare(s.Watch.Socket)
 	var l net.Listener
 	if err == nil && s.Watch.Pages != srv.settings.Watch.Pages {
-		l, err = page.Listen(s.Watch.Pages)
+		l, err = page.Listen(s.Watch.Pages, pagesFlag)
 	}
 	if err == nil {
 		err = srv.apply(&s)

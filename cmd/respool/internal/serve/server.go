@@ -20,6 +20,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/embedded"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/watch"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
@@ -108,7 +109,7 @@ func (srv *Server) start(s config.Serve) error {
 	if srv.listeners, err = srv.openListeners(s.Listen); err != nil {
 		return err
 	}
-	l, err := page.Listen(s.Watch.Pages)
+	l, err := page.Listen(s.Watch.Pages, pagesFlag)
 	if err != nil {
 		return err
 	}
@@ -121,6 +122,7 @@ func (srv *Server) start(s config.Serve) error {
 	}
 	srv.pages = srv.newPages()
 	srv.front = watch.NewFront(srv.watcher, srv.pages.Mux, srv.log)
+	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen)})
 	srv.servePages(l)
 	useSocket, _, err := srv.front.Prepare(s.Watch.Socket)
 	if err != nil {

@@ -2,6 +2,8 @@ package watch
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,12 +12,15 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 )
 
 // Daemon is a watcher and its pages, as configured.
 type Daemon struct {
 	flags   Flags
 	log     *slog.Logger
+	out     io.Writer // for the address of the page
 	watcher *Watcher
 	pages   *page.Pages
 	listen  string // the configured address of server
@@ -23,12 +28,17 @@ type Daemon struct {
 	front   *Front
 }
 
-// NewDaemon returns a daemon that Run will start.
-func NewDaemon(flags Flags, log *slog.Logger) *Daemon { return &Daemon{flags: flags, log: log} }
+// pagesFlag is the flag that sets the address of the pages.
+const pagesFlag = "--listen"
+
+// NewDaemon returns a daemon that Run will start. It writes the address of the page to out.
+func NewDaemon(flags Flags, log *slog.Logger, out io.Writer) *Daemon {
+	return &Daemon{flags: flags, log: log, out: out}
+}
 
 // Run watches until ctx ends. Each value of hup reloads the configuration.
 func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) (err error) {
-	l, err := page.Listen(s.Pages)
+	l, err := page.Listen(s.Pages, pagesFlag)
 	if err != nil {
 		return err
 	}
@@ -36,8 +46,9 @@ func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) 
 		return err
 	}
 	defer d.watcher.Close()
-	d.pages = page.New(d.watcher, "respool watch\n\n/metrics\n/healthz\n/readyz\n/api/snapshot\n/api/alerts\n/api/connections")
+	d.pages = page.New(d.watcher)
 	d.front = NewFront(d.watcher, d.pages.Mux, d.log)
+	d.front.Show(live.Config{Command: "respool watch"})
 	d.pages.Mux.HandleFunc("GET /healthz", d.pages.Health)
 	d.pages.Mux.HandleFunc("GET /readyz", d.pages.Sight)
 	d.servePages(s.Pages, l)
@@ -69,6 +80,7 @@ func (d *Daemon) servePages(addr string, l net.Listener) {
 	d.front.PagesAt(l)
 	if d.listen = addr; l != nil {
 		d.server = d.pages.Serve(l)
+		fmt.Fprintf(d.out, "the page: %s/\n", relay.PagesURL(l.Addr()))
 		d.log.Info("pages", "at", "http://"+l.Addr().String()+"/")
 	}
 }
@@ -97,7 +109,7 @@ func (d *Daemon) applyConfig() error {
 	}
 	var l net.Listener
 	if s.Pages != d.listen {
-		l, err = page.Listen(s.Pages)
+		l, err = page.Listen(s.Pages, pagesFlag)
 	}
 	if err == nil {
 		err = d.watcher.Apply(s)

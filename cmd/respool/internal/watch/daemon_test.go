@@ -58,7 +58,7 @@ func watch(t *testing.T, config string) *watching {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Daemon = NewDaemon(cmd, slog.New(slog.NewTextHandler(w.log, nil)))
+	w.Daemon = NewDaemon(cmd, slog.New(slog.NewTextHandler(w.log, nil)), io.Discard)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx, s, w.hup) }()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 )
 
@@ -15,7 +16,7 @@ import (
 type Front struct {
 	watcher *Watcher
 	relay   *relay.Server
-	pages   http.Handler
+	pages   *http.ServeMux
 	log     *slog.Logger
 
 	at     net.Listener // of the pages; nil: none
@@ -28,6 +29,20 @@ func NewFront(w *Watcher, pages *http.ServeMux, log *slog.Logger) *Front {
 	f := &Front{watcher: w, relay: relay.NewServer(w.Held), pages: pages, log: log}
 	f.relay.Pages(pages)
 	return f
+}
+
+// Show adds the page for people, whose source is the watcher.
+func (f *Front) Show(cfg live.Config) {
+	cfg.Source = shown{f.watcher, f.relay}
+	p := live.New(cfg)
+	p.Register(f.pages)
+	f.watcher.Observe(p.Observe)
+}
+
+// shown is a watcher as the page sees it.
+type shown struct {
+	*Watcher
+	*relay.Server
 }
 
 // PagesAt states where the pages are; nil: nowhere.

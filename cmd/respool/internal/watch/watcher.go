@@ -33,6 +33,7 @@ type Watcher struct {
 	started  time.Time // of the sampler
 	pages    string    // URL of the pages
 	socket   string    // path of the Unix socket
+	observe  func(*monitor.State, []monitor.Alert)
 }
 
 // Start starts a watch. pools reports the pools of this process; nil if there are none.
@@ -124,6 +125,14 @@ func (w *Watcher) evaluate(st *monitor.State) {
 	if w.pools != nil {
 		v.Pools = w.pools()
 	}
+	changed, observe := w.judgeView(v)
+	if observe != nil {
+		observe(st, changed)
+	}
+}
+
+// judgeView applies the rules to a view, and passes the alerts that changed to the sinks.
+func (w *Watcher) judgeView(v *monitor.View) (changed []monitor.Alert, observe func(*monitor.State, []monitor.Alert)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if time.Since(w.started) < w.settings.Grace {
@@ -131,12 +140,20 @@ func (w *Watcher) evaluate(st *monitor.State) {
 	}
 	v.Ceilings, v.Reserve = w.settings.Ceilings, w.settings.Reserve
 	v.Pages, v.Socket = w.pages, relay.URL(w.socket)
-	changed := w.withInstance(w.judge.Look(v))
+	changed = w.withInstance(w.judge.Look(v))
 	firing := firingAlerts(w.judge)
 	for _, q := range w.sinks {
 		q.queue.Tell(changed...)
 		q.queue.Refresh(firing...)
 	}
+	return changed, w.observe
+}
+
+// Observe has fn called with each new state and the alerts that changed, on the sampler's goroutine: it must not block.
+func (w *Watcher) Observe(fn func(*monitor.State, []monitor.Alert)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.observe = fn
 }
 
 // withoutUnseen returns a view without the servers that have not answered since the start, and without the pools while none has.
