@@ -20,10 +20,10 @@ type frames struct {
 }
 
 const (
-	writeLimit    = 10 * time.Second
-	tabsOfHost    = 4   // streams that stay open for one host: browsers open six connections to a server at most
-	tabsMost      = 100 // streams that stay open
-	reconnectSlow = 5 * time.Second
+	writeLimit = 10 * time.Second
+	tabsOfHost = 4   // streams that stay open for one host: browsers open six connections to a server at most
+	tabsMost   = 100 // streams that stay open
+	retryLeast = time.Second
 )
 
 // tabs counts the open streams.
@@ -70,9 +70,10 @@ func (p *Page) stream(rw http.ResponseWriter, q *http.Request) {
 	every := p.cfg.Source.Every()
 	retry := min(every, time.Second)
 	if !stays {
-		retry = max(every, reconnectSlow/5)
+		retry = max(every, retryLeast)
 	}
 	t := tab{rw: rw, control: http.NewResponseController(rw)}
+	_ = t.control.SetReadDeadline(time.Time{}) // that of the server is for requests; it would end the stream
 	node, since := q.FormValue("node"), int64(0)
 	if id := cmp.Or(q.Header.Get("Last-Event-ID"), q.FormValue("since")); id != "" {
 		text, before, _ := strings.Cut(id, " ")
