@@ -68,6 +68,7 @@ var narrow = map[string][]string{
 	// The root and the gateway use the engine as equals.
 	"internal/gateway":         {"resp", "internal/command", "internal/wire", "internal/lane", "internal/pool", "internal/pubsub", "internal/blocking", "internal/engine", "internal/gateway/..."},
 	"internal/gateway/netio":   {"internal/lane"},
+	"internal/gateway/observe": {"resp", "internal/command"},
 	"internal/gateway/quota":   {},
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},

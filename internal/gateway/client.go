@@ -9,6 +9,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 
@@ -186,6 +187,9 @@ func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, mor
 			return nil, true
 		default:
 			c.in.commands++
+			if observe.Sampled(c.in.commands, c.id) && !c.set.NoHotKeys && c.session.Authenticated() {
+				c.g.hot.Observe(req.Args)
+			}
 			if req.Owned {
 				c.pending.replay.given = req.Raw
 			}

@@ -19,6 +19,7 @@ const (
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
 	DefaultLoops          = 1
+	DefaultSlowThreshold  = 10 * time.Millisecond
 	DefaultLimitWait      = 2 * time.Second // within the reply timeout of most clients
 )
 
@@ -71,6 +72,11 @@ type Config struct {
 	// LimitWait bounds how long a command waits because of a rate or of the MaxConnections of a user. Then the client
 	// receives an error that it may retry, and the command is not executed. Default: 2 s.
 	LimitWait time.Duration
+
+	// SlowThreshold is the time from which RESPOOL SLOW lists a command. A negative value keeps no slow log. Default: 10 ms.
+	SlowThreshold time.Duration
+	// NoHotKeys keeps no list of hot keys and of large replies.
+	NoHotKeys bool
 
 	// Face is how a Redis Cluster appears to clients. Default: FaceSingle. FaceCluster requires an engine of a cluster.
 	Face Face

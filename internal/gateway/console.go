@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
 
@@ -23,6 +24,9 @@ var consoleCommands = []struct {
 	{"CLIENTS", "list the clients of the gateway: id, address, user, db, state", (*worker).consoleClients, 0, false},
 	{"SERVERS", "show the dials, failures and waits of each server", (*worker).consoleServers, 0, false},
 	{"STATS", "show the counters since the start and the mean time of commands", (*worker).consoleStats, 0, false},
+	{"SLOW", "[count | RESET] show the newest slow commands, 10 by default, with the time in the queue, at the server, and until the client took the reply", (*worker).consoleSlow, 1, false},
+	{"HOT", "[count | RESET] show the keys that are used most, by a sample of 1 in 64 requests", (*worker).consoleHot, 1, false},
+	{"BIG", "[count | RESET] show the commands with the largest replies, from 32 KiB on", (*worker).consoleBig, 1, false},
 	{"CONFIG", "show the current settings without secrets", (*worker).consoleConfig, 0, false},
 	{"PAUSE", "[seconds] hold back all commands until RESUME or for this time (60); commands in flight complete", (*worker).consolePause, 1, true},
 	{"RESUME", "end all pauses", (*worker).consoleResume, 0, true},
@@ -209,4 +213,69 @@ func (w *worker) consoleResume([]string) []byte {
 func (w *worker) consoleReconnect([]string) []byte {
 	w.c.g.engine.Reconnect()
 	return replyOK
+}
+
+// defaultEntries is the number of entries that SLOW, HOT and BIG show.
+const defaultEntries = 10
+
+// entries reads the argument of SLOW, HOT or BIG. If it is RESET, entries calls reset. reply is then the whole reply, and
+// also if the argument is invalid.
+func (w *worker) entries(name string, args []string, reset func()) (n int, reply []byte) {
+	switch {
+	case len(args) == 0:
+		return defaultEntries, nil
+	case strings.EqualFold(args[0], "RESET"):
+		w.logConsole([]string{"RESPOOL", name, "RESET"})
+		reset()
+		return 0, replyOK
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n < 1 {
+		return 0, resp.AppendError(nil, fmt.Sprintf("respool: %s %s: want a number of entries, or RESET", name, printable([]byte(args[0]))))
+	}
+	return n, nil
+}
+
+func (w *worker) consoleSlow(args []string) []byte {
+	log := &w.c.g.slow
+	n, reply := w.entries("SLOW", args, log.Reset)
+	if reply != nil {
+		return reply
+	}
+	lines := []string{}
+	for _, e := range log.Newest(n) {
+		lines = append(lines, fmt.Sprintf("id=%d at=%s queue=%v server=%v write=%v request=%d reply=%d client=%d addr=%s user=%s command=\"%s\"",
+			e.ID, e.At.UTC().Format("2006-01-02T15:04:05.000Z"), e.Queue.Round(time.Microsecond), e.Server.Round(time.Microsecond),
+			e.Write.Round(time.Microsecond), e.Request, e.Reply, e.Client, e.Addr, e.User, e.Command))
+	}
+	return linesReply(lines)
+}
+
+func (w *worker) consoleHot(args []string) []byte {
+	hot := &w.c.g.hot
+	n, reply := w.entries("HOT", args, hot.Reset)
+	if reply != nil {
+		return reply
+	}
+	list, total, since := hot.Top(n)
+	lines := []string{}
+	for _, k := range list {
+		lines = append(lines, fmt.Sprintf("key=\"%s\" share=%.1f%% uses=%d at_most_too_many=%d seconds=%d command=%s",
+			k.Key, 100*float64(k.Count-k.Error)/float64(total), k.Count*observe.Sample, k.Error*observe.Sample, int64(time.Since(since)/time.Second), k.Command))
+	}
+	return linesReply(lines)
+}
+
+func (w *worker) consoleBig(args []string) []byte {
+	big := &w.c.g.big
+	n, reply := w.entries("BIG", args, big.Reset)
+	if reply != nil {
+		return reply
+	}
+	lines := []string{}
+	for _, b := range big.Top(n) {
+		lines = append(lines, fmt.Sprintf("largest=%d count=%d bytes=%d last=%s command=\"%s\"",
+			b.Largest, b.Count, b.Bytes, b.Last.UTC().Format("2006-01-02T15:04:05Z"), b.Command))
+	}
+	return linesReply(lines)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
@@ -74,8 +75,8 @@ func (w *worker) countConnection(ctx context.Context) (free func(), err error) {
 	if w.counted == nil {
 		return func() {}, nil
 	}
-	w.c.setWaits(waitsForConnection)
-	defer w.c.setWaits(notWaiting)
+	w.setWaits(waitsForConnection)
+	defer w.setWaits(notWaiting)
 	if err := w.counted.Acquire(ctx, w.c.g.settings.Load().LimitWait); err != nil {
 		return nil, err
 	}
@@ -110,4 +111,41 @@ func (d *dedicated) count(s *Stats, of *session.Session) {
 		s.Pinned++
 		s.PinnedBy["MONITOR"]++
 	}
+}
+
+// waitReason is the reason why a worker has not sent its command yet.
+type waitReason uint8
+
+const (
+	notWaiting waitReason = iota
+	waitsForConnection
+	waitsForResume
+)
+
+// String returns the state of the client for RESPOOL CLIENTS.
+func (w waitReason) String() string { return [...]string{"", "waiting", "paused"}[w] }
+
+// acquire waits for a dedicated connection.
+func (w *worker) acquire(ctx context.Context) (*engine.Lease, error) {
+	w.setWaits(waitsForConnection)
+	defer w.setWaits(notWaiting)
+	return w.c.g.engine.Lease(ctx, w.key)
+}
+
+func (c *client) setWaits(reason waitReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.execution.waits = reason
+}
+
+// setWaits notes what the worker waits for, and sums the time.
+func (w *worker) setWaits(reason waitReason) {
+	now := time.Now()
+	if !w.waitsSince.IsZero() {
+		w.waited += now.Sub(w.waitsSince)
+	}
+	if w.waitsSince = (time.Time{}); reason != notWaiting {
+		w.waitsSince = now
+	}
+	w.c.setWaits(reason)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
@@ -107,8 +108,10 @@ func (c *client) postRawLocked(raw []byte, replies int, reads, publishes bool, k
 	} else if !c.postLoanLocked(s, raw, l, tag, opt) {
 		return nil
 	}
-	if (c.in.commands+uint64(c.id))%sampleEvery == 0 { // the id spreads the sample over clients that send one command
+	if s.sample = (c.in.commands+uint64(c.id))%sampleEvery == 0; s.sample { // the id spreads the sample over clients that send one command
 		s.at = time.Now().UnixNano()
+	} else if c.set.SlowThreshold > 0 {
+		s.at = batch.Now()
 	}
 	s.via = c.route.posted(l)
 	c.pending.posted++
@@ -141,7 +144,10 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 	}
 	tag, s := c.pending.push(c.login.identity(step.Identity))
 	s.state, s.silent, s.want = posted, step.Silent, step.Replies
-	s.step = &stepReplies{Step: *step}
+	s.step, s.at = &stepReplies{Step: *step, size: len(step.Raw)}, batch.Now()
+	if c.set.observes() {
+		s.step.about = observe.DescribeRaw(step.Raw, commandsOf(step))
+	}
 	s.from, s.to = c.pending.replay.add(nil)
 	l := c.dedicated.pin.Lane()
 	if l.Post(step.Raw, step.Replies, c, tag, c.g.optionsOf(step)) != nil {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
@@ -40,6 +41,9 @@ type Gateway struct {
 	tallies  []tally // by the number of the loop; 0: of clients without a loop
 	pauses   pauseControl
 	quotas   quota.Users
+	slow     observe.SlowLog
+	hot      observe.HotList
+	big      observe.BigList
 
 	_       [cacheLine]byte
 	ctx     context.Context // parent of all contexts; ends when Shutdown closes the last clients

@@ -273,8 +273,8 @@ func (w *worker) awaitTurn(ctx context.Context) error {
 	if !g.active.Load() || g.paused(w.level) == nil {
 		return nil
 	}
-	w.c.setWaits(waitsForResume)
-	defer w.c.setWaits(notWaiting)
+	w.setWaits(waitsForResume)
+	defer w.setWaits(notWaiting)
 	return g.awaitResume(ctx, w.level)
 }
 

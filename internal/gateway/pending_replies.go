@@ -26,11 +26,13 @@ type pendingReply struct {
 	alone  bool      // a blocking command that needs a dedicated connection
 	level  pauseMode // the mildest pause that holds it back, if it is queued
 	via    uint8     // of laneRoute, if it is posted
+	sample bool      // its time counts in the tally
+	waited uint32    // microseconds before it was posted
 	want   int       // frames that are still to come
 	sent   int       // bytes of its reply that were sent, or dropped, before the reply was complete
 
 	from, to uint64  // its bytes in the replay buffer, while it may have to be sent again
-	at       int64   // when it was posted (of a sample), queued or parked; unix nanoseconds
+	at       int64   // when it was posted, queued or parked, approximately; unix nanoseconds
 	behind   *ticket // the subscription that it must not overtake, if it is queued
 	step     *stepReplies
 	refusal  *engine.Refusal // an earlier refusal by a server
@@ -41,6 +43,8 @@ type pendingReply struct {
 type stepReplies struct {
 	session.Step
 	frames [][]byte
+	size   int    // of the request, if its bytes are not kept
+	about  string // describes a step on the dedicated connection, whose bytes are not kept
 }
 
 // reset prepares for another attempt: no frame has come yet.

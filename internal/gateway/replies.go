@@ -19,19 +19,20 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		return
 	}
 	if s.step != nil {
-		c.replyToStepLocked(s, frame, owned, b)
+		c.replyToStepLocked(tag, s, frame, owned, b)
 		return
 	}
 	c.unpostLocked(s)
 	c.chargeLocked(len(frame))
 	c.pending.learn(s.sent + len(frame))
-	if s.at != 0 {
+	if s.sample {
 		c.tally().server.add(s.at)
 		c.tally().queue.addZero()
 	}
 	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
 		return
 	}
+	size := s.sent + len(frame)
 	if tag != c.pending.head || s.silent {
 		switch {
 		case s.silent:
@@ -39,12 +40,19 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 		case !owned:
 			frame = bytes.Clone(frame)
 		}
+		if c.notableLocked(s, size, b) {
+			c.observeLocked(s, b.Now(), size, false).end(c, false)
+		}
 		c.pending.fill(s, frame)
 		c.advanceLocked(b)
 		return
 	}
-	if c.out.Append(frame, owned) {
+	first, behind := c.out.AppendBehind(frame, owned)
+	if first {
 		b.Add(c)
+	}
+	if behind || c.notableLocked(s, size, b) {
+		c.observeLocked(s, b.Now(), size, behind).end(c, true)
 	}
 	if s.sent > 0 {
 		c.out.ReleasePushes()
@@ -82,7 +90,7 @@ func (c *client) Part(tag uint64, b []byte) (taken bool) {
 }
 
 // replyToStepLocked handles one of the replies to a step.
-func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b *lane.Batch) {
+func (c *client) replyToStepLocked(tag uint64, s *pendingReply, frame []byte, owned bool, b *lane.Batch) {
 	if !owned {
 		frame = bytes.Clone(frame)
 	}
@@ -98,8 +106,10 @@ func (c *client) replyToStepLocked(s *pendingReply, frame []byte, owned bool, b 
 	case s.step.OnPin:
 		c.dedicated.notice(s.step.frames)
 	}
+	seen := c.observeStepLocked(s, b.Now(), totalSize(s.step.frames))
 	c.completeLocked(s, s.step.frames, nil)
 	c.advanceLocked(b)
+	seen.end(c, tag < c.pending.head)
 }
 
 // completeLocked completes a step without a worker: frames are its replies, err is the error if there are none.

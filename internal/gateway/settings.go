@@ -79,6 +79,7 @@ func (cfg Config) WithDefaults() Config {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
 	cfg.LimitWait = cmp.Or(cfg.LimitWait, DefaultLimitWait)
+	cfg.SlowThreshold = cmp.Or(cfg.SlowThreshold, DefaultSlowThreshold)
 	return cfg
 }
 
@@ -105,6 +106,9 @@ func (g *Gateway) newSettingsLocked(cfg Config) (*settings, error) {
 	return s, nil
 }
 
+// observes reports whether the gateway describes commands for the console.
+func (s *settings) observes() bool { return s.SlowThreshold > 0 || !s.NoHotKeys }
+
 // needAuth reports whether clients must authenticate.
 func (s *settings) needAuth() bool {
 	if s.PassThrough {
@@ -128,6 +132,7 @@ func (s *settings) lines() []string {
 		"output_buffer=" + sizeText(int64(s.OutputBuffer)), "buffers=" + sizeText(s.Buffers), fmt.Sprintf("pipeline=%d", s.Pipeline), fmt.Sprintf("loops=%d", s.Loops),
 		"idle_timeout=" + orNone(s.IdleTimeout), fmt.Sprintf("request_timeout=%v", s.RequestTimeout),
 		fmt.Sprintf("write_timeout=%v", s.WriteTimeout), fmt.Sprintf("limit_wait=%v", s.LimitWait),
+		"slow_threshold=" + orNone(max(s.SlowThreshold, 0)), fmt.Sprintf("hot_keys=%v", !s.NoHotKeys),
 		"client_commands_per_second=" + orNone(s.ClientRate.Commands), "client_bytes_per_second=" + sizeOrNone(s.ClientRate.Bytes), fmt.Sprintf("close_on_failure=%v", s.CloseOnFailure), fmt.Sprintf("admin=%v", s.Admin),
 		fmt.Sprintf("pass_through=%v", s.PassThrough), fmt.Sprintf("need_auth=%v", s.needAuth()),
 		fmt.Sprintf("face=%v", s.Face), "announce=" + cmp.Or(s.Announce, "none"), fmt.Sprintf("order=%v", s.Order),

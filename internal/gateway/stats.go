@@ -1,10 +1,14 @@
 package gateway
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/lane"
 )
 
 // Stats is a snapshot of the state and the counters of a gateway.
@@ -25,6 +29,8 @@ type Stats struct {
 	BytesIn    uint64 // received from clients
 	BytesOut   uint64 // sent to clients
 	Buffered   int64  // bytes that wait to be sent, approximately
+
+	Slow uint64 // commands of the slow log, including those that it does not keep any more
 
 	LimitWaits   uint64            // commands that waited because of a rate
 	LimitRefused uint64            // commands refused because of a rate, after LimitWait
@@ -102,6 +108,7 @@ func (g *Gateway) Stats() Stats {
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
 		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(),
 		Paused:     g.pauses.paused(pauseWrites) != nil,
+		Slow:       g.slow.Count(),
 		LimitWaits: g.count.limitWaits.Load(), LimitRefused: g.count.limitRefused.Load(), Users: g.quotas.Stats(),
 	}
 	g.sumTallies(&s)
@@ -138,4 +145,127 @@ func (c *client) countLocked(s *Stats) {
 	s.Commands += c.in.commands
 	s.BytesIn += c.in.bytes
 	s.BytesOut += c.out.Sent()
+}
+
+// observed is a command with a reply that may belong in the slow log. Nil: it does not.
+type observed struct {
+	entry     observe.SlowEntry
+	replied   time.Time
+	threshold time.Duration
+	admitted  bool // by SlowLog.Admit
+}
+
+// notableLocked reports whether a reply to a posted request is slow, or large.
+func (c *client) notableLocked(s *pendingReply, size int, b *lane.Batch) bool {
+	return size >= observe.LeastBig || s.at != 0 && c.set.SlowThreshold > 0 &&
+		b.Now()-s.at+int64(s.waited)*int64(time.Microsecond) >= int64(c.set.SlowThreshold)
+}
+
+// noteWait ends the wait of a request that is posted now, in Unix nanoseconds.
+func (s *pendingReply) noteWait(now int64) {
+	s.waited = uint32(min(max(now-s.at, 0)/int64(time.Microsecond), math.MaxUint32))
+	s.at = now
+}
+
+// observeLocked notes the complete reply to a posted request. behind reports that the client may take long to read it.
+func (c *client) observeLocked(s *pendingReply, now int64, size int, behind bool) *observed {
+	return c.observeTimesLocked(s, time.Duration(s.waited)*time.Microsecond, time.Duration(max(now-s.at, 0)), time.Unix(0, now), size, behind)
+}
+
+// observeStepLocked is observeLocked for a step.
+func (c *client) observeStepLocked(s *pendingReply, now int64, size int) *observed {
+	_, blocked := c.out.Waiting()
+	return c.observeLocked(s, now, size, !blocked.IsZero())
+}
+
+// observeWorkerLocked notes the complete reply to a request that a worker executed.
+func (c *client) observeWorkerLocked(s *pendingReply, w *worker, started, finished time.Time, size int) *observed {
+	_, blocked := c.out.Waiting()
+	return c.observeTimesLocked(s, max(started.Sub(w.queuedAt), 0)+w.waited, finished.Sub(started)-w.waited, finished, size, !blocked.IsZero())
+}
+
+func (c *client) observeTimesLocked(s *pendingReply, queue, server time.Duration, replied time.Time, size int, behind bool) *observed {
+	waits := false
+	if s.step != nil {
+		switch waits = s.step.Waits(); s.step.Kind {
+		case session.Transaction, session.Pinned, session.Pin, session.Dedicated:
+		default:
+			return nil
+		}
+	}
+	slow := queue+server >= c.set.SlowThreshold
+	log := c.set.SlowThreshold > 0 && s.at != 0 && !waits && (slow || behind) // a blocking command is not slow
+	if log && slow && !c.g.slow.Admit(replied.UnixNano()) {
+		c.g.slow.Miss()
+		log = false
+	}
+	big := size >= observe.LeastBig && !c.set.NoHotKeys
+	if !log && !big {
+		return nil
+	}
+	text, request := c.aboutLocked(s)
+	if big {
+		c.g.big.Observe(size, text)
+	}
+	if !log {
+		return nil
+	}
+	return &observed{threshold: c.set.SlowThreshold, admitted: slow, replied: replied, entry: observe.SlowEntry{
+		At: replied.Add(-queue - server), Client: c.id, Addr: c.addr, User: c.session.Identity().User, Command: text,
+		Queue: queue, Server: server, Request: request, Reply: size,
+	}}
+}
+
+// aboutLocked returns the description and the size of a request.
+func (c *client) aboutLocked(s *pendingReply) (text string, size int) {
+	switch raw := c.pending.replay.bytes(s.from, s.to); {
+	case s.step == nil:
+		return observe.DescribeRaw(raw, 1), len(raw)
+	case s.step.about != "":
+		return s.step.about, s.step.size
+	default:
+		return observe.DescribeRaw(raw, commandsOf(&s.step.Step)), len(raw)
+	}
+}
+
+// commandsOf returns the number of commands in the bytes of a step.
+func commandsOf(step *session.Step) int {
+	if step.Kind == session.Transaction {
+		return step.Replies
+	}
+	return 1
+}
+
+// end logs the command if it is slow: at once, or once the client has taken the reply, if that was sent.
+func (o *observed) end(c *client, sent bool) {
+	if o == nil {
+		return
+	}
+	log := &c.g.slow
+	if !sent {
+		o.add(log)
+		return
+	}
+	c.out.Mark(func() {
+		o.entry.Write = time.Since(o.replied)
+		o.add(log)
+	})
+}
+
+func (o *observed) add(log *observe.SlowLog) {
+	switch {
+	case o.entry.Total() < o.threshold:
+	case o.admitted || log.Admit(time.Now().UnixNano()):
+		log.Add(o.entry)
+	default:
+		log.Miss()
+	}
+}
+
+// totalSize returns the bytes of frames.
+func totalSize(frames [][]byte) (n int) {
+	for _, f := range frames {
+		n += len(f)
+	}
+	return n
 }

@@ -22,18 +22,6 @@ type execution struct {
 	waits   waitReason // before the worker sends its command
 }
 
-// waitReason is the reason why a worker has not sent its command yet.
-type waitReason uint8
-
-const (
-	notWaiting waitReason = iota
-	waitsForConnection
-	waitsForResume
-)
-
-// String returns the state of the client for RESPOOL CLIENTS.
-func (w waitReason) String() string { return [...]string{"", "waiting", "paused"}[w] }
-
 // context returns the context of the worker's commands. After abort it returns a new one, unless the client has left.
 func (e *execution) context(parent context.Context, left bool) context.Context {
 	if e.ctx == nil || e.ctx.Err() != nil && !left {
@@ -98,6 +86,9 @@ type worker struct {
 	close bool   // the client killed itself
 	parks bool   // the command may wait in the engine
 
+	waitsSince time.Time     // when it began to wait for something other than the server
+	waited     time.Duration // how long it has waited
+
 	abandoned bool // the command was canceled because nobody reads its reply
 }
 
@@ -119,7 +110,9 @@ func (c *client) executeLocked(s *pendingReply) {
 	pin := c.dedicated.pin
 	c.mu.Unlock()
 	c.tally().queue.add(queuedAt)
+	started := time.Now()
 	frames, err := w.run(ctx, pin)
+	finished := time.Now()
 	if c.g.engine.Clustered() {
 		hideNodes(frames)
 	}
@@ -138,15 +131,20 @@ func (c *client) executeLocked(s *pendingReply) {
 		return
 	}
 	w.abandoned = err != nil && ctx.Err() != nil
+	var seen *observed
 	if w.step != nil && w.step.Kind == session.Learn {
 		if c.pending.at(tag) != nil {
 			c.dispatchLearnedLocked(w, failed)
 		}
 	} else {
+		if s = c.pending.at(tag); s != nil && failed == nil {
+			seen = c.observeWorkerLocked(s, w, started, finished, totalSize(frames))
+		}
 		c.finishLocked(w, tag, frames, failed)
 	}
 	c.repostLocked()
 	c.advanceLocked(nil)
+	seen.end(c, tag < c.pending.head)
 }
 
 // finishLocked handles the frames or the failure of a worker.
@@ -230,6 +228,7 @@ func (c *client) repostLocked() {
 			break
 		}
 		s.state, s.want = posted, 1
+		s.noteWait(batch.Now())
 		s.via = c.route.posted(l)
 		c.pending.queued--
 		c.pending.posted++
@@ -301,19 +300,6 @@ func (w *worker) run(ctx context.Context, pin *engine.Lease) ([][]byte, error) {
 	panic("gateway: cannot execute a step of kind " + w.step.Kind.String())
 }
 
-// acquire waits for a dedicated connection.
-func (w *worker) acquire(ctx context.Context) (*engine.Lease, error) {
-	w.c.setWaits(waitsForConnection)
-	defer w.c.setWaits(notWaiting)
-	return w.c.g.engine.Lease(ctx, w.key)
-}
-
-func (c *client) setWaits(reason waitReason) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.execution.waits = reason
-}
-
 // options returns the lane options of the worker's command.
 func (w *worker) options() lane.Options { return w.c.g.optionsOf(w.step) }
 
@@ -367,8 +353,8 @@ func (w *worker) leasePin(ctx context.Context) (held *engine.Lease, reply [][]by
 		held, err = w.acquire(ctx)
 		return held, nil, err
 	}
-	w.c.setWaits(waitsForConnection)
-	defer w.c.setWaits(notWaiting)
+	w.setWaits(waitsForConnection)
+	defer w.setWaits(notWaiting)
 	held, frame, err := w.c.g.engine.LeaseWith(ctx, w.key, w.raw, w.options())
 	if err != nil {
 		return nil, nil, err
@@ -402,8 +388,8 @@ func (c *client) push(frame []byte) {
 
 // runDedicated runs one command on a dedicated connection.
 func (w *worker) runDedicated(ctx context.Context) ([][]byte, error) {
-	w.c.setWaits(waitsForConnection)
-	defer w.c.setWaits(notWaiting)
+	w.setWaits(waitsForConnection)
+	defer w.setWaits(notWaiting)
 	key := w.key
 	frames, err := w.exchangeLeased(ctx, key)
 	if w.step.AnyDB && key.DB != 0 && isBusy(err) {
@@ -421,7 +407,7 @@ func isBusy(err error) bool {
 
 func (w *worker) exchangeLeased(ctx context.Context, key engine.Identity) ([][]byte, error) {
 	return w.c.g.engine.ExchangeLeased(ctx, key, w.raw, w.reads, func(l *lane.Lane, raw []byte) (frames [][]byte, after engine.After, err error) {
-		w.c.setWaits(notWaiting)
+		w.setWaits(notWaiting)
 		b := &blockedCommand{w: w, done: make(chan struct{})}
 		frames, err = b.run(ctx, l, raw)
 		if err != nil {

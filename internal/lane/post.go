@@ -2,6 +2,7 @@ package lane
 
 import (
 	"errors"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -28,13 +29,26 @@ type Sink interface {
 type Flusher interface{ Flush() }
 
 // Batch collects the flushers of one read.
-type Batch struct{ list []Flusher }
+type Batch struct {
+	list []Flusher
+	now  int64
+}
+
+// Now returns the time of the batch in Unix nanoseconds. It is the same until the end of the batch, so most calls read no
+// clock.
+func (b *Batch) Now() int64 {
+	if b.now == 0 {
+		b.now = time.Now().UnixNano()
+	}
+	return b.now
+}
 
 // Add registers f. Flush runs after the batch.
 func (b *Batch) Add(f Flusher) { b.list = append(b.list, f) }
 
 // flush runs the flushers.
 func (b *Batch) flush() {
+	b.now = 0
 	for i, f := range b.list {
 		f.Flush()
 		b.list[i] = nil

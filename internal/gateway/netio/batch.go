@@ -1,12 +1,25 @@
 package netio
 
-import "github.com/seed-2b0d76a6/respool/internal/lane"
+import (
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/internal/lane"
+)
 
 // FlushBatch collects the lanes and the outputs that got bytes while a goroutine takes requests of one or more clients,
 // so that each is written once. One goroutine owns a batch. The zero value is empty.
 type FlushBatch struct {
 	lanes   []*lane.Lane
 	outputs []*Output
+	now     int64
+}
+
+// Now returns the time of the batch in Unix nanoseconds. It is the same until Flush, so most calls read no clock.
+func (f *FlushBatch) Now() int64 {
+	if f.now == 0 {
+		f.now = time.Now().UnixNano()
+	}
+	return f.now
 }
 
 // AddLane notes a lane with a new command.
@@ -29,6 +42,7 @@ func (f *FlushBatch) Flush() { f.flush(false) }
 func (f *FlushBatch) flushTogether() { f.flush(true) }
 
 func (f *FlushBatch) flush(company bool) {
+	f.now = 0
 	for i, l := range f.lanes {
 		l.Flush(company)
 		f.lanes[i] = nil

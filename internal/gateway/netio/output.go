@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Output struct {
 	message []byte    // reused buffer for the next message
 	limit   int       // resume the client once size is within it; 0: the client does not wait
 	sent    uint64    // bytes written
+	marks   *[]mark   // in order; nil: none
 
 	// The flags are adjacent: otherwise each client would need 32 bytes more.
 	resp3   bool // pushes are sent as RESP3
@@ -48,6 +50,15 @@ func (o *Output) Init(l Link, c Client, total *atomic.Int64) {
 	l.serve(c, o)
 }
 
+// mark is a place in the stream of replies.
+type mark struct {
+	end  uint64 // bytes before it
+	done func()
+}
+
+// mostMarks bounds the marks of an output.
+const mostMarks = 64
+
 // Append adds a reply. The output keeps b if owned is set. If nothing waited before, first is true and the caller must
 // call Flush.
 func (o *Output) Append(b []byte, owned bool) (first bool) {
@@ -55,6 +66,45 @@ func (o *Output) Append(b []byte, owned bool) (first bool) {
 	first = o.appendLocked(b, owned)
 	o.mu.Unlock()
 	return first
+}
+
+// AppendBehind is Append. behind reports that the client has not read all earlier replies, or that this one is large, and
+// that Mark accepts another mark.
+func (o *Output) AppendBehind(b []byte, owned bool) (first, behind bool) {
+	o.mu.Lock()
+	first = o.appendLocked(b, owned)
+	behind = (o.blocked || len(b) >= bigReply) && (o.marks == nil || len(*o.marks) < mostMarks)
+	o.mu.Unlock()
+	return first, behind
+}
+
+// Mark calls done once all bytes that wait now are written, or dropped. done must not call the output. If too many
+// marks wait, Mark ignores it.
+func (o *Output) Mark(done func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.size == 0:
+		done()
+		return
+	case o.marks == nil:
+		o.marks = &[]mark{}
+	case len(*o.marks) >= mostMarks:
+		return
+	}
+	*o.marks = append(*o.marks, mark{o.sent + uint64(o.size), done})
+}
+
+// passLocked ends the marks up to a place.
+func (o *Output) passLocked(place uint64) {
+	list := *o.marks
+	for len(list) > 0 && list[0].end <= place {
+		list[0].done()
+		list = list[1:]
+	}
+	if *o.marks = list; len(list) == 0 {
+		o.marks = nil
+	}
 }
 
 // Answer is Append for a reply after which pushes use the protocol version proto.
@@ -118,7 +168,9 @@ func (o *Output) flushLocked() {
 			o.closeLocked()
 			return
 		}
-		o.sent += uint64(n)
+		if o.sent += uint64(n); o.marks != nil {
+			o.passLocked(o.sent)
+		}
 		o.size -= n
 		o.pushed = min(o.pushed, o.size)
 		o.account()
@@ -257,6 +309,9 @@ func (o *Output) closeLocked() {
 	}
 	o.closed = true
 	o.total.Add(-int64(o.counted))
+	if o.marks != nil {
+		o.passLocked(math.MaxUint64)
+	}
 	o.segs, o.pushes, o.size, o.pushed, o.off, o.counted = nil, nil, 0, 0, 0, 0
 	o.link.close()
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -40,6 +41,8 @@ func (s *Serve) fields() yamlnode.Fields {
 		"limit_wait":                 yamlnode.MillisecondsOrMore(&g.LimitWait),
 		"client_commands_per_second": yamlnode.Int(&g.ClientRate.Commands, 1, yamlnode.MaxCount),
 		"client_bytes_per_second":    yamlnode.Size(&g.ClientRate.Bytes, 1<<10),
+		"slow_threshold":             slowThreshold(&g.SlowThreshold),
+		"hot_keys":                   hotKeys(&g.NoHotKeys),
 		"on_failure":                 onFailure(&g.CloseOnFailure),
 		"face":                       either(&g.Face, gateway.FaceSingle, gateway.FaceCluster),
 		"announce":                   yamlnode.Text(&g.Announce),
@@ -105,6 +108,44 @@ func either[T fmt.Stringer](into *T, a, b T) yamlnode.Field {
 		Schema: yamlnode.OneWord(a.String(), b.String()),
 		Value:  func() any { return (*into).String() },
 	}
+}
+
+// slowThreshold reads a time, or none, which is a negative one.
+func slowThreshold(into *time.Duration) yamlnode.Field {
+	f := yamlnode.MillisecondsOrMore(into)
+	return yamlnode.Field{
+		Read: func(n yamlnode.Node) error {
+			if n.Resolved().Value == "none" {
+				*into = -1
+				return nil
+			}
+			if f.Read(n) != nil {
+				return n.Want("a time such as 10ms, or none")
+			}
+			return nil
+		},
+		Schema: f.Schema.Or(yamlnode.OneWord("none")),
+		Value: func() any {
+			if *into < 0 {
+				return "none"
+			}
+			return f.Value()
+		},
+	}
+}
+
+// hotKeys reads whether the gateway keeps a list of hot keys.
+func hotKeys(off *bool) yamlnode.Field {
+	on := !*off
+	f := yamlnode.Bool(&on)
+	read := f.Read
+	f.Read = func(n yamlnode.Node) error {
+		err := read(n)
+		*off = !on
+		return err
+	}
+	f.Value = func() any { return !*off }
+	return f
 }
 
 // onFailure reads the reaction to a command that the server does not answer: an error reply, or the

@@ -26,7 +26,7 @@ func TestServeConfig(t *testing.T) {
 	want := gateway.Config{
 		MaxClients: 500, MaxClientsPerAddress: 20, AdminClients: 2, InputBuffer: 64 << 10, OutputBuffer: 2 << 20, Buffers: 1 << 30, Pipeline: 32, Loops: 3,
 		IdleTimeout: 10 * time.Minute, RequestTimeout: 5 * time.Second, WriteTimeout: 6 * time.Second,
-		LimitWait: 900 * time.Millisecond, ClientRate: quota.Rate{Commands: 5000, Bytes: 10 << 20},
+		LimitWait: 900 * time.Millisecond, SlowThreshold: 20 * time.Millisecond, NoHotKeys: true, ClientRate: quota.Rate{Commands: 5000, Bytes: 10 << 20},
 		CloseOnFailure: true, Admin: true, ServerVersion: "7.2.0",
 		Users: map[string]gateway.User{
 			"app": {Passwords: []string{tooltest.HashOfPassword, tooltest.HashOfSecret}, Commands: []string{"read", "write"},

@@ -58,6 +58,8 @@ serve:
   idle_timeout: 10m
   request_timeout: 5s
   limit_wait: 900ms
+  slow_threshold: 20ms
+  hot_keys: false
   client_commands_per_second: 5000
   client_bytes_per_second: 10MiB
   write_timeout: 6s
