@@ -88,7 +88,7 @@ func TestServeThatCanNotListenLeavesNothing(t *testing.T) {
 	taken := l.Addr().String()
 	for args, want := range map[string]string{
 		"--listen 127.0.0.1:0 --listen " + taken + " --http off": "--listen " + taken + ": listen tcp " + taken + ": bind: address already in use",
-		"--listen 127.0.0.1:0 --http " + taken:                   "the pages: listen tcp " + taken + ": bind: address already in use",
+		"--listen 127.0.0.1:0 --http " + taken:                   "the pages: another process listens at " + taken + ": use another address (--http 127.0.0.1:PORT), or --http off",
 	} {
 		code, _, errs := call(t, append([]string{"serve"}, strings.Fields(args)...)...)
 		if code != 2 || !strings.Contains(errs, want) {

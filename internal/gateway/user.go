@@ -111,6 +111,26 @@ func (u *user) accepts(password string) bool {
 	return ok
 }
 
+// MayOperate reports whether a user exists, has a password, and may run all commands of the class admin.
+func (cfg Config) MayOperate(name string) bool {
+	given, ok := cfg.Users[name]
+	u, err := newUser(name, given)
+	return ok && err == nil && !u.disabled && len(u.hashes) > 0 && u.allowed&classAdmin != 0
+}
+
+// OperatorLogin reports whether a user may operate the gateway, and this is their password. It takes the same time for unknown
+// users.
+func (cfg Config) OperatorLogin(name, password string) bool {
+	given := cfg.Users[name]
+	given.Passwords = slices.Concat(given.Passwords, []string{strings.Repeat("0", 2*sha256.Size)}) // no password has this hash
+	u, err := newUser(name, given)
+	if err != nil {
+		return false
+	}
+	accepted := u.accepts(password)
+	return cfg.MayOperate(name) && accepted
+}
+
 // connectionCommands affect only the client's connection. Every user may run them.
 var connectionCommands = []string{"AUTH", "HELLO", "PING", "ECHO", "QUIT", "RESET", "SELECT", "CLIENT", "COMMAND", "MULTI", "EXEC", "DISCARD",
 	"WATCH", "UNWATCH", "READONLY", "READWRITE", "ASKING",

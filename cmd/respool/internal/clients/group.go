@@ -31,6 +31,21 @@ type ClosedGroup struct {
 	More   int // opened since the group was counted
 }
 
+// Text describes the counts. counted is how many connections the group had.
+func (r ClosedGroup) Text(counted int) string {
+	text := fmt.Sprintf("closed %d of %d", r.Closed, counted)
+	if r.Left > 0 {
+		text += fmt.Sprintf(", %d had left", r.Left)
+	}
+	if r.Kept > 0 {
+		text += fmt.Sprintf(", %d never closed (respool, replication, sentinels, MONITOR)", r.Kept)
+	}
+	if r.More > 0 {
+		text += fmt.Sprintf(", %d opened since", r.More)
+	}
+	return text
+}
+
 // CloseGroup closes the connections of a group on one server, at most as many as the group had when it was counted, with the
 // checks of Kill. It blocks for a second for each GroupRate connections, or until ctx ends. It returns the counts together
 // with an error if it stopped halfway.

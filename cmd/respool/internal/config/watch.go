@@ -15,6 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/planfile"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/yamlnode"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/monitor"
 	"github.com/seed-2b0d76a6/respool/plan"
 )
@@ -25,10 +26,12 @@ type Watch struct {
 	URL       string // of the server; empty: not set yet
 	URLOrigin string // the prefix of errors about it
 	Source    credentials.Source
-	Pages     string        // host:port of the pages; empty: none
-	Socket    *Address      // the Unix socket for respool kill; nil: none
-	Instance  string        // its name in alerts
-	Grace     time.Duration // after the start, without alerts about a server that has not answered yet
+	Pages     string         // host:port of the pages; empty: none
+	Socket    *Address       // the Unix socket for respool kill; nil: none
+	Instance  string         // its name in alerts
+	Actions   bool           // the page allows actions after a login
+	Operators gateway.Config // the users of serve, for that login
+	Grace     time.Duration  // after the start, without alerts about a server that has not answered yet
 	Rules     []monitor.Rule
 	Sinks     []Sink
 	Ceilings  map[string]int64 // connection limits of services, from a plan
@@ -76,7 +79,19 @@ func parseWatch(top yamlnode.Node) (Watch, error) {
 
 // readSections reads all top-level keys except profiles.
 func (s *Watch) readSections(top yamlnode.Node, serve *Serve) error {
-	return top.Fields(s.fields(serve))
+	if err := top.Fields(s.fields(serve)); err != nil {
+		return err
+	}
+	s.Operators = gateway.Config{Users: serve.Gateway.Users}
+	for name := range s.Operators.Users {
+		if s.Operators.MayOperate(name) {
+			return nil
+		}
+	}
+	if s.Actions {
+		return fmt.Errorf("%s: actions: nobody could log in: want a user in serve.users with password_sha256 and the commands [admin] or [all]", top.File)
+	}
+	return nil
 }
 
 // fields are all top-level keys except profiles.
@@ -92,6 +107,7 @@ func (s *Watch) fields(serve *Serve) yamlnode.Fields {
 		"socket":      s.socketField(),
 		"grace":       yamlnode.DurationOrZero(&s.Grace),
 		"instance":    yamlnode.Text(&s.Instance),
+		"actions":     yamlnode.Bool(&s.Actions),
 		"plan":        s.planField(),
 		"rules":       s.rulesField(),
 		"tell":        s.sinksField(),

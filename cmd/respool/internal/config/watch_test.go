@@ -79,7 +79,7 @@ func TestConfigMistakesAreOneClearError(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                                                 "is empty: want the keys url",
 		"every: 5s":                                                        "url is missing",
-		"url: redis://x\nevry: 5s":                                         ":2: evry: unknown key: want one of credentials, every, grace, instance",
+		"url: redis://x\nevry: 5s":                                         ":2: evry: unknown key: want one of actions, credentials, every, grace, instance",
 		"url: redis://x\nevery: 5":                                         `:2: every: "5": want a time such as`,
 		"url: redis://x\nevery: 1ms":                                       "want 10ms or more",
 		"url: redis://x\nurl: redis://y":                                   ":2: url: duplicate of the key in line 1",
@@ -121,5 +121,32 @@ func TestTheDefaultPortsAreOfNoExporter(t *testing.T) {
 			t.Errorf("%s: %v, %v: want a port outside the range of exporters, below those of cluster buses, and used once", addr, err, bad)
 		}
 		ports[port] = addr
+	}
+}
+
+func TestActionsNeedAUserWhoMayLogIn(t *testing.T) {
+	read := func(users string) (Watch, error) {
+		return ReadWatch(tooltest.File(t, "respool.yaml", "url: redis://x\nactions: true\nserve: {users: "+users+"}\n"), "")
+	}
+	hash := "password_sha256: " + tooltest.HashOfPassword
+	for _, users := range []string{"{default: {}}", "{ops: {commands: [admin]}}", "{ops: {" + hash + "}}", "{ops: {" + hash + ", commands: [all], disabled: true}}"} {
+		if _, err := read(users); err == nil || !strings.Contains(err.Error(), "respool.yaml: actions: nobody could log in: want a user in serve.users") {
+			t.Errorf("%s: %v", users, err)
+		}
+	}
+	s, err := read("{default: {}, ops: {" + hash + ", commands: [read, admin]}}")
+	if err != nil || !s.Actions || !s.Operators.MayOperate("ops") || s.Operators.MayOperate("default") || s.Operators.MayOperate("nobody") {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if !s.Operators.OperatorLogin("ops", "password") {
+		t.Error("the password is refused")
+	}
+	for _, c := range [][2]string{{"ops", ""}, {"ops", "wrong"}, {"default", ""}, {"nobody", ""}, {"", ""}} {
+		if s.Operators.OperatorLogin(c[0], c[1]) {
+			t.Errorf("%q may log in", c)
+		}
+	}
+	if DefaultWatch().Actions {
+		t.Error("actions are on by default")
 	}
 }

@@ -122,7 +122,7 @@ func (srv *Server) start(s config.Serve) error {
 	}
 	srv.pages = srv.newPages()
 	srv.front = watch.NewFront(srv.watcher, srv.pages.Mux, srv.log)
-	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen)})
+	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen), Actions: &live.Actions{Pause: srv.gateway.Pause, Resume: srv.gateway.Resume}})
 	srv.servePages(l)
 	useSocket, _, err := srv.front.Prepare(s.Watch.Socket)
 	if err != nil {

@@ -39,6 +39,7 @@ url: redis://:${TEST_SECRET}@10.0.0.1:6379?max_connections=8
 instance: here
 every: 2s
 listen: "off"
+actions: true
 rules: {leak: off}
 tell: [log, log]
 serve:

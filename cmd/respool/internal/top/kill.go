@@ -40,20 +40,10 @@ type closedMsg struct {
 
 // text describes the outcome.
 func (c *closedMsg) text() string {
-	text := fmt.Sprintf("closed %d of %d", c.Closed, c.count)
 	if c.err != nil {
-		return text + " of " + c.name + ": " + output.Error(c.err)
+		return fmt.Sprintf("closed %d of %d of %s: %s", c.Closed, c.count, c.name, output.Error(c.err))
 	}
-	if c.Left > 0 {
-		text += fmt.Sprintf(", %d had left", c.Left)
-	}
-	if c.Kept > 0 {
-		text += fmt.Sprintf(", %d never closed (respool, replication, sentinels, MONITOR)", c.Kept)
-	}
-	if c.More > 0 {
-		text += fmt.Sprintf(", %d opened since", c.More)
-	}
-	return text
+	return c.Text(c.count)
 }
 
 // askToKill asks whether to close the connections of the selected row.

@@ -31,9 +31,17 @@ func NewFront(w *Watcher, pages *http.ServeMux, log *slog.Logger) *Front {
 	return f
 }
 
-// Show adds the page for people, whose source is the watcher.
+// Show adds the page for people, whose source is the watcher. Actions of cfg may pause a gateway.
 func (f *Front) Show(cfg live.Config) {
 	cfg.Source = shown{f.watcher, f.relay}
+	a := cfg.Actions
+	if a == nil {
+		a = &live.Actions{}
+	}
+	a.Enabled, a.Kill, a.Log = f.watcher.mayAct, f.watcher.closeGroup, f.log
+	a.Login = func(user, password string) bool { return f.watcher.operators().OperatorLogin(user, password) }
+	a.Allowed = func(user string) bool { return f.watcher.operators().MayOperate(user) }
+	cfg.Actions = a
 	p := live.New(cfg)
 	p.Register(f.pages)
 	f.watcher.Observe(p.Observe)
