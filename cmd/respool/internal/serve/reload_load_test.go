@@ -1,270 +1,58 @@
 package serve
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"os"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// load is the clients of a gateway during reloads. Each client checks each of its replies.
-type load struct {
-	t      *testing.T
-	addr   string
-	ops    atomic.Int64 // commands replied, messages received
-	failed chan error   // of the first client that failed
-	stop   chan struct{}
-	wg     sync.WaitGroup
-
-	mu     sync.Mutex
-	popped map[string]int
-	pushed int
-	gaps   bool // messages may be lost: the subscriptions move to another server
-}
-
-// startLoad starts 50 clients.
-func startLoad(t *testing.T, addr string) *load {
-	l := &load{t: t, addr: addr, failed: make(chan error, 1), stop: make(chan struct{}), popped: map[string]int{}}
-	for i := range 30 {
-		l.run(fmt.Sprint("writer ", i), func(c *loadClient) error { return c.write(fmt.Sprint("w", i)) })
-	}
-	for i := range 10 {
-		l.run(fmt.Sprint("pipeline ", i), func(c *loadClient) error { return c.pipeline(fmt.Sprint("p", i)) })
-	}
-	for i := range 4 {
-		l.run(fmt.Sprint("worker ", i), l.pop)
-	}
-	ready := make(chan struct{}, 4)
-	for i := range 4 {
-		l.run(fmt.Sprint("subscriber ", i), func(c *loadClient) error { return l.listen(c, ready) })
-	}
-	for range 4 {
-		<-ready
-	}
-	l.run("pusher", l.push)
-	l.run("publisher", l.publish)
-	return l
-}
-
-// run runs a client until stop, or until its first error.
-func (l *load) run(name string, serve func(c *loadClient) error) {
-	conn, err := net.Dial("tcp", l.addr)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.wg.Go(func() {
-		defer conn.Close()
-		if err := serve(&loadClient{load: l, conn: conn, r: bufio.NewReader(conn)}); err != nil {
-			select {
-			case l.failed <- fmt.Errorf("%s: %w", name, err):
-			default:
-			}
-		}
-	})
-}
-
-// advance waits until the clients have done more commands.
-func (l *load) advance() {
-	l.t.Helper()
-	until := l.ops.Load() + 500
-	testkit.Eventually(l.t, "the clients go on", func() bool {
-		l.t.Helper()
-		select {
-		case err := <-l.failed:
-			l.t.Fatal(err)
-		default:
-		}
-		return l.ops.Load() >= until
-	})
-}
-
-// end stops the clients, and checks that each element was popped once.
-func (l *load) end() {
-	close(l.stop)
-	l.wg.Wait()
-	select {
-	case err := <-l.failed:
-		l.t.Error(err)
-	default:
-	}
-	for n := range l.pushed {
-		if l.popped[fmt.Sprint(n)] != 1 {
-			l.t.Errorf("element %d of %d was popped %d times", n, l.pushed, l.popped[fmt.Sprint(n)])
-		}
-	}
-}
-
-func (l *load) over() bool {
-	select {
-	case <-l.stop:
-		return true
-	default:
-		return false
-	}
-}
-
-// loadClient is one client.
-type loadClient struct {
+// reloads changes the URL of a gateway under load.
+type reloads struct {
+	*running
 	*load
-	conn net.Conn
-	r    *bufio.Reader
+	file, url string
 }
 
-// send sends commands, whose words are separated by spaces.
-func (c *loadClient) send(lines ...string) error {
-	_, err := io.WriteString(c.conn, strings.Join(lines, "\r\n")+"\r\n")
-	return err
+// startReloads starts a gateway with a URL and the keys of serve, and its load.
+func startReloads(t *testing.T, url, serve string) *reloads {
+	file := tooltest.File(t, "respool.yaml", "url: '"+url+"'\ntell: []\nserve: "+serve+"\n")
+	r := served(t, &Flags{Config: file})
+	c := &reloads{r, startLoad(t, r.at(t, 1)), file, url}
+	c.advance()
+	return c
 }
 
-// reply returns a reply as text.
-func (c *loadClient) reply() (string, error) {
-	line, err := c.r.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	line = strings.TrimSuffix(line, "\r\n")
-	n, _ := strconv.Atoi(line[1:])
-	switch {
-	case line[0] == '-':
-		return "", errors.New(line)
-	case line[0] == '$' && n >= 0:
-		body := make([]byte, n+2)
-		_, err := io.ReadFull(c.r, body)
-		return string(body[:n]), err
-	case line[0] == '*' && n >= 0:
-		parts := make([]string, n)
-		for i := range parts {
-			if parts[i], err = c.reply(); err != nil {
-				return "", err
-			}
+// to changes the URL, waits for lines of the log, and until the clients have gone on.
+func (c *reloads) to(url string, want ...string) {
+	c.t.Helper()
+	tooltest.Rewrite(c.t, c.file, c.url, url)
+	const active = "configuration is active"
+	before := strings.Count(c.log.String(), active)
+	for i, line := range want {
+		if i == 0 {
+			c.reload(c.t, line)
+			continue
 		}
-		return strings.Join(parts, " "), nil
+		c.log.Until(c.t, line, 1)
 	}
-	return line, nil
+	c.log.Until(c.t, active, before+1)
+	c.url = url
+	c.advance()
 }
 
-func (c *loadClient) want(want string) error {
-	got, err := c.reply()
-	if err == nil && got != want {
-		err = fmt.Errorf("reply %q: want %q", got, want)
-	}
-	c.ops.Add(1)
-	return err
-}
-
-// write counts, and reads what it has written.
-func (c *loadClient) write(key string) error {
-	for n := 1; !c.over(); n++ {
-		if err := errors.Join(c.send("INCR "+key), c.want(fmt.Sprint(":", n)), c.send(fmt.Sprint("SET ", key, ":v ", n)), c.want("+OK"), c.send("GET "+key+":v"), c.want(fmt.Sprint(n))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pipeline counts with several commands in flight.
-func (c *loadClient) pipeline(key string) error {
-	const depth = 8
-	for n := 1; !c.over(); n += depth {
-		if err := c.send(strings.Split(strings.Repeat("INCR "+key+"\n", depth-1)+"INCR "+key, "\n")...); err != nil {
-			return err
-		}
-		for i := range depth {
-			if err := c.want(fmt.Sprint(":", n+i)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// pop takes elements until one says that there are no more.
-func (l *load) pop(c *loadClient) error {
-	for {
-		if err := c.send("BLPOP jobs 0"); err != nil {
-			return err
-		}
-		got, err := c.reply()
-		if err != nil {
-			return err
-		}
-		_, element, _ := strings.Cut(got, " ")
-		if element == "end" {
-			return nil
-		}
-		l.ops.Add(1)
-		l.mu.Lock()
-		l.popped[element]++
-		l.mu.Unlock()
-	}
-}
-
-func (l *load) push(c *loadClient) error {
-	for ; !l.over(); l.pushed++ {
-		err := c.send(fmt.Sprint("RPUSH jobs ", l.pushed))
-		if err == nil {
-			_, err = c.reply()
-		}
-		if err != nil {
-			return err
-		}
-		l.ops.Add(1)
-	}
-	if err := c.send("RPUSH jobs end end end end"); err != nil {
-		return err
-	}
-	_, err := c.reply()
-	return err
-}
-
-// listen checks that messages come in order, and that none is lost.
-func (l *load) listen(c *loadClient, ready chan<- struct{}) error {
-	if err := errors.Join(c.send("SUBSCRIBE news"), c.want("subscribe news :1")); err != nil {
-		return err
-	}
-	ready <- struct{}{}
-	for last := 0; ; l.ops.Add(1) {
-		got, err := c.reply()
-		if err != nil {
-			return err
-		}
-		text := strings.TrimPrefix(got, "message news ")
-		if text == "end" {
-			return nil
-		}
-		n, err := strconv.Atoi(text)
-		l.mu.Lock()
-		gaps := l.gaps
-		l.mu.Unlock()
-		if err != nil || n <= last || n > last+1 && !gaps {
-			return fmt.Errorf("message %q after %d", got, last)
-		}
-		last = n
-	}
-}
-
-func (l *load) publish(c *loadClient) error {
-	for n := 1; !l.over(); n++ {
-		err := c.send(fmt.Sprint("PUBLISH news ", n))
-		if err == nil {
-			_, err = c.reply()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return errors.Join(c.send("PUBLISH news end"), c.want(":1"))
+// refuses checks that a URL changes nothing.
+func (c *reloads) refuses(url string) {
+	c.t.Helper()
+	tooltest.Rewrite(c.t, c.file, c.url, url)
+	c.reload(c.t, "the new configuration is invalid; the old one stays")
+	tooltest.Rewrite(c.t, c.file, url, c.url)
+	c.advance()
 }
 
 // Each setting of the connections changes under load: no client sees an error, no reply is lost or doubled, and the server
@@ -279,77 +67,160 @@ func TestReloadsUnderLoad(t *testing.T) {
 	if err := os.WriteFile(other, ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	url := plain
-	file := tooltest.File(t, "respool.yaml", "url: '"+url+"'\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n")
 	count := s.WatchClients()
-	r := served(t, &Flags{Config: file})
-	l := startLoad(t, r.at(t, 1))
-	l.advance()
-	reload := func(next string, want ...string) {
-		t.Helper()
-		tooltest.Rewrite(t, file, url, next)
-		before := strings.Count(r.log.String(), "configuration is active")
-		for i, line := range want {
-			if i == 0 {
-				r.reload(t, line)
-				continue
-			}
-			r.log.Until(t, line, 1)
-		}
-		r.log.Until(t, "configuration is active", before+1)
-		url = next
-		l.advance()
-	}
-	reload(strings.Replace(plain, "=8", "=4", 1), "msg=changed option=MaxConnections from=8 to=4")
+	c := startReloads(t, plain, "{listen: ['127.0.0.1:0']}")
+	c.to(strings.Replace(plain, "=8", "=4", 1), "msg=changed option=MaxConnections from=8 to=4")
 	testkit.Eventually(t, "the server counts 4 connections at most", func() bool { return s.ClientCount() <= 4 })
 	few := s.WatchClients()
-	l.advance()
+	c.advance()
 	if peak := few.Stop(); peak > 4 {
 		t.Errorf("%d connections with max_connections=4", peak)
 	}
-	reload(plain, "msg=changed option=MaxConnections from=4 to=8")
-	reload(plain+"&lanes=1", "msg=changed option=Lanes from=4 to=1")
-	reload(plain, "msg=changed option=Lanes from=1 to=4")
-	reload(strings.Replace(plain, "one", "two", 1), "msg=changed option=Password from=(hidden) to=(hidden)")
-	reload(strings.Replace(plain, "app:one", "other:three", 1), "msg=changed option=Username from=app to=other")
+	c.to(plain, "msg=changed option=MaxConnections from=4 to=8")
+	c.to(plain+"&lanes=1", "msg=changed option=Lanes from=4 to=1")
+	c.to(plain, "msg=changed option=Lanes from=1 to=4")
+	c.to(strings.Replace(plain, "one", "two", 1), "msg=changed option=Password from=(hidden) to=(hidden)")
+	c.to(strings.Replace(plain, "app:one", "other:three", 1), "msg=changed option=Username from=app to=other")
 	testkit.Eventually(t, "the lanes belong to the other user", func() bool { return strings.Contains(s.Do("CLIENT", "LIST", "TYPE", "NORMAL"), " user=other ") })
 
 	// What does not work changes nothing.
 	for _, wrong := range []string{"redis://other:three@127.0.0.1:1?max_connections=8", strings.Replace(plain, "one", "wrong", 1)} {
-		tooltest.Rewrite(t, file, url, wrong)
-		r.reload(t, "the new configuration is invalid; the old one stays")
-		tooltest.Rewrite(t, file, wrong, url)
-		l.advance()
+		c.refuses(wrong)
 	}
-	if text := r.log.String(); !strings.Contains(text, "connection refused") || !strings.Contains(text, "refused the username or password") {
+	if text := c.log.String(); !strings.Contains(text, "connection refused") || !strings.Contains(text, "refused the username or password") {
 		t.Error(text)
 	}
 
 	// From here on the server has another address, so the subscriptions move as at a failover.
-	l.mu.Lock()
-	l.gaps = true
-	l.mu.Unlock()
+	c.allowGaps()
 	secure := "rediss://app:one@" + s.Addr() + "?max_connections=8&ssl_ca_certs="
-	reload(secure+s.CAFile(), "msg=changed option=Addr from="+s.PlainAddr()+" to="+s.Addr(), `msg=changed option=TLS from=off to="on, TLS 1.2 or later"`)
-	reload(secure+other, "msg=changed option=TLSFiles ")
-	tooltest.Rewrite(t, file, url, url+"&db=3&client_name=x")
-	r.reload(t, "option=DB kept=0 configured=3")
-	r.log.Until(t, "option=ClientName kept=", 1)
-	l.advance()
-	l.end()
+	c.to(secure+s.CAFile(), "msg=changed option=Addr from="+s.PlainAddr()+" to="+s.Addr(), `msg=changed option=TLS from=off to="on, TLS 1.2 or later"`)
+	c.to(secure+other, "msg=changed option=TLSFiles ")
+	c.to(c.url+"&db=3&client_name=x", "option=DB kept=0 configured=3", "option=ClientName kept=")
+	c.end()
 	if peak := count.Stop(); peak > 8 {
 		t.Errorf("%d connections with max_connections=8", peak)
 	}
-	if text := r.log.String(); strings.Contains(text, "three") || strings.Contains(text, ":one@") {
+	if text := c.log.String(); strings.Contains(text, "three") || strings.Contains(text, ":one@") {
 		t.Error("the log shows a password")
 	}
 }
 
-// After a change of the address, all commands go to the new server. Blocked and subscribed clients move, and a client with
-// WATCH executes nothing.
+// The nodes of a service and of a cluster change their limit, lanes and login under load, as a single server does. A login
+// that the nodes refuse changes nothing. A new primary gets the new login.
+func TestReloadsOfSeveralNodesUnderLoad(t *testing.T) {
+	change := func(t *testing.T, url string) *reloads {
+		app := strings.Replace(url, "://", "://app:one@", 1)
+		c := startReloads(t, app, "{listen: ['127.0.0.1:0']}")
+		c.to(strings.Replace(app, "=8", "=4", 1), "msg=changed option=MaxConnections from=8 to=4")
+		c.to(app, "msg=changed option=MaxConnections from=4 to=8")
+		c.to(app+"&lanes=1", "msg=changed option=Lanes ")
+		c.to(app, "msg=changed option=Lanes from=1 ")
+		c.refuses(strings.Replace(app, "one", "wrong", 1))
+		c.to(strings.Replace(app, "one", "two", 1), "msg=changed option=Password from=(hidden) to=(hidden)")
+		c.to(strings.Replace(app, "app:one", "other:three", 1), "msg=changed option=Username from=app to=other")
+		c.end()
+		if text := c.log.String(); strings.Contains(text, "three") || strings.Contains(text, ":one@") {
+			t.Error("the log shows a password")
+		}
+		return c
+	}
+	login := func(s *redistest.Server) {
+		s.Do("ACL", "SETUSER", "app", "on", ">one", ">two", "~*", "&*", "+@all")
+		s.Do("ACL", "SETUSER", "other", "on", ">three", "~*", "&*", "+@all")
+	}
+	replaced := func(t *testing.T, s *redistest.Server) {
+		t.Helper()
+		testkit.Eventually(t, "no connection belongs to the former user", func() bool {
+			return !strings.Contains(s.Do("CLIENT", "LIST", "TYPE", "NORMAL"), " user=app ")
+		})
+	}
+	t.Run("service", func(t *testing.T) {
+		set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
+		var counts []*redistest.ClientWatch
+		for _, n := range set.Nodes {
+			login(n)
+			counts = append(counts, n.WatchOutsiders())
+		}
+		c := change(t, set.URL("max_connections=8"))
+		for _, n := range set.Nodes {
+			replaced(t, n)
+		}
+		old := set.Failover()
+		primary := set.WaitPrimary(t, old, 2*tooltest.Patience)
+		testkit.Eventually(t, "the gateway writes to the new primary", func() bool {
+			conn := tooltest.Dial(t, "tcp", c.at(t, 1))
+			defer conn.Close()
+			conn.Send("SET", "after", "failover")
+			line, err := conn.Reader.ReadString('\n')
+			return err == nil && line == "+OK\r\n" && primary.Do("GET", "after") == "failover"
+		})
+		if list := primary.Do("CLIENT", "LIST", "TYPE", "NORMAL"); !strings.Contains(list, " user=other ") || strings.Contains(list, " user=app ") {
+			t.Errorf("want connections of the new user only:\n%s", list)
+		}
+		for i, count := range counts {
+			if peak := count.Stop(); peak > 8 || peak == 0 {
+				t.Errorf("%d connections to node %d: want 1 to 8", peak, i)
+			}
+		}
+	})
+	t.Run("cluster", func(t *testing.T) {
+		cluster := clustertest.Start(t, clustertest.Config{})
+		for _, n := range cluster.Nodes() {
+			login(n.Server)
+		}
+		count := cluster.Watch()
+		change(t, cluster.URL("max_connections=8"))
+		for _, n := range cluster.Primaries() {
+			replaced(t, n.Server)
+		}
+		count.Stop()
+		for _, n := range cluster.Primaries() {
+			if peak := count.PeakOf(n); peak > 8 || peak == 0 {
+				t.Errorf("%d connections to %s: want 1 to 8", peak, n.Addr())
+			}
+		}
+	})
+}
+
+// With pass_through, a reload changes the login of the gateway and the address of the server. Clients keep their own users.
+func TestAReloadKeepsTheUsersOfTheServer(t *testing.T) {
+	users := []string{"app on >one >two ~* &* +@all", "ann on >secret ~a* &* +@all"}
+	old, fresh := redistest.Start(t, redistest.Config{Users: users}), redistest.Start(t, redistest.Config{Users: users})
+	url := "redis://app:one@" + old.PlainAddr() + "?max_connections=8"
+	file := tooltest.File(t, "respool.yaml", "url: '"+url+"'\ntell: []\nserve: {listen: ['127.0.0.1:0'], pass_through: true}\n")
+	r := served(t, &Flags{Config: file})
+	counts := []*redistest.ClientWatch{old.WatchClients(), fresh.WatchClients()}
+	ann := tooltest.Dial(t, "tcp", r.at(t, 1))
+	ann.Do("+OK", "AUTH", "ann", "secret")
+	ann.Do("+OK", "SET", "a", "1")
+	for _, next := range []string{strings.Replace(url, "one", "two", 1), "redis://app:two@" + fresh.PlainAddr() + "?max_connections=8"} {
+		tooltest.Rewrite(t, file, url, next)
+		r.reload(t, "configuration is active")
+		url = next
+		ann.Do("ann", "ACL", "WHOAMI")
+		ann.Do("-NOPERM", "GET", "b")
+		ann.Do("+OK", "SET", "a", "2")
+	}
+	if got := fresh.Do("GET", "a"); got != "2" {
+		t.Errorf("the new server has %q", got)
+	}
+	stranger := tooltest.Dial(t, "tcp", r.at(t, 1))
+	stranger.Do("-WRONGPASS", "AUTH", "ann", "wrong")
+	stranger.Do("+OK", "AUTH", "ann", "secret")
+	stranger.Do("2", "GET", "a")
+	for i, count := range counts {
+		if peak := count.Stop(); peak > 8 || peak == 0 {
+			t.Errorf("%d connections to server %d: want 1 to 8", peak, i)
+		}
+	}
+}
+
+// After a change of the address, all commands go to the new server. Blocked and subscribed clients move, a client with WATCH
+// executes nothing, and clients with MONITOR or CLIENT TRACKING are closed.
 func TestANewAddressIsLikeAFailover(t *testing.T) {
 	old, fresh := redistest.Start(t, redistest.Config{}), redistest.Start(t, redistest.Config{})
-	file := tooltest.File(t, "respool.yaml", "url: "+old.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n")
+	file := tooltest.File(t, "respool.yaml", "url: "+old.URL()+"\ntell: []\nserve: {listen: ['127.0.0.1:0'], admin: true}\n")
 	r := served(t, &Flags{Config: file})
 	dial := func() *tooltest.Client { return tooltest.Dial(t, "tcp", r.at(t, 1)) }
 	watching, blocked, subscribed, plain := dial(), dial(), dial(), dial()
@@ -361,6 +232,16 @@ func TestANewAddressIsLikeAFailover(t *testing.T) {
 			t.Fatalf("%q, %v: want %s", line, err, part)
 		}
 	}
+	monitoring, tracking := dial(), dial()
+	monitoring.Do("+OK", "MONITOR")
+	tracking.Send("HELLO", "3")
+	tracking.Send("CLIENT", "TRACKING", "ON")
+	for line := ""; line != "+OK\r\n"; { // the reply to HELLO has no such line
+		var err error
+		if line, err = tracking.Reader.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
 	plain.Do("+OK", "SET", "k", "old")
 	testkit.Eventually(t, "one client is blocked", func() bool { return r.gateway.Stats().Blocked == 1 })
 	tooltest.Rewrite(t, file, old.URL(), fresh.URL())
@@ -369,6 +250,11 @@ func TestANewAddressIsLikeAFailover(t *testing.T) {
 	plain.Do("+OK", "SET", "k", "fresh")
 	if got := fresh.Do("GET", "k"); got != "fresh" {
 		t.Error(got)
+	}
+	for _, c := range []*tooltest.Client{monitoring, tracking} {
+		if _, err := io.Copy(io.Discard, c.Reader); err != nil {
+			t.Errorf("%v: want the connection closed", err)
+		}
 	}
 	watching.Do("+OK", "MULTI")
 	watching.Send("SET", "k", "watched")
