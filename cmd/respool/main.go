@@ -112,7 +112,6 @@ func defaults() kong.Vars {
 		"serve_listen":      config.DefaultListen,
 		"serve_pages":       config.DefaultServePages,
 		"serve_max_clients": strconv.Itoa(gateway.DefaultMaxClients),
-		"serve_loops":       strconv.Itoa(gateway.DefaultLoops),
 		"serve_drain":       config.DefaultDrain.String(),
 		"watch_listen":      config.DefaultWatchPages,
 		"plan_maxclients":   strconv.Itoa(plan.DefaultMaxClients),

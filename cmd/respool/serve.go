@@ -27,7 +27,7 @@ type serveCmd struct {
 	TLSKey      string         `name:"tls-key" type:"path" help:"Key of the certificate, in PEM."`
 	TLSCA       string         `name:"tls-ca" type:"path" help:"Certificate authority of clients, in PEM. Clients then need a certificate."`
 	MaxClients  *int           `help:"Maximum number of clients. Default: ${serve_max_clients}."`
-	Loops       *int           `help:"Number of event loops, so of cores that serve clients. Default: ${serve_loops}."`
+	Loops       *int           `help:"Number of event loops, so of cores that serve clients. Default: half of the processors, from 1 to 8."`
 	Drain       *time.Duration `help:"Time for clients to finish at shutdown. Default: ${serve_drain}."`
 	Check       bool           `help:"Check the configuration and the flags, print them, and exit."`
 	PrintConfig bool           `help:"Print the effective configuration as YAML, with secrets hidden, and exit."`

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
@@ -18,13 +19,16 @@ const (
 	DefaultPipeline       = 1024
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
-	DefaultLoops          = 1
 	DefaultSlowThreshold  = 10 * time.Millisecond
 	DefaultLimitWait      = 2 * time.Second // within the reply timeout of most clients
 )
 
 // MaxLoops is the largest value of Config.Loops.
 const MaxLoops = 64
+
+// DefaultLoops returns the default number of event loops: half of the processors that Go uses, from 1 to 8. On two
+// processors more loops gain nothing, because the server and the clients need the other one.
+func DefaultLoops() int { return min(max(1, runtime.GOMAXPROCS(0)/2), 8) }
 
 // Config is the configuration of a gateway. A zero value means the default of its field. New and Reload return an error
 // for a negative value.
@@ -40,8 +44,7 @@ type Config struct {
 
 	// Loops is the number of event loops that serve plain TCP and unix sockets, at most MaxLoops. Each has its own clients
 	// and its own lanes, so the gateway uses as many cores. With more loops than lanes, loops share lanes. Reload does not
-	// change it. Default: 1, because on two cores, which the server and the clients need too, more loops cost more than
-	// they gain.
+	// change it. Default: DefaultLoops().
 	Loops int
 
 	// InputBuffer is the largest request in bytes. The gateway holds a request in memory until it is complete. Default:

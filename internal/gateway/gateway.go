@@ -97,7 +97,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	if err := cfg.Check(e.Clustered()); err != nil {
 		return nil, err
 	}
-	loops := cmp.Or(cfg.Loops, DefaultLoops)
+	loops := cmp.Or(cfg.Loops, DefaultLoops())
 	g.tallies = make([]tally, 1+loops)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.pauses.init()

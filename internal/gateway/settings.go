@@ -75,7 +75,7 @@ func (cfg Config) WithDefaults() Config {
 	cfg.OutputBuffer = cmp.Or(cfg.OutputBuffer, DefaultOutputBuffer)
 	cfg.Buffers = cmp.Or(cfg.Buffers, DefaultBuffers)
 	cfg.Pipeline = cmp.Or(cfg.Pipeline, DefaultPipeline)
-	cfg.Loops = cmp.Or(cfg.Loops, DefaultLoops)
+	cfg.Loops = cmp.Or(cfg.Loops, DefaultLoops())
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
 	cfg.LimitWait = cmp.Or(cfg.LimitWait, DefaultLimitWait)

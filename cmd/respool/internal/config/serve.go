@@ -40,7 +40,7 @@ func NewServe() Serve {
 }
 
 // Loops returns the number of event loops.
-func (s *Serve) Loops() int { return cmp.Or(s.Gateway.Loops, gateway.DefaultLoops) }
+func (s *Serve) Loops() int { return cmp.Or(s.Gateway.Loops, gateway.DefaultLoops()) }
 
 // defaultLanes is the library's default.
 const defaultLanes = 4
