@@ -32,7 +32,7 @@ in_root respool --version
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 redis-server --port "$port" --bind 127.0.0.1 --save '' --dir "$root/tmp" >/dev/null &
 started=$!
-echo "redis://localhost:$port?max_connections=4" >"$root/etc/respool/url"
+echo "redis://127.0.0.1:$port?max_connections=4" >"$root/etc/respool/url"
 
 # As systemd: socket 3 listens, the credential is a file, and the program reports READY.
 command=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/respool.service")
