@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -16,6 +17,8 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
+
+var livesPerWorker = flag.Int("lives", 8, "how many clients each worker of TestClientsAreIsolated is, one after the other")
 
 // users are the users of the server besides default. Each has its own keys.
 var users = []string{"ann", "ben", "cid"}
@@ -38,7 +41,7 @@ func TestClientsAreIsolated(t *testing.T) {
 	for w := range 80 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(w)))
-			for n := 0; n < 25 && !t.Failed(); n++ {
+			for n := 0; n < *livesPerWorker && !t.Failed(); n++ {
 				g := &isolatedClient{peer: h.dial(), version: s.Version(), r: r, id: fmt.Sprintf("%d.%d", w, n), proto: 2}
 				g.live()
 				lives.Add(1)
