@@ -121,3 +121,30 @@ func TestTheClientOfANodeSharesConnections(t *testing.T) {
 		t.Errorf("%d connections: want 1", peak)
 	}
 }
+
+// While another process uses connections of the limit, callers wait for the rest, and for a place if there is none. Resize does
+// not end that.
+func TestARestrictedClientWaits(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	c, _ := reconfigurable(t, s.URL()+"?max_connections=4&min_idle=3")
+	s.WaitClients(t, 4, 10*time.Second)
+	e := c.Engine()
+	e.Restrict(2)
+	s.WaitClients(t, 2, 10*time.Second)
+	e.Restrict(0)
+	s.WaitClients(t, 0, 10*time.Second)
+	if err := c.Resize(3); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Do(t.Context(), "GET", "k").Err() }()
+	testkit.Eventually(t, "the caller waits", func() bool { return c.Stats().Waiting == 1 })
+	if n := c.Stats().Sockets(); n != 0 {
+		t.Errorf("%d sockets: want none", n)
+	}
+	e.Unrestrict()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	s.WaitClients(t, 3, 10*time.Second)
+}

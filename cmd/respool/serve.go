@@ -29,6 +29,7 @@ type serveCmd struct {
 	MaxClients  *int           `help:"Maximum number of clients. Default: ${serve_max_clients}."`
 	Loops       *int           `help:"Number of event loops, so of cores that serve clients. Default: half of the processors, from 1 to 8."`
 	Drain       *time.Duration `help:"Time for clients to finish at shutdown. Default: ${serve_drain}."`
+	Takeover    string         `type:"path" placeholder:"PATH" help:"Unix socket for upgrades: take over the clients of the gateway that listens there, and listen there for the next one. Linux only. Default: none."`
 	Check       bool           `help:"Check the configuration and the flags, print them, and exit."`
 	PrintConfig bool           `help:"Print the effective configuration as YAML, with secrets hidden, and exit."`
 	JSON        bool           `help:"Write the log as JSON."`
@@ -88,6 +89,6 @@ func (c *serveCmd) flags() serve.Flags {
 	return serve.Flags{
 		Credentials: c.Credentials, URL: c.URL, Config: c.Config, Profile: c.Profile, URLFile: c.URLFile,
 		Listen: c.Listen, HTTP: c.HTTP, Socket: c.Socket, Insecure: c.Insecure, Admin: c.Admin, PassThrough: c.PassThrough,
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Loops: c.Loops, Drain: c.Drain, Check: c.Check || c.PrintConfig,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSCA: c.TLSCA, MaxClients: c.MaxClients, Loops: c.Loops, Drain: c.Drain, Takeover: c.Takeover, Check: c.Check || c.PrintConfig,
 	}
 }

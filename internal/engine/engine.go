@@ -126,7 +126,7 @@ func newEngine(cfg Config, of *Engine) *Engine {
 	if cfg.Cluster != nil && cfg.Cluster.MaxTotal > 0 {
 		e.budget = budget.New(cfg.Cluster.MaxTotal)
 	}
-	if e.nodes = newNodes(e.newPool); of != nil {
+	if e.nodes = newNodes(e.newPool, cfg.Pool.Max); of != nil {
 		e.nodes.owner = of.nodes
 	}
 	switch {
@@ -370,10 +370,23 @@ func (e *Engine) Resize(n int) error {
 	if e.nodes.owner != nil {
 		return nil // its bound is that of the other engine
 	}
-	e.nodes.resize(n)
+	e.nodes.resize(&e.nodes.max, n)
 	e.waits.keys.Again()
 	return nil
 }
+
+// Restrict lowers the bound of each node to n sockets, because another process uses the rest: 0 makes all callers wait. It
+// closes connections as Resize does, and does not wait. Resize still sets the bound, which applies again after Unrestrict.
+func (e *Engine) Restrict(n int) {
+	if e.closed.Load() || e.nodes.owner != nil {
+		return
+	}
+	e.nodes.resize(&e.nodes.most, n)
+	e.waits.keys.Again()
+}
+
+// Unrestrict ends the effect of Restrict.
+func (e *Engine) Unrestrict() { e.Restrict(math.MaxInt) }
 
 // Change is a change of a running engine. Fields with the zero value change nothing.
 type Change struct {

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -105,17 +106,19 @@ type nodes struct {
 	turn  atomic.Uint32
 
 	applying sync.Mutex // held while the route is applied to the pools; locked before mu
+	resizing sync.Mutex // held while a bound is applied to the pools; locked before mu
 
 	mu     sync.Mutex
 	all    map[string]*node
-	max    int        // set by Resize; 0: not set
+	max    int        // sockets to each node
+	most   int        // set by Engine.Restrict: sockets to each node for now, if it is less than max
 	lanes  int        // set by Reconfigure; 0: not set
 	left   pool.Stats // counters of the nodes that are not in all any more
 	closed bool
 }
 
-func newNodes(open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool) *nodes {
-	s := &nodes{open: open, all: map[string]*node{}}
+func newNodes(open func(addr string, peer *wire.Peer, suspended bool) *pool.Pool, most int) *nodes {
+	s := &nodes{open: open, max: most, most: math.MaxInt, all: map[string]*node{}}
 	s.now.Store(&route{changed: make(chan struct{})})
 	return s
 }
@@ -205,9 +208,7 @@ func (s *nodes) atLocked(addr string) *node {
 	n := s.all[addr]
 	if n == nil {
 		n = s.newNode(addr, true)
-		if s.max > 0 {
-			n.pool.Resize(s.max)
-		}
+		n.pool.Resize(min(s.max, s.most))
 		if s.lanes > 0 {
 			n.pool.SetLanes(s.lanes)
 		}
@@ -407,19 +408,20 @@ func (s *nodes) past() pool.Stats {
 	return s.left
 }
 
-// limit returns the current bound: the last one of resize, else initial.
-func (s *nodes) limit(initial int) int {
+// bound returns the bound, and how many sockets each node may have now.
+func (s *nodes) bound() (limit, now int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.max > 0 {
-		return s.max
-	}
-	return initial
+	return s.max, min(s.max, s.most)
 }
 
-func (s *nodes) resize(n int) {
+// resize sets max or most.
+func (s *nodes) resize(of *int, n int) {
+	s.resizing.Lock()
+	defer s.resizing.Unlock()
 	s.mu.Lock()
-	s.max = n
+	*of = n
+	n = min(s.max, s.most)
 	s.mu.Unlock()
 	for _, one := range s.list() {
 		one.pool.Resize(n)

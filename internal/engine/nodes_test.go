@@ -18,7 +18,7 @@ func TestADepartedNodeLeavesItsCountersAlone(t *testing.T) {
 			DialParallel: 1, DialRate: 100, BackoffBase: time.Millisecond, BackoffCap: time.Millisecond,
 			Dial: func(context.Context, context.Context, Identity) (*wire.Conn, error) { return nil, refused },
 		})
-	})
+	}, 1)
 	s.use("a:1")
 	n := s.byAddr("a:1")
 	if err := n.pool.Warm(context.Background()); !errors.Is(err, refused) {

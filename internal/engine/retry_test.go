@@ -130,7 +130,7 @@ func TestPausesAreNoMoves(t *testing.T) {
 // A route that is published after the check of a pause, and before its wait, ends the pause.
 func TestAPauseMissesNoRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &Engine{nodes: newNodes(nil)}
+		e := &Engine{nodes: newNodes(nil, 1)}
 		e.cfg.Pool.WaitTimeout = time.Minute
 		owners := [command.Slots]uint16{1}
 		old, other, next := &node{addr: "a:1"}, &node{addr: "b:1"}, &node{addr: "c:1"}

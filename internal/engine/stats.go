@@ -74,7 +74,8 @@ func (c *clusterRouter) clusterStats() *ClusterStats {
 
 // Stats returns a snapshot. It is cheap, and works after Close too.
 func (e *Engine) Stats() Stats {
-	st := Stats{MaxConnections: e.nodes.limit(e.cfg.Pool.Max), Departed: e.nodes.past(), Users: e.users.Stats(), Service: e.router.stats()}
+	limit, _ := e.nodes.bound()
+	st := Stats{MaxConnections: limit, Departed: e.nodes.past(), Users: e.users.Stats(), Service: e.router.stats()}
 	if c, ok := e.router.(*clusterRouter); ok {
 		st.Cluster = c.clusterStats()
 	}

@@ -92,7 +92,7 @@ func (w *waits) watchAt(n *node) *keywatch.Node {
 	}, keywatch.SetConfig{
 		Changed:   w.changed,
 		Refused:   func(key string, _ error) { w.parked.Refuse(key) },
-		Polling:   func() bool { return w.e.nodes.limit(w.e.cfg.Pool.Max) < 2 },
+		Polling:   func() bool { _, now := w.e.nodes.bound(); return now < 2 },
 		Contended: contended,
 	})
 }

@@ -139,6 +139,9 @@ func (c *client) unparkLocked() {
 	c.parked = nil
 	s := c.pending.front()
 	switch {
+	case errors.Is(r.Err, blocking.ErrDedicated) && c.moves && c.holdsStillLocked():
+		c.unreadLocked(s, r.Err)
+		return
 	case errors.Is(r.Err, blocking.ErrDedicated) && (c.closing || c.in.hungUp):
 		c.abandonLocked() // the command would hold a connection for a client that receives no reply
 		return
@@ -164,17 +167,23 @@ func (c *client) unparkLocked() {
 // runAloneLocked runs a command whose wait ended with err, blocking.ErrDedicated, on a dedicated connection, with the rest
 // of its timeout.
 func (c *client) runAloneLocked(s *pendingReply, err error) {
+	raw := c.restLocked(s, err)
+	c.pending.replay.clear() // a barrier is the only pending request
+	s.from, s.to = c.pending.replay.add(raw)
+	s.state, s.at = queued, time.Now().UnixNano()
+	c.pending.queued++
+	c.startWorkerLocked()
+}
+
+// restLocked returns the blocking command of a wait that ended with err, blocking.ErrDedicated, with the rest of its timeout.
+func (c *client) restLocked(s *pendingReply, err error) []byte {
 	raw := bytes.Clone(c.pending.replay.bytes(s.from, s.to))
 	if args, broken := arguments(raw); broken == nil {
 		if form, ok := blocking.Parse(args); ok {
 			raw = engine.RestOf(s.step.Info, args, raw, form.Timeout(), time.Since(time.Unix(0, s.at)), err)
 		}
 	}
-	c.pending.replay.clear() // a barrier is the only pending request
-	s.from, s.to = c.pending.replay.add(raw)
-	s.state, s.at = queued, time.Now().UnixNano()
-	c.pending.queued++
-	c.startWorkerLocked()
+	return raw
 }
 
 // blockedLocked reports whether a blocking command of the client waits.

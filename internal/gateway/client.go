@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
@@ -40,13 +41,16 @@ type client struct {
 	subscriptions subscriptions
 	barrier       barrier
 	execution     execution
-	allowance     *allowance     // nil: no limits, and no users with limits
-	parked        *parkedCommand // the blocking command that waits in the engine
+	allowance     *allowance                 // nil: no limits, and no users with limits
+	parked        *parkedCommand             // the blocking command that waits in the engine
+	leaving       atomic.Pointer[Subscriber] // set while it moves with its subscriptions
 
 	// The small fields are adjacent to save memory: there may be many thousand clients.
 	loop         uint8 // the number of its event loop; 0: goroutines serve it
 	closing      bool  // no more requests: the connection ends after the last reply
 	gone         bool  // the client has left
+	moves        bool  // it takes no request, so that it can move to another process
+	away         bool  // another process may serve it
 	operatorOnly bool  // it connected beyond MaxClients: only operatorCommands are allowed
 }
 
@@ -142,6 +146,9 @@ func (c *client) hangUpLocked() {
 		c.execution.abort()
 	}
 	c.closeIfBlockedLocked()
+	if c.moves && c.in.stopped && !c.pausedLocked() {
+		c.out.Resume() // it stays: its last requests run here
+	}
 }
 
 // closeIfBlockedLocked ends the connection of a client that sends no more while a blocking command is pending on its
@@ -226,6 +233,9 @@ func (c *client) applySettingsLocked(s *settings) bool {
 
 // pausedLocked reports whether the client may take no request now.
 func (c *client) pausedLocked() bool {
+	if c.away || c.moves && c.holdsStillLocked() {
+		return true
+	}
 	return c.barrier.closed() || c.closing || c.gone || c.overRateLocked() || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
 }
 

@@ -63,6 +63,7 @@ type Gateway struct {
 	lastID  int64
 	past    past
 	closing bool
+	moving  Mover         // nil: no client moves to another process
 	empty   chan struct{} // closed when closing is true and the last client has left
 }
 
@@ -73,6 +74,7 @@ const cacheLine = 128
 type counters struct {
 	accepted, refused, malformed, denied, slow, gaps atomic.Uint64
 	limitWaits, limitRefused                         atomic.Uint64
+	moved, adopted                                   atomic.Uint64
 }
 
 // past holds the counts of clients that have left.

@@ -22,7 +22,9 @@ type Stats struct {
 
 	Accepted   uint64 // accepted connections
 	Refused    uint64 // connections refused because of a limit
-	Closed     uint64 // connections that have ended
+	Closed     uint64 // connections that have ended, and those that moved to another process
+	Moved      uint64 // clients that moved to another process
+	Adopted    uint64 // clients that moved here from another process
 	Commands   uint64 // requests received
 	Errors     uint64 // malformed requests and wrong passwords
 	SlowClosed uint64 // clients closed because they did not read their replies
@@ -110,6 +112,7 @@ func (g *Gateway) Stats() Stats {
 		Paused:     g.pauses.paused(pauseWrites) != nil,
 		Slow:       g.slow.Count(),
 		LimitWaits: g.count.limitWaits.Load(), LimitRefused: g.count.limitRefused.Load(), Users: g.quotas.Stats(),
+		Moved: g.count.moved.Load(), Adopted: g.count.adopted.Load(),
 	}
 	g.sumTallies(&s)
 	g.mu.Lock()

@@ -10,6 +10,7 @@ import (
 // memoryLink is a client in the same process, without a socket: its requests are processed on the goroutine that writes
 // them, and replies go to the buffer that it reads.
 type memoryLink struct {
+	stays
 	srv     *Server
 	c       Client
 	out     *Output

@@ -46,6 +46,8 @@ type Client interface {
 	HangUp()
 	// Ended reports the end of the input: the link has read all of it.
 	Ended()
+	// Depart moves the client to another process, if nothing is in flight: see Output.Detach.
+	Depart()
 	// Left reports the end of the connection. It is the last call.
 	Left()
 }
@@ -64,7 +66,24 @@ type Link interface {
 	close()
 	// descriptor is the number of the socket, or -1.
 	descriptor() int
+	// depart calls Client.Depart soon, from the goroutine that reads. It does nothing if the connection cannot move.
+	depart()
+	// detach makes the link neither read nor write until attach. Client.Depart calls it. What the client sends stays in
+	// the kernel.
+	detach()
+	// attach ends the effect of detach.
+	attach()
+	// leave makes close release the descriptor only, because another process has the connection. detach comes before it.
+	leave()
 }
+
+// stays is the part of Link of a connection that cannot move to another process.
+type stays struct{}
+
+func (stays) depart() {}
+func (stays) detach() {}
+func (stays) attach() {}
+func (stays) leave()  {}
 
 // signal wakes the goroutine that waits on a channel of capacity 1.
 func signal(ch chan struct{}) {

@@ -32,6 +32,7 @@ type Output struct {
 	hold    bool // keep pushes back until the reply that announces them is there
 	blocked bool // the socket is full: its link calls writable
 	last    bool // no more replies follow: close once all is written
+	away    bool // the link is detached: nothing may be written
 	closed  bool
 }
 
@@ -161,6 +162,9 @@ func (o *Output) Flush() {
 }
 
 func (o *Output) flushLocked() {
+	if o.away {
+		return
+	}
 	for taken := 0; len(o.segs) > 0; {
 		seg := o.segs[0]
 		n, err := o.link.write(seg[o.off:])
@@ -347,6 +351,44 @@ func (o *Output) IsClosed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.closed
+}
+
+// Depart has the link call Client.Depart soon, if the connection can move to another process.
+func (o *Output) Depart() { o.link.depart() }
+
+// Detach ends reading and writing, so that another process can take over the socket. It returns false, and changes nothing, if
+// bytes wait or the connection ends. Client.Depart calls it. Attach or Leave follows.
+func (o *Output) Detach() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.last || o.hold || o.blocked || o.size > 0 || len(o.pushes) > 0 {
+		return false
+	}
+	o.away = true
+	o.link.detach()
+	return true
+}
+
+// Attach continues after Detach: no other process took the socket over.
+func (o *Output) Attach() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = false
+	if o.closed {
+		return
+	}
+	o.link.attach()
+	o.flushLocked()
+}
+
+// Leave ends the connection here after Detach, because another process has taken the socket over.
+func (o *Output) Leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.link.leave()
+		o.closeLocked()
+	}
 }
 
 // Resume has the link call Client.Resume soon.

@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"syscall"
@@ -22,6 +23,10 @@ type socketLink struct {
 	closing  bool       // the link reads and writes no more
 	closed   bool       // the number of the socket may belong to another one
 	ended    bool       // the client sends no more
+	departs  bool       // depart was called
+	opened   bool       // the loop has begun to read the socket
+	detached bool       // the loop does not read the socket
+	left     bool       // another process has the connection
 }
 
 // serveSocket serves a TCP or unix socket on a loop. It reports false for all other connections.
@@ -72,13 +77,14 @@ func (p *socketLink) serve(c Client, out *Output) { p.c, p.out = c, out }
 func (p *socketLink) open() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.detached {
 		return nil
 	}
 	l := p.loop
 	l.mu.Lock()
 	l.links[int32(p.socket)] = p
 	l.mu.Unlock()
+	p.opened = true
 	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, p.socket, &unix.EpollEvent{Events: p.interest, Fd: int32(p.socket)})
 }
 
@@ -145,6 +151,9 @@ func (p *socketLink) change(add, drop uint32) {
 		return
 	}
 	p.interest = next
+	if p.detached {
+		return // attach applies it
+	}
 	_ = unix.EpollCtl(p.loop.ep, unix.EPOLL_CTL_MOD, p.socket, &unix.EpollEvent{Events: next, Fd: int32(p.socket)})
 }
 
@@ -199,8 +208,8 @@ func (p *socketLink) listLocked() {
 func (p *socketLink) do(f *FlushBatch) {
 	p.mu.Lock()
 	p.listed = false
-	resumes, closing := p.resumes, p.closing && !p.closed
-	p.resumes = false
+	resumes, departs, closing := p.resumes, p.departs, p.closing && !p.closed
+	p.resumes, p.departs = false, false
 	p.closed = p.closed || closing
 	p.mu.Unlock()
 	switch {
@@ -211,6 +220,9 @@ func (p *socketLink) do(f *FlushBatch) {
 			p.change(unix.EPOLLIN|unix.EPOLLRDHUP, 0)
 		}
 	}
+	if departs && !closing {
+		p.c.Depart()
+	}
 }
 
 func (p *socketLink) shut() {
@@ -218,9 +230,68 @@ func (p *socketLink) shut() {
 	l.mu.Lock()
 	delete(l.links, int32(p.socket))
 	l.mu.Unlock()
-	p.discard()
+	p.mu.Lock()
+	detached, left := p.detached, p.left
+	p.mu.Unlock()
+	switch {
+	case left: // the other process reads the socket
+	case detached:
+		_ = unix.Shutdown(p.socket, unix.SHUT_RDWR) // the other process may have the socket already
+	default:
+		p.discard()
+	}
 	_ = unix.Close(p.socket)
 	p.c.Left()
+}
+
+func (p *socketLink) depart() {
+	p.mu.Lock()
+	p.departs = true
+	p.listLocked()
+	p.mu.Unlock()
+}
+
+// detach removes the socket from the loop's epoll: a descriptor in another process would keep it there.
+func (p *socketLink) detach() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.detached = true
+	if p.opened && !p.closed {
+		_ = unix.EpollCtl(p.loop.ep, unix.EPOLL_CTL_DEL, p.socket, nil)
+	}
+}
+
+func (p *socketLink) attach() {
+	p.mu.Lock()
+	p.detached = false
+	p.mu.Unlock()
+	if p.open() != nil {
+		p.close() // the caller holds Output.mu
+	}
+}
+
+func (p *socketLink) leave() {
+	p.mu.Lock()
+	p.left = true
+	p.mu.Unlock()
+}
+
+// Adopt serves a socket that another process has served. It owns the descriptor, except after an error. admit makes the client.
+// The caller must call start, which begins to read.
+func (s *Server) Adopt(socket int, admit func(l Link, loop int) (Client, error)) (start func(), err error) {
+	l, err := s.loopFor()
+	if l == nil || err != nil {
+		return nil, cmp.Or(err, ErrClosed)
+	}
+	p := &socketLink{loop: l, socket: socket, interest: unix.EPOLLIN | unix.EPOLLRDHUP}
+	if _, err := admit(p, l.number); err != nil {
+		return nil, err
+	}
+	return func() {
+		if p.open() != nil {
+			p.out.Close()
+		}
+	}, nil
 }
 
 // discard reads and drops input: if a socket is closed with unread input, the kernel drops the last replies too.

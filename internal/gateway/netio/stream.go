@@ -13,6 +13,7 @@ import (
 
 // streamLink serves a connection with goroutines: one reads, and another one writes while there are replies.
 type streamLink struct {
+	stays
 	srv  *Server
 	conn net.Conn
 	c    Client

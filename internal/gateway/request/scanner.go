@@ -88,6 +88,15 @@ func (s *Scanner) Next(in []byte) (req Request, n int, err error) {
 // Idle reports whether the scanner is between requests.
 func (s *Scanner) Idle() bool { return s.state == atStart }
 
+// Partial returns the bytes of the incomplete request, which another scanner can read again. It is valid until the next call
+// of Next. Without an incomplete request, and after its first part was returned, it is empty.
+func (s *Scanner) Partial() []byte {
+	if s.state == atStart || s.streaming {
+		return nil
+	}
+	return s.buf
+}
+
 // Held returns the bytes of memory that the scanner holds besides its own size.
 func (s *Scanner) Held() int { return cap(s.buf) + cap(s.args)*argBytes }
 

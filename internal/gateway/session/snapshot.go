@@ -50,6 +50,12 @@ func (s *Session) Snapshot() Snapshot {
 	return snap
 }
 
+// Retake notes that the request of a step, which is not done, will come again.
+func (s *Session) Retake(step *Step) {
+	s.replies.skipNext = step.Silent && !s.replies.off
+	s.updateFastPath()
+}
+
 // Restore returns a session in the state of a snapshot. It returns an error if no session can have this state.
 func Restore(cfg *Config, snap *Snapshot) (*Session, error) {
 	if err := snap.check(); err != nil {

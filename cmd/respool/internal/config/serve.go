@@ -17,6 +17,7 @@ type Serve struct {
 	Gateway   gateway.Config
 	Listen    []Address
 	Drain     time.Duration
+	Takeover  string             // the Unix socket for takeovers; empty: none
 	url       string             // of the section serve
 	urlOrigin string             // the prefix of errors about it
 	source    credentials.Source // of that URL
@@ -39,6 +40,11 @@ func NewServe() Serve {
 	return s
 }
 
+// MaxConnections returns the limit of connections to each node.
+func (s *Serve) MaxConnections() int {
+	return cmp.Or(s.Watch.Sampler.Options.MaxConnections, defaultMaxConnections())
+}
+
 // Loops returns the number of event loops.
 func (s *Serve) Loops() int { return cmp.Or(s.Gateway.Loops, gateway.DefaultLoops()) }
 
@@ -52,8 +58,7 @@ func (s *Serve) Lanes() int {
 	if opt.Lanes > 0 {
 		return opt.Lanes
 	}
-	most := cmp.Or(opt.MaxConnections, defaultMaxConnections())
-	return min(max(defaultLanes, s.Loops()), most)
+	return min(max(defaultLanes, s.Loops()), s.MaxConnections())
 }
 
 // ParseServe parses a configuration of respool serve, without its profiles.

@@ -49,6 +49,7 @@ func (s *Serve) fields() yamlnode.Fields {
 		"order":                      either(&g.Order, gateway.OrderSlot, gateway.OrderStrict),
 		"drain":                      yamlnode.MillisecondsOrMore(&s.Drain),
 		"admin":                      yamlnode.Bool(&g.Admin),
+		"takeover":                   yamlnode.Text(&s.Takeover),
 		"users":                      s.usersField(),
 		"pass_through":               yamlnode.Bool(&g.PassThrough),
 		"need_auth":                  yamlnode.Bool(&g.NeedAuth),

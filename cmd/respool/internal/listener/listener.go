@@ -14,6 +14,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
@@ -34,7 +35,10 @@ type Listener struct {
 	broken     atomic.Bool     // it stopped listening without Close
 	ctx        context.Context // ends with Close
 	close      func() error
-	wg         sync.WaitGroup
+	wg         sync.WaitGroup // handshakes
+	acceptor   sync.WaitGroup
+	paused     atomic.Bool // accept ends
+	left       atomic.Bool // another process listens
 
 	mu         sync.Mutex
 	loggedAt   time.Time // the last logged failure
@@ -56,10 +60,17 @@ const (
 )
 
 // Open listens at an address.
-func Open(a config.Address, log *slog.Logger) (*Listener, error) {
-	inner, unlink, err := a.Inherited, func() {}, error(nil)
+func Open(a config.Address, log *slog.Logger) (*Listener, error) { return Adopt(a, nil, log) }
+
+// Adopt is Open with a listener at the address that another process has opened, unless inner is nil.
+func Adopt(a config.Address, inner net.Listener, log *slog.Logger) (*Listener, error) {
+	unlink, err := func() {}, error(nil)
 	switch {
+	case inner != nil && a.Inherited == nil && a.Network == "unix":
+		inner, unlink, err = adoptUnix(inner, a.Addr, a.Mode)
 	case inner != nil:
+	case a.Inherited != nil:
+		inner = a.Inherited
 	case a.Network == "unix":
 		inner, unlink, err = listenUnix(a.Addr, a.Mode)
 	case a.Network == "tcp":
@@ -76,11 +87,14 @@ func Open(a config.Address, log *slog.Logger) (*Listener, error) {
 	l.close = sync.OnceValue(func() error {
 		cancel()
 		err := inner.Close()
+		l.acceptor.Wait()
 		l.wg.Wait()
-		unlink()
+		if !l.left.Load() {
+			unlink()
+		}
 		return err
 	})
-	l.wg.Go(l.accept)
+	l.acceptor.Go(l.accept)
 	return l, nil
 }
 
@@ -119,12 +133,62 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return l.Inner.Addr() }
 
+// Pause stops accepting until Resume. Connections then wait in the kernel, where another process with the same socket may
+// accept them. It returns when those that were accepted have been delivered, or are in their handshake. The goroutine that
+// calls Reconfigure calls it.
+func (l *Listener) Pause() {
+	l.paused.Store(true)
+	l.setDeadline(time.Unix(1, 0))
+	l.acceptor.Wait()
+}
+
+// Resume ends the effect of Pause.
+func (l *Listener) Resume() {
+	l.setDeadline(time.Time{})
+	l.paused.Store(false)
+	l.acceptor.Go(l.accept)
+}
+
+func (l *Listener) setDeadline(at time.Time) {
+	if inner, ok := l.Inner.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = inner.SetDeadline(at)
+	}
+}
+
+// Handshakes returns the number of TLS handshakes in progress.
+func (l *Listener) Handshakes() int { return len(l.handshakes) }
+
+// Control calls f with the descriptor of the socket, which stays valid during the call.
+func (l *Listener) Control(f func(fd uintptr)) error { return Control(l.Inner, f) }
+
+// Control calls f with the descriptor of a listener, which stays valid during the call.
+func Control(l net.Listener, f func(fd uintptr)) error {
+	s, ok := l.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("the listener at %s has no descriptor", l.Addr())
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(f)
+}
+
+// Leave is Close without the removal of a Unix socket's path, because another process listens there.
+func (l *Listener) Leave() error {
+	l.left.Store(true)
+	return l.close()
+}
+
 // Close implements net.Listener. Connections that Accept returned stay open.
 func (l *Listener) Close() error { return l.close() }
 
 func (l *Listener) accept() {
 	for {
 		conn, err := l.Inner.Accept()
+		if err != nil && l.paused.Load() {
+			return
+		}
 		if l.ctx.Err() != nil {
 			if conn != nil {
 				_ = conn.Close()

@@ -31,17 +31,39 @@ func listenUnix(path string, mode fs.FileMode) (l net.Listener, unlink func(), e
 	if err == nil {
 		err = os.Rename(next, path)
 	}
-	mine, statErr := os.Lstat(path)
+	unlink, statErr := unlinker(path)
 	if err = errors.Join(err, statErr); err != nil {
 		_ = u.Close()
 		_ = os.Remove(next)
 		return nil, nil, err
 	}
-	return namedListener{u, path}, func() {
+	return namedListener{u, path}, unlink, nil
+}
+
+// adoptUnix is listenUnix with a listener at the path that another process has opened.
+func adoptUnix(inner net.Listener, path string, mode fs.FileMode) (l net.Listener, unlink func(), err error) {
+	u, ok := inner.(*net.UnixListener)
+	if !ok {
+		return nil, nil, fmt.Errorf("the other process passed a socket of the network %s: want unix", inner.Addr().Network())
+	}
+	u.SetUnlinkOnClose(false)
+	if err := os.Chmod(path, mode); err != nil {
+		return nil, nil, err
+	}
+	if unlink, err = unlinker(path); err != nil {
+		return nil, nil, err
+	}
+	return namedListener{u, path}, unlink, nil
+}
+
+// unlinker returns a function that removes the socket at a path, unless it belongs to another one by then.
+func unlinker(path string) (unlink func(), err error) {
+	mine, err := os.Lstat(path)
+	return func() {
 		if now, err := os.Lstat(path); err == nil && os.SameFile(now, mine) {
 			_ = os.Remove(path)
 		}
-	}, nil
+	}, err
 }
 
 // checkVacant checks that there is nothing at a path, or only a socket without a listener.

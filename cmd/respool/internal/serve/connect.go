@@ -36,6 +36,9 @@ func (srv *Server) connect(s *config.Serve) error {
 		return err
 	}
 	srv.client, srv.options = client, opt
+	if srv.arrival != nil {
+		client.Engine().Restrict(srv.arrival.places)
+	}
 	srv.pool.Watch(client.Stats)
 	s.Gateway.Log = srv.log
 	g, err := gateway.New(client.Engine(), s.Gateway)

@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"time"
 
@@ -34,12 +36,16 @@ type Flags struct {
 	MaxClients  *int           // nil: not given
 	Loops       *int           // nil: not given
 	Drain       *time.Duration // nil: not given
+	Takeover    string         // empty: as configured
 	Check       bool           // only check the configuration
 }
 
 // Read reads the configuration, applies the flags and checks the result. If passed is nil, sockets
-// of systemd need not exist.
-func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
+// of systemd need not exist. Nor need they with a takeover if systemd passed none: they may come from the running gateway.
+func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) { return f.read(passed, false) }
+
+// read is Read. With strict, sockets of systemd must exist.
+func (f *Flags) read(passed *systemd.Sockets, strict bool) (config.Serve, error) {
 	s := config.NewServe()
 	if err := f.check(); err != nil {
 		return s, err
@@ -56,7 +62,7 @@ func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
 	if err := f.override(&s); err != nil {
 		return s, err
 	}
-	if f.Check {
+	if f.Check || s.Takeover != "" && !strict && passed.Empty() {
 		passed = nil
 	}
 	if s.Listen, err = passed.Resolve(s.Listen); err != nil {
@@ -69,6 +75,9 @@ func (f *Flags) Read(passed *systemd.Sockets) (config.Serve, error) {
 		}
 	}
 	if err := s.Gateway.Check(s.Watch.Sampler.Options.Cluster != nil); err != nil {
+		return s, err
+	}
+	if err := checkTakeover(&s); err != nil {
 		return s, err
 	}
 	if !f.Insecure {
@@ -132,6 +141,21 @@ func (f *Flags) upstream(s *config.Serve) error {
 	return nil
 }
 
+// checkTakeover returns an error if no process can take over from a gateway with this configuration.
+func checkTakeover(s *config.Serve) error {
+	cluster := s.Watch.Sampler.Options.Cluster
+	switch {
+	case s.Takeover == "":
+	case runtime.GOOS != "linux":
+		return errors.New("takeover: sockets can move between processes on Linux only: remove takeover")
+	case s.Embedded:
+		return errors.New("takeover without a URL: want both, since the embedded server ends with its process")
+	case cluster != nil && cluster.MaxConnectionsTotal > 0:
+		return errors.New("takeover with max_connections_total: want one of them, since two processes cannot share that limit")
+	}
+	return nil
+}
+
 // maxURLFile is the maximum size of a file with a URL, in bytes.
 const maxURLFile = 64 << 10
 
@@ -175,6 +199,7 @@ func (f *Flags) override(s *config.Serve) error {
 	if f.Drain != nil {
 		s.Drain = *f.Drain
 	}
+	s.Takeover = cmp.Or(f.Takeover, s.Takeover)
 	s.Gateway.Admin = s.Gateway.Admin || f.Admin
 	s.Gateway.PassThrough = s.Gateway.PassThrough || f.PassThrough
 	if len(f.Listen) > 0 {

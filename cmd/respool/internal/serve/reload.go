@@ -90,6 +90,10 @@ func (srv *Server) keepServer(s *config.Serve) {
 	}
 	nameConnections(s)
 	srv.keepLoops(s)
+	if old := srv.settings.Takeover; s.Takeover != old {
+		srv.log.Warn("not changed", "option", "takeover", "kept", old, "configured", s.Takeover, "reason", "it was opened at the start: restart to change it")
+		s.Takeover = old
+	}
 	allowLanes(s)
 	s.Watch.Sampler.Client = old.Sampler.Client
 }

@@ -58,6 +58,13 @@ type Server struct {
 	front     *watch.Front
 	http      *http.Server
 
+	offers   *offers  // of takeovers; nil: none
+	arrival  *arrival // the takeover by this process; nil: none
+	requests chan *request
+	closing  chan struct{} // closed by close
+	stopped  bool          // a signal came during a takeover
+	pagesAt  net.Listener  // nil: nowhere
+
 	accepting atomic.Bool // read by the pages
 	acceptors sync.WaitGroup
 	failed    chan error // why a listener stopped without being closed
@@ -65,7 +72,7 @@ type Server struct {
 
 // New returns a gateway that Run will start. It writes its banner to out.
 func New(flags Flags, log *slog.Logger, out io.Writer, passed *systemd.Sockets) *Server {
-	return &Server{flags: flags, log: log, out: out, passed: passed}
+	return &Server{flags: flags, log: log, out: out, passed: passed, requests: make(chan *request), closing: make(chan struct{})}
 }
 
 // Run serves until stop receives a value or a listener fails. A second value of stop cuts the drain
@@ -83,6 +90,16 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	defer stopTicks()
 	for {
 		select {
+		case with := <-srv.takeovers():
+			if srv.handOver(with, stop, tick) {
+				return nil
+			}
+			if srv.stopped {
+				srv.drain(stop, tick)
+				return nil
+			}
+		case <-srv.arrived():
+			srv.arrival = nil
 		case <-stop:
 			srv.drain(stop, tick)
 			return nil
@@ -100,16 +117,24 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 // start opens everything. If it fails, close closes the parts that are open.
 func (srv *Server) start(s config.Serve) error {
 	srv.failed = make(chan error, 1)
+	var err error
+	if s.Takeover != "" {
+		if srv.arrival, err = srv.takeOver(&s); err != nil {
+			return err
+		}
+		if err := srv.pass(srv.arrival, &s); err != nil {
+			return err
+		}
+	}
 	if err := srv.connect(&s); err != nil {
 		return err
 	}
 	s.Watch.Sampler.Client = srv.client // its connections count within max_connections
 	srv.settings = s
-	var err error
 	if srv.listeners, err = srv.openListeners(s.Listen); err != nil {
 		return err
 	}
-	l, err := page.Listen(s.Watch.Pages, pagesFlag)
+	l, err := srv.listenPages(s.Watch.Pages)
 	if err != nil {
 		return err
 	}
@@ -124,6 +149,11 @@ func (srv *Server) start(s config.Serve) error {
 	srv.front = watch.NewFront(srv.watcher, srv.pages.Mux, srv.log)
 	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen), Actions: &live.Actions{Pause: srv.gateway.Pause, Resume: srv.gateway.Resume}})
 	srv.servePages(l)
+	if srv.arrival != nil {
+		if err := srv.begin(srv.arrival); err != nil {
+			return err
+		}
+	}
 	useSocket, _, err := srv.front.Prepare(s.Watch.Socket)
 	if err != nil {
 		return err
@@ -132,14 +162,45 @@ func (srv *Server) start(s config.Serve) error {
 	for _, l := range srv.listeners {
 		srv.serveListener(l)
 	}
-	return nil
+	return srv.offer()
+}
+
+// takeovers returns the channel of processes that take over; nil while this one takes over itself.
+func (srv *Server) takeovers() <-chan *request {
+	if srv.arrival != nil {
+		return nil
+	}
+	return srv.requests
+}
+
+// arrived returns a channel that is closed when the takeover by this process is done; nil: there is none.
+func (srv *Server) arrived() <-chan struct{} {
+	if srv.arrival == nil {
+		return nil
+	}
+	return srv.arrival.done
+}
+
+// listenPages listens for the pages, or takes the listener over.
+func (srv *Server) listenPages(addr string) (net.Listener, error) {
+	if srv.arrival != nil && addr != "" && srv.arrival.pages[addr] != nil {
+		l := srv.arrival.pages[addr]
+		delete(srv.arrival.pages, addr)
+		return l, nil
+	}
+	return page.Listen(addr, pagesFlag)
 }
 
 // openListeners opens all listeners, or none if one fails.
 func (srv *Server) openListeners(list []config.Address) (map[string]*listener.Listener, error) {
 	listeners := map[string]*listener.Listener{}
 	for _, a := range list {
-		l, err := listener.Open(a, srv.log)
+		var inner net.Listener
+		if srv.arrival != nil {
+			inner = srv.arrival.listeners[a.Name]
+			delete(srv.arrival.listeners, a.Name)
+		}
+		l, err := listener.Adopt(a, inner, srv.log)
 		if err != nil {
 			for _, other := range listeners {
 				_ = other.Close()
@@ -176,6 +237,7 @@ func (srv *Server) servePages(l net.Listener) {
 		_ = srv.http.Close()
 		srv.http = nil
 	}
+	srv.pagesAt = l
 	srv.front.PagesAt(l)
 	if l != nil {
 		srv.http = srv.pages.Serve(l)

@@ -41,7 +41,18 @@ func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 
 // close closes everything. The pages close last, because they report on the rest.
 func (srv *Server) close() {
+	select {
+	case <-srv.closing:
+		return // the end of a takeover
+	default:
+	}
+	close(srv.closing)
 	srv.accepting.Store(false)
+	srv.offers.close(false)
+	if srv.arrival != nil {
+		srv.arrival.close()
+		srv.arrival.received.Wait()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	var errs []error

@@ -1,7 +1,9 @@
 package systemd
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -16,6 +18,9 @@ const (
 	Stopping = sd.SdNotifyStopping
 	Alive    = sd.SdNotifyWatchdog
 )
+
+// MainPID is the state of a process that takes over from the main process of its unit.
+func MainPID() string { return fmt.Sprintf("MAINPID=%d", os.Getpid()) }
 
 // Reloading is the state of a reload. It contains the time, so that systemd can tell reloads apart.
 func Reloading() string { return sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec() }

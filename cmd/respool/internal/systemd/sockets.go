@@ -80,6 +80,20 @@ func (p *Sockets) Resolve(list []config.Address) (all []config.Address, err erro
 	return all, nil
 }
 
+// Empty reports whether there are no sockets.
+func (p *Sockets) Empty() bool { return p == nil || len(p.byName) == 0 }
+
+// Add adds a socket that another process got from systemd.
+func (p *Sockets) Add(name string, l net.Listener) {
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // systemd owns the path
+	}
+	if p.byName == nil {
+		p.byName = map[string][]net.Listener{}
+	}
+	p.byName[name] = append(p.byName[name], l)
+}
+
 func (p *Sockets) names() []string { return slices.Sorted(maps.Keys(p.byName)) }
 
 // Forget removes a closed socket, which cannot be opened again.

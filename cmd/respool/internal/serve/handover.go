@@ -1,0 +1,348 @@
+package serve
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/takeover"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+)
+
+// handover is a takeover of this gateway. The goroutine of Run owns it, except where noted.
+type handover struct {
+	srv    *Server
+	with   *request
+	most   int // sockets to each node, of both processes together
+	keep   int // sockets that this process may have
+	lent   int // sockets that the other process may have
+	began  time.Time
+	result chan received // from the goroutine that receives
+	sender sync.WaitGroup
+
+	mu      sync.Mutex // guards the fields below, and wakes the sender
+	wake    *sync.Cond
+	next    uint64
+	waiting []*gateway.Departure // not sent
+	flying  map[uint64]*gateway.Departure
+	moved   int
+	stayed  int
+	broken  bool // nothing is sent any more
+	topics  topicsHandover
+}
+
+type received struct {
+	m   takeover.Message
+	err error
+}
+
+// handOver passes everything to another process. It returns true when this process must end.
+func (srv *Server) handOver(with *request, stop <-chan os.Signal, tick <-chan time.Time) (ended bool) {
+	h := &handover{srv: srv, with: with, result: make(chan received, 4), flying: map[uint64]*gateway.Departure{}}
+	h.wake = sync.NewCond(&h.mu)
+	h.topics.init()
+	if why := h.refusal(); why != "" {
+		srv.log.Warn("refused a takeover", "error", why)
+		_ = with.channel.Send(takeover.Message{Kind: takeover.Refusal, Text: why})
+		with.channel.Close()
+		return false
+	}
+	var running sync.WaitGroup
+	running.Go(h.receive)
+	defer running.Wait()
+	defer with.channel.Close()
+	defer h.breakOff()
+	if err := h.prepare(stop, tick); err != nil {
+		srv.log.Warn("the takeover failed: this gateway goes on", "error", err)
+		h.reclaim()
+		return false
+	}
+	h.sender.Go(h.send)
+	h.sender.Go(h.moveSubscribers)
+	defer h.sender.Wait()
+	defer with.channel.Close()
+	defer h.breakOff()
+	return h.run(stop, tick)
+}
+
+// refusal returns why no process may take over now, or an empty string.
+func (h *handover) refusal() string {
+	srv := h.srv
+	opt := &srv.options
+	switch place := connect.Place(opt); {
+	case place != h.with.hello.Server:
+		return fmt.Sprintf("the running gateway is for %s, and this one for %s: restart instead", place, h.with.hello.Server)
+	case len(srv.gateway.Pauses()) > 0:
+		return "the running gateway is paused: resume it first"
+	}
+	return ""
+}
+
+// prepare lends places, offers the listeners and waits until the other process is ready. Then it stops accepting.
+func (h *handover) prepare(stop <-chan os.Signal, tick <-chan time.Time) error {
+	srv := h.srv
+	h.most = max(1, min(srv.settings.MaxConnections(), h.with.hello.Max))
+	h.keep = max(1, h.most-max(1, h.most/2))
+	srv.client.Engine().Restrict(h.keep)
+	free := func() bool { return h.lendable() >= h.most-h.keep }
+	for by := time.Now().Add(time.Second); !free() && time.Now().Before(by); {
+		select {
+		case <-time.After(lendEvery):
+		case s := <-stop:
+			srv.stopped = true
+			return fmt.Errorf("this gateway stops: %v", s)
+		}
+	}
+	h.lent = max(0, h.lendable())
+	if err := srv.sendOffer(h.with.channel, h.lent); err != nil {
+		return err
+	}
+	timeout := time.After(startTimeout)
+	for {
+		select {
+		case r := <-h.result:
+			if r.err == nil && r.m.Kind != takeover.Ready {
+				r.err = fmt.Errorf("it sent %v: want Ready", r.m.Kind)
+			}
+			if r.err != nil {
+				return fmt.Errorf("the new process: %w", r.err)
+			}
+			srv.stopAccepting()
+			if err := h.with.channel.Send(takeover.Message{Kind: takeover.Go, LastID: srv.gateway.LastID()}); err != nil {
+				srv.acceptAgain()
+				return err
+			}
+			return nil
+		case <-timeout:
+			return fmt.Errorf("the new process was not ready within %v", startTimeout)
+		case s := <-stop:
+			srv.stopped = true
+			return fmt.Errorf("this gateway stops: %v", s)
+		case <-tick:
+			systemd.Notify(srv.log, systemd.Alive)
+		}
+	}
+}
+
+// lendEvery is the interval at which the process looks for sockets that it can lend, and for clients that can move.
+const lendEvery = 5 * time.Millisecond
+
+// lendable returns how many sockets to each node the other process may have now.
+func (h *handover) lendable() int {
+	used := h.keep
+	for _, n := range h.srv.client.Engine().Stats().Nodes {
+		used = max(used, n.Sockets())
+	}
+	return h.most - used
+}
+
+// lend lends the sockets that this process does not need any more.
+func (h *handover) lend() error {
+	need := 0
+	if h.srv.gateway.Clients() > 0 {
+		need = 1
+		for _, n := range h.srv.client.Engine().Stats().Nodes {
+			need = max(need, 1+n.Dedicated+n.Subscribed)
+		}
+		if need = min(need, h.most-1); time.Since(h.began) < onlyPlaceFor {
+			need = max(need, 1)
+		}
+	}
+	if need < h.keep {
+		h.keep = need
+		h.srv.client.Engine().Restrict(need)
+	}
+	if n := h.lendable(); n > h.lent {
+		h.lent = n
+		return h.with.channel.Send(takeover.Message{Kind: takeover.Places, Places: n})
+	}
+	return nil
+}
+
+// onlyPlaceFor is how long this process keeps the only place, if there is one, for the clients that move.
+const onlyPlaceFor = 2 * time.Second
+
+// run moves the clients until none is left, or until the drain is over. It returns false if the other process has ended: then
+// this gateway goes on.
+func (h *handover) run(stop <-chan os.Signal, tick <-chan time.Time) (ended bool) {
+	srv := h.srv
+	h.began = time.Now()
+	over, every := time.After(srv.settings.Drain), time.NewTicker(lendEvery)
+	defer every.Stop()
+	srv.log.Info("handing over", "clients", srv.gateway.Clients(), "drain", srv.settings.Drain)
+	for quiet := 0; quiet < 2; {
+		select {
+		case <-every.C:
+			srv.gateway.MoveClients(h)
+			err := h.lend()
+			if quiet++; srv.gateway.Clients() > 0 || srv.handshakes() > 0 || err != nil {
+				quiet = 0 // an error comes from the goroutine that receives, too
+			}
+		case r := <-h.result:
+			if r.err == nil {
+				r.err = fmt.Errorf("it sent %v", r.m.Kind)
+			}
+			srv.log.Warn("the new process ended during the takeover: this gateway goes on", "lost", h.lose(), "error", r.err)
+			srv.gateway.StayClients()
+			srv.acceptAgain()
+			h.reclaim()
+			return false
+		case <-over:
+			srv.log.Info("the drain is over: disconnecting the clients that cannot move", "clients", srv.gateway.Clients())
+			quiet = 2
+		case <-stop:
+			srv.log.Warn("a signal: disconnecting the clients that have not moved", "clients", srv.gateway.Clients())
+			quiet = 2
+		case <-tick:
+			systemd.Notify(srv.log, systemd.Alive)
+		}
+	}
+	srv.log.Info("closing the connections to the server", "clients", srv.gateway.Clients(), "after", time.Since(h.began).Round(time.Millisecond))
+	h.finish()
+	return true
+}
+
+// finish ends this gateway and lends all its sockets.
+func (h *handover) finish() {
+	srv := h.srv
+	h.breakOff()
+	h.mu.Lock()
+	flying := maps.Clone(h.flying)
+	h.mu.Unlock()
+	if len(flying) > 0 { // the other process is slow
+		h.with.channel.Close()
+		h.sender.Wait() // it uses a descriptor
+		for _, d := range flying {
+			d.Done(true) // the other process has the client
+		}
+	}
+	srv.gateway.StayClients()
+	for _, l := range srv.listeners {
+		_ = l.Leave()
+	}
+	srv.close()
+	_ = h.with.channel.Send(takeover.Message{Kind: takeover.Done})
+	srv.log.Info("handed over", "moved", h.moved, "stayed", h.stayed, "took", time.Since(h.began).Round(time.Millisecond))
+}
+
+// Depart takes a client that can move. It is called while locks are held.
+func (h *handover) Depart(d *gateway.Departure) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken {
+		go d.Done(false) // the caller holds the client's lock
+		return
+	}
+	h.waiting = append(h.waiting, d)
+	h.wake.Signal()
+}
+
+// send sends the clients. It runs on its own goroutine: the other process may be slow.
+func (h *handover) send() {
+	for {
+		h.mu.Lock()
+		for len(h.waiting) == 0 && !h.broken {
+			h.wake.Wait()
+		}
+		if h.broken {
+			waiting := h.waiting
+			h.waiting = nil
+			h.mu.Unlock()
+			for _, d := range waiting {
+				d.Done(false)
+			}
+			return
+		}
+		d := h.waiting[0]
+		h.waiting = h.waiting[1:]
+		number, named := uint64(0), false
+		if d.Subscriber != nil {
+			number, named = d.Subscriber.Number.(uint64)
+		}
+		if !named {
+			h.next++
+			number = h.next
+		}
+		h.flying[number] = d
+		h.mu.Unlock()
+		// After an error the goroutine that receives reports the end.
+		_ = h.with.channel.Send(takeover.Message{Kind: takeover.Move, Number: number, Client: &d.Snapshot}, d.Descriptor)
+	}
+}
+
+// receive passes messages to Run, and ends departures. It runs on its own goroutine.
+func (h *handover) receive() {
+	for {
+		m, _, err := h.with.channel.Receive(0)
+		if err == nil && m.Kind == takeover.Prepared {
+			h.topics.prepared(m)
+			continue
+		}
+		if err == nil && m.Kind == takeover.Moved {
+			h.mu.Lock()
+			d := h.flying[m.Number]
+			delete(h.flying, m.Number)
+			if m.Text == "" {
+				h.moved++
+			} else {
+				h.stayed++
+			}
+			h.mu.Unlock()
+			if d != nil {
+				d.Done(m.Text == "")
+			}
+			continue
+		}
+		select {
+		case h.result <- received{m, err}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// breakOff ends the goroutine that sends.
+func (h *handover) breakOff() {
+	h.mu.Lock()
+	h.broken = true
+	h.wake.Signal()
+	h.mu.Unlock()
+	h.topics.end()
+}
+
+// lose takes back the clients that the other process has not confirmed, and returns how many it has confirmed.
+func (h *handover) lose() (lost int) {
+	h.breakOff()
+	h.mu.Lock()
+	flying := h.flying
+	h.flying = map[uint64]*gateway.Departure{}
+	lost = h.moved
+	h.mu.Unlock()
+	for _, d := range flying {
+		d.Done(false)
+	}
+	return lost
+}
+
+// reclaim takes the places back that were lent, after the server has noticed the end of the other process.
+func (h *handover) reclaim() {
+	h.with.channel.Close()
+	if h.lent > 0 {
+		time.Sleep(graceOfSockets)
+	}
+	h.srv.client.Engine().Unrestrict()
+}
+
+// handshakes returns the number of clients in a TLS handshake.
+func (srv *Server) handshakes() (n int) {
+	for _, l := range srv.listeners {
+		n += l.Handshakes()
+	}
+	return n
+}

@@ -1,0 +1,51 @@
+//go:build !linux
+
+package takeover
+
+import (
+	"errors"
+	"time"
+)
+
+// Channel does not exist on this system.
+type Channel struct{}
+
+// Endpoint does not exist on this system.
+type Endpoint struct{}
+
+var (
+	// ErrNobody is not returned on this system.
+	ErrNobody = errors.New("takeover: no process listens at this path")
+
+	errSystem = errors.New("takeover: sockets can move between processes on Linux only: remove takeover")
+)
+
+// Dial returns an error on this system.
+func Dial(string) (*Channel, error) { return nil, errSystem }
+
+// Listen returns an error on this system.
+func Listen(string) (*Endpoint, error) { return nil, errSystem }
+
+// Send does nothing on this system.
+func (*Channel) Send(Message, ...int) error { return errSystem }
+
+// Receive does nothing on this system.
+func (*Channel) Receive(time.Duration) (Message, []int, error) { return Message{}, nil, errSystem }
+
+// CloseFile does nothing on this system.
+func CloseFile(int) {}
+
+// Close does nothing on this system.
+func (*Channel) Close() {}
+
+// Discard does nothing on this system.
+func (*Channel) Discard() {}
+
+// Accept does nothing on this system.
+func (*Endpoint) Accept() (*Channel, error) { return nil, errSystem }
+
+// Close does nothing on this system.
+func (*Endpoint) Close() {}
+
+// Leave does nothing on this system.
+func (*Endpoint) Leave() {}

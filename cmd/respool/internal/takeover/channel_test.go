@@ -1,0 +1,205 @@
+//go:build linux
+
+package takeover
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+)
+
+const patience = 20 * time.Second
+
+// pair returns both ends of a channel at a path.
+func pair(t *testing.T) (dialed, accepted *Channel, path string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "respool") // the path of a Unix socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, "s")
+	e, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dialed, err = Dial(path); err == nil {
+		accepted, err = e.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		e.Close()
+		dialed.Close()
+		accepted.Close()
+		dialed.Discard()
+		accepted.Discard()
+		_ = os.RemoveAll(dir)
+	})
+	return dialed, accepted, path
+}
+
+func TestAClientArrivesWithItsSocket(t *testing.T) {
+	a, b, path := pair(t)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v: want the mode 0600", info.Mode(), err)
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[1])
+	snap := &gateway.Snapshot{Session: session.Snapshot{ID: 7, Addr: "10.0.0.1:5000", Topics: []session.Topic{{Name: "\xff\x00"}}},
+		Input: []byte(strings.Repeat("\x00\xffx", gateway.MostMovedInput/3))}
+	sent := make(chan error, 1)
+	go func() {
+		err := errors.Join(a.Send(Message{Kind: Places, Places: 3}), a.Send(Message{Kind: Move, Number: 9, Client: snap}, fds[0]), a.Send(Message{Kind: Done}))
+		sent <- errors.Join(err, unix.Close(fds[0]))
+	}()
+	if m, files, err := b.Receive(patience); err != nil || m.Kind != Places || m.Places != 3 || len(files) != 0 {
+		t.Fatalf("%v, %v, %v", m, files, err)
+	}
+	m, files, err := b.Receive(patience)
+	if err != nil || m.Kind != Move || m.Number != 9 || len(files) != 1 || string(m.Client.Input) != string(snap.Input) ||
+		m.Client.Session.ID != 7 || m.Client.Session.Topics[0].Name != "\xff\x00" {
+		t.Fatalf("%v, %v, %v", m.Kind, files, err)
+	}
+	if m, _, err := b.Receive(patience); err != nil || m.Kind != Done {
+		t.Fatalf("%v, %v", m.Kind, err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Write(files[0], []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 10)
+	if n, err := unix.Read(fds[1], got); err != nil || string(got[:n]) != "hello" {
+		t.Errorf("%q, %v", got[:n], err)
+	}
+	if flags, err := unix.FcntlInt(uintptr(files[0]), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("flags %d, %v: want close-on-exec", flags, err)
+	}
+	CloseFile(files[0])
+}
+
+func TestAMalformedMessageEndsTheChannel(t *testing.T) {
+	header := func(size, files uint32) []byte {
+		b := make([]byte, headerSize)
+		binary.BigEndian.PutUint32(b, size)
+		binary.BigEndian.PutUint32(b[4:], files)
+		return b
+	}
+	kind, err := encode(&Message{Kind: Prepared + 1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare, _ := encode(&Message{Kind: Move}, 0)
+	claims, _ := encode(&Message{Kind: Move, Client: &gateway.Snapshot{}}, 1)
+	done, _ := encode(&Message{Kind: Done}, 0)
+	longer := append(header(uint32(len(done)-headerSize+1), 0), append(done[headerSize:], 0)...)
+	for name, b := range map[string][]byte{
+		"size": header(mostBytes+1, 0), "descriptors": header(1, mostFiles+1), "noise": append(header(4, 0), "\xff\xff\xff\xff"...),
+		"empty": header(0, 0), "unknown kind": kind, "Move without a client": bare, "Move without a socket": claims, "rest": longer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b2, _ := pair(t)
+			if _, err := a.conn.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			if m, _, err := b2.Receive(patience); !errors.Is(err, errMalformed) {
+				t.Errorf("%v, %v: want an error", m.Kind, err)
+			}
+		})
+	}
+}
+
+func TestTheEndOfTheOtherProcessIsSeen(t *testing.T) {
+	for _, part := range []int{0, 3, headerSize, headerSize + 5} {
+		a, b, _ := pair(t)
+		m, err := encode(&Message{Kind: Done}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.conn.Write(m[:part]); err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		if _, _, err := b.Receive(patience); !errors.Is(err, io.EOF) {
+			t.Errorf("after %d bytes: %v: want EOF", part, err)
+		}
+	}
+}
+
+func TestASilentProcessIsNotWaitedForLonger(t *testing.T) {
+	_, b, _ := pair(t)
+	if _, _, err := b.Receive(time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v: want the end of the time", err)
+	}
+}
+
+func TestOnlyTheSameUserMayTakeOver(t *testing.T) {
+	for _, c := range []struct {
+		peer uint32
+		own  int
+		ok   bool
+	}{{1000, 1000, true}, {0, 1000, true}, {0, 0, true}, {1000, 0, false}, {1001, 1000, false}} {
+		if err := trust(c.peer, c.own); (err == nil) != c.ok {
+			t.Errorf("a process of user %d at one of %d: %v", c.peer, c.own, err)
+		}
+	}
+}
+
+func TestAPathWithoutAProcess(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	if _, err := Dial(path); !errors.Is(err, ErrNobody) {
+		t.Errorf("no file: %v", err)
+	}
+	e, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Leave()
+	if _, err := Dial(path); !errors.Is(err, ErrNobody) {
+		t.Errorf("a socket without a process: %v", err)
+	}
+	first, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if c, err := Dial(path); err != nil {
+		t.Errorf("the end of the first process removed the path of the second: %v", err)
+	} else {
+		c.Close()
+	}
+	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v: want net.ErrClosed", err)
+	}
+	second.Close()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the path is there still: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+		t.Errorf("%v: want a refusal of a file", err)
+	}
+}
