@@ -2,6 +2,7 @@ package observe
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,29 +32,32 @@ type SlowLog struct {
 	ring     []SlowEntry // by ID; nil before the first
 	kept     int         // the newest ones in ring
 	last     uint64      // ID of the newest
-	missed   uint64      // commands that Admit refused
 	second   int64       // begin of the present second, in Unix nanoseconds
 	admitted int         // in that second
+
+	full   atomic.Int64  // the second is full until then, in Unix nanoseconds; most refusals under overload read only this
+	missed atomic.Uint64 // slow commands that Admit refused
 }
 
 // Admit reports whether another command may be described now, in Unix nanoseconds. It allows SlowEntries in a second, so
 // that a gateway under overload does not spend its time on its slow log.
 func (l *SlowLog) Admit(now int64) bool {
+	if full := l.full.Load(); now < full && now > full-int64(time.Second) { // unless the clock was set back
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if d := now - l.second; d >= int64(time.Second) || d < 0 {
 		l.second, l.admitted = now, 0
 	}
-	l.admitted++
+	if l.admitted++; l.admitted >= SlowEntries {
+		l.full.Store(l.second + int64(time.Second))
+	}
 	return l.admitted <= SlowEntries
 }
 
 // Miss counts a slow command that is not kept.
-func (l *SlowLog) Miss() {
-	l.mu.Lock()
-	l.missed++
-	l.mu.Unlock()
-}
+func (l *SlowLog) Miss() { l.missed.Add(1) }
 
 // Add keeps an entry and numbers it.
 func (l *SlowLog) Add(e SlowEntry) {
@@ -82,7 +86,7 @@ func (l *SlowLog) Newest(n int) (list []SlowEntry) {
 func (l *SlowLog) Count() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.last + l.missed
+	return l.last + l.missed.Load()
 }
 
 // Reset drops the entries. Their numbers continue.
