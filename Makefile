@@ -6,7 +6,7 @@ WAITS    ?= 1000000
 
 # The modules that go.work joins. RACED are those whose tests run under -race.
 RACED   = . cmd/respool credentials/aws credentials/entra goredis metrics/otel metrics/prometheus
-MODULES = $(RACED) bench test/clients examples/workers/asynq
+MODULES = $(RACED) bench test/clients test/page examples/workers/asynq
 # All packages of RACED, for one go command.
 RACED_PACKAGES = $(patsubst %,./%/...,$(RACED))
 # The packages that build on each system.
@@ -25,10 +25,11 @@ endif
 
 # Installs redis-server and what else is missing, then runs every test.
 test:
-	./scripts/deps.sh nutcracker python3-redis
+	./scripts/deps.sh nutcracker python3-redis chromium
 	$(GO) vet work
 	$(GO) test -race -timeout 11m $(RACED_PACKAGES)
 	$(GO) -C bench test -timeout 8m ./...
+	$(GO) -C test/page test -timeout 8m ./...
 	./scripts/modules.sh
 
 # Runs other clients directly and through the gateway and compares what they print; takes

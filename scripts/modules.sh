@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 path=github.com/seed-2b0d76a6/respool
 libraries="goredis metrics/otel metrics/prometheus credentials/aws credentials/entra"
-modules="$libraries cmd/respool bench test/clients examples/workers/asynq"
+modules="$libraries cmd/respool bench test/clients test/page examples/workers/asynq"
 
 export GOWORK=off
 version=v$(sed -n 's/^const Version = "\(.*\)"$/\1/p' ./*.go)

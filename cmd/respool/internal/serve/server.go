@@ -21,6 +21,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/watch"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
@@ -57,6 +58,7 @@ type Server struct {
 	pages     *page.Pages
 	front     *watch.Front
 	http      *http.Server
+	page      string // the URL of the pages at the start; empty: none
 
 	offers   *offers  // of takeovers; nil: none
 	arrival  *arrival // the takeover by this process; nil: none
@@ -85,6 +87,9 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	srv.accepting.Store(true)
 	srv.warnFileLimit()
 	srv.settings.Banner(srv.out, srv.addresses())
+	if srv.page != "" {
+		fmt.Fprintf(srv.out, "the page: %s/\n\n", srv.page)
+	}
 	systemd.Notify(srv.log, systemd.Ready)
 	tick, stopTicks := systemd.Watchdog(srv.log)
 	defer stopTicks()
@@ -241,6 +246,7 @@ func (srv *Server) servePages(l net.Listener) {
 	srv.front.PagesAt(l)
 	if l != nil {
 		srv.http = srv.pages.Serve(l)
+		srv.page = relay.PagesURL(l.Addr())
 		srv.log.Info("pages", "at", "http://"+l.Addr().String()+"/")
 	}
 }

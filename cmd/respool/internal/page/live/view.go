@@ -256,9 +256,17 @@ func (b *builder) verdict() verdict {
 
 // verdictOf is the state of a node in one sentence.
 func (b *builder) verdictOf(n *monitor.NodeState) string {
-	text := summary.Verdict(n, b.now, false)
-	if n.Addr == gatewayNode {
-		text = strings.NewReplacer(" connections", " clients").Replace(text)
+	if n.Addr != gatewayNode {
+		return summary.Verdict(n, b.now, false)
+	}
+	if n.Last == nil {
+		return "not read yet"
+	}
+	text := strings.Replace(summary.Occupancy(n.Last, false), " connections", " clients", 1)
+	for _, f := range b.p.extraOf(n) {
+		if f.Severity > monitor.Note { // the worst one comes first
+			return text + ", " + output.Cell(f.What)
+		}
 	}
 	return text
 }
@@ -314,7 +322,9 @@ func (b *builder) nodeRows() []node {
 	for _, n := range b.nodes {
 		row := node{Addr: n.Addr, Title: nameOf(n), Role: cmp.Or(n.Role, "unknown"), Level: b.levels[n.Addr], Text: output.Cell(b.verdictOf(n)), Restarts: n.Restarts, Filled: "unknown"}
 		if n.Last != nil {
-			row.Server = output.Cell(n.Last.Info.Server())
+			if n.Addr != gatewayNode {
+				row.Server = output.Cell(n.Last.Info.Server())
+			}
 			if n.Up && !n.Last.Uncounted {
 				row.Filled = report.Filled(n.Last.Connections, n.Last.MaxClients)
 			}

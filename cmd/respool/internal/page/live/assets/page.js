@@ -35,6 +35,7 @@ function choose(addr) {
   connect();
 }
 
+const every = (seconds) => (seconds < 1 ? seconds.toFixed(1) + " s" : ago(seconds));
 const dataAge = () => view.age + (performance.now() - received) / 1000;
 const isStale = () => dataAge() > Math.max(3 * view.every, view.every + 10);
 
@@ -42,7 +43,7 @@ const isStale = () => dataAge() > Math.max(3 * view.every, view.every + 10);
 function showAge() {
   if (!view || document.hidden) return;
   const stale = isStale();
-  byID("age").textContent = stale ? "" : "data of " + ago(dataAge()) + " ago, read every " + (view.every < 1 ? view.every.toFixed(1) : view.every) + " s";
+  byID("age").textContent = stale ? "" : "data of " + ago(dataAge()) + " ago, read every " + every(view.every);
   const v = view.verdict;
   const text = stale ? "no data for " + ago(dataAge()) + ": " + (performance.now() - received > 1000 * (view.every + 10) ? view.command + " does not answer; it showed: " : "the server was not read; it showed: ") + v.text : v.text;
   if (byID("verdict-text").textContent !== text) byID("verdict-text").textContent = text;
@@ -114,7 +115,7 @@ function showListAge() {
   if (!holders) return;
   const h = holders;
   byID("holders-note").textContent = h.unknown ? "unknown: " + h.unknown
-    : "list of " + time(h.read_at) + (h.list_every ? ", read every " + ago(h.list_every) : "") + ". +/min is the growth in the last minute. Choose a row for its connections.";
+    : "list of " + time(h.read_at) + (h.list_every ? ", read every " + every(h.list_every) : "") + ". +/min is the growth in the last minute. Choose a row for its connections.";
 }
 
 let asked = 0;

@@ -1,0 +1,151 @@
+package page
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
+)
+
+// shots is where the tests write screenshots: go test ./test/page -shots DIR.
+var shots = flag.String("shots", "", "directory for screenshots")
+
+// newBrowser starts Chromium. The end of the test ends it.
+func newBrowser(t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox,
+		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-dev-shm-usage", true))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	browser, leave := chromedp.NewContext(allocator)
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(browser) // waits for the end of the process
+		leave()
+		stop()
+	})
+	if err := chromedp.Do(browser); err != nil {
+		t.Fatalf("chromium does not start: %v", err)
+	}
+	return browser
+}
+
+// tab is one tab of the browser.
+type tab struct {
+	ctx context.Context
+}
+
+// open opens a page in a new tab. The end of the test closes it.
+func open(t *testing.T, browser context.Context, url string) *tab {
+	t.Helper()
+	ctx, leave := chromedp.NewContext(browser)
+	t.Cleanup(leave)
+	b := &tab{ctx}
+	if err := chromedp.Do(ctx); err != nil { // opens the tab, without a limit: the limit of this call would be that of the tab
+		t.Fatal(err)
+	}
+	b.run(t, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(url))
+	return b
+}
+
+// limit is the time for one action of the browser.
+const limit = time.Minute
+
+func (b *tab) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// text evaluates an expression to a text. The expression may be a promise.
+func (b *tab) text(t *testing.T, expression string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	s, err := chromedp.Run(ctx, chromedp.Evaluate[string]("(async () => String(await ("+expression+")))()", chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return s
+}
+
+// of returns the text of an element.
+func (b *tab) of(t *testing.T, id string) string {
+	t.Helper()
+	return b.text(t, fmt.Sprintf("document.getElementById(%q).innerText", id))
+}
+
+// until waits until an expression is true. what says so in words; it fails with the text of the page.
+func (b *tab) until(t *testing.T, what, expression string) {
+	t.Helper()
+	testkit.Within(t, time.Minute, what, func() bool { return b.text(t, "Boolean("+expression+")") == "true" })
+}
+
+// shows waits until an element contains a text.
+func (b *tab) shows(t *testing.T, id, text string) {
+	t.Helper()
+	b.until(t, fmt.Sprintf("%q in %s", text, id), fmt.Sprintf("document.getElementById(%q).innerText.includes(%q)", id, text))
+}
+
+// click clicks the first element that a selector finds.
+func (b *tab) click(t *testing.T, selector string) {
+	t.Helper()
+	b.until(t, selector, fmt.Sprintf("document.querySelector(%q)", selector))
+	b.text(t, fmt.Sprintf("document.querySelector(%q).click()", selector))
+}
+
+// press focuses an element and presses a key.
+func (b *tab) press(t *testing.T, selector, key string) {
+	t.Helper()
+	b.text(t, fmt.Sprintf("document.querySelector(%q).focus()", selector))
+	b.run(t, chromedp.KeyEvent(key))
+}
+
+// look changes the scheme of colors and the width.
+func (b *tab) look(t *testing.T, scheme string, width int64) {
+	t.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {
+		t.Fatal(err)
+	}
+	b.run(t, chromedp.EmulateViewport(width, 900))
+}
+
+// shot writes a screenshot if there is a directory for them.
+func (b *tab) shot(t *testing.T, name string) {
+	t.Helper()
+	if *shots == "" {
+		return
+	}
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*shots, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// accessible fails if axe finds a violation.
+func (b *tab) accessible(t *testing.T) {
+	t.Helper()
+	source, err := os.ReadFile("testdata/axe.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](string(source)+";true")); err != nil {
+		t.Fatal(err)
+	}
+	found := b.text(t, `axe.run(document).then((r) => r.passes.length < 10 ? "axe did not run" : r.violations.map((v) => v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map((n) => n.target + " " + n.failureSummary).join("; ")).join("\n"))`)
+	if found != "" {
+		t.Errorf("axe: %s", found)
+	}
+}

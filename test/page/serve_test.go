@@ -1,0 +1,154 @@
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
+)
+
+const serveConfig = `url: %s
+every: 400ms
+list_every: 800ms
+actions: true
+serve:
+  listen: [%s]
+  users:
+    default: {}
+    reader: {password_sha256: %x, commands: [read]}
+    ops: {password_sha256: %x, commands: [admin]}
+`
+
+func TestThePageOfAGateway(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	gateway, file := testkit.ReserveAddr(t), filepath.Join(t.TempDir(), "respool.yaml")
+	hash := sha256.Sum256([]byte("sesame"))
+	write(t, file, fmt.Sprintf(serveConfig, s.URL()+"?max_connections=8", gateway, hash, hash))
+	url := start(t, "--http", "serve", "-c", file)
+	leak := newService(t, gateway, "cart:pod-1:main")
+	testkit.Eventually(t, "a client of the gateway", func() bool {
+		conn := leak.open()
+		if conn != nil {
+			conn.Close()
+		}
+		return conn != nil
+	})
+	leak.hold(t, 25)
+	waiter := newService(t, gateway, evilName).open()
+	defer waiter.Close()
+	send(waiter, "BLPOP", "nothing", "0")
+	watcher := newService(t, gateway, "orders:pod-1:main").open()
+	defer watcher.Close()
+	if _, err := call(watcher, "WATCH", "k"); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, newBrowser(t), url)
+	t.Run("picture", func(t *testing.T) {
+		for _, text := range []string{"sockets ", " of 8", "lanes", "27 of 10,000", "pinned clients: 1 (", "(BLPOP 1)", "queue time", "server time", s.Addr()} {
+			b.shows(t, "gateway", text)
+		}
+		b.click(t, `#nodes button[data-key="node gateway"]`)
+		b.until(t, "the holders of the gateway", `[...document.querySelectorAll("#holders-table tbody tr")].some((r) => r.cells[0].innerText === "cart" && r.cells[1].innerText === "25")`)
+		b.shows(t, "holders-table", evilName)
+		b.click(t, `#holders-table button[data-key="group cart"]`)
+		b.shows(t, "connections", "respool kill redis://"+gateway+" --service cart")
+		b.accessible(t)
+		b.shot(t, "serve")
+	})
+	t.Run("actions without a login", func(t *testing.T) { refuse(t, url) })
+	t.Run("actions after a login", func(t *testing.T) { act(t, b, s, url) })
+}
+
+// post sends an action, and returns the status code and the reply.
+func post(t *testing.T, url, body string, headers ...string) (int, string) {
+	t.Helper()
+	q, err := http.NewRequest("POST", url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(headers); i += 2 {
+		q.Header.Set(headers[i], headers[i+1])
+	}
+	r, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var reply bytes.Buffer
+	_, _ = io.Copy(&reply, r.Body)
+	return r.StatusCode, reply.String()
+}
+
+func refuse(t *testing.T, url string) {
+	for _, c := range []struct {
+		path, body string
+		headers    []string
+		want       int
+	}{
+		{"/page/act", `{"action": "pause", "seconds": 5}`, nil, 401},
+		{"/page/act", `{"action": "pause", "seconds": 5}`, []string{"Cookie", "respool_page=guess", "X-CSRF-Token", "guess"}, 401},
+		{"/page/login", `{"user": "ops", "password": "wrong"}`, nil, 401},
+		{"/page/login", `{"user": "reader", "password": "sesame"}`, nil, 401},
+		{"/page/login", `{"user": "default", "password": ""}`, nil, 401},
+		{"/page/login", `{"user": "ops", "password": "sesame"}`, []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"/page/login", `user=ops&password=sesame`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 403},
+	} {
+		if code, reply := post(t, url+c.path, c.body, c.headers...); code != c.want {
+			t.Errorf("%s %s: %d %s: want %d", c.path, c.body, code, reply, c.want)
+		}
+	}
+}
+
+func act(t *testing.T, b *tab, s *redistest.Server, url string) {
+	b.until(t, "a form", `!document.getElementById("actions").hidden && document.querySelector("form.login")`)
+	fill := func(password string) {
+		b.text(t, fmt.Sprintf(`((f) => { f.user.value = "ops"; f.password.value = %q; f.requestSubmit(); })(document.querySelector("form.login"))`, password))
+	}
+	fill("wrong")
+	b.shows(t, "outcome", "wrong user or password")
+	fill("sesame")
+	b.shows(t, "actions-body", "logged in as ops")
+	if cookies := b.text(t, "document.cookie"); cookies != "" {
+		t.Errorf("scripts see the cookie %s", cookies)
+	}
+	const bare = `fetch("/page/act", {method: "POST", headers: {"Content-Type": "application/json"%s}, body: JSON.stringify({action: "pause", seconds: 5})}).then((r) => r.status)`
+	for _, token := range []string{"", `, "X-CSRF-Token": "guess"`} {
+		if code := b.text(t, fmt.Sprintf(bare, token)); code != "403" {
+			t.Errorf("an action without the token: %s", code)
+		}
+	}
+	b.click(t, "#pause")
+	b.shows(t, "gateway", "PAUSED: commands to the server")
+	b.shows(t, "verdict-text", "")
+	b.click(t, "#resume")
+	b.until(t, "the end of the pause", `!document.getElementById("gateway").innerText.includes("PAUSED")`)
+	newService(t, s.Addr(), "victim:pod-1:main").hold(t, 3)
+	b.click(t, fmt.Sprintf(`#nodes button[data-key="node %s"]`, s.Addr()))
+	b.click(t, `#holders-table button[data-key="group victim"]`)
+	b.text(t, "window.confirm = () => true")
+	b.click(t, `#connections button[data-key="close-group"]`)
+	b.shows(t, "outcome", "closed 3 of 3")
+	testkit.Eventually(t, "no victim", func() bool { return !strings.Contains(s.Do("CLIENT", "LIST"), "name=victim") })
+	b.click(t, "#logout")
+	b.until(t, "a form", `document.querySelector("form.login")`)
+	if code, _ := post(t, url+"/page/act", `{"action": "resume"}`); code != 401 {
+		t.Errorf("an action after the logout: %d", code)
+	}
+}
+
+func TestAPageWithoutActionsRefusesThem(t *testing.T) {
+	url := start(t, "--listen", "watch", redistest.Start(t, redistest.Config{}).URL())
+	for _, path := range []string{"/page/login", "/page/act"} {
+		if code, reply := post(t, url+path, `{"user": "ops", "password": "sesame", "action": "kill", "key": "x"}`); code != 403 || !strings.Contains(reply, "actions are off") {
+			t.Errorf("%s: %d %s", path, code, reply)
+		}
+	}
+}
