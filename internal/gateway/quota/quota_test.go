@@ -170,8 +170,10 @@ func TestAnotherRateAppliesAtOnce(t *testing.T) {
 
 func TestClientsOfAUserAreCounted(t *testing.T) {
 	u := newUser(Limits{MaxClients: 2})
-	if !u.Enter() || !u.Enter() || u.Enter() {
-		t.Fatal("want two clients")
+	for _, want := range []bool{true, true, false} {
+		if got := u.Enter(); got != want {
+			t.Fatalf("%v: want %v, for two clients", got, want)
+		}
 	}
 	u.EnterBeyond()
 	if !u.LeaveBeyond() || u.LeaveBeyond() {
