@@ -78,7 +78,7 @@ func (s *successor) end() {
 	s.files = nil
 }
 
-// A process that must not take over is told why, and the gateway goes on.
+// A process that must not take over receives the reason, and the gateway continues.
 func TestATakeoverIsRefused(t *testing.T) {
 	server := redistest.Start(t, redistest.Config{})
 	flags := upgradable(t, server.URL()+"?max_connections=4")
