@@ -236,7 +236,9 @@ func (w *town) serve(conn net.Conn, full bool) {
 	} else {
 		talk(conn)
 	}
-	time.Sleep(w.linger)
+	var linger time.Duration
+	w.set(func(w *town) { linger = w.linger })
+	time.Sleep(linger)
 	w.set(func(w *town) { delete(w.conns, conn) })
 	conn.Close()
 }

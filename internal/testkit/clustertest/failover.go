@@ -4,16 +4,22 @@ package clustertest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
 // Failover promotes a replica of a primary with CLUSTER FAILOVER and returns the replica when the
 // cluster is healthy again. mode is empty, FORCE or TAKEOVER. A dead primary needs one of the last two.
+// The replica of a live primary first learns which slots that serves: it would take over without a slot
+// that has just moved.
 func (c *Cluster) Failover(primary *Node, mode string) *Node {
 	c.t.Helper()
 	replica := c.replicaOf(primary)
 	if replica == nil {
 		c.t.Fatalf("fail over %s: it has no running replica", primary.Addr())
+	}
+	if primary.Responsive() {
+		wait(c.t, limit, "the replica does not know the slots", func() error { return replica.knowsSlotsOf(primary) })
 	}
 	wait(c.t, limit, "no failover", func() error { return replica.promote(mode) })
 	c.waitHealthy()
@@ -54,6 +60,24 @@ func (c *Cluster) replicaOf(primary *Node) *Node {
 	for _, n := range c.reachable() {
 		if v, err := n.view(); err == nil && v.self.primary == primary.ID {
 			return n
+		}
+	}
+	return nil
+}
+
+// knowsSlotsOf returns why a replica does not know which slots its primary serves, or nil.
+func (n *Node) knowsSlotsOf(primary *Node) error {
+	own, err := primary.view()
+	if err != nil {
+		return err
+	}
+	seen, err := n.view()
+	if err != nil {
+		return err
+	}
+	for _, m := range seen.members {
+		if m.id == primary.ID && !slices.Equal(m.slots, own.self.slots) {
+			return fmt.Errorf("%s sees the slots %v of %s, which serves %v", n.Addr(), m.slots, primary.Addr(), own.self.slots)
 		}
 	}
 	return nil
