@@ -88,12 +88,13 @@ fuzz:
 
 # Runs the stress tests COUNT times with new seeds, each under load for SOAK. Then compares WAITS
 # blocking commands with the server, and pushes WAITS elements to blocking commands under faults,
-# failovers and clients of a gateway that end. Then has 8,000 clients of many kinds share a gateway.
+# failovers and clients of a gateway that end. Then has 8,000 clients of many kinds share a gateway,
+# and compares WAITS other commands with the server.
 # The defaults take more than an hour on 2 busy cores; make soak WAITS=200000 takes less.
 soak:
 	$(GO) test -race ./test/e2e -run 'NeverCounts|Crosses|InOrder|AreEven|ContextEnds|TimeoutsOpen|KilledServer|CloseUnder|CloseCuts|KilledConnections|ShareTheLimit' -count $(COUNT) -timeout 12h -stress $(SOAK)
 	$(GO) test -race ./test/e2e -run 'BlockingCommandsReplyAs|LosesNothing|LoseNothing' -timeout 12h -waits $(WAITS) -elements $(WAITS)
-	$(GO) test -race ./internal/gateway -run ClientsAreIsolated -timeout 12h -lives 100
+	$(GO) test -race ./internal/gateway -run 'ClientsAreIsolated|TheGatewayRepliesLike' -timeout 12h -lives 100 -differ $(WAITS)
 
 generate:
 	$(GO) generate ./... ./cmd/respool/...

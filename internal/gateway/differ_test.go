@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	differCommands = flag.Int("differ", 100_000, "commands of the differential test")
+	differCommands = flag.Int("differ", 40_000, "commands of the differential test")
 	differSeed     = flag.Uint64("seed", 0, "its seed; 0: another one each time")
 )
 

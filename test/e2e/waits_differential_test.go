@@ -11,7 +11,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-var waitCount = flag.Int("waits", 50_000, "how many blocking commands the differential test compares")
+var waitCount = flag.Int("waits", 15_000, "how many blocking commands the differential test compares")
 
 // Blocking commands return through the client and through the gateway what they return from the server, byte for byte,
 // and leave the same data. Each worker has two servers and runs sessions on both in lockstep.

@@ -16,7 +16,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-var elementCount = flag.Int("elements", 10_000, "how many elements each test of blocking consumers pushes")
+var elementCount = flag.Int("elements", 3_000, "how many elements each test of blocking consumers pushes")
 
 // deliver pushes elements until there are enough, while consumers receive them. do runs a command of a producer, and consume
 // one blocking command of the i-th consumer. It returns when all commands have ended.
