@@ -225,7 +225,8 @@ func (e *Engine) Warm(ctx context.Context) error {
 		if err == nil {
 			e.warmReaders(ctx)
 		}
-		if !errors.Is(err, pool.ErrSuspended) { // else the route has changed
+		left := errors.Is(err, pool.ErrClosed) && !e.closed.Load() // a node that the route does not contain any more
+		if !left && !errors.Is(err, pool.ErrSuspended) {
 			return WrapError(err)
 		}
 	}
