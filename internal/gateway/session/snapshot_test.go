@@ -99,7 +99,7 @@ func TestARestoredSessionBehavesAsTheOriginal(t *testing.T) {
 	})
 }
 
-// compareStep gives the same request and the same replies to both sessions. It reports whether they end.
+// compareStep sends the same request and the same replies to both sessions, and reports whether they end.
 func compareStep(t *rapid.T, s, r *session.Session, words []string) (ends bool) {
 	what := strings.Join(words, " ")
 	step, other := s.Next(request(words...)), r.Next(request(words...))
