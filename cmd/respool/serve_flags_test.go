@@ -62,6 +62,8 @@ access          3 users of its own
   old           disabled
   ops           all; one password
 admin commands  allowed
+slow log        commands of 20ms or longer
+hot keys        off: hot_keys is false; large replies too
 shutdown        waits 7s for clients
 pages           off
 watch           every 2s, with ` + fmt.Sprint(len(monitor.DefaultRules())-1) + ` rules and 2 sinks
@@ -71,7 +73,7 @@ watch           every 2s, with ` + fmt.Sprint(len(monitor.DefaultRules())-1) + `
 	}
 	code, out, _ = call(t, "serve", "redis://x?max_connections=1", "--check", "--listen", "127.0.0.1:1", "--listen", ":2", "--insecure")
 	if code != 0 || strings.Count(out, "warning") != 1 || !strings.Contains(out, "\nwarning         :2: everyone who can connect may use the server: --insecure\n") ||
-		!strings.Contains(out, " 1 connection at most\n") || !strings.Contains(out, " and 1 sink\n") {
+		!strings.Contains(out, " 1 connection at most\n") || !strings.Contains(out, "\nslow log        commands of 10ms or longer\nhot keys        1 of 64 commands counted; replies of 32 KiB or more listed\n") || !strings.Contains(out, " and 1 sink\n") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if code, out, _ := call(t, "serve", "--check", "--listen", "systemd:later"); code != 0 || !strings.Contains(out, "an embedded server") || !strings.Contains(out, "systemd:later") {

@@ -83,7 +83,7 @@ var narrow = map[string][]string{
 	tool + "summary":    {"monitor", tool + "output"},
 	tool + "yamlnode":   {tool + "input"},
 	tool + "page":       {"monitor/...", "metrics/prometheus", tool + "output", tool + "report"},
-	tool + "page/live":  {"monitor/...", tool + "output", tool + "report", tool + "summary", tool + "page"},
+	tool + "page/live":  {"monitor/...", tool + "output", tool + "report", tool + "summary", tool + "page", "internal/gateway/observe"},
 }
 
 // tool is where the packages of the tool are.

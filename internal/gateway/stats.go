@@ -125,6 +125,14 @@ func (g *Gateway) Stats() Stats {
 	return s
 }
 
+// Observed returns what hurts the gateway, with up to n entries of each kind. It is safe for concurrent use.
+func (g *Gateway) Observed(n int) observe.Report {
+	set := g.settings.Load()
+	r := observe.Report{SlowThreshold: max(0, set.SlowThreshold), SlowCount: g.slow.Count(), Slow: g.slow.Newest(n), HotKeys: !set.NoHotKeys, Big: g.big.Top(n)}
+	r.Hot, r.HotUses, r.HotSince = g.hot.Top(n)
+	return r
+}
+
 // count adds the client's state and counters.
 func (c *client) count(s *Stats) {
 	c.mu.Lock()

@@ -20,6 +20,7 @@ list_every: 800ms
 actions: true
 serve:
   listen: [%s]
+  slow_threshold: 2ms
   users:
     default: {}
     reader: {password_sha256: %x, commands: [read]}
@@ -49,6 +50,7 @@ func TestThePageOfAGateway(t *testing.T) {
 	if _, err := call(watcher, "WATCH", "k"); err != nil {
 		t.Fatal(err)
 	}
+	hurt(t, leak)
 	b := open(t, newBrowser(t), url)
 	t.Run("picture", func(t *testing.T) {
 		for _, text := range []string{"sockets ", " of 8", "lanes", "27 of 10,000", "pinned clients: 1 (", "(BLPOP 1)", "queue time", "server time", s.Addr()} {
@@ -62,8 +64,50 @@ func TestThePageOfAGateway(t *testing.T) {
 		b.accessible(t)
 		b.shot(t, "serve")
 	})
+	t.Run("slow commands, hot keys and large replies", func(t *testing.T) {
+		b.shows(t, "gateway-slow", "SORT "+evilKey)
+		b.shows(t, "gateway-hot", evilKey)
+		b.shows(t, "gateway-big", "GET "+evilName)
+		b.until(t, "the share of the hot key", `[...document.querySelectorAll("#gateway-hot tbody tr")].some((r) => parseFloat(r.cells[1].innerText) > 30)`)
+		if text := b.of(t, "gateway-slow"); !strings.Contains(text, "commands that took 2ms or longer") || strings.Contains(text, "sesame") {
+			t.Error(text)
+		}
+		if b.text(t, "typeof hacked + document.querySelectorAll('main script, main img, main svg[onload]').length") != "undefined0" {
+			t.Error("a script of an attacker ran")
+		}
+	})
 	t.Run("actions without a login", func(t *testing.T) { refuse(t, url) })
 	t.Run("actions after a login", func(t *testing.T) { act(t, b, s, url) })
+}
+
+// hurt sends slow commands, uses a hot key and receives large replies through a gateway. The names are those of an attacker.
+func hurt(t *testing.T, through *service) {
+	t.Helper()
+	conn := through.open()
+	defer conn.Close()
+	push := []string{"RPUSH", evilKey}
+	for i := range 40_000 {
+		push = append(push, fmt.Sprint(i*7919%1_000_003))
+	}
+	for _, args := range [][]string{push, {"SORT", evilKey, "STORE", "sorted"}, {"SET", evilName, strings.Repeat("x", 100_000)}} {
+		if _, err := call(conn, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2000 {
+		if _, err := call(conn, "LLEN", evilKey); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(conn, "GET", evilName)
+	if _, err := io.ReadFull(conn, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	operator := through.open()
+	defer operator.Close()
+	if _, err := call(operator, "AUTH", "ops", "sesame"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // post sends an action, and returns the status code and the reply.

@@ -56,7 +56,7 @@ func (l *HotList) Observe(args [][]byte) {
 		return
 	}
 	var room [8]int
-	keys, _ := command.KeysOfBytes(info, args, room[:0])
+	keys := keysOf(info, args, room[:0])
 	if len(keys) == 0 {
 		return
 	}
@@ -95,15 +95,26 @@ func (l *HotList) addLocked(key []byte, command string) {
 // Top returns up to n keys, those with the highest counts first, the number of all counted uses, and since when they
 // count.
 func (l *HotList) Top(n int) (list []HotKey, total uint64, since time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, k := range l.counts {
-		list = append(list, HotKey{Key: printable([]byte(k.key)), Command: k.command, Count: k.count, Error: k.error})
-	}
+	list, total, since = l.all() // requests wait for the lock
 	slices.SortFunc(list, func(a, b HotKey) int {
 		return cmp.Or(cmp.Compare(b.Count-b.Error, a.Count-a.Error), cmp.Compare(a.Key, b.Key))
 	})
-	return list[:min(n, len(list))], l.total, l.since
+	list = list[:min(n, len(list))]
+	for i := range list {
+		list[i].Key = printable([]byte(list[i].Key))
+	}
+	return list, total, since
+}
+
+// all returns all keys, unescaped and in no order.
+func (l *HotList) all() (list []HotKey, total uint64, since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list = make([]HotKey, 0, len(l.counts))
+	for _, k := range l.counts {
+		list = append(list, HotKey{Key: k.key, Command: k.command, Count: k.count, Error: k.error})
+	}
+	return list, l.total, l.since
 }
 
 // Reset drops all counts.

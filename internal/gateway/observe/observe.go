@@ -7,10 +7,23 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/command"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
+
+// Report is what hurts a gateway at one moment.
+type Report struct {
+	SlowThreshold time.Duration // 0: there is no slow log
+	SlowCount     uint64        // commands since the start, including those that are not kept
+	Slow          []SlowEntry   // the newest first
+	HotKeys       bool          // false: neither hot keys nor large replies are noted
+	Hot           []HotKey      // those with the highest counts first
+	HotUses       uint64        // all counted uses
+	HotSince      time.Time     // when the counts began; zero: there are none
+	Big           []BigReply    // the largest first
+}
 
 const (
 	// longestKey bounds a kept key in bytes. Longer keys with the same beginning count as one.
@@ -30,7 +43,7 @@ func Describe(args [][]byte) string {
 		return "an unknown command"
 	}
 	var room [8]int
-	keys, _ := command.KeysOfBytes(info, args, room[:0])
+	keys := keysOf(info, args, room[:0])
 	var b strings.Builder
 	b.WriteString(info.Name)
 	for i, at := range keys {
@@ -57,6 +70,18 @@ func DescribeRaw(raw []byte, requests int) string {
 		args[i], _ = resp.StringOf(args[i])
 	}
 	return Describe(args)
+}
+
+// migrate has a password among its arguments, which a client may place after KEYS by mistake: its keys are not kept.
+const migrate = "MIGRATE"
+
+// keysOf appends the indexes of the keys that may be kept.
+func keysOf(info *command.Info, args [][]byte, dst []int) []int {
+	if info.Name == migrate {
+		return dst
+	}
+	keys, _ := command.KeysOfBytes(info, args, dst)
+	return keys
 }
 
 // shorten returns the part of a key that is kept.

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestADescriptionShowsOnlyKeys(t *testing.T) {
 		"EVAL secret nonsense":          "EVAL",
 		"PUBLISH secret secret":         "PUBLISH",
 		"XADD s * field secret":         "XADD s",
-		"MIGRATE h 1 k 0 1 AUTH secret": "MIGRATE k",
+		"MIGRATE h 1 k 0 1 AUTH secret": "MIGRATE",
 		"secret secret":                 "an unknown command",
 		"GET a\x1b\"":                   `GET a\x1b\"`,
 	} {
@@ -40,6 +41,25 @@ func TestADescriptionShowsOnlyKeys(t *testing.T) {
 	long := strings.Repeat("k", 1000)
 	if got := Describe(args("GET " + long)); got != "GET "+long[:longestKey]+"..." {
 		t.Error(got)
+	}
+}
+
+// No command shows an argument that is not a key, whatever its arguments are: passwords are among them.
+func TestNoCommandShowsASecret(t *testing.T) {
+	for _, line := range []string{"AUTH S", "AUTH u S", "AUTH a b c S", "HELLO 3 AUTH u S SETNAME S", "ACL SETUSER u >S", "ACL SETUSER S #S", "CONFIG SET requirepass S",
+		"CONFIG SET masterauth S save S", "CONFIG S S", "MIGRATE h 1 k 0 1 AUTH S", "MIGRATE h 1 E 0 1 AUTH2 u S KEYS a", "MIGRATE h 1 E 0 1 KEYS a AUTH S",
+		"MIGRATE h 1 E 0 1 COPY AUTH KEYS KEYS S", "SENTINEL SET m auth-pass S", "MODULE LOADEX p CONFIG a S ARGS S", "CLIENT SETNAME S", "REPLICAOF S 1", "S S", "RESPOOL S S",
+		"EVAL S 0 S", "EVAL S 99 S", "SCRIPT LOAD S", "FUNCTION LOAD S", "ECHO S", "PUBLISH S S", "SORT k BY S GET S", "SET k S EX S", "RESTORE k 0 S"} {
+		var l HotList
+		request := args(strings.NewReplacer("S", "hushhush", "E", "\x00").Replace(line))
+		for i := range request {
+			request[i] = bytes.ReplaceAll(request[i], []byte{0}, nil)
+		}
+		l.Observe(request)
+		hot, _, _ := l.Top(9)
+		if text := fmt.Sprint(Describe(request), hot); strings.Contains(text, "hushhush") {
+			t.Errorf("%s: %s", line, text)
+		}
 	}
 }
 

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 )
 
@@ -125,6 +127,8 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 		row("  "+output.Printable(name), "%s", userText(g.Users[name]))
 	}
 	row("admin commands", "%s", map[bool]string{true: "allowed", false: "refused"}[g.Admin])
+	row("slow log", "%s", slowText(g.WithDefaults().SlowThreshold))
+	row("hot keys", "%s", hotText(!g.NoHotKeys))
 	row("shutdown", "waits %v for clients", s.Drain)
 	row("pages", "%s", cmp.Or(s.Watch.Pages, "off"))
 	row("watch", "every %v, with %s and %s", s.Watch.Sampler.Every, output.Count(len(s.Watch.Rules), "rule"), output.Count(len(s.Watch.Sinks), "sink"))
@@ -134,6 +138,22 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 		}
 	}
 	return t.Flush()
+}
+
+// slowText describes the slow log of a gateway.
+func slowText(threshold time.Duration) string {
+	if threshold < 0 {
+		return "off: slow_threshold is none"
+	}
+	return fmt.Sprintf("commands of %v or longer", threshold)
+}
+
+// hotText describes the lists of hot keys and of large replies.
+func hotText(on bool) string {
+	if !on {
+		return "off: hot_keys is false; large replies too"
+	}
+	return fmt.Sprintf("1 of %d commands counted; replies of %s or more listed", observe.Sample, output.Bytes(observe.LeastBig))
 }
 
 func limitText(n int) string {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/monitor"
 	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
@@ -47,7 +48,9 @@ type Config struct {
 	Command string // respool watch or respool serve
 	Source  Source
 	Gateway func() GatewayStats // nil: there is no gateway
-	Actions *Actions            // nil: the page only shows
+	// Observed reports what hurts the gateway, with up to n entries of each kind; nil: there is no gateway.
+	Observed func(n int) observe.Report
+	Actions  *Actions // nil: the page only shows
 }
 
 // Page is the page and its history. Its methods are safe for concurrent use.

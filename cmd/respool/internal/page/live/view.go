@@ -65,25 +65,26 @@ func levelOfNode(n *monitor.NodeState) level {
 
 // view is a snapshot. Unknown values are absent.
 type view struct {
-	At        float64  `json:"at"`    // of the state, in seconds since 1970
-	Age       float64  `json:"age"`   // of the data of the node at the time of the snapshot, in seconds
-	Every     float64  `json:"every"` // seconds
-	Command   string   `json:"command"`
-	Node      string   `json:"node"`
-	Title     string   `json:"title"` // of the node
-	Verdict   verdict  `json:"verdict"`
-	Point     *point   `json:"point,omitempty"`
-	Marks     []mark   `json:"marks"`
-	Occupancy occupied `json:"occupancy"`
-	Findings  []found  `json:"findings"`
-	Churn     churn    `json:"churn"`
-	Heavy     heavy    `json:"heavy"`
-	Alerts    []alert  `json:"alerts"`
-	Sinks     []sink   `json:"sinks"`
-	Plan      plan     `json:"plan"`
-	Nodes     []node   `json:"nodes"`
-	Cluster   string   `json:"cluster,omitempty"`
-	Gateway   *picture `json:"gateway,omitempty"`
+	At        float64   `json:"at"`    // of the state, in seconds since 1970
+	Age       float64   `json:"age"`   // of the data of the node at the time of the snapshot, in seconds
+	Every     float64   `json:"every"` // seconds
+	Command   string    `json:"command"`
+	Node      string    `json:"node"`
+	Title     string    `json:"title"` // of the node
+	Verdict   verdict   `json:"verdict"`
+	Point     *point    `json:"point,omitempty"`
+	Marks     []mark    `json:"marks"`
+	Occupancy occupied  `json:"occupancy"`
+	Findings  []found   `json:"findings"`
+	Churn     churn     `json:"churn"`
+	Heavy     heavy     `json:"heavy"`
+	Observed  *observed `json:"observed,omitempty"` // absent: there is no gateway
+	Alerts    []alert   `json:"alerts"`
+	Sinks     []sink    `json:"sinks"`
+	Plan      plan      `json:"plan"`
+	Nodes     []node    `json:"nodes"`
+	Cluster   string    `json:"cluster,omitempty"`
+	Gateway   *picture  `json:"gateway,omitempty"`
 }
 
 type verdict struct {
@@ -194,7 +195,7 @@ func nameOf(n *monitor.NodeState) string {
 
 func (b *builder) view(addr string) *view {
 	v := &view{At: float64(b.st.At.UnixMilli()) / 1000, Every: b.p.cfg.Source.Every().Seconds(), Command: b.p.cfg.Command, Node: addr,
-		Verdict: b.verdict(), Findings: b.findings(), Sinks: sinksOf(b.p.cfg.Source.QueueStats()), Nodes: b.nodeRows(), Gateway: b.picture()}
+		Verdict: b.verdict(), Findings: b.findings(), Sinks: sinksOf(b.p.cfg.Source.QueueStats()), Nodes: b.nodeRows(), Gateway: b.picture(), Observed: b.observed()}
 	v.Alerts = b.alertRows()
 	if c := report.OfCluster(b.st); c != nil {
 		v.Cluster = output.Cell(c.String())

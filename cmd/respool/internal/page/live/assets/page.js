@@ -68,6 +68,7 @@ function show() {
   byID("churn-text").textContent = view.churn.text;
   byID("churn-who").textContent = view.churn.who;
   showHeavy(view.heavy);
+  if (view.observed) showObserved(view.observed);
   fill("alerts", view.alerts, showAlerts);
   fill("sinks", view.sinks, showSinks);
   fill("plan", view.plan, showPlan);
@@ -170,6 +171,21 @@ function showHeavy(h) {
     h.buffers.map((b) => el("tr", {}, el("td", {}, b.service, el("div", { class: "note" }, b.name + " " + b.addr)), el("td", {}, b.output), el("td", {}, b.input), el("td", {}, b.command), el("td", {}, copyButton(b.kill))))) : null]);
   fill("slow", [h.commands, h.commands_text], () => [note(h.commands_text), ...h.commands.map(finding)]);
   fill("blocked", [h.blocked, h.blocked_text], () => [note(h.blocked_text), h.blocked.length ? el("ul", { class: "plain" }, h.blocked.map((b) => el("li", {}, b.name + ": " + number(b.n)))) : null]);
+}
+
+// showObserved shows what the gateway noted by itself.
+function showObserved(o) {
+  const bold = (r, part) => (r.longest === part ? "up" : undefined);
+  fill("gateway-slow", [o.slow, o.slow_text], () => [note(o.slow_text), o.slow.length ? table("Slow commands through this gateway",
+    [{ text: "command", class: "left" }, "queue", "server", "write", "at", { text: "reply", class: "wide" }, { text: "client", class: "wide" }],
+    o.slow.map((r) => el("tr", {}, el("td", { class: "text" }, r.command), el("td", { class: bold(r, "queue") }, r.queue), el("td", { class: bold(r, "server") }, r.server),
+      el("td", { class: bold(r, "write") }, r.write), el("td", {}, time(r.at)), el("td", { class: "wide" }, r.reply), el("td", { class: "wide" }, r.client)))) : null]);
+  fill("gateway-hot", [o.hot, o.hot_text], () => [note(o.hot_text), o.hot.length ? table("Hot keys of this gateway",
+    [{ text: "key", class: "left" }, "share", "uses", "last command"],
+    o.hot.map((r) => el("tr", {}, el("td", { class: "text" }, r.key), el("td", {}, r.share), el("td", {}, r.uses), el("td", {}, r.command)))) : null]);
+  fill("gateway-big", [o.big, o.big_text], () => [note(o.big_text), o.big.length ? table("Large replies through this gateway",
+    [{ text: "command", class: "left" }, "largest", "replies", "together", "last"],
+    o.big.map((r) => el("tr", {}, el("td", { class: "text" }, r.command), el("td", {}, r.largest), el("td", {}, number(r.count)), el("td", {}, r.sum), el("td", {}, time(r.last))))) : null]);
 }
 
 function showAlerts(list) {
