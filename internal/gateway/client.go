@@ -50,6 +50,7 @@ type client struct {
 	closing      bool  // no more requests: the connection ends after the last reply
 	gone         bool  // the client has left
 	moves        bool  // it takes no request, so that it can move to another process
+	stays        bool  // the other process has refused it
 	away         bool  // another process may serve it
 	operatorOnly bool  // it connected beyond MaxClients: only operatorCommands are allowed
 }

@@ -54,7 +54,7 @@ func (g *Gateway) MoveClients(to Mover) {
 	g.mu.Unlock()
 	for _, c := range all {
 		c.mu.Lock()
-		c.moves = c.loop > 0
+		c.moves = c.loop > 0 && !c.stays
 		c.mu.Unlock()
 		c.out.Depart()
 	}
@@ -68,7 +68,7 @@ func (g *Gateway) StayClients() {
 	g.mu.Unlock()
 	for _, c := range all {
 		c.mu.Lock()
-		c.moves = false
+		c.moves, c.stays = false, false
 		if s := c.leaving.Load(); s != nil && !c.away {
 			s.Stay()
 		}
@@ -96,6 +96,19 @@ func (d *Departure) Done(moved bool) {
 		d.Subscriber.Stay()
 	}
 	c.out.Resume()
+}
+
+// Refuse ends a departure that the other process refuses: the client goes on here, and MoveClients does not try it again.
+func (d *Departure) Refuse() {
+	d.c.stay()
+	d.Done(false)
+}
+
+// stay makes MoveClients leave the client out.
+func (c *client) stay() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moves, c.stays = false, true
 }
 
 // holdsStillLocked reports whether a client that moves takes no request: it may move as soon as nothing is in flight.

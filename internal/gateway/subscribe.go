@@ -214,6 +214,12 @@ func (s *Subscriber) Stay() {
 	s.c.out.Resume() // it has held still
 }
 
+// Refuse is Stay, and MoveClients does not try the client again.
+func (s *Subscriber) Refuse() {
+	s.c.stay()
+	s.Stay()
+}
+
 // hold keeps a message after the mark. It returns false for those before it.
 func (s *Subscriber) hold(kind pubsub.Kind, topic string, channel, payload []byte) bool {
 	s.mu.Lock()

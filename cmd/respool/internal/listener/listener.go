@@ -38,7 +38,7 @@ type Listener struct {
 	wg         sync.WaitGroup // handshakes
 	acceptor   sync.WaitGroup
 	paused     atomic.Bool // accept ends
-	left       atomic.Bool // another process listens
+	left       atomic.Bool // another process listens too
 
 	mu         sync.Mutex
 	loggedAt   time.Time // the last logged failure
@@ -62,9 +62,10 @@ const (
 // Open listens at an address.
 func Open(a config.Address, log *slog.Logger) (*Listener, error) { return Adopt(a, nil, log) }
 
-// Adopt is Open with a listener at the address that another process has opened, unless inner is nil.
+// Adopt is Open with a listener at the address that another process has opened, unless inner is nil. The path of a Unix socket
+// belongs to the other process until Own.
 func Adopt(a config.Address, inner net.Listener, log *slog.Logger) (*Listener, error) {
-	unlink, err := func() {}, error(nil)
+	unlink, err, inherited := func() {}, error(nil), inner != nil
 	switch {
 	case inner != nil && a.Inherited == nil && a.Network == "unix":
 		inner, unlink, err = adoptUnix(inner, a.Addr, a.Mode)
@@ -84,6 +85,7 @@ func Adopt(a config.Address, inner net.Listener, log *slog.Logger) (*Listener, e
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Listener{config: a, name: a.Name, Inner: inner, log: log, clients: make(chan accepted), handshakes: make(chan struct{}, maxHandshakes), ctx: ctx}
 	l.certs.Store(a.Certs)
+	l.left.Store(inherited)
 	l.close = sync.OnceValue(func() error {
 		cancel()
 		err := inner.Close()
@@ -173,6 +175,9 @@ func Control(l net.Listener, f func(fd uintptr)) error {
 	}
 	return raw.Control(f)
 }
+
+// Own makes Close remove the path of a Unix socket: the process that opened the listener has ended.
+func (l *Listener) Own() { l.left.Store(false) }
 
 // Leave is Close without the removal of a Unix socket's path, because another process listens there.
 func (l *Listener) Leave() error {

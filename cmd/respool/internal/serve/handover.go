@@ -1,8 +1,8 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"sync"
 	"time"
@@ -17,9 +17,10 @@ import (
 type handover struct {
 	srv    *Server
 	with   *request
-	most   int // sockets to each node, of both processes together
-	keep   int // sockets that this process may have
-	lent   int // sockets that the other process may have
+	most   int  // sockets to each node, of both processes together
+	keep   int  // sockets that this process may have
+	lent   int  // sockets that the other process may have
+	closed bool // this process does not accept
 	began  time.Time
 	result chan received // from the goroutine that receives
 	sender sync.WaitGroup
@@ -27,6 +28,7 @@ type handover struct {
 	mu      sync.Mutex // guards the fields below, and wakes the sender
 	wake    *sync.Cond
 	next    uint64
+	places  int                  // of Places, not sent; 0: none
 	waiting []*gateway.Departure // not sent
 	flying  map[uint64]*gateway.Departure
 	moved   int
@@ -58,7 +60,7 @@ func (srv *Server) handOver(with *request, stop <-chan os.Signal, tick <-chan ti
 	defer h.breakOff()
 	if err := h.prepare(stop, tick); err != nil {
 		srv.log.Warn("the takeover failed: this gateway goes on", "error", err)
-		h.reclaim()
+		h.goOn(err)
 		return false
 	}
 	h.sender.Go(h.send)
@@ -111,9 +113,9 @@ func (h *handover) prepare(stop <-chan os.Signal, tick <-chan time.Time) error {
 			if r.err != nil {
 				return fmt.Errorf("the new process: %w", r.err)
 			}
+			h.closed = true
 			srv.stopAccepting()
 			if err := h.with.channel.Send(takeover.Message{Kind: takeover.Go, LastID: srv.gateway.LastID()}); err != nil {
-				srv.acceptAgain()
 				return err
 			}
 			return nil
@@ -141,9 +143,9 @@ func (h *handover) lendable() int {
 }
 
 // lend lends the sockets that this process does not need any more.
-func (h *handover) lend() error {
+func (h *handover) lend() {
 	need := 0
-	if h.srv.gateway.Clients() > 0 {
+	if h.srv.gateway.Clients()+h.srv.handshakes() > 0 {
 		need = 1
 		for _, n := range h.srv.client.Engine().Stats().Nodes {
 			need = max(need, 1+n.Dedicated+n.Subscribed)
@@ -158,9 +160,11 @@ func (h *handover) lend() error {
 	}
 	if n := h.lendable(); n > h.lent {
 		h.lent = n
-		return h.with.channel.Send(takeover.Message{Kind: takeover.Places, Places: n})
+		h.mu.Lock()
+		h.places = n
+		h.wake.Signal()
+		h.mu.Unlock()
 	}
-	return nil
 }
 
 // onlyPlaceFor is how long this process keeps the only place, if there is one, for the clients that move.
@@ -178,18 +182,16 @@ func (h *handover) run(stop <-chan os.Signal, tick <-chan time.Time) (ended bool
 		select {
 		case <-every.C:
 			srv.gateway.MoveClients(h)
-			err := h.lend()
-			if quiet++; srv.gateway.Clients() > 0 || srv.handshakes() > 0 || err != nil {
-				quiet = 0 // an error comes from the goroutine that receives, too
+			h.lend()
+			if quiet++; srv.gateway.Clients()+srv.handshakes() > 0 {
+				quiet = 0
 			}
 		case r := <-h.result:
 			if r.err == nil {
 				r.err = fmt.Errorf("it sent %v", r.m.Kind)
 			}
 			srv.log.Warn("the new process ended during the takeover: this gateway goes on", "lost", h.lose(), "error", r.err)
-			srv.gateway.StayClients()
-			srv.acceptAgain()
-			h.reclaim()
+			h.goOn(r.err)
 			return false
 		case <-over:
 			srv.log.Info("the drain is over: disconnecting the clients that cannot move", "clients", srv.gateway.Clients())
@@ -210,24 +212,28 @@ func (h *handover) run(stop <-chan os.Signal, tick <-chan time.Time) (ended bool
 func (h *handover) finish() {
 	srv := h.srv
 	h.breakOff()
+	h.with.channel.SendBy(time.Now().Add(lastSend))
+	h.sender.Wait() // it uses a descriptor
 	h.mu.Lock()
-	flying := maps.Clone(h.flying)
+	flying := h.flying
+	h.flying = map[uint64]*gateway.Departure{}
+	moved, stayed := h.moved+len(flying), h.stayed
 	h.mu.Unlock()
-	if len(flying) > 0 { // the other process is slow
-		h.with.channel.Close()
-		h.sender.Wait() // it uses a descriptor
-		for _, d := range flying {
-			d.Done(true) // the other process has the client
-		}
+	for _, d := range flying { // the other process is slow
+		d.Done(true) // it has the client
 	}
 	srv.gateway.StayClients()
 	for _, l := range srv.listeners {
 		_ = l.Leave()
 	}
 	srv.close()
+	h.with.channel.SendBy(time.Now().Add(lastSend))
 	_ = h.with.channel.Send(takeover.Message{Kind: takeover.Done})
-	srv.log.Info("handed over", "moved", h.moved, "stayed", h.stayed, "took", time.Since(h.began).Round(time.Millisecond))
+	srv.log.Info("handed over", "moved", moved, "stayed", stayed, "took", time.Since(h.began).Round(time.Millisecond))
 }
+
+// lastSend limits the time of a message after which this process does not need the other one.
+const lastSend = time.Second
 
 // Depart takes a client that can move. It is called while locks are held.
 func (h *handover) Depart(d *gateway.Departure) {
@@ -245,7 +251,7 @@ func (h *handover) Depart(d *gateway.Departure) {
 func (h *handover) send() {
 	for {
 		h.mu.Lock()
-		for len(h.waiting) == 0 && !h.broken {
+		for len(h.waiting) == 0 && h.places == 0 && !h.broken {
 			h.wake.Wait()
 		}
 		if h.broken {
@@ -256,6 +262,13 @@ func (h *handover) send() {
 				d.Done(false)
 			}
 			return
+		}
+		// After an error the goroutine that receives reports the end.
+		if places := h.places; places > 0 {
+			h.places = 0
+			h.mu.Unlock()
+			_ = h.with.channel.Send(takeover.Message{Kind: takeover.Places, Places: places})
+			continue
 		}
 		d := h.waiting[0]
 		h.waiting = h.waiting[1:]
@@ -269,8 +282,33 @@ func (h *handover) send() {
 		}
 		h.flying[number] = d
 		h.mu.Unlock()
-		// After an error the goroutine that receives reports the end.
-		_ = h.with.channel.Send(takeover.Message{Kind: takeover.Move, Number: number, Client: &d.Snapshot}, d.Descriptor)
+		err := h.with.channel.Send(takeover.Message{Kind: takeover.Move, Number: number, Client: &d.Snapshot}, d.Descriptor)
+		if errors.Is(err, takeover.ErrTooLarge) {
+			h.landed(number, err.Error())
+		}
+	}
+}
+
+// landed ends a departure. why is empty if the other process has the client.
+func (h *handover) landed(number uint64, why string) {
+	h.mu.Lock()
+	d := h.flying[number]
+	delete(h.flying, number)
+	switch {
+	case d == nil:
+	case why == "":
+		h.moved++
+	default:
+		h.stayed++
+	}
+	h.mu.Unlock()
+	switch {
+	case d == nil:
+	case why == "":
+		d.Done(true)
+	default:
+		h.srv.log.Warn("a client stays until the end of the drain", "id", d.Snapshot.Session.ID, "addr", d.Snapshot.Session.Addr, "error", why)
+		d.Refuse()
 	}
 }
 
@@ -283,18 +321,7 @@ func (h *handover) receive() {
 			continue
 		}
 		if err == nil && m.Kind == takeover.Moved {
-			h.mu.Lock()
-			d := h.flying[m.Number]
-			delete(h.flying, m.Number)
-			if m.Text == "" {
-				h.moved++
-			} else {
-				h.stayed++
-			}
-			h.mu.Unlock()
-			if d != nil {
-				d.Done(m.Text == "")
-			}
+			h.landed(m.Number, m.Text)
 			continue
 		}
 		select {
@@ -319,6 +346,8 @@ func (h *handover) breakOff() {
 // lose takes back the clients that the other process has not confirmed, and returns how many it has confirmed.
 func (h *handover) lose() (lost int) {
 	h.breakOff()
+	h.with.channel.SendBy(time.Now().Add(lastSend))
+	h.sender.Wait() // it uses a descriptor
 	h.mu.Lock()
 	flying := h.flying
 	h.flying = map[uint64]*gateway.Departure{}
@@ -330,13 +359,40 @@ func (h *handover) lose() (lost int) {
 	return lost
 }
 
-// reclaim takes the places back that were lent, after the server has noticed the end of the other process.
-func (h *handover) reclaim() {
-	h.with.channel.Close()
-	if h.lent > 0 {
-		time.Sleep(graceOfSockets)
+// goOn ends the takeover without another process.
+func (h *handover) goOn(why error) {
+	h.srv.gateway.StayClients()
+	if h.closed {
+		h.srv.acceptAgain()
+		defer h.srv.openSocket()
 	}
+	h.reclaim(why)
+}
+
+// reclaim takes the places back that were lent, when the other process has closed its connections, and the server has noticed that.
+// A process that still runs learns why it has to end.
+func (h *handover) reclaim(why error) {
+	h.with.channel.SendBy(time.Now().Add(lastSend))
+	if h.with.channel.Send(takeover.Message{Kind: takeover.Refusal, Text: why.Error()}) == nil {
+		h.awaitEnd()
+	}
+	h.with.channel.Close()
+	time.Sleep(graceOfSockets)
 	h.srv.client.Engine().Unrestrict()
+}
+
+// awaitEnd waits until the other process has closed the channel, for as long as it may take to close its connections.
+func (h *handover) awaitEnd() {
+	for by := time.After(closeLimit + graceOfSockets); ; {
+		select {
+		case r := <-h.result:
+			if r.err != nil {
+				return
+			}
+		case <-by:
+			return
+		}
+	}
 }
 
 // handshakes returns the number of clients in a TLS handshake.

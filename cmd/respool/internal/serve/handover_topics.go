@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -193,7 +194,10 @@ func (h *handover) moveBatch(batch uint64, channel string, clients []*gateway.Su
 		h.mu.Unlock()
 		s.Number = number
 		replies[i] = t.expect(number)
-		if err := h.with.channel.Send(takeover.Message{Kind: takeover.Prepare, Number: number, Batch: batch, Topics: s.Topics, Proto: s.Proto}); err != nil {
+		err := h.with.channel.Send(takeover.Message{Kind: takeover.Prepare, Number: number, Batch: batch, Topics: s.Topics, Proto: s.Proto})
+		if errors.Is(err, takeover.ErrTooLarge) {
+			t.prepared(takeover.Message{Number: number, Text: err.Error()})
+		} else if err != nil {
 			return err
 		}
 	}
@@ -203,7 +207,8 @@ func (h *handover) moveBatch(batch uint64, channel string, clients []*gateway.Su
 		case nil:
 			ready = append(ready, s)
 		case refused:
-			h.keepSubscribers([]*gateway.Subscriber{s}, err)
+			h.srv.log.Warn("a client with subscriptions stays until the end of the drain", "error", err)
+			s.Refuse()
 		default:
 			return err
 		}

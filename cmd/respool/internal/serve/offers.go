@@ -2,6 +2,8 @@ package serve
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -20,11 +22,16 @@ type offers struct {
 	channels map[*takeover.Channel]struct{} // those of the goroutines
 }
 
-// hold notes that a goroutine uses a channel, so that close ends it.
+// hold notes that a goroutine uses a channel, so that close ends that use.
 func (o *offers) hold(c *takeover.Channel) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.channels[c] = struct{}{}
+	select {
+	case <-o.over:
+		c.Close()
+	default:
+	}
 }
 
 // release ends the effect of hold.
@@ -100,20 +107,20 @@ func (srv *Server) greet(o *offers, channel *takeover.Channel) {
 			"the running gateway has version %d of the takeover, and this program has %d: restart instead", takeover.Version, m.Version)})
 		err = fmt.Errorf("it has version %d: want %d", m.Version, takeover.Version)
 	}
+	o.release(channel)
 	for err == nil {
 		select {
-		case srv.requests <- &request{channel, m}:
-			o.release(channel)
+		case srv.requests <- &request{channel, m}: // from now on Run closes the channel
 			return
 		case <-o.over:
-			o.release(channel)
 			channel.Close()
 			return
 		case <-time.After(time.Second):
 		}
+		o.hold(channel)
 		err = channel.Send(takeover.Message{Kind: takeover.Wait})
+		o.release(channel)
 	}
-	o.release(channel)
 	channel.Close()
 	srv.log.Warn("refused a takeover", "error", err)
 }
@@ -165,27 +172,42 @@ func (srv *Server) stopAccepting() {
 	srv.offers.close(true)
 	srv.offers = nil
 	srv.front.Close()
+	if l, ok := srv.pagesAt.(interface{ File() (*os.File, error) }); ok {
+		srv.kept, _ = l.File() // without it acceptAgain listens at the address
+	}
 	srv.servePages(nil)
 }
 
-// acceptAgain ends the effect of stopAccepting: the other process has ended.
+// acceptAgain ends the effect of stopAccepting, except for the socket of other programs: the other process ends.
 func (srv *Server) acceptAgain() {
 	for _, l := range srv.listeners {
 		l.Resume()
 	}
-	s := &srv.settings.Watch
-	l, err := page.Listen(s.Pages, pagesFlag)
+	var l net.Listener
+	var err error
+	if srv.kept != nil {
+		l, err = net.FileListener(srv.kept)
+		_ = srv.kept.Close() // the listener has a copy
+		srv.kept = nil
+	} else {
+		l, err = page.Listen(srv.settings.Watch.Pages, pagesFlag)
+	}
 	if err != nil {
 		srv.log.Error("cannot serve the pages again", "error", err)
 	}
 	srv.servePages(l)
-	use, _, err := srv.front.Prepare(s.Socket)
-	if err == nil {
-		use()
-		err = srv.offer()
-	}
-	if err != nil {
-		srv.log.Error("cannot listen again", "error", err)
+	if err := srv.offer(); err != nil {
+		srv.log.Error("cannot listen for takeovers again", "error", err)
 	}
 	srv.accepting.Store(true)
+}
+
+// openSocket ends the rest of the effect of stopAccepting: the other process has ended.
+func (srv *Server) openSocket() {
+	use, _, err := srv.front.Prepare(srv.settings.Watch.Socket)
+	if err != nil {
+		srv.log.Error("cannot open the socket again", "error", err)
+		return
+	}
+	use()
 }

@@ -66,6 +66,7 @@ type Server struct {
 	closing  chan struct{} // closed by close
 	stopped  bool          // a signal came during a takeover
 	pagesAt  net.Listener  // nil: nowhere
+	kept     *os.File      // the listener of the pages, while another process has it; nil: none
 
 	accepting atomic.Bool // read by the pages
 	acceptors sync.WaitGroup
@@ -104,7 +105,7 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 				return nil
 			}
 		case <-srv.arrived():
-			srv.arrival = nil
+			srv.completeTakeover()
 		case <-stop:
 			srv.drain(stop, tick)
 			return nil
@@ -164,10 +165,13 @@ func (srv *Server) start(s config.Serve) error {
 		return err
 	}
 	useSocket()
+	if err := srv.offer(); err != nil {
+		return err
+	}
 	for _, l := range srv.listeners {
 		srv.serveListener(l)
 	}
-	return srv.offer()
+	return nil
 }
 
 // takeovers returns the channel of processes that take over; nil while this one takes over itself.

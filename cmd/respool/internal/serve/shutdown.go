@@ -20,6 +20,10 @@ func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 	srv.log.Info("stopping", "clients", srv.gateway.Stats().Clients, "drain", srv.settings.Drain)
 	ctx, cancel := context.WithTimeout(context.Background(), srv.settings.Drain)
 	defer cancel()
+	if srv.takingOver() { // the other process waits for the connections of this one
+		srv.log.Warn("a stop during the takeover: disconnecting the clients that have moved")
+		cancel()
+	}
 	done := make(chan error, 1)
 	go func() { done <- srv.gateway.Shutdown(ctx) }() // the loop below waits for it
 	for {
@@ -49,10 +53,6 @@ func (srv *Server) close() {
 	close(srv.closing)
 	srv.accepting.Store(false)
 	srv.offers.close(false)
-	if srv.arrival != nil {
-		srv.arrival.close()
-		srv.arrival.received.Wait()
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	var errs []error
@@ -82,6 +82,13 @@ func (srv *Server) close() {
 	}
 	if srv.http != nil {
 		_ = srv.http.Close()
+	}
+	if srv.kept != nil {
+		_ = srv.kept.Close()
+	}
+	if srv.arrival != nil { // the other process then uses the connections of this one
+		srv.arrival.close()
+		srv.arrival.received.Wait()
 	}
 	if err := errors.Join(errs...); err != nil {
 		srv.log.Warn("the shutdown did not finish in time", "error", err)

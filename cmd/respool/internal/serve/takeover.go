@@ -41,14 +41,21 @@ const (
 	graceOfSockets = time.Second
 	// redials is how often the new process connects again if the running one ends before it makes an offer.
 	redials = 20
+	// mostAbsent is how often it finds nobody at the path after that, before it starts alone.
+	mostAbsent = 5
 )
 
 // takeOver connects to the running gateway, and returns its offer, or nil if no gateway runs.
 func (srv *Server) takeOver(s *config.Serve) (*arrival, error) {
-	for range redials {
+	for left, absent := redials, 0; left > 0; left-- {
 		channel, err := takeover.Dial(s.Takeover)
 		if errors.Is(err, takeover.ErrNobody) {
-			return nil, nil
+			if left == redials || absent == mostAbsent {
+				return nil, nil
+			}
+			absent++ // the successor of the gateway that has ended may be about to listen
+			time.Sleep(retakeAfter)
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -99,6 +106,10 @@ func (srv *Server) askFor(s *config.Serve, a *arrival) error {
 // open makes listeners of descriptors.
 func (a *arrival) open(names []takeover.Listener, files []int) (err error) {
 	for i, fd := range files {
+		if fd == takeover.NoFile {
+			err = errors.Join(err, errFiles)
+			continue
+		}
 		f := os.NewFile(uintptr(fd), names[i].Name)
 		l, failed := net.FileListener(f)
 		_ = f.Close() // the listener has a copy
@@ -114,7 +125,10 @@ func (a *arrival) open(names []takeover.Listener, files []int) (err error) {
 	return err
 }
 
-// close ends the takeover before Go: the running gateway goes on.
+// errFiles is the error of a socket that was lost.
+var errFiles = errors.New("too many open files: raise the limit (LimitNOFILE)")
+
+// close ends the takeover: the running gateway goes on with what it has. This process must have no connection to the server.
 func (a *arrival) close() {
 	a.channel.Close()
 	a.dropRest()
@@ -157,21 +171,46 @@ func (srv *Server) pass(a *arrival, s *config.Serve) error {
 // begin asks the running gateway to stop accepting clients, and waits until it has.
 func (srv *Server) begin(a *arrival) error {
 	a.dropRest()
-	if err := a.channel.Send(takeover.Message{Kind: takeover.Ready}); err != nil {
-		return fmt.Errorf("take over the gateway: %w", err)
-	}
+	_ = a.channel.Send(takeover.Message{Kind: takeover.Ready}) // after an error Receive returns why, or the end
 	m, _, err := a.channel.Receive(startTimeout)
-	if err == nil && m.Kind != takeover.Go {
-		err = fmt.Errorf("it sent %v: want Go", m.Kind)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF): // nobody serves any more, and this process has the listeners
+		a.received.Go(func() {
+			defer close(a.done)
+			srv.survive(0, err)
+		})
+	case err == nil && m.Kind == takeover.Refusal:
+		return fmt.Errorf("take over the gateway: %s", m.Text)
+	case err == nil && m.Kind != takeover.Go:
+		return fmt.Errorf("take over the gateway: it sent %v: want Go", m.Kind)
+	case err != nil:
 		return fmt.Errorf("take over the gateway: %w", err)
+	default:
+		srv.gateway.StartIDs(m.LastID)
+		a.received.Go(func() { srv.receive(a) })
 	}
-	srv.gateway.StartIDs(m.LastID)
 	srv.log.Info("taking over: this process accepts clients now")
-	a.received.Go(func() { srv.receive(a) })
 	systemd.Notify(srv.log, systemd.MainPID())
 	return nil
+}
+
+// completeTakeover makes this process the only one. Run calls it after the end of the other one.
+func (srv *Server) completeTakeover() {
+	srv.arrival.close()
+	srv.arrival = nil
+	for _, l := range srv.listeners {
+		l.Own()
+	}
+}
+
+// takingOver reports whether another process has clients that move here, or has just ended.
+func (srv *Server) takingOver() bool {
+	select {
+	case <-srv.arrived():
+		srv.completeTakeover()
+	default:
+	}
+	return srv.arrival != nil
 }
 
 // receive serves the clients that the running gateway passes, until it ends.
@@ -182,9 +221,20 @@ func (srv *Server) receive(a *arrival) {
 	clients, stayed := 0, 0
 	for {
 		m, files, err := a.channel.Receive(0)
+		if err == nil && m.Kind == takeover.Refusal {
+			err = errors.New(m.Text)
+		}
 		if err != nil {
 			a.channel.Discard()
-			srv.survive(clients, err)
+			if errors.Is(err, io.EOF) {
+				srv.survive(clients, err)
+				return
+			}
+			select {
+			case srv.failed <- fmt.Errorf("take over the gateway: %w", err): // both run: the other one goes on
+			case <-srv.closing:
+			}
+			<-srv.closing
 			return
 		}
 		switch m.Kind {
@@ -211,7 +261,11 @@ func (srv *Server) receive(a *arrival) {
 // adopt serves one client. It reports false if the client stays in the other process.
 func (srv *Server) adopt(a *arrival, m *takeover.Message, fd int, topics *gateway.Arrival) bool {
 	text := ""
-	start, err := srv.gateway.Adopt(fd, m.Client, topics)
+	var start func()
+	err := errFiles
+	if fd != takeover.NoFile {
+		start, err = srv.gateway.Adopt(fd, m.Client, topics)
+	}
 	if err != nil {
 		takeover.CloseFile(fd)
 		if topics != nil {

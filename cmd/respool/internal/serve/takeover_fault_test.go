@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +22,8 @@ import (
 
 // successor is a process that takes over, as far as a test wants.
 type successor struct {
-	t *testing.T
+	t   *testing.T
+	log *tooltest.Log // of the gateway
 	*takeover.Channel
 	files []int
 }
@@ -32,7 +35,7 @@ func (r *running) dialed(t *testing.T) *successor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &successor{t: t, Channel: c}
+	s := &successor{t: t, log: r.log, Channel: c}
 	t.Cleanup(s.end)
 	return s
 }
@@ -60,7 +63,7 @@ func (s *successor) until(kind takeover.Kind) takeover.Message {
 	for {
 		m, files, err := s.Receive(tooltest.Patience)
 		if err != nil {
-			s.t.Fatalf("%v: want %v", err, kind)
+			s.t.Fatalf("%v: want %v\n%s", err, kind, s.log)
 		}
 		s.files = append(s.files, files...)
 		if m.Kind == kind {
@@ -189,4 +192,29 @@ func TestASecondTakeoverWaits(t *testing.T) {
 	third.until(takeover.Offer)
 	third.end()
 	client.Do("+PONG", "PING")
+}
+
+// The end of the offers leaves the process alone that Run has accepted.
+func TestTheEndOfTheOffersKeepsTheAcceptedProcess(t *testing.T) {
+	for range 100 {
+		srv := New(Flags{}, slog.New(slog.DiscardHandler), io.Discard, nil)
+		srv.settings.Takeover = filepath.Join(tooltest.ShortDir(t), "takeover")
+		if err := srv.offer(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := takeover.Dial(srv.settings.Takeover)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Send(takeover.Message{Kind: takeover.Hello, Version: takeover.Version}); err != nil {
+			t.Fatal(err)
+		}
+		with := <-srv.requests
+		srv.offers.close(false)
+		if err := with.channel.Send(takeover.Message{Kind: takeover.Done}); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		with.channel.Close()
+	}
 }

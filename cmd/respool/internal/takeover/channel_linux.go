@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,17 +19,25 @@ type Channel struct {
 	conn *net.UnixConn
 
 	sending sync.Mutex
+	failed  error // of the first send that failed
+
 	scratch []byte // of one read
 	rights  []byte
 	buf     []byte // received, but not returned
-	files   []int
+	files   []int  // NoFile for those that were lost
 }
+
+// NoFile stands for a descriptor that this process could not receive, because it has too many open files.
+const NoFile = -1
 
 // ErrNobody is the error of Dial if no process listens at the path.
 var ErrNobody = errors.New("takeover: no process listens at this path")
 
 // Dial connects to the process that listens at a path. It returns ErrNobody if there is none. The caller must close the channel.
 func Dial(path string) (*Channel, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNobody
@@ -65,7 +74,8 @@ func trust(peer uint32, own int) error {
 	return nil
 }
 
-// Send sends a message with descriptors, which stay open here. It blocks while the other process does not read.
+// Send sends a message with descriptors, which stay open here. It blocks while the other process does not read. After an error
+// other than ErrTooLarge the channel is of no use.
 func (c *Channel) Send(m Message, files ...int) error {
 	b, err := encode(&m, len(files))
 	if err != nil {
@@ -77,6 +87,9 @@ func (c *Channel) Send(m Message, files ...int) error {
 	}
 	c.sending.Lock()
 	defer c.sending.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
 	n, _, err := c.conn.WriteMsgUnix(b, rights, nil)
 	for err == nil && n < len(b) {
 		var more int
@@ -84,12 +97,15 @@ func (c *Channel) Send(m Message, files ...int) error {
 		n += more
 	}
 	if err != nil {
-		return fmt.Errorf("takeover: send %v: %w", m.Kind, err)
+		c.failed = fmt.Errorf("takeover: send %v: %w", m.Kind, err)
 	}
-	return nil
+	return c.failed
 }
 
-// Receive returns the next message with its descriptors, which the caller must close. It waits for at most a time; 0: without a
+// SendBy limits the time of all sends, those in progress too.
+func (c *Channel) SendBy(at time.Time) { _ = c.conn.SetWriteDeadline(at) }
+
+// Receive returns the next message with its descriptors, which the caller must close. One of them is NoFile if it was lost. It waits for at most a time; 0: without a
 // limit. After an error the channel is of no use. The error is io.EOF if the other process has closed the channel or ended.
 func (c *Channel) Receive(within time.Duration) (m Message, files []int, err error) {
 	by := time.Time{}
@@ -106,6 +122,9 @@ func (c *Channel) Receive(within time.Duration) (m Message, files []int, err err
 	}
 	if err := c.fill(headerSize + size); err != nil {
 		return m, nil, err
+	}
+	if len(c.files) < n && slices.Contains(c.files, NoFile) {
+		return m, nil, errFiles
 	}
 	if len(c.files) < n {
 		return m, nil, errMalformed
@@ -132,7 +151,10 @@ func (c *Channel) fill(n int) error {
 		if err != nil {
 			return unwrapEOF(err)
 		}
-		if flags&unix.MSG_CTRUNC != 0 || len(c.files) > 2*mostFiles {
+		if flags&unix.MSG_CTRUNC != 0 {
+			c.files = append(c.files, NoFile)
+		}
+		if len(c.files) > 2*mostFiles {
 			return errMalformed
 		}
 		c.buf = append(c.buf, b[:got]...)
@@ -159,7 +181,11 @@ func (c *Channel) takeRights(rights []byte) error {
 }
 
 // CloseFile closes a descriptor that Receive returned.
-func CloseFile(fd int) { _ = unix.Close(fd) }
+func CloseFile(fd int) {
+	if fd != NoFile {
+		_ = unix.Close(fd)
+	}
+}
 
 // Close closes the channel and the descriptors that were not returned. It ends a Receive and a Send in progress.
 func (c *Channel) Close() { _ = c.conn.Close() }
@@ -167,7 +193,7 @@ func (c *Channel) Close() { _ = c.conn.Close() }
 // Discard closes the descriptors that Receive has not returned. No Receive may be in progress.
 func (c *Channel) Discard() {
 	for _, fd := range c.files {
-		_ = unix.Close(fd)
+		CloseFile(fd)
 	}
 	c.files = nil
 }
@@ -181,8 +207,8 @@ type Endpoint struct {
 
 // Listen listens at a path. It replaces the socket of another process there. Only the same user may connect.
 func Listen(path string) (*Endpoint, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
-		return nil, fmt.Errorf("takeover: %s exists and is not a socket: want another path", path)
+	if err := checkPath(path); err != nil {
+		return nil, err
 	}
 	next := fmt.Sprintf("%s~%d", path, os.Getpid())
 	_ = os.Remove(next)
@@ -202,6 +228,20 @@ func Listen(path string) (*Endpoint, error) {
 	}
 	return &Endpoint{l, path, mine}, nil
 }
+
+// checkPath returns an error for a path at which no process can listen.
+func checkPath(path string) error {
+	if longest := mostPath - len("~4194304"); len(path) > longest { // the name before the rename
+		return fmt.Errorf("takeover: %s has %d bytes: want a path of %d at most", path, len(path), longest)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("takeover: %s exists and is not a socket: want another path", path)
+	}
+	return nil
+}
+
+// mostPath is the longest path of a Unix socket.
+const mostPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 // Accept returns the channel of the next process. Its error wraps net.ErrClosed after Close; other errors may pass.
 func (e *Endpoint) Accept() (*Channel, error) {

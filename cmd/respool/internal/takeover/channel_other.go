@@ -20,6 +20,9 @@ var (
 	errSystem = errors.New("takeover: sockets can move between processes on Linux only: remove takeover")
 )
 
+// NoFile is not returned on this system.
+const NoFile = -1
+
 // Dial returns an error on this system.
 func Dial(string) (*Channel, error) { return nil, errSystem }
 
@@ -28,6 +31,9 @@ func Listen(string) (*Endpoint, error) { return nil, errSystem }
 
 // Send does nothing on this system.
 func (*Channel) Send(Message, ...int) error { return errSystem }
+
+// SendBy does nothing on this system.
+func (*Channel) SendBy(time.Time) {}
 
 // Receive does nothing on this system.
 func (*Channel) Receive(time.Duration) (Message, []int, error) { return Message{}, nil, errSystem }

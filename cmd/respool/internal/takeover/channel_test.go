@@ -202,4 +202,87 @@ func TestAPathWithoutAProcess(t *testing.T) {
 	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("%v: want a refusal of a file", err)
 	}
+	if _, err := Dial(path); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+		t.Errorf("%v: want a refusal of a file", err)
+	}
+	long := filepath.Join(dir, strings.Repeat("x", mostPath))
+	if _, err := Dial(long); err == nil || !strings.Contains(err.Error(), "want a path of 99 at most") {
+		t.Errorf("%v: want a refusal of a long path", err)
+	}
+}
+
+// A message that is too large is not sent, and the channel goes on.
+func TestAMessageThatIsTooLarge(t *testing.T) {
+	a, b, _ := pair(t)
+	if err := a.Send(Message{Kind: Refusal, Text: strings.Repeat("x", mostBytes)}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v: want ErrTooLarge", err)
+	}
+	if err := a.Send(Message{Kind: Done}); err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err := b.Receive(patience); err != nil || m.Kind != Done {
+		t.Errorf("%v, %v", m.Kind, err)
+	}
+}
+
+// After a send that was cut short, no message follows: the other process could not read it.
+func TestAProcessThatDoesNotReadEndsTheSends(t *testing.T) {
+	a, b, _ := pair(t)
+	a.SendBy(time.Now().Add(10 * time.Millisecond))
+	if err := a.Send(Message{Kind: Refusal, Text: strings.Repeat("x", mostBytes-1000)}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v: want the end of the time", err)
+	}
+	a.SendBy(time.Time{})
+	if err := a.Send(Message{Kind: Done}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v: want the same error", err)
+	}
+	a.Close()
+	if _, _, err := b.Receive(patience); !errors.Is(err, io.EOF) {
+		t.Errorf("%v: want EOF", err)
+	}
+}
+
+// A process without free descriptors loses those of a message, and receives the later messages.
+func TestDescriptorsMayBeLost(t *testing.T) {
+	a, b, path := pair(t)
+	f, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd := int(f.Fd())
+	client := &gateway.Snapshot{Session: session.Snapshot{ID: 7}}
+	for i := range 3 {
+		if err := a.Send(Message{Kind: Move, Number: uint64(i), Client: client}, fd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive := func(i int) []int {
+		m, files, err := b.Receive(patience)
+		if err != nil || m.Number != uint64(i) || len(files) != 1 {
+			t.Fatalf("%v, %v, %v: want message %d", m, files, err, i)
+		}
+		CloseFile(files[0])
+		return files
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if files := receive(0); files[0] == NoFile {
+		t.Error("a descriptor was lost")
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	files := receive(1)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if files[0] != NoFile {
+		t.Errorf("%v: want NoFile", files)
+	}
+	if files := receive(2); files[0] == NoFile {
+		t.Error("a descriptor was lost")
+	}
 }

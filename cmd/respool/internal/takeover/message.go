@@ -9,12 +9,14 @@
 //	                  <-   Wait (repeated, while it cannot begin), or Refusal: the end
 //	                  <-   Offer, with the listeners
 //	Ready             ->                          before Go, the running process goes on if the new one ends
-//	                  <-   Go                     from now on only the new process accepts clients
+//	                  <-   Go, or Refusal         from now on only the new process accepts clients
 //	                  <-   Places (repeated), Move (for each client)
 //	Moved             ->                          for each Move
 //	                  <-   Mark (once), Prepare (for each client with subscriptions)
 //	Prepared          ->                          for Mark and for each Prepare; then a mark follows, and Move
 //	                  <-   Done                   the running process has no connection any more, and ends
+//
+// A process closes the channel without a Refusal or Done only when it has no connection to the server any more.
 package takeover
 
 import (
@@ -96,6 +98,12 @@ const (
 // errMalformed is the error of a message that no process of this version sends.
 var errMalformed = errors.New("takeover: malformed message")
 
+// ErrTooLarge is the error of Send for a message that is too large. Nothing was sent.
+var ErrTooLarge = errors.New("too large")
+
+// errFiles is the error of Receive for a message with several descriptors of which some were lost.
+var errFiles = errors.New("takeover: too many open files to receive the sockets: raise the limit (LimitNOFILE)")
+
 // encode returns a message with its header.
 func encode(m *Message, files int) ([]byte, error) {
 	b := bytes.NewBuffer(make([]byte, headerSize, 1024))
@@ -104,7 +112,7 @@ func encode(m *Message, files int) ([]byte, error) {
 	}
 	size := b.Len() - headerSize
 	if size > mostBytes || files > mostFiles {
-		return nil, fmt.Errorf("takeover: %v has %d bytes and %d descriptors: want %d and %d at most", m.Kind, size, files, mostBytes, mostFiles)
+		return nil, fmt.Errorf("takeover: %v is %w: it has %d bytes and %d descriptors: want %d and %d at most", m.Kind, ErrTooLarge, size, files, mostBytes, mostFiles)
 	}
 	binary.BigEndian.PutUint32(b.Bytes(), uint32(size))
 	binary.BigEndian.PutUint32(b.Bytes()[4:], uint32(files))
