@@ -12,6 +12,9 @@ RACED_PACKAGES = $(patsubst %,./%/...,$(RACED))
 # The packages that build on each system.
 PORTABLE = ./... ./cmd/respool/... ./goredis/... ./metrics/otel/... ./metrics/prometheus/...
 
+# How many packages are tested at a time. Most tests wait for servers.
+TESTED_AT_A_TIME ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
 
 # The server of the tests, where it is not the redis-server of the PATH:
@@ -27,9 +30,8 @@ endif
 test:
 	./scripts/deps.sh nutcracker python3-redis chromium
 	$(GO) vet work
-	$(GO) test -race -timeout 11m $(RACED_PACKAGES)
-	$(GO) -C bench test -timeout 8m ./...
-	$(GO) -C test/page test -timeout 8m ./...
+	$(GO) test -race -p $(TESTED_AT_A_TIME) -timeout 15m $(RACED_PACKAGES)
+	$(GO) test -p $(TESTED_AT_A_TIME) -timeout 8m ./bench/... ./test/page/...
 	./scripts/modules.sh
 
 # Runs other clients directly and through the gateway and compares what they print; takes

@@ -278,6 +278,7 @@ func TestManualFailover(t *testing.T) {
 		"periods as they ship": {Slow: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tr := newTrial(t, cfg, nil)
 			tr.work(120, 80)
 			for range *failovers {
