@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
 )
 
-// load is the clients of a gateway during reloads. Each client checks each of its replies.
+// load is the clients of a gateway during reloads and takeovers. Each client checks each of its replies.
 type load struct {
 	t      *testing.T
 	addr   string
@@ -30,8 +30,8 @@ type load struct {
 	gaps   bool // messages may be lost: the subscriptions move to another server
 }
 
-// startLoad starts 50 clients.
-func startLoad(t *testing.T, addr string) *load {
+// startLoad starts 46 clients, and subscribers.
+func startLoad(t *testing.T, addr string, subscribers int) *load {
 	l := &load{t: t, addr: addr, failed: make(chan error, 1), stop: make(chan struct{}), popped: map[string]int{}}
 	for i := range 30 {
 		l.run(fmt.Sprint("writer ", i), func(c *loadClient) error { return c.write(fmt.Sprint("w", i)) })
@@ -42,11 +42,11 @@ func startLoad(t *testing.T, addr string) *load {
 	for i := range 4 {
 		l.run(fmt.Sprint("worker ", i), l.pop)
 	}
-	ready := make(chan struct{}, 4)
-	for i := range 4 {
+	ready := make(chan struct{}, subscribers)
+	for i := range subscribers {
 		l.run(fmt.Sprint("subscriber ", i), func(c *loadClient) error { return l.listen(c, ready) })
 	}
-	for range 4 {
+	for range subscribers {
 		<-ready
 	}
 	l.run("pusher", l.push)

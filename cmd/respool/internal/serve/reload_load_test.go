@@ -23,7 +23,7 @@ type reloads struct {
 func startReloads(t *testing.T, url, serve string) *reloads {
 	file := tooltest.File(t, "respool.yaml", "url: '"+url+"'\ntell: []\nserve: "+serve+"\n")
 	r := served(t, &Flags{Config: file})
-	c := &reloads{r, startLoad(t, r.at(t, 1)), file, url}
+	c := &reloads{r, startLoad(t, r.at(t, 1), 4), file, url}
 	c.advance()
 	return c
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/takeover"
@@ -122,26 +121,23 @@ func TestTheRunningGatewayIsKilled(t *testing.T) {
 // A new process that stops in the middle of a takeover leaves everything to the running one: the listeners, with the path of a Unix
 // socket, the pages at their address, and the socket of other programs. The sockets of both never exceed the limit.
 func TestTheNewProcessStopsInATakeover(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	count := server.WatchClients()
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	at := filepath.Join(tooltest.ShortDir(t), "clients")
-	flags.Listen = append(flags.Listen, "unix://"+at)
-	socket := filepath.Join(tooltest.ShortDir(t), "socket")
-	flags.Socket = "unix://" + socket
-	r := served(t, &flags)
-	addr := r.at(t, 1)
-	if strings.HasPrefix(addr, "/") {
-		addr = r.at(t, 2)
+	dir := tooltest.ShortDir(t)
+	at, socket := filepath.Join(dir, "clients"), filepath.Join(dir, "socket")
+	u := startUpgrades(t, 4, func(f *Flags) {
+		f.Listen, f.Socket = append(f.Listen, "unix://"+at), "unix://"+socket
+	})
+	r := u.running
+	if strings.HasPrefix(u.addr, "/") {
+		u.addr = r.at(t, 2)
 	}
 	page := r.log.Until(t, `msg=pages at=(\S+)/`, 1)
-	open, moved := tooltest.Dial(t, "tcp", addr), tooltest.Dial(t, "unix", at)
+	open, moved := u.dial(), tooltest.Dial(t, "unix", at)
 	moved.Do("+OK", "SET", "k", "v")
 	for range 2 {
 		open.Do("+OK", "MULTI") // holds up the takeover
 		moved = tooltest.Dial(t, "unix", at)
 		moved.Do("v", "GET", "k")
-		next := served(t, &flags)
+		next := u.next()
 		testkit.Eventually(t, "a client has moved", func() bool { return next.gateway.Stats().Adopted > 0 })
 		moved.Do("v", "GET", "k")
 		next.stop <- os.Interrupt
@@ -151,7 +147,7 @@ func TestTheNewProcessStopsInATakeover(t *testing.T) {
 		if _, err := moved.Reader.ReadByte(); err == nil {
 			t.Error("the client that had moved stays connected")
 		}
-		for _, c := range []*tooltest.Client{tooltest.Dial(t, "tcp", addr), tooltest.Dial(t, "unix", at)} {
+		for _, c := range []*tooltest.Client{u.dial(), tooltest.Dial(t, "unix", at)} {
 			c.Do("v", "GET", "k")
 		}
 		open.Do("*0", "EXEC")
@@ -161,26 +157,20 @@ func TestTheNewProcessStopsInATakeover(t *testing.T) {
 		}
 		testkit.Eventually(t, "it has all connections, and listens at its paths", func() bool {
 			_, err := os.Stat(socket)
-			_, err2 := os.Stat(flags.Takeover)
+			_, err2 := os.Stat(u.flags.Takeover)
 			return err == nil && err2 == nil && r.client.Engine().Stats().Nodes[0].Max == 4
 		})
 	}
-	next := served(t, &flags)
-	r.succeededBy(t, next)
+	u.succeed(u.next())
 	open.Do("v", "GET", "k")
 	tooltest.Dial(t, "unix", at).Do("v", "GET", "k")
-	if peak := count.Stop(); peak > 4 {
-		t.Errorf("%d connections: want 4 at most", peak)
-	}
+	u.bounded(4)
 }
 
 // A new process that cannot start changes nothing for the running one.
 func TestAProcessThatCannotStartTakesNothing(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
 	at := filepath.Join(tooltest.ShortDir(t), "clients")
-	flags.Listen = []string{"unix://" + at}
-	r := served(t, &flags)
+	u := startUpgrades(t, 4, func(f *Flags) { f.Listen = []string{"unix://" + at} })
 	client := tooltest.Dial(t, "unix", at)
 	client.Do("+OK", "SET", "k", "v")
 	used, err := net.Listen("tcp", "127.0.0.1:0")
@@ -188,31 +178,25 @@ func TestAProcessThatCannotStartTakesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer used.Close()
-	bad := flags
+	bad := u.flags
 	bad.HTTP = used.Addr().String()
 	if err := notServed(t, &bad); err == nil || !strings.Contains(err.Error(), "another process listens") {
 		t.Errorf("%v: want an error", err)
 	}
 	client.Do("v", "GET", "k")
 	tooltest.Dial(t, "unix", at).Do("v", "GET", "k")
-	r.log.Until(t, "the takeover failed: this gateway goes on", 1)
-	next := served(t, &flags)
-	r.succeededBy(t, next)
+	u.log.Until(t, "the takeover failed: this gateway goes on", 1)
+	u.succeed(u.next())
 	client.Do("v", "GET", "k")
 }
 
 // A client that the new process refuses goes on in the old one, and so does one whose message is not confirmed.
 func TestARefusedClientGoesOn(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	r := served(t, &flags)
-	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	u := startUpgrades(t, 4)
+	r, client := u.running, u.dial()
 	client.Do("+OK", "SET", "k", "v")
 	s := r.dialed(t)
-	s.hello(r, nil)
-	s.until(takeover.Offer)
-	s.send(takeover.Message{Kind: takeover.Ready})
-	m := s.until(takeover.Move)
+	m := s.takeOver(r, takeover.Move)
 	s.send(takeover.Message{Kind: takeover.Moved, Number: m.Number, Text: "no"})
 	for range 3 {
 		client.Do("v", "GET", "k")
@@ -224,8 +208,7 @@ func TestARefusedClientGoesOn(t *testing.T) {
 	}
 	s.end()
 	client.Do("v", "GET", "k")
-	next := served(t, &flags)
-	r.succeededBy(t, next)
+	u.succeed(u.next())
 	client.Do("v", "GET", "k")
 	if n := strings.Count(r.log.String(), "a client stays"); n != 1 {
 		t.Errorf("%d lines about the client: want 1", n)
@@ -234,23 +217,15 @@ func TestARefusedClientGoesOn(t *testing.T) {
 
 // A new process that reads nothing does not hold up the end of the drain.
 func TestAProcessThatReadsNothing(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	drain := 300 * time.Millisecond
-	flags.Drain = &drain
-	r := served(t, &flags)
-	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	u := startUpgrades(t, 4, drainsSoon)
+	r, client := u.running, u.dial()
 	if _, err := fmt.Fprintf(client.Conn, "*2\r\n$4\r\nECHO\r\n$600000\r\n%s", strings.Repeat("x", 400_000)); err != nil {
 		t.Fatal(err)
 	}
-	s := r.dialed(t)
-	s.hello(r, nil)
-	s.until(takeover.Offer)
-	s.send(takeover.Message{Kind: takeover.Ready})
-	s.until(takeover.Go)
+	r.dialed(t).takeOver(r, takeover.Go)
 	r.log.Until(t, "handing over", 1)
 	if err := r.ended(); err != nil {
 		t.Error(err)
 	}
-	server.WaitClients(t, 0, tooltest.Patience)
+	u.server.WaitClients(t, 0, tooltest.Patience)
 }

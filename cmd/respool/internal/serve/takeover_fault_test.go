@@ -4,7 +4,6 @@ package serve
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,7 +16,6 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/takeover"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
-	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
 // successor is a process that takes over, as far as a test wants.
@@ -72,6 +70,27 @@ func (s *successor) until(kind takeover.Kind) takeover.Message {
 	}
 }
 
+// ready sends Ready, and receives messages until one of a kind.
+func (s *successor) ready(until takeover.Kind) takeover.Message {
+	s.t.Helper()
+	s.send(takeover.Message{Kind: takeover.Ready})
+	return s.until(until)
+}
+
+// takeOver exchanges all messages until one of a kind.
+func (s *successor) takeOver(r *running, until takeover.Kind) takeover.Message {
+	s.t.Helper()
+	s.hello(r, nil)
+	s.until(takeover.Offer)
+	return s.ready(until)
+}
+
+// drainsSoon makes the drain of a gateway short.
+func drainsSoon(f *Flags) {
+	drain := 300 * time.Millisecond
+	f.Drain = &drain
+}
+
 // end ends the successor as a process ends: with all its descriptors.
 func (s *successor) end() {
 	s.Close()
@@ -83,10 +102,8 @@ func (s *successor) end() {
 
 // A process that must not take over receives the reason, and the gateway continues.
 func TestATakeoverIsRefused(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	r := served(t, &flags)
-	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	u := startUpgrades(t, 4)
+	r, client := u.running, u.dial()
 	for why, change := range map[string]func(*takeover.Message){
 		"has version 1 of the takeover, and this program has 2": func(m *takeover.Message) { m.Version = 2 },
 		"and this one for other:1: restart instead":             func(m *takeover.Message) { m.Server = "other:1" },
@@ -115,12 +132,8 @@ func TestATakeoverIsRefused(t *testing.T) {
 // If the new process ends, at whatever step, the gateway goes on: it accepts clients and serves those that have not moved. It has all
 // its connections again.
 func TestTheEndOfTheNewProcess(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	flags.HTTP = fmt.Sprint("127.0.0.1:", testkit.ReservePort(t))
-	r := served(t, &flags)
-	addr := r.at(t, 1)
-	client := tooltest.Dial(t, "tcp", addr)
+	u := startUpgrades(t, 4)
+	r, client := u.running, u.dial()
 	client.Do("+OK", "SET", "k", "v")
 	for step, last := range map[string]takeover.Kind{"hello": takeover.Offer, "offer": takeover.Offer, "go": takeover.Go, "move": takeover.Move} {
 		s := r.dialed(t)
@@ -128,37 +141,27 @@ func TestTheEndOfTheNewProcess(t *testing.T) {
 			s.hello(r, nil)
 			s.until(takeover.Offer)
 			if last != takeover.Offer {
-				s.send(takeover.Message{Kind: takeover.Ready})
-				s.until(last)
+				s.ready(last)
 			}
 		}
 		s.end()
 		client.Do("v", "GET", "k")
-		tooltest.Dial(t, "tcp", addr).Do("+PONG", "PING")
+		u.dial().Do("+PONG", "PING")
 		testkit.Eventually(t, "it has all its places", func() bool { return r.client.Engine().Stats().Nodes[0].Max == 4 })
 	}
 	r.page(t, "/readyz", 200)
-	next := served(t, &flags)
-	r.succeededBy(t, next)
+	u.succeed(u.next())
 	client.Do("v", "GET", "k")
 }
 
 // A process that does not react delays the clients that it was passed, and no others; after the drain the gateway ends.
 func TestAProcessThatStallsGetsTheClients(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	drain := 300 * time.Millisecond
-	flags.Drain = &drain
-	r := served(t, &flags)
-	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	u := startUpgrades(t, 4, drainsSoon)
+	r, client, stuck := u.running, u.dial(), u.dial()
 	client.Do("+PONG", "PING")
-	stuck := tooltest.Dial(t, "tcp", r.at(t, 1))
 	stuck.Do("+OK", "MULTI")
 	s := r.dialed(t)
-	s.hello(r, nil)
-	s.until(takeover.Offer)
-	s.send(takeover.Message{Kind: takeover.Ready})
-	m := s.until(takeover.Move)
+	m := s.takeOver(r, takeover.Move)
 	if m.Client.Session.ID == 0 || len(s.files) != 3 { // a listener, the pages and a client
 		t.Errorf("%+v with %d descriptors", m.Client, len(s.files))
 	}
@@ -173,22 +176,20 @@ func TestAProcessThatStallsGetsTheClients(t *testing.T) {
 	if _, err := client.Reader.ReadByte(); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v: want the end of the connection with that of the process", err)
 	}
-	server.WaitClients(t, 0, tooltest.Patience)
+	u.server.WaitClients(t, 0, tooltest.Patience)
 }
 
 // A second process waits while the first one takes over.
 func TestASecondTakeoverWaits(t *testing.T) {
-	server := redistest.Start(t, redistest.Config{})
-	flags := upgradable(t, server.URL()+"?max_connections=4")
-	r := served(t, &flags)
-	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	u := startUpgrades(t, 4)
+	client := u.dial()
 	client.Do("+OK", "MULTI") // holds up the first takeover
-	second := served(t, &flags)
+	second := u.next()
 	third := second.dialed(t)
 	third.hello(second, nil)
 	third.until(takeover.Wait)
 	client.Do("*0", "EXEC")
-	r.succeededBy(t, second)
+	u.succeed(second)
 	third.until(takeover.Offer)
 	third.end()
 	client.Do("+PONG", "PING")

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
@@ -72,11 +73,7 @@ func counter(addr string, i int, stop *atomic.Bool) (n int, err error) {
 // No reply is lost, doubled or exchanged while clients send commands all the time, and no client is disconnected. The sockets
 // of both processes stay within the limit of the smaller one.
 func TestRepliesStayExactInTakeovers(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{})
-	count := s.WatchClients()
-	flags := upgradable(t, s.URL()+"?max_connections=6")
-	r := served(t, &flags)
-	addr := r.at(t, 1)
+	u := startUpgrades(t, 6)
 	const clients = 40
 	type result struct {
 		i, n int
@@ -86,26 +83,61 @@ func TestRepliesStayExactInTakeovers(t *testing.T) {
 	results := make(chan result, clients)
 	for i := range clients {
 		go func() {
-			n, err := counter(addr, i, &stop)
+			n, err := counter(u.addr, i, &stop)
 			results <- result{i, n, err}
 		}()
 	}
 	for _, limit := range []int{6, 3, 1, 6} {
-		flags.URL = fmt.Sprintf("%s?max_connections=%d", s.URL(), limit)
-		next := served(t, &flags)
-		r.succeededBy(t, next)
-		r = next
+		u.flags.URL = fmt.Sprintf("%s?max_connections=%d", u.server.URL(), limit)
+		u.succeed(u.next())
 	}
 	stop.Store(true)
 	for range clients {
 		got := <-results
 		if got.err != nil {
 			t.Errorf("client %d after %d commands: %v", got.i, got.n, got.err)
-		} else if stored := s.Do("GET", fmt.Sprint("count", got.i)); stored != fmt.Sprint(got.n) {
+		} else if stored := u.server.Do("GET", fmt.Sprint("count", got.i)); stored != fmt.Sprint(got.n) {
 			t.Errorf("client %d: the server has %s: want %d", got.i, stored, got.n)
 		}
 	}
-	if peak := count.Stop(); peak > 6 {
-		t.Errorf("%d connections: want 6 at most", peak)
+	u.bounded(6)
+}
+
+// The processes share the limit of each node of a service and of a cluster, and no client sees an error.
+func TestTakeoversOfSeveralNodesUnderLoad(t *testing.T) {
+	succeed := func(t *testing.T, url string, subscribers int) {
+		flags := upgradable(t, url)
+		u := &upgrades{running: served(t, &flags), t: t, flags: flags}
+		l := startLoad(t, u.at(t, 1), subscribers)
+		for range 3 {
+			l.advance()
+			u.succeed(u.next())
+		}
+		l.advance()
+		l.end()
 	}
+	t.Run("service", func(t *testing.T) {
+		set := redistest.StartSentinels(t, redistest.SentinelConfig{Replicas: 1})
+		var counts []*redistest.ClientWatch
+		for _, n := range set.Nodes {
+			counts = append(counts, n.WatchOutsiders())
+		}
+		succeed(t, set.URL("max_connections=6"), 4)
+		for i, count := range counts {
+			if peak := count.Stop(); peak > 6 || peak == 0 {
+				t.Errorf("%d connections to node %d: want 1 to 6", peak, i)
+			}
+		}
+	})
+	t.Run("cluster", func(t *testing.T) {
+		cluster := clustertest.Start(t, clustertest.Config{})
+		count := cluster.Watch()
+		succeed(t, cluster.URL("max_connections=6"), 0) // subscribers stay
+		count.Stop()
+		for _, n := range cluster.Primaries() {
+			if peak := count.PeakOf(n); peak > 6 || peak == 0 {
+				t.Errorf("%d connections to %s: want 1 to 6", peak, n.Addr())
+			}
+		}
+	})
 }

@@ -19,6 +19,56 @@ func upgradable(t *testing.T, url string) Flags {
 	return Flags{URL: url, Listen: []string{"127.0.0.1:0"}, Takeover: filepath.Join(tooltest.ShortDir(t), "takeover")}
 }
 
+// upgrades is a gateway that others succeed in turn, with its server.
+type upgrades struct {
+	*running // the one that serves now
+	t        *testing.T
+	server   *redistest.Server
+	count    *redistest.ClientWatch
+	flags    Flags
+	addr     string // of the first listener
+}
+
+// startUpgrades starts a gateway with a limit of connections. change may change its flags.
+func startUpgrades(t *testing.T, most int, change ...func(*Flags)) *upgrades {
+	t.Helper()
+	s := redistest.Start(t, redistest.Config{})
+	u := &upgrades{t: t, server: s, count: s.WatchClients(), flags: upgradable(t, fmt.Sprintf("%s?max_connections=%d", s.URL(), most))}
+	for _, f := range change {
+		f(&u.flags)
+	}
+	u.running = served(t, &u.flags)
+	u.addr = u.at(t, 1)
+	return u
+}
+
+// next starts a gateway that takes over.
+func (u *upgrades) next() *running {
+	u.t.Helper()
+	return served(u.t, &u.flags)
+}
+
+// succeed waits until next has taken over.
+func (u *upgrades) succeed(next *running) {
+	u.t.Helper()
+	u.succeededBy(u.t, next)
+	u.running = next
+}
+
+// dial connects a client.
+func (u *upgrades) dial() *tooltest.Client {
+	u.t.Helper()
+	return tooltest.Dial(u.t, "tcp", u.addr)
+}
+
+// bounded checks that the server counted most connections at most.
+func (u *upgrades) bounded(most int) {
+	u.t.Helper()
+	if peak := u.count.Stop(); peak > most {
+		u.t.Errorf("%d connections: want %d at most", peak, most)
+	}
+}
+
 // succeededBy waits until r has ended, because another gateway took over from it.
 func (r *running) succeededBy(t *testing.T, next *running) {
 	t.Helper()
@@ -40,15 +90,11 @@ func expect(t *testing.T, c *tooltest.Client, lines ...string) {
 
 // Subscribers get each message once and in order, while messages are published all the time.
 func TestSubscribersMissNothingInATakeover(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{})
-	count := s.WatchClients()
-	flags := upgradable(t, s.URL()+"?max_connections=8")
-	r := served(t, &flags)
-	addr := r.at(t, 1)
+	u := startUpgrades(t, 8)
 	const subscribers = 12
 	failed := make(chan error, subscribers)
 	for i := range subscribers {
-		c := tooltest.Dial(t, "tcp", addr)
+		c := u.dial()
 		lines := 7 // of a message
 		switch i % 3 {
 		case 0:
@@ -92,7 +138,7 @@ func TestSubscribersMissNothingInATakeover(t *testing.T) {
 		}()
 	}
 	stop, published := make(chan struct{}), make(chan struct{})
-	publisher := tooltest.Dial(t, "tcp", s.Addr())
+	publisher := tooltest.Dial(t, "tcp", u.server.Addr())
 	go func() {
 		defer close(published)
 		for n := 0; ; n++ {
@@ -109,9 +155,7 @@ func TestSubscribersMissNothingInATakeover(t *testing.T) {
 		}
 	}()
 	for range 3 {
-		next := served(t, &flags)
-		r.succeededBy(t, next)
-		r = next
+		u.succeed(u.next())
 	}
 	close(stop)
 	<-published
@@ -120,27 +164,20 @@ func TestSubscribersMissNothingInATakeover(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if st := r.gateway.Stats(); st.Adopted != subscribers || st.Subscribed != subscribers {
+	if st := u.gateway.Stats(); st.Adopted != subscribers || st.Subscribed != subscribers {
 		t.Errorf("%+v: want %d subscribers, all adopted", st, subscribers)
 	}
-	if peak := count.Stop(); peak > 9 {
-		t.Errorf("%d connections: want 8 at most, and the publisher", peak)
-	}
+	u.bounded(8 + 1) // and the publisher
 }
 
 // Clients stay connected over several takeovers, and keep their state: an idle one, one with a name and a database, one that
 // waits in BLPOP, one in the middle of a request, and one in a transaction.
 func TestClientsStayOverTakeovers(t *testing.T) {
-	s := redistest.Start(t, redistest.Config{})
-	count := s.WatchClients()
-	flags := upgradable(t, s.URL()+"?max_connections=8")
-	r := served(t, &flags)
-	addr := r.at(t, 1)
-	idle, named, blocked, partial := tooltest.Dial(t, "tcp", addr), tooltest.Dial(t, "tcp", addr), tooltest.Dial(t, "tcp", addr), tooltest.Dial(t, "tcp", addr)
+	u := startUpgrades(t, 8)
+	idle, named, blocked, partial, open := u.dial(), u.dial(), u.dial(), u.dial(), u.dial()
 	named.Do("+OK", "CLIENT", "SETNAME", "me")
 	named.Do("+OK", "SELECT", "3")
 	named.Do("+OK", "SET", "k", "three")
-	open := tooltest.Dial(t, "tcp", addr)
 	for i := 1; i <= 3; i++ {
 		open.Do("+OK", "MULTI")
 		open.Do("+QUEUED", "INCR", "k")
@@ -148,14 +185,13 @@ func TestClientsStayOverTakeovers(t *testing.T) {
 		if _, err := fmt.Fprint(partial, "*2\r\n$4\r\nECHO\r\n$6\r\nhal"); err != nil {
 			t.Fatal(err)
 		}
-		testkit.Eventually(t, "one client is blocked", func() bool { return r.gateway.Stats().Blocked == 1 })
-		next := served(t, &flags)
+		testkit.Eventually(t, "one client is blocked", func() bool { return u.gateway.Stats().Blocked == 1 })
+		next := u.next()
 		idle.Do("+PONG", "PING")
 		testkit.Eventually(t, "all clients but one have moved", func() bool { return next.gateway.Stats().Clients == 4 })
 		open.Do("*1", "EXEC")
 		expect(t, open, fmt.Sprint(":", i))
-		r.succeededBy(t, next)
-		r = next
+		u.succeed(next)
 		named.Do("me", "CLIENT", "GETNAME")
 		named.Do("three", "GET", "k")
 		idle.Do(fmt.Sprint(i), "GET", "k")
@@ -166,11 +202,9 @@ func TestClientsStayOverTakeovers(t *testing.T) {
 		}
 		expect(t, partial, "$6", "halves")
 	}
-	tooltest.Dial(t, "tcp", addr).Do("+PONG", "PING")
-	if st := r.gateway.Stats(); st.Clients != 6 || st.Adopted != 5 {
+	u.dial().Do("+PONG", "PING")
+	if st := u.gateway.Stats(); st.Clients != 6 || st.Adopted != 5 {
 		t.Errorf("%+v: want 6 clients, 5 of them adopted", st)
 	}
-	if peak := count.Stop(); peak > 8 {
-		t.Errorf("%d connections: want 8 at most", peak)
-	}
+	u.bounded(8)
 }
