@@ -53,13 +53,22 @@ func (w *worker) clientCommand(ctx context.Context) ([][]byte, error) {
 	return [][]byte{reply}, nil
 }
 
-// ClientList returns a line for each client, as CLIENT LIST. It visits every client.
-func (g *Gateway) ClientList() string {
+// ClientList returns a line for each client, or for those with these IDs, as CLIENT LIST. It visits every client.
+func (g *Gateway) ClientList(ids ...int64) string {
 	var lines []byte
-	for _, c := range g.matching(&session.Query{}, nil) {
+	for _, c := range g.matching(&session.Query{IDs: ids}, nil) {
 		lines = c.appendInfo(lines, false)
 	}
 	return string(lines)
+}
+
+// KillClient disconnects a client, as CLIENT KILL. It reports whether the client was connected.
+func (g *Gateway) KillClient(id int64) bool {
+	found := g.matching(&session.Query{IDs: []int64{id}}, nil)
+	for _, c := range found {
+		c.disconnect()
+	}
+	return len(found) > 0
 }
 
 // probes are commands without an effect. The server's reply shows whether a user has the permission for the operation.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,22 +19,26 @@ import (
 // shots is where the tests write screenshots: go test ./test/page -shots DIR.
 var shots = flag.String("shots", "", "directory for screenshots")
 
-// newBrowser starts Chromium. The end of the test ends it.
-func newBrowser(t *testing.T) context.Context {
-	t.Helper()
+// browser is Chromium, which all tests share.
+var browser context.Context
+
+// startBrowser starts Chromium with its files in a directory. stop waits for its end.
+func startBrowser(dir string) (stop func(), err error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-dev-shm-usage", true))
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	browser, leave := chromedp.NewContext(allocator)
-	t.Cleanup(func() {
-		_ = chromedp.Cancel(browser) // waits for the end of the process
+		chromedp.UserDataDir(dir), chromedp.Flag("disable-dev-shm-usage", true))
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, leave := chromedp.NewContext(allocator)
+	stop = func() {
+		_ = chromedp.Cancel(ctx) // waits for the end of the process
 		leave()
-		stop()
-	})
-	if err := chromedp.Do(browser); err != nil {
-		t.Fatalf("chromium does not start: %v", err)
+		end()
 	}
-	return browser
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return nil, fmt.Errorf("chromium does not start: %w", err)
+	}
+	browser = ctx
+	return stop, nil
 }
 
 // tab is one tab of the browser.
@@ -42,7 +47,15 @@ type tab struct {
 }
 
 // open opens a page in a new tab. The end of the test closes it.
-func open(t *testing.T, browser context.Context, url string) *tab {
+func open(t *testing.T, url string) *tab {
+	t.Helper()
+	b := newTab(t)
+	b.load(t, url)
+	return b
+}
+
+// newTab opens an empty tab. The end of the test closes it.
+func newTab(t *testing.T) *tab {
 	t.Helper()
 	ctx, leave := chromedp.NewContext(browser)
 	t.Cleanup(leave)
@@ -50,8 +63,13 @@ func open(t *testing.T, browser context.Context, url string) *tab {
 	if err := chromedp.Do(ctx); err != nil { // opens the tab, without a limit: the limit of this call would be that of the tab
 		t.Fatal(err)
 	}
-	b.run(t, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(url))
 	return b
+}
+
+// load loads a page. Several tabs may load at a time.
+func (b *tab) load(t *testing.T, url string) {
+	t.Helper()
+	b.run(t, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(url))
 }
 
 // limit is the time for one action of the browser.
@@ -62,7 +80,7 @@ func (b *tab) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
 	ctx, cancel := context.WithTimeout(b.ctx, limit)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 }
 
@@ -84,10 +102,30 @@ func (b *tab) of(t *testing.T, id string) string {
 	return b.text(t, fmt.Sprintf("document.getElementById(%q).innerText", id))
 }
 
+// condition is a promise that ends when an expression is true, with an empty text, or at a time, with the text of the page. It
+// looks after each change of the page, and at intervals for what is no change of the document, such as its width.
+const condition = `new Promise((resolve) => {
+  let problem = "";
+  const holds = () => { try { return Boolean(%s); } catch (e) { problem = String(e); return false; } };
+  const end = performance.now() + %d;
+  const seen = new MutationObserver(look), timer = setInterval(look, 100);
+  function look() {
+    const done = holds();
+    if (!done && performance.now() < end) return;
+    seen.disconnect();
+    clearInterval(timer);
+    resolve(done ? "" : problem + " " + document.body.innerText);
+  }
+  seen.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+  look();
+})`
+
 // until waits until an expression is true. what says so in words; it fails with the text of the page.
 func (b *tab) until(t *testing.T, what, expression string) {
 	t.Helper()
-	testkit.Within(t, time.Minute, what, func() bool { return b.text(t, "Boolean("+expression+")") == "true" })
+	if text := b.text(t, fmt.Sprintf(condition, expression, (limit-10*time.Second).Milliseconds())); text != "" {
+		t.Fatalf("no %s: %s", what, text)
+	}
 }
 
 // shows waits until an element contains a text.
@@ -99,8 +137,22 @@ func (b *tab) shows(t *testing.T, id, text string) {
 // click clicks the first element that a selector finds.
 func (b *tab) click(t *testing.T, selector string) {
 	t.Helper()
-	b.until(t, selector, fmt.Sprintf("document.querySelector(%q)", selector))
-	b.text(t, fmt.Sprintf("document.querySelector(%q).click()", selector))
+	b.until(t, selector, fmt.Sprintf("((e) => e && (e.click(), true))(document.querySelector(%q))", selector))
+}
+
+// list lists the connections of a group, until it has n. Lists of one second may be the same.
+func (b *tab) list(t *testing.T, group string, n int) {
+	t.Helper()
+	button := fmt.Sprintf(`#holders-table button[data-key="group %s"]`, group)
+	testkit.Within(t, limit, fmt.Sprint(n, " connections of ", group), func() bool {
+		b.click(t, button)
+		b.until(t, "list", `/connections now/.test(document.getElementById("connections-body").innerText)`)
+		if strings.HasPrefix(b.of(t, "connections-body"), fmt.Sprint(n, " connections now")) {
+			return true
+		}
+		b.click(t, `#connections button[data-key="close"]`)
+		return false
+	})
 }
 
 // press focuses an element and presses a key.

@@ -1,11 +1,11 @@
 package page
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,15 +24,14 @@ const (
 
 // trial is a server in trouble, and the watch that shows it.
 type trial struct {
-	browser context.Context
-	server  *redistest.Server
-	url     string
-	leak    *service
+	server *redistest.Server
+	url    string
+	leak   *service
 }
 
 func newTrial(t *testing.T) *trial {
 	s := redistest.Start(t, redistest.Config{MaxClients: 300})
-	tr := &trial{browser: newBrowser(t), server: s, leak: newService(t, s.Addr(), "cart:pod-1:main")}
+	tr := &trial{server: s, leak: newService(t, s.Addr(), "cart:pod-1:main")}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "plan.yaml"), "server: {maxclients: 300}\nservices:\n  orders: {pods: 1, surge: 0, max_connections: 40}\n  cart: {pods: 1, surge: 0, max_connections: 5}\n")
 	write(t, filepath.Join(dir, "respool.yaml"), fmt.Sprintf("url: %s\nevery: 400ms\nlist_every: 800ms\nplan: %s\n"+
@@ -61,7 +60,7 @@ func write(t *testing.T, file, text string) {
 func TestThePageOfAWatch(t *testing.T) {
 	tr := newTrial(t)
 	t.Run("the sections are in order", func(t *testing.T) {
-		b := open(t, tr.browser, tr.url)
+		b := open(t, tr.url)
 		want := "Occupancy|Who holds the connections|Findings|Churn|Heavy|Alerts|Plan against actual|Nodes|Actions"
 		if got := b.text(t, `[...document.querySelectorAll("main > section > h2")].map((h) => h.textContent).join("|")`); got != want {
 			t.Errorf("%s: want %s", got, want)
@@ -77,7 +76,7 @@ func TestThePageOfAWatch(t *testing.T) {
 }
 
 func (tr *trial) verdict(t *testing.T) {
-	b := open(t, tr.browser, tr.url)
+	b := open(t, tr.url)
 	b.until(t, "a verdict", `/^\d+ of 300 connections \(\d+%\), /.test(document.getElementById("verdict-text").textContent)`)
 	b.shows(t, "age", "data of 0 s ago")
 	b.until(t, "the chart", `document.querySelector("#occupancy-chart canvas")`)
@@ -93,12 +92,12 @@ func (tr *trial) verdict(t *testing.T) {
 }
 
 func (tr *trial) holders(t *testing.T) {
-	b := open(t, tr.browser, tr.url)
+	b := open(t, tr.url)
 	b.shows(t, "holders-table", "cart")
 	row := `[...document.querySelectorAll("#holders-table tbody tr")].map((r) => r.cells[0].innerText + " " + r.cells[1].innerText)`
-	b.until(t, "the leak among the holders", row+`.includes("cart 35")`)
+	b.until(t, "the leak among the holders", row+fmt.Sprintf(`.includes("cart %d")`, tr.leak.size()))
 	tr.leak.hold(t, 10)
-	b.until(t, "the growth of the leak", row+`.includes("cart 45")`)
+	b.until(t, "the growth of the leak", row+fmt.Sprintf(`.includes("cart %d")`, tr.leak.size()))
 	// A click sorts, as does the keyboard.
 	b.until(t, "the largest first", row+`[0].startsWith("cart")`)
 	b.press(t, `#holders-table button[data-key="sort name"]`, "\r")
@@ -112,9 +111,9 @@ func (tr *trial) holders(t *testing.T) {
 		b.until(t, "groups by "+by, fmt.Sprintf(`document.querySelector('#by button[aria-pressed="true"]').dataset.key === %q && document.querySelectorAll("#holders-table tbody tr").length > 0`, by))
 	}
 	b.click(t, `#holders-table button[data-key="group cart"]`)
-	b.shows(t, "connections", "45 connections now")
+	b.shows(t, "connections", fmt.Sprint(tr.leak.size(), " connections now"))
 	b.shows(t, "connections", "respool kill redis://"+tr.server.Addr()+" --service cart")
-	if n := b.text(t, `document.querySelectorAll("#connections tbody tr").length`); n != "45" {
+	if n := b.text(t, `document.querySelectorAll("#connections tbody tr").length`); n != fmt.Sprint(tr.leak.size()) {
 		t.Errorf("%s connections are listed", n)
 	}
 	b.click(t, `#connections button[data-key="copy kill"]`)
@@ -122,7 +121,7 @@ func (tr *trial) holders(t *testing.T) {
 }
 
 func (tr *trial) others(t *testing.T) {
-	b := open(t, tr.browser, tr.url)
+	b := open(t, tr.url)
 	b.shows(t, "churn-text", "commands for each connection opened")
 	b.shows(t, "churn-who", "search owns")
 	b.until(t, "the chart of churn", `document.querySelector("#churn-chart canvas")`)
@@ -157,7 +156,7 @@ func (tr *trial) attack(t *testing.T) {
 	for range 5 {
 		tr.server.Do("SORT", evilKey, "STORE", "sorted") // more than 10 ms each
 	}
-	b := open(t, tr.browser, tr.url)
+	b := open(t, tr.url)
 	b.shows(t, "buffers", evilName)
 	b.shows(t, "findings", evilKey)
 	b.until(t, "a statement about slow commands", `/delayed the others|while one of these does/.test(document.getElementById("slow").innerText)`)
@@ -171,7 +170,7 @@ func (tr *trial) attack(t *testing.T) {
 }
 
 func (tr *trial) looks(t *testing.T) {
-	b := open(t, tr.browser, tr.url)
+	b := open(t, tr.url)
 	b.shows(t, "holders-table", "cart")
 	b.click(t, `#holders-table button[data-key="group orders"]`)
 	b.shows(t, "connections", "respool kill")
@@ -194,16 +193,19 @@ func (tr *trial) looks(t *testing.T) {
 }
 
 func (tr *trial) tabs(t *testing.T) {
-	var list []*tab
-	for range 10 {
-		list = append(list, open(t, tr.browser, tr.url))
+	list := make([]*tab, 10)
+	var wg sync.WaitGroup
+	for i := range list {
+		list[i] = newTab(t)
+		wg.Go(func() { list[i].load(t, tr.url) })
 	}
+	wg.Wait()
 	for _, b := range list {
 		b.shows(t, "holders-table", "cart")
 	}
 	tr.leak.hold(t, 7)
 	for _, b := range list {
-		b.until(t, "live data", `[...document.querySelectorAll("#holders-table tbody tr")].some((r) => r.cells[0].innerText === "cart" && r.cells[1].innerText === "52")`)
+		b.until(t, "live data", `[...document.querySelectorAll("#holders-table tbody tr")].some((r) => r.cells[0].innerText === "cart" && r.cells[1].innerText === "`+fmt.Sprint(tr.leak.size())+`")`)
 	}
 	if n := strings.Count(tr.server.Do("CLIENT", "LIST"), "name=respool:watch"); n != 1 {
 		t.Errorf("the watch has %d connections: want 1", n)
@@ -211,7 +213,7 @@ func (tr *trial) tabs(t *testing.T) {
 }
 
 func (tr *trial) restart(t *testing.T) {
-	b := open(t, tr.browser, tr.url)
+	b := open(t, tr.url)
 	b.shows(t, "holders-table", "cart")
 	tr.server.Kill()
 	b.shows(t, "verdict-text", "not reachable since")

@@ -62,6 +62,25 @@ func (s *service) hold(t *testing.T, n int) {
 	}
 }
 
+// size is the number of connections that it keeps.
+func (s *service) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// answering is the number of connections that still work.
+func (s *service) answering() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		if _, err := call(c, "PING"); err == nil {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *service) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

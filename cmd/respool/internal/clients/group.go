@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ const GroupRate = 50
 type ClosedGroup struct {
 	Closed int
 	Left   int // they were closed before, or no longer belonged to the group
-	Kept   int // never closed: see protected, and those of other processes of respool that watch the server
+	Kept   int // never closed: see spared
 	More   int // opened since the group was counted
 }
 
@@ -46,6 +47,43 @@ func (r ClosedGroup) Text(counted int) string {
 	return text
 }
 
+// spared reports whether a user of the page may not close a connection: see protected, and those of other processes of respool
+// that watch the server.
+func spared(c *monitor.Client, own string) bool {
+	return protected(c, own) || strings.HasPrefix(c.Name, "respool:")
+}
+
+// CloseOne closes one connection of a server, if it still has this address, and returns the outcome in words.
+func CloseOne(ctx context.Context, source connect.ClientSource, id int64, addr string) (string, error) {
+	line, err := source.ListClient(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("list the connection: %w", err)
+	}
+	var found *monitor.Client
+	err = monitor.EachClient(strings.NewReader(line), func(c monitor.Client) error {
+		if c.ID == id && c.Addr == addr {
+			found = &c
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case found == nil:
+		return "the connection was closed before", nil
+	case spared(found, source.Own()):
+		return "", errors.New("connections of respool, replication, sentinels and MONITOR are never closed")
+	}
+	closed, err := source.KillClient(ctx, id)
+	switch {
+	case err != nil:
+		return "", err
+	case !closed:
+		return "the connection was closed before", nil
+	}
+	return "closed the connection of " + addr, nil
+}
+
 // CloseGroup closes the connections of a group on one server, at most as many as the group had when it was counted, with the
 // checks of Kill. It blocks for a second for each GroupRate connections, or until ctx ends. It returns the counts together
 // with an error if it stopped halfway.
@@ -55,7 +93,7 @@ func CloseGroup(ctx context.Context, source connect.ClientSource, g GroupKey, co
 	err = source.EachClient(ctx, func(c monitor.Client) error {
 		switch {
 		case !k.matches(&c):
-		case protected(&c, source.Own()) || strings.HasPrefix(c.Name, "respool:"):
+		case spared(&c, source.Own()):
 			r.Kept++
 		default:
 			found = append(found, c)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -148,8 +149,16 @@ func (s *Server) reading(ctx context.Context, h *Held, n *monitor.NodeState, wan
 	r.Addr, r.Own = n.Addr, cmp.Or(h.Own, h.Options.ClientName)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(s.last, func(_ string, r *monitor.Reading) bool { return time.Since(r.At) >= freshFor }) // nodes may have left
 	s.last[key] = r
 	return *r
+}
+
+// Forget drops the readings that requests share, because connections were closed.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.last)
 }
 
 // client returns the line of CLIENT LIST of one connection, as text.

@@ -2,11 +2,15 @@ package serve
 
 import (
 	"cmp"
+	"context"
+	"strings"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/monitor"
 )
 
 // pagesFlag is the flag that sets the address of the pages.
@@ -30,7 +34,7 @@ func (srv *Server) shown(list []config.Address) func() live.GatewayStats {
 		s := live.GatewayStats{URL: url, Status: ready.Status, Error: ready.Error, Paused: srv.gateway.Pauses(),
 			MaxClients: srv.gateway.MaxClients(), Clients: g.Clients, Blocked: g.Blocked, Subscribed: g.Subscribed, Pinned: g.Pinned, PinnedBy: g.PinnedBy,
 			Accepted: g.Accepted, Refused: g.Refused, SlowClosed: g.SlowClosed, Commands: g.Commands, Buffered: g.Buffered,
-			Queue: live.Latency(g.Queue), Server: live.Latency(g.Server), Waits: waitsOf(&c.Blocking), List: srv.gateway.ClientList}
+			Queue: live.Latency(g.Queue), Server: live.Latency(g.Server), Waits: waitsOf(&c.Blocking), List: func() string { return srv.gateway.ClientList() }}
 		nodes := c.Nodes
 		if nodes == nil {
 			nodes = []respool.Stats{c}
@@ -49,4 +53,22 @@ func poolOf(n *respool.Stats) live.Pool {
 		p.DialError = output.Error(n.LastDialError)
 	}
 	return p
+}
+
+// gatewayClients are the clients of a gateway as the connections of a server.
+type gatewayClients struct{ g *gateway.Gateway }
+
+func (c gatewayClients) EachClient(_ context.Context, fn func(monitor.Client) error) error {
+	return monitor.EachClient(strings.NewReader(c.g.ClientList()), fn)
+}
+
+// Own returns a name that no client has: names have no spaces.
+func (gatewayClients) Own() string { return " " }
+
+func (c gatewayClients) ListClient(_ context.Context, id int64) (string, error) {
+	return c.g.ClientList(id), nil
+}
+
+func (c gatewayClients) KillClient(_ context.Context, id int64) (bool, error) {
+	return c.g.KillClient(id), nil
 }

@@ -153,7 +153,7 @@ func (srv *Server) start(s config.Serve) error {
 	}
 	srv.pages = srv.newPages()
 	srv.front = watch.NewFront(srv.watcher, srv.pages.Mux, srv.log)
-	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen), Observed: srv.gateway.Observed, Actions: &live.Actions{Pause: srv.gateway.Pause, Resume: srv.gateway.Resume}})
+	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen), Observed: srv.gateway.Observed, Actions: &live.Actions{Pause: srv.gateway.Pause, Resume: srv.gateway.Resume}}, gatewayClients{srv.gateway})
 	srv.servePages(l)
 	if srv.arrival != nil {
 		if err := srv.begin(srv.arrival); err != nil {

@@ -1,11 +1,13 @@
 package watch
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/connect"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/listener"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
@@ -31,14 +33,19 @@ func NewFront(w *Watcher, pages *http.ServeMux, log *slog.Logger) *Front {
 	return f
 }
 
-// Show adds the page for people, whose source is the watcher. Actions of cfg may pause a gateway.
-func (f *Front) Show(cfg live.Config) {
+// Show adds the page for people, whose source is the watcher. Actions of cfg may pause a gateway, and gateway is the source of its
+// clients; nil: there is none.
+func (f *Front) Show(cfg live.Config, gateway connect.ClientSource) {
 	cfg.Source = shown{f.watcher, f.relay}
 	a := cfg.Actions
 	if a == nil {
 		a = &live.Actions{}
 	}
-	a.Enabled, a.Kill, a.Log = f.watcher.mayAct, f.watcher.closeGroup, f.log
+	a.Enabled, a.Log = f.watcher.mayAct, f.log
+	a.Kill = func(ctx context.Context, k live.Closing) (string, error) {
+		defer f.relay.Forget()
+		return f.watcher.closeClients(ctx, k, gateway)
+	}
 	a.Login = func(user, password string) bool { return f.watcher.operators().OperatorLogin(user, password) }
 	a.Allowed = func(user string) bool { return f.watcher.operators().MayOperate(user) }
 	cfg.Actions = a

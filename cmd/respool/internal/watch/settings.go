@@ -35,15 +35,23 @@ func (w *Watcher) operators() gateway.Config {
 	return w.settings.Operators
 }
 
-// closeGroup closes the connections of a group of a node, over those of the watch.
-func (w *Watcher) closeGroup(ctx context.Context, node, field, key string, counted int) (string, error) {
-	h := w.Held()
-	c := h.Clients[node]
-	if c == nil {
-		return "", fmt.Errorf("there is no connection to %.80q", node)
+// closeClients closes connections of a node, over those of the watch. gateway is the source of the clients of a gateway; nil: there
+// is none.
+func (w *Watcher) closeClients(ctx context.Context, k live.Closing, gateway connect.ClientSource) (string, error) {
+	source := gateway
+	if k.Node != live.GatewayNode || gateway == nil {
+		h := w.Held()
+		c := h.Clients[k.Node]
+		if c == nil {
+			return "", fmt.Errorf("there is no connection to %.80q", k.Node)
+		}
+		source = connect.Shared(c, cmp.Or(h.Own, h.Options.ClientName))
 	}
-	r, err := clients.CloseGroup(ctx, connect.Shared(c, cmp.Or(h.Own, h.Options.ClientName)), clients.GroupKey{Field: field, Key: key}, counted)
-	return r.Text(counted), err
+	if k.ID != 0 {
+		return clients.CloseOne(ctx, source, k.ID, k.Addr)
+	}
+	r, err := clients.CloseGroup(ctx, source, clients.GroupKey{Field: k.Field, Key: k.Key}, k.Counted)
+	return r.Text(k.Counted), err
 }
 
 // KillURL is the URL of a node for respool kill, without secrets: the Unix socket, which works while the server is full, or the

@@ -16,13 +16,25 @@ type Actions struct {
 	Enabled func() bool                      // the configuration allows actions
 	Login   func(user, password string) bool // the user may act, and this is the password; in constant time
 	Allowed func(user string) bool           // the user may still act
-	// Kill closes the connections of a group of a node, at most as many as were counted, and returns the outcome in words.
-	Kill   func(ctx context.Context, node, field, key string, counted int) (string, error)
+	// Kill closes connections, and returns the outcome in words.
+	Kill   func(context.Context, Closing) (string, error)
 	Pause  func(d time.Duration) // nil: there is no gateway
 	Resume func()
 	Log    *slog.Logger // receives each login and action
 
 	sessions sessions
+	closed   func() // called after Kill; nil: nothing
+}
+
+// Closing selects the connections that an action closes: one, or those of a group.
+type Closing struct {
+	Node string // GatewayNode: clients of the gateway
+
+	ID   int64  // 0: a group
+	Addr string // of the one connection
+
+	Field, Key string // of the group
+	Counted    int    // connections of the group when the user saw it: no more are closed
 }
 
 // access is the body of /page/session.
@@ -43,6 +55,8 @@ type order struct {
 	Field    string  `json:"field"`
 	Key      string  `json:"key"`
 	Count    int     `json:"count"`
+	ID       int64   `json:"id"` // of the one connection to kill
+	Addr     string  `json:"addr"`
 	Seconds  float64 `json:"seconds"`
 }
 
@@ -134,11 +148,13 @@ func (a *Actions) act(rw http.ResponseWriter, q *http.Request, o *order) {
 		fail(rw, http.StatusForbidden, "the token is missing or wrong: load the page again")
 		return
 	}
-	a.Log.Warn("page: action", "action", output.Printable(o.Action), "user", one.user, "from", hostOf(q), "node", output.Printable(o.Node), "by", output.Printable(o.Field), "key", output.Printable(o.Key), "seconds", o.Seconds)
+	a.Log.Warn("page: action", "action", output.Printable(o.Action), "user", one.user, "from", hostOf(q), "node", output.Printable(o.Node), "by", output.Printable(o.Field), "key", output.Printable(o.Key), "id", o.ID, "addr", output.Printable(o.Addr), "seconds", o.Seconds)
 	d := time.Duration(o.Seconds * float64(time.Second))
 	switch {
-	case o.Action == "kill" && o.Key != "":
-		a.kill(rw, q, o)
+	case o.Action == "kill" && o.ID > 0 && o.Addr != "" && o.Key == "":
+		a.kill(rw, q, Closing{Node: o.Node, ID: o.ID, Addr: o.Addr})
+	case o.Action == "kill" && o.Key != "" && o.ID == 0 && o.Addr == "":
+		a.kill(rw, q, Closing{Node: o.Node, Field: o.Field, Key: o.Key, Counted: o.Count})
 	case o.Action == "pause" && a.Pause != nil && o.Seconds > 0 && o.Seconds <= pauseLongest.Seconds():
 		a.Pause(d)
 		page.WriteJSON(rw, http.StatusOK, outcome{Text: "paused for " + d.String()})
@@ -146,17 +162,20 @@ func (a *Actions) act(rw http.ResponseWriter, q *http.Request, o *order) {
 		a.Resume()
 		page.WriteJSON(rw, http.StatusOK, outcome{Text: "resumed"})
 	default:
-		fail(rw, http.StatusBadRequest, "unknown action, or a pause that is not of 1 s to 1 h")
+		fail(rw, http.StatusBadRequest, "unknown action, a kill without a group or a connection, or a pause that is not of 1 s to 1 h")
 	}
 }
 
-func (a *Actions) kill(rw http.ResponseWriter, q *http.Request, o *order) {
+func (a *Actions) kill(rw http.ResponseWriter, q *http.Request, c Closing) {
 	control := http.NewResponseController(rw)
 	_ = control.SetReadDeadline(time.Time{}) // to notice the end of the tab
 	_ = control.SetWriteDeadline(time.Now().Add(actionLimit + time.Minute))
 	ctx, cancel := context.WithTimeout(q.Context(), actionLimit)
 	defer cancel()
-	text, err := a.Kill(ctx, o.Node, o.Field, o.Key, o.Count)
+	text, err := a.Kill(ctx, c)
+	if a.closed != nil {
+		a.closed()
+	}
 	if err != nil {
 		page.WriteJSON(rw, http.StatusBadGateway, outcome{Text: text, Error: output.Error(err)})
 		return

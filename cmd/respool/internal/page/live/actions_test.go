@@ -20,7 +20,7 @@ type acting struct {
 	url     string
 	enabled atomic.Bool
 	allowed atomic.Bool
-	killed  atomic.Value // the last group
+	killed  atomic.Value // the last Closing
 	log     strings.Builder
 	cookie  string
 	token   string
@@ -34,8 +34,8 @@ func newActing(t *testing.T) *acting {
 	New(Config{Source: &fixed{}, Actions: &Actions{
 		Enabled: a.enabled.Load, Login: func(user, password string) bool { return user == "ops" && password == "sesame" },
 		Allowed: func(string) bool { return a.allowed.Load() },
-		Kill: func(_ context.Context, node, field, key string, counted int) (string, error) {
-			a.killed.Store(fmt.Sprint(node, " ", field, " ", key, " ", counted))
+		Kill: func(_ context.Context, c Closing) (string, error) {
+			a.killed.Store(c)
 			return "closed 2 of 2", nil
 		},
 		Log: slog.New(slog.NewTextHandler(&a.log, nil)),
@@ -95,32 +95,45 @@ func (a *acting) want(code int, path, body string, headers ...string) {
 }
 
 const (
-	goodLogin = `{"user": "ops", "password": "sesame"}`
-	badLogin  = `{"user": "ops", "password": "open"}`
-	killCart  = `{"action": "kill", "node": "n", "field": "service", "key": "cart", "count": 2}`
+	goodLogin  = `{"user": "ops", "password": "sesame"}`
+	badLogin   = `{"user": "ops", "password": "open"}`
+	killOne    = `{"action": "kill", "node": "n", "id": 7, "addr": "10.0.0.1:1"}`
+	killClient = `{"action": "kill", "node": "gateway", "id": 7, "addr": "10.0.0.1:1"}`
+	killCart   = `{"action": "kill", "node": "n", "field": "service", "key": "cart", "count": 2}`
 )
 
 func TestActionsNeedALoginAndItsToken(t *testing.T) {
 	a := newActing(t)
-	a.want(401, "/page/act", killCart)
+	kills := []string{killCart, killOne, killClient}
+	for _, kill := range kills {
+		a.want(401, "/page/act", kill)
+	}
 	a.want(401, "/page/login", badLogin)
 	a.want(200, "/page/login", goodLogin)
-	a.want(403, "/page/act", killCart, tokenHeader, "")
-	a.want(403, "/page/act", killCart, tokenHeader, "guess")
-	a.want(401, "/page/act", killCart, "Cookie", sessionCookie+"=guess")
-	a.want(403, "/page/act", killCart, "Origin", "https://elsewhere.example")
-	a.want(403, "/page/act", killCart, "Content-Type", "text/plain")
+	for _, kill := range kills {
+		a.want(403, "/page/act", kill, tokenHeader, "")
+		a.want(403, "/page/act", kill, tokenHeader, "guess")
+		a.want(401, "/page/act", kill, "Cookie", sessionCookie+"=guess")
+		a.want(403, "/page/act", kill, "Origin", "https://elsewhere.example")
+		a.want(403, "/page/act", kill, "Sec-Fetch-Site", "cross-site")
+		a.want(403, "/page/act", kill, "Content-Type", "text/plain")
+	}
 	a.want(400, "/page/act", `{"action": "kill"}`)
-	a.want(400, "/page/act", `{"action": "pause", "seconds": 5}`) // there is no gateway
+	a.want(400, "/page/act", `{"action": "kill", "node": "n", "id": 7}`)                               // no address
+	a.want(400, "/page/act", `{"action": "kill", "node": "n", "id": -7, "addr": "10.0.0.1:1"}`)        // no connection
+	a.want(400, "/page/act", `{"action": "kill", "node": "n", "id": 7, "addr": "a:1", "key": "cart"}`) // one, or a group
+	a.want(400, "/page/act", `{"action": "pause", "seconds": 5}`)                                      // there is no gateway
 	a.want(400, "/page/act", `{"action": `)
 	if a.killed.Load() != nil {
 		t.Fatalf("%v was closed", a.killed.Load())
 	}
-	a.want(200, "/page/act", killCart)
-	if got := a.killed.Load(); got != "n service cart 2" {
-		t.Errorf("%v", got)
+	for i, want := range []Closing{{Node: "n", Field: "service", Key: "cart", Counted: 2}, {Node: "n", ID: 7, Addr: "10.0.0.1:1"}, {Node: GatewayNode, ID: 7, Addr: "10.0.0.1:1"}} {
+		a.want(200, "/page/act", kills[i])
+		if got := a.killed.Load(); got != want {
+			t.Errorf("%+v: want %+v", got, want)
+		}
 	}
-	if text := a.log.String(); !strings.Contains(text, "login refused") || !strings.Contains(text, "action=kill user=ops") || strings.Contains(text, "sesame") {
+	if text := a.log.String(); !strings.Contains(text, "login refused") || !strings.Contains(text, "action=kill user=ops") || !strings.Contains(text, "id=7 addr=10.0.0.1:1") || strings.Contains(text, "sesame") {
 		t.Error(text)
 	}
 	a.want(200, "/page/logout", `{}`)

@@ -70,12 +70,12 @@ func (p *Page) extraOf(n *monitor.NodeState) []monitor.Finding {
 		return known.findings
 	}
 	before := n.Before
-	if n.Addr == gatewayNode && n.Earlier != nil {
+	if n.Addr == GatewayNode && n.Earlier != nil {
 		before = n.Earlier
 	}
 	known = extraFindings{list: n.List}
 	for _, f := range monitor.Diagnose(before, n.List) {
-		ruled := slices.Contains(monitor.RuleNames(), f.Rule) && f.Severity > monitor.Note && n.Addr != gatewayNode
+		ruled := slices.Contains(monitor.RuleNames(), f.Rule) && f.Severity > monitor.Note && n.Addr != GatewayNode
 		if f.Severity = min(f.Severity, monitor.Warn); !ruled && !(f.Rule == "growth" && n.List.At.Sub(before.At) < growthSpan) {
 			known.findings = append(known.findings, f)
 		}
@@ -126,7 +126,7 @@ func (b *builder) remedy(f *monitor.Finding) string {
 
 // url is the address of a node in the commands of a remedy.
 func (b *builder) url(node string) string {
-	if node == gatewayNode {
+	if node == GatewayNode {
 		return b.gateway.stats().URL
 	}
 	if url := b.p.cfg.Source.KillURL(node); url != "" {

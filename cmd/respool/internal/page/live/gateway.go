@@ -59,11 +59,19 @@ type Pool struct {
 	DialError  string `json:"dial_error,omitempty"`
 }
 
-// gatewayNode is the address of the clients of a gateway among the nodes.
-const gatewayNode = "gateway"
+// GatewayNode is the address of the clients of a gateway among the nodes.
+const GatewayNode = "gateway"
 
-// gatewayListEvery is the interval of the lists of a gateway's clients. They cost the server nothing.
+// gatewayListEvery is the longest interval of the lists of a gateway's clients. They cost the server nothing.
 const gatewayListEvery = 10 * time.Second
+
+// gatewayEvery returns the interval of the lists of a gateway's clients. listEvery is that of the server's, or below 0: never.
+func gatewayEvery(every, listEvery time.Duration) time.Duration {
+	if listEvery <= 0 {
+		listEvery = gatewayListEvery
+	}
+	return max(every, min(listEvery, gatewayListEvery))
+}
 
 // gatewayWatch follows the clients of a gateway, as a sampler follows those of a server.
 type gatewayWatch struct {
@@ -74,7 +82,11 @@ type gatewayWatch struct {
 	at     time.Time       // of last
 	starts [2]gatewayStart // of rates, the older one first: it is at least rateSpan old, or the only one
 	seen   monitor.NodeState
-	lists  []*monitor.Snapshot // of the last minute, oldest first
+	lists  []*monitor.Snapshot // of the last minute, oldest first, at least gatewayListEvery apart
+
+	listing  sync.Mutex
+	list     string // of the clients, for requests of tabs
+	listedAt time.Time
 }
 
 // gatewayStart is a gateway at an earlier moment.
@@ -87,13 +99,14 @@ type gatewayStart struct {
 const rateSpan = 2 * time.Second
 
 // look reads the gateway, and at intervals the list of its clients.
-func (g *gatewayWatch) look(at time.Time, every time.Duration) {
+func (g *gatewayWatch) look(at time.Time, every, listEvery time.Duration) {
+	g.forget(listFresh)
 	s := g.read()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.at.IsZero() {
 		g.starts = [2]gatewayStart{{s, at}, {s, at}}
-		g.seen = monitor.NodeState{Addr: gatewayNode, Role: "gateway", Since: at}
+		g.seen = monitor.NodeState{Addr: GatewayNode, Role: "gateway", Since: at}
 	}
 	if at.Sub(g.starts[1].at) >= max(rateSpan, every) {
 		g.starts = [2]gatewayStart{g.starts[1], {s, at}}
@@ -106,7 +119,7 @@ func (g *gatewayWatch) look(at time.Time, every time.Duration) {
 	g.last, g.at = s, at
 	g.seen.Up = true
 	g.seen.Last = &monitor.Snapshot{At: at, MaxClients: int64(s.MaxClients), Connections: int64(s.Clients)}
-	if g.seen.List != nil && at.Sub(g.seen.List.At) < max(every, gatewayListEvery) {
+	if g.seen.List != nil && at.Sub(g.seen.List.At) < gatewayEvery(every, listEvery) {
 		return
 	}
 	list, err := monitor.NewSnapshot(monitor.Source{At: at, List: strings.NewReader(s.List()), Owned: monitor.NoneOwned, Limit: int64(s.MaxClients), Detail: true, Here: true})
@@ -119,7 +132,32 @@ func (g *gatewayWatch) look(at time.Time, every time.Duration) {
 	if len(g.lists) > 0 {
 		g.seen.Before, g.seen.Earlier = g.seen.List, g.lists[0]
 	}
-	g.seen.List, g.lists = list, append(g.lists, list)
+	if n := len(g.lists); n == 0 || at.Sub(g.lists[n-1].At) >= gatewayListEvery {
+		g.lists = append(g.lists, list)
+	}
+	g.seen.List = list
+}
+
+// listFresh is the time for which requests of tabs share a list of a gateway's clients.
+const listFresh = time.Second
+
+// clients lists the clients, at most once in listFresh.
+func (g *gatewayWatch) clients(now time.Time) string {
+	g.listing.Lock()
+	defer g.listing.Unlock()
+	if now.Sub(g.listedAt) >= listFresh {
+		g.list, g.listedAt = g.read().List(), now
+	}
+	return g.list
+}
+
+// forget drops the list that requests share, if it has this age.
+func (g *gatewayWatch) forget(age time.Duration) {
+	g.listing.Lock()
+	defer g.listing.Unlock()
+	if time.Since(g.listedAt) >= age {
+		g.list, g.listedAt = "", time.Time{}
+	}
 }
 
 // rate is the increase of a counter in a second.
@@ -132,7 +170,7 @@ func (g *gatewayWatch) node() *monitor.NodeState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := g.seen
-	n.Addr = gatewayNode
+	n.Addr = GatewayNode
 	return &n
 }
 

@@ -68,7 +68,7 @@ func (b *builder) heavy(n *monitor.NodeState) heavy {
 		slices.SortStableFunc(h.Blocked, func(a, b count) int { return b.N - a.N })
 		h.Blocked = h.Blocked[:min(len(h.Blocked), blockedShown)]
 	}
-	if n.Addr == gatewayNode {
+	if n.Addr == GatewayNode {
 		s := b.gateway.stats()
 		h.BuffersText = output.Bytes(s.Buffered) + " of replies wait for clients that have not read them; " +
 			output.Count(int(s.SlowClosed), "client") + " disconnected because they did not read"

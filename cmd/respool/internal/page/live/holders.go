@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page"
@@ -74,10 +75,10 @@ func (b *builder) holders(addr string) *holders {
 		return h
 	}
 	h.ReadAt = seconds(n.List.At)
-	if n.Addr == gatewayNode {
-		h.ListEvery = gatewayListEvery.Seconds()
+	if n.Addr == GatewayNode {
+		h.ListEvery = gatewayEvery(b.p.cfg.Source.Every(), b.settings.ListEvery).Seconds()
 	}
-	if n.List.Multiplexed && n.Addr != gatewayNode {
+	if n.List.Multiplexed && n.Addr != GatewayNode {
 		h.Unseen = "not in blocked: blocking commands that wait inside clients and gateways of respool"
 	}
 	for i := range summary.Groupings {
@@ -197,8 +198,8 @@ func (p *Page) connections(rw http.ResponseWriter, q *http.Request) {
 // clientsOf lists the connections of a node. own is the name of those of the watch.
 func (p *Page) clientsOf(q *http.Request, node string) (all []monitor.Client, own string, err error) {
 	text := ""
-	if node == gatewayNode && p.gateway != nil {
-		text = p.cfg.Gateway().List()
+	if node == GatewayNode && p.gateway != nil {
+		text = p.gateway.clients(time.Now())
 	} else {
 		reading, err := p.cfg.Source.Reading(q.Context(), node)
 		switch {

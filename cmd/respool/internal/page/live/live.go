@@ -87,7 +87,7 @@ func New(cfg Config) *Page {
 func (p *Page) Observe(st *monitor.State, changed []monitor.Alert) {
 	every := p.cfg.Source.Every()
 	if p.gateway != nil {
-		p.gateway.look(st.At, every)
+		p.gateway.look(st.At, every, p.cfg.Source.Settings().ListEvery)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,6 +156,9 @@ func (p *Page) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /page/stream", p.stream)
 	mux.HandleFunc("GET /page/connections", p.connections)
 	if p.cfg.Actions != nil {
+		if p.gateway != nil {
+			p.cfg.Actions.closed = func() { p.gateway.forget(0) }
+		}
 		p.cfg.Actions.register(mux)
 	}
 }

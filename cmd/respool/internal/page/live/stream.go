@@ -158,7 +158,7 @@ func (p *Page) historyEvent(node string, since int64) []byte {
 // chosen returns the node that a tab shows: the wanted one, or the one that needs attention most.
 func (p *Page) chosen(wanted string) string {
 	st := p.cfg.Source.State()
-	if wanted != "" && (st.Node(wanted) != nil || wanted == gatewayNode && p.gateway != nil) {
+	if wanted != "" && (st.Node(wanted) != nil || wanted == GatewayNode && p.gateway != nil) {
 		return wanted
 	}
 	return p.build(st).worst()

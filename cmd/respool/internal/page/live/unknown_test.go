@@ -98,14 +98,14 @@ func TestTheClientsOfAGatewayAreANode(t *testing.T) {
 		stats.MaxClients = 50
 		p.Observe(st, nil)
 	}
-	v := p.build(st).view(gatewayNode)
+	v := p.build(st).view(GatewayNode)
 	if v.Gateway == nil || v.Gateway.Clients != 44 || v.Gateway.Pools[0].Limit != 8 || v.Gateway.PinnedBy[0].Name != "WATCH" || v.Occupancy.Limit != 50 {
 		t.Errorf("%+v", v.Gateway)
 	}
 	if !v.Churn.Known || v.Churn.Opened < 0.3 || v.Churn.Opened > 0.5 {
 		t.Errorf("%+v: want 0.4 a second", v.Churn)
 	}
-	h := p.build(st).holders(gatewayNode)
+	h := p.build(st).holders(GatewayNode)
 	if len(h.Groupings) == 0 || h.Groupings[0].Rows[0].Name != "cart" || h.Groupings[0].Rows[0].Change == nil || *h.Groupings[0].Rows[0].Change < 20 {
 		t.Errorf("%+v: want the growth of cart", h)
 	}

@@ -187,7 +187,7 @@ func (b *builder) state(addr string) *monitor.NodeState {
 
 // nameOf is the name of a node for people.
 func nameOf(n *monitor.NodeState) string {
-	if n.Addr == gatewayNode {
+	if n.Addr == GatewayNode {
 		return "clients of this gateway"
 	}
 	return summary.NodeName(n, false)
@@ -257,7 +257,7 @@ func (b *builder) verdict() verdict {
 
 // verdictOf is the state of a node in one sentence.
 func (b *builder) verdictOf(n *monitor.NodeState) string {
-	if n.Addr != gatewayNode {
+	if n.Addr != GatewayNode {
 		return summary.Verdict(n, b.now, false)
 	}
 	if n.Last == nil {
@@ -299,14 +299,14 @@ func (b *builder) occupancy(n *monitor.NodeState) occupied {
 	r := report.OfNode(n)
 	o := occupied{Text: b.verdictOf(n), Level: b.levels[n.Addr], Limit: r.MaxClients, Forecast: r.Forecast, Restarts: n.Restarts, Lines: []line{}}
 	switch {
-	case n.Addr == gatewayNode:
+	case n.Addr == GatewayNode:
 		o.Outlook = ""
 	case n.Forecast.Exists:
 		o.Outlook = summary.Forecast(&n.Forecast, false)
 	default:
 		o.Outlook = "no forecast: " + n.Forecast.Missing.String()
 	}
-	if n.Addr == gatewayNode {
+	if n.Addr == GatewayNode {
 		return o
 	}
 	for _, rule := range b.settings.Rules {
@@ -323,7 +323,7 @@ func (b *builder) nodeRows() []node {
 	for _, n := range b.nodes {
 		row := node{Addr: n.Addr, Title: nameOf(n), Role: cmp.Or(n.Role, "unknown"), Level: b.levels[n.Addr], Text: output.Cell(b.verdictOf(n)), Restarts: n.Restarts, Filled: "unknown"}
 		if n.Last != nil {
-			if n.Addr != gatewayNode {
+			if n.Addr != GatewayNode {
 				row.Server = output.Cell(n.Last.Info.Server())
 			}
 			if n.Up && !n.Last.Uncounted {

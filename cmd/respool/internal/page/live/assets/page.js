@@ -1,7 +1,7 @@
 // The page: receives snapshots, and shows them.
 import { ago, badge, byID, copyable, copyButton, el, fill, forget, holdersTable, note, number, order, rate, table, time } from "./tables.js";
 import { addMarks, addPoint, draw, lastTime, marks, setHistory } from "./charts.js";
-import { setUpActions, killButton } from "./actions.js";
+import { setUpActions, killButton, killOneButton } from "./actions.js";
 
 let view, holders, received = 0;
 let grouping = "service", opened = null;
@@ -119,7 +119,7 @@ function showListAge() {
     : "list of " + time(h.read_at) + (h.list_every ? ", read every " + every(h.list_every) : "") + ". +/min is the growth in the last minute. Choose a row for its connections.";
 }
 
-let asked = 0;
+let asked = 0, list;
 
 async function pick(name) {
   const mine = ++asked;
@@ -127,20 +127,32 @@ async function pick(name) {
   showHolders();
   const section = byID("connections");
   section.hidden = opened === null;
-  if (opened === null) return;
+  list = undefined;
   forget("connections-body");
+  if (opened === null) return;
   fill("connections-body", "reading", () => note("reading the connections"));
   byID("connections-title").textContent = "Connections of " + name;
-  let list;
+  let got;
   try {
     const reply = await fetch("/page/connections?" + new URLSearchParams({ node: holders.node, by: grouping, key: name }));
-    list = await reply.json();
+    got = await reply.json();
   } catch (e) {
-    list = { error: String(e), rows: [] };
+    got = { error: String(e), rows: [] };
   }
   if (mine !== asked) return;
-  fill("connections-body", list, showConnections);
+  list = got;
+  showList();
   byID("connections-title").focus({ preventScroll: false });
+}
+
+const showList = () => fill("connections-body", list, showConnections);
+
+// without removes a connection that was closed from the list, if that is still the same.
+function without(c) {
+  if (!list || !list.rows.includes(c)) return;
+  list = { ...list, count: list.count - 1, rows: list.rows.filter((r) => r.id !== c.id) };
+  showList();
+  byID("connections-title").focus({ preventScroll: true });
 }
 
 function showConnections(l) {
@@ -154,7 +166,7 @@ function showConnections(l) {
     actions,
     table("Connections of " + l.key, ["address", { text: "name", class: "left" }, "last command", "idle", "age", { text: "user", class: "wide" }, { text: "library", class: "wide" }, { text: "memory", class: "wide" }, "kill"],
       l.rows.map((c) => el("tr", {}, el("td", {}, c.addr), el("td", { class: "left" }, c.name), el("td", {}, c.cmd), el("td", {}, c.idle), el("td", {}, c.age),
-        el("td", { class: "wide" }, c.user), el("td", { class: "wide" }, c.lib), el("td", { class: "wide" }, c.memory), el("td", {}, copyButton(c.kill))))),
+        el("td", { class: "wide" }, c.user), el("td", { class: "wide" }, c.lib), el("td", { class: "wide" }, c.memory), el("td", { class: "kill" }, copyButton(c.kill), killOneButton(l.node, c, () => without(c)))))),
     el("p", {}, el("button", { type: "button", class: "act", "data-key": "close", onclick: () => pick(l.key) }, "close the list")),
   ];
 }
@@ -168,7 +180,7 @@ const showFindings = (list) => (list.length === 0 ? note("nothing was found in w
 
 function showHeavy(h) {
   fill("buffers", [h.buffers, h.buffers_text], () => [note(h.buffers_text), h.buffers.length ? table("Output buffers", ["client", "output", "input", "last command", "kill"],
-    h.buffers.map((b) => el("tr", {}, el("td", {}, b.service, el("div", { class: "note" }, b.name + " " + b.addr)), el("td", {}, b.output), el("td", {}, b.input), el("td", {}, b.command), el("td", {}, copyButton(b.kill))))) : null]);
+    h.buffers.map((b) => el("tr", {}, el("td", {}, b.service, el("div", { class: "note" }, b.name + " " + b.addr)), el("td", {}, b.output), el("td", {}, b.input), el("td", {}, b.command), el("td", { class: "kill" }, copyButton(b.kill), killOneButton(view.node, b, () => {}))))) : null]);
   fill("slow", [h.commands, h.commands_text], () => [note(h.commands_text), ...h.commands.map(finding)]);
   fill("blocked", [h.blocked, h.blocked_text], () => [note(h.blocked_text), h.blocked.length ? el("ul", { class: "plain" }, h.blocked.map((b) => el("li", {}, b.name + ": " + number(b.n)))) : null]);
 }
@@ -234,5 +246,12 @@ function showGateway(g) {
   ];
 }
 
-setUpActions();
+// The buttons of actions appear and disappear with the login.
+setUpActions(() => {
+  forget("buffers");
+  if (view) showHeavy(view.heavy);
+  if (!list) return;
+  forget("connections-body");
+  showList();
+});
 if (!document.hidden) connect();
