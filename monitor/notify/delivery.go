@@ -96,11 +96,12 @@ func (q *Queue) try(batch []monitor.Alert) error {
 	ctx, cancel := context.WithTimeout(q.ctx, q.attempt)
 	defer cancel()
 	err := q.sink.Send(ctx, batch)
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if err != nil {
-		q.mu.Lock()
 		q.stats.LastError, q.stats.FailedAt = err, time.Now()
-		q.mu.Unlock()
 	}
+	q.deliveries.attempted(batch, err)
 	return err
 }
 
@@ -109,6 +110,7 @@ func (q *Queue) stopped(batch []monitor.Alert) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stats.Failed += uint64(len(batch))
+	q.deliveries.end(batch, Failed)
 	q.unsent += len(batch)
 }
 
@@ -117,6 +119,7 @@ func (q *Queue) refused(batch []monitor.Alert) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stats.Failed += uint64(len(batch))
+	q.deliveries.end(batch, Failed)
 	for _, a := range batch {
 		q.dropUnsentLocked(a)
 	}
@@ -135,6 +138,7 @@ func (q *Queue) giveUp(batch []monitor.Alert) {
 			kept = append(kept, a)
 		default:
 			q.stats.Failed++
+			q.deliveries.end([]monitor.Alert{a}, Failed)
 		}
 	}
 	q.requeueLocked(kept)
@@ -149,6 +153,7 @@ func (q *Queue) dropUnsentLocked(a monitor.Alert) (over bool) {
 	delete(q.sent, a.ID())
 	i := q.waitingLocked(a.ID(), monitor.Resolved)
 	if i >= 0 {
+		q.deliveries.end(q.waiting[i:i+1], Unsent)
 		q.waiting = slices.Delete(q.waiting, i, i+1)
 	}
 	return i >= 0

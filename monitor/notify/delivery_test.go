@@ -162,8 +162,8 @@ func drawStory(t *rapid.T) story {
 	}
 }
 
-// play tells a story, and gives what was heard and what is so in the end.
-func (y story) play(t *testing.T) (heard []string, is map[string]monitor.AlertState, st notify.Stats) {
+// play tells a story, and returns what was heard, and the states in the end.
+func (y story) play(t *testing.T) (heard []string, is map[string]monitor.AlertState, st notify.Stats, q *notify.Queue) {
 	is = map[string]monitor.AlertState{}
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{repeat: y.repeat, fail: func(n int) error {
@@ -172,7 +172,7 @@ func (y story) play(t *testing.T) (heard []string, is map[string]monitor.AlertSt
 			}
 			return nil
 		}}
-		q := notify.NewQueue(s, y.cfg)
+		q = notify.NewQueue(s, y.cfg)
 		for _, c := range y.changes {
 			time.Sleep(c.after)
 			is[c.rule] = map[bool]monitor.AlertState{true: monitor.Resolved, false: monitor.Firing}[is[c.rule] == monitor.Firing]
@@ -181,7 +181,7 @@ func (y story) play(t *testing.T) (heard []string, is map[string]monitor.AlertSt
 		shut(t, q)
 		heard, st = s.sent(), q.Stats()
 	})
-	return heard, is, st
+	return heard, is, st, q
 }
 
 // Whatever is given up or dropped, each alert is heard of in turn as firing and
@@ -189,7 +189,7 @@ func (y story) play(t *testing.T) (heard []string, is map[string]monitor.AlertSt
 func TestWhatWasHeardOfAsFiringIsHeardOfAsResolved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		y := drawStory(rt)
-		heard, is, st := y.play(t)
+		heard, is, st, _ := y.play(t)
 		if problem := judgeStory(y, heard, is, st); problem != "" {
 			rt.Fatalf("%s: %q, %+v", problem, heard, st)
 		}

@@ -58,6 +58,8 @@ type Queue struct {
 	closing bool
 	unsent  int // alerts that were not sent because the queue was closed
 	stats   Stats
+
+	deliveries deliveries
 }
 
 // Stats are the counters of a queue.
@@ -75,6 +77,7 @@ type Stats struct {
 func NewQueue(sink Sink, cfg QueueConfig) *Queue {
 	q := &Queue{sink: sink, cfg: cfg.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{}), sent: map[string]monitor.Alert{}}
 	q.cfg.Batch, q.attempt = limits(sink, q.cfg.Batch)
+	q.deliveries = deliveries{byID: map[string]*Delivery{}, most: q.cfg.Limit}
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	go q.run()
 	return q
@@ -87,6 +90,7 @@ func (q *Queue) Tell(alerts ...monitor.Alert) {
 	for _, a := range alerts {
 		if q.closing {
 			q.stats.Dropped++
+			q.deliveries.begin(&a, Dropped)
 		} else {
 			q.takeLocked(a)
 		}
@@ -139,9 +143,18 @@ func (q *Queue) takeLocked(a monitor.Alert) {
 	case monitor.Resolved:
 		if i := q.waitingLocked(id, monitor.Firing); i >= 0 {
 			q.waiting = slices.Delete(q.waiting, i, i+1)
+			if q.waitingLocked(id, monitor.Resolved) >= 0 {
+				q.deliveries.begin(&a, Waiting) // an earlier end is still to be sent
+			} else {
+				q.deliveries.begin(&a, Unsent)
+			}
 			return
 		}
-		if _, sent := q.sent[id]; !sent || q.waitingLocked(id, monitor.Resolved) >= 0 {
+		if q.waitingLocked(id, monitor.Resolved) >= 0 {
+			return
+		}
+		if _, sent := q.sent[id]; !sent {
+			q.deliveries.begin(&a, Unsent)
 			return
 		}
 	case monitor.Firing:
@@ -156,9 +169,11 @@ func (q *Queue) takeLocked(a monitor.Alert) {
 	}
 	if len(q.waiting) >= q.cfg.Limit && !q.makeRoomLocked() && a.State == monitor.Firing {
 		q.stats.Dropped++
+		q.deliveries.begin(&a, Dropped)
 		return
 	}
 	q.waiting = append(q.waiting, a)
+	q.deliveries.begin(&a, Waiting)
 }
 
 func (q *Queue) waitingLocked(id string, state monitor.AlertState) int {
@@ -172,6 +187,7 @@ func (q *Queue) makeRoomLocked() bool {
 	if i < 0 {
 		return false
 	}
+	q.deliveries.end(q.waiting[i:i+1], Dropped)
 	q.waiting = slices.Delete(q.waiting, i, i+1)
 	q.stats.Dropped++
 	return true

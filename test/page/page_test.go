@@ -130,6 +130,8 @@ func (tr *trial) others(t *testing.T) {
 	b.shows(t, "findings", "more than planned")
 	b.shows(t, "findings", "correct the plan")
 	b.shows(t, "alerts", "ceiling")
+	b.shows(t, "alerts", "log: delivered, ")
+	b.until(t, "the failure of each alert's delivery", `/webhook .*: not delivered yet after [0-9]+ failed attempts?: .*refused, [0-9:]{8}/.test(document.getElementById("alerts").innerText)`)
 	b.shows(t, "sinks", "webhook")
 	b.shows(t, "sinks", "refused")
 	b.shows(t, "nodes", tr.server.Addr())

@@ -225,6 +225,16 @@ func (w *Watcher) QueueStats() (list []notify.Stats) {
 	return list
 }
 
+// Deliveries reports what became of an alert in each queue of the sinks, by the ID of the alert.
+func (w *Watcher) Deliveries(id string) (list []notify.Delivery) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, q := range w.sinks {
+		list = append(list, q.queue.Delivery(id))
+	}
+	return list
+}
+
 // Every is the time between two looks.
 func (w *Watcher) Every() time.Duration {
 	w.mu.Lock()

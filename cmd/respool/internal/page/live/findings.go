@@ -35,6 +35,15 @@ type alert struct {
 	Where    string  `json:"where,omitempty"`
 	What     string  `json:"what"`
 	Since    float64 `json:"since"` // seconds since 1970: began, fired or resolved
+	Sinks    []sent  `json:"sinks"`
+}
+
+// sent is what became of an alert in one sink.
+type sent struct {
+	Sink  string  `json:"sink"`
+	Level level   `json:"level"`
+	Text  string  `json:"text"`
+	At    float64 `json:"at,omitempty"` // seconds since 1970
 }
 
 type sink struct {
@@ -156,9 +165,52 @@ func (b *builder) alertRows() []alert {
 		case monitor.Resolved:
 			row.Since, row.Level = seconds(a.Resolved), fine
 		}
-		list = append(list, row)
+		row.Sinks = b.sent(a)
+		if list = append(list, row); len(list) == alertsShown {
+			break
+		}
 	}
-	return list[:min(len(list), alertsShown)]
+	return list
+}
+
+// sent reports what became of an alert in each sink.
+func (b *builder) sent(a *monitor.Alert) []sent {
+	list := []sent{}
+	if a.State == monitor.Pending {
+		return append(list, sent{Sink: "all sinks", Level: unknown, Text: "not sent while it is pending"})
+	}
+	for _, d := range b.p.cfg.Source.Deliveries(a.ID()) {
+		list = append(list, sentTo(&d, a.State))
+	}
+	return list
+}
+
+func sentTo(d *notify.Delivery, state monitor.AlertState) sent {
+	s := sent{Sink: output.Cell(d.Sink), Level: unknown, Text: "unknown: the sink has not received it from this process", At: seconds(d.At)}
+	if d.Outcome == notify.Unknown || d.State != state {
+		s.At = 0
+		return s
+	}
+	switch d.Outcome {
+	case notify.Waiting:
+		s.Text = "not tried yet"
+	case notify.Retrying:
+		s.Level, s.Text = warning, "not delivered yet after "+output.Count(d.Attempts, "failed attempt")
+	case notify.Delivered:
+		s.Level, s.Text = fine, "delivered"
+	case notify.Failed:
+		s.Level, s.Text = critical, "given up"
+	case notify.Dropped:
+		s.Level, s.Text = critical, "dropped because too many alerts waited"
+	case notify.Unsent:
+		s.Text = "not sent because the sink does not know that it fired"
+	}
+	if d.Err != nil && d.Outcome == notify.Delivered {
+		s.Level, s.Text, s.At = warning, "delivered, but the last repetition failed: "+output.Error(d.Err), seconds(d.FailedAt)
+	} else if d.Err != nil {
+		s.Text += ": " + output.Error(d.Err)
+	}
+	return s
 }
 
 // alertsShown limits the alerts of a snapshot: the firing ones come first.

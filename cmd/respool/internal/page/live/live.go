@@ -26,7 +26,8 @@ type Source interface {
 	State() *monitor.State
 	Alerts() []monitor.Alert
 	QueueStats() []notify.Stats
-	Every() time.Duration // between two looks
+	Deliveries(alert string) []notify.Delivery // of an alert, by its ID, in the order of QueueStats
+	Every() time.Duration                      // between two looks
 	Settings() Settings
 	// Reading lists the connections of a node over those of the watch. It blocks until the server has answered.
 	Reading(ctx context.Context, node string) (*monitor.Reading, error)

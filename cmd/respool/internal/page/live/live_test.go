@@ -27,6 +27,7 @@ type fixed struct {
 	alerts []monitor.Alert
 	list   string // CLIENT LIST
 	asked  int    // how often it was read
+	sent   map[string][]notify.Delivery
 }
 
 func (f *fixed) State() *monitor.State {
@@ -35,9 +36,10 @@ func (f *fixed) State() *monitor.State {
 	f.asked++
 	return f.state
 }
-func (f *fixed) Alerts() []monitor.Alert    { return f.alerts }
-func (f *fixed) QueueStats() []notify.Stats { return []notify.Stats{{Name: "log", Delivered: 2}} }
-func (f *fixed) Every() time.Duration       { return time.Millisecond }
+func (f *fixed) Alerts() []monitor.Alert                   { return f.alerts }
+func (f *fixed) QueueStats() []notify.Stats                { return []notify.Stats{{Name: "log", Delivered: 2}} }
+func (f *fixed) Deliveries(alert string) []notify.Delivery { return f.sent[alert] }
+func (f *fixed) Every() time.Duration                      { return time.Millisecond }
 func (f *fixed) Settings() Settings {
 	return Settings{Place: "<b>somewhere</b>", Rules: monitor.DefaultRules(), ListEvery: time.Minute, Ceilings: map[string]int64{"cart": 1, "orders": 9}}
 }

@@ -2,12 +2,14 @@ package live
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/monitor"
+	"github.com/seed-2b0d76a6/respool/monitor/notify"
 )
 
 // viewOf is the view of a state.
@@ -115,5 +117,41 @@ func TestTheClientsOfAGatewayAreANode(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("%+v: want a finding about the leak", v.Findings)
+	}
+}
+
+func TestEachAlertShowsItsDelivery(t *testing.T) {
+	at := time.Unix(1000, 0)
+	st := &monitor.State{At: at, Nodes: []monitor.NodeState{nodeOf(t, 100, clientList)}}
+	alertOf := func(rule string, state monitor.AlertState) monitor.Alert {
+		return monitor.Alert{State: state, Finding: monitor.Finding{Rule: rule, Node: "127.0.0.1:1", Severity: monitor.Warn}}
+	}
+	alerts := []monitor.Alert{alertOf("leak", monitor.Firing), alertOf("down", monitor.Resolved), alertOf("storm", monitor.Pending), alertOf("full", monitor.Firing)}
+	down := errors.New("connection refused")
+	f := &fixed{state: st, alerts: alerts, sent: map[string][]notify.Delivery{
+		alerts[0].ID(): {{Sink: "log", State: monitor.Firing, Outcome: notify.Delivered, At: at},
+			{Sink: "<b>webhook", State: monitor.Firing, Outcome: notify.Retrying, At: at, Attempts: 3, Err: down, FailedAt: at},
+			{Sink: "pager", State: monitor.Firing, Outcome: notify.Delivered, At: at, Err: down, FailedAt: at.Add(time.Minute)}},
+		alerts[1].ID(): {{Sink: "log", State: monitor.Firing, Outcome: notify.Delivered, At: at}, // of its beginning, not of its end
+			{Sink: "webhook", State: monitor.Resolved, Outcome: notify.Failed, At: at, Err: down}, {Sink: "pager", State: monitor.Resolved, Outcome: notify.Unsent, At: at}},
+		alerts[3].ID(): {{Sink: "log", State: monitor.Firing, Outcome: notify.Waiting, At: at}, {Sink: "webhook", State: monitor.Firing, Outcome: notify.Dropped, At: at}, {Sink: "pager"}},
+	}}
+	p := New(Config{Source: f})
+	got := map[string][]sent{}
+	for _, a := range p.build(st).view(p.chosen("")).Alerts {
+		got[a.Rule] = a.Sinks
+	}
+	for rule, want := range map[string][]sent{
+		"leak": {{"log", fine, "delivered", 1000}, {"<b>webhook", warning, "not delivered yet after 3 failed attempts: connection refused", 1000},
+			{"pager", warning, "delivered, but the last repetition failed: connection refused", 1060}},
+		"down": {{"log", unknown, "unknown: the sink has not received it from this process", 0}, {"webhook", critical, "given up: connection refused", 1000},
+			{"pager", unknown, "not sent because the sink does not know that it fired", 1000}},
+		"storm": {{"all sinks", unknown, "not sent while it is pending", 0}},
+		"full": {{"log", unknown, "not tried yet", 1000}, {"webhook", critical, "dropped because too many alerts waited", 1000},
+			{"pager", unknown, "unknown: the sink has not received it from this process", 0}},
+	} {
+		if !slices.Equal(got[rule], want) {
+			t.Errorf("%s: %+v\nwant %+v", rule, got[rule], want)
+		}
 	}
 }

@@ -203,7 +203,8 @@ function showObserved(o) {
 function showAlerts(list) {
   if (list.length === 0) return note("no alert fires, is pending, or was resolved lately");
   return table("Alerts", ["state", { text: "alert", class: "left" }, "since"], list.map((a) => el("tr", {}, el("td", {}, badge(a.level, a.state)),
-    el("td", { class: "text" }, el("b", {}, a.severity + " " + a.rule), ": " + a.what + (a.where ? " (" + a.where + ")" : "")), el("td", {}, time(a.since)))));
+    el("td", { class: "text" }, el("b", {}, a.severity + " " + a.rule), ": " + a.what + (a.where ? " (" + a.where + ")" : ""),
+      a.sinks.map((s) => el("div", { class: "note" }, s.sink + ": ", el("span", { class: s.level }, s.text + (s.at ? ", " + time(s.at) : ""))))), el("td", {}, time(a.since)))));
 }
 
 function showSinks(list) {
