@@ -72,6 +72,7 @@ var narrow = map[string][]string{
 	"internal/gateway/quota":   {},
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},
+	"internal/gateway/turns":   {"internal/fifo"},
 
 	tool + "embedded":   {},
 	tool + "input":      {},

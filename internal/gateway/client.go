@@ -13,6 +13,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/turns"
 
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -41,6 +42,7 @@ type client struct {
 	subscriptions subscriptions
 	barrier       barrier
 	execution     execution
+	turn          *turns.Turn                // nil: it has needed none
 	allowance     *allowance                 // nil: no limits, and no users with limits
 	parked        *parkedCommand             // the blocking command that waits in the engine
 	leaving       atomic.Pointer[Subscriber] // set while it moves with its subscriptions
@@ -105,6 +107,7 @@ func (c *client) Resume(batch *netio.FlushBatch) (more bool) {
 		c.unparkLocked()
 	}
 	if c.pausedLocked() {
+		c.endTurnLocked()
 		return false
 	}
 	rest, more := c.scanLocked(c.in.rest, batch)
@@ -175,6 +178,12 @@ func (c *client) abandonLocked() {
 
 // scanLocked handles requests until the input ends or the client must wait. It returns the remaining bytes.
 func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, more bool) {
+	rest, more = c.takeRequestsLocked(b, batch)
+	c.endTurnLocked()
+	return rest, more
+}
+
+func (c *client) takeRequestsLocked(b []byte, batch *netio.FlushBatch) (rest []byte, more bool) {
 	for !c.closing && !c.gone {
 		if s := c.g.settings.Load(); s != c.set && !c.applySettingsLocked(s) {
 			c.out.Close()
@@ -185,6 +194,9 @@ func (c *client) scanLocked(b []byte, batch *netio.FlushBatch) (rest []byte, mor
 		}
 		c.in.scanner.Unauthenticated = !c.session.Authenticated()
 		req, n, err := c.in.scanner.Next(b)
+		if req.Raw != nil && err == nil && !c.takeTurnLocked(req) {
+			return c.in.unread(req, b[:n], b[n:]), false
+		}
 		b = b[n:]
 		switch {
 		case err != nil:
@@ -237,7 +249,7 @@ func (c *client) pausedLocked() bool {
 	if c.away || c.moves && c.holdsStillLocked() {
 		return true
 	}
-	return c.barrier.closed() || c.closing || c.gone || c.overRateLocked() || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
+	return c.barrier.closed() || c.closing || c.gone || c.turn.Waits() || c.overRateLocked() || c.pending.full(c.set.Pipeline, c.set.OutputBuffer) || c.out.Overfull(c.set.OutputBuffer)
 }
 
 // malformedLocked answers a malformed request and ends the connection.
@@ -366,6 +378,7 @@ func (c *client) Left() {
 	c.execution.abort()
 	c.releaseLocked(c.session.End())
 	c.leaveLimitsLocked()
+	c.leaveTurnLocked(0)
 	c.subscriptions.confirm(&c.g.pauses)
 	c.subscriptions.close()
 	c.login.leaveAll(c.g.engine)

@@ -229,7 +229,7 @@ func (c *client) state() string {
 		word string
 	}{
 		{c.blockedLocked(), "blocked"}, {c.dedicated.pin != nil, "pinned"}, {c.dedicated.monitor != nil, "monitor"},
-		{c.session.Type() == "pubsub", "subscribed"}, {waits != "", waits}, {c.overRateLocked(), "limited"},
+		{c.session.Type() == "pubsub", "subscribed"}, {waits != "", waits}, {c.overRateLocked(), "limited"}, {c.turn.Waits(), "turn"},
 		{waiting > 0 && waits == "", "waiting"}, {c.pending.n > waiting && waits == "", "busy"},
 	} {
 		if w.set {

@@ -115,6 +115,7 @@ func (c *client) postRawLocked(raw []byte, replies int, reads, publishes bool, k
 	}
 	s.via = c.route.posted(l)
 	c.pending.posted++
+	c.pending.inFlight += s.expected.Bytes()
 	batch.AddLane(l)
 	return s
 }
@@ -158,7 +159,11 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 		c.barrier.begin(&s.step.Step)
 	}
 	c.route.lane, c.route.dedicated = l, true
+	if c.g.optionsOf(step).Block != command.NoBlock {
+		s.expected = 0 // it may take any time
+	}
 	c.pending.posted++
+	c.pending.inFlight += s.expected.Bytes()
 	batch.AddLane(l)
 	return true
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/gateway/observe"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/turns"
 	"github.com/seed-2b0d76a6/respool/internal/pool"
 	"github.com/seed-2b0d76a6/respool/resp"
 )
@@ -41,6 +42,7 @@ type Gateway struct {
 	tallies  []tally // by the number of the loop; 0: of clients without a loop
 	pauses   pauseControl
 	quotas   quota.Users
+	turns    turns.Turns
 	slow     observe.SlowLog
 	hot      observe.HotList
 	big      observe.BigList

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (h *host) Admit(l netio.Link, loop int, addr, localAddr string) (netio.Clie
 		return nil, resp.AppendError(nil, maxClients)
 	}
 	g.count.accepted.Add(1)
-	c.pending.typical = set.OutputBuffer / firstPipeline
+	c.pending.typical = int32(min(set.OutputBuffer/firstPipeline, math.MaxInt32))
 	c.out.Init(l, c, &c.tally().buffered)
 	g.clients[c] = struct{}{}
 	g.hosts[from]++

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/quota"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/request"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/turns"
 )
 
 // input is the receiving side of a client: the scanner, the bytes that wait, and the counters by which the reaper sees
@@ -16,8 +19,8 @@ type input struct {
 	rest         []byte    // bytes that are not processed yet
 	commands     uint64    // requests taken
 	bytes        uint64    // bytes received
-	reads        uint64    // calls of receive
-	seenReads    uint64    // reads at the reaper's last look
+	reads        uint32    // calls of receive
+	seenReads    uint32    // reads at the reaper's last look
 	seenCommands uint64    // commands at the reaper's last look between requests
 	lastAt       time.Time // of the last input or pending reply that the reaper saw
 	wholeAt      time.Time // when the reaper last saw no incomplete request
@@ -43,6 +46,21 @@ func (in *input) between() bool { return !in.full && len(in.rest) == 0 && in.sca
 func (in *input) stop(b []byte) {
 	in.rest = append(in.rest, b...)
 	in.stopped = true
+}
+
+// unread returns the input from a request on, which the scanner has just returned. before and after are the bytes that it has
+// read and not read.
+func (in *input) unread(req request.Request, before, after []byte) []byte {
+	n := len(req.Raw)
+	if at := len(before) - n; at >= 0 && &before[at] == &req.Raw[0] {
+		return before[at : len(before)+len(after)]
+	}
+	rest := slices.Concat(req.Raw, after)
+	if req.Owned {
+		request.Free(req.Raw)
+	}
+	_, _, _ = in.scanner.Next(nil) // frees the memory of the request
+	return rest
 }
 
 // keep replaces the bytes that wait, and frees their memory if there are none.
@@ -218,4 +236,52 @@ func (c *client) refuseRequestLocked(req request.Request, why string, batch *net
 	}
 	step := c.session.Refuse(req.Raw, req.Args, retryable+" respool: "+why+" (the command was not sent)")
 	c.startLocked(&step, batch)
+}
+
+// takeTurnLocked reports whether the client may take a request now, of which the reply may be large. Otherwise the client
+// resumes later, and takes the request then.
+func (c *client) takeTurnLocked(req request.Request) bool {
+	p := &c.pending
+	p.next = c.g.turns.Sizes.Expect(req.Raw, p.mean)
+	n := p.next.Bytes()
+	return p.inFlight+n <= turns.Free || c.askTurnLocked(req.Args, n)
+}
+
+// askTurnLocked is takeTurnLocked for n bytes that exceed what the client may have in flight without a turn.
+func (c *client) askTurnLocked(args [][]byte, n int) bool {
+	if !session.IsMultiplexed(args) {
+		return true // the gateway answers it, or it may take any time on a dedicated connection
+	}
+	p := &c.pending
+	if p.queued > 0 || !p.mean.Known() && p.n > 0 {
+		return false // until the next reply
+	}
+	if c.turn == nil {
+		c.turn = &turns.Turn{}
+	}
+	return c.g.turns.Ask(c.turn, p.inFlight, n, &c.out)
+}
+
+// trimTurnLocked returns what the client does not need after a reply.
+func (c *client) trimTurnLocked() {
+	p := &c.pending
+	if c.turn.Waits() && p.inFlight+p.next.Bytes() <= turns.Free {
+		c.g.turns.Leave(c.turn, p.inFlight)
+		return
+	}
+	c.g.turns.Trim(c.turn, p.inFlight)
+}
+
+// endTurnLocked returns what the client does not need after it has taken its requests.
+func (c *client) endTurnLocked() {
+	if c.turn != nil {
+		c.g.turns.End(c.turn, c.pending.inFlight)
+	}
+}
+
+// leaveTurnLocked makes the client wait for no turn.
+func (c *client) leaveTurnLocked(inFlight int) {
+	if c.turn != nil {
+		c.g.turns.Leave(c.turn, inFlight)
+	}
 }

@@ -24,7 +24,7 @@ func (r *laneRoute) setOrder(o Order) {
 
 // pick returns the lane for the commands in raw, or nil if no lane accepts it now. posted is the number of commands of the client
 // on a lane.
-func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, loop engine.Loop, raw []byte, reads bool, posted int) (*lane.Lane, lane.Options) {
+func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, loop engine.Loop, raw []byte, reads bool, posted int32) (*lane.Lane, lane.Options) {
 	if r.lanes == nil || !r.lanes.Of(identity) {
 		r.lanes = e.Lanes(identity, loop)
 	}
@@ -47,7 +47,7 @@ func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, loop engine
 }
 
 // turn returns the turn by which a command chooses among the replicas of a cluster; nil if only the primary may take it.
-func (r *laneRoute) turn(reads bool, posted int) *uint32 {
+func (r *laneRoute) turn(reads bool, posted int32) *uint32 {
 	s := r.spread
 	if s == nil || !reads || s.wrote {
 		return nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/blocking"
@@ -114,7 +115,7 @@ func (c *client) stay() {
 // holdsStillLocked reports whether a client that moves takes no request: it may move as soon as nothing is in flight.
 func (c *client) holdsStillLocked() bool {
 	return c.session.Movable() && (c.session.Type() != "pubsub" || c.leaving.Load() != nil) && c.login.token == "" && !c.in.hungUp && !c.in.eof &&
-		(c.in.scanner.Idle() || c.in.held() <= MostMovedInput/2)
+		(c.in.scanner.Idle() || c.in.held() <= MostMovedInput/2) && len(c.in.rest) <= MostMovedInput
 }
 
 // Depart offers the client to the other process if it can move now. It runs where the link reads.
@@ -146,6 +147,7 @@ func (c *client) Depart() {
 		return
 	}
 	c.away = true
+	c.leaveTurnLocked(0)
 	if s == nil {
 		c.subscriptions.close() // they have no topics any more
 	}
@@ -234,7 +236,7 @@ func (g *Gateway) restore(l netio.Link, loop int, snap *Snapshot, topics *Arriva
 		c.leaveLimitsLocked()
 		return nil, errUserRemoved
 	}
-	c.pending.typical = set.OutputBuffer / firstPipeline
+	c.pending.typical = int32(min(set.OutputBuffer/firstPipeline, math.MaxInt32))
 	c.out.Init(l, c, &c.tally().buffered)
 	c.out.SetProto(snap.Session.Identity.Proto)
 	g.mu.Lock()

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"math"
+
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/turns"
 )
 
 // replyState is the progress of a request.
@@ -28,8 +31,10 @@ type pendingReply struct {
 	via    uint8     // of laneRoute, if it is posted
 	sample bool      // its time counts in the tally
 	waited uint32    // microseconds before it was posted
-	want   int       // frames that are still to come
-	sent   int       // bytes of its reply that were sent, or dropped, before the reply was complete
+
+	expected turns.Expected // counts as in flight while it is posted
+	want     int            // frames that are still to come
+	sent     int            // bytes of its reply that were sent, or dropped, before the reply was complete
 
 	from, to uint64  // its bytes in the replay buffer, while it may have to be sent again
 	at       int64   // when it was posted, queued or parked, approximately; unix nanoseconds
@@ -60,13 +65,16 @@ func (p *pendingReply) reset() {
 type pendingReplies struct {
 	ring     []pendingReply // length a power of two
 	head     uint64         // number of the first
-	n        int
 	replay   replayBuffer
 	identity engine.Identity // of the connections of all of them
-	posted   int             // those on a lane
-	queued   int             // those that wait for the worker or run there: no request may overtake them
-	typical  int             // bytes of a reply, from the recent ones
 	unsent   int             // bytes of replies that wait for the replies before them
+	inFlight int             // bytes of those on a lane, as expected
+	n        int32
+	posted   int32          // those on a lane
+	queued   int32          // those that wait for the worker or run there: no request may overtake them
+	typical  int32          // bytes of a reply, from the recent ones
+	mean     turns.Mean     // of the replies
+	next     turns.Expected // of the next request
 }
 
 // firstRing is the size of a new ring. A blocked client needs no more.
@@ -83,12 +91,14 @@ func (p *pendingReplies) push(identity engine.Identity) (tag uint64, at *pending
 
 // pushSame is push with the present identity.
 func (p *pendingReplies) pushSame() (tag uint64, at *pendingReply) {
-	if p.n == len(p.ring) {
+	if int(p.n) == len(p.ring) {
 		p.grow()
 	}
 	tag = p.head + uint64(p.n)
 	p.n++
-	return tag, p.place(tag)
+	at = p.place(tag)
+	at.expected = p.next
+	return tag, at
 }
 
 func (p *pendingReplies) grow() {
@@ -154,7 +164,9 @@ func (p *pendingReplies) trim() {
 }
 
 // learn records the size of a reply.
-func (p *pendingReplies) learn(size int) { p.typical = max(size, p.typical-p.typical>>3) }
+func (p *pendingReplies) learn(size int) {
+	p.typical = max(int32(min(size, math.MaxInt32)), p.typical-p.typical>>3)
+}
 
 // mostReplay limits the bytes of a client's pending requests. The window of a lane has the same limit, and the client
 // can keep the rest in its own memory.
@@ -167,7 +179,7 @@ const firstPipeline = 16
 // full reports whether no more requests may be taken: there are too many, or their replies may exceed the output
 // buffer.
 func (p *pendingReplies) full(pipeline, outputBuffer int) bool {
-	return p.n >= pipeline || p.replay.size() >= mostReplay || p.n*p.typical > outputBuffer || p.unsent > outputBuffer
+	return int(p.n) >= pipeline || p.replay.size() >= mostReplay || int(p.n)*int(p.typical) > outputBuffer || p.unsent > outputBuffer
 }
 
 // writesBehind reports whether a command that is not read-only was posted after a request. The server may have
@@ -192,7 +204,7 @@ func (p *pendingReplies) shrink() {
 
 // drop removes all requests: the client has left. Later replies find none of them.
 func (p *pendingReplies) drop() {
-	*p = pendingReplies{head: p.head + uint64(p.n), identity: p.identity, typical: p.typical}
+	*p = pendingReplies{head: p.head + uint64(p.n), identity: p.identity, typical: p.typical, mean: p.mean}
 }
 
 // held returns the bytes that the requests and replies occupy.

@@ -69,7 +69,7 @@ func (c *client) overdue(now time.Time, set *settings) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.in.observe(now, c.pending.n > 0 || c.barrier.closed() || c.overRateLocked())
+	c.in.observe(now, c.pending.n > 0 || c.barrier.closed() || c.turn.Waits() || c.overRateLocked())
 	if now.Sub(c.in.lastAt) > reapEvery && c.pending.n == 0 {
 		c.pending.shrink()
 	}

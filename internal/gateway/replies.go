@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/turns"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 
 	"github.com/seed-2b0d76a6/respool/resp"
@@ -24,7 +25,7 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	}
 	c.unpostLocked(s)
 	c.chargeLocked(len(frame))
-	c.pending.learn(s.sent + len(frame))
+	c.learnLocked(s, s.sent+len(frame), s.sent == 0 && frame[0] == '-')
 	if s.sample {
 		c.tally().server.add(s.at)
 		c.tally().queue.addZero()
@@ -64,7 +65,23 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 // unpostLocked notes that a posted request has its replies, or gets none.
 func (c *client) unpostLocked(s *pendingReply) {
 	c.pending.posted--
+	c.pending.inFlight -= s.expected.Bytes()
+	if c.turn != nil {
+		c.trimTurnLocked()
+	}
 	c.route.done(s.via)
+}
+
+// learnLocked records the size of the reply to a posted request.
+func (c *client) learnLocked(s *pendingReply, size int, failed bool) {
+	p := &c.pending
+	p.learn(size)
+	if !s.expected.Exact() {
+		p.mean.Add(size)
+	}
+	if !failed && (size >= turns.Large || s.expected.Exact()) {
+		c.g.turns.Sizes.Learn(p.replay.bytes(s.from, s.to), s.expected, size)
+	}
 }
 
 // Part receives a part of a large reply from a lane. It returns false if earlier replies are pending.
@@ -106,6 +123,7 @@ func (c *client) replyToStepLocked(tag uint64, s *pendingReply, frame []byte, ow
 	case s.step.OnPin:
 		c.dedicated.notice(s.step.frames)
 	}
+	c.pending.mean.Add(totalSize(s.step.frames))
 	seen := c.observeStepLocked(s, b.Now(), totalSize(s.step.frames))
 	c.completeLocked(s, s.step.frames, nil)
 	c.advanceLocked(b)

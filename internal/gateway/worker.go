@@ -232,6 +232,7 @@ func (c *client) repostLocked() {
 		s.via = c.route.posted(l)
 		c.pending.queued--
 		c.pending.posted++
+		c.pending.inFlight += s.expected.Bytes()
 		batch.AddLane(l)
 	}
 	batch.Flush()

@@ -180,6 +180,16 @@ func (s *Session) takesFastPath(args [][]byte, info *command.Info, class command
 	return false
 }
 
+// IsMultiplexed reports whether a server answers a request on a connection that many clients share. It reports that of a
+// transaction for its EXEC.
+func IsMultiplexed(args [][]byte) bool {
+	info, class := command.ClassifyBytes(args)
+	if r := rules[info]; r != nil && r.run != nil {
+		return info.Name == "EXEC"
+	}
+	return class == command.Multiplexed
+}
+
 // NextLearned is Next for a request whose step was Learn, after the server was queried.
 func (s *Session) NextLearned(raw []byte, args [][]byte) Step {
 	if len(args) == 0 {

@@ -1,0 +1,227 @@
+package gateway_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed-2b0d76a6/respool/internal/gateway"
+	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
+)
+
+const mebibyte = 1 << 20
+
+// slowServer is a server with a large value, whose replies the test may hold back.
+type slowServer struct {
+	*redistest.Server
+	*faultnet.Relay
+	h *testGateway
+}
+
+func startSlowServer(t *testing.T, connections int) *slowServer {
+	s := redistest.Start(t, redistest.Config{})
+	for _, key := range []string{"big", "big2", "big3"} {
+		s.Do("SET", key, strings.Repeat("x", mebibyte))
+	}
+	s.Do("SET", "small", "abc")
+	s.Do("RPUSH", "list", strings.Repeat("a", mebibyte/2), strings.Repeat("b", mebibyte/2))
+	relay := faultnet.Start(t, s.PlainAddr())
+	url := fmt.Sprintf("redis://%s?max_connections=%d", relay.Addr(), connections)
+	h := open(t, url, gateway.Config{})
+	h.dial().ask("GET small") // opens a connection to the server
+	return &slowServer{s, relay, h}
+}
+
+// executed returns how often the server has executed a command.
+func (s *slowServer) executed(command string) (calls int) {
+	_, _ = fmt.Sscanf(s.Info("commandstats")["cmdstat_"+command], "calls=%d", &calls)
+	return calls
+}
+
+// awaitTurns waits until some clients wait for their turn.
+func (s *slowServer) awaitTurns(t *testing.T, from *peer, clients int) {
+	t.Helper()
+
+	testkit.Eventually(t, fmt.Sprintf("%d clients wait for their turn", clients), func() bool {
+		return strings.Count(from.ask("RESPOOL CLIENTS"), "state=turn") >= clients
+	})
+}
+
+const bigReply = "$1048576\r\n"
+
+func (p *peer) wantBig(n int) {
+	p.t.Helper()
+	body := bigReply + strings.Repeat("x", mebibyte) + "\r\n"
+	for range n {
+		p.exactly(body)
+	}
+}
+
+// The server gets only a few requests for large replies at a time, whatever many clients ask for in their pipelines. So a
+// small command never waits for more than a few large replies.
+func TestLargeRepliesTakeTurns(t *testing.T) {
+	for _, connections := range []int{1, 2, 8} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprintf("connections=%d/known=%v", connections, known), func(t *testing.T) {
+				s := startSlowServer(t, connections)
+				console := s.h.dial()
+				want := 16 // first requests of new clients
+				if known {
+					other := s.h.dial()
+					for range 2 {
+						other.send("GET big")
+						other.wantBig(1)
+					}
+					want = 3
+				}
+				before := s.executed("get")
+				s.StallReplies()
+				const clients, commands = 30, 40
+				peers := make([]*peer, clients)
+				for i := range peers {
+					peers[i] = s.h.dial()
+					peers[i].send(strings.Split(strings.Repeat("GET big;", commands-1)+"GET small", ";")...)
+				}
+				s.awaitTurns(t, console, clients-want)
+				if got := s.executed("get") - before; got > want {
+					t.Errorf("the server has executed %d GET for 1 MiB: want %d at most", got, want)
+				}
+				s.Relay.Resume()
+				var wg sync.WaitGroup
+				for _, p := range peers {
+					wg.Go(func() {
+						p.wantBig(commands - 1)
+						p.want("$3|abc|")
+					})
+				}
+				wg.Wait()
+				if got := s.executed("get") - before; got != clients*commands {
+					t.Errorf("the server has executed %d GET: want %d", got, clients*commands)
+				}
+			})
+		}
+	}
+}
+
+// All clients together may have only so many small commands in flight, and each client always some.
+func TestLongPipelinesTakeTurns(t *testing.T) {
+	s := startSlowServer(t, 1)
+	const clients, commands, most = 60, 1000, 60*64 + 4096
+	peers := make([]*peer, clients)
+	for i := range peers {
+		peers[i] = s.h.dial()
+		for range 100 { // the gateway learns that the replies are small
+			peers[i].ask("GET small")
+		}
+	}
+	console := s.h.dial()
+	before := s.executed("get")
+	s.StallReplies()
+	for _, p := range peers {
+		p.send(strings.Split(strings.Repeat("GET small;", commands-1)+"GET small", ";")...)
+	}
+	s.awaitTurns(t, console, clients/2)
+	if got := s.executed("get") - before; got > most {
+		t.Errorf("the server has executed %d GET: want %d at most", got, most)
+	}
+	s.Relay.Resume()
+	for _, p := range peers {
+		for range commands {
+			p.want("$3|abc|")
+		}
+	}
+}
+
+// Clients leave in each state of their turn, and the others get all their replies. Afterwards nothing is lost of what
+// clients may have in flight.
+func TestClientsLeaveWhileTheyWaitForTheirTurn(t *testing.T) {
+	s := startSlowServer(t, 2)
+	for round := range 3 {
+		s.StallReplies()
+		const clients, commands = 24, 12
+		peers := make([]*peer, clients)
+		for i := range peers {
+			peers[i] = s.h.dial()
+			peers[i].send(strings.Split(strings.Repeat("GET big;", commands-1)+"QUIT", ";")...)
+		}
+		if round == 0 {
+			s.awaitTurns(t, s.h.dial(), clients/4)
+		}
+		for _, p := range peers[:clients/2] {
+			p.Close()
+		}
+		s.Relay.Resume()
+		var wg sync.WaitGroup
+		for _, p := range peers[clients/2:] {
+			wg.Go(func() {
+				p.wantBig(commands - 1)
+				p.want("+OK|")
+				p.ends()
+			})
+		}
+		wg.Wait()
+	}
+	testkit.Await(t, "all clients are gone", s.h.Stats, func(s gateway.Stats) bool { return s.Clients <= 2 })
+	p := s.h.dial()
+	p.send("GET big", "GET big", "GET small")
+	p.wantBig(2)
+	p.want("$3|abc|")
+}
+
+// Each kind of command keeps its place among large replies of a client that takes turns with many others.
+func TestTurnsKeepTheOrderOfAllKindsOfCommands(t *testing.T) {
+	list := "*2|$524288|" + strings.Repeat("a", mebibyte/2) + "|$524288|" + strings.Repeat("b", mebibyte/2) + "|"
+	big := "$1048576|" + strings.Repeat("x", mebibyte) + "|"
+	kinds := []struct {
+		lines []string
+		want  string
+	}{
+		{[]string{"GET big"}, big},
+		{[]string{"GET big2"}, big},
+		{[]string{"GET small"}, "$3|abc|"},
+		{[]string{"PING"}, "+PONG|"},
+		{[]string{"LRANGE list 0 -1"}, list},
+		{[]string{"MGET big small"}, "*2|" + big + "$3|abc|"},
+		{[]string{"EVAL return{redis.call('GET',KEYS[1])} 1 big3"}, "*1|" + big},
+		{[]string{"MULTI", "GET big", "GET small", "EXEC"}, "+OK|+QUEUED|+QUEUED|*2|" + big + "$3|abc|"},
+		{[]string{"WATCH small", "GET big", "MULTI", "GET big3", "EXEC"}, "+OK|" + big + "+OK|+QUEUED|*1|" + big},
+		{[]string{"BLPOP none 0.01"}, "*-1|"},
+		{[]string{"SELECT 1", "GET big", "SELECT 0"}, "+OK|$-1|+OK|"},
+		{[]string{"SUBSCRIBE c", "UNSUBSCRIBE c"}, "*3|$9|subscribe|$1|c|:1|*3|$11|unsubscribe|$1|c|:0|"},
+		{[]string{"CLIENT REPLY SKIP", "GET big"}, ""},
+		{[]string{"NOSUCHCOMMAND"}, "-ERR unknown command 'NOSUCHCOMMAND', with args beginning with: |"},
+	}
+	s := redistest.Start(t, redistest.Config{TLS: true})
+	onEachAt(t, s, "redis://"+s.PlainAddr()+"?max_connections=4", gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+		for _, key := range []string{"big", "big2", "big3"} {
+			s.Do("SET", key, strings.Repeat("x", mebibyte))
+		}
+		s.Do("SET", "small", "abc")
+		s.Do("RPUSH", "list", strings.Repeat("a", mebibyte/2), strings.Repeat("b", mebibyte/2))
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		var wg sync.WaitGroup
+		for n := range 12 {
+			p := dial()
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(seed, uint64(n)))
+				var lines []string
+				var want strings.Builder
+				for range 12 {
+					k := kinds[r.IntN(len(kinds))]
+					lines = append(lines, k.lines...)
+					want.WriteString(k.want)
+				}
+				var sent sync.WaitGroup
+				sent.Go(func() { p.send(lines...) })
+				defer sent.Wait()
+				p.exactly(crlf(want.String()))
+			})
+		}
+		wg.Wait()
+	})
+}

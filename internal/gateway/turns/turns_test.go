@@ -1,0 +1,177 @@
+package turns
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// member is a client of the model.
+type member struct {
+	Turn
+	inFlight int
+	next     int // bytes of the request that waits; 0: none
+	resumed  bool
+}
+
+func (m *member) Resume() { m.resumed = true }
+
+// Clients send, receive and leave in any order. The budgets hold exactly what clients hold, a client never has more in
+// flight than it may, and nobody waits while the budget is free.
+func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var turns Turns
+		members := make([]*member, rapid.IntRange(1, 12).Draw(t, "clients"))
+		for i := range members {
+			members[i] = &member{}
+		}
+		check := func() {
+			t.Helper()
+			for i := range turns.budgets {
+				sum := 0
+				for _, m := range members {
+					if sum += m.held[i]; m.granted > 0 && budgetOf(m.want) == i {
+						sum += m.granted
+					}
+				}
+				if b := &turns.budgets[i]; b.used != sum {
+					t.Fatalf("budget %d: %d bytes are used: the clients hold %d", i, b.used, sum)
+				} else if b.used == 0 && b.waiting.Len() > 0 {
+					t.Fatalf("budget %d: %d clients wait while it is free", i, b.waiting.Len())
+				}
+			}
+			for i, m := range members {
+				if m.held[0]+m.held[1] < m.inFlight-Free {
+					t.Fatalf("client %d has %d bytes in flight, and holds %v", i, m.inFlight, m.held)
+				}
+			}
+		}
+		send := func(m *member) {
+			if turns.Ask(&m.Turn, m.inFlight, m.next, m) {
+				m.inFlight += m.next
+				m.next = 0
+				turns.End(&m.Turn, m.inFlight)
+			}
+		}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			m := members[rapid.IntRange(0, len(members)-1).Draw(t, "client")]
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0, 1:
+				if m.next == 0 {
+					m.next = rapid.SampledFrom([]int{1, 5000, Free, share, mostSmall, 1 << 20, 2 << 20, 10 << 20}).Draw(t, "bytes")
+					m.resumed = false
+					send(m)
+				} else if m.resumed {
+					m.resumed = false
+					send(m)
+				}
+			case 2:
+				m.inFlight -= rapid.IntRange(0, m.inFlight).Draw(t, "received")
+				turns.Trim(&m.Turn, m.inFlight)
+			case 3:
+				m.inFlight, m.next = 0, 0
+				turns.Leave(&m.Turn, 0)
+			}
+			check()
+		}
+		// All receive their replies: then all that wait get their turn.
+		for range 2 * len(members) {
+			for _, m := range members {
+				m.inFlight = 0
+				turns.Trim(&m.Turn, 0)
+				if m.resumed {
+					m.resumed = false
+					send(m)
+				}
+			}
+			check()
+		}
+		if i := slices.IndexFunc(members, func(m *member) bool { return m.next > 0 }); i >= 0 || turns.Waiting() > 0 {
+			t.Fatalf("client %d, and %d in all, still wait", i, turns.Waiting())
+		}
+	})
+}
+
+// Clients get their turn in the order in which they asked, also those that ask for little.
+func TestTurnsComeInOrder(t *testing.T) {
+	var turns Turns
+	var got []int
+	members := make([]*orderly, 6)
+	for i := range members {
+		members[i] = &orderly{resume: func() { got = append(got, i) }}
+		if ok := turns.Ask(&members[i].Turn, 0, largeBudget, members[i]); ok != (i == 0) {
+			t.Fatalf("client %d has its turn: %v", i, ok)
+		}
+	}
+	turns.Leave(&members[2].Turn, 0)
+	for i, m := range members {
+		if i != 2 {
+			turns.Leave(&m.Turn, 0)
+		}
+	}
+	if want := []int{1, 3, 4, 5}; !slices.Equal(got, want) {
+		t.Errorf("the turns came in the order %v: want %v", got, want)
+	}
+}
+
+type orderly struct {
+	Turn
+	resume func()
+}
+
+func (o *orderly) Resume() { o.resume() }
+
+// A small turn does not wait for large ones.
+func TestSmallTurnsHaveTheirOwnBudget(t *testing.T) {
+	var turns Turns
+	var a, b, c member
+	if !turns.Ask(&a.Turn, 0, 100<<20, &a) || turns.Ask(&b.Turn, 0, 1<<20, &b) {
+		t.Fatal("a reply above the budget did not get a turn of its own")
+	}
+	if !turns.Ask(&c.Turn, 0, share, &c) {
+		t.Error("a small turn waits for a large one")
+	}
+}
+
+// All clients know the size of a large reply to the same request, until a reply to it is small.
+func TestSizesAreShared(t *testing.T) {
+	var s Sizes
+	get, other := []byte("GET large"), []byte("GET other")
+	m := Mean(3)
+	if e := s.Expect(get, m); e.Exact() || e.Bytes() != least {
+		t.Fatalf("before the first reply: %d", e.Bytes())
+	}
+	s.Learn(get, s.Expect(get, m), 1<<20)
+	e := s.Expect(get, 0)
+	if !e.Exact() || e.Bytes() != 1<<20+len(get) {
+		t.Errorf("after a large reply: %d bytes", e.Bytes())
+	}
+	if e := s.Expect(other, m); e.Exact() || e.Bytes() != least {
+		t.Errorf("another request: %d bytes", e.Bytes())
+	}
+	s.Learn(get, e, 3)
+	if e := s.Expect(get, m); e.Exact() || s.known.Load() != 0 {
+		t.Errorf("after a small reply: %d bytes, %d known", e.Bytes(), s.known.Load())
+	}
+}
+
+// The mean follows the recent replies.
+func TestTheMeanFollows(t *testing.T) {
+	var m Mean
+	if m.Known() {
+		t.Error("a mean of nothing is known")
+	}
+	for range 100 {
+		m.Add(1 << 20)
+	}
+	if m != 1<<20 {
+		t.Errorf("the mean of equal replies of 1 MiB is %d", m)
+	}
+	for range 200 {
+		m.Add(0)
+	}
+	if !m.Known() || m > meanOf {
+		t.Errorf("after 200 empty replies the mean is %d", m)
+	}
+}
