@@ -75,6 +75,9 @@ type Config struct {
 	// LimitWait bounds how long a command waits because of a rate or of the MaxConnections of a user. Then the client
 	// receives an error that it may retry, and the command is not executed. Default: 2 s.
 	LimitWait time.Duration
+	// SubscribeWait bounds how long commands that publish or list subscribers wait for earlier subscriptions that the server
+	// has not confirmed. Default: 1 s. A reload does not change it.
+	SubscribeWait time.Duration
 
 	// SlowThreshold is the time from which RESPOOL SLOW lists a command. A negative value keeps no slow log. Default: 10 ms.
 	SlowThreshold time.Duration

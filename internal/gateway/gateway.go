@@ -104,7 +104,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	loops := cmp.Or(cfg.Loops, DefaultLoops())
 	g.tallies = make([]tally, 1+loops)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.pauses.init()
+	g.pauses.init(cfg.SubscribeWait)
 	g.net = netio.NewServer((*host)(g), loops)
 	known := make(chan struct{})
 	g.servers.Go(func() { g.learn(known) })

@@ -15,12 +15,13 @@ import (
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
 
-// onEachFar is onEach with a delay between the gateway and the server.
+// onEachFar is onEach with a delay between the gateway and the server. Commands wait for subscriptions without a limit, since the
+// machine may be busy.
 func onEachFar(t *testing.T, test func(t *testing.T, s *redistest.Server, h *testGateway, dial func() *peer)) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	relay := faultnet.Start(t, s.PlainAddr())
 	relay.Delay(3*time.Millisecond, 0)
-	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+	onEachBefore(t, s, relay.Addr(), gateway.Config{SubscribeWait: time.Hour}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		test(t, s, h, dial)
 	})
 }
@@ -261,7 +262,7 @@ func (p *peer) abort() {
 func TestAClientThatLeavesBeforeTheConfirmationDelaysNoOther(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	relay := faultnet.Start(t, s.PlainAddr())
-	onEachBefore(t, s, relay.Addr(), gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
+	onEachBefore(t, s, relay.Addr(), gateway.Config{SubscribeWait: time.Hour}, func(t *testing.T, h *testGateway, dial func() *peer) {
 		if strings.HasSuffix(t.Name(), "/tls") {
 			return // the gateway does not read from it, so it notices the end later
 		}

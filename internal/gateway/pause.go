@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -15,7 +16,8 @@ import (
 // earlier subscriptions that the server has not confirmed. While it holds nothing back, a command costs one load of
 // active.
 type pauseControl struct {
-	active atomic.Bool // it holds some commands back
+	active        atomic.Bool   // it holds some commands back
+	subscribeWait time.Duration // Config.SubscribeWait
 
 	mu      sync.Mutex
 	pauses  [pausers]pause
@@ -69,7 +71,9 @@ func (g *Gateway) Pauses() (texts []string) {
 // maxPause bounds a pause.
 const maxPause = 100 * 365 * 24 * time.Hour
 
-func (g *pauseControl) init() { g.changed = make(chan struct{}) }
+func (g *pauseControl) init(subscribeWait time.Duration) {
+	g.changed, g.subscribeWait = make(chan struct{}), cmp.Or(subscribeWait, defaultSubscribeWait)
+}
 
 // pause starts a pause. As on a server, a CLIENT PAUSE may extend an earlier one or make it stricter, but neither
 // shorten nor relax it. A console pause replaces the earlier one.
@@ -254,14 +258,13 @@ func multiplexedLevel(reads bool) pauseMode {
 	return pauseWrites
 }
 
-// subscribeLimit bounds how long a command waits for earlier subscriptions that the server does not confirm.
-const subscribeLimit = time.Second
+const defaultSubscribeWait = time.Second
 
 // awaitTurn waits until nothing holds the command back.
 func (w *worker) awaitTurn(ctx context.Context) error {
 	g := &w.c.g.pauses
 	if w.behind != nil {
-		timer := time.NewTimer(time.Until(w.queuedAt.Add(subscribeLimit)))
+		timer := time.NewTimer(time.Until(w.queuedAt.Add(g.subscribeWait)))
 		defer timer.Stop()
 		select {
 		case <-w.behind.passed:

@@ -40,7 +40,7 @@ func (cfg Config) newUsers() (map[string]*user, error) {
 		{"MaxClients", int64(cfg.MaxClients)}, {"MaxClientsPerAddress", int64(cfg.MaxClientsPerAddress)},
 		{"AdminClients", int64(cfg.AdminClients)}, {"InputBuffer", int64(cfg.InputBuffer)}, {"OutputBuffer", int64(cfg.OutputBuffer)}, {"Buffers", cfg.Buffers},
 		{"Pipeline", int64(cfg.Pipeline)}, {"Loops", int64(cfg.Loops)}, {"IdleTimeout", int64(cfg.IdleTimeout)},
-		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)}, {"LimitWait", int64(cfg.LimitWait)},
+		{"RequestTimeout", int64(cfg.RequestTimeout)}, {"WriteTimeout", int64(cfg.WriteTimeout)}, {"LimitWait", int64(cfg.LimitWait)}, {"SubscribeWait", int64(cfg.SubscribeWait)},
 		{"ClientRate.Commands", int64(cfg.ClientRate.Commands)}, {"ClientRate.Bytes", cfg.ClientRate.Bytes},
 	} {
 		if f.value < 0 {
