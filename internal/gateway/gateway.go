@@ -58,6 +58,7 @@ type Gateway struct {
 	greeted   atomic.Pointer[serverGreeting]
 	setting   sync.Mutex // held while settings are built and stored
 	databases int        // of the server; 0 if unknown
+	asked     uint64     // calls of learn; only the last one may set databases
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
@@ -107,7 +108,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 	g.pauses.init(cfg.SubscribeWait)
 	g.net = netio.NewServer((*host)(g), loops)
 	known := make(chan struct{})
-	g.servers.Go(func() { g.learn(known) })
+	g.servers.Go(func() { g.learn(known, 0) })
 	select {
 	case <-known:
 	case <-time.After(helloWait):
@@ -122,7 +123,7 @@ func New(e *engine.Engine, cfg Config) (*Gateway, error) {
 }
 
 // learn queries the server until it has replied, and then closes known.
-func (g *Gateway) learn(known chan<- struct{}) {
+func (g *Gateway) learn(known chan<- struct{}, asked uint64) {
 	defer close(known)
 	for {
 		greeting, databases, ok := g.ask()
@@ -130,11 +131,8 @@ func (g *Gateway) learn(known chan<- struct{}) {
 			g.setting.Lock()
 			defer g.setting.Unlock()
 			g.greeted.CompareAndSwap(nil, &serverGreeting{greeting: greeting})
-			g.databases = databases
-			if old := g.settings.Load(); old != nil {
-				if set, err := g.newSettingsLocked(old.Config); err == nil {
-					g.settings.Store(set)
-				}
+			if g.asked == asked {
+				g.setDatabasesLocked(databases)
 			}
 			return
 		}
@@ -144,6 +142,27 @@ func (g *Gateway) learn(known chan<- struct{}) {
 			return
 		}
 	}
+}
+
+// setDatabasesLocked sets the number of databases.
+func (g *Gateway) setDatabasesLocked(n int) {
+	g.databases = n
+	if old := g.settings.Load(); old != nil {
+		if set, err := g.newSettingsLocked(old.Config); err == nil {
+			g.settings.Store(set)
+		}
+	}
+}
+
+// ServerChanged makes the gateway query the server for its number of databases again, in the background. Until the reply, SELECT
+// goes to the server. It must not be called after Shutdown.
+func (g *Gateway) ServerChanged() {
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	g.asked++
+	g.setDatabasesLocked(0)
+	asked := g.asked
+	g.servers.Go(func() { g.learn(make(chan struct{}), asked) })
 }
 
 // ask queries the server once. An error reply counts as a reply, except LOADING.

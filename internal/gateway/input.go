@@ -175,8 +175,8 @@ func (c *client) admitLocked() bool {
 	if c.allowance == nil || c.allowance.rate == nil {
 		return true
 	}
-	r := c.allowance.rate
-	wait, began := r.Admit(time.Now(), c.set.LimitWait)
+	r, now := c.allowance.rate, time.Now()
+	wait, began := r.Admit(now, c.set.LimitWait)
 	if began {
 		c.g.count.limitWaits.Add(1)
 	}
@@ -184,12 +184,22 @@ func (c *client) admitLocked() bool {
 		return true
 	}
 	r.waits = true
+	wait = untilResume(now, wait)
 	if r.timer == nil {
 		r.timer = time.AfterFunc(wait, c.endWait)
 	} else {
 		r.timer.Reset(wait)
 	}
 	return false
+}
+
+// resumeEvery is the interval at which clients that are over a rate resume, all at the same time: a wake-up for each of them
+// would cost more than their commands. The commands that a client may send by then follow at once.
+const resumeEvery = 5 * time.Millisecond
+
+// untilResume returns the time until the next end of an interval after a wait.
+func untilResume(now time.Time, wait time.Duration) time.Duration {
+	return wait + resumeEvery - time.Duration(now.Add(wait).UnixNano()%int64(resumeEvery))
 }
 
 // endWait resumes a client that was over a rate.

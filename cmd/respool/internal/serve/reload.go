@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
@@ -18,10 +20,10 @@ import (
 )
 
 // reload reads the configuration again, and applies it if it is valid as a whole.
-func (srv *Server) reload() {
+func (srv *Server) reload(stop <-chan os.Signal, tick <-chan time.Time) {
 	systemd.Notify(srv.log, systemd.Reloading())
 	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old configuration too
-	if err := srv.applyConfig(); err != nil {
+	if err := srv.applyConfig(stop, tick); err != nil {
 		srv.log.Error("the new configuration is invalid; the old one stays", "error", err)
 		return
 	}
@@ -29,7 +31,7 @@ func (srv *Server) reload() {
 }
 
 // applyConfig first does the steps that may fail, and changes nothing if one of them fails.
-func (srv *Server) applyConfig() error {
+func (srv *Server) applyConfig(stop <-chan os.Signal, tick <-chan time.Time) error {
 	s, err := srv.flags.Read(srv.passed)
 	if err != nil {
 		return err
@@ -51,7 +53,7 @@ func (srv *Server) applyConfig() error {
 		l, err = page.Listen(s.Watch.Pages, pagesFlag)
 	}
 	if err == nil {
-		err = srv.apply(&s)
+		err = srv.apply(&s, stop, tick)
 	}
 	if err != nil {
 		if dropSocket != nil {
@@ -107,9 +109,9 @@ func (srv *Server) keepLoops(s *config.Serve) {
 }
 
 // apply changes the connections to the server, the gateway and the watch, or none of them.
-func (srv *Server) apply(s *config.Serve) error {
+func (srv *Server) apply(s *config.Serve, stop <-chan os.Signal, tick <-chan time.Time) error {
 	s.Gateway.Log = srv.log
-	changes, err := srv.client.Reconfigure(context.Background(), s.Watch.Sampler.Options)
+	changes, err := srv.reconfigure(s.Watch.Sampler.Options, stop, tick)
 	if err != nil {
 		return fmt.Errorf("the new URL was tried: %s", strings.TrimPrefix(err.Error(), "respool: "))
 	}
@@ -130,8 +132,33 @@ func (srv *Server) apply(s *config.Serve) error {
 			continue
 		}
 		srv.log.Info("changed", "option", c.Option, "from", c.From, "to", c.To)
+		if c.Option == "Addr" {
+			srv.gateway.ServerChanged()
+		}
 	}
 	return nil
+}
+
+// reconfigure changes the connections to the server, after one attempt to connect, which a value of stop ends.
+func (srv *Server) reconfigure(to respool.Options, stop <-chan os.Signal, tick <-chan time.Time) (changes []respool.Change, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	go func() { // the loop below waits for it
+		defer close(done)
+		changes, err = srv.client.Reconfigure(ctx, to)
+	}()
+	for {
+		select {
+		case <-done:
+			return changes, err
+		case <-stop:
+			srv.stopped = true
+			cancel()
+		case <-tick:
+			systemd.Notify(srv.log, systemd.Alive)
+		}
+	}
 }
 
 // replacesConnections reports whether a change replaces connections.

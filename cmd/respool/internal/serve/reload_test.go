@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
@@ -188,5 +189,48 @@ func TestAUnixSocketHasItsModeAndGoesWithTheGateway(t *testing.T) {
 	}
 	if err := notServed(t, &Flags{HTTP: "off", Listen: []string{"unix://" + path}}); err == nil || !strings.Contains(err.Error(), path+" exists and is not a socket: want another path") {
 		t.Error(err)
+	}
+}
+
+// A server that accepts connections and never replies holds up the reload, and neither the clients nor the end.
+func TestASignalEndsAReload(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{})
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	file := tooltest.File(t, "respool.yaml", "url: "+s.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n  drain: 100ms\n")
+	r := served(t, &Flags{Config: file})
+	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	client.Do("+OK", "SET", "k", "v")
+	tooltest.Rewrite(t, file, "url: "+s.URL(), "url: redis://"+silent.Addr().String()+"?socket_connect_timeout=300")
+	r.hup <- syscall.SIGHUP
+	conn, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client.Do("v", "GET", "k")
+	r.stop <- os.Interrupt
+	if err := r.ended(); err != nil {
+		t.Error(err)
+	}
+	r.log.Until(t, "the new configuration is invalid; the old one stays", 1)
+}
+
+// After a change of the address, SELECT knows the databases of the new server.
+func TestANewAddressHasItsOwnDatabases(t *testing.T) {
+	many, few := redistest.Start(t, redistest.Config{}), redistest.Start(t, redistest.Config{Args: []string{"--databases", "3"}})
+	file := tooltest.File(t, "respool.yaml", "url: "+many.URL()+"\ntell: []\nserve:\n  listen: ['127.0.0.1:0']\n")
+	r := served(t, &Flags{Config: file})
+	client := tooltest.Dial(t, "tcp", r.at(t, 1))
+	client.Do("+OK", "SELECT", "5")
+	client.Do("+OK", "SELECT", "0")
+	for _, change := range []struct{ from, to, want string }{{many.URL(), few.URL(), "-ERR DB index is out of range"}, {few.URL(), many.URL(), "+OK"}} {
+		tooltest.Rewrite(t, file, change.from, change.to)
+		r.reload(t, "configuration is active")
+		client.Do(change.want, "SELECT", "5")
+		client.Do("+OK", "SELECT", "2")
 	}
 }

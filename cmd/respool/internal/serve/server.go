@@ -64,7 +64,7 @@ type Server struct {
 	arrival  *arrival // the takeover by this process; nil: none
 	requests chan *request
 	closing  chan struct{} // closed by close
-	stopped  bool          // a signal came during a takeover
+	stopped  bool          // a signal came during a takeover or a reload
 	pagesAt  net.Listener  // nil: nowhere
 	kept     *os.File      // the listener of the pages, while another process has it; nil: none
 
@@ -113,7 +113,11 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 			srv.drain(stop, tick)
 			return err
 		case <-hup:
-			srv.reload()
+			srv.reload(stop, tick)
+			if srv.stopped {
+				srv.drain(stop, tick)
+				return nil
+			}
 		case <-tick:
 			systemd.Notify(srv.log, systemd.Alive)
 		}
