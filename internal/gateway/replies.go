@@ -76,11 +76,15 @@ func (c *client) unpostLocked(s *pendingReply) {
 func (c *client) learnLocked(s *pendingReply, size int, failed bool) {
 	p := &c.pending
 	p.learn(size)
+	if large := size >= turns.Large; !failed && (large || s.sample || s.expected.Exact() || !p.mean.Known()) {
+		sizes, raw := &c.g.turns.Sizes, p.replay.bytes(s.from, s.to)
+		sizes.LearnCommand(raw, size)
+		if large || s.expected.Exact() {
+			sizes.Learn(raw, s.expected, size)
+		}
+	}
 	if !s.expected.Exact() {
 		p.mean.Add(size)
-	}
-	if !failed && (size >= turns.Large || s.expected.Exact()) {
-		c.g.turns.Sizes.Learn(p.replay.bytes(s.from, s.to), s.expected, size)
 	}
 }
 

@@ -1,6 +1,7 @@
 package turns
 
 import (
+	"bytes"
 	"hash/maphash"
 	"sync/atomic"
 )
@@ -10,6 +11,9 @@ const (
 	least = 256
 	// unknown is the expected size of the reply to the first request of a client.
 	unknown = 128 << 10
+	// likelySmall is unknown for a command whose recent replies to all clients were small. It is no less, because the reply to
+	// this client may be large: only some clients at a time find that out.
+	likelySmall = 32 << 10
 	// Large is the size in bytes from which replies are remembered.
 	Large = 16 << 10
 	// most bounds a size, so that the sums of many do not overflow.
@@ -51,8 +55,9 @@ func (e Expected) Exact() bool { return e&exact != 0 }
 // Sizes remembers the sizes of large replies by their requests, for all clients. It forgets those that it has no room
 // for. The zero Sizes is empty, and costs nothing before the first large reply. All methods are safe for concurrent use.
 type Sizes struct {
-	known atomic.Int32 // slots that are not 0
-	table atomic.Pointer[sizeTable]
+	known    atomic.Int32 // slots that are not 0
+	table    atomic.Pointer[sizeTable]
+	commands [256]atomic.Uint64 // each a size in the lower half, and the hash of a command's name in the upper half
 }
 
 // sizeTable has a size in the lower half of each slot, and a part of the hash of the request in the upper half.
@@ -76,7 +81,7 @@ func (s *Sizes) Expect(request []byte, m Mean) Expected {
 	}
 	size := int(m)
 	if m == 0 {
-		size = unknown
+		size = s.first(request)
 	}
 	return Expected(min(max(size+len(request), least), most))
 }
@@ -101,4 +106,51 @@ func (s *Sizes) Learn(request []byte, e Expected, size int) {
 	if v := slot.Load(); v != 0 && v&^0xffffffff == tag && slot.CompareAndSwap(v, 0) {
 		s.known.Add(-1)
 	}
+}
+
+// first returns the expected size of the reply to the first request of a client.
+func (s *Sizes) first(request []byte) int {
+	slot, tag := s.command(request)
+	if v := slot.Load(); v != 0 && v&^0xffffffff == tag && uint32(v) < Large {
+		return likelySmall
+	}
+	return unknown
+}
+
+// LearnCommand records the size of a reply to the command of a request. It is enough to call it for large replies, and for
+// some of the others: a large one counts for a while.
+func (s *Sizes) LearnCommand(request []byte, size int) {
+	slot, tag := s.command(request)
+	v := slot.Load()
+	if v&^0xffffffff == tag {
+		recent := int(uint32(v))
+		size = max(size, recent-recent/meanOf)
+	}
+	slot.CompareAndSwap(v, tag|uint64(min(size, most))) // another goroutine may record its reply instead
+}
+
+// command returns the slot of the command of a request, and the hash of its name.
+func (s *Sizes) command(request []byte) (slot *atomic.Uint64, tag uint64) {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h := uint64(offset)
+	for _, c := range nameOf(request) {
+		h = (h ^ uint64(c|0x20)) * prime
+	}
+	return &s.commands[h>>56], h << 32 &^ 0xffffffff
+}
+
+// nameOf returns the name of the command of a request, or an empty slice.
+func nameOf(request []byte) []byte {
+	end := " \r\n"
+	if len(request) > 0 && request[0] == '*' {
+		for range 2 { // the lengths of the request and of the name
+			_, rest, _ := bytes.Cut(request, []byte("\n"))
+			request = rest
+		}
+		end = "\r"
+	}
+	if i := bytes.IndexAny(request, end); i >= 0 {
+		return request[:i]
+	}
+	return nil
 }

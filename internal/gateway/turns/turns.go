@@ -79,11 +79,15 @@ func (t *Turns) Ask(x *Turn, inFlight, n int, to Resumer) bool {
 	if missing <= 0 {
 		return true
 	}
-	if t.takeLocked(x, max(missing, share)) {
+	least := 0
+	if inFlight > 0 {
+		least = share // the pipeline may go on
+	}
+	if t.takeLocked(x, max(missing, least)) {
 		return true
 	}
 	t.trimLocked(x, inFlight) // while it waits, it holds nothing that others could use
-	missing = max(inFlight+n-Free-x.held[0]-x.held[1], share)
+	missing = max(inFlight+n-Free-x.held[0]-x.held[1], least)
 	if t.takeLocked(x, missing) {
 		return true
 	}

@@ -156,6 +156,35 @@ func TestSizesAreShared(t *testing.T) {
 	}
 }
 
+// The first request of a client counts less after small replies to its command, whoever got them and however it is written,
+// and more as long as a large reply is among the recent ones.
+func TestFirstRequestsCountWhatTheirCommandReplied(t *testing.T) {
+	var s Sizes
+	get, inline, set := []byte("*2\r\n$3\r\nGET\r\n$1\r\na\r\n"), []byte("get b\r\n"), []byte("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n")
+	check := func(when string, request []byte, want int) {
+		t.Helper()
+		if got := s.Expect(request, 0).Bytes(); got != want+len(request) {
+			t.Errorf("%s: %q counts as %d bytes: want %d", when, request, got, want+len(request))
+		}
+	}
+	check("before any reply", get, unknown)
+	s.LearnCommand(get, 3)
+	check("after a small reply", get, likelySmall)
+	check("after a small reply", inline, likelySmall)
+	check("after a small reply to another command", set, unknown)
+	s.LearnCommand(inline, 1<<20)
+	s.LearnCommand(get, 3)
+	check("soon after a large reply", get, unknown)
+	for range 100 {
+		s.LearnCommand(get, 3)
+	}
+	check("long after a large reply", get, likelySmall)
+	for _, odd := range []string{"", "*", "*1\r\n", "\r\n", "*1\r\n$4\r\nPI"} {
+		s.LearnCommand([]byte(odd), 3)
+		check("malformed", []byte(odd), likelySmall)
+	}
+}
+
 // The mean follows the recent replies.
 func TestTheMeanFollows(t *testing.T) {
 	var m Mean
