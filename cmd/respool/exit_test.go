@@ -16,7 +16,7 @@ func TestExitCodesAreTheSameEverywhere(t *testing.T) {
 	crowd := &tooltest.Crowd{T: t, Addr: full.PlainAddr(), Name: "full:1:main"}
 	crowd.Add(26) // 93%, with the connection of the test
 	defer crowd.Close()
-	commands := [][]string{{"doctor", "--for", "100ms"}, {"who"}, {"ping"}, {"top", "--every", "100ms", "--list-every", "100ms", "--for", "400ms"}}
+	commands := [][]string{{"doctor", "--for", "100ms"}, {"who"}, {"ping"}, {"top", "--every", "100ms", "--list-every", "100ms", "--for", "1s"}}
 	for _, command := range commands {
 		for _, c := range []struct {
 			url  string

@@ -163,7 +163,7 @@ func (q *queues) consume(key string, kind, consumer int) {
 }
 
 func TestEachElementArrivesOnceWhileSlotsMoveAndPrimariesFailOver(t *testing.T) {
-	c := clustertest.Start(t, clustertest.Config{})
+	c := clustertest.Start(t, clustertest.Config{NodeTimeout: 15 * time.Second}) // no failover but those of the test
 	for _, mode := range []respool.Blocking{respool.BlockingShared, respool.BlockingDedicated} {
 		t.Run(mode.String(), func(t *testing.T) {
 			const keys, consumers = 24, 3
