@@ -23,10 +23,42 @@ type Budget struct {
 	total  int
 	inUse  int // shares in use that are not optional
 	shares []*Share
+
+	reserve  *Share // the places of Reserve
+	reserved int    // how many it should have
 }
 
 // New returns a budget of total places.
-func New(total int) *Budget { return &Budget{total: total} }
+func New(total int) *Budget {
+	b := &Budget{total: total}
+	b.reserve = &Share{budget: b, wake: func() {}, state: State{InUse: true, Optional: true}}
+	return b
+}
+
+// Reserve keeps n places from all shares, for sockets that the budget does not count. It takes them as they become free, before
+// any other share, except the one place of each share in use. wake must be called without any lock.
+func (b *Budget) Reserve(n int) (wake []func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.reserve
+	b.reserved = min(max(n, 0), b.total)
+	if len(b.shares) == 0 || b.shares[0] != r {
+		b.shares = append([]*Share{r}, b.shares...)
+	}
+	r.limit = min(r.limit, b.reserved)
+	r.wants = r.limit < b.reserved
+	for _, x := range b.shares {
+		x.waking = x != r && x.state.InUse
+	}
+	return b.decide(r).Wake
+}
+
+// Reserved returns how many places Reserve keeps now.
+func (b *Budget) Reserved() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reserve.limit
+}
 
 // Lane is a connection that many callers share.
 type Lane interface {
@@ -173,7 +205,7 @@ func (b *Budget) decide(s *Share) Terms {
 			break
 		}
 		x.limit++
-		x.wants, x.waking = false, true
+		x.wants, x.waking = x == b.reserve && x.limit < b.reserved, x != b.reserve
 	}
 	b.evict()
 	t := b.terms(s)
@@ -276,7 +308,9 @@ func (b *Budget) first(except *Share) (first *Share) {
 // pending replies.
 func (b *Budget) needed(except *Share) (n int, since time.Time) {
 	for _, x := range b.shares {
-		if _, wants := x.wanting(); wants && x != except {
+		if _, wants := x.wanting(); wants && x == b.reserve {
+			n += b.reserved - x.limit
+		} else if wants && x != except {
 			n++
 		}
 		if x.state.InUse {

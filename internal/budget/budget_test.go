@@ -97,3 +97,43 @@ func TestIdleLanesTakeTurnsIfThereAreTooFewPlaces(t *testing.T) {
 	s[0].Update(State{}, 1)
 	want(t, "after a share has left", s, 0, 1, 1, 1)
 }
+
+// Places for sockets that the budget does not count come before all that wait for more, and leave each share in use its place.
+func TestReservedPlaces(t *testing.T) {
+	b := New(6)
+	s := join(b, 2)
+	for n := range 3 {
+		s[0].Want(true, at(n))
+		s[0].Update(State{InUse: true, Taken: 2 + n}, 0)
+	}
+	want(t, "before", s, 4, 1)
+	woken := false
+	s = append(s, b.Join(func() { woken = true }))
+	s[2].Update(State{InUse: true, Optional: true}, 0)
+	for _, wake := range b.Reserve(4) {
+		wake()
+	}
+	if n := b.Reserved(); n != 1 || !woken {
+		t.Errorf("%d places reserved, woken %v: want the free one, and a call of all shares in use", n, woken)
+	}
+	s[1].Want(true, at(0))
+	if terms := s[0].Terms(); terms.Needed != 4 || terms.Room {
+		t.Errorf("%+v: want the 3 places of the reserve and one of a share", terms)
+	}
+	s[0].Give(3)
+	s[0].Update(State{InUse: true, Taken: 3}, 0)
+	if n := b.Reserved(); n != 2 {
+		t.Errorf("%d places reserved: want those of closed connections", n)
+	}
+	s[0].Update(State{InUse: true, Taken: 1}, 0)
+	want(t, "with all places reserved", s, 1, 1, 0)
+	if n := b.Reserved(); n != 4 {
+		t.Errorf("%d places reserved: want 4", n)
+	}
+	b.Reserve(3)
+	want(t, "with one less", s, 1, 2, 0)
+	b.Reserve(0)
+	if _, ok := s[0].Take(); !ok {
+		t.Error("no place is free after the end of the reserve")
+	}
+}

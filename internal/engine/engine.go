@@ -386,8 +386,30 @@ func (e *Engine) Restrict(n int) {
 	e.waits.keys.Again()
 }
 
-// Unrestrict ends the effect of Restrict.
-func (e *Engine) Unrestrict() { e.Restrict(math.MaxInt) }
+// RestrictTotal is Restrict for the sockets to all nodes of a cluster together, if they have a limit. Each primary keeps one.
+func (e *Engine) RestrictTotal(n int) {
+	if e.budget == nil || e.closed.Load() {
+		return
+	}
+	for _, wake := range e.budget.Reserve(e.budget.Total() - n) {
+		wake()
+	}
+}
+
+// Total returns the limit of the sockets to all nodes together, and how many of them are free for another process because of
+// RestrictTotal; 0: there is no limit.
+func (e *Engine) Total() (limit, free int) {
+	if e.budget == nil {
+		return 0, 0
+	}
+	return e.budget.Total(), e.budget.Reserved()
+}
+
+// Unrestrict ends the effect of Restrict and of RestrictTotal.
+func (e *Engine) Unrestrict() {
+	e.Restrict(math.MaxInt)
+	e.RestrictTotal(math.MaxInt)
+}
 
 // Change is a change of a running engine. Fields with the zero value change nothing.
 type Change struct {

@@ -38,6 +38,7 @@ func (srv *Server) connect(s *config.Serve) error {
 	srv.client, srv.options = client, opt
 	if srv.arrival != nil {
 		client.Engine().Restrict(srv.arrival.places)
+		client.Engine().RestrictTotal(srv.arrival.total)
 	}
 	srv.pool.Watch(client.Stats)
 	s.Gateway.Log = srv.log

@@ -143,15 +143,12 @@ func (f *Flags) upstream(s *config.Serve) error {
 
 // checkTakeover returns an error if no process can take over from a gateway with this configuration.
 func checkTakeover(s *config.Serve) error {
-	cluster := s.Watch.Sampler.Options.Cluster
 	switch {
 	case s.Takeover == "":
 	case runtime.GOOS != "linux":
 		return errors.New("takeover: sockets can move between processes on Linux only: remove takeover")
 	case s.Embedded:
 		return errors.New("takeover without a URL: want both, since the embedded server ends with its process")
-	case cluster != nil && cluster.MaxConnectionsTotal > 0:
-		return errors.New("takeover with max_connections_total: want one of them, since two processes cannot share that limit")
 	}
 	return nil
 }

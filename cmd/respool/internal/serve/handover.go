@@ -17,10 +17,11 @@ import (
 type handover struct {
 	srv    *Server
 	with   *request
-	most   int  // sockets to each node, of both processes together
-	keep   int  // sockets that this process may have
-	lent   int  // sockets that the other process may have
-	closed bool // this process does not accept
+	most   int    // sockets to each node, of both processes together
+	keep   int    // sockets that this process may have
+	lent   int    // sockets that the other process may have
+	total  shared // sockets to all nodes of a cluster
+	closed bool   // this process does not accept
 	began  time.Time
 	result chan received // from the goroutine that receives
 	sender sync.WaitGroup
@@ -28,7 +29,7 @@ type handover struct {
 	mu      sync.Mutex // guards the fields below, and wakes the sender
 	wake    *sync.Cond
 	next    uint64
-	places  int                  // of Places, not sent; 0: none
+	places  *takeover.Message    // not sent; nil: none
 	waiting []*gateway.Departure // not sent
 	flying  map[uint64]*gateway.Departure
 	moved   int
@@ -36,6 +37,9 @@ type handover struct {
 	broken  bool // nothing is sent any more
 	topics  topicsHandover
 }
+
+// shared is the sockets of both processes to all nodes of a cluster, if they have a limit.
+type shared struct{ most, keep, lent int }
 
 type received struct {
 	m   takeover.Message
@@ -81,6 +85,16 @@ func (h *handover) refusal() string {
 	case len(srv.gateway.Pauses()) > 0:
 		return "the running gateway is paused: resume it first"
 	}
+	own, _ := srv.client.Engine().Total()
+	h.total.most = min(own, h.with.hello.Total)
+	cluster := srv.client.Engine().Stats().Cluster
+	switch {
+	case own == 0 && h.with.hello.Total == 0:
+	case h.total.most <= 0:
+		return "only one of the configurations has max_connections_total: restart instead"
+	case cluster != nil && h.total.most < 2*len(cluster.Primaries):
+		return fmt.Sprintf("max_connections_total is %d, and two gateways need a connection to each of %d primaries: restart instead", h.total.most, len(cluster.Primaries))
+	}
 	return ""
 }
 
@@ -90,7 +104,11 @@ func (h *handover) prepare(stop <-chan os.Signal, tick <-chan time.Time) error {
 	h.most = max(1, min(srv.settings.MaxConnections(), h.with.hello.Max))
 	h.keep = max(1, h.most-max(1, h.most/2))
 	srv.client.Engine().Restrict(h.keep)
-	free := func() bool { return h.lendable() >= h.most-h.keep }
+	h.total.keep = h.total.most - h.total.most/2
+	h.restrictTotal(h.total.keep)
+	free := func() bool {
+		return h.lendable() >= h.most-h.keep && h.lendableTotal() >= h.total.most-h.total.keep
+	}
 	for by := time.Now().Add(time.Second); !free() && time.Now().Before(by); {
 		select {
 		case <-time.After(lendEvery):
@@ -99,8 +117,8 @@ func (h *handover) prepare(stop <-chan os.Signal, tick <-chan time.Time) error {
 			return fmt.Errorf("this gateway stops: %v", s)
 		}
 	}
-	h.lent = max(0, h.lendable())
-	if err := srv.sendOffer(h.with.channel, h.lent); err != nil {
+	h.lent, h.total.lent = max(0, h.lendable()), h.lendableTotal()
+	if err := srv.sendOffer(h.with.channel, h.lent, h.total.lent); err != nil {
 		return err
 	}
 	timeout := time.After(startTimeout)
@@ -142,13 +160,28 @@ func (h *handover) lendable() int {
 	return h.most - used
 }
 
+// restrictTotal limits the sockets of this process to all nodes of a cluster together.
+func (h *handover) restrictTotal(n int) {
+	if own, _ := h.srv.client.Engine().Total(); own > 0 {
+		h.srv.client.Engine().RestrictTotal(n)
+	}
+}
+
+// lendableTotal is lendable for all nodes of a cluster together.
+func (h *handover) lendableTotal() int {
+	own, free := h.srv.client.Engine().Total()
+	return max(0, free-(own-h.total.most))
+}
+
 // lend lends the sockets that this process does not need any more.
 func (h *handover) lend() {
-	need := 0
+	need, all := 0, 0
 	if h.srv.gateway.Clients()+h.srv.handshakes() > 0 {
 		need = 1
 		for _, n := range h.srv.client.Engine().Stats().Nodes {
-			need = max(need, 1+n.Dedicated+n.Subscribed)
+			of := 1 + n.Dedicated + n.Subscribed
+			need = max(need, of)
+			all += of
 		}
 		if need = min(need, h.most-1); time.Since(h.began) < onlyPlaceFor {
 			need = max(need, 1)
@@ -158,10 +191,14 @@ func (h *handover) lend() {
 		h.keep = need
 		h.srv.client.Engine().Restrict(need)
 	}
-	if n := h.lendable(); n > h.lent {
-		h.lent = n
+	if all = min(all, h.total.most); all < h.total.keep {
+		h.total.keep = all
+		h.restrictTotal(all)
+	}
+	if n, total := h.lendable(), h.lendableTotal(); n > h.lent || total > h.total.lent {
+		h.lent, h.total.lent = max(n, h.lent), max(total, h.total.lent)
 		h.mu.Lock()
-		h.places = n
+		h.places = &takeover.Message{Kind: takeover.Places, Places: h.lent, Total: h.total.lent}
 		h.wake.Signal()
 		h.mu.Unlock()
 	}
@@ -251,7 +288,7 @@ func (h *handover) Depart(d *gateway.Departure) {
 func (h *handover) send() {
 	for {
 		h.mu.Lock()
-		for len(h.waiting) == 0 && h.places == 0 && !h.broken {
+		for len(h.waiting) == 0 && h.places == nil && !h.broken {
 			h.wake.Wait()
 		}
 		if h.broken {
@@ -264,10 +301,10 @@ func (h *handover) send() {
 			return
 		}
 		// After an error the goroutine that receives reports the end.
-		if places := h.places; places > 0 {
-			h.places = 0
+		if places := h.places; places != nil {
+			h.places = nil
 			h.mu.Unlock()
-			_ = h.with.channel.Send(takeover.Message{Kind: takeover.Places, Places: places})
+			_ = h.with.channel.Send(*places)
 			continue
 		}
 		d := h.waiting[0]

@@ -125,8 +125,8 @@ func (srv *Server) greet(o *offers, channel *takeover.Channel) {
 	srv.log.Warn("refused a takeover", "error", err)
 }
 
-// sendOffer sends the listeners and how many places the other process may use.
-func (srv *Server) sendOffer(channel *takeover.Channel, places int) error {
+// sendOffer sends the listeners and how many places the other process may use: to each node, and to all together.
+func (srv *Server) sendOffer(channel *takeover.Channel, places, total int) error {
 	var names []takeover.Listener
 	var hold []func(send func() error) error // each keeps one descriptor valid
 	files := []int{}
@@ -139,7 +139,7 @@ func (srv *Server) sendOffer(channel *takeover.Channel, places int) error {
 		hold = append(hold, holder(func(f func(uintptr)) error { return listener.Control(srv.pagesAt, f) }, &files))
 	}
 	send := func() error {
-		return channel.Send(takeover.Message{Kind: takeover.Offer, Names: names, Places: places}, files...)
+		return channel.Send(takeover.Message{Kind: takeover.Offer, Names: names, Places: places, Total: total}, files...)
 	}
 	for i := len(hold) - 1; i >= 0; i-- {
 		next, one := send, hold[i]

@@ -25,6 +25,7 @@ import (
 // receives the clients after Go.
 type arrival struct {
 	channel   *takeover.Channel
+	total     int // as places, for all nodes of a cluster together
 	places    int // how many connections this process may have at first
 	listeners map[string]net.Listener
 	pages     map[string]net.Listener
@@ -80,6 +81,9 @@ const retakeAfter = 100 * time.Millisecond
 func (srv *Server) askFor(s *config.Serve, a *arrival) error {
 	opt := &s.Watch.Sampler.Options
 	hello := takeover.Message{Kind: takeover.Hello, Version: takeover.Version, Server: connect.Place(opt), Max: s.MaxConnections()}
+	if opt.Cluster != nil {
+		hello.Total = opt.Cluster.MaxConnectionsTotal
+	}
 	if err := a.channel.Send(hello); err != nil {
 		return io.EOF
 	}
@@ -95,7 +99,7 @@ func (srv *Server) askFor(s *config.Serve, a *arrival) error {
 		case m.Kind == takeover.Refusal:
 			return errors.New(m.Text)
 		case m.Kind == takeover.Offer:
-			a.places = m.Places
+			a.places, a.total = m.Places, m.Total
 			return a.open(m.Names, files)
 		default:
 			return fmt.Errorf("it sent %v: want an offer", m.Kind)
@@ -240,6 +244,7 @@ func (srv *Server) receive(a *arrival) {
 		switch m.Kind {
 		case takeover.Places:
 			srv.client.Engine().Restrict(m.Places)
+			srv.client.Engine().RestrictTotal(m.Total)
 		case takeover.Mark:
 			topics.running.Go(func() { topics.mark(a.channel, m.Text) })
 		case takeover.Prepare:

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/tooltest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -131,12 +132,30 @@ func TestTakeoversOfSeveralNodesUnderLoad(t *testing.T) {
 	})
 	t.Run("cluster", func(t *testing.T) {
 		cluster := clustertest.Start(t, clustertest.Config{})
-		count := cluster.Watch()
-		succeed(t, cluster.URL("max_connections=6"), 0) // subscribers stay
-		count.Stop()
-		for _, n := range cluster.Primaries() {
-			if peak := count.PeakOf(n); peak > 6 || peak == 0 {
-				t.Errorf("%d connections to %s: want 1 to 6", peak, n.Addr())
+		for _, total := range []int{18, 12, 6} { // of 3 primaries
+			t.Run(fmt.Sprint(total), func(t *testing.T) {
+				count := cluster.Watch()
+				succeed(t, cluster.URL("max_connections=6", fmt.Sprint("max_connections_total=", total)), 0) // subscribers stay
+				if peak := count.Stop(); peak > total {
+					t.Errorf("%d connections to all nodes: want %d at most", peak, total)
+				}
+				for _, n := range cluster.Primaries() {
+					if peak := count.PeakOf(n); peak > 6 || peak == 0 {
+						t.Errorf("%d connections to %s: want 1 to 6", peak, n.Addr())
+					}
+					n.Server.Do("FLUSHALL")
+				}
+			})
+		}
+		for total, why := range map[string]string{
+			"5": "max_connections_total is 5, and two gateways need a connection to each of 3 primaries", "0": "only one of the configurations has max_connections_total",
+		} {
+			flags := upgradable(t, cluster.URL("max_connections=6", "max_connections_total=6"))
+			r := served(t, &flags)
+			tooltest.Dial(t, "tcp", r.at(t, 1)).Do("+OK", "SET", "k", "v")
+			flags.URL = cluster.URL("max_connections=6", "max_connections_total="+total)
+			if err := notServed(t, &flags); err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("%v: want %q", err, why)
 			}
 		}
 	})

@@ -72,6 +72,7 @@ type Message struct {
 	Version int               // of Hello
 	Server  string            // of Hello: the server of the configuration
 	Max     int               // of Hello: the limit of connections to each node
+	Total   int               // of Hello, Offer and Places: as Max and Places, for all nodes of a cluster together; 0: no limit
 	Text    string            // of Refusal: the reason; of Moved and Prepared: why the client stays, or empty; of Mark: the channel
 	Names   []Listener        // of Offer: the listeners, in the order of the descriptors
 	Places  int               // of Offer and Places: how many connections to each node the new process may have
