@@ -118,6 +118,15 @@ func (cfg Config) MayOperate(name string) bool {
 	return ok && err == nil && !u.disabled && len(u.hashes) > 0 && u.allowed&classAdmin != 0
 }
 
+// OperatorProof returns a text that changes with the passwords of a user; empty: the user may not operate the gateway.
+func (cfg Config) OperatorProof(name string) string {
+	if !cfg.MayOperate(name) {
+		return ""
+	}
+	hash := sha256.Sum256([]byte(strings.Join(cfg.Users[name].Passwords, " ")))
+	return hex.EncodeToString(hash[:])
+}
+
 // OperatorLogin reports whether a user may operate the gateway, and this is their password. It takes the same time for unknown
 // users.
 func (cfg Config) OperatorLogin(name, password string) bool {

@@ -4,8 +4,10 @@
 package output
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 )
@@ -34,6 +36,11 @@ func Cell(s string) string {
 	s = Printable(s)
 	var b strings.Builder
 	for s != "" {
+		if s[0] < utf8.RuneSelf && (len(s) == 1 || s[1] < utf8.RuneSelf) { // most names; no mark follows
+			b.WriteByte(s[0])
+			s = s[1:]
+			continue
+		}
 		cluster, width := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
 		s = s[len(cluster):]
 		beside := " " + cluster + " " // marks at the beginning of a text combine with the character before it
@@ -43,6 +50,21 @@ func Cell(s string) string {
 		b.WriteString(cluster)
 	}
 	return b.String()
+}
+
+// LongestName is the part of a foreign name that is shown, in bytes. Names may have 64 KiB.
+const LongestName = 200
+
+// Shorten cuts a text of more than most bytes behind a whole character.
+func Shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s... (%d bytes)", s[:end], len(s))
 }
 
 // maxCluster limits the combining marks on one character, in bytes.

@@ -87,7 +87,7 @@ func Rows(n *monitor.NodeState, by *Grouping) []Row {
 	}
 	total := float64(max(1, now.Total().Clients))
 	row := func(g monitor.Group) Row {
-		r := Row{Name: output.Cell(n.List.Unnamed.Label(g.Key[0])), Group: g, Share: float64(g.Clients) / total}
+		r := Row{Name: output.Cell(output.Shorten(n.List.Unnamed.Label(g.Key[0]), output.LongestName)), Group: g, Share: float64(g.Clients) / total}
 		if minutes > 0 {
 			r.Changed, r.Change = true, float64(g.Clients-was[g.Key[0]])/minutes
 		}

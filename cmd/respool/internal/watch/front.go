@@ -47,7 +47,7 @@ func (f *Front) Show(cfg live.Config, gateway connect.ClientSource) {
 		return f.watcher.closeClients(ctx, k, gateway)
 	}
 	a.Login = func(user, password string) bool { return f.watcher.operators().OperatorLogin(user, password) }
-	a.Allowed = func(user string) bool { return f.watcher.operators().MayOperate(user) }
+	a.Allowed = func(user string) string { return f.watcher.operators().OperatorProof(user) }
 	cfg.Actions = a
 	p := live.New(cfg)
 	p.Register(f.pages)

@@ -15,7 +15,8 @@ import (
 type Actions struct {
 	Enabled func() bool                      // the configuration allows actions
 	Login   func(user, password string) bool // the user may act, and this is the password; in constant time
-	Allowed func(user string) bool           // the user may still act
+	// Allowed returns a text that changes with the passwords of a user; empty: the user may not act any more.
+	Allowed func(user string) string
 	// Kill closes connections, and returns the outcome in words.
 	Kill   func(context.Context, Closing) (string, error)
 	Pause  func(d time.Duration) // nil: there is no gateway
@@ -104,7 +105,7 @@ func fail(rw http.ResponseWriter, code int, text string) {
 func (a *Actions) session(rw http.ResponseWriter, q *http.Request) {
 	secure(rw)
 	r := access{Enabled: a.Enabled(), Gateway: a.Pause != nil}
-	if one, ok := a.sessions.of(q, time.Now()); ok && r.Enabled && a.Allowed(one.user) {
+	if one, ok := a.user(q); ok && r.Enabled {
 		r.User, r.Token = one.user, one.token
 	}
 	page.WriteJSON(rw, http.StatusOK, r)
@@ -118,16 +119,29 @@ func (a *Actions) login(rw http.ResponseWriter, q *http.Request, o *order) {
 		return
 	}
 	if !a.Login(o.User, o.Password) {
-		a.Log.Warn("page: login refused", "user", output.Printable(o.User), "from", host)
+		name := "not an operator" // people type passwords into the wrong field
+		if a.Allowed(o.User) != "" {
+			name = o.User
+		}
+		a.Log.Warn("page: login refused", "user", name, "from", host)
 		fail(rw, http.StatusUnauthorized, "wrong user or password, or the user may not act")
 		return
 	}
 	a.sessions.succeeded(host)
 	a.sessions.end(q)
-	cookie, one := a.sessions.add(o.User, time.Now())
+	cookie, one := a.sessions.add(o.User, a.Allowed(o.User), time.Now())
 	setCookie(rw, q, cookie)
 	a.Log.Info("page: login", "user", o.User, "from", host)
 	page.WriteJSON(rw, http.StatusOK, access{Enabled: true, Gateway: a.Pause != nil, User: one.user, Token: one.token})
+}
+
+// user returns the session of a request, if its user may still act with the password of the login.
+func (a *Actions) user(q *http.Request) (session, bool) {
+	one, ok := a.sessions.of(q, time.Now())
+	if now := a.Allowed(one.user); !ok || now == "" || now != one.proof {
+		return session{}, false
+	}
+	return one, true
 }
 
 func (a *Actions) logout(rw http.ResponseWriter, q *http.Request, _ *order) {
@@ -139,9 +153,9 @@ func (a *Actions) logout(rw http.ResponseWriter, q *http.Request, _ *order) {
 }
 
 func (a *Actions) act(rw http.ResponseWriter, q *http.Request, o *order) {
-	one, ok := a.sessions.of(q, time.Now())
+	one, ok := a.user(q)
 	switch {
-	case !ok || !a.Allowed(one.user):
+	case !ok:
 		fail(rw, http.StatusUnauthorized, "log in first")
 		return
 	case !one.hasToken(q):

@@ -19,7 +19,7 @@ type acting struct {
 	t       *testing.T
 	url     string
 	enabled atomic.Bool
-	allowed atomic.Bool
+	allowed atomic.Value // the proof of the user
 	killed  atomic.Value // the last Closing
 	log     strings.Builder
 	cookie  string
@@ -29,11 +29,16 @@ type acting struct {
 func newActing(t *testing.T) *acting {
 	a := &acting{t: t}
 	a.enabled.Store(true)
-	a.allowed.Store(true)
+	a.allowed.Store("first")
 	mux := http.NewServeMux()
 	New(Config{Source: &fixed{}, Actions: &Actions{
 		Enabled: a.enabled.Load, Login: func(user, password string) bool { return user == "ops" && password == "sesame" },
-		Allowed: func(string) bool { return a.allowed.Load() },
+		Allowed: func(user string) string {
+			if user != "ops" {
+				return ""
+			}
+			return a.allowed.Load().(string)
+		},
 		Kill: func(_ context.Context, c Closing) (string, error) {
 			a.killed.Store(c)
 			return "closed 2 of 2", nil
@@ -78,7 +83,7 @@ func (a *acting) post(path, body string, headers ...string) (code int, reply str
 			a.t.Fatal(err)
 		}
 		set := r.Header.Get("Set-Cookie")
-		if !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") {
+		if q.Header.Get("X-Forwarded-Proto") == "https" != strings.Contains(set, "Secure") || !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") {
 			a.t.Errorf("the cookie is %q", set)
 		}
 		a.cookie, _, _ = strings.Cut(set, ";")
@@ -109,6 +114,7 @@ func TestActionsNeedALoginAndItsToken(t *testing.T) {
 		a.want(401, "/page/act", kill)
 	}
 	a.want(401, "/page/login", badLogin)
+	a.want(401, "/page/login", `{"user": "sesame", "password": ""}`) // in the wrong field
 	a.want(200, "/page/login", goodLogin)
 	for _, kill := range kills {
 		a.want(403, "/page/act", kill, tokenHeader, "")
@@ -136,6 +142,7 @@ func TestActionsNeedALoginAndItsToken(t *testing.T) {
 	if text := a.log.String(); !strings.Contains(text, "login refused") || !strings.Contains(text, "action=kill user=ops") || !strings.Contains(text, "id=7 addr=10.0.0.1:1") || strings.Contains(text, "sesame") {
 		t.Error(text)
 	}
+	a.want(200, "/page/login", goodLogin, "X-Forwarded-Proto", "https")
 	a.want(200, "/page/logout", `{}`)
 	a.want(401, "/page/act", killCart)
 }
@@ -143,9 +150,14 @@ func TestActionsNeedALoginAndItsToken(t *testing.T) {
 func TestAReloadEndsTheRightToAct(t *testing.T) {
 	a := newActing(t)
 	a.want(200, "/page/login", goodLogin)
-	a.allowed.Store(false)
+	a.allowed.Store("")
 	a.want(401, "/page/act", killCart)
-	a.allowed.Store(true)
+	a.allowed.Store("first")
+	a.want(200, "/page/act", killCart)
+	a.allowed.Store("second") // another password
+	a.want(401, "/page/act", killCart)
+	a.want(200, "/page/login", goodLogin)
+	a.want(200, "/page/act", killCart)
 	a.enabled.Store(false)
 	a.want(403, "/page/act", killCart)
 	a.want(403, "/page/login", goodLogin)
@@ -185,10 +197,10 @@ func TestSessionsAreBoundedAndEnd(t *testing.T) {
 		q.AddCookie(&http.Cookie{Name: sessionCookie, Value: cookie})
 		return q
 	}
-	first, _ := s.add("ops", now)
+	first, _ := s.add("ops", "first", now)
 	last := first
 	for i := range sessionsMost {
-		last, _ = s.add("ops", now.Add(time.Duration(i+1)*time.Second))
+		last, _ = s.add("ops", "first", now.Add(time.Duration(i+1)*time.Second))
 	}
 	if _, ok := s.of(with(first), now); ok || len(s.open) != sessionsMost {
 		t.Errorf("%d sessions; the oldest is among them: %v", len(s.open), ok)

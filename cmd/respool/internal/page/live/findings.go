@@ -121,7 +121,7 @@ func (b *builder) findings() []found {
 
 func (b *builder) found(f *monitor.Finding, state string) found {
 	return found{Level: levelOfSeverity(f.Severity), Rule: f.Rule, Severity: f.Severity.String(), State: state, Where: b.where(f.Node),
-		What: output.Cell(f.What), Seen: output.Cell(f.Evidence), Do: output.Cell(b.remedy(f))}
+		What: prose(f.What), Seen: prose(f.Evidence), Do: prose(b.remedy(f))}
 }
 
 // commandWithURL is a command in a remedy whose URL the reader has to fill in.
@@ -148,7 +148,7 @@ func (b *builder) url(node string) string {
 func (b *builder) where(addr string) string {
 	n := b.state(addr)
 	if n == nil || len(b.nodes) == 1 {
-		return output.Cell(addr)
+		return cell(addr)
 	}
 	return nameOf(n)
 }
@@ -158,7 +158,7 @@ func (b *builder) alertRows() []alert {
 	for i := range b.alerts {
 		a := &b.alerts[i]
 		row := alert{Level: levelOfSeverity(a.Severity), Rule: a.Rule, Severity: a.Severity.String(), State: a.State.String(),
-			Where: b.where(a.Node), What: output.Cell(a.What), Since: seconds(a.Began)}
+			Where: b.where(a.Node), What: prose(a.What), Since: seconds(a.Began)}
 		switch a.State {
 		case monitor.Firing:
 			row.Since = seconds(a.Fired)
@@ -186,7 +186,7 @@ func (b *builder) sent(a *monitor.Alert) []sent {
 }
 
 func sentTo(d *notify.Delivery, state monitor.AlertState) sent {
-	s := sent{Sink: output.Cell(d.Sink), Level: unknown, Text: "unknown: the sink has not received it from this process", At: seconds(d.At)}
+	s := sent{Sink: cell(d.Sink), Level: unknown, Text: "unknown: the sink has not received it from this process", At: seconds(d.At)}
 	if d.Outcome == notify.Unknown || d.State != state {
 		s.At = 0
 		return s
@@ -226,7 +226,7 @@ func seconds(t time.Time) float64 {
 func sinksOf(stats []notify.Stats) []sink {
 	list := []sink{}
 	for _, s := range stats {
-		one := sink{Name: output.Cell(s.Name), Level: fine, Waiting: s.Waiting, Delivered: s.Delivered, Failed: s.Failed, Dropped: s.Dropped, FailedAt: seconds(s.FailedAt)}
+		one := sink{Name: cell(s.Name), Level: fine, Waiting: s.Waiting, Delivered: s.Delivered, Failed: s.Failed, Dropped: s.Dropped, FailedAt: seconds(s.FailedAt)}
 		if s.LastError != nil {
 			one.LastError, one.Level = output.Error(s.LastError), warning
 		}
@@ -265,9 +265,9 @@ func churnOf(n *monitor.NodeState) churn {
 	}
 	c.Who = "no connection was opened and closed between the last lists of clients"
 	if service, share, traits := n.ShortConnections(); service != "" {
-		c.Who = fmt.Sprintf("%s owns %.0f%% of the connections that were opened and closed lately", output.Cell(n.List.Unnamed.Label(service)), 100*share)
+		c.Who = fmt.Sprintf("%s owns %.0f%% of the connections that were opened and closed lately", cell(n.List.Unnamed.Label(service)), 100*share)
 		if traits != "" {
-			c.Who += ": " + output.Cell(traits)
+			c.Who += ": " + prose(traits)
 		}
 	}
 	return c

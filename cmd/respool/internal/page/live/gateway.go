@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/output"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/report"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/summary"
 	"github.com/seed-2b0d76a6/respool/monitor"
@@ -245,7 +244,7 @@ func (b *builder) picture() *picture {
 func countsOf(m map[string]int) []count {
 	list := []count{}
 	for name, n := range m {
-		list = append(list, count{output.Cell(name), n})
+		list = append(list, count{cell(name), n})
 	}
 	slices.SortFunc(list, func(a, b count) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
 	return list

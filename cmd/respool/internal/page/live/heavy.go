@@ -57,12 +57,12 @@ func (b *builder) heavy(n *monitor.NodeState) heavy {
 		}
 		for i := range n.List.Heavy {
 			c := &n.List.Heavy[i]
-			h.Buffers = append(h.Buffers, buffer{c.ID, output.Cell(c.Service()), output.Cell(c.Name), output.Cell(c.Addr),
-				output.Bytes(c.OutputMemory), output.Bytes(c.QueryBuffer), output.Cell(c.Command), b.killOne(n.Addr, c)})
+			h.Buffers = append(h.Buffers, buffer{c.ID, cell(c.Service()), cell(c.Name), cell(c.Addr),
+				output.Bytes(c.OutputMemory), output.Bytes(c.QueryBuffer), cell(c.Command), b.killOne(n.Addr, c)})
 		}
 		for _, g := range n.List.Clients.Sorted() {
 			if g.Blocked > 0 {
-				h.Blocked = append(h.Blocked, count{output.Cell(n.List.Unnamed.Label(g.Key[0])), g.Blocked})
+				h.Blocked = append(h.Blocked, count{cell(n.List.Unnamed.Label(g.Key[0])), g.Blocked})
 			}
 		}
 		slices.SortStableFunc(h.Blocked, func(a, b count) int { return b.N - a.N })
@@ -110,7 +110,7 @@ func (b *builder) plan(n *monitor.NodeState) plan {
 	p.Planned = true
 	sum := int64(0)
 	for _, service := range slices.Sorted(maps.Keys(b.settings.Ceilings)) {
-		row := planned{Service: output.Cell(service), Ceiling: b.settings.Ceilings[service], Level: unknown}
+		row := planned{Service: cell(service), Ceiling: b.settings.Ceilings[service], Level: unknown}
 		sum += row.Ceiling
 		if n != nil && n.List != nil && n.Up {
 			actual := n.List.Clients.Of(service)
@@ -129,7 +129,7 @@ func (b *builder) plan(n *monitor.NodeState) plan {
 		for _, g := range n.List.Clients.Sorted() {
 			if _, ok := b.settings.Ceilings[g.Key[0]]; !ok && len(p.Rows) < 2*rowsShown {
 				actual := g.Clients
-				p.Rows = append(p.Rows, planned{Service: output.Cell(g.Key[0]) + " (not planned)", Actual: &actual, Level: fine})
+				p.Rows = append(p.Rows, planned{Service: cell(g.Key[0]) + " (not planned)", Actual: &actual, Level: fine})
 			}
 		}
 	}

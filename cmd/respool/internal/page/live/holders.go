@@ -63,7 +63,7 @@ func (b *builder) holders(addr string) *holders {
 	case n == nil:
 		h.Unknown = "no server was read yet"
 	case n.List == nil && n.Refused["CLIENT LIST"] != "":
-		h.Unknown = "CLIENT LIST is not read: " + output.Cell(n.Refused["CLIENT LIST"])
+		h.Unknown = "CLIENT LIST is not read: " + prose(n.Refused["CLIENT LIST"])
 	case n.List == nil && h.ListEvery == 0:
 		h.Unknown = "CLIENT LIST is not read: list_every is never"
 	case n.List == nil && n.Err != nil:
@@ -86,9 +86,9 @@ func (b *builder) holders(addr string) *holders {
 		h.Groupings = append(h.Groupings, groupingOf(by, summary.Rows(n, by)))
 	}
 	if u := n.List.Unnamed; u != nil {
-		h.Unnamed = []string{output.Cell(u.Service + " is " + u.Summary()), output.Cell(u.Naming())}
+		h.Unnamed = []string{prose(u.Service + " is " + u.Summary()), prose(u.Naming())}
 		for _, text := range u.Divisions() {
-			h.Unnamed = append(h.Unnamed, output.Cell(text))
+			h.Unnamed = append(h.Unnamed, prose(text))
 		}
 	}
 	return h
@@ -116,7 +116,7 @@ func groupingOf(by *summary.Grouping, rows []summary.Row) grouping {
 			g.Left++
 			continue
 		}
-		one := row{Key: r.Key(), Name: r.Name, Clients: r.Group.Clients, Share: r.Share, ChangeText: r.ChangeText(),
+		one := row{Key: keyOf(r.Key()), Name: r.Name, Clients: r.Group.Clients, Share: r.Share, ChangeText: r.ChangeText(),
 			Idle: r.Group.Idle, Longest: r.Group.LongestIdle.Seconds(), LongText: summary.Roughly(r.Group.LongestIdle), Active: r.Group.Active,
 			Blocked: r.Group.Blocked, Subscribed: r.Group.Subscribed, Memory: r.Group.Memory, MemoryText: r.MemoryText()}
 		if r.Changed {
@@ -174,7 +174,7 @@ func (p *Page) connections(rw http.ResponseWriter, q *http.Request) {
 	}
 	var group []monitor.Client
 	for i := range all {
-		if c := &all[i]; (own == "" || c.Name != own) && !c.Replication() && monitor.KeyOf(r.Field, c) == r.Key {
+		if c := &all[i]; (own == "" || c.Name != own) && !c.Replication() && keyOf(monitor.KeyOf(r.Field, c)) == r.Key {
 			group = append(group, *c)
 		}
 	}
@@ -189,8 +189,8 @@ func (p *Page) connections(rw http.ResponseWriter, q *http.Request) {
 		if c.TotalMemory > 0 {
 			memory = output.Bytes(c.TotalMemory)
 		}
-		r.Rows = append(r.Rows, connection{c.ID, output.Cell(c.Addr), output.Cell(c.Name), output.Cell(c.User),
-			output.Cell(strings.TrimSpace(c.Lib + " " + c.LibVersion)), output.Cell(c.Command), summary.Roughly(c.Age), summary.Roughly(c.Idle), memory, b.killOne(r.Node, c)})
+		r.Rows = append(r.Rows, connection{c.ID, cell(c.Addr), cell(c.Name), cell(c.User),
+			cell(strings.TrimSpace(c.Lib + " " + c.LibVersion)), cell(c.Command), summary.Roughly(c.Age), summary.Roughly(c.Idle), memory, b.killOne(r.Node, c)})
 	}
 	page.WriteJSON(rw, http.StatusOK, r)
 }
@@ -222,7 +222,7 @@ func (p *Page) clientsOf(q *http.Request, node string) (all []monitor.Client, ow
 // killGroup returns the command that lists the connections of a group for closing. Flags of respool kill that also select others
 // are named in the note.
 func (b *builder) killGroup(r *listed, group, all []monitor.Client) (command, note string) {
-	if len(group) == 0 || r.Key == "" || r.Key != output.Printable(r.Key) || strings.HasPrefix(r.Key, "-") {
+	if len(group) == 0 || r.Key == "" || strings.HasPrefix(r.Key, hashed) || r.Key != output.Printable(r.Key) || strings.HasPrefix(r.Key, "-") {
 		return "", "no filter of respool kill selects this group: close its connections one by one"
 	}
 	key, selects := r.Key, func(c *monitor.Client) bool { return monitor.KeyOf(r.Field, c) == r.Key }

@@ -70,6 +70,7 @@ type Page struct {
 	encoding sync.Mutex
 	encoded  map[string]frames // of the version encodedAt, by node
 	at       uint64
+	since    time.Time                // when the oldest of encoded was encoded
 	extra    map[string]extraFindings // by node
 }
 
@@ -100,15 +101,20 @@ func (p *Page) Observe(st *monitor.State, changed []monitor.Alert) {
 	}
 	for _, a := range changed {
 		if a.State == monitor.Resolved {
-			p.marks = p.marks.add(a.Resolved, "resolved", a.Rule+" is resolved", a.Node)
+			p.marks = p.marks.add(a.Resolved, "resolved", prose(a.Rule+" is resolved"), a.Node)
 			continue
 		}
-		p.marks = p.marks.add(a.Fired, "alert", a.Rule+": "+a.What, a.Node)
+		p.marks = p.marks.add(a.Fired, "alert", prose(a.Rule+": "+a.What), a.Node)
 	}
 	for addr, s := range p.history {
 		if n := len(s.points); n > 0 && st.At.UnixMilli()-s.points[n-1].at > historyKept.Milliseconds() {
 			delete(p.history, addr)
 			delete(p.newest, addr)
+		}
+	}
+	for addr := range p.extra {
+		if st.Node(addr) == nil && addr != GatewayNode {
+			delete(p.extra, addr)
 		}
 	}
 	p.version++
@@ -171,6 +177,7 @@ func secure(rw http.ResponseWriter) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 }
 

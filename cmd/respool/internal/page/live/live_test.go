@@ -70,12 +70,25 @@ const clientList = "id=1 addr=10.0.0.1:1 name=cart:a user=default cmd=get age=9 
 func serve(t *testing.T) (*Page, *fixed, string) {
 	f := &fixed{list: clientList, state: &monitor.State{At: time.Now(), Nodes: []monitor.NodeState{nodeOf(t, 100, clientList)}}}
 	p := New(Config{Command: "respool watch", Source: f})
+	url := serveAt(t, p)
+	p.Observe(f.state, nil)
+	return p, f, url
+}
+
+// serveAt serves a page, and returns its address.
+func serveAt(t *testing.T, p *Page) string {
 	mux := http.NewServeMux()
 	p.Register(mux)
 	s := httptest.NewServer(mux)
 	t.Cleanup(func() { s.Close(); http.DefaultClient.CloseIdleConnections() })
-	p.Observe(f.state, nil)
-	return p, f, s.URL
+	return s.URL
+}
+
+// recorded returns the body of a reply.
+func recorded(mux *http.ServeMux, path string) []byte {
+	rw := httptest.NewRecorder()
+	mux.ServeHTTP(rw, httptest.NewRequest("GET", path, nil))
+	return rw.Body.Bytes()
 }
 
 // feed reads the events of a stream.

@@ -23,6 +23,7 @@ const (
 // session is a user who has logged in.
 type session struct {
 	user  string
+	proof string // what Actions.Allowed returned at the login
 	token string // that each action has to send beside the cookie
 	until time.Time
 }
@@ -60,8 +61,8 @@ func (s *sessions) succeeded(host string) {
 }
 
 // add opens a session, and returns its cookie. The oldest session ends if there are too many.
-func (s *sessions) add(user string, now time.Time) (cookie string, one session) {
-	cookie, one = rand.Text(), session{user, rand.Text(), now.Add(sessionTime)}
+func (s *sessions) add(user, proof string, now time.Time) (cookie string, one session) {
+	cookie, one = rand.Text(), session{user, proof, rand.Text(), now.Add(sessionTime)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
@@ -114,7 +115,8 @@ func (s session) hasToken(q *http.Request) bool {
 
 // setCookie sets the cookie of a session in a browser; empty: removes it.
 func setCookie(rw http.ResponseWriter, q *http.Request, value string) {
-	c := &http.Cookie{Name: sessionCookie, Value: value, Path: "/", HttpOnly: true, Secure: q.TLS != nil, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionTime.Seconds())}
+	secure := q.TLS != nil || q.Header.Get("X-Forwarded-Proto") == "https" // a proxy with TLS is in front
+	c := &http.Cookie{Name: sessionCookie, Value: value, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionTime.Seconds())}
 	if value == "" {
 		c.MaxAge = -1
 	}

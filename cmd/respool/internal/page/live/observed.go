@@ -74,7 +74,7 @@ func slowRows(list []observe.SlowEntry) []slowRow {
 	rows := []slowRow{}
 	for i := range list {
 		e := &list[i]
-		row := slowRow{At: seconds(e.At), Command: output.Cell(e.Command), Client: output.Cell(fmt.Sprintf("%d %s %s", e.Client, e.Addr, e.User)),
+		row := slowRow{At: seconds(e.At), Command: cell(e.Command), Client: cell(fmt.Sprintf("%d %s %s", e.Client, e.Addr, e.User)),
 			Queue: millis(e.Queue), Server: millis(e.Server), Write: millis(e.Write), Longest: "queue", Reply: output.Bytes(int64(e.Reply))}
 		if e.Server >= e.Queue {
 			row.Longest = "server"
@@ -113,8 +113,8 @@ func hotRows(r *observe.Report) []hotRow {
 	for i := range r.Hot {
 		k := &r.Hot[i]
 		sure := k.Count - k.Error
-		row := hotRow{Key: output.Cell(k.Key), Share: fmt.Sprintf("%.1f%%", 100*float64(sure)/float64(max(r.HotUses, 1))),
-			Uses: "about " + output.Grouped(int(sure*observe.Sample)), Command: output.Cell(k.Command)}
+		row := hotRow{Key: cell(k.Key), Share: fmt.Sprintf("%.1f%%", 100*float64(sure)/float64(max(r.HotUses, 1))),
+			Uses: "about " + output.Grouped(int(sure*observe.Sample)), Command: cell(k.Command)}
 		if k.Error > 0 {
 			row.Uses += " to " + output.Grouped(int(k.Count*observe.Sample))
 		}
@@ -140,7 +140,7 @@ func largeRows(list []observe.BigReply) []largeRow {
 	rows := []largeRow{}
 	for i := range list {
 		e := &list[i]
-		rows = append(rows, largeRow{output.Cell(e.Command), output.Bytes(int64(e.Largest)), e.Count, output.Bytes(int64(e.Bytes)), seconds(e.Last)})
+		rows = append(rows, largeRow{cell(e.Command), output.Bytes(int64(e.Largest)), e.Count, output.Bytes(int64(e.Bytes)), seconds(e.Last)})
 	}
 	return rows
 }

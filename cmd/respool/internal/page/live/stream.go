@@ -17,6 +17,7 @@ type frames struct {
 	view      []byte
 	holders   []byte
 	holdersID string // changes with the groups
+	missing   bool   // there are other nodes than this one
 }
 
 const (
@@ -24,6 +25,7 @@ const (
 	tabsOfHost = 4   // streams that stay open for one host: browsers open six connections to a server at most
 	tabsMost   = 100 // streams that stay open
 	retryLeast = time.Second
+	encodedFor = 5 * time.Second // a snapshot contains the age of the data, which grows while a server does not answer
 )
 
 // tabs counts the open streams.
@@ -89,6 +91,11 @@ func (p *Page) stream(rw http.ResponseWriter, q *http.Request) {
 		changed := p.changed
 		p.mu.Unlock()
 		f := p.frames(node)
+		if f.missing { // the first node was found, or the node has left
+			node, t.holders = p.chosen(""), ""
+			t.send(p.historyEvent(node, 0))
+			f = p.frames(node)
+		}
 		if f.holdersID != t.holders {
 			t.holders = f.holdersID
 			t.send(f.holders)
@@ -172,9 +179,9 @@ func (p *Page) frames(node string) frames {
 	version, newest := p.version, p.newest[node]
 	recent := p.marks.of(node, float64(time.Now().Add(-time.Minute).UnixMilli())/1000)
 	p.mu.Unlock()
-	if version != p.at {
+	if version != p.at || time.Since(p.since) >= encodedFor {
 		clear(p.encoded)
-		p.at = version
+		p.at, p.since = version, time.Now()
 	}
 	if f, ok := p.encoded[node]; ok {
 		return f
@@ -185,7 +192,7 @@ func (p *Page) frames(node string) frames {
 	if newest.at != 0 {
 		v.Point = &newest
 	}
-	f := frames{view: event("view", fmt.Sprint(newest.at, " ", oneLine(node)), v), holders: event("holders", "", h), holdersID: h.id()}
+	f := frames{view: event("view", fmt.Sprint(newest.at, " ", oneLine(node)), v), holders: event("holders", "", h), holdersID: h.id(), missing: b.state(node) == nil && len(b.nodes) > 0}
 	p.encoded[node] = f
 	return f
 }

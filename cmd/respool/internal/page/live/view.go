@@ -65,9 +65,9 @@ func levelOfNode(n *monitor.NodeState) level {
 
 // view is a snapshot. Unknown values are absent.
 type view struct {
-	At        float64   `json:"at"`    // of the state, in seconds since 1970
-	Age       float64   `json:"age"`   // of the data of the node at the time of the snapshot, in seconds
-	Every     float64   `json:"every"` // seconds
+	At        float64   `json:"at"`            // of the state, in seconds since 1970
+	Age       *float64  `json:"age,omitempty"` // of the data of the node at the time of the snapshot, in seconds; absent: there are none
+	Every     float64   `json:"every"`         // seconds
 	Command   string    `json:"command"`
 	Node      string    `json:"node"`
 	Title     string    `json:"title"` // of the node
@@ -198,9 +198,8 @@ func (b *builder) view(addr string) *view {
 		Verdict: b.verdict(), Findings: b.findings(), Sinks: sinksOf(b.p.cfg.Source.QueueStats()), Nodes: b.nodeRows(), Gateway: b.picture(), Observed: b.observed()}
 	v.Alerts = b.alertRows()
 	if c := report.OfCluster(b.st); c != nil {
-		v.Cluster = output.Cell(c.String())
+		v.Cluster = prose(c.String())
 	}
-	v.Age = b.now.Sub(b.st.At).Seconds()
 	n := b.state(addr)
 	v.Plan = b.plan(n)
 	if n == nil {
@@ -209,14 +208,14 @@ func (b *builder) view(addr string) *view {
 	}
 	v.Title = nameOf(n)
 	if n.Last != nil {
-		v.Age = b.now.Sub(n.Last.At).Seconds()
+		v.Age = new(b.now.Sub(n.Last.At).Seconds())
 	}
 	v.Occupancy, v.Churn, v.Heavy = b.occupancy(n), churnOf(n), b.heavy(n)
 	return v
 }
 
 func (b *builder) verdict() verdict {
-	v := verdict{Level: unknown, Text: "no server was read yet", Alerts: monitor.SummaryOfAlerts(b.alerts), Rights: b.rights()}
+	v := verdict{Level: unknown, Text: "no server was read yet", Alerts: prose(monitor.SummaryOfAlerts(b.alerts)), Rights: b.rights()}
 	if b.st.Err != nil {
 		v.Level, v.Text = critical, output.Error(b.st.Err)
 		return v
@@ -225,7 +224,7 @@ func (b *builder) verdict() verdict {
 	if n == nil {
 		return v
 	}
-	v.Level, v.Text = b.levels[n.Addr], b.verdictOf(n)
+	v.Level, v.Text = b.levels[n.Addr], output.Shorten(b.verdictOf(n), longestText)
 	for _, a := range b.alerts {
 		if a.State == monitor.Firing {
 			v.Level = worse(v.Level, levelOfSeverity(a.Severity))
@@ -266,7 +265,7 @@ func (b *builder) verdictOf(n *monitor.NodeState) string {
 	text := strings.Replace(summary.Occupancy(n.Last, false), " connections", " clients", 1)
 	for _, f := range b.p.extraOf(n) {
 		if f.Severity > monitor.Note { // the worst one comes first
-			return text + ", " + output.Cell(f.What)
+			return text + ", " + prose(f.What)
 		}
 	}
 	return text
@@ -282,14 +281,14 @@ func (b *builder) rights() []string {
 		}
 		if n.Last != nil && n.Up {
 			if reason, remedy := n.Last.Blind(); reason != "" {
-				list = append(list, where+"cannot judge: "+output.Cell(reason)+": "+output.Cell(remedy))
+				list = append(list, where+"cannot judge: "+prose(reason)+": "+prose(remedy))
 			}
 			if n.Last.Info.Embedded() {
 				continue // no right would help
 			}
 		}
 		for _, what := range slices.Sorted(maps.Keys(n.Refused)) {
-			list = append(list, where+output.Cell(what)+" is not read: "+output.Cell(n.Refused[what]))
+			list = append(list, where+cell(what)+" is not read: "+prose(n.Refused[what]))
 		}
 	}
 	return list
@@ -297,7 +296,7 @@ func (b *builder) rights() []string {
 
 func (b *builder) occupancy(n *monitor.NodeState) occupied {
 	r := report.OfNode(n)
-	o := occupied{Text: b.verdictOf(n), Level: b.levels[n.Addr], Limit: r.MaxClients, Forecast: r.Forecast, Restarts: n.Restarts, Lines: []line{}}
+	o := occupied{Text: output.Shorten(b.verdictOf(n), longestText), Level: b.levels[n.Addr], Limit: r.MaxClients, Forecast: r.Forecast, Restarts: n.Restarts, Lines: []line{}}
 	switch {
 	case n.Addr == GatewayNode:
 		o.Outlook = ""
@@ -321,10 +320,10 @@ func (b *builder) occupancy(n *monitor.NodeState) occupied {
 func (b *builder) nodeRows() []node {
 	rows := []node{}
 	for _, n := range b.nodes {
-		row := node{Addr: n.Addr, Title: nameOf(n), Role: cmp.Or(n.Role, "unknown"), Level: b.levels[n.Addr], Text: output.Cell(b.verdictOf(n)), Restarts: n.Restarts, Filled: "unknown"}
+		row := node{Addr: n.Addr, Title: nameOf(n), Role: cmp.Or(n.Role, "unknown"), Level: b.levels[n.Addr], Text: prose(b.verdictOf(n)), Restarts: n.Restarts, Filled: "unknown"}
 		if n.Last != nil {
 			if n.Addr != GatewayNode {
-				row.Server = output.Cell(n.Last.Info.Server())
+				row.Server = cell(n.Last.Info.Server())
 			}
 			if n.Up && !n.Last.Uncounted {
 				row.Filled = report.Filled(n.Last.Connections, n.Last.MaxClients)

@@ -15,7 +15,12 @@ function connect() {
   if (node && view && view.node === node && lastTime()) query.set("since", lastTime());
   stream = new EventSource("/page/stream?" + query);
   stream.addEventListener("history", (e) => setHistory(JSON.parse(e.data)));
-  stream.addEventListener("holders", (e) => { holders = JSON.parse(e.data); showHolders(); });
+  stream.addEventListener("holders", (e) => {
+    const before = holders;
+    holders = JSON.parse(e.data);
+    if (before && before.node !== holders.node) hideList();
+    showHolders();
+  });
   stream.addEventListener("view", (e) => { view = JSON.parse(e.data); received = performance.now(); show(); });
 }
 
@@ -29,23 +34,24 @@ document.addEventListener("visibilitychange", () => (document.hidden ? disconnec
 
 function choose(addr) {
   node = addr;
-  opened = null;
-  byID("connections").hidden = true;
+  hideList();
   history.replaceState(null, "", addr ? "?node=" + encodeURIComponent(addr) : location.pathname);
   connect();
 }
 
 const every = (seconds) => (seconds < 1 ? seconds.toFixed(1) + " s" : ago(seconds));
-const dataAge = () => view.age + (performance.now() - received) / 1000;
-const isStale = () => dataAge() > Math.max(3 * view.every, view.every + 10);
+const silence = () => (performance.now() - received) / 1000;
+const dataAge = () => (view.age === undefined ? undefined : view.age + silence()); // undefined: nothing was read yet
+const isStale = () => Math.max(dataAge() || 0, silence()) > Math.max(3 * view.every, view.every + 10);
 
 // showAge updates the age of the data, and marks old data.
 function showAge() {
   if (!view || document.hidden) return;
   const stale = isStale();
-  byID("age").textContent = stale ? "" : "data of " + ago(dataAge()) + " ago, read every " + every(view.every);
+  const age = dataAge() === undefined ? silence() : dataAge();
+  byID("age").textContent = stale ? "" : (dataAge() === undefined ? "no data yet" : "data of " + ago(age) + " ago") + ", read every " + every(view.every);
   const v = view.verdict;
-  const text = stale ? "no data for " + ago(dataAge()) + ": " + (performance.now() - received > 1000 * (view.every + 10) ? view.command + " does not answer; it showed: " : "the server was not read; it showed: ") + v.text : v.text;
+  const text = stale ? "no data for " + ago(age) + ": " + (silence() > view.every + 10 ? view.command + " does not answer; it showed: " : "the server was not read; it showed: ") + v.text : v.text;
   if (byID("verdict-text").textContent !== text) byID("verdict-text").textContent = text;
   byID("verdict").className = stale ? "critical" : v.level;
   document.title = (stale ? "no data" : { fine: "ok", warning: "warning", critical: "CRITICAL", unknown: "unknown" }[v.level]) + ": " + v.text;
@@ -102,7 +108,7 @@ byID("node").addEventListener("change", (e) => choose(e.target.value));
 function showHolders() {
   if (!holders) return;
   const h = holders;
-  fill("by", [h.groupings.map((g) => [g.field, g.one]), grouping], ([list, chosen]) => list.map(([field, one]) => el("button", { type: "button", "data-key": field, "aria-pressed": String(field === chosen), onclick: () => { grouping = field; opened = null; byID("connections").hidden = true; showHolders(); } }, "by " + one)));
+  fill("by", [h.groupings.map((g) => [g.field, g.one]), grouping], ([list, chosen]) => list.map(([field, one]) => el("button", { type: "button", "data-key": field, "aria-pressed": String(field === chosen), onclick: () => { grouping = field; hideList(); showHolders(); } }, "by " + one)));
   const g = h.groupings.find((one) => one.field === grouping) || h.groupings[0];
   showListAge();
   byID("holders-note").className = h.unknown ? "critical" : "note";
@@ -120,6 +126,14 @@ function showListAge() {
 }
 
 let asked = 0, list;
+
+// hideList closes the list of connections, also one that is being read.
+function hideList() {
+  asked++;
+  opened = null;
+  list = undefined;
+  byID("connections").hidden = true;
+}
 
 async function pick(name) {
   const mine = ++asked;
