@@ -140,6 +140,13 @@ func (b *tab) click(t *testing.T, selector string) {
 	b.until(t, selector, fmt.Sprintf("((e) => e && (e.click(), true))(document.querySelector(%q))", selector))
 }
 
+// choose shows a node.
+func (b *tab) choose(t *testing.T, node string) {
+	t.Helper()
+	b.click(t, fmt.Sprintf(`#nodes button[data-key="node %s"]`, node))
+	b.until(t, "view of "+node, fmt.Sprintf(`document.querySelector('#nodes button[data-key="node %s"]').ariaPressed === "true"`, node))
+}
+
 // list lists the connections of a group, until it has n. Lists of one second may be the same.
 func (b *tab) list(t *testing.T, group string, n int) {
 	t.Helper()

@@ -56,7 +56,7 @@ func TestThePageOfAGateway(t *testing.T) {
 		for _, text := range []string{"sockets ", " of 8", "lanes", "27 of 10,000", "pinned clients: 1 (", "(BLPOP 1)", "queue time", "server time", s.Addr()} {
 			b.shows(t, "gateway", text)
 		}
-		b.click(t, `#nodes button[data-key="node gateway"]`)
+		b.choose(t, "gateway")
 		b.until(t, "the holders of the gateway", `[...document.querySelectorAll("#holders-table tbody tr")].some((r) => r.cells[0].innerText === "cart" && r.cells[1].innerText === "25")`)
 		b.shows(t, "holders-table", evilName)
 		b.click(t, `#holders-table button[data-key="group cart"]`)
@@ -182,7 +182,7 @@ func act(t *testing.T, b *tab, s *redistest.Server, gateway, url string) {
 	b.click(t, "#resume")
 	b.until(t, "the end of the pause", `!document.getElementById("gateway").innerText.includes("PAUSED")`)
 	newService(t, s.Addr(), "victim:pod-1:main").hold(t, 3)
-	b.click(t, fmt.Sprintf(`#nodes button[data-key="node %s"]`, s.Addr()))
+	b.choose(t, s.Addr())
 	b.click(t, `#holders-table button[data-key="group victim"]`)
 	b.text(t, "window.confirm = () => true")
 	b.click(t, `#connections button[data-key="close-group"]`)
@@ -192,7 +192,7 @@ func act(t *testing.T, b *tab, s *redistest.Server, gateway, url string) {
 	for _, c := range []struct{ node, addr string }{{s.Addr(), s.Addr()}, {"gateway", gateway}} {
 		single := newService(t, c.addr, "single:pod-1:main")
 		single.hold(t, 2)
-		b.click(t, fmt.Sprintf(`#nodes button[data-key="node %s"]`, c.node))
+		b.choose(t, c.node)
 		b.list(t, "single", 2)
 		const one = `#connections tbody button[data-key^="close "]`
 		b.text(t, "window.confirm = (text) => { window.question = text; return false; }")

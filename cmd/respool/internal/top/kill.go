@@ -26,7 +26,7 @@ type target struct {
 func (t *target) question() string {
 	where := ""
 	if !t.alone {
-		where = " on the node " + t.node + " only"
+		where = " on the node " + output.Cell(t.node) + " only"
 	}
 	return fmt.Sprintf("close %s of %s%s? y closes them, any other key does not", output.Count(t.count, "connection"), t.name, where)
 }
