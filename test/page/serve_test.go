@@ -75,6 +75,11 @@ func TestThePageOfAGateway(t *testing.T) {
 		if b.text(t, "typeof hacked + document.querySelectorAll('main script, main img, main svg[onload]').length") != "undefined0" {
 			t.Error("a script of an attacker ran")
 		}
+		b.look(t, "dark", 380)
+		b.until(t, "page of the width 380", "innerWidth === 380 && document.documentElement.scrollWidth <= 380")
+		b.accessible(t)
+		b.shot(t, "serve-dark-380")
+		b.look(t, "light", 1200)
 	})
 	t.Run("actions without a login", func(t *testing.T) {
 		b.click(t, `#holders-table button[data-key="group orders"]`)
