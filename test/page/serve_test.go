@@ -208,6 +208,9 @@ func act(t *testing.T, b *tab, s *redistest.Server, gateway, url string) {
 		b.shows(t, "outcome", "closed the connection of 127.0.0.1:")
 		b.shows(t, "connections", "1 connections now")
 		testkit.Await(t, "one connection answers", single.answering, testkit.Is(1))
+		b.click(t, `#connections button[data-key="close-group"]`)
+		b.shows(t, "outcome", "closed 1 of 1")
+		testkit.Await(t, "no connection answers", single.answering, testkit.Is(0))
 	}
 	b.click(t, "#logout")
 	b.until(t, "a form", `document.querySelector("form.login")`)
