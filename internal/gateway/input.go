@@ -206,10 +206,11 @@ func untilResume(now time.Time, wait time.Duration) time.Duration {
 func (c *client) endWait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
+	r := c.allowance.rate
+	if c.gone || r == nil || !r.waits { // the timer of an earlier wait, which a change of the limits has ended too
 		return
 	}
-	c.allowance.rate.waits = false
+	r.waits = false
 	c.out.Resume() // within the lock, because no goroutine may start for a client that has left
 }
 

@@ -21,3 +21,11 @@ func TestClientsOverARateResumeTogether(t *testing.T) {
 		t.Errorf("they resume at %d times: want %d at most", len(ends), n)
 	}
 }
+
+// A timer may fire when a change of the limits has ended the wait, and the limit.
+func TestALateTimerOfALimitDoesNothing(t *testing.T) {
+	for _, rate := range []*rateLimit{nil, {}} {
+		c := &client{allowance: &allowance{rate: rate}}
+		c.endWait() // it would resume a client without a connection
+	}
+}
