@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -51,7 +52,7 @@ func pipeline(n int, of func(i int) []byte) (b []byte) {
 
 // same returns n equal commands.
 func same(n int, args ...string) []byte {
-	return pipeline(n, func(int) []byte { return command(args...) })
+	return bytes.Repeat(command(args...), n)
 }
 
 func largeKey(i int) string { return fmt.Sprint("large:", i%keys) }
@@ -110,7 +111,7 @@ func choose(names []string) (chosen []load, err error) {
 }
 
 // run is one client.
-func (l *load) run(addr string, end <-chan struct{}, bytes *atomic.Int64) {
+func (l *load) run(addr string, end <-chan struct{}, received *atomic.Int64) {
 	for {
 		again := make(chan struct{})
 		if l.leaves > 0 {
@@ -121,7 +122,7 @@ func (l *load) run(addr string, end <-chan struct{}, bytes *atomic.Int64) {
 		if err != nil {
 			return
 		}
-		go l.send(conn, bytes)
+		go l.send(conn, received)
 		select {
 		case <-end:
 			_ = conn.Close()
@@ -132,9 +133,9 @@ func (l *load) run(addr string, end <-chan struct{}, bytes *atomic.Int64) {
 	}
 }
 
-func (l *load) send(conn net.Conn, bytes *atomic.Int64) {
+func (l *load) send(conn net.Conn, received *atomic.Int64) {
 	if l.reads {
-		go l.read(conn, bytes)
+		go l.read(conn, received)
 	}
 	for {
 		if _, err := conn.Write(l.requests); err != nil || !l.reads {
@@ -143,11 +144,11 @@ func (l *load) send(conn net.Conn, bytes *atomic.Int64) {
 	}
 }
 
-func (l *load) read(conn net.Conn, bytes *atomic.Int64) {
+func (l *load) read(conn net.Conn, received *atomic.Int64) {
 	b := make([]byte, 64<<10)
 	for {
 		n, err := conn.Read(b)
-		bytes.Add(int64(n))
+		received.Add(int64(n))
 		if err != nil {
 			return
 		}

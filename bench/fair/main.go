@@ -1,6 +1,6 @@
 // Command fair measures how long a small command of one client takes while other clients of the gateway ask for large
-// replies, do not read them, or send long pipelines. The gateway and the clients share this process; the server is a
-// real redis-server.
+// replies, do not read them, or send long pipelines. The gateway runs in this process, the other clients in one of
+// their own, and the server is a real redis-server.
 package main
 
 import (
@@ -15,7 +15,6 @@ import (
 	"runtime/pprof"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -32,6 +31,7 @@ type cli struct {
 	Time        time.Duration `help:"Duration of one measurement." default:"4s"`
 	Limit       time.Duration `help:"Fail if the p99 of a small GET exceeds this time; 0: no limit." default:"0"`
 	Profile     string        `help:"Write a processor profile to this file." type:"path"`
+	Worker      string        `hidden:"" help:"Run the clients of a load against this address."`
 }
 
 func main() {
@@ -50,6 +50,10 @@ func (c *cli) run(ctx context.Context) (err error) {
 	chosen, err := choose(c.Load)
 	if err != nil {
 		return err
+	}
+	if c.Worker != "" {
+		work(&chosen[0], c.Worker)
+		return nil
 	}
 	s, err := startServer(ctx)
 	if err != nil {
@@ -136,26 +140,29 @@ func (c *cli) measure(ctx context.Context, s *server, l load, connections int) (
 	if err := ask(addr); err != nil { // the gateway is ready
 		return m, err
 	}
-	var bytes atomic.Int64
 	end := make(chan struct{})
 	var wg sync.WaitGroup
-	failures := make([]error, 2)
-	wg.Go(func() { m.small, failures[0] = probe(addr, end) })
-	wg.Go(func() { m.first, failures[1] = probeFirst(addr, end) })
-	began := time.Now()
-	for range l.clients {
-		wg.Go(func() { l.run(addr, end, &bytes) })
+	w, err := startWorker(ctx, &l, addr)
+	if err != nil {
+		return m, err
 	}
+	var small, first prober
+	small.start(&wg, end, func() (func() error, func(), error) { return stay(addr) })
+	first.start(&wg, end, func() (func() error, func(), error) { return func() error { return ask(addr) }, func() {}, nil })
+	began := time.Now()
 	select {
 	case <-time.After(c.Time):
 	case <-ctx.Done():
 	}
 	close(end)
-	m.rate = float64(bytes.Load()) / (1 << 20) / time.Since(began).Seconds()
+	took := time.Since(began).Seconds()
+	bytes, err := w.stop()
+	m.rate = float64(bytes) / (1 << 20) / took
 	wg.Wait()
+	m.small, m.first = small.all, first.all
 	slices.Sort(m.small)
 	slices.Sort(m.first)
-	return m, errors.Join(failures[0], failures[1], ctx.Err())
+	return m, errors.Join(err, small.err, first.err, ctx.Err())
 }
 
 const replyLimit = time.Minute
@@ -185,37 +192,62 @@ func askOn(conn net.Conn, in *bufio.Reader) error {
 	return nil
 }
 
-// probe sends the small command again and again.
-func probe(addr string, end <-chan struct{}) (all times, err error) {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
+// prober sends the small command from many clients in turn, each at fixed times.
+type prober struct {
+	mu  sync.Mutex
+	all times
+	err error
+}
+
+const (
+	probers    = 16
+	probeEvery = 160 * time.Millisecond // of each
+)
+
+// start starts the clients. connect makes a client, and returns what it does each time.
+func (p *prober) start(wg *sync.WaitGroup, end <-chan struct{}, connect func() (once func() error, done func(), err error)) {
+	first := time.Now()
+	for i := range probers {
+		wg.Go(func() {
+			once, done, err := connect()
+			if err == nil {
+				defer done()
+				err = p.repeat(end, first.Add(time.Duration(i)*probeEvery/probers), once)
+			}
+			if err != nil {
+				p.mu.Lock()
+				p.err = err
+				p.mu.Unlock()
+			}
+		})
 	}
-	defer conn.Close()
-	in := bufio.NewReader(conn)
-	return repeat(end, func() error { return askOn(conn, in) })
 }
-
-// probeFirst sends the small command on new connections.
-func probeFirst(addr string, end <-chan struct{}) (times, error) {
-	return repeat(end, func() error { return ask(addr) })
-}
-
-// probeEvery is the time between two small commands.
-const probeEvery = 10 * time.Millisecond
 
 // repeat calls once at fixed times. A call that begins late, because earlier ones took long, counts from the time at which it
 // should have begun: otherwise a long wait would hide the others that it caused.
-func repeat(end <-chan struct{}, once func() error) (all times, err error) {
-	for next := time.Now(); ; next = next.Add(probeEvery) {
+func (p *prober) repeat(end <-chan struct{}, next time.Time, once func() error) error {
+	for ; ; next = next.Add(probeEvery) {
 		select {
 		case <-end:
-			return all, nil
+			return nil
 		case <-time.After(time.Until(next)):
 		}
 		if err := once(); err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, time.Since(next))
+		took := time.Since(next)
+		p.mu.Lock()
+		p.all = append(p.all, took)
+		p.mu.Unlock()
 	}
+}
+
+// stay connects a client that stays.
+func stay(addr string) (once func() error, done func(), err error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	in := bufio.NewReader(conn)
+	return func() error { return askOn(conn, in) }, func() { _ = conn.Close() }, nil
 }

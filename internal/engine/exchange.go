@@ -111,7 +111,7 @@ type place struct {
 // Lane returns a lane that accepts commands now, without waiting. It returns nil if there is no lane, or if such
 // commands must wait. Commands posted to the lane use the returned options. raw contains the commands.
 func (l *Lanes) Lane(raw []byte, reads bool) (*lane.Lane, lane.Options) {
-	p := l.Place(raw, reads, nil)
+	p := l.Place(raw, reads, false, nil)
 	return p.Lane, l.e.OptionsOf(p)
 }
 
@@ -130,9 +130,9 @@ func (e *Engine) OptionsOf(p Place) lane.Options {
 	return lane.Options{Owner: p.Owner, NoTimeout: e.cfg.NoReplyTimeout}
 }
 
-// Place is Lane. In a cluster, replicas may take the commands if they only read and turn is not nil: the turn chooses among
-// the replicas of a slot, as long as they are healthy.
-func (l *Lanes) Place(raw []byte, reads bool, turn *uint32) Place {
+// Place is Lane. If large is set, the replies are large, and should not delay small ones. In a cluster, replicas may take the
+// commands if they only read and turn is not nil: the turn chooses among the replicas of a slot, as long as they are healthy.
+func (l *Lanes) Place(raw []byte, reads, large bool, turn *uint32) Place {
 	at := anySlot
 	if l.e.cluster != nil {
 		var home, ok bool
@@ -153,7 +153,13 @@ func (l *Lanes) Place(raw []byte, reads bool, turn *uint32) Place {
 		p = &place{n, to.replica, to.subpool(l.id)}
 		l.last.Store(p)
 	}
-	picked := p.subpool.PickFor(l.loop)
+	var picked *lane.Lane
+	if large {
+		picked = p.subpool.PickLarge(l.loop)
+	}
+	if picked == nil {
+		picked = p.subpool.PickFor(l.loop)
+	}
 	switch {
 	case picked == nil:
 		l.last.Store(nil) // the identity's lanes may be in another subpool by now

@@ -93,7 +93,7 @@ func (c *client) postRawLocked(raw []byte, replies int, reads, publishes bool, k
 	if !reads {
 		c.route.wrote()
 	}
-	l, opt := c.route.pick(c.g.engine, key, c.engineLoop(), raw, reads, c.pending.posted)
+	l, opt := c.route.pick(c.g.engine, key, c.engineLoop(), raw, reads, c.pending.next.Large(), c.pending.posted)
 	if l == nil || publishes && c.behindWriteLocked(l) {
 		return nil
 	}

@@ -270,7 +270,7 @@ func (c *client) askTurnLocked(args [][]byte, n int) bool {
 	if c.turn == nil {
 		c.turn = &turns.Turn{}
 	}
-	return c.g.turns.Ask(c.turn, p.inFlight, n, &c.out)
+	return c.g.turns.Ask(c.turn, p.inFlight, n, !p.mean.Known(), &c.out)
 }
 
 // trimTurnLocked returns what the client does not need after a reply.

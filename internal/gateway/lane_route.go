@@ -22,13 +22,14 @@ func (r *laneRoute) setOrder(o Order) {
 	r.spread.strict = o == OrderStrict
 }
 
-// pick returns the lane for the commands in raw, or nil if no lane accepts it now. posted is the number of commands of the client
-// on a lane.
-func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, loop engine.Loop, raw []byte, reads bool, posted int32) (*lane.Lane, lane.Options) {
+// pick returns the lane for the commands in raw, or nil if no lane accepts it now. large states that their replies are large,
+// posted is the number of commands of the client on a lane.
+func (r *laneRoute) pick(e *engine.Engine, identity engine.Identity, loop engine.Loop, raw []byte, reads, large bool, posted int32,
+) (*lane.Lane, lane.Options) {
 	if r.lanes == nil || !r.lanes.Of(identity) {
 		r.lanes = e.Lanes(identity, loop)
 	}
-	to := r.lanes.Place(raw, reads, r.turn(reads, posted))
+	to := r.lanes.Place(raw, reads, large && posted == 0, r.turn(reads, posted))
 	l := to.Lane
 	switch {
 	case posted == 0:

@@ -72,6 +72,10 @@ func (c *client) overdue(now time.Time, set *settings) string {
 	c.in.observe(now, c.pending.n > 0 || c.barrier.closed() || c.turn.Waits() || c.overRateLocked())
 	if now.Sub(c.in.lastAt) > reapEvery && c.pending.n == 0 {
 		c.pending.shrink()
+		if !c.turn.Waits() {
+			c.endTurnLocked()
+			c.turn = nil
+		}
 	}
 	switch {
 	case now.Sub(c.in.wholeAt) > set.RequestTimeout:

@@ -222,7 +222,7 @@ func (c *client) repostLocked() {
 		if s.behind != nil && !isClosed(s.behind.passed) || c.g.pauses.active.Load() && c.g.pauses.paused(s.level) != nil {
 			break
 		}
-		l, opt := c.route.pick(c.g.engine, c.pending.identity, c.engineLoop(), c.pending.replay.bytes(s.from, s.to), s.reads, c.pending.posted)
+		l, opt := c.route.pick(c.g.engine, c.pending.identity, c.engineLoop(), c.pending.replay.bytes(s.from, s.to), s.reads, s.expected.Large(), c.pending.posted)
 		if l == nil || c.behindWriteLocked(l) && isPublish(commandOf(c.pending.replay.bytes(s.from, s.to))) ||
 			l.Post(c.pending.replay.bytes(s.from, s.to), 1, c, tag, opt) != nil {
 			break

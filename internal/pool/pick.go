@@ -110,6 +110,20 @@ func (g *Subpool) PickFor(loop Loop) *lane.Lane {
 	return g.pickOther(lanes, loop)
 }
 
+// PickLarge returns the lane for commands with large replies: one more than the loops need, so that small replies do not wait
+// behind them. It returns nil if there is none, and requests it. It takes no lock otherwise, and does not block.
+func (g *Subpool) PickLarge(loop Loop) *lane.Lane {
+	lanes := *g.view.Load()
+	if len(lanes) <= max(1, loop.Of) {
+		g.growForLoop(len(lanes))
+		return nil
+	}
+	if l := lanes[len(lanes)-1]; l.Load() >= 0 && !l.Avoided() {
+		return l
+	}
+	return nil
+}
+
 // pickOther returns a lane of any loop. Loops without lanes spread over those of others.
 func (g *Subpool) pickOther(lanes []*lane.Lane, loop Loop) *lane.Lane {
 	var best *lane.Lane

@@ -16,6 +16,8 @@ const (
 	likelySmall = 32 << 10
 	// Large is the size in bytes from which replies are remembered.
 	Large = 16 << 10
+	// apart is the size from which a request and its reply should use a connection apart from small ones.
+	apart = 256 << 10
 	// most bounds a size, so that the sums of many do not overflow.
 	most = 1 << 30
 	// hashed is how many bytes of a request tell it from others.
@@ -51,6 +53,9 @@ func (e Expected) Bytes() int { return int(e &^ exact) }
 
 // Exact reports whether Sizes knows the size of an earlier reply to the same request.
 func (e Expected) Exact() bool { return e&exact != 0 }
+
+// Large reports whether the bytes should not delay small commands on the same connection.
+func (e Expected) Large() bool { return e.Bytes() >= apart }
 
 // Sizes remembers the sizes of large replies by their requests, for all clients. It forgets those that it has no room
 // for. The zero Sizes is empty, and costs nothing before the first large reply. All methods are safe for concurrent use.

@@ -2,12 +2,13 @@
 // in flight between the gateway and the servers: a client has Free bytes, and takes turns with the other clients for more.
 // Those that wait are served in the order in which they asked.
 //
-// The package does no I/O, has no goroutines, and knows no commands.
+// The package does no I/O and knows no commands. It has no goroutines except those of a timer, which runs while clients wait.
 package turns
 
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/fifo"
 )
@@ -19,11 +20,27 @@ const (
 	share = 64 << 10
 	// mostSmall is the largest turn that comes from the budget of small ones.
 	mostSmall = 128 << 10
-	// The budgets bound the bytes of all turns. Large turns have their own, so that a client that asks for a little does not
-	// wait for those that ask for much.
+	// The budgets bound the bytes of all turns. A client that asks for a little does not wait for those that ask for much,
+	// and a new client waits only for other new clients.
+	firstBudget = 256 << 10
 	smallBudget = 1 << 20
 	largeBudget = 2 << 20
+	// A client that gets no reply for between one and two patiences holds its turn no more: its server may be down, and
+	// others do not wait for it.
+	patience = 200 * time.Millisecond
 )
+
+// kind is the number of a budget.
+type kind int
+
+const (
+	first kind = iota // the first request of a client
+	small
+	big
+	kinds
+)
+
+var limits = [kinds]int{firstBudget, smallBudget, largeBudget}
 
 // Turns divides the bytes in flight among the clients of a gateway. The zero Turns is ready for use. All methods are safe
 // for concurrent use, but those of one Turn are not.
@@ -31,7 +48,16 @@ type Turns struct {
 	Sizes Sizes
 
 	mu      sync.Mutex
-	budgets [2]budget
+	budgets [kinds]budget
+	holders fifo.List[holder, *holder]
+	ticks   int  // of the timer
+	timing  bool // the timer runs
+}
+
+// holder is a client that holds bytes.
+type holder struct {
+	fifo.Links[holder]
+	turn *Turn
 }
 
 type budget struct {
@@ -42,8 +68,6 @@ type budget struct {
 // fits reports whether n more bytes are free. One turn may exceed the budget if there is no other.
 func (b *budget) fits(n, limit int) bool { return b.used == 0 || b.used+n <= limit }
 
-var limits = [2]int{smallBudget, largeBudget}
-
 // Resumer continues a client that has its turn.
 type Resumer interface{ Resume() }
 
@@ -51,66 +75,91 @@ type Resumer interface{ Resume() }
 type Turn struct {
 	fifo.Links[Turn]
 	resumer Resumer
-	held    [2]int // bytes, by budget
-	granted int    // bytes that the client has not used yet
-	want    int    // bytes that it waits for, or that were granted
+	held    [kinds]int // bytes
+	granted int        // bytes that the client has not used yet
+	want    int        // bytes that it waits for, or that were granted
+	kind    kind       // of want
+	holder  holder
+	seen    int // ticks when the client last took or returned bytes
 	waits   atomic.Bool
 }
 
 // Waits reports whether the client waits for its turn.
 func (x *Turn) Waits() bool { return x != nil && x.waits.Load() }
 
-// budgetOf returns the number of the budget for a turn of n bytes.
-func budgetOf(n int) int {
-	if n <= mostSmall {
-		return 0
+// total returns the bytes that the client holds.
+func (x *Turn) total() (n int) {
+	for _, held := range x.held {
+		n += held
 	}
-	return 1
+	return n
 }
 
-// Ask takes bytes for a client of which inFlight bytes are in flight, so that n more may follow. If they are not free, it
-// returns false, and calls to.Resume once the client has its turn: then Ask succeeds. to.Resume must neither block nor call
-// this package.
-func (t *Turns) Ask(x *Turn, inFlight, n int, to Resumer) bool {
+// kindOf returns the kind of a turn of n bytes.
+func kindOf(n int, isFirst bool) kind {
+	switch {
+	case isFirst:
+		return first
+	case n <= mostSmall:
+		return small
+	}
+	return big
+}
+
+// Ask takes bytes for a client of which inFlight bytes are in flight, so that n more may follow. isFirst states that the
+// client got no reply yet. If the bytes are not free, Ask returns false, and calls to.Resume once the client has its turn:
+// then Ask succeeds. to.Resume must neither block nor call this package.
+func (t *Turns) Ask(x *Turn, inFlight, n int, isFirst bool, to Resumer) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.claimLocked(x)
-	missing := inFlight + n - Free - x.held[0] - x.held[1]
-	if missing <= 0 {
-		return true
-	}
 	least := 0
 	if inFlight > 0 {
 		least = share // the pipeline may go on
 	}
-	if t.takeLocked(x, max(missing, least)) {
+	missing := inFlight + n - Free - x.total()
+	if missing <= 0 || t.takeLocked(x, max(missing, least), isFirst) {
 		return true
 	}
 	t.trimLocked(x, inFlight) // while it waits, it holds nothing that others could use
-	missing = max(inFlight+n-Free-x.held[0]-x.held[1], least)
-	if t.takeLocked(x, missing) {
+	missing = max(inFlight+n-Free-x.total(), least)
+	if t.takeLocked(x, missing, isFirst) {
 		return true
 	}
-	x.want, x.resumer = missing, to
+	x.want, x.kind, x.resumer = missing, kindOf(missing, isFirst), to
 	x.waits.Store(true)
-	t.budgets[budgetOf(missing)].waiting.Push(x)
+	t.budgets[x.kind].waiting.Push(x)
+	if !t.timing {
+		t.timing = true
+		time.AfterFunc(patience, t.tick)
+	}
 	return false
 }
 
-func (t *Turns) takeLocked(x *Turn, n int) bool {
-	i := budgetOf(n)
+func (t *Turns) takeLocked(x *Turn, n int, isFirst bool) bool {
+	i := kindOf(n, isFirst)
 	b := &t.budgets[i]
 	if b.waiting.Len() > 0 || !b.fits(n, limits[i]) {
 		return false
 	}
 	b.used += n
-	x.held[i] += n
+	t.holdLocked(x, i, n)
 	return true
+}
+
+// holdLocked gives bytes to a client. They count as used already.
+func (t *Turns) holdLocked(x *Turn, i kind, n int) {
+	x.held[i] += n
+	x.seen = t.ticks
+	if n > 0 && !x.holder.Listed() {
+		x.holder.turn = x
+		t.holders.Push(&x.holder)
+	}
 }
 
 // claimLocked makes granted bytes those that the client holds.
 func (t *Turns) claimLocked(x *Turn) {
-	x.held[budgetOf(x.want)] += x.granted
+	t.holdLocked(x, x.kind, x.granted)
 	x.granted = 0
 }
 
@@ -136,17 +185,21 @@ func (t *Turns) Leave(x *Turn, inFlight int) {
 	defer t.mu.Unlock()
 	if x.waits.Load() {
 		x.waits.Store(false)
-		i := budgetOf(x.want)
-		t.budgets[i].waiting.Remove(x)
-		t.grantLocked(i)
+		t.budgets[x.kind].waiting.Remove(x)
+		t.grantLocked(x.kind)
 	}
 	t.claimLocked(x)
 	t.trimLocked(x, inFlight)
 }
 
 func (t *Turns) trimLocked(x *Turn, inFlight int) {
-	spare := x.held[0] + x.held[1] - max(inFlight-Free, 0)
-	for i := len(x.held) - 1; i >= 0 && spare > 0; i-- {
+	x.seen = t.ticks
+	t.releaseLocked(x, x.total()-max(inFlight-Free, 0))
+}
+
+// releaseLocked returns spare bytes of a client.
+func (t *Turns) releaseLocked(x *Turn, spare int) {
+	for i := kinds - 1; i >= 0 && spare > 0; i-- {
 		if n := min(spare, x.held[i]); n > 0 {
 			x.held[i] -= n
 			spare -= n
@@ -154,10 +207,29 @@ func (t *Turns) trimLocked(x *Turn, inFlight int) {
 			t.grantLocked(i)
 		}
 	}
+	if x.holder.Listed() && x.total() == 0 {
+		t.holders.Remove(&x.holder)
+	}
+}
+
+// tick ends the turns of clients that get no replies.
+func (t *Turns) tick() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ticks++
+	for h := t.holders.First(); h != nil; {
+		x := h.turn
+		if h = h.Next(); t.ticks-x.seen >= 2 {
+			t.releaseLocked(x, x.total())
+		}
+	}
+	if t.timing = t.waitingLocked() > 0; t.timing {
+		time.AfterFunc(patience, t.tick)
+	}
 }
 
 // grantLocked grants the turns that are next and fit.
-func (t *Turns) grantLocked(i int) {
+func (t *Turns) grantLocked(i kind) {
 	b := &t.budgets[i]
 	for x := b.waiting.First(); x != nil && b.fits(x.want, limits[i]); x = b.waiting.First() {
 		b.waiting.Remove(x)
@@ -172,6 +244,10 @@ func (t *Turns) grantLocked(i int) {
 func (t *Turns) Waiting() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.waitingLocked()
+}
+
+func (t *Turns) waitingLocked() (n int) {
 	for i := range t.budgets {
 		n += t.budgets[i].waiting.Len()
 	}

@@ -3,6 +3,8 @@ package turns
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -11,8 +13,10 @@ import (
 type member struct {
 	Turn
 	inFlight int
-	next     int // bytes of the request that waits; 0: none
+	next     int  // bytes of the request that waits; 0: none
+	first    bool // it got no reply yet
 	resumed  bool
+	stale    bool // it may have lost its turn
 }
 
 func (m *member) Resume() { m.resumed = true }
@@ -24,14 +28,14 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 		var turns Turns
 		members := make([]*member, rapid.IntRange(1, 12).Draw(t, "clients"))
 		for i := range members {
-			members[i] = &member{}
+			members[i] = &member{first: true}
 		}
 		check := func() {
 			t.Helper()
 			for i := range turns.budgets {
 				sum := 0
 				for _, m := range members {
-					if sum += m.held[i]; m.granted > 0 && budgetOf(m.want) == i {
+					if sum += m.held[i]; m.granted > 0 && int(m.kind) == i {
 						sum += m.granted
 					}
 				}
@@ -42,13 +46,13 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 				}
 			}
 			for i, m := range members {
-				if m.held[0]+m.held[1] < m.inFlight-Free {
+				if m.total() < m.inFlight-Free && !m.stale {
 					t.Fatalf("client %d has %d bytes in flight, and holds %v", i, m.inFlight, m.held)
 				}
 			}
 		}
 		send := func(m *member) {
-			if turns.Ask(&m.Turn, m.inFlight, m.next, m) {
+			if turns.Ask(&m.Turn, m.inFlight, m.next, m.first, m) {
 				m.inFlight += m.next
 				m.next = 0
 				turns.End(&m.Turn, m.inFlight)
@@ -56,7 +60,7 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			m := members[rapid.IntRange(0, len(members)-1).Draw(t, "client")]
-			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0, 1:
 				if m.next == 0 {
 					m.next = rapid.SampledFrom([]int{1, 5000, Free, share, mostSmall, 1 << 20, 2 << 20, 10 << 20}).Draw(t, "bytes")
@@ -67,9 +71,15 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 					send(m)
 				}
 			case 2:
+				m.first = m.first && m.inFlight == 0
 				m.inFlight -= rapid.IntRange(0, m.inFlight).Draw(t, "received")
 				turns.Trim(&m.Turn, m.inFlight)
 			case 3:
+				turns.tick()
+				for _, m := range members {
+					m.stale = true
+				}
+			case 4:
 				m.inFlight, m.next = 0, 0
 				turns.Leave(&m.Turn, 0)
 			}
@@ -100,7 +110,7 @@ func TestTurnsComeInOrder(t *testing.T) {
 	members := make([]*orderly, 6)
 	for i := range members {
 		members[i] = &orderly{resume: func() { got = append(got, i) }}
-		if ok := turns.Ask(&members[i].Turn, 0, largeBudget, members[i]); ok != (i == 0) {
+		if ok := turns.Ask(&members[i].Turn, 0, largeBudget, false, members[i]); ok != (i == 0) {
 			t.Fatalf("client %d has its turn: %v", i, ok)
 		}
 	}
@@ -122,15 +132,55 @@ type orderly struct {
 
 func (o *orderly) Resume() { o.resume() }
 
+// A client that gets no replies does not keep its turn: its server may be down, and others may have replies.
+func TestATurnWithoutRepliesEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turns Turns
+		a, b, c := &member{}, &member{}, &member{}
+		turns.Ask(&a.Turn, 0, largeBudget, false, a)
+		turns.End(&a.Turn, largeBudget)
+		for _, m := range []*member{b, c} {
+			turns.Ask(&m.Turn, 0, largeBudget, false, m)
+		}
+		time.Sleep(2*patience + patience/2)
+		turns.mu.Lock() // the timer's goroutine has resumed the client
+		turns.mu.Unlock()
+		if !b.resumed || c.resumed {
+			t.Fatalf("the second client has its turn: %v, and the third: %v", b.resumed, c.resumed)
+		}
+		turns.Leave(&b.Turn, 0)
+		if !c.resumed {
+			t.Fatal("the third client has no turn after the second one")
+		}
+		turns.Trim(&a.Turn, 0) // the late replies
+		turns.Leave(&c.Turn, 0)
+		if turns.budgets[big].used != 0 || turns.holders.Len() != 0 {
+			t.Errorf("%d bytes and %d clients are left", turns.budgets[big].used, turns.holders.Len())
+		}
+		time.Sleep(2 * patience)
+		turns.mu.Lock()
+		defer turns.mu.Unlock()
+		if turns.timing {
+			t.Error("the timer runs although nobody waits")
+		}
+	})
+}
+
 // A small turn does not wait for large ones.
 func TestSmallTurnsHaveTheirOwnBudget(t *testing.T) {
 	var turns Turns
-	var a, b, c member
-	if !turns.Ask(&a.Turn, 0, 100<<20, &a) || turns.Ask(&b.Turn, 0, 1<<20, &b) {
+	var a, b, c, d, e member
+	if !turns.Ask(&a.Turn, 0, 100<<20, false, &a) || turns.Ask(&b.Turn, 0, 1<<20, false, &b) {
 		t.Fatal("a reply above the budget did not get a turn of its own")
 	}
-	if !turns.Ask(&c.Turn, 0, share, &c) {
+	if !turns.Ask(&c.Turn, 0, share, false, &c) {
 		t.Error("a small turn waits for a large one")
+	}
+	for turns.Ask(&d.Turn, d.inFlight, share, false, &d) {
+		d.inFlight += share
+	}
+	if !turns.Ask(&e.Turn, 0, unknown, true, &e) {
+		t.Error("the first request of a client waits for the long pipeline of another one")
 	}
 }
 
