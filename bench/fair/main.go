@@ -142,13 +142,14 @@ func (c *cli) measure(ctx context.Context, s *server, l load, connections int) (
 	}
 	end := make(chan struct{})
 	var wg sync.WaitGroup
-	w, err := startWorker(ctx, &l, addr)
-	if err != nil {
-		return m, err
-	}
 	var small, first prober
 	small.start(&wg, end, func() (func() error, func(), error) { return stay(addr) })
 	first.start(&wg, end, func() (func() error, func(), error) { return func() error { return ask(addr) }, func() {}, nil })
+	w, err := startWorker(ctx, &l, addr)
+	if err != nil {
+		close(end)
+		return m, err
+	}
 	began := time.Now()
 	select {
 	case <-time.After(c.Time):
@@ -249,5 +250,8 @@ func stay(addr string) (once func() error, done func(), err error) {
 		return nil, nil, err
 	}
 	in := bufio.NewReader(conn)
+	if err := askOn(conn, in); err != nil { // it is no new client any more
+		return nil, nil, err
+	}
 	return func() error { return askOn(conn, in) }, func() { _ = conn.Close() }, nil
 }

@@ -88,7 +88,7 @@ func TestLargeRepliesTakeTurns(t *testing.T) {
 				before := s.executed("get")
 				began := time.Now()
 				s.StallReplies()
-				const clients, commands = 30, 40
+				const clients, commands = 30, 12
 				peers := make([]*peer, clients)
 				for i := range peers {
 					peers[i] = s.h.dial()

@@ -264,13 +264,14 @@ func (c *client) askTurnLocked(args [][]byte, n int) bool {
 		return true // the gateway answers it, or it may take any time on a dedicated connection
 	}
 	p := &c.pending
-	if p.queued > 0 || !p.mean.Known() && p.n > 0 {
+	isFirst := !p.mean.Known() && !p.next.Exact()
+	if p.queued > 0 || isFirst && p.n > 0 {
 		return false // until the next reply
 	}
 	if c.turn == nil {
 		c.turn = &turns.Turn{}
 	}
-	return c.g.turns.Ask(c.turn, p.inFlight, n, !p.mean.Known(), &c.out)
+	return c.g.turns.Ask(c.turn, p.inFlight, n, isFirst, &c.out)
 }
 
 // trimTurnLocked returns what the client does not need after a reply.

@@ -107,7 +107,7 @@ func kindOf(n int, isFirst bool) kind {
 }
 
 // Ask takes bytes for a client of which inFlight bytes are in flight, so that n more may follow. isFirst states that the
-// client got no reply yet. If the bytes are not free, Ask returns false, and calls to.Resume once the client has its turn:
+// size of the replies to the client is unknown. If the bytes are not free, Ask returns false, and calls to.Resume once the client has its turn:
 // then Ask succeeds. to.Resume must neither block nor call this package.
 func (t *Turns) Ask(x *Turn, inFlight, n int, isFirst bool, to Resumer) bool {
 	t.mu.Lock()
@@ -197,9 +197,12 @@ func (t *Turns) trimLocked(x *Turn, inFlight int) {
 	t.releaseLocked(x, x.total()-max(inFlight-Free, 0))
 }
 
+// releases is the order in which a client returns what it holds. It has its first reply, so it returns that turn first.
+var releases = [kinds]kind{first, big, small}
+
 // releaseLocked returns spare bytes of a client.
 func (t *Turns) releaseLocked(x *Turn, spare int) {
-	for i := kinds - 1; i >= 0 && spare > 0; i-- {
+	for _, i := range releases {
 		if n := min(spare, x.held[i]); n > 0 {
 			x.held[i] -= n
 			spare -= n

@@ -184,6 +184,19 @@ func TestSmallTurnsHaveTheirOwnBudget(t *testing.T) {
 	}
 }
 
+// A client that has its first reply does not keep other new clients waiting, whatever it asks for then.
+func TestTheFirstTurnEndsFirst(t *testing.T) {
+	var turns Turns
+	var x member
+	if !turns.Ask(&x.Turn, 0, unknown, true, &x) || !turns.Ask(&x.Turn, unknown, 1<<20, false, &x) {
+		t.Fatal("the only client waits")
+	}
+	turns.Trim(&x.Turn, 1<<20)
+	if x.held[first] != 0 || turns.budgets[first].used != 0 {
+		t.Errorf("after the first reply it holds %v", x.held)
+	}
+}
+
 // All clients know the size of a large reply to the same request, until a reply to it is small.
 func TestSizesAreShared(t *testing.T) {
 	var s Sizes
