@@ -2,7 +2,7 @@
 // in flight between the gateway and the servers: a client has Free bytes, and takes turns with the other clients for more.
 // Those that wait are served in the order in which they asked.
 //
-// The package does no I/O and knows no commands. It has no goroutines except those of a timer, which runs while clients wait.
+// The package does no I/O and knows no commands. While clients wait, a timer runs.
 package turns
 
 import (
@@ -107,8 +107,8 @@ func kindOf(n int, isFirst bool) kind {
 }
 
 // Ask takes bytes for a client of which inFlight bytes are in flight, so that n more may follow. isFirst states that the
-// size of the replies to the client is unknown. If the bytes are not free, Ask returns false, and calls to.Resume once the client has its turn:
-// then Ask succeeds. to.Resume must neither block nor call this package.
+// size of the replies to the client is unknown. If the bytes are not free, Ask returns false, and calls to.Resume once the
+// client has its turn: then Ask succeeds. to.Resume must neither block nor call this package.
 func (t *Turns) Ask(x *Turn, inFlight, n int, isFirst bool, to Resumer) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

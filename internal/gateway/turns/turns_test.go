@@ -143,10 +143,8 @@ func TestATurnWithoutRepliesEnds(t *testing.T) {
 			turns.Ask(&m.Turn, 0, largeBudget, false, m)
 		}
 		time.Sleep(2*patience + patience/2)
-		turns.mu.Lock() // the timer's goroutine has resumed the client
-		turns.mu.Unlock()
-		if !b.resumed || c.resumed {
-			t.Fatalf("the second client has its turn: %v, and the third: %v", b.resumed, c.resumed)
+		if waiting := turns.Waiting(); waiting != 1 || !b.resumed || c.resumed {
+			t.Fatalf("%d clients wait; the second client has its turn: %v, and the third: %v", waiting, b.resumed, c.resumed)
 		}
 		turns.Leave(&b.Turn, 0)
 		if !c.resumed {
