@@ -177,6 +177,9 @@ func TestLongPipelinesTakeTurns(t *testing.T) {
 			p.want("$3|abc|")
 		}
 	}
+	if waits := s.h.Stats().TurnWaits; waits < clients/4 {
+		t.Errorf("%d requests have waited for a turn: want %d at least", waits, clients/4)
+	}
 }
 
 // Clients leave in each state of their turn, and the others get all their replies. Afterwards nothing is lost of what

@@ -34,6 +34,7 @@ type Stats struct {
 
 	Slow uint64 // commands of the slow log, including those that it does not keep any more
 
+	TurnWaits    uint64            // commands that waited for the turn of their client
 	LimitWaits   uint64            // commands that waited because of a rate
 	LimitRefused uint64            // commands refused because of a rate, after LimitWait
 	Users        []quota.UserStats // users with limits, by name
@@ -111,6 +112,7 @@ func (g *Gateway) Stats() Stats {
 		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(),
 		Paused:     g.pauses.paused(pauseWrites) != nil,
 		Slow:       g.slow.Count(),
+		TurnWaits:  g.turns.Waits(),
 		LimitWaits: g.count.limitWaits.Load(), LimitRefused: g.count.limitRefused.Load(), Users: g.quotas.Stats(),
 		Moved: g.count.moved.Load(), Adopted: g.count.adopted.Load(),
 	}

@@ -50,8 +50,9 @@ type Turns struct {
 	mu      sync.Mutex
 	budgets [kinds]budget
 	holders fifo.List[holder, *holder]
-	ticks   int  // of the timer
-	timing  bool // the timer runs
+	waits   uint64 // calls of Ask that returned false
+	ticks   int    // of the timer
+	timing  bool   // the timer runs
 }
 
 // holder is a client that holds bytes.
@@ -129,6 +130,7 @@ func (t *Turns) Ask(x *Turn, inFlight, n int, isFirst bool, to Resumer) bool {
 	x.want, x.kind, x.resumer = missing, kindOf(missing, isFirst), to
 	x.waits.Store(true)
 	t.budgets[x.kind].waiting.Push(x)
+	t.waits++
 	if !t.timing {
 		t.timing = true
 		time.AfterFunc(patience, t.tick)
@@ -248,6 +250,13 @@ func (t *Turns) Waiting() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.waitingLocked()
+}
+
+// Waits returns how often a client has had to wait for its turn.
+func (t *Turns) Waits() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waits
 }
 
 func (t *Turns) waitingLocked() (n int) {

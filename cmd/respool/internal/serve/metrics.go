@@ -61,6 +61,7 @@ var gatewayMeasures = []gatewayMeasure{
 	gatewayCounter("errors_total", "Malformed requests and wrong passwords.", func(s *gateway.Stats) uint64 { return s.Errors }),
 	gatewayCounter("received_bytes_total", "Bytes from clients.", func(s *gateway.Stats) uint64 { return s.BytesIn }),
 	gatewayCounter("slow_total", "Commands that took at least slow_threshold.", func(s *gateway.Stats) uint64 { return s.Slow }),
+	gatewayCounter("turn_waits_total", "Commands that waited for the turn of their client.", func(s *gateway.Stats) uint64 { return s.TurnWaits }),
 	gatewayCounter("limit_waits_total", "Commands that waited because of a rate limit.", func(s *gateway.Stats) uint64 { return s.LimitWaits }),
 	gatewayCounter("limit_refused_total", "Commands refused because of a rate limit.", func(s *gateway.Stats) uint64 { return s.LimitRefused }),
 	gatewayCounter("sent_bytes_total", "Bytes to clients.", func(s *gateway.Stats) uint64 { return s.BytesOut }),
