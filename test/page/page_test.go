@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,11 +41,20 @@ func newTrial(t *testing.T) *trial {
 	newService(t, s.Addr(), "orders:pod-1:main").hold(t, 30)
 	tr.leak.hold(t, 20)
 	storm := newService(t, s.Addr(), "search:pod-1:main")
-	background(t, 10*time.Millisecond, func() {
-		if conn := storm.open(); conn != nil {
-			_, _ = call(conn, "GET", "k")
-			conn.Close()
+	var last net.Conn // stays until the next one, so that each list of clients has one
+	next := func(conn net.Conn) {
+		if last != nil {
+			last.Close()
 		}
+		last = conn
+	}
+	t.Cleanup(func() { next(nil) })
+	background(t, 10*time.Millisecond, func() {
+		conn := storm.open()
+		if conn != nil {
+			_, _ = call(conn, "GET", "k")
+		}
+		next(conn)
 	})
 	tr.url = start(t, "--listen", "watch", "-c", filepath.Join(dir, "respool.yaml"))
 	return tr

@@ -69,7 +69,7 @@ func TestThePageOfAGateway(t *testing.T) {
 		b.shows(t, "gateway-hot", evilKey)
 		b.shows(t, "gateway-big", "GET "+evilName)
 		b.until(t, "the share of the hot key", `[...document.querySelectorAll("#gateway-hot tbody tr")].some((r) => parseFloat(r.cells[1].innerText) > 30)`)
-		if text := b.of(t, "gateway-slow"); !strings.Contains(text, "commands that took 10ms or longer") || strings.Contains(text, "sesame") {
+		if text := b.of(t, "gateway-slow"); !strings.Contains(text, "that took 10ms or longer") || strings.Contains(text, "sesame") {
 			t.Error(text)
 		}
 		if b.text(t, "typeof hacked + document.querySelectorAll('main script, main img, main svg[onload]').length") != "undefined0" {
@@ -98,7 +98,7 @@ func hurt(t *testing.T, through *service) {
 	conn := through.open()
 	defer conn.Close()
 	push := []string{"RPUSH", evilKey}
-	for i := range 40_000 {
+	for i := range 150_000 {
 		push = append(push, fmt.Sprint(i*7919%1_000_003))
 	}
 	requests := [][]string{push, {"SET", evilName, strings.Repeat("x", 100_000)}}
