@@ -51,8 +51,8 @@ type Turns struct {
 	budgets [kinds]budget
 	holders fifo.List[holder, *holder]
 	waits   uint64 // calls of Ask that returned false
-	ticks   int    // of the timer
 	timing  bool   // the timer runs
+	ticks   atomic.Int64
 }
 
 // holder is a client that holds bytes.
@@ -81,20 +81,14 @@ type Turn struct {
 	want    int        // bytes that it waits for, or that were granted
 	kind    kind       // of want
 	holder  holder
-	seen    int // ticks when the client last took or returned bytes
+	total   atomic.Int64 // the sum of held; the lock of Turns guards its changes
+	seen    atomic.Int64 // ticks at the last request or reply
 	waits   atomic.Bool
+	asked   bool // since End. The caller's lock guards it.
 }
 
 // Waits reports whether the client waits for its turn.
 func (x *Turn) Waits() bool { return x != nil && x.waits.Load() }
-
-// total returns the bytes that the client holds.
-func (x *Turn) total() (n int) {
-	for _, held := range x.held {
-		n += held
-	}
-	return n
-}
 
 // kindOf returns the kind of a turn of n bytes.
 func kindOf(n int, isFirst bool) kind {
@@ -114,16 +108,17 @@ func (t *Turns) Ask(x *Turn, inFlight, n int, isFirst bool, to Resumer) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.claimLocked(x)
+	x.asked = true
 	least := 0
 	if inFlight > 0 {
 		least = share // the pipeline may go on
 	}
-	missing := inFlight + n - Free - x.total()
+	missing := inFlight + n - Free - int(x.total.Load())
 	if missing <= 0 || t.takeLocked(x, max(missing, least), isFirst) {
 		return true
 	}
 	t.trimLocked(x, inFlight) // while it waits, it holds nothing that others could use
-	missing = max(inFlight+n-Free-x.total(), least)
+	missing = max(inFlight+n-Free-int(x.total.Load()), least)
 	if t.takeLocked(x, missing, isFirst) {
 		return true
 	}
@@ -152,7 +147,8 @@ func (t *Turns) takeLocked(x *Turn, n int, isFirst bool) bool {
 // holdLocked gives bytes to a client. They count as used already.
 func (t *Turns) holdLocked(x *Turn, i kind, n int) {
 	x.held[i] += n
-	x.seen = t.ticks
+	x.total.Add(int64(n))
+	x.seen.Store(t.ticks.Load())
 	if n > 0 && !x.holder.Listed() {
 		x.holder.turn = x
 		t.holders.Push(&x.holder)
@@ -165,9 +161,14 @@ func (t *Turns) claimLocked(x *Turn) {
 	x.granted = 0
 }
 
-// Trim returns the bytes that the client does not need for the inFlight bytes that are in flight, except a turn that was
-// granted and not used yet.
+// Trim notes a reply, and returns the bytes that the client does not need for the inFlight bytes that are in flight, except a
+// turn that was granted and not used yet. It keeps a few for a while, since it would take the lock for every reply.
 func (t *Turns) Trim(x *Turn, inFlight int) {
+	x.seen.Store(t.ticks.Load())
+	needs := max(inFlight-Free, 0)
+	if spare := int(x.total.Load()) - needs; spare <= 0 || spare < share && needs > 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.trimLocked(x, inFlight)
@@ -175,10 +176,14 @@ func (t *Turns) Trim(x *Turn, inFlight int) {
 
 // End is Trim after the client has used its turn, or cannot use it.
 func (t *Turns) End(x *Turn, inFlight int) {
+	if !x.asked {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.claimLocked(x)
 	t.trimLocked(x, inFlight)
+	x.asked = x.waits.Load() // its turn may come
 }
 
 // Leave is End for a client that also stops waiting.
@@ -195,8 +200,8 @@ func (t *Turns) Leave(x *Turn, inFlight int) {
 }
 
 func (t *Turns) trimLocked(x *Turn, inFlight int) {
-	x.seen = t.ticks
-	t.releaseLocked(x, x.total()-max(inFlight-Free, 0))
+	x.seen.Store(t.ticks.Load())
+	t.releaseLocked(x, int(x.total.Load())-max(inFlight-Free, 0))
 }
 
 // releases is the order in which a client returns what it holds. It has its first reply, so it returns that turn first.
@@ -207,12 +212,13 @@ func (t *Turns) releaseLocked(x *Turn, spare int) {
 	for _, i := range releases {
 		if n := min(spare, x.held[i]); n > 0 {
 			x.held[i] -= n
+			x.total.Add(int64(-n))
 			spare -= n
 			t.budgets[i].used -= n
 			t.grantLocked(i)
 		}
 	}
-	if x.holder.Listed() && x.total() == 0 {
+	if x.holder.Listed() && int(x.total.Load()) == 0 {
 		t.holders.Remove(&x.holder)
 	}
 }
@@ -221,11 +227,11 @@ func (t *Turns) releaseLocked(x *Turn, spare int) {
 func (t *Turns) tick() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ticks++
+	now := t.ticks.Add(1)
 	for h := t.holders.First(); h != nil; {
 		x := h.turn
-		if h = h.Next(); t.ticks-x.seen >= 2 {
-			t.releaseLocked(x, x.total())
+		if h = h.Next(); now-x.seen.Load() >= 2 {
+			t.releaseLocked(x, int(x.total.Load()))
 		}
 	}
 	if t.timing = t.waitingLocked() > 0; t.timing {

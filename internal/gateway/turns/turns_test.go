@@ -46,7 +46,7 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 				}
 			}
 			for i, m := range members {
-				if m.total() < m.inFlight-Free && !m.stale {
+				if int(m.total.Load()) < m.inFlight-Free && !m.stale {
 					t.Fatalf("client %d has %d bytes in flight, and holds %v", i, m.inFlight, m.held)
 				}
 			}
