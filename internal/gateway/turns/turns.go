@@ -218,7 +218,7 @@ func (t *Turns) releaseLocked(x *Turn, spare int) {
 			t.grantLocked(i)
 		}
 	}
-	if x.holder.Listed() && int(x.total.Load()) == 0 {
+	if x.holder.Listed() && x.total.Load() == 0 {
 		t.holders.Remove(&x.holder)
 	}
 }
