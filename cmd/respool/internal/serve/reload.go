@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/config"
@@ -19,61 +17,140 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
 )
 
-// reload reads the configuration again, and applies it if it is valid as a whole.
-func (srv *Server) reload(stop <-chan os.Signal, tick <-chan time.Time) {
-	systemd.Notify(srv.log, systemd.Reloading())
-	defer systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old configuration too
-	if err := srv.applyConfig(stop, tick); err != nil {
-		srv.log.Error("the new configuration is invalid; the old one stays", "error", err)
-		return
-	}
-	srv.log.Info("the new configuration is active", "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
+// attempt is one attempt to apply the configuration as it is now. Its goroutine does everything that may fail or take time. It
+// reads fields of the server that the goroutine of Run changes only while there is no attempt, and it owns the fields below until
+// done is closed. Then the goroutine of Run owns them, and either commits or drops what the attempt has opened.
+type attempt struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	settings config.Serve
+	options  respool.Options
+	opened   map[string]*listener.Listener
+	pages    net.Listener // if movePages; nil: nowhere
+	use      func()       // moves to the socket for other commands
+	undo     []func()
+	err      error // the configuration is invalid, and nothing has changed
+
+	movePages bool
 }
 
-// applyConfig first does the steps that may fail, and changes nothing if one of them fails.
-func (srv *Server) applyConfig(stop <-chan os.Signal, tick <-chan time.Time) error {
-	s, err := srv.flags.Read(srv.passed)
-	if err != nil {
+// reload starts an attempt. During an attempt it only notes that another one follows.
+func (srv *Server) reload() {
+	if srv.attempt != nil {
+		srv.reloadAgain = true
+		return
+	}
+	srv.reloadAgain = false
+	systemd.Notify(srv.log, systemd.Reloading())
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &attempt{cancel: cancel, done: make(chan struct{})}
+	srv.attempt = a
+	go func() { // finishReload or close waits for it
+		defer close(a.done)
+		a.err = srv.try(ctx, a)
+	}()
+}
+
+// tried returns a channel that is closed when the attempt has ended; nil: there is none.
+func (srv *Server) tried() <-chan struct{} {
+	if srv.attempt == nil {
+		return nil
+	}
+	return srv.attempt.done
+}
+
+// finishReload uses the configuration of the attempt that has ended, unless it is invalid.
+func (srv *Server) finishReload() {
+	a := srv.attempt
+	a.cancel()
+	srv.attempt = nil
+	if a.err != nil {
+		a.drop()
+		srv.log.Error("the new configuration is invalid; the old one stays", "error", a.err)
+	} else {
+		srv.commit(a)
+		srv.log.Info("the new configuration is active", "file", srv.flags.Config, "clients", srv.gateway.Stats().Clients)
+	}
+	systemd.Notify(srv.log, systemd.Ready) // it is ready again, with the old configuration too
+	if srv.reloadAgain {
+		srv.reload()
+	}
+}
+
+// abandonReload ends the attempt, because the server stops. close waits for the end.
+func (srv *Server) abandonReload() {
+	if srv.attempt == nil {
+		return
+	}
+	srv.log.Warn("stopping during a reload: the new configuration is not used")
+	srv.attempt.cancel()
+	systemd.Notify(srv.log, systemd.Ready) // systemd ends a reload before a stop
+}
+
+// awaitAttempt waits for an abandoned attempt, and drops what it has opened.
+func (srv *Server) awaitAttempt() {
+	if srv.attempt == nil {
+		return
+	}
+	srv.attempt.cancel()
+	<-srv.attempt.done
+	srv.attempt.drop()
+	srv.attempt = nil
+}
+
+// drop closes what the attempt has opened.
+func (a *attempt) drop() {
+	for _, f := range a.undo {
+		f()
+	}
+}
+
+// try reads the configuration, opens what it needs, and changes the connections to the server, the gateway and the watch. If one
+// of the steps fails, nothing changes.
+func (srv *Server) try(ctx context.Context, a *attempt) (err error) {
+	if a.settings, err = srv.flags.Read(srv.passed); err != nil {
 		return err
 	}
-	srv.keepServer(&s)
+	s := &a.settings
+	srv.keepServer(s)
 	var fresh []config.Address
-	for _, a := range s.Listen {
-		if srv.listeners[a.Name] == nil {
-			fresh = append(fresh, a)
+	for _, at := range s.Listen {
+		if srv.listeners[at.Name] == nil {
+			fresh = append(fresh, at)
 		}
 	}
-	opened, err := srv.openListeners(fresh)
-	if err != nil {
+	if a.opened, err = srv.openListeners(fresh, nil); err != nil {
 		return err
 	}
-	useSocket, dropSocket, err := srv.front.Prepare(s.Watch.Socket)
-	var l net.Listener
-	if err == nil && s.Watch.Pages != srv.settings.Watch.Pages {
-		l, err = page.Listen(s.Watch.Pages, pagesFlag)
+	for _, l := range a.opened {
+		a.undo = append(a.undo, func() { _ = l.Close() })
 	}
-	if err == nil {
-		err = srv.apply(&s, stop, tick)
-	}
-	if err != nil {
-		if dropSocket != nil {
-			dropSocket()
-		}
-		for _, l := range opened {
-			_ = l.Close()
-		}
-		if l != nil {
-			_ = l.Close()
-		}
+	var drop func()
+	if a.use, drop, err = srv.front.Prepare(s.Watch.Socket); err != nil {
 		return err
 	}
-	useSocket()
-	if s.Watch.Pages != srv.settings.Watch.Pages {
-		srv.servePages(l)
+	a.undo = append(a.undo, drop)
+	if a.movePages = s.Watch.Pages != srv.settings.Watch.Pages; a.movePages {
+		if a.pages, err = page.Listen(s.Watch.Pages, pagesFlag); err != nil {
+			return err
+		}
+		if a.pages != nil {
+			a.undo = append(a.undo, func() { _ = a.pages.Close() })
+		}
 	}
-	srv.settings = s
-	srv.applyListeners(opened)
-	return nil
+	a.options, err = srv.apply(ctx, s)
+	return err
+}
+
+// commit uses what an attempt has opened.
+func (srv *Server) commit(a *attempt) {
+	a.use()
+	if a.movePages {
+		srv.servePages(a.pages)
+	}
+	srv.settings, srv.options = a.settings, a.options
+	srv.applyListeners(a.opened)
 }
 
 // keepServer keeps what belongs to the running server: whether it is the embedded one, and the source of its credentials.
@@ -108,24 +185,24 @@ func (srv *Server) keepLoops(s *config.Serve) {
 	}
 }
 
-// apply changes the connections to the server, the gateway and the watch, or none of them.
-func (srv *Server) apply(s *config.Serve, stop <-chan os.Signal, tick <-chan time.Time) error {
+// apply changes the connections to the server, the gateway and the watch, or none of them. It returns the options of the
+// connections.
+func (srv *Server) apply(ctx context.Context, s *config.Serve) (options respool.Options, err error) {
 	s.Gateway.Log = srv.log
-	changes, err := srv.reconfigure(s.Watch.Sampler.Options, stop, tick)
+	options = s.Watch.Sampler.Options
+	changes, err := srv.client.Reconfigure(ctx, options)
 	if err != nil {
-		return fmt.Errorf("the new URL was tried: %s", strings.TrimPrefix(err.Error(), "respool: "))
+		return options, fmt.Errorf("the new URL was tried: %s", strings.TrimPrefix(err.Error(), "respool: "))
 	}
-	options := s.Watch.Sampler.Options
 	if !slices.ContainsFunc(changes, replacesConnections) {
 		s.Watch.Sampler.Options = srv.settings.Watch.Sampler.Options // the watch goes on, with its history
 	}
 	if err := srv.gateway.Reload(s.Gateway); err != nil {
-		return srv.restore(err)
+		return options, srv.restore(ctx, err)
 	}
 	if err := srv.watcher.Apply(s.Watch); err != nil {
-		return srv.restore(err)
+		return options, srv.restore(ctx, err)
 	}
-	srv.options = options
 	for _, c := range changes {
 		if c.Kept != "" {
 			srv.log.Warn("not changed", "option", c.Option, "kept", c.From, "configured", c.To, "reason", c.Kept)
@@ -136,29 +213,7 @@ func (srv *Server) apply(s *config.Serve, stop <-chan os.Signal, tick <-chan tim
 			srv.gateway.ServerChanged()
 		}
 	}
-	return nil
-}
-
-// reconfigure changes the connections to the server, after one attempt to connect, which a value of stop ends.
-func (srv *Server) reconfigure(to respool.Options, stop <-chan os.Signal, tick <-chan time.Time) (changes []respool.Change, err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	done := make(chan struct{})
-	go func() { // the loop below waits for it
-		defer close(done)
-		changes, err = srv.client.Reconfigure(ctx, to)
-	}()
-	for {
-		select {
-		case <-done:
-			return changes, err
-		case <-stop:
-			srv.stopped = true
-			cancel()
-		case <-tick:
-			systemd.Notify(srv.log, systemd.Alive)
-		}
-	}
+	return options, nil
 }
 
 // replacesConnections reports whether a change replaces connections.
@@ -167,8 +222,8 @@ func replacesConnections(c respool.Change) bool {
 }
 
 // restore applies the old settings again after err.
-func (srv *Server) restore(err error) error {
-	_, back := srv.client.Reconfigure(context.Background(), srv.options)
+func (srv *Server) restore(ctx context.Context, err error) error {
+	_, back := srv.client.Reconfigure(ctx, srv.options)
 	if back = errors.Join(back, srv.gateway.Reload(srv.settings.Gateway)); back != nil {
 		err = errors.Join(err, fmt.Errorf("and restoring the old settings failed: %w", back))
 	}

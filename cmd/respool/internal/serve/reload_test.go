@@ -216,7 +216,7 @@ func TestASignalEndsAReload(t *testing.T) {
 	if err := r.ended(); err != nil {
 		t.Error(err)
 	}
-	r.log.Until(t, "the new configuration is invalid; the old one stays", 1)
+	r.log.Until(t, "stopping during a reload: the new configuration is not used", 1)
 }
 
 // After a change of the address, SELECT knows the databases of the new server.

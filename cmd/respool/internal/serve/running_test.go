@@ -26,8 +26,16 @@ type running struct {
 	fails     bool         // it is to end with an error
 }
 
-// served starts a gateway with its pages at a free port.
+// served starts a gateway with its pages at a free port, and waits until it serves.
 func served(t *testing.T, flags *Flags) *running {
+	t.Helper()
+	r := begin(t, flags)
+	r.out.Until(t, "try: ", 1)
+	return r
+}
+
+// begin is served without the wait.
+func begin(t *testing.T, flags *Flags) *running {
 	t.Helper()
 	if flags.HTTP == "" {
 		flags.HTTP = "127.0.0.1:0"
@@ -52,7 +60,6 @@ func served(t *testing.T, flags *Flags) *running {
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
-	r.out.Until(t, "try: ", 1)
 	return r
 }
 

@@ -1,7 +1,7 @@
 // Package serve runs the gateway as a program: its flags, listeners, reloads, pages
 // and its orderly end. The gateway itself is internal/gateway. A Server owns one
-// goroutine for each listener, the upstream probe and the watch; Run waits for
-// all of them.
+// goroutine for each listener, the upstream probe, the watch, and the attempt of a
+// reload; Run waits for all of them.
 package serve
 
 import (
@@ -64,9 +64,12 @@ type Server struct {
 	arrival  *arrival // the takeover by this process; nil: none
 	requests chan *request
 	closing  chan struct{} // closed by close
-	stopped  bool          // a signal came during a takeover or a reload
+	stopped  bool          // a signal came during a takeover
 	pagesAt  net.Listener  // nil: nowhere
 	kept     *os.File      // the listener of the pages, while another process has it; nil: none
+
+	attempt     *attempt // of a reload; nil: none
+	reloadAgain bool     // a signal came during attempt
 
 	accepting atomic.Bool // read by the pages
 	acceptors sync.WaitGroup
@@ -79,7 +82,7 @@ func New(flags Flags, log *slog.Logger, out io.Writer, passed *systemd.Sockets) 
 }
 
 // Run serves until stop receives a value or a listener fails. A second value of stop cuts the drain
-// short. Each value of hup reloads the configuration.
+// short. Each value of hup reloads the configuration; those that come during a reload cause one more.
 func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	defer srv.close()
 	if err := srv.start(s); err != nil {
@@ -113,11 +116,9 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 			srv.drain(stop, tick)
 			return err
 		case <-hup:
-			srv.reload(stop, tick)
-			if srv.stopped {
-				srv.drain(stop, tick)
-				return nil
-			}
+			srv.reload()
+		case <-srv.tried():
+			srv.finishReload()
 		case <-tick:
 			systemd.Notify(srv.log, systemd.Alive)
 		}
@@ -141,7 +142,11 @@ func (srv *Server) start(s config.Serve) error {
 	}
 	s.Watch.Sampler.Client = srv.client // its connections count within max_connections
 	srv.settings = s
-	if srv.listeners, err = srv.openListeners(s.Listen); err != nil {
+	var inherited map[string]net.Listener
+	if srv.arrival != nil {
+		inherited = srv.arrival.listeners
+	}
+	if srv.listeners, err = srv.openListeners(s.Listen, inherited); err != nil {
 		return err
 	}
 	l, err := srv.listenPages(s.Watch.Pages)
@@ -178,9 +183,9 @@ func (srv *Server) start(s config.Serve) error {
 	return nil
 }
 
-// takeovers returns the channel of processes that take over; nil while this one takes over itself.
+// takeovers returns the channel of processes that take over; nil while this one takes over itself or reloads.
 func (srv *Server) takeovers() <-chan *request {
-	if srv.arrival != nil {
+	if srv.arrival != nil || srv.attempt != nil {
 		return nil
 	}
 	return srv.requests
@@ -204,15 +209,12 @@ func (srv *Server) listenPages(addr string) (net.Listener, error) {
 	return page.Listen(addr, pagesFlag)
 }
 
-// openListeners opens all listeners, or none if one fails.
-func (srv *Server) openListeners(list []config.Address) (map[string]*listener.Listener, error) {
+// openListeners opens all listeners, or none if one fails. It takes those that another process had from inherited.
+func (srv *Server) openListeners(list []config.Address, inherited map[string]net.Listener) (map[string]*listener.Listener, error) {
 	listeners := map[string]*listener.Listener{}
 	for _, a := range list {
-		var inner net.Listener
-		if srv.arrival != nil {
-			inner = srv.arrival.listeners[a.Name]
-			delete(srv.arrival.listeners, a.Name)
-		}
+		inner := inherited[a.Name]
+		delete(inherited, a.Name)
 		l, err := listener.Adopt(a, inner, srv.log)
 		if err != nil {
 			for _, other := range listeners {

@@ -16,6 +16,7 @@ const closeLimit = 5 * time.Second
 // drain waits for clients to finish, until the configured time is over or stop receives a value.
 func (srv *Server) drain(stop <-chan os.Signal, tick <-chan time.Time) {
 	srv.accepting.Store(false)
+	srv.abandonReload()
 	systemd.Notify(srv.log, systemd.Stopping)
 	srv.log.Info("stopping", "clients", srv.gateway.Stats().Clients, "drain", srv.settings.Drain)
 	ctx, cancel := context.WithTimeout(context.Background(), srv.settings.Drain)
@@ -52,6 +53,7 @@ func (srv *Server) close() {
 	}
 	close(srv.closing)
 	srv.accepting.Store(false)
+	srv.awaitAttempt()
 	srv.offers.close(false)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()

@@ -94,7 +94,7 @@ func (srv *Server) askFor(s *config.Serve, a *arrival) error {
 			return err
 		case m.Kind == takeover.Wait:
 			if !waits {
-				srv.log.Info("the running gateway is busy with another takeover: waiting for it", "at", s.Takeover)
+				srv.log.Info("the running gateway is busy with another takeover or a reload: waiting for it", "at", s.Takeover)
 			}
 		case m.Kind == takeover.Refusal:
 			return errors.New(m.Text)

@@ -229,3 +229,17 @@ func TestAProcessThatReadsNothing(t *testing.T) {
 	}
 	u.server.WaitClients(t, 0, tooltest.Patience)
 }
+
+// A process that takes over waits for the end of a reload.
+func TestATakeoverWaitsForAReload(t *testing.T) {
+	flags := upgradable(t, "")
+	flags.Listen = nil
+	c := startReloading(t, flags)
+	tooltest.Rewrite(t, c.file, c.wrong, c.good)
+	flags.Config = c.file
+	next := begin(t, &flags)
+	next.log.Until(t, "busy with another takeover or a reload", 1)
+	c.end()
+	c.succeededBy(t, next)
+	c.counts(t, 0, 1)
+}
