@@ -25,7 +25,8 @@ var browser context.Context
 // startBrowser starts Chromium with its files in a directory. stop waits for its end.
 func startBrowser(dir string) (stop func(), err error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox,
-		chromedp.UserDataDir(dir), chromedp.Flag("disable-dev-shm-usage", true))
+		chromedp.UserDataDir(dir), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("host-resolver-rules", "MAP *.example 127.0.0.1"))
 	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, leave := chromedp.NewContext(allocator)
 	stop = func() {

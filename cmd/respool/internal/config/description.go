@@ -131,6 +131,9 @@ func (s *Serve) Describe(w io.Writer, config string) error {
 	row("hot keys", "%s", hotText(!g.NoHotKeys))
 	row("shutdown", "waits %v for clients", s.Drain)
 	row("pages", "%s", cmp.Or(s.Watch.Pages, "off"))
+	if len(s.Watch.PageHosts) > 0 {
+		row("page hosts", "%s", strings.Join(s.Watch.PageHosts, ", "))
+	}
 	row("watch", "every %v, with %s and %s", s.Watch.Sampler.Every, output.Count(len(s.Watch.Rules), "rule"), output.Count(len(s.Watch.Sinks), "sink"))
 	for i := range s.Listen {
 		if risk := s.Risk(&s.Listen[i]); risk != "" {

@@ -6,6 +6,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ type Watch struct {
 	URLOrigin string // the prefix of errors about it
 	Source    credentials.Source
 	Pages     string         // host:port of the pages; empty: none
+	PageHosts []string       // names of the pages in the header Host, beyond those of page.AllowHosts
 	Socket    *Address       // the Unix socket for respool kill; nil: none
 	Instance  string         // its name in alerts
 	Actions   bool           // the page allows actions after a login
@@ -104,6 +106,7 @@ func (s *Watch) fields(serve *Serve) yamlnode.Fields {
 		"list_limit":  s.listLimitField(),
 		"maxclients":  yamlnode.Int(&s.Sampler.MaxClients, 1, yamlnode.MaxCount),
 		"listen":      s.listenField(),
+		"page_hosts":  s.pageHostsField(),
 		"socket":      s.socketField(),
 		"grace":       yamlnode.DurationOrZero(&s.Grace),
 		"instance":    yamlnode.Text(&s.Instance),
@@ -196,6 +199,27 @@ func (s *Watch) readListen(n yamlnode.Node) error {
 	}
 	return nil
 }
+
+// pageHostsField is the list of names with which browsers reach the pages.
+func (s *Watch) pageHostsField() yamlnode.Field {
+	f := yamlnode.Texts(&s.PageHosts)
+	read := f.Read
+	f.Read = func(n yamlnode.Node) error {
+		if err := read(n); err != nil {
+			return err
+		}
+		for _, name := range s.PageHosts {
+			if !plainName.MatchString(name) {
+				return n.Errorf("%.80q: want a name such as respool.example.com, without http:// and without a port", name)
+			}
+		}
+		return nil
+	}
+	return f
+}
+
+// plainName is a name of a host.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`)
 
 func (s *Watch) socketField() yamlnode.Field {
 	return yamlnode.Field{

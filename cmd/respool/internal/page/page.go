@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,8 +28,10 @@ import (
 // read-only.
 type Pages struct {
 	source Source
-	Mux    *http.ServeMux
+	Mux    *http.ServeMux       // without the check of names, which ServeHTTP does
 	Waits  func() *report.Waits // the blocking commands that wait in this process; nil: it has no clients
+
+	hosts atomic.Pointer[map[string]bool] // set by AllowHosts
 }
 
 // maxServices is how many services the metrics list.
@@ -57,7 +60,7 @@ func New(w Source, more ...prometheus.Collector) *Pages {
 
 // Serve serves the pages at a listener until the returned server is closed.
 func (p *Pages) Serve(l net.Listener) *http.Server {
-	s := &http.Server{Handler: p.Mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	s := &http.Server{Handler: p, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	go func() { _ = s.Serve(l) }()
 	return s

@@ -146,6 +146,7 @@ func (srv *Server) try(ctx context.Context, a *attempt) (err error) {
 // commit uses what an attempt has opened.
 func (srv *Server) commit(a *attempt) {
 	a.use()
+	srv.pages.AllowHosts(a.settings.Watch.PageHosts, a.settings.Watch.Pages)
 	if a.movePages {
 		srv.servePages(a.pages)
 	}

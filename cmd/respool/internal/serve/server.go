@@ -161,6 +161,7 @@ func (srv *Server) start(s config.Serve) error {
 		return err
 	}
 	srv.pages = srv.newPages()
+	srv.pages.AllowHosts(s.Watch.PageHosts, s.Watch.Pages)
 	srv.front = watch.NewFront(srv.watcher, srv.pages.Mux, srv.log)
 	srv.front.Show(live.Config{Command: "respool serve", Gateway: srv.shown(s.Listen), Observed: srv.gateway.Observed, Actions: &live.Actions{Pause: srv.gateway.Pause, Resume: srv.gateway.Resume}}, gatewayClients{srv.gateway})
 	srv.servePages(l)

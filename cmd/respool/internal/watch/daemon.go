@@ -47,6 +47,7 @@ func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) 
 	}
 	defer d.watcher.Close()
 	d.pages = page.New(d.watcher)
+	d.pages.AllowHosts(s.PageHosts, s.Pages)
 	d.front = NewFront(d.watcher, d.pages.Mux, d.log)
 	d.front.Show(live.Config{Command: "respool watch"}, nil)
 	d.pages.Mux.HandleFunc("GET /healthz", d.pages.Health)
@@ -122,6 +123,7 @@ func (d *Daemon) applyConfig() error {
 		return err
 	}
 	useSocket()
+	d.pages.AllowHosts(s.PageHosts, s.Pages)
 	if s.Pages != d.listen {
 		d.servePages(s.Pages, l)
 	}
