@@ -59,6 +59,32 @@ func TestTheUnitOfSystemdIsRight(t *testing.T) {
 	}
 }
 
+// The drop-in for upgrades runs the command of the unit with --takeover, at the start and at a reload, and keeps its watchdog.
+func TestTheUpgradesOfSystemdAreRight(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile("../../examples/serve/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	service, upgrade := read("respool.service"), read("upgrade.conf")
+	_, line, _ := strings.Cut(service, "\nExecStart=")
+	line, _, _ = strings.Cut(line, "\n")
+	line += " --takeover /run/respool/takeover.sock"
+	if f := parsed(t, strings.Fields(strings.TrimPrefix(line, "respool "))); f.Takeover != "/run/respool/takeover.sock" {
+		t.Errorf("%+v", f)
+	}
+	_, seconds, _ := strings.Cut(service, "\nWatchdogSec=")
+	seconds, _, _ = strings.Cut(seconds, "\n")
+	reload := "WATCHDOG_USEC=" + seconds + "000000 " + strings.Replace(line, "${CREDENTIALS_DIRECTORY}/url", "/run/respool/url", 1) + " >&3 3>&- &"
+	for _, want := range []string{"\nNotifyAccess=all\n", "\nExecStart=\nExecStart=" + line + "\n", reload, "\nExecReload=\n", "\nExecReload=+sh -c 'install -m 0400 /etc/respool/url /run/respool/url "} {
+		if !strings.Contains(upgrade, want) {
+			t.Errorf("upgrade.conf lacks %q", want)
+		}
+	}
+}
+
 // checkSocket checks the socket of an example for respool kill: the file creates its directory, and names the command.
 func checkSocket(t *testing.T, socket *config.Address, file, directory string) {
 	t.Helper()
