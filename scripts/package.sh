@@ -33,4 +33,5 @@ for arch in amd64 arm64; do
 		ARCH=$arch dist/tools/nfpm package -f packaging/nfpm.yaml -p $format -t dist/packages/
 	done
 done
+find dist/image -exec touch -d "@$SOURCE_DATE_EPOCH" {} + # the layer of the image contains the times
 (cd dist && sha256sum packages/* kubernetes/* image/*/usr/bin/respool)
