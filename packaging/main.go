@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
@@ -124,6 +125,36 @@ func checkObjects(path string, text []byte) error {
 	return nil
 }
 
+// closing is how long the program may take to end after --drain.
+const closing = 5 * time.Second
+
+// checkEnd checks that a pod has the time for preStop and --drain of each container.
+func checkEnd(pod *corev1.PodSpec) error {
+	grace := 30 * time.Second // the default of Kubernetes
+	if s := pod.TerminationGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	for _, c := range append(pod.InitContainers, pod.Containers...) {
+		var need time.Duration
+		for _, arg := range c.Args {
+			if text, ok := strings.CutPrefix(arg, "--drain="); ok {
+				drain, err := time.ParseDuration(text)
+				if err != nil {
+					return fmt.Errorf("container %s: %s: %w", c.Name, arg, err)
+				}
+				need = drain + closing
+			}
+		}
+		if l := c.Lifecycle; l != nil && l.PreStop != nil && l.PreStop.Sleep != nil {
+			need += time.Duration(l.PreStop.Sleep.Seconds) * time.Second
+		}
+		if need > grace {
+			return fmt.Errorf("container %s takes up to %v to end, and terminationGracePeriodSeconds is %v", c.Name, need, grace)
+		}
+	}
+	return nil
+}
+
 // checkSelector checks what the API server refuses beyond the types.
 func checkSelector(d *appsv1.Deployment) error {
 	if d.Spec.Selector == nil || len(d.Spec.Selector.MatchLabels) == 0 {
@@ -133,6 +164,9 @@ func checkSelector(d *appsv1.Deployment) error {
 		if d.Spec.Template.Labels[key] != value {
 			return fmt.Errorf("the selector wants %s=%s, which the template of the pods lacks", key, value)
 		}
+	}
+	if err := checkEnd(&d.Spec.Template.Spec); err != nil {
+		return err
 	}
 	mounts := map[string]bool{}
 	for _, v := range d.Spec.Template.Spec.Volumes {
