@@ -152,7 +152,7 @@ func TestALargeReplyHasAConnectionApart(t *testing.T) {
 // All clients together may have only so many small commands in flight, and each client always some.
 func TestLongPipelinesTakeTurns(t *testing.T) {
 	s := startSlowServer(t, gateway.Config{}, 1)
-	const clients, commands, most = 60, 1000, 60*64 + 4096
+	const clients, commands, most = 60, 1000, 60*128 + 8192 // as each counts 128 bytes
 	peers := make([]*peer, clients)
 	for i := range peers {
 		peers[i] = s.h.dial()

@@ -156,7 +156,7 @@ func (c *client) takeTurnLocked(req request.Request) bool {
 	p := &c.pending
 	p.next = c.g.turns.Sizes.Expect(req.Raw, p.mean)
 	n := p.next.Bytes()
-	return p.inFlight+n <= turns.Free || c.askTurnLocked(req.Args, n)
+	return p.inFlight+n <= turns.Free || p.queued == 0 && c.turn.Covers(p.inFlight+n) || c.askTurnLocked(req.Args, n)
 }
 
 // askTurnLocked is takeTurnLocked for n bytes that exceed what the client may have in flight without a turn.

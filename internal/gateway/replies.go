@@ -78,7 +78,7 @@ func (c *client) learnLocked(s *pendingReply, size int, failed bool) {
 	p.learn(size)
 	if large := size >= turns.Large; !failed && (large || s.sample || s.expected.Exact() || !p.mean.Known()) {
 		sizes, raw := &c.g.turns.Sizes, p.replay.bytes(s.from, s.to)
-		sizes.LearnCommand(raw, size)
+		sizes.LearnFirst(raw, size)
 		if large || s.expected.Exact() {
 			sizes.Learn(raw, s.expected, size)
 		}

@@ -8,12 +8,9 @@ import (
 
 const (
 	// least is the size that even the smallest request counts: its cost is not in its bytes.
-	least = 256
+	least = 128
 	// unknown is the expected size of the reply to the first request of a client.
 	unknown = 128 << 10
-	// likelySmall is unknown for a command whose recent replies to all clients were small. It is no less, because the reply to
-	// this client may be large: only some clients at a time find that out.
-	likelySmall = 32 << 10
 	// Large is the size in bytes from which replies are remembered.
 	Large = 16 << 10
 	// apart is the size from which a request and its reply should use a connection apart from small ones.
@@ -25,6 +22,23 @@ const (
 	// meanOf is the number of replies of which a Mean is about the mean.
 	meanOf = 8
 )
+
+// likelySmall is unknown for a command whose last replies, to all clients, were small. The reply to this client may be large
+// all the same, so only some clients at a time find that out: the more, the longer the row of small replies is.
+func likelySmall(row uint32) int {
+	switch {
+	case row < 512:
+		return Free + 48<<10
+	case row < 4096:
+		return Free + 16<<10
+	case row < longestRow:
+		return Free + 4<<10
+	}
+	return 0
+}
+
+// longestRow is the number of small replies in a row from which the first request of a client counts as any other.
+const longestRow = Large - 1
 
 // Mean is the mean size of the recent replies to a client, except those that Sizes knows. The zero Mean knows none.
 type Mean uint32
@@ -57,29 +71,54 @@ func (e Expected) Exact() bool { return e&exact != 0 }
 // Large reports whether the bytes should not delay small commands on the same connection.
 func (e Expected) Large() bool { return e.Bytes() >= apart }
 
-// Sizes remembers the sizes of large replies by their requests, for all clients. It forgets those that it has no room
-// for. The zero Sizes is empty, and costs nothing before the first large reply. All methods are safe for concurrent use.
+// Sizes remembers the sizes of large replies by their requests, for all clients, and which requests had small ones. It
+// forgets those that it has no room for. The zero Sizes is empty. All methods are safe for concurrent use.
 type Sizes struct {
-	known    atomic.Int32 // slots that are not 0
+	known    atomic.Int32 // slots of large replies that are not 0
 	table    atomic.Pointer[sizeTable]
-	commands [256]atomic.Uint64 // each a size in the lower half, and the hash of a command's name in the upper half
+	commands [256]atomic.Uint64 // each a record in the lower half, and the hash of a command's name in the upper half
 }
 
-// sizeTable has a size in the lower half of each slot, and a part of the hash of the request in the upper half.
+// remembered is the number of slots for requests of each kind.
+const remembered = 4096
+
+// sizeTable finds slots by the hash of a request.
 type sizeTable struct {
 	seed  maphash.Seed
-	slots [4096]atomic.Uint64
+	large [remembered]atomic.Uint64 // each a size in the lower half, and a part of the hash in the upper half
+	small [remembered]atomic.Uint32 // each a part of the hash, or 0
 }
 
-func (t *sizeTable) find(request []byte) (slot *atomic.Uint64, tag uint64) {
-	h := maphash.Bytes(t.seed, request[:min(len(request), hashed)]) + uint64(len(request))
-	return &t.slots[h%uint64(len(t.slots))], h &^ 0xffffffff
+func (t *sizeTable) hash(request []byte) uint64 {
+	return maphash.Bytes(t.seed, request[:min(len(request), hashed)]) + uint64(len(request))
+}
+
+// findLarge returns the slot for the size of a large reply.
+func (t *sizeTable) findLarge(request []byte) (slot *atomic.Uint64, tag uint64) {
+	h := t.hash(request)
+	return &t.large[h%remembered], h &^ 0xffffffff
+}
+
+// findSmall returns the slot for a small reply.
+func (t *sizeTable) findSmall(request []byte) (slot *atomic.Uint32, tag uint32) {
+	h := t.hash(request)
+	return &t.small[h%remembered], uint32(h>>32) | 1
+}
+
+// mine returns the table.
+func (s *Sizes) mine() *sizeTable {
+	t := s.table.Load()
+	if t == nil {
+		s.table.CompareAndSwap(nil, &sizeTable{seed: maphash.MakeSeed()})
+		t = s.table.Load()
+	}
+	return t
 }
 
 // Expect returns what to expect of a request of a client.
 func (s *Sizes) Expect(request []byte, m Mean) Expected {
 	if s.known.Load() > 0 {
-		slot, tag := s.table.Load().find(request)
+		slot, tag := s.table.Load().findLarge(request)
 		if v := slot.Load(); v != 0 && v&^0xffffffff == tag {
 			return exact | Expected(min(int(uint32(v))+len(request), most))
 		}
@@ -96,12 +135,7 @@ func (s *Sizes) Learn(request []byte, e Expected, size int) {
 	if size < Large && !e.Exact() {
 		return
 	}
-	t := s.table.Load()
-	if t == nil {
-		s.table.CompareAndSwap(nil, &sizeTable{seed: maphash.MakeSeed()})
-		t = s.table.Load()
-	}
-	slot, tag := t.find(request)
+	slot, tag := s.mine().findLarge(request)
 	if size >= Large {
 		if slot.Swap(tag|uint64(min(size, most))) == 0 {
 			s.known.Add(1)
@@ -115,23 +149,54 @@ func (s *Sizes) Learn(request []byte, e Expected, size int) {
 
 // first returns the expected size of the reply to the first request of a client.
 func (s *Sizes) first(request []byte) int {
+	if t := s.table.Load(); t != nil {
+		if slot, tag := t.findSmall(request); slot.Load() == tag {
+			return 0
+		}
+	}
 	slot, tag := s.command(request)
-	if v := slot.Load(); v != 0 && v&^0xffffffff == tag && uint32(v) < Large {
-		return likelySmall
+	v := slot.Load()
+	if record := uint32(v); v != 0 && v&^0xffffffff == tag && record < Large {
+		return likelySmall(record)
 	}
 	return unknown
 }
 
-// LearnCommand records the size of a reply to the command of a request. It is enough to call it for large replies, and for
-// some of the others: a large one counts for a while.
-func (s *Sizes) LearnCommand(request []byte, size int) {
+// LearnFirst records the size of a reply for the first requests of other clients. It is enough to call it for large replies,
+// and for some of the others: a large one counts for a while.
+func (s *Sizes) LearnFirst(request []byte, size int) {
+	switch small, tag := s.mine().findSmall(request); {
+	case size < Large:
+		small.Store(tag)
+	case small.Load() == tag:
+		small.CompareAndSwap(tag, 0)
+	}
 	slot, tag := s.command(request)
 	v := slot.Load()
+	record := uint32(0)
 	if v&^0xffffffff == tag {
-		recent := int(uint32(v))
-		size = max(size, recent-recent/meanOf)
+		record = uint32(v)
 	}
-	slot.CompareAndSwap(v, tag|uint64(min(size, most))) // another goroutine may record its reply instead
+	slot.CompareAndSwap(v, tag|uint64(nextRecord(record, size))) // another goroutine may record its reply instead
+}
+
+// nextRecord returns the record of a command after a reply. A record from Large on is the size of a recent large reply. Others
+// are the number of small replies in a row.
+func nextRecord(record uint32, size int) uint32 {
+	recent := uint32(0)
+	if record >= Large {
+		recent = record - record/meanOf
+	}
+	if size >= Large {
+		recent = max(recent, uint32(min(size, most)))
+	}
+	switch {
+	case recent >= Large:
+		return recent
+	case record >= Large:
+		return 1
+	}
+	return min(record+1, longestRow)
 }
 
 // command returns the slot of the command of a request, and the hash of its name.

@@ -17,7 +17,7 @@ const (
 	// Free is how many bytes each client may have in flight without a turn.
 	Free = 16 << 10
 	// share is the least part of a budget that a client takes for a long pipeline.
-	share = 64 << 10
+	share = 16 << 10
 	// mostSmall is the largest turn that comes from the budget of small ones.
 	mostSmall = 128 << 10
 	// The budgets bound the bytes of all turns. A client that asks for a little does not wait for those that ask for much,
@@ -77,7 +77,7 @@ type Turn struct {
 	fifo.Links[Turn]
 	resumer Resumer
 	held    [kinds]int // bytes
-	granted int        // bytes that the client has not used yet
+	granted int        // bytes that the client has not used yet. Others write it only while waits is true
 	want    int        // bytes that it waits for, or that were granted
 	kind    kind       // of want
 	holder  holder
@@ -89,6 +89,11 @@ type Turn struct {
 
 // Waits reports whether the client waits for its turn.
 func (x *Turn) Waits() bool { return x != nil && x.waits.Load() }
+
+// Covers reports whether what the client holds is enough for n bytes in flight. Then it needs no call of Ask.
+func (x *Turn) Covers(n int) bool {
+	return x != nil && !x.waits.Load() && x.granted == 0 && n-Free <= int(x.total.Load())
+}
 
 // kindOf returns the kind of a turn of n bytes.
 func kindOf(n int, isFirst bool) kind {
@@ -164,9 +169,15 @@ func (t *Turns) claimLocked(x *Turn) {
 // Trim notes a reply, and returns the bytes that the client does not need for the inFlight bytes that are in flight, except a
 // turn that was granted and not used yet. It keeps a few for a while, since it would take the lock for every reply.
 func (t *Turns) Trim(x *Turn, inFlight int) {
-	x.seen.Store(t.ticks.Load())
+	total := int(x.total.Load())
+	if total == 0 {
+		return
+	}
+	if now := t.ticks.Load(); now != x.seen.Load() {
+		x.seen.Store(now)
+	}
 	needs := max(inFlight-Free, 0)
-	if spare := int(x.total.Load()) - needs; spare <= 0 || spare < share && needs > 0 {
+	if spare := total - needs; spare <= 0 || spare < share && needs > 0 {
 		return
 	}
 	t.mu.Lock()

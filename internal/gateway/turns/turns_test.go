@@ -221,28 +221,50 @@ func TestSizesAreShared(t *testing.T) {
 // and more as long as a large reply is among the recent ones.
 func TestFirstRequestsCountWhatTheirCommandReplied(t *testing.T) {
 	var s Sizes
-	get, inline, set := []byte("*2\r\n$3\r\nGET\r\n$1\r\na\r\n"), []byte("get b\r\n"), []byte("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n")
-	check := func(when string, request []byte, want int) {
+	const get = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
+	const other, inline, set = "*2\r\n$3\r\nget\r\n$1\r\nb\r\n", "get c\r\n", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"
+	learn := func(request string, size int) { s.LearnFirst([]byte(request), size) }
+	check := func(when, request string, want int) {
 		t.Helper()
-		if got := s.Expect(request, 0).Bytes(); got != want+len(request) {
+		if want < unknown {
+			want = max(want, least-len(request))
+		}
+		if got := s.Expect([]byte(request), 0).Bytes(); got != want+len(request) {
 			t.Errorf("%s: %q counts as %d bytes: want %d", when, request, got, want+len(request))
 		}
 	}
 	check("before any reply", get, unknown)
-	s.LearnCommand(get, 3)
-	check("after a small reply", get, likelySmall)
-	check("after a small reply", inline, likelySmall)
+	learn(get, 3)
+	check("after a small reply to the same request", get, 0)
+	check("after a small reply to another request", other, likelySmall(1))
+	check("after a small reply to another request", inline, likelySmall(1))
 	check("after a small reply to another command", set, unknown)
-	s.LearnCommand(inline, 1<<20)
-	s.LearnCommand(get, 3)
-	check("soon after a large reply", get, unknown)
+	learn(get, 1<<20)
+	learn(set, 3)
+	check("after a large reply to the same request", get, unknown)
+	learn(inline, 3)
+	check("soon after a large reply", other, unknown)
 	for range 100 {
-		s.LearnCommand(get, 3)
+		learn(inline, 3)
 	}
-	check("long after a large reply", get, likelySmall)
+	check("long after a large reply", other, likelySmall(1))
+	last := unknown
+	for range 2 * longestRow {
+		learn(inline, 3)
+		now := s.Expect([]byte(other), 0).Bytes()
+		if now > last {
+			t.Fatalf("after one more small reply, %q counts as %d bytes: want %d at most", other, now, last)
+		}
+		last = now
+	}
+	check("after a long row of small replies", other, 0)
+	learn(get, Large)
+	check("at once after a large reply", other, unknown)
 	for _, odd := range []string{"", "*", "*1\r\n", "\r\n", "*1\r\n$4\r\nPI"} {
-		s.LearnCommand([]byte(odd), 3)
-		check("malformed", []byte(odd), likelySmall)
+		s = Sizes{}
+		check("before a malformed request", odd, unknown)
+		learn(odd, 3)
+		check("after a malformed request", odd, 0)
 	}
 }
 
