@@ -3,6 +3,7 @@
 # image, each for amd64 and arm64, and the manifests of Kubernetes. Checks the Dockerfile and the
 # manifests. The same commit and the same Go make the same files.
 set -eu
+umask 022 # the user of the image runs the program
 
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^const Version = "\(.*\)"$/\1/p' ./*.go)
