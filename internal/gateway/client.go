@@ -195,6 +195,9 @@ func (c *client) takeRequestsLocked(b []byte, batch *netio.FlushBatch) (rest []b
 		c.in.scanner.Unauthenticated = !c.session.Authenticated()
 		req, n, err := c.in.scanner.Next(b)
 		if req.Raw != nil && err == nil && !c.takeTurnLocked(req) {
+			if c.turn.Since == 0 {
+				c.turn.Since = batch.Now()
+			}
 			return c.in.unread(req, b[:n], b[n:]), false
 		}
 		b = b[n:]
@@ -220,6 +223,9 @@ func (c *client) takeRequestsLocked(b []byte, batch *netio.FlushBatch) (rest []b
 			}
 			if req.Owned {
 				c.pending.replay.given = nil
+			}
+			if c.turn != nil {
+				c.turn.Since = 0 // also if the request was answered without a server
 			}
 		}
 		if c.pausedLocked() {

@@ -167,7 +167,7 @@ func (w *worker) consoleStats([]string) []byte {
 		fmt.Sprintf("accepted=%d refused=%d closed=%d slow_closed=%d", s.Accepted, s.Refused, s.Closed, s.SlowClosed),
 		fmt.Sprintf("commands=%d errors=%d bytes_in=%d bytes_out=%d buffered=%d", s.Commands, s.Errors, s.BytesIn, s.BytesOut, s.Buffered),
 		fmt.Sprintf("mean_queue_time=%s mean_server_time=%s", s.Queue.mean(), s.Server.mean()),
-		fmt.Sprintf("turn_waits=%d limit_waits=%d limit_refused=%d", s.TurnWaits, s.LimitWaits, s.LimitRefused),
+		fmt.Sprintf("turn_waiting=%d turn_waits=%d limit_waits=%d limit_refused=%d", s.TurnWaiting, s.TurnWaits, s.LimitWaits, s.LimitRefused),
 	}
 	if lines = append(lines, w.c.g.pauseLines()...); !s.Paused {
 		lines = append(lines, "paused=no")

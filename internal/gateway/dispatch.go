@@ -113,6 +113,9 @@ func (c *client) postRawLocked(raw []byte, replies int, reads, publishes bool, k
 	} else if c.set.SlowThreshold > 0 {
 		s.at = batch.Now()
 	}
+	if c.turn != nil && c.turn.Since != 0 {
+		c.tally().queue.addTime(c.noteTurnLocked(s, batch.Now()))
+	}
 	s.via = c.route.posted(l)
 	c.pending.posted++
 	c.pending.inFlight += s.expected.Bytes()
@@ -157,6 +160,9 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 	}
 	if step.Barrier {
 		c.barrier.begin(&s.step.Step)
+	}
+	if c.turn != nil && c.turn.Since != 0 {
+		c.tally().queue.addTime(c.noteTurnLocked(s, s.at))
 	}
 	c.route.lane, c.route.dedicated = l, true
 	if c.g.optionsOf(step).Block != command.NoBlock {
@@ -214,6 +220,9 @@ func (c *client) queueLocked(step *session.Step) {
 	}
 	s.from, s.to = c.pending.replay.add(step.Raw)
 	s.at = time.Now().UnixNano()
+	if c.turn != nil && c.turn.Since != 0 {
+		c.tally().queue.extend(c.noteTurnLocked(s, s.at))
+	}
 	s.level, s.behind = levelOf(step), c.g.pauses.behind(step)
 	if step.Kind != session.Multiplexed {
 		s.step = &stepReplies{Step: *step}

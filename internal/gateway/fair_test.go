@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -270,4 +271,56 @@ func TestTurnsKeepTheOrderOfAllKindsOfCommands(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// The time of a command in the queue contains the wait for the turn of its client.
+func TestTheQueueTimeContainsTheWaitForATurn(t *testing.T) {
+	s := startSlowServer(t, gateway.Config{SlowThreshold: 1}, 1)
+	const clients = 16
+	peers := make([]*peer, clients)
+	for i := range peers {
+		peers[i] = s.h.dial()
+		peers[i].send("GET big")
+		peers[i].wantBig(1)
+	}
+	console := s.h.dial()
+	console.ask("RESPOOL SLOW RESET")
+	before := s.h.Stats()
+	s.StallReplies()
+	for _, p := range peers {
+		p.send("GET big")
+	}
+	s.awaitTurns(t, console, clients/2)
+	began := time.Now()
+	if st := s.h.Stats(); st.TurnWaiting == 0 || st.TurnWaiting > clients {
+		t.Errorf("%d clients wait for their turn: want 1 to %d", st.TurnWaiting, clients)
+	}
+	if got := console.ask("RESPOOL STATS"); !regexp.MustCompile(`turn_waiting=[1-9][0-9]* `).MatchString(got) {
+		t.Error(got)
+	}
+	held := time.Since(began) // less than the wait of those that wait now
+	s.awaitTurns(t, console, 1)
+	s.Relay.Resume()
+	for _, p := range peers {
+		p.wantBig(1)
+	}
+	testkit.Eventually(t, "the slow log has the wait", func() bool {
+		for _, entry := range strings.Split(console.ask("RESPOOL SLOW 256"), "id=") {
+			m := slowTimes.FindStringSubmatch(entry)
+			if m == nil || m[4] != "GET" || !strings.Contains(entry, `"GET big"`) {
+				continue
+			}
+			if queue, err := time.ParseDuration(m[1]); err == nil && queue >= held-time.Microsecond {
+				return true
+			}
+		}
+		return false
+	})
+	now := s.h.Stats()
+	if now.TurnWaiting != 0 {
+		t.Errorf("%d clients still wait", now.TurnWaiting)
+	}
+	if sum, n := now.Queue.Sum-before.Queue.Sum, now.Queue.Count-before.Queue.Count; sum < held || n == 0 {
+		t.Errorf("%d commands waited for %v: want the %v of one at least", n, sum, held)
+	}
 }

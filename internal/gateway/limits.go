@@ -164,15 +164,26 @@ func (c *client) askTurnLocked(args [][]byte, n int) bool {
 	if !session.IsMultiplexed(args) {
 		return true // the gateway answers it, or it may take any time on a dedicated connection
 	}
+	if c.turn == nil {
+		c.turn = &turns.Turn{}
+	}
 	p := &c.pending
 	isFirst := !p.mean.Known() && !p.next.Exact()
 	if p.queued > 0 || isFirst && p.n > 0 {
 		return false // until the next reply
 	}
-	if c.turn == nil {
-		c.turn = &turns.Turn{}
-	}
 	return c.g.turns.Ask(c.turn, p.inFlight, n, isFirst, &c.out)
+}
+
+// noteTurnLocked adds to a request that is posted or queued now how long it has waited for its turn. It returns that time.
+func (c *client) noteTurnLocked(s *pendingReply, now int64) time.Duration {
+	if c.turn.Since == 0 {
+		return 0
+	}
+	wait := max(now-c.turn.Since, 0)
+	c.turn.Since = 0
+	s.addWait(wait)
+	return time.Duration(wait)
 }
 
 // trimTurnLocked returns what the client does not need after a reply.

@@ -30,7 +30,7 @@ type pendingReply struct {
 	level  pauseMode // the mildest pause that holds it back, if it is queued
 	via    uint8     // of laneRoute, if it is posted
 	sample bool      // its time counts in the tally
-	waited uint32    // microseconds before it was posted
+	waited uint32    // microseconds before it was posted, except those since at
 
 	expected turns.Expected // counts as in flight while it is posted
 	want     int            // frames that are still to come

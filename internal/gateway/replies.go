@@ -28,7 +28,9 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.learnLocked(s, s.sent+len(frame), s.sent == 0 && frame[0] == '-')
 	if s.sample {
 		c.tally().server.add(s.at)
-		c.tally().queue.addZero()
+		if s.waited == 0 { // otherwise its wait counts already
+			c.tally().queue.addTime(0)
+		}
 	}
 	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
 		return

@@ -34,6 +34,7 @@ type Stats struct {
 
 	Slow uint64 // commands of the slow log, including those that it does not keep any more
 
+	TurnWaiting  int               // clients that wait for their turn
 	TurnWaits    uint64            // commands that waited for the turn of their client
 	LimitWaits   uint64            // commands that waited because of a rate
 	LimitRefused uint64            // commands refused because of a rate, after LimitWait
@@ -75,8 +76,14 @@ func (w *stopwatch) add(start int64) {
 	w.sum.Add(time.Now().UnixNano() - start)
 }
 
-// addZero adds a duration of zero.
-func (w *stopwatch) addZero() { w.count.Add(1) }
+// addTime adds a duration.
+func (w *stopwatch) addTime(d time.Duration) {
+	w.count.Add(1)
+	w.sum.Add(int64(d))
+}
+
+// extend adds a duration to one that add will add.
+func (w *stopwatch) extend(d time.Duration) { w.sum.Add(int64(d)) }
 
 func (w *stopwatch) latency() Latency {
 	return Latency{Count: uint64(w.count.Load()), Sum: time.Duration(w.sum.Load())}
@@ -110,9 +117,9 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		PinnedBy: map[string]int{}, Accepted: g.count.accepted.Load(), Refused: g.count.refused.Load(),
 		Errors: g.count.malformed.Load() + g.count.denied.Load(), SlowClosed: g.count.slow.Load(),
-		Paused:     g.pauses.paused(pauseWrites) != nil,
-		Slow:       g.slow.Count(),
-		TurnWaits:  g.turns.Waits(),
+		Paused:    g.pauses.paused(pauseWrites) != nil,
+		Slow:      g.slow.Count(),
+		TurnWaits: g.turns.Waits(), TurnWaiting: g.turns.Waiting(),
 		LimitWaits: g.count.limitWaits.Load(), LimitRefused: g.count.limitRefused.Load(), Users: g.quotas.Stats(),
 		Moved: g.count.moved.Load(), Adopted: g.count.adopted.Load(),
 	}
@@ -176,8 +183,13 @@ func (c *client) notableLocked(s *pendingReply, size int, b *lane.Batch) bool {
 
 // noteWait ends the wait of a request that is posted now, in Unix nanoseconds.
 func (s *pendingReply) noteWait(now int64) {
-	s.waited = uint32(min(max(now-s.at, 0)/int64(time.Microsecond), math.MaxUint32))
+	s.addWait(now - s.at)
 	s.at = now
+}
+
+// addWait adds a time that a request has waited, in nanoseconds.
+func (s *pendingReply) addWait(wait int64) {
+	s.waited = uint32(min(int64(s.waited)+max(wait, 0)/int64(time.Microsecond), math.MaxUint32))
 }
 
 // observeLocked notes the complete reply to a posted request. behind reports that the client may take long to read it.
@@ -194,7 +206,7 @@ func (c *client) observeStepLocked(s *pendingReply, now int64, size int) *observ
 // observeWorkerLocked notes the complete reply to a request that a worker executed.
 func (c *client) observeWorkerLocked(s *pendingReply, w *worker, started, finished time.Time, size int) *observed {
 	_, blocked := c.out.Waiting()
-	return c.observeTimesLocked(s, max(started.Sub(w.queuedAt), 0)+w.waited, finished.Sub(started)-w.waited, finished, size, !blocked.IsZero())
+	return c.observeTimesLocked(s, time.Duration(s.waited)*time.Microsecond+max(started.Sub(w.queuedAt), 0)+w.waited, finished.Sub(started)-w.waited, finished, size, !blocked.IsZero())
 }
 
 func (c *client) observeTimesLocked(s *pendingReply, queue, server time.Duration, replied time.Time, size int, behind bool) *observed {

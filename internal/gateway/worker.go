@@ -228,6 +228,7 @@ func (c *client) repostLocked() {
 			break
 		}
 		s.state, s.want = posted, 1
+		c.tally().queue.add(s.at)
 		s.noteWait(batch.Now())
 		s.via = c.route.posted(l)
 		c.pending.queued--

@@ -85,6 +85,10 @@ type Turn struct {
 	seen    atomic.Int64 // ticks at the last request or reply
 	waits   atomic.Bool
 	asked   bool // since End. The caller's lock guards it.
+
+	// Since is when the client was refused the request that it takes next, in Unix nanoseconds; 0: it was not. Only the caller
+	// uses it.
+	Since int64
 }
 
 // Waits reports whether the client waits for its turn.

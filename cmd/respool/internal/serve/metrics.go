@@ -50,6 +50,7 @@ var gatewayMeasures = []gatewayMeasure{
 		}
 		return 0
 	}),
+	gatewayGauge("turn_waiting_clients", "Clients that wait for their turn.", func(s *gateway.Stats) float64 { return float64(s.TurnWaiting) }),
 	gatewayGauge("buffered_bytes", "Bytes in the buffers of all clients, input and output.", func(s *gateway.Stats) float64 { return float64(s.Buffered) }),
 	gatewayCounter("accepted_total", "Clients accepted.", func(s *gateway.Stats) uint64 { return s.Accepted }),
 	gatewayCounter("refused_total", "Clients refused.", func(s *gateway.Stats) uint64 { return s.Refused }),
