@@ -65,8 +65,7 @@ func TestTheToolReadsAllNodesOfACluster(t *testing.T) {
 	// One node in the URL is enough, and one that is gone does no harm.
 	url := strings.Replace(c.URL(), "://"+addrs[0], "://admin:hushcluster@127.0.0.1:1,"+addrs[0], 1)
 
-	var d doctor.Report
-	callJSON(t, &d, 0, "doctor", "--for", "200ms", url)
+	d := healthyJSON(t, url)
 	if len(d.Nodes) != 6 || d.Cluster == nil || d.Cluster.Covered != 16384 || d.Cluster.Primaries != 3 || d.Cluster.Replicas != 3 || d.Cluster.Hottest == nil ||
 		len(d.Findings) != 0 || d.MaxClients != 6*10000 || !strings.Contains(d.Verdict, "on 6 of 6 nodes") {
 		t.Errorf("%+v", d)

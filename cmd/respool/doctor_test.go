@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,19 @@ func doctorJSON(t *testing.T, want int, args ...string) doctor.Report {
 	return r
 }
 
+// healthyJSON is doctorJSON for a server without trouble. On a busy machine any command may be slow once, so it asks again while
+// this is the only finding.
+func healthyJSON(t *testing.T, args ...string) (r doctor.Report) {
+	t.Helper()
+	for range 10 {
+		r = doctorJSON(t, 0, args...)
+		if len(r.Findings) == 0 || slices.ContainsFunc(r.Findings, func(f monitor.Finding) bool { return f.Rule != "slow-command" }) {
+			break
+		}
+	}
+	return r
+}
+
 // rules lists the rules and subjects of the findings.
 func rules(r *doctor.Report) string {
 	var names []string
@@ -41,7 +55,7 @@ func rules(r *doctor.Report) string {
 func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	s := redistest.Start(t, redistest.Config{MaxClients: 500, Args: []string{"--tcp-keepalive", "300"}})
 	tooltest.Hold(t, s, "orders:pod-1:main", 5, 0)
-	if r := doctorJSON(t, 0, s.URL()); len(r.Findings) != 0 || *r.Connections != 6 || r.MaxClients != 500 || !strings.HasPrefix(r.Verdict, "nothing found: 6 connections of 500") {
+	if r := healthyJSON(t, s.URL()); len(r.Findings) != 0 || *r.Connections != 6 || r.MaxClients != 500 || !strings.HasPrefix(r.Verdict, "nothing found: 6 connections of 500") {
 		t.Errorf("%+v", r)
 	}
 
@@ -150,13 +164,14 @@ func TestDoctorNamesUsersThatCannotWatchKeys(t *testing.T) {
 	} {
 		remedy := ""
 		for _, protocol := range []string{"", "?protocol=2"} {
-			r := doctorJSON(t, 0, fmt.Sprintf("redis://%s:sesame@%s%s", user, s.Addr(), protocol))
+			url := fmt.Sprintf("redis://%s:sesame@%s%s", user, s.Addr(), protocol)
 			if want == "" {
-				if len(r.Findings) != 0 {
+				if r := healthyJSON(t, url); len(r.Findings) != 0 {
 					t.Errorf("%s%s: %+v", user, protocol, r.Findings)
 				}
 				continue
 			}
+			r := doctorJSON(t, 0, url)
 			if len(r.Findings) != 1 {
 				t.Errorf("%s%s: %+v: want one finding", user, protocol, r.Findings)
 				continue
@@ -171,7 +186,7 @@ func TestDoctorNamesUsersThatCannotWatchKeys(t *testing.T) {
 		if remedy != "" {
 			s.Do(strings.Fields(remedy)...)
 		}
-		if r := doctorJSON(t, 0, fmt.Sprintf("redis://%s:sesame@%s", user, s.Addr())); len(r.Findings) != 0 {
+		if r := healthyJSON(t, fmt.Sprintf("redis://%s:sesame@%s", user, s.Addr())); len(r.Findings) != 0 {
 			t.Errorf("%s after the remedy: %+v", user, r.Findings)
 		}
 	}
