@@ -72,7 +72,7 @@ var narrow = map[string][]string{
 	"internal/gateway/quota":   {},
 	"internal/gateway/request": {"resp"},
 	"internal/gateway/session": {"resp", "internal/command"},
-	"internal/gateway/turns":   {"internal/fifo"},
+	"internal/gateway/turns":   {"internal/fifo", "resp"},
 
 	tool + "embedded":   {},
 	tool + "input":      {},

@@ -53,10 +53,10 @@ func (s *slowServer) awaitTurns(t *testing.T, from *peer, clients int) {
 	})
 }
 
-// turnsWithoutReplies returns how many turns may have ended since the server replied last, one after the other.
+// turnsWithoutReplies returns how many times as much as at first may be in flight since the server replied last.
 func turnsWithoutReplies(began time.Time) int {
 	const leastTurn = 200 * time.Millisecond
-	return 1 + int(time.Since(began)/leastTurn)
+	return 1 << min(time.Since(began)/leastTurn, 20)
 }
 
 const bigReply = "$1048576\r\n"
@@ -77,7 +77,7 @@ func TestLargeRepliesTakeTurns(t *testing.T) {
 			t.Run(fmt.Sprintf("connections=%d/known=%v", connections, known), func(t *testing.T) {
 				s := startSlowServer(t, gateway.Config{}, connections)
 				console := s.h.dial()
-				want := 16 // first requests of new clients
+				want := 5 // first requests of new clients
 				if known {
 					other := s.h.dial()
 					for range 2 {
@@ -180,6 +180,101 @@ func TestLongPipelinesTakeTurns(t *testing.T) {
 	}
 	if waits := s.h.Stats().TurnWaits; waits < clients/4 {
 		t.Errorf("%d requests have waited for a turn: want %d at least", waits, clients/4)
+	}
+}
+
+// A transaction counts as all its commands and their replies.
+func TestTransactionsTakeTurns(t *testing.T) {
+	s := startSlowServer(t, gateway.Config{}, 2)
+	other, console := s.h.dial(), s.h.dial()
+	other.send("GET big") // now its size is known
+	other.wantBig(1)
+	const clients, each = 10, 20
+	peers := make([]*peer, clients)
+	for i := range peers {
+		peers[i] = s.h.dial()
+		peers[i].ask("GET small")
+	}
+	before := s.executed("get")
+	began := time.Now()
+	s.StallReplies()
+	for _, p := range peers {
+		p.send(strings.Split("MULTI;"+strings.Repeat("GET big;", each)+"EXEC", ";")...)
+	}
+	s.awaitTurns(t, console, clients/4)
+	if got := s.executed("get") - before; got > each*turnsWithoutReplies(began) {
+		t.Errorf("the server has executed %d GET for 1 MiB: want those of one transaction, %d, at most", got, each)
+	}
+	s.Relay.Resume()
+	for _, p := range peers {
+		p.exactly(crlf("+OK|" + strings.Repeat("+QUEUED|", each) + fmt.Sprintf("*%d|", each)))
+		p.wantBig(each)
+	}
+}
+
+// The transactions of new clients need no turn after many small replies to the same commands in other transactions.
+func TestNewClientsWithTransactions(t *testing.T) {
+	s := startSlowServer(t, gateway.Config{}, 2)
+	number := 0
+	begin := func() *peer {
+		p := s.h.dial()
+		p.send("MULTI", fmt.Sprintf("SET key:%d v", number), "EXEC")
+		number++
+		return p
+	}
+	end := func(p *peer) {
+		p.exactly(crlf("+OK|+QUEUED|*1|+OK|"))
+		p.Close()
+	}
+	for range 200 {
+		end(begin())
+	}
+	before, waits := s.executed("exec"), s.h.Stats().TurnWaits
+	s.StallReplies()
+	peers := make([]*peer, 12)
+	for i := range peers {
+		peers[i] = begin()
+	}
+	testkit.Eventually(t, "the server has executed all transactions", func() bool { return s.executed("exec")-before == len(peers) })
+	if got := s.h.Stats().TurnWaits - waits; got > 0 {
+		t.Errorf("%d of %d new clients have waited", got, len(peers))
+	}
+	s.Relay.Resume()
+	for _, p := range peers {
+		end(p)
+	}
+}
+
+// What a client sends during an outage is not all in flight at once after it.
+func TestQueuedCommandsTakeTurns(t *testing.T) {
+	s := startSlowServer(t, gateway.Config{}, 1)
+	const size, commands, most = 8000, 500, (16<<10 + 1<<20) / 8000
+	s.Do("SET", "kib", strings.Repeat("y", size))
+	reply := fmt.Sprintf("$%d\r\n", size) + strings.Repeat("y", size) + "\r\n"
+	p := s.h.dial()
+	for range 40 { // the gateway learns the size
+		p.send("GET kib")
+		p.exactly(reply)
+	}
+	before := s.executed("get")
+	s.Delay(200*time.Millisecond, 0) // of the new connection too, so that commands queue
+	s.CutAll()
+	p.send(strings.Split(strings.Repeat("GET kib;", commands-1)+"GET kib", ";")...)
+	testkit.Eventually(t, "the server executes commands", func() bool { return s.executed("get")-before > 2 })
+	s.StallReplies()
+	got := 0
+	testkit.Eventually(t, "it executes no more", func() bool {
+		last := got
+		got = s.executed("get") - before
+		return got == last
+	})
+	if got > most {
+		t.Errorf("the server has executed %d GET: want %d at most", got, most)
+	}
+	s.Delay(0, 0)
+	s.Relay.Resume()
+	for range commands {
+		p.exactly(reply)
 	}
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
@@ -155,7 +156,16 @@ func (c *client) refuseRequestLocked(req request.Request, why string, batch *net
 func (c *client) takeTurnLocked(req request.Request) bool {
 	p := &c.pending
 	p.next = c.g.turns.Sizes.Expect(req.Raw, p.mean)
+	if commands, open := c.session.Queued(); open {
+		if !bytes.EqualFold(req.Args[0], []byte("EXEC")) {
+			return true // the gateway answers it
+		}
+		p.next = c.g.turns.Sizes.ExpectAll(commands, p.mean)
+	}
 	n := p.next.Bytes()
+	if p.queued > 0 {
+		n += p.queuedBytes() // they are posted without a turn
+	}
 	return p.inFlight+n <= turns.Free || p.queued == 0 && c.turn.Covers(p.inFlight+n) || c.askTurnLocked(req.Args, n)
 }
 

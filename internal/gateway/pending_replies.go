@@ -123,6 +123,16 @@ func (p *pendingReplies) at(tag uint64) *pendingReply {
 // front returns the first request, or nil.
 func (p *pendingReplies) front() *pendingReply { return p.at(p.head) }
 
+// queuedBytes returns the bytes, as expected, of the requests that wait for the worker or run there.
+func (p *pendingReplies) queuedBytes() (n int) {
+	for i := range uint64(p.n) {
+		if at := p.place(p.head + i); at.state == queued || at.state == running {
+			n += at.expected.Bytes()
+		}
+	}
+	return n
+}
+
 // undo removes the last request.
 func (p *pendingReplies) undo() {
 	p.n--

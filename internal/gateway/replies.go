@@ -129,11 +129,21 @@ func (c *client) replyToStepLocked(tag uint64, s *pendingReply, frame []byte, ow
 	case s.step.OnPin:
 		c.dedicated.notice(s.step.frames)
 	}
-	c.pending.mean.Add(totalSize(s.step.frames))
-	seen := c.observeStepLocked(s, b.Now(), totalSize(s.step.frames))
+	size := totalSize(s.step.frames)
+	c.learnStepLocked(s, size)
+	seen := c.observeStepLocked(s, b.Now(), size)
 	c.completeLocked(s, s.step.frames, nil)
 	c.advanceLocked(b)
 	seen.end(c, tag < c.pending.head)
+}
+
+// learnStepLocked records the size of the replies to a posted step.
+func (c *client) learnStepLocked(s *pendingReply, size int) {
+	p := &c.pending
+	if frames := s.step.frames; size < turns.Large && frames[len(frames)-1][0] != '-' && (s.sample || !p.mean.Known()) {
+		c.g.turns.Sizes.LearnSmall(p.replay.bytes(s.from, s.to))
+	}
+	p.mean.Add(size / commandsOf(&s.step.Step))
 }
 
 // completeLocked completes a step without a worker: frames are its replies, err is the error if there are none.

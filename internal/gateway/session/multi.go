@@ -40,6 +40,14 @@ func (m *multi) abort() {
 	}
 }
 
+// Queued returns the encoded commands of an open transaction. open is false if there is none.
+func (s *Session) Queued() (commands []byte, open bool) {
+	if t := s.multi.queued; t != nil && t.raw != nil {
+		commands = t.raw[len(rawMulti):]
+	}
+	return commands, s.multi.open
+}
+
 // queueInfo returns the number of queued commands, or -1 without MULTI, and their size in bytes, for CLIENT LIST.
 func (m *multi) queueInfo() (commands, bytes int) {
 	switch {

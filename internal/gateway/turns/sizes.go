@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"hash/maphash"
 	"sync/atomic"
+
+	"github.com/seed-2b0d76a6/respool/resp"
 )
 
 const (
 	// least is the size that even the smallest request counts: its cost is not in its bytes.
 	least = 128
-	// unknown is the expected size of the reply to the first request of a client.
-	unknown = 128 << 10
+	// unknown is the expected size of the reply to the first request of a client: only some clients at a time find out what it is.
+	unknown = Free + 48<<10
 	// Large is the size in bytes from which replies are remembered.
 	Large = 16 << 10
 	// apart is the size from which a request and its reply should use a connection apart from small ones.
@@ -23,15 +25,15 @@ const (
 	meanOf = 8
 )
 
-// likelySmall is unknown for a command whose last replies, to all clients, were small. The reply to this client may be large
-// all the same, so only some clients at a time find that out: the more, the longer the row of small replies is.
-func likelySmall(row uint32) int {
+// afterRow is unknown for a command of which so many replies in a row, to all clients, were small. The reply to this client may
+// be large all the same.
+func afterRow(replies uint32) int {
 	switch {
-	case row < 512:
-		return Free + 48<<10
-	case row < 4096:
+	case replies < 128:
+		return unknown
+	case replies < 4096:
 		return Free + 16<<10
-	case row < longestRow:
+	case replies < longestRow:
 		return Free + 4<<10
 	}
 	return 0
@@ -76,7 +78,7 @@ func (e Expected) Large() bool { return e.Bytes() >= apart }
 type Sizes struct {
 	known    atomic.Int32 // slots of large replies that are not 0
 	table    atomic.Pointer[sizeTable]
-	commands [256]atomic.Uint64 // each a record in the lower half, and the hash of a command's name in the upper half
+	commands [4096]atomic.Uint64 // each a record in the lower half, and the hash of a command's name in the upper half
 }
 
 // remembered is the number of slots for requests of each kind.
@@ -130,6 +132,29 @@ func (s *Sizes) Expect(request []byte, m Mean) Expected {
 	return Expected(min(max(size+len(request), least), most))
 }
 
+// ExpectAll returns what to expect of several encoded requests of a client.
+func (s *Sizes) ExpectAll(requests []byte, m Mean) Expected {
+	size, known := 0, Expected(exact)
+	each(requests, func(request []byte) {
+		e := s.Expect(request, m)
+		size = min(size+e.Bytes(), most)
+		known &= e
+	})
+	return Expected(max(size, least)) | known&exact
+}
+
+// each calls f with each of several encoded requests.
+func each(requests []byte, f func(request []byte)) {
+	for len(requests) > 0 {
+		n, err := resp.FrameLen(requests)
+		if err != nil {
+			return
+		}
+		f(requests[:n])
+		requests = requests[n:]
+	}
+}
+
 // Learn records the size of the reply to a request. e is what Expect returned.
 func (s *Sizes) Learn(request []byte, e Expected, size int) {
 	if size < Large && !e.Exact() {
@@ -157,7 +182,7 @@ func (s *Sizes) first(request []byte) int {
 	slot, tag := s.command(request)
 	v := slot.Load()
 	if record := uint32(v); v != 0 && v&^0xffffffff == tag && record < Large {
-		return likelySmall(record)
+		return afterRow(record)
 	}
 	return unknown
 }
@@ -178,6 +203,11 @@ func (s *Sizes) LearnFirst(request []byte, size int) {
 		record = uint32(v)
 	}
 	slot.CompareAndSwap(v, tag|uint64(nextRecord(record, size))) // another goroutine may record its reply instead
+}
+
+// LearnSmall is LearnFirst for several encoded requests that had small replies.
+func (s *Sizes) LearnSmall(requests []byte) {
+	each(requests, func(request []byte) { s.LearnFirst(request, 0) })
 }
 
 // nextRecord returns the record of a command after a reply. A record from Large on is the size of a recent large reply. Others
@@ -206,7 +236,7 @@ func (s *Sizes) command(request []byte) (slot *atomic.Uint64, tag uint64) {
 	for _, c := range nameOf(request) {
 		h = (h ^ uint64(c|0x20)) * prime
 	}
-	return &s.commands[h>>56], h << 32 &^ 0xffffffff
+	return &s.commands[h>>52], h << 32 &^ 0xffffffff
 }
 
 // nameOf returns the name of the command of a request, or an empty slice.

@@ -34,13 +34,16 @@ const (
 type kind int
 
 const (
-	first kind = iota // the first request of a client
+	first kind = iota // the first request of a client, unless it is large
 	small
 	big
 	kinds
 )
 
 var limits = [kinds]int{firstBudget, smallBudget, largeBudget}
+
+// mostSilent is how often the budgets double at most.
+const mostSilent = 10
 
 // Turns divides the bytes in flight among the clients of a gateway. The zero Turns is ready for use. All methods are safe
 // for concurrent use, but those of one Turn are not.
@@ -53,6 +56,8 @@ type Turns struct {
 	waits   uint64 // calls of Ask that returned false
 	timing  bool   // the timer runs
 	ticks   atomic.Int64
+	replied atomic.Int64 // ticks at the last call of Trim
+	silent  uint         // ticks in a row that ended turns, with no reply to any client; each doubles the budgets
 }
 
 // holder is a client that holds bytes.
@@ -66,8 +71,11 @@ type budget struct {
 	waiting fifo.List[Turn, *Turn]
 }
 
-// fits reports whether n more bytes are free. One turn may exceed the budget if there is no other.
-func (b *budget) fits(n, limit int) bool { return b.used == 0 || b.used+n <= limit }
+// fitsLocked reports whether n more bytes of a budget are free. One turn may exceed the budget if there is no other.
+func (t *Turns) fitsLocked(i kind, n int) bool {
+	used := t.budgets[i].used
+	return used == 0 || used+n <= limits[i]<<t.silent
+}
 
 // Resumer continues a client that has its turn.
 type Resumer interface{ Resume() }
@@ -102,12 +110,12 @@ func (x *Turn) Covers(n int) bool {
 // kindOf returns the kind of a turn of n bytes.
 func kindOf(n int, isFirst bool) kind {
 	switch {
+	case n > mostSmall:
+		return big
 	case isFirst:
 		return first
-	case n <= mostSmall:
-		return small
 	}
-	return big
+	return small
 }
 
 // Ask takes bytes for a client of which inFlight bytes are in flight, so that n more may follow. isFirst states that the
@@ -145,7 +153,7 @@ func (t *Turns) Ask(x *Turn, inFlight, n int, isFirst bool, to Resumer) bool {
 func (t *Turns) takeLocked(x *Turn, n int, isFirst bool) bool {
 	i := kindOf(n, isFirst)
 	b := &t.budgets[i]
-	if b.waiting.Len() > 0 || !b.fits(n, limits[i]) {
+	if b.waiting.Len() > 0 || !t.fitsLocked(i, n) {
 		return false
 	}
 	b.used += n
@@ -173,11 +181,15 @@ func (t *Turns) claimLocked(x *Turn) {
 // Trim notes a reply, and returns the bytes that the client does not need for the inFlight bytes that are in flight, except a
 // turn that was granted and not used yet. It keeps a few for a while, since it would take the lock for every reply.
 func (t *Turns) Trim(x *Turn, inFlight int) {
+	now := t.ticks.Load()
+	if now != t.replied.Load() {
+		t.replied.Store(now)
+	}
 	total := int(x.total.Load())
 	if total == 0 {
 		return
 	}
-	if now := t.ticks.Load(); now != x.seen.Load() {
+	if now != x.seen.Load() {
 		x.seen.Store(now)
 	}
 	needs := max(inFlight-Free, 0)
@@ -238,15 +250,27 @@ func (t *Turns) releaseLocked(x *Turn, spare int) {
 	}
 }
 
-// tick ends the turns of clients that get no replies.
+// tick ends the turns of clients that get no replies. If no client gets any, the budgets double, so that those that wait soon
+// learn from their server that it is down.
 func (t *Turns) tick() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.ticks.Add(1)
+	ended := false
 	for h := t.holders.First(); h != nil; {
 		x := h.turn
 		if h = h.Next(); now-x.seen.Load() >= 2 {
 			t.releaseLocked(x, int(x.total.Load()))
+			ended = true
+		}
+	}
+	switch {
+	case now-t.replied.Load() < 2:
+		t.silent = 0
+	case ended && t.silent < mostSilent:
+		t.silent++
+		for i := range kinds {
+			t.grantLocked(i)
 		}
 	}
 	if t.timing = t.waitingLocked() > 0; t.timing {
@@ -257,7 +281,7 @@ func (t *Turns) tick() {
 // grantLocked grants the turns that are next and fit.
 func (t *Turns) grantLocked(i kind) {
 	b := &t.budgets[i]
-	for x := b.waiting.First(); x != nil && b.fits(x.want, limits[i]); x = b.waiting.First() {
+	for x := b.waiting.First(); x != nil && t.fitsLocked(i, x.want); x = b.waiting.First() {
 		b.waiting.Remove(x)
 		b.used += x.want
 		x.granted = x.want

@@ -136,13 +136,15 @@ func (o *orderly) Resume() { o.resume() }
 func TestATurnWithoutRepliesEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var turns Turns
-		a, b, c := &member{}, &member{}, &member{}
+		a, b, c, other := &member{}, &member{}, &member{}, &member{}
 		turns.Ask(&a.Turn, 0, largeBudget, false, a)
 		turns.End(&a.Turn, largeBudget)
 		for _, m := range []*member{b, c} {
 			turns.Ask(&m.Turn, 0, largeBudget, false, m)
 		}
-		time.Sleep(2*patience + patience/2)
+		time.Sleep(patience + patience/2)
+		turns.Trim(&other.Turn, 0) // a reply from another server
+		time.Sleep(patience)
 		if waiting := turns.Waiting(); waiting != 1 || !b.resumed || c.resumed {
 			t.Fatalf("%d clients wait; the second client has its turn: %v, and the third: %v", waiting, b.resumed, c.resumed)
 		}
@@ -164,6 +166,54 @@ func TestATurnWithoutRepliesEnds(t *testing.T) {
 	})
 }
 
+// If the server replies to nobody, all clients soon have their turn, and afterwards the budgets are as before.
+func TestNobodyWaitsLongForASilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turns Turns
+		members := make([]*member, 2000)
+		ask := func(m *member) {
+			if turns.Ask(&m.Turn, 0, unknown, true, m) {
+				m.inFlight = unknown
+				turns.End(&m.Turn, m.inFlight)
+			}
+		}
+		for i := range members {
+			members[i] = &member{}
+			ask(members[i])
+		}
+		for range 40 {
+			time.Sleep(patience)
+			for _, m := range members {
+				turns.mu.Lock()
+				resumed := m.resumed
+				m.resumed = false
+				turns.mu.Unlock()
+				if resumed {
+					ask(m)
+				}
+			}
+		}
+		if waiting := turns.Waiting(); waiting > 0 {
+			t.Fatalf("%d clients still wait after %v", waiting, 40*patience)
+		}
+		for _, m := range members {
+			m.inFlight = 0
+			turns.Trim(&m.Turn, 0)
+		}
+		turns.tick()
+		for _, m := range members {
+			turns.Ask(&m.Turn, 0, unknown, true, m)
+		}
+		if used := turns.budgets[first].used; used > firstBudget {
+			t.Errorf("after the replies, new clients use %d bytes: want %d at most", used, firstBudget)
+		}
+		for _, m := range members {
+			turns.Leave(&m.Turn, 0)
+		}
+		time.Sleep(2 * patience)
+	})
+}
+
 // A small turn does not wait for large ones.
 func TestSmallTurnsHaveTheirOwnBudget(t *testing.T) {
 	var turns Turns
@@ -179,6 +229,10 @@ func TestSmallTurnsHaveTheirOwnBudget(t *testing.T) {
 	}
 	if !turns.Ask(&e.Turn, 0, unknown, true, &e) {
 		t.Error("the first request of a client waits for the long pipeline of another one")
+	}
+	turns.Leave(&a.Turn, 0)
+	if turns.Leave(&b.Turn, 0); !turns.Ask(&b.Turn, 0, 1<<20, true, &b) || !turns.Ask(&a.Turn, 0, unknown, true, &a) {
+		t.Error("a client waits for the large first request of another one")
 	}
 }
 
@@ -236,19 +290,21 @@ func TestFirstRequestsCountWhatTheirCommandReplied(t *testing.T) {
 	check("before any reply", get, unknown)
 	learn(get, 3)
 	check("after a small reply to the same request", get, 0)
-	check("after a small reply to another request", other, likelySmall(1))
-	check("after a small reply to another request", inline, likelySmall(1))
-	check("after a small reply to another command", set, unknown)
-	learn(get, 1<<20)
-	learn(set, 3)
-	check("after a large reply to the same request", get, unknown)
-	learn(inline, 3)
-	check("soon after a large reply", other, unknown)
-	for range 100 {
-		learn(inline, 3)
+	row := func(n int) {
+		for range n {
+			learn(inline, 3)
+		}
 	}
-	check("long after a large reply", other, likelySmall(1))
-	last := unknown
+	row(200)
+	check("after small replies to other requests", other, afterRow(200))
+	check("after small replies to another command", set, unknown)
+	learn(get, 1<<20)
+	check("after a large reply to the same request", get, unknown)
+	row(20)
+	check("soon after a large reply", other, unknown)
+	row(200)
+	check("long after a large reply", other, afterRow(200))
+	last := unknown + len(other)
 	for range 2 * longestRow {
 		learn(inline, 3)
 		now := s.Expect([]byte(other), 0).Bytes()
@@ -265,6 +321,30 @@ func TestFirstRequestsCountWhatTheirCommandReplied(t *testing.T) {
 		check("before a malformed request", odd, unknown)
 		learn(odd, 3)
 		check("after a malformed request", odd, 0)
+	}
+}
+
+// Several requests count as each of them does.
+func TestRequestsTogether(t *testing.T) {
+	var s Sizes
+	const get, set = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"
+	both := []byte(get + set)
+	want := func(when string, m Mean, bytes int, known bool) {
+		t.Helper()
+		if e := s.ExpectAll(both, m); e.Bytes() != bytes || e.Exact() != known {
+			t.Errorf("%s: %d bytes, %v: want %d, %v", when, e.Bytes(), e.Exact(), bytes, known)
+		}
+	}
+	want("at first", 0, 2*unknown+len(both), false)
+	want("after small replies to the client", 3, 2*least, false)
+	s.LearnSmall(both)
+	want("after small replies to others", 0, 2*least, false)
+	s.Learn([]byte(get), 0, 1<<20)
+	want("after a large reply", 3, 1<<20+len(get)+least, false)
+	s.Learn([]byte(set), 0, 1<<20)
+	want("after large replies", 3, 2<<20+len(both), true)
+	if e := s.ExpectAll([]byte("*1\r\n$4\r\nPI"), 3); e.Bytes() != least {
+		t.Errorf("an incomplete request counts as %d bytes", e.Bytes())
 	}
 }
 
