@@ -30,7 +30,7 @@ endif
 test:
 	./scripts/deps.sh nutcracker python3-redis chromium
 	$(GO) vet work
-	$(GO) test -race -p $(TESTED_AT_A_TIME) -timeout 15m $(RACED_PACKAGES)
+	$(GO) test -race -p $(TESTED_AT_A_TIME) -timeout 20m $(RACED_PACKAGES)
 	$(GO) test -p $(TESTED_AT_A_TIME) -timeout 8m ./bench/... ./test/page/...
 	./scripts/modules.sh
 

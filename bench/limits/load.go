@@ -30,9 +30,30 @@ type run struct {
 	begin   time.Time // of what counts: the limited user has used its burst by then
 	end     time.Time
 	replies atomic.Int64 // of the user
+	clients sync.WaitGroup
+	failed  chan error
 
 	mu    sync.Mutex
 	times []time.Duration // of the others
+}
+
+func (c *cli) newRun(ctx context.Context, begin time.Time, d time.Duration) *run {
+	return &run{ctx: ctx, begin: begin, end: begin.Add(d), failed: make(chan error, c.Others+c.Clients)}
+}
+
+// client starts a client of a user.
+func (r *run) client(addr, user string, serve func(net.Conn, *bufio.Reader) error) {
+	r.clients.Go(func() { r.failed <- r.dial(addr, user, serve) })
+}
+
+// wait waits for the end of all clients.
+func (r *run) wait() (err error) {
+	r.clients.Wait()
+	close(r.failed)
+	for one := range r.failed {
+		err = errors.Join(err, one)
+	}
+	return errors.Join(err, r.ctx.Err())
 }
 
 // measure runs a load for a time, after a warm-up.
@@ -44,44 +65,32 @@ func (c *cli) measure(ctx context.Context, g *started, load int, d time.Duration
 		return sample{}, err
 	}
 	now := time.Now()
-	r := &run{ctx: ctx, begin: now.Add(time.Second), end: now.Add(time.Second + d)}
-	var clients sync.WaitGroup
-	failed := make(chan error, c.Others+c.Clients)
-	client := func(user string, serve func(net.Conn, *bufio.Reader) error) {
-		clients.Go(func() { failed <- r.dial(g.addr, user, serve) })
+	r := c.newRun(ctx, now.Add(time.Second), d)
+	user, err := c.startUser(ctx, load, g.addr, r)
+	if err != nil {
+		return sample{}, err
 	}
 	for i := range c.Others {
-		client("", func(conn net.Conn, in *bufio.Reader) error { return r.paced(conn, in, c.Others, i, c.Pace, r.other) })
+		r.client(g.addr, "", func(conn net.Conn, in *bufio.Reader) error { return r.paced(conn, in, c.Others, i, c.Pace, r.other) })
 	}
-	if load > 0 {
-		for i := range c.Clients {
-			switch load {
-			case 1:
-				client(limited, r.greedy)
-			case 2:
-				client(unlimited, func(conn net.Conn, in *bufio.Reader) error { return r.paced(conn, in, c.Clients, i, c.Rate, r.ofUser) })
-			}
-		}
+	if err = r.wait(); err != nil {
+		return sample{}, err
 	}
-	clients.Wait()
-	close(failed)
+	extra, err := user.replies()
+	if err != nil {
+		return sample{}, err
+	}
 	until, err := g.usage()
 	if err != nil {
 		return sample{}, err
 	}
 	cpu := (until - used).Seconds() / time.Since(now).Seconds()
-	for one := range failed {
-		err = errors.Join(err, one)
-	}
-	if err = errors.Join(err, ctx.Err()); err != nil {
-		return sample{}, err
-	}
 	slices.Sort(r.times)
 	n := len(r.times)
 	if n == 0 {
 		return sample{}, errors.New("no reply within the time")
 	}
-	return sample{p50: r.times[n/2], p99: r.times[n*99/100], rate: float64(n) / d.Seconds(), extra: float64(r.replies.Load()) / d.Seconds(), cpu: cpu}, nil
+	return sample{p50: r.times[n/2], p99: r.times[n*99/100], rate: float64(n) / d.Seconds(), extra: extra / d.Seconds(), cpu: cpu}, nil
 }
 
 // dial connects a client of a user, and serves it until the end of the run.

@@ -28,6 +28,9 @@ type cli struct {
 	Time       time.Duration `help:"Duration of one run." default:"3s"`
 	Confirm    time.Duration `help:"Duration of the run that measures the rate of the user." default:"10s"`
 	RunGateway string        `hidden:"" help:"Be the gateway of this server."`
+	RunUser    string        `hidden:"" help:"Be the clients of this user."`
+	Addr       string        `hidden:"" help:"Address of the gateway, for RunUser."`
+	Begin      time.Time     `hidden:"" help:"Begin of the run, for RunUser." format:"2006-01-02T15:04:05.999999999Z07:00"`
 }
 
 func main() {
@@ -37,8 +40,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run := c.run
-	if c.RunGateway != "" {
+	switch {
+	case c.RunGateway != "":
 		run = c.serve
+	case c.RunUser != "":
+		run = c.beUser
 	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "limits:", err)
