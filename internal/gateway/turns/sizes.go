@@ -13,6 +13,8 @@ const (
 	least = 128
 	// unknown is the expected size of the reply to the first request of a client: only some clients at a time find out what it is.
 	unknown = Free + 48<<10
+	// alone is unknown for a request to which a reply was small. It needs no turn, but no other one may follow before the reply.
+	alone = Free / 4 * 3
 	// Large is the size in bytes from which replies are remembered.
 	Large = 16 << 10
 	// apart is the size from which a request and its reply should use a connection apart from small ones.
@@ -28,18 +30,13 @@ const (
 // afterRow is unknown for a command of which so many replies in a row, to all clients, were small. The reply to this client may
 // be large all the same.
 func afterRow(replies uint32) int {
-	switch {
-	case replies < 128:
+	if replies < 128 {
 		return unknown
-	case replies < 4096:
-		return Free + 16<<10
-	case replies < longestRow:
-		return Free + 4<<10
 	}
-	return 0
+	return Free + 16<<10
 }
 
-// longestRow is the number of small replies in a row from which the first request of a client counts as any other.
+// longestRow is how far a row is counted.
 const longestRow = Large - 1
 
 // Mean is the mean size of the recent replies to a client, except those that Sizes knows. The zero Mean knows none.
@@ -176,7 +173,7 @@ func (s *Sizes) Learn(request []byte, e Expected, size int) {
 func (s *Sizes) first(request []byte) int {
 	if t := s.table.Load(); t != nil {
 		if slot, tag := t.findSmall(request); slot.Load() == tag {
-			return 0
+			return alone
 		}
 	}
 	slot, tag := s.command(request)
