@@ -187,9 +187,6 @@ func (c *client) askTurnLocked(args [][]byte, n int) bool {
 
 // noteTurnLocked adds to a request that is posted or queued now how long it has waited for its turn. It returns that time.
 func (c *client) noteTurnLocked(s *pendingReply, now int64) time.Duration {
-	if c.turn.Since == 0 {
-		return 0
-	}
 	wait := max(now-c.turn.Since, 0)
 	c.turn.Since = 0
 	s.addWait(wait)

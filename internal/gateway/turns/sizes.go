@@ -30,14 +30,14 @@ const (
 // afterRow is unknown for a command of which so many replies in a row, to all clients, were small. The reply to this client may
 // be large all the same.
 func afterRow(replies uint32) int {
-	if replies < 128 {
+	if replies < longestRow {
 		return unknown
 	}
 	return Free + 16<<10
 }
 
 // longestRow is how far a row is counted.
-const longestRow = Large - 1
+const longestRow = 128
 
 // Mean is the mean size of the recent replies to a client, except those that Sizes knows. The zero Mean knows none.
 type Mean uint32

@@ -265,7 +265,7 @@ func (t *Turns) tick() {
 		}
 	}
 	switch {
-	case now-t.replied.Load() < 2:
+	case now-t.replied.Load() < 2 || t.waitingLocked() == 0: // the timer stops when nobody waits
 		t.silent = 0
 	case ended && t.silent < mostSilent:
 		t.silent++

@@ -200,7 +200,6 @@ func TestNobodyWaitsLongForASilentServer(t *testing.T) {
 			m.inFlight = 0
 			turns.Trim(&m.Turn, 0)
 		}
-		turns.tick()
 		for _, m := range members {
 			turns.Ask(&m.Turn, 0, unknown, true, m)
 		}
