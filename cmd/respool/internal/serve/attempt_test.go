@@ -85,9 +85,9 @@ func (c *reloading) signal(t *testing.T) {
 }
 
 // counts checks how many reloads have ended.
-func (c *reloading) counts(t *testing.T, active, invalid int) {
+func (r *running) counts(t *testing.T, active, invalid int) {
 	t.Helper()
-	text := c.log.String()
+	text := r.log.String()
 	if a, i := strings.Count(text, isActive), strings.Count(text, isInvalid); a != active || i != invalid {
 		t.Errorf("%d reloads were valid and %d invalid: want %d and %d\n%s", a, i, active, invalid, text)
 	}

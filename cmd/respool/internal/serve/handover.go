@@ -24,7 +24,8 @@ type handover struct {
 	closed bool   // this process does not accept
 	began  time.Time
 	result chan received // from the goroutine that receives
-	sender sync.WaitGroup
+
+	receiver, sender sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below, and wakes the sender
 	wake    *sync.Cond
@@ -57,11 +58,7 @@ func (srv *Server) handOver(with *request, stop <-chan os.Signal, tick <-chan ti
 		with.channel.Close()
 		return false
 	}
-	var running sync.WaitGroup
-	running.Go(h.receive)
-	defer running.Wait()
-	defer with.channel.Close()
-	defer h.breakOff()
+	h.receiver.Go(h.receive)
 	if err := h.prepare(stop, tick); err != nil {
 		srv.log.Warn("the takeover failed: this gateway goes on", "error", err)
 		h.goOn(err)
@@ -69,10 +66,12 @@ func (srv *Server) handOver(with *request, stop <-chan os.Signal, tick <-chan ti
 	}
 	h.sender.Go(h.send)
 	h.sender.Go(h.moveSubscribers)
-	defer h.sender.Wait()
-	defer with.channel.Close()
-	defer h.breakOff()
-	return h.run(stop, tick)
+	if !h.run(stop, tick) {
+		return false
+	}
+	with.channel.Close()
+	h.receiver.Wait()
+	return true
 }
 
 // refusal returns why no process may take over now, or an empty string.
@@ -115,6 +114,8 @@ func (h *handover) prepare(stop <-chan os.Signal, tick <-chan time.Time) error {
 		case s := <-stop:
 			srv.stopped = true
 			return fmt.Errorf("this gateway stops: %v", s)
+		case <-tick:
+			systemd.Notify(srv.log, systemd.Alive)
 		}
 	}
 	h.lent, h.total.lent = max(0, h.lendable()), h.lendableTotal()
@@ -394,42 +395,6 @@ func (h *handover) lose() (lost int) {
 		d.Done(false)
 	}
 	return lost
-}
-
-// goOn ends the takeover without another process.
-func (h *handover) goOn(why error) {
-	h.srv.gateway.StayClients()
-	if h.closed {
-		h.srv.acceptAgain()
-		defer h.srv.openSocket()
-	}
-	h.reclaim(why)
-}
-
-// reclaim takes the places back that were lent, when the other process has closed its connections, and the server has noticed that.
-// A process that still runs learns why it has to end.
-func (h *handover) reclaim(why error) {
-	h.with.channel.SendBy(time.Now().Add(lastSend))
-	if h.with.channel.Send(takeover.Message{Kind: takeover.Refusal, Text: why.Error()}) == nil {
-		h.awaitEnd()
-	}
-	h.with.channel.Close()
-	time.Sleep(graceOfSockets)
-	h.srv.client.Engine().Unrestrict()
-}
-
-// awaitEnd waits until the other process has closed the channel, for as long as it may take to close its connections.
-func (h *handover) awaitEnd() {
-	for by := time.After(closeLimit + graceOfSockets); ; {
-		select {
-		case r := <-h.result:
-			if r.err != nil {
-				return
-			}
-		case <-by:
-			return
-		}
-	}
 }
 
 // handshakes returns the number of clients in a TLS handshake.

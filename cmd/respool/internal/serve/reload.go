@@ -35,9 +35,9 @@ type attempt struct {
 	movePages bool
 }
 
-// reload starts an attempt. During an attempt it only notes that another one follows.
+// reload starts an attempt. During an attempt, or at the end of a failed takeover, it only notes that another one follows.
 func (srv *Server) reload() {
-	if srv.attempt != nil {
+	if srv.attempt != nil || srv.reclaim != nil {
 		srv.reloadAgain = true
 		return
 	}

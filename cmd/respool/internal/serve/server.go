@@ -1,7 +1,7 @@
 // Package serve runs the gateway as a program: its flags, listeners, reloads, pages
 // and its orderly end. The gateway itself is internal/gateway. A Server owns one
-// goroutine for each listener, the upstream probe, the watch, and the attempt of a
-// reload; Run waits for all of them.
+// goroutine for each listener, the upstream probe, the watch, the attempt of a
+// reload, and the rest of a failed takeover; Run waits for all of them.
 package serve
 
 import (
@@ -65,11 +65,12 @@ type Server struct {
 	requests chan *request
 	closing  chan struct{} // closed by close
 	stopped  bool          // a signal came during a takeover
+	reclaim  *reclaim      // of a failed takeover; nil: none
 	pagesAt  net.Listener  // nil: nowhere
 	kept     *os.File      // the listener of the pages, while another process has it; nil: none
 
 	attempt     *attempt // of a reload; nil: none
-	reloadAgain bool     // a signal came during attempt
+	reloadAgain bool     // a signal came during attempt or reclaim
 
 	accepting atomic.Bool // read by the pages
 	acceptors sync.WaitGroup
@@ -82,7 +83,7 @@ func New(flags Flags, log *slog.Logger, out io.Writer, passed *systemd.Sockets) 
 }
 
 // Run serves until stop receives a value or a listener fails. A second value of stop cuts the drain
-// short. Each value of hup reloads the configuration; those that come during a reload cause one more.
+// short. Each value of hup reloads the configuration; those that come during a reload, or at the end of a failed takeover, cause one more.
 func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 	defer srv.close()
 	if err := srv.start(s); err != nil {
@@ -119,6 +120,8 @@ func (srv *Server) Run(s config.Serve, hup, stop <-chan os.Signal) error {
 			srv.reload()
 		case <-srv.tried():
 			srv.finishReload()
+		case <-srv.reclaimed():
+			srv.finishReclaim()
 		case <-tick:
 			systemd.Notify(srv.log, systemd.Alive)
 		}
@@ -184,9 +187,10 @@ func (srv *Server) start(s config.Serve) error {
 	return nil
 }
 
-// takeovers returns the channel of processes that take over; nil while this one takes over itself or reloads.
+// takeovers returns the channel of processes that take over; nil while this one takes over itself, reloads or ends a takeover
+// that has failed.
 func (srv *Server) takeovers() <-chan *request {
-	if srv.arrival != nil || srv.attempt != nil {
+	if srv.arrival != nil || srv.attempt != nil || srv.reclaim != nil {
 		return nil
 	}
 	return srv.requests

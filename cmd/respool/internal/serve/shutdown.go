@@ -54,6 +54,7 @@ func (srv *Server) close() {
 	close(srv.closing)
 	srv.accepting.Store(false)
 	srv.awaitAttempt()
+	srv.awaitReclaim()
 	srv.offers.close(false)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
