@@ -264,6 +264,7 @@ func (h *handover) finish() {
 	for _, l := range srv.listeners {
 		_ = l.Leave()
 	}
+	srv.endpoint.Leave()
 	srv.close()
 	h.with.channel.SendBy(time.Now().Add(lastSend))
 	_ = h.with.channel.Send(takeover.Message{Kind: takeover.Done})

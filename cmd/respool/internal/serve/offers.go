@@ -15,7 +15,7 @@ import (
 // offers accepts the processes that take over. Each has a goroutine until Run takes it, or until it is refused.
 type offers struct {
 	endpoint *takeover.Endpoint
-	over     chan struct{} // closed when nobody can take over any more
+	over     chan struct{} // closed when nobody can take over from this process any more
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -47,15 +47,22 @@ type request struct {
 	hello   takeover.Message
 }
 
-// offer lets other processes take over.
+// offer lets other processes take over. It listens at the path, unless it has the endpoint there.
 func (srv *Server) offer() error {
-	if srv.settings.Takeover == "" || srv.settings.Embedded {
+	if srv.settings.Takeover == "" {
 		return nil
 	}
-	endpoint, err := takeover.Listen(srv.settings.Takeover)
-	if err != nil {
-		return err
+	if e := srv.endpoint; e == nil || !e.Reachable() { // a process without Listener.Takeover had it, or has replaced it
+		if e != nil {
+			e.Leave()
+		}
+		var err error
+		if srv.endpoint, err = takeover.Listen(srv.settings.Takeover); err != nil {
+			return err
+		}
 	}
+	endpoint := srv.endpoint
+	endpoint.Resume()
 	o := &offers{endpoint: endpoint, over: make(chan struct{}), channels: map[*takeover.Channel]struct{}{}}
 	o.running.Go(func() {
 		for {
@@ -77,17 +84,13 @@ func (srv *Server) offer() error {
 	return nil
 }
 
-// close ends the offers. keep leaves the path to another process.
-func (o *offers) close(keep bool) {
+// close ends the offers. Processes that connect later wait for the next offers, or for another process with the same endpoint.
+func (o *offers) close() {
 	if o == nil {
 		return
 	}
 	close(o.over)
-	if keep {
-		o.endpoint.Leave()
-	} else {
-		o.endpoint.Close()
-	}
+	o.endpoint.Pause()
 	o.mu.Lock()
 	for c := range o.channels {
 		c.Close()
@@ -138,6 +141,8 @@ func (srv *Server) sendOffer(channel *takeover.Channel, places, total int) error
 		names = append(names, takeover.Listener{Pages: true, Name: srv.settings.Watch.Pages})
 		hold = append(hold, holder(func(f func(uintptr)) error { return listener.Control(srv.pagesAt, f) }, &files))
 	}
+	names = append(names, takeover.Listener{Takeover: true, Name: "takeover"})
+	hold = append(hold, holder(srv.endpoint.Control, &files))
 	send := func() error {
 		return channel.Send(takeover.Message{Kind: takeover.Offer, Names: names, Places: places, Total: total}, files...)
 	}
@@ -169,7 +174,7 @@ func (srv *Server) stopAccepting() {
 	for _, l := range srv.listeners {
 		l.Pause()
 	}
-	srv.offers.close(true)
+	srv.offers.close()
 	srv.offers = nil
 	srv.front.Close()
 	if l, ok := srv.pagesAt.(interface{ File() (*os.File, error) }); ok {

@@ -23,6 +23,7 @@ import (
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/page/live"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/relay"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/systemd"
+	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/takeover"
 	"github.com/seed-2b0d76a6/respool/cmd/respool/internal/watch"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	respoolprom "github.com/seed-2b0d76a6/respool/metrics/prometheus"
@@ -60,8 +61,9 @@ type Server struct {
 	http      *http.Server
 	page      string // the URL of the pages at the start; empty: none
 
-	offers   *offers  // of takeovers; nil: none
-	arrival  *arrival // the takeover by this process; nil: none
+	endpoint *takeover.Endpoint // of takeovers; nil: none
+	offers   *offers            // at endpoint; nil: none
+	arrival  *arrival           // the takeover by this process; nil: none
 	requests chan *request
 	closing  chan struct{} // closed by close
 	stopped  bool          // a signal came during a takeover

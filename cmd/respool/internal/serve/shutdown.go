@@ -55,7 +55,10 @@ func (srv *Server) close() {
 	srv.accepting.Store(false)
 	srv.awaitAttempt()
 	srv.awaitReclaim()
-	srv.offers.close(false)
+	srv.offers.close()
+	if srv.endpoint != nil {
+		srv.endpoint.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	var errs []error

@@ -29,6 +29,7 @@ type arrival struct {
 	places    int // how many connections this process may have at first
 	listeners map[string]net.Listener
 	pages     map[string]net.Listener
+	endpoint  net.Listener // nil: the running gateway has a version without
 	received  sync.WaitGroup
 	done      chan struct{} // closed when the running gateway has ended
 }
@@ -46,17 +47,22 @@ const (
 	mostAbsent = 5
 )
 
-// takeOver connects to the running gateway, and returns its offer, or nil if no gateway runs.
+// takeOver connects to the running gateway, and returns its offer. If no gateway runs it returns nil, and this process has the
+// endpoint: those that start later take over from this one.
 func (srv *Server) takeOver(s *config.Serve) (*arrival, error) {
 	for left, absent := redials, 0; left > 0; left-- {
 		channel, err := takeover.Dial(s.Takeover)
 		if errors.Is(err, takeover.ErrNobody) {
-			if left == redials || absent == mostAbsent {
-				return nil, nil
+			if left < redials && absent < mostAbsent {
+				absent++ // the successor of the gateway that has ended may be about to listen
+				time.Sleep(retakeAfter)
+				continue
 			}
-			absent++ // the successor of the gateway that has ended may be about to listen
-			time.Sleep(retakeAfter)
-			continue
+			srv.endpoint, err = takeover.Claim(s.Takeover)
+			if errors.Is(err, takeover.ErrTaken) {
+				continue
+			}
+			return nil, err
 		}
 		if err != nil {
 			return nil, err
@@ -90,6 +96,8 @@ func (srv *Server) askFor(s *config.Serve, a *arrival) error {
 	for waits := false; ; waits = true {
 		m, files, err := a.channel.Receive(helloTimeout)
 		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("no reply for %v: the process that listens there is stopped: continue it, or end it and start again", helloTimeout)
 		case err != nil:
 			return err
 		case m.Kind == takeover.Wait:
@@ -100,7 +108,12 @@ func (srv *Server) askFor(s *config.Serve, a *arrival) error {
 			return errors.New(m.Text)
 		case m.Kind == takeover.Offer:
 			a.places, a.total = m.Places, m.Total
-			return a.open(m.Names, files)
+			if err := a.open(m.Names, files); err != nil || a.endpoint == nil {
+				return err
+			}
+			srv.endpoint, err = takeover.Adopt(s.Takeover, a.endpoint)
+			a.endpoint = nil
+			return err
 		default:
 			return fmt.Errorf("it sent %v: want an offer", m.Kind)
 		}
@@ -120,6 +133,8 @@ func (a *arrival) open(names []takeover.Listener, files []int) (err error) {
 		switch {
 		case failed != nil:
 			err = errors.Join(err, failed)
+		case names[i].Takeover:
+			a.endpoint = l
 		case names[i].Pages:
 			a.pages[names[i].Name] = l
 		default:
@@ -140,6 +155,10 @@ func (a *arrival) close() {
 
 // dropRest closes the listeners that the configuration lacks.
 func (a *arrival) dropRest() {
+	if a.endpoint != nil {
+		_ = a.endpoint.Close()
+		a.endpoint = nil
+	}
 	for _, of := range []map[string]net.Listener{a.listeners, a.pages} {
 		for name, l := range of {
 			_ = l.Close()
@@ -202,6 +221,7 @@ func (srv *Server) begin(a *arrival) error {
 func (srv *Server) completeTakeover() {
 	srv.arrival.close()
 	srv.arrival = nil
+	srv.endpoint.Own()
 	for _, l := range srv.listeners {
 		l.Own()
 	}

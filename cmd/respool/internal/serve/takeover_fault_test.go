@@ -162,7 +162,7 @@ func TestAProcessThatStallsGetsTheClients(t *testing.T) {
 	stuck.Do("+OK", "MULTI")
 	s := r.dialed(t)
 	m := s.takeOver(r, takeover.Move)
-	if m.Client.Session.ID == 0 || len(s.files) != 3 { // a listener, the pages and a client
+	if m.Client.Session.ID == 0 || len(s.files) != 4 { // a listener, the pages, the endpoint and a client
 		t.Errorf("%+v with %d descriptors", m.Client, len(s.files))
 	}
 	stuck.Do("+QUEUED", "PING")
@@ -211,7 +211,7 @@ func TestTheEndOfTheOffersKeepsTheAcceptedProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		with := <-srv.requests
-		srv.offers.close(false)
+		srv.offers.close()
 		if err := with.channel.Send(takeover.Message{Kind: takeover.Done}); err != nil {
 			t.Fatal(err)
 		}

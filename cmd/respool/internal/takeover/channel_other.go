@@ -4,6 +4,7 @@ package takeover
 
 import (
 	"errors"
+	"net"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type Endpoint struct{}
 var (
 	// ErrNobody is not returned on this system.
 	ErrNobody = errors.New("takeover: no process listens at this path")
+	// ErrTaken is not returned on this system.
+	ErrTaken = errors.New("takeover: another process listens at this path")
 
 	errSystem = errors.New("takeover: sockets can move between processes on Linux only: remove takeover")
 )
@@ -47,6 +50,12 @@ func (*Channel) Close() {}
 // Discard does nothing on this system.
 func (*Channel) Discard() {}
 
+// Claim returns an error on this system.
+func Claim(string) (*Endpoint, error) { return nil, errSystem }
+
+// Adopt returns an error on this system.
+func Adopt(string, net.Listener) (*Endpoint, error) { return nil, errSystem }
+
 // Accept does nothing on this system.
 func (*Endpoint) Accept() (*Channel, error) { return nil, errSystem }
 
@@ -55,3 +64,18 @@ func (*Endpoint) Close() {}
 
 // Leave does nothing on this system.
 func (*Endpoint) Leave() {}
+
+// Pause does nothing on this system.
+func (*Endpoint) Pause() {}
+
+// Resume does nothing on this system.
+func (*Endpoint) Resume() {}
+
+// Control does nothing on this system.
+func (*Endpoint) Control(func(fd uintptr)) error { return errSystem }
+
+// Reachable returns false on this system.
+func (*Endpoint) Reachable() bool { return false }
+
+// Own does nothing on this system.
+func (*Endpoint) Own() {}

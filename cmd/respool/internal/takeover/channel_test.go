@@ -286,3 +286,90 @@ func TestDescriptorsMayBeLost(t *testing.T) {
 		t.Error("a descriptor was lost")
 	}
 }
+
+// Of processes that find nobody at a path at the same time, one gets it. It keeps the path until it ends.
+func TestOneProcessClaimsAPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for range 20 {
+		type claim struct {
+			e   *Endpoint
+			err error
+		}
+		claims := make(chan claim)
+		const processes = 8
+		for range processes {
+			go func() {
+				e, err := Claim(path)
+				claims <- claim{e, err}
+			}()
+		}
+		var got *Endpoint
+		for range processes {
+			switch c := <-claims; {
+			case c.err == nil && got == nil:
+				got = c.e
+			case c.err == nil:
+				t.Error("two processes have the path")
+				c.e.Leave()
+			case !errors.Is(c.err, ErrTaken):
+				t.Error(c.err)
+			}
+		}
+		got.Leave() // as a killed process: the path stays
+	}
+}
+
+// The path leads to a listener that two processes share until both have ended.
+func TestProcessesShareAnEndpoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first, err := Claim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var second *Endpoint
+	if err := first.Control(func(fd uintptr) {
+		copied, err := unix.Dup(int(fd))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(copied), path)
+		l, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, err = Adopt(path, l); err != nil {
+			t.Fatal(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	passes := func(from *Endpoint) {
+		t.Helper()
+		c, err := Dial(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		other, err := from.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Close()
+	}
+	first.Pause()
+	if _, err := first.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v: want the end of the time", err)
+	}
+	passes(second)
+	second.Close() // the path belongs to the first process
+	first.Resume()
+	passes(first)
+	first.Close()
+	if _, err := Dial(path); !errors.Is(err, ErrNobody) {
+		t.Errorf("%v: want nobody", err)
+	}
+	if first.Reachable() {
+		t.Error("the path is there still")
+	}
+}

@@ -86,8 +86,9 @@ type Message struct {
 
 // Listener is a listener whose descriptor an Offer contains.
 type Listener struct {
-	Pages bool   // of the HTTP pages, not of the gateway
-	Name  string // in the configuration
+	Pages    bool   // of the HTTP pages, not of the gateway
+	Takeover bool   // of the processes that take over; a process that lacks this field ignores the listener, and listens anew
+	Name     string // in the configuration
 }
 
 const (
