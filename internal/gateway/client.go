@@ -300,6 +300,9 @@ func (c *client) startLocked(step *session.Step, batch *netio.FlushBatch) {
 	}
 	if step.Barrier && c.pending.n > 0 {
 		c.barrier.wait(step)
+		if step.Kind == session.Transaction {
+			c.pending.inFlight += c.pending.next.Bytes() // it keeps its turn
+		}
 		return
 	}
 	c.dispatchLocked(step, batch)
@@ -384,7 +387,7 @@ func (c *client) Left() {
 	c.execution.abort()
 	c.releaseLocked(c.session.End())
 	c.leaveLimitsLocked()
-	c.leaveTurnLocked(0)
+	c.leaveTurnLocked()
 	c.subscriptions.confirm(&c.g.pauses)
 	c.subscriptions.close()
 	c.login.leaveAll(c.g.engine)

@@ -118,7 +118,7 @@ func (c *client) postRawLocked(raw []byte, replies int, reads, publishes bool, k
 	}
 	s.via = c.route.posted(l)
 	c.pending.posted++
-	c.pending.inFlight += s.expected.Bytes()
+	c.pending.launch(s)
 	batch.AddLane(l)
 	return s
 }
@@ -165,11 +165,10 @@ func (c *client) postPinLocked(step *session.Step, batch *netio.FlushBatch) bool
 		c.tally().queue.addTime(c.noteTurnLocked(s, s.at))
 	}
 	c.route.lane, c.route.dedicated = l, true
-	if c.g.optionsOf(step).Block != command.NoBlock {
-		s.expected = 0 // it may take any time
+	if c.g.optionsOf(step).Block == command.NoBlock { // others may take any time
+		c.pending.launch(s)
 	}
 	c.pending.posted++
-	c.pending.inFlight += s.expected.Bytes()
 	batch.AddLane(l)
 	return true
 }
@@ -232,6 +231,9 @@ func (c *client) queueLocked(step *session.Step) {
 	}
 	if mayPark(step) && !c.g.pauses.holds(step) && c.parkLocked(s) {
 		return
+	}
+	if step.Kind == session.Multiplexed || step.Kind == session.Transaction {
+		c.pending.launch(s)
 	}
 	c.pending.queued++
 	c.startWorkerLocked()

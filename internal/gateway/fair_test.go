@@ -212,23 +212,19 @@ func TestTransactionsTakeTurns(t *testing.T) {
 	}
 }
 
-// The transactions of new clients need no turn after many small replies to the same commands in other transactions.
+// The transactions of new clients need no turn after small replies to the same commands in another transaction.
 func TestNewClientsWithTransactions(t *testing.T) {
 	s := startSlowServer(t, gateway.Config{}, 2)
-	number := 0
 	begin := func() *peer {
 		p := s.h.dial()
-		p.send("MULTI", fmt.Sprintf("SET key:%d v", number), "EXEC")
-		number++
+		p.send("MULTI", "SET key v", "EXEC")
 		return p
 	}
 	end := func(p *peer) {
 		p.exactly(crlf("+OK|+QUEUED|*1|+OK|"))
 		p.Close()
 	}
-	for range 200 {
-		end(begin())
-	}
+	end(begin())
 	before, waits := s.executed("exec"), s.h.Stats().TurnWaits
 	s.StallReplies()
 	peers := make([]*peer, 12)
@@ -275,6 +271,67 @@ func TestQueuedCommandsTakeTurns(t *testing.T) {
 	s.Relay.Resume()
 	for range commands {
 		p.exactly(reply)
+	}
+}
+
+// Clients whose command waits for a connection to the server, or for the reply before it, keep their turn. Otherwise all such
+// commands would be in flight at once afterwards.
+func TestCommandsThatWaitKeepTheirTurn(t *testing.T) {
+	for name, commands := range map[string][]string{
+		"command":     {"GET big"},
+		"transaction": {"MULTI", "GET big", "EXEC"},
+		"barrier":     {"GET small", "MULTI", "CLIENT ID", "GET big", "EXEC"}, // EXEC waits for the reply to GET
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startSlowServer(t, gateway.Config{}, 1)
+			holder, console := s.h.dial(), s.h.dial()
+			const clients, most = 30, 3
+			peers := make([]*peer, clients)
+			for i := range peers {
+				peers[i] = s.h.dial()
+				peers[i].ask("GET small")
+				peers[i].send("GET big") // its size is known
+				peers[i].wantBig(1)
+			}
+			began, idle := time.Now(), 1 // the client of startSlowServer
+			if name == "barrier" {
+				s.StallReplies()
+				idle++ // the holder
+			} else {
+				holder.ask("WATCH small") // on the only connection
+			}
+			for _, p := range peers {
+				p.send(commands...)
+			}
+			var waiting int
+			testkit.Eventually(t, "all commands are with the gateway", func() bool {
+				list := console.ask("RESPOOL CLIENTS")
+				waiting = strings.Count(list, "state=turn") + strings.Count(list, ",turn")
+				return strings.Count(list, "state=idle") == idle
+			})
+			if got, most := clients-waiting, most*turnsWithoutReplies(began); got > most {
+				t.Errorf("%d of %d clients have their turn: want %d at most", got, clients, most)
+			}
+			if name == "barrier" {
+				s.Relay.Resume()
+			} else {
+				holder.ask("UNWATCH")
+			}
+			var wg sync.WaitGroup
+			for _, p := range peers {
+				wg.Go(func() {
+					switch name {
+					case "transaction":
+						p.exactly("+OK\r\n+QUEUED\r\n*1\r\n")
+					case "barrier":
+						p.exactly("$3\r\nabc\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n")
+						p.frame() // the number of the client
+					}
+					p.wantBig(1)
+				})
+			}
+			wg.Wait()
+		})
 	}
 }
 

@@ -163,10 +163,7 @@ func (c *client) takeTurnLocked(req request.Request) bool {
 		p.next = c.g.turns.Sizes.ExpectAll(commands, p.mean)
 	}
 	n := p.next.Bytes()
-	if p.queued > 0 {
-		n += p.queuedBytes() // they are posted without a turn
-	}
-	return p.inFlight+n <= turns.Free || p.queued == 0 && c.turn.Covers(p.inFlight+n) || c.askTurnLocked(req.Args, n)
+	return p.inFlight+n <= turns.Free || c.turn.Covers(p.inFlight+n) || c.askTurnLocked(req.Args, n)
 }
 
 // askTurnLocked is takeTurnLocked for n bytes that exceed what the client may have in flight without a turn.
@@ -210,9 +207,9 @@ func (c *client) endTurnLocked() {
 	}
 }
 
-// leaveTurnLocked makes the client wait for no turn.
-func (c *client) leaveTurnLocked(inFlight int) {
+// leaveTurnLocked returns all that the client holds, and makes it wait for no turn.
+func (c *client) leaveTurnLocked() {
 	if c.turn != nil {
-		c.g.turns.Leave(c.turn, inFlight)
+		c.g.turns.Leave(c.turn, 0)
 	}
 }

@@ -147,7 +147,7 @@ func (c *client) Depart() {
 		return
 	}
 	c.away = true
-	c.leaveTurnLocked(0)
+	c.leaveTurnLocked()
 	if s == nil {
 		c.subscriptions.close() // they have no topics any more
 	}

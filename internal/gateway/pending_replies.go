@@ -30,9 +30,10 @@ type pendingReply struct {
 	level  pauseMode // the mildest pause that holds it back, if it is queued
 	via    uint8     // of laneRoute, if it is posted
 	sample bool      // its time counts in the tally
+	counts bool      // its expected bytes are in flight
 	waited uint32    // microseconds before it was posted, except those since at
 
-	expected turns.Expected // counts as in flight while it is posted
+	expected turns.Expected // bytes
 	want     int            // frames that are still to come
 	sent     int            // bytes of its reply that were sent, or dropped, before the reply was complete
 
@@ -68,7 +69,7 @@ type pendingReplies struct {
 	replay   replayBuffer
 	identity engine.Identity // of the connections of all of them
 	unsent   int             // bytes of replies that wait for the replies before them
-	inFlight int             // bytes of those on a lane, as expected
+	inFlight int             // bytes of those on a lane or on the way to one, as expected
 	n        int32
 	posted   int32          // those on a lane
 	queued   int32          // those that wait for the worker or run there: no request may overtake them
@@ -123,31 +124,41 @@ func (p *pendingReplies) at(tag uint64) *pendingReply {
 // front returns the first request, or nil.
 func (p *pendingReplies) front() *pendingReply { return p.at(p.head) }
 
-// queuedBytes returns the bytes, as expected, of the requests that wait for the worker or run there.
-func (p *pendingReplies) queuedBytes() (n int) {
-	for i := range uint64(p.n) {
-		if at := p.place(p.head + i); at.state == queued || at.state == running {
-			n += at.expected.Bytes()
-		}
+// launch counts a request as in flight until its reply is here.
+func (p *pendingReplies) launch(at *pendingReply) {
+	if !at.counts {
+		at.counts = true
+		p.inFlight += at.expected.Bytes()
 	}
-	return n
+}
+
+func (p *pendingReplies) land(at *pendingReply) {
+	if at.counts {
+		at.counts = false
+		p.inFlight -= at.expected.Bytes()
+	}
 }
 
 // undo removes the last request.
 func (p *pendingReplies) undo() {
 	p.n--
-	*p.place(p.head + uint64(p.n)) = pendingReply{}
+	at := p.place(p.head + uint64(p.n))
+	p.land(at)
+	*at = pendingReply{}
 }
 
 // pop removes the first request.
 func (p *pendingReplies) pop() {
-	*p.place(p.head) = pendingReply{}
+	at := p.place(p.head)
+	p.land(at)
+	*at = pendingReply{}
 	p.head++
 	p.n--
 }
 
 // fill keeps a reply until the replies before it are sent.
 func (p *pendingReplies) fill(at *pendingReply, reply []byte) {
+	p.land(at)
 	at.state, at.reply = answered, reply
 	p.unsent += len(reply)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed-2b0d76a6/respool/internal/engine"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/netio"
+	"github.com/seed-2b0d76a6/respool/internal/gateway/session"
 	"github.com/seed-2b0d76a6/respool/internal/gateway/turns"
 	"github.com/seed-2b0d76a6/respool/internal/lane"
 
@@ -64,20 +65,19 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	c.advanceLocked(b)
 }
 
-// unpostLocked notes that a posted request has its replies, or gets none.
+// unpostLocked notes that a posted request has its replies, or gets none from its lane.
 func (c *client) unpostLocked(s *pendingReply) {
 	c.pending.posted--
-	c.pending.inFlight -= s.expected.Bytes()
-	if c.turn != nil {
-		c.trimTurnLocked()
-	}
 	c.route.done(s.via)
 }
 
-// learnLocked records the size of the reply to a posted request.
+// learnLocked records the size of the reply to a request.
 func (c *client) learnLocked(s *pendingReply, size int, failed bool) {
 	p := &c.pending
 	p.learn(size)
+	if !failed && !p.mean.Known() {
+		c.g.turns.NoteFirst(c.turn, size)
+	}
 	if large := size >= turns.Large; !failed && (large || s.sample || s.expected.Exact() || !p.mean.Known()) {
 		sizes, raw := &c.g.turns.Sizes, p.replay.bytes(s.from, s.to)
 		sizes.LearnFirst(raw, size)
@@ -130,18 +130,23 @@ func (c *client) replyToStepLocked(tag uint64, s *pendingReply, frame []byte, ow
 		c.dedicated.notice(s.step.frames)
 	}
 	size := totalSize(s.step.frames)
-	c.learnStepLocked(s, size)
+	c.learnStepLocked(s, s.step.frames)
 	seen := c.observeStepLocked(s, b.Now(), size)
 	c.completeLocked(s, s.step.frames, nil)
 	c.advanceLocked(b)
 	seen.end(c, tag < c.pending.head)
 }
 
-// learnStepLocked records the size of the replies to a posted step.
-func (c *client) learnStepLocked(s *pendingReply, size int) {
-	p := &c.pending
-	if frames := s.step.frames; size < turns.Large && frames[len(frames)-1][0] != '-' && (s.sample || !p.mean.Known()) {
-		c.g.turns.Sizes.LearnSmall(p.replay.bytes(s.from, s.to))
+// learnStepLocked records the size of the replies to a step.
+func (c *client) learnStepLocked(s *pendingReply, frames [][]byte) {
+	p, size := &c.pending, totalSize(frames)
+	if failed := frames[len(frames)-1][0] == '-'; !failed {
+		if !p.mean.Known() {
+			c.g.turns.NoteFirst(c.turn, size)
+		}
+		if size < turns.Large && (s.sample || !p.mean.Known()) {
+			c.g.turns.Sizes.LearnSmall(p.replay.bytes(s.from, s.to))
+		}
 	}
 	p.mean.Add(size / commandsOf(&s.step.Step))
 }
@@ -217,6 +222,9 @@ func (c *client) Flush() { c.out.Flush() }
 
 // advanceLocked sends the replies that are next in order, and starts the commands that waited for them.
 func (c *client) advanceLocked(b *lane.Batch) {
+	if c.turn != nil {
+		c.trimTurnLocked()
+	}
 	flush, ends := c.pending.sendAnswered(&c.out)
 	if ends {
 		c.closing = true
@@ -255,6 +263,9 @@ func (c *client) startBarrierLocked() {
 	step := c.barrier.take()
 	if step == nil {
 		return
+	}
+	if step.Kind == session.Transaction {
+		c.pending.inFlight -= c.pending.next.Bytes()
 	}
 	var batch netio.FlushBatch
 	c.dispatchLocked(step, &batch)

@@ -124,10 +124,15 @@ func TestAClientThatReadsLateGetsAllReplies(t *testing.T) {
 		}
 		before := h.Stats().Commands
 		go p.send(append(slices.Repeat([]string{"GET big"}, n), "PING")...)
-		testkit.Eventually(t, "the output of the client is full", func() bool {
+		type state struct {
+			commands          uint64
+			buffered          int64
+			turns, repliesDue int
+		}
+		testkit.Await(t, "the output of the client is full", func() state {
 			s := h.Stats()
-			return s.Commands > before && s.Buffered > size && h.client.Stats().RepliesDue == 0
-		})
+			return state{s.Commands - before, s.Buffered, s.TurnWaiting, h.client.Stats().RepliesDue}
+		}, func(s state) bool { return s.commands > 0 && s.buffered > size && s.repliesDue == 0 })
 		replies()
 		go p.send(append(slices.Repeat([]string{"ECHO " + strings.Repeat("x", size)}, n), "PING")...)
 		replies()

@@ -169,6 +169,9 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 		if !w.step.NeedsDone() {
 			c.applyStepLocked(w.step)
 		}
+		if s != nil && err == nil && w.step.Kind == session.Transaction {
+			c.learnStepLocked(s, frames)
+		}
 		out := c.session.Done(w.step, frames, err)
 		c.applyOutcomeLocked(out)
 		c.closing = c.closing || w.close
@@ -186,6 +189,7 @@ func (c *client) finishLocked(w *worker, tag uint64, frames [][]byte, failed *fa
 			s.reply = resp.AppendError(nil, failed.text)
 		} else {
 			s.reply = frames[0]
+			c.learnLocked(s, len(s.reply), s.reply[0] == '-')
 		}
 	}
 	if w.abandoned && !c.gone {
@@ -233,7 +237,6 @@ func (c *client) repostLocked() {
 		s.via = c.route.posted(l)
 		c.pending.queued--
 		c.pending.posted++
-		c.pending.inFlight += s.expected.Bytes()
 		batch.AddLane(l)
 	}
 	batch.Flush()

@@ -1,7 +1,6 @@
 package turns
 
 import (
-	"bytes"
 	"hash/maphash"
 	"sync/atomic"
 
@@ -26,18 +25,6 @@ const (
 	// meanOf is the number of replies of which a Mean is about the mean.
 	meanOf = 8
 )
-
-// afterRow is unknown for a command of which so many replies in a row, to all clients, were small. The reply to this client may
-// be large all the same.
-func afterRow(replies uint32) int {
-	if replies < longestRow {
-		return unknown
-	}
-	return Free + 16<<10
-}
-
-// longestRow is how far a row is counted.
-const longestRow = 128
 
 // Mean is the mean size of the recent replies to a client, except those that Sizes knows. The zero Mean knows none.
 type Mean uint32
@@ -73,9 +60,8 @@ func (e Expected) Large() bool { return e.Bytes() >= apart }
 // Sizes remembers the sizes of large replies by their requests, for all clients, and which requests had small ones. It
 // forgets those that it has no room for. The zero Sizes is empty. All methods are safe for concurrent use.
 type Sizes struct {
-	known    atomic.Int32 // slots of large replies that are not 0
-	table    atomic.Pointer[sizeTable]
-	commands [4096]atomic.Uint64 // each a record in the lower half, and the hash of a command's name in the upper half
+	known atomic.Int32 // slots of large replies that are not 0
+	table atomic.Pointer[sizeTable]
 }
 
 // remembered is the number of slots for requests of each kind.
@@ -176,16 +162,11 @@ func (s *Sizes) first(request []byte) int {
 			return alone
 		}
 	}
-	slot, tag := s.command(request)
-	v := slot.Load()
-	if record := uint32(v); v != 0 && v&^0xffffffff == tag && record < Large {
-		return afterRow(record)
-	}
 	return unknown
 }
 
 // LearnFirst records the size of a reply for the first requests of other clients. It is enough to call it for large replies,
-// and for some of the others: a large one counts for a while.
+// and for some of the others.
 func (s *Sizes) LearnFirst(request []byte, size int) {
 	switch small, tag := s.mine().findSmall(request); {
 	case size < Large:
@@ -193,61 +174,9 @@ func (s *Sizes) LearnFirst(request []byte, size int) {
 	case small.Load() == tag:
 		small.CompareAndSwap(tag, 0)
 	}
-	slot, tag := s.command(request)
-	v := slot.Load()
-	record := uint32(0)
-	if v&^0xffffffff == tag {
-		record = uint32(v)
-	}
-	slot.CompareAndSwap(v, tag|uint64(nextRecord(record, size))) // another goroutine may record its reply instead
 }
 
 // LearnSmall is LearnFirst for several encoded requests that had small replies.
 func (s *Sizes) LearnSmall(requests []byte) {
 	each(requests, func(request []byte) { s.LearnFirst(request, 0) })
-}
-
-// nextRecord returns the record of a command after a reply. A record from Large on is the size of a recent large reply. Others
-// are the number of small replies in a row.
-func nextRecord(record uint32, size int) uint32 {
-	recent := uint32(0)
-	if record >= Large {
-		recent = record - record/meanOf
-	}
-	if size >= Large {
-		recent = max(recent, uint32(min(size, most)))
-	}
-	switch {
-	case recent >= Large:
-		return recent
-	case record >= Large:
-		return 1
-	}
-	return min(record+1, longestRow)
-}
-
-// command returns the slot of the command of a request, and the hash of its name.
-func (s *Sizes) command(request []byte) (slot *atomic.Uint64, tag uint64) {
-	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
-	h := uint64(offset)
-	for _, c := range nameOf(request) {
-		h = (h ^ uint64(c|0x20)) * prime
-	}
-	return &s.commands[h>>52], h << 32 &^ 0xffffffff
-}
-
-// nameOf returns the name of the command of a request, or an empty slice.
-func nameOf(request []byte) []byte {
-	end := " \r\n"
-	if len(request) > 0 && request[0] == '*' {
-		for range 2 { // the lengths of the request and of the name
-			_, rest, _ := bytes.Cut(request, []byte("\n"))
-			request = rest
-		}
-		end = "\r"
-	}
-	if i := bytes.IndexAny(request, end); i >= 0 {
-		return request[:i]
-	}
-	return nil
 }

@@ -2,7 +2,7 @@
 // in flight between the gateway and the servers: a client has Free bytes, and takes turns with the other clients for more.
 // Those that wait are served in the order in which they asked.
 //
-// The package does no I/O and knows no commands. While clients wait, a timer runs.
+// The package does no I/O and knows no commands. While clients wait, and for a moment after an outage, a timer runs.
 package turns
 
 import (
@@ -25,6 +25,10 @@ const (
 	firstBudget = 256 << 10
 	smallBudget = 1 << 20
 	largeBudget = 2 << 20
+	// mostExtra is how much the budget of first requests grows while their replies are small and clients wait for it. Each
+	// such reply adds extraStep.
+	mostExtra = 512 << 10
+	extraStep = 16 << 10
 	// A client that gets no reply for between one and two patiences holds its turn no more: its server may be down, and
 	// others do not wait for it.
 	patience = 200 * time.Millisecond
@@ -58,6 +62,7 @@ type Turns struct {
 	ticks   atomic.Int64
 	replied atomic.Int64 // ticks at the last call of Trim
 	silent  uint         // ticks in a row that ended turns, with no reply to any client; each doubles the budgets
+	extra   int          // bytes by which the budget of first requests has grown
 }
 
 // holder is a client that holds bytes.
@@ -73,8 +78,11 @@ type budget struct {
 
 // fitsLocked reports whether n more bytes of a budget are free. One turn may exceed the budget if there is no other.
 func (t *Turns) fitsLocked(i kind, n int) bool {
-	used := t.budgets[i].used
-	return used == 0 || used+n <= limits[i]<<t.silent
+	used, limit := t.budgets[i].used, limits[i]
+	if i == first {
+		limit += t.extra
+	}
+	return used == 0 || used+n <= limit<<t.silent
 }
 
 // Resumer continues a client that has its turn.
@@ -201,6 +209,24 @@ func (t *Turns) Trim(x *Turn, inFlight int) {
 	t.trimLocked(x, inFlight)
 }
 
+// NoteFirst notes the size of the first reply to a client. While other new clients wait, each small one allows more of them
+// at a time: their requests are most probably small too. A large one halves that.
+func (t *Turns) NoteFirst(x *Turn, size int) {
+	if x == nil || x.total.Load() == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case x.held[first] == 0:
+	case size >= Large:
+		t.extra /= 2
+	case t.budgets[first].waiting.Len() > 0 && t.extra < mostExtra:
+		t.extra += extraStep
+		t.grantLocked(first)
+	}
+}
+
 // End is Trim after the client has used its turn, or cannot use it.
 func (t *Turns) End(x *Turn, inFlight int) {
 	if !x.asked {
@@ -265,7 +291,7 @@ func (t *Turns) tick() {
 		}
 	}
 	switch {
-	case now-t.replied.Load() < 2 || t.waitingLocked() == 0: // the timer stops when nobody waits
+	case now-t.replied.Load() < 2 || t.waitingLocked() == 0:
 		t.silent = 0
 	case ended && t.silent < mostSilent:
 		t.silent++
@@ -273,7 +299,7 @@ func (t *Turns) tick() {
 			t.grantLocked(i)
 		}
 	}
-	if t.timing = t.waitingLocked() > 0; t.timing {
+	if t.timing = t.waitingLocked() > 0 || t.silent > 0; t.timing {
 		time.AfterFunc(patience, t.tick)
 	}
 }
@@ -287,6 +313,9 @@ func (t *Turns) grantLocked(i kind) {
 		x.granted = x.want
 		x.waits.Store(false)
 		x.resumer.Resume()
+	}
+	if i == first && b.waiting.Len() == 0 {
+		t.extra = 0
 	}
 }
 

@@ -71,6 +71,9 @@ func TestTurnsAreNeitherLostNorDoubled(t *testing.T) {
 					send(m)
 				}
 			case 2:
+				if m.first && m.inFlight > 0 {
+					turns.NoteFirst(&m.Turn, rapid.SampledFrom([]int{3, Large}).Draw(t, "size"))
+				}
 				m.first = m.first && m.inFlight == 0
 				m.inFlight -= rapid.IntRange(0, m.inFlight).Draw(t, "received")
 				turns.Trim(&m.Turn, m.inFlight)
@@ -196,6 +199,7 @@ func TestNobodyWaitsLongForASilentServer(t *testing.T) {
 		if waiting := turns.Waiting(); waiting > 0 {
 			t.Fatalf("%d clients still wait after %v", waiting, 40*patience)
 		}
+		time.Sleep(2 * patience) // nobody waits at the next tick
 		for _, m := range members {
 			m.inFlight = 0
 			turns.Trim(&m.Turn, 0)
@@ -248,6 +252,76 @@ func TestTheFirstTurnEndsFirst(t *testing.T) {
 	}
 }
 
+// While new clients wait, more of them may ask at a time after each small reply, and fewer after a large one. Once none waits,
+// it is as few as at first.
+func TestSmallRepliesAdmitMoreNewClients(t *testing.T) {
+	var turns Turns
+	most := func(budget int) int { return budget / (unknown - Free) }
+	inFlight := map[*member]bool{}
+	var waiting []*member
+	ask := func(m *member) {
+		if turns.Ask(&m.Turn, 0, unknown, true, m) {
+			inFlight[m] = true
+			turns.End(&m.Turn, unknown)
+		} else {
+			waiting = append(waiting, m)
+		}
+	}
+	come := func(n int) {
+		for range n {
+			ask(&member{})
+		}
+	}
+	reply := func(size int) {
+		for m := range inFlight {
+			delete(inFlight, m)
+			turns.NoteFirst(&m.Turn, size)
+			turns.Trim(&m.Turn, 0)
+			break
+		}
+		asking := waiting
+		waiting = nil
+		for _, m := range asking {
+			if m.resumed {
+				ask(m)
+			} else {
+				waiting = append(waiting, m)
+			}
+		}
+	}
+	come(500)
+	if got, want := len(inFlight), most(firstBudget); got != want {
+		t.Fatalf("at first %d clients ask at a time: want %d", got, want)
+	}
+	for last := len(inFlight); last < most(firstBudget+mostExtra); last = len(inFlight) {
+		for range (unknown-Free)/extraStep + 1 {
+			reply(3)
+		}
+		if len(inFlight) <= last {
+			t.Fatalf("after small replies %d clients ask at a time: want more than %d", len(inFlight), last)
+		}
+	}
+	for range 50 {
+		reply(3)
+	}
+	if got, want := len(inFlight), most(firstBudget+mostExtra); got != want {
+		t.Errorf("after many small replies %d clients ask at a time: want %d", got, want)
+	}
+	for range 2 * most(firstBudget+mostExtra) {
+		reply(Large)
+	}
+	if got, want := len(inFlight), most(firstBudget); got != want {
+		t.Errorf("after large replies %d clients ask at a time: want %d", got, want)
+	}
+	for len(inFlight) > 0 {
+		reply(3)
+	}
+	come(500)
+	if got, want := len(inFlight), most(firstBudget); got != want {
+		t.Errorf("after none waited, %d clients ask at a time: want %d", got, want)
+	}
+}
+
 // All clients know the size of a large reply to the same request, until a reply to it is small.
 func TestSizesAreShared(t *testing.T) {
 	var s Sizes
@@ -270,53 +344,25 @@ func TestSizesAreShared(t *testing.T) {
 	}
 }
 
-// The first request of a client counts less after small replies to its command, whoever got them and however it is written,
-// and more as long as a large reply is among the recent ones.
-func TestFirstRequestsCountWhatTheirCommandReplied(t *testing.T) {
-	var s Sizes
-	const get = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
-	const other, inline, set = "*2\r\n$3\r\nget\r\n$1\r\nb\r\n", "get c\r\n", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"
-	learn := func(request string, size int) { s.LearnFirst([]byte(request), size) }
-	check := func(when, request string, want int) {
-		t.Helper()
-		if got := s.Expect([]byte(request), 0).Bytes(); got != want+len(request) {
-			t.Errorf("%s: %q counts as %d bytes: want %d", when, request, got, want+len(request))
+// The first request of a client needs no turn after a small reply to the same request, whoever got it.
+func TestKnownFirstRequests(t *testing.T) {
+	for _, request := range []string{"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "get c\r\n", "", "*", "*1\r\n", "\r\n", "*1\r\n$4\r\nPI"} {
+		var s Sizes
+		check := func(when string, want int) {
+			t.Helper()
+			if got := s.Expect([]byte(request), 0).Bytes(); got != want+len(request) {
+				t.Errorf("%s, %q counts as %d bytes: want %d", when, request, got, want+len(request))
+			}
 		}
-	}
-	check("before any reply", get, unknown)
-	learn(get, 3)
-	check("after a small reply to the same request", get, alone)
-	row := func(n int) {
-		for range n {
-			learn(inline, 3)
-		}
-	}
-	row(200)
-	check("after small replies to other requests", other, afterRow(200))
-	check("after small replies to another command", set, unknown)
-	learn(get, 1<<20)
-	check("after a large reply to the same request", get, unknown)
-	row(20)
-	check("soon after a large reply", other, unknown)
-	row(200)
-	check("long after a large reply", other, afterRow(200))
-	last := unknown + len(other)
-	for range 2 * longestRow {
-		learn(inline, 3)
-		now := s.Expect([]byte(other), 0).Bytes()
-		if now > last {
-			t.Fatalf("after one more small reply, %q counts as %d bytes: want %d at most", other, now, last)
-		}
-		last = now
-	}
-	check("after a long row of small replies", other, afterRow(longestRow))
-	learn(get, Large)
-	check("at once after a large reply", other, unknown)
-	for _, odd := range []string{"", "*", "*1\r\n", "\r\n", "*1\r\n$4\r\nPI"} {
-		s = Sizes{}
-		check("before a malformed request", odd, unknown)
-		learn(odd, 3)
-		check("after a malformed request", odd, alone)
+		check("before any reply", unknown)
+		s.LearnFirst([]byte(request), 3)
+		check("after a small reply", alone)
+		s.LearnFirst([]byte(request+"x"), Large)
+		check("after a large reply to another request", alone)
+		s.LearnFirst([]byte(request), Large)
+		check("after a large reply", unknown)
+		s.LearnFirst([]byte(request), Large-1)
+		check("after a small reply again", alone)
 	}
 }
 
