@@ -62,12 +62,20 @@ func (d *Daemon) Run(ctx context.Context, s config.Watch, hup <-chan os.Signal) 
 	defer d.front.Close()
 	d.log.Info("watching", "what", connect.Place(&s.Sampler.Options), "every", s.Sampler.Every, "rules", len(s.Rules), "sinks", len(s.Sinks))
 	for {
+		reloads, flushed := hup, d.watcher.flushed
+		select {
+		case <-flushed:
+			flushed = nil
+		default:
+			reloads = nil // Apply would wait
+		}
 		select {
 		case <-ctx.Done():
 			d.log.Info("stopping")
 			return nil
-		case <-hup:
+		case <-reloads:
 			d.reload()
+		case <-flushed:
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -210,5 +211,52 @@ func TestAWatchThatSeesNothingSaysSo(t *testing.T) {
 	hook.Until(t, "resolved blind")
 	if code, body := w.get(t, "/readyz"); code != 200 {
 		t.Errorf("/readyz: %d %s", code, body)
+	}
+}
+
+// A sink that a reload removes sends its alerts while the watch goes on. The watch stops meanwhile, and waits only for that.
+func TestAStopDoesNotWaitForAReload(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{MaxClients: 20})
+	full := &tooltest.Crowd{T: t, Addr: s.PlainAddr(), Name: "full:1:main"}
+	full.Add(17)
+	defer full.Close()
+	came, stopping, sent := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	release := sync.OnceFunc(func() { close(stopping) })
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or the server does not see the end of the connection
+		select {
+		case came <- struct{}{}:
+		default: // a later alert
+		}
+		<-stopping
+		select {
+		case sent <- r.Context().Err():
+		default:
+		}
+	}))
+	defer hook.Close()
+	defer release()
+	w := watch(t, fmt.Sprintf("url: %s\nevery: 20ms\nlist_every: 20ms\nrules: {occupancy-critical: {for: 50ms}, occupancy-high: off, new-connections: off, no-reuse: off}\ntell: [{webhook: {url: %q}}]\n", s.URL(), hook.URL))
+	<-came
+	tooltest.Rewrite(t, w.file, "tell: [{webhook", "tell: [log] #")
+	w.hup <- os.Interrupt
+	testkit.Eventually(t, "the reload is over", func() bool { return strings.Contains(w.log.String(), "configuration is active") })
+	ended := make(chan struct{})
+	go func() {
+		_ = w.stop() // checked below
+		close(ended)
+	}()
+	testkit.Eventually(t, "the watch stops", func() bool { return strings.Contains(w.log.String(), "msg=stopping") })
+	select {
+	case <-ended:
+		t.Error("the watch has ended before its alert was sent")
+	default:
+	}
+	release()
+	if err := <-sent; err != nil {
+		t.Errorf("the alert was given up before the watch stopped: %v", err)
+	}
+	if err := w.stop(); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package watch reads servers at intervals, evaluates rules, and sends alerts to sinks. Rules and
-// sampling are package monitor. A Watcher owns the sampler's goroutine and the queues of its sinks;
-// Close waits for them.
+// sampling are package monitor. A Watcher owns the sampler's goroutine, the queues of its sinks, and
+// the goroutine that closes replaced sinks; Close waits for them.
 package watch
 
 import (
@@ -24,6 +24,8 @@ type Watcher struct {
 	log   *slog.Logger
 	pools func() map[string]monitor.PoolView // called at each look, by one goroutine at a time; nil: none
 
+	flushed chan struct{} // closed when the sinks that Apply replaced are closed; the goroutine of Apply owns the field
+
 	mu       sync.Mutex
 	settings config.Watch
 	sampler  *monitor.Sampler
@@ -38,13 +40,16 @@ type Watcher struct {
 
 // Start starts a watch. pools reports the pools of this process; nil if there are none.
 func Start(s config.Watch, log *slog.Logger, pools func() map[string]monitor.PoolView) (*Watcher, error) {
-	w := &Watcher{log: log, pools: pools}
+	w := &Watcher{log: log, pools: pools, flushed: make(chan struct{})}
+	close(w.flushed)
 	return w, w.Apply(s)
 }
 
 // Apply changes the settings. It changes nothing if it fails. Firing alerts continue, and sinks
-// that stay do not receive them again.
+// that stay do not receive them again. Replaced sinks send their alerts in the background; the next
+// Apply waits for that, so that no receiver gets an old alert after a newer one.
 func (w *Watcher) Apply(s config.Watch) error {
+	<-w.flushed
 	judge, err := monitor.NewJudge(s.Rules)
 	if err != nil {
 		return err
@@ -87,7 +92,12 @@ func (w *Watcher) Apply(s config.Watch) error {
 		w.sampler, w.stop = sampler, startSampler(sampler)
 	}
 	w.mu.Unlock()
-	closeSinks(slices.DeleteFunc(old, func(q *queuedSink) bool { return slices.Contains(sinks, q) }))
+	flushed := make(chan struct{})
+	w.flushed = flushed
+	go func() { // Close waits for it
+		defer close(flushed)
+		closeSinks(slices.DeleteFunc(old, func(q *queuedSink) bool { return slices.Contains(sinks, q) }))
+	}()
 	return nil
 }
 
@@ -246,4 +256,5 @@ func (w *Watcher) Every() time.Duration {
 func (w *Watcher) Close() {
 	w.stop()
 	closeSinks(w.sinks)
+	<-w.flushed
 }
