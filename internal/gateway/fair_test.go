@@ -89,7 +89,7 @@ func TestLargeRepliesTakeTurns(t *testing.T) {
 				before := s.executed("get")
 				began := time.Now()
 				s.StallReplies()
-				const clients, commands = 30, 12
+				const clients, commands = 30, 4
 				peers := make([]*peer, clients)
 				for i := range peers {
 					peers[i] = s.h.dial()
@@ -189,7 +189,7 @@ func TestTransactionsTakeTurns(t *testing.T) {
 	other, console := s.h.dial(), s.h.dial()
 	other.send("GET big") // now its size is known
 	other.wantBig(1)
-	const clients, each = 10, 20
+	const clients, each = 10, 5
 	peers := make([]*peer, clients)
 	for i := range peers {
 		peers[i] = s.h.dial()
@@ -373,21 +373,27 @@ func TestClientsLeaveWhileTheyWaitForTheirTurn(t *testing.T) {
 
 // Each kind of command keeps its place among large replies of a client that takes turns with many others.
 func TestTurnsKeepTheOrderOfAllKindsOfCommands(t *testing.T) {
-	list := "*2|$524288|" + strings.Repeat("a", mebibyte/2) + "|$524288|" + strings.Repeat("b", mebibyte/2) + "|"
-	big := "$1048576|" + strings.Repeat("x", mebibyte) + "|"
+	// big and big2 get a connection apart, and big3 is only large. The list has two parts.
+	values := map[string]string{
+		"big": strings.Repeat("x", mebibyte), "big2": strings.Repeat("y", 300<<10), "big3": strings.Repeat("z", 100<<10), "small": "abc",
+	}
+	big, big2, big3 := bulk(values["big"]), bulk(values["big2"]), bulk(values["big3"])
+	parts := []string{strings.Repeat("a", 150<<10), strings.Repeat("b", 150<<10)}
+	list := "*2|" + bulk(parts[0]) + bulk(parts[1])
 	kinds := []struct {
 		lines []string
 		want  string
 	}{
 		{[]string{"GET big"}, big},
-		{[]string{"GET big2"}, big},
+		{[]string{"GET big2"}, big2},
+		{[]string{"GET big3"}, big3},
 		{[]string{"GET small"}, "$3|abc|"},
 		{[]string{"PING"}, "+PONG|"},
 		{[]string{"LRANGE list 0 -1"}, list},
-		{[]string{"MGET big small"}, "*2|" + big + "$3|abc|"},
-		{[]string{"EVAL return{redis.call('GET',KEYS[1])} 1 big3"}, "*1|" + big},
-		{[]string{"MULTI", "GET big", "GET small", "EXEC"}, "+OK|+QUEUED|+QUEUED|*2|" + big + "$3|abc|"},
-		{[]string{"WATCH small", "GET big", "MULTI", "GET big3", "EXEC"}, "+OK|" + big + "+OK|+QUEUED|*1|" + big},
+		{[]string{"MGET big2 small"}, "*2|" + big2 + "$3|abc|"},
+		{[]string{"EVAL return{redis.call('GET',KEYS[1])} 1 big3"}, "*1|" + big3},
+		{[]string{"MULTI", "GET big2", "GET small", "EXEC"}, "+OK|+QUEUED|+QUEUED|*2|" + big2 + "$3|abc|"},
+		{[]string{"WATCH small", "GET big2", "MULTI", "GET big3", "EXEC"}, "+OK|" + big2 + "+OK|+QUEUED|*1|" + big3},
 		{[]string{"BLPOP none 0.01"}, "*-1|"},
 		{[]string{"SELECT 1", "GET big", "SELECT 0"}, "+OK|$-1|+OK|"},
 		{[]string{"SUBSCRIBE c", "UNSUBSCRIBE c"}, "*3|$9|subscribe|$1|c|:1|*3|$11|unsubscribe|$1|c|:0|"},
@@ -396,11 +402,10 @@ func TestTurnsKeepTheOrderOfAllKindsOfCommands(t *testing.T) {
 	}
 	s := redistest.Start(t, redistest.Config{TLS: true})
 	onEachAt(t, s, "redis://"+s.PlainAddr()+"?max_connections=4", gateway.Config{}, func(t *testing.T, h *testGateway, dial func() *peer) {
-		for _, key := range []string{"big", "big2", "big3"} {
-			s.Do("SET", key, strings.Repeat("x", mebibyte))
+		for key, value := range values {
+			s.Do("SET", key, value)
 		}
-		s.Do("SET", "small", "abc")
-		s.Do("RPUSH", "list", strings.Repeat("a", mebibyte/2), strings.Repeat("b", mebibyte/2))
+		s.Do("RPUSH", "list", parts[0], parts[1])
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		var wg sync.WaitGroup
@@ -422,6 +427,9 @@ func TestTurnsKeepTheOrderOfAllKindsOfCommands(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		if h.Stats().TurnWaits == 0 {
+			t.Error("no client has waited for its turn")
+		}
 	})
 }
 
