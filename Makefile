@@ -9,11 +9,17 @@ RACED   = . cmd/respool credentials/aws credentials/entra goredis metrics/otel m
 MODULES = $(RACED) bench test/clients test/page examples/workers/asynq
 # All packages of RACED, for one go command.
 RACED_PACKAGES = $(patsubst %,./%/...,$(RACED))
+# The packages with the longest tests. These start first, so that none of them runs alone at the end.
+LONGEST = ./internal/gateway ./cmd/respool ./test/e2e ./test/cluster ./internal/lane
 # The packages that build on each system.
 PORTABLE = ./... ./cmd/respool/... ./goredis/... ./metrics/otel/... ./metrics/prometheus/...
 
 # How many packages are tested at a time. Most tests wait for servers.
 TESTED_AT_A_TIME ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+
+# A process of a race build sleeps for 1 s before it exits, unless this says otherwise.
+GORACE ?= atexit_sleep_ms=100
+export GORACE
 
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/respool/clients
 
@@ -30,7 +36,7 @@ endif
 test:
 	./scripts/deps.sh nutcracker python3-redis chromium
 	$(GO) vet work
-	$(GO) test -race -p $(TESTED_AT_A_TIME) -timeout 20m $(RACED_PACKAGES)
+	$(GO) test -race -p $(TESTED_AT_A_TIME) -timeout 20m $(LONGEST) $(RACED_PACKAGES)
 	$(GO) test -p $(TESTED_AT_A_TIME) -timeout 8m ./bench/... ./test/page/...
 	./scripts/modules.sh
 
