@@ -64,14 +64,15 @@ type Gateway struct {
 	databases int        // of the server; 0 if unknown
 	asked     uint64     // calls of learn; only the last one may set databases
 
-	mu      sync.Mutex
-	clients map[*client]struct{}
-	hosts   map[string]int
-	lastID  int64
-	past    past
-	closing bool
-	moving  Mover         // nil: no client moves to another process
-	empty   chan struct{} // closed when closing is true and the last client has left
+	mu       sync.Mutex
+	clients  map[*client]struct{}
+	hosts    map[string]int
+	lastID   int64
+	past     past
+	closing  bool
+	moving   Mover         // nil: no client moves to another process
+	arriving bool          // clients of another process move here
+	empty    chan struct{} // closed when closing is true and the last client has left
 }
 
 // cacheLine separates fields that different processors write. Some processors fetch two lines of 64 bytes at a time.
@@ -295,10 +296,11 @@ func (g *Gateway) listLocked() []*client {
 var operatorCommands = []string{"AUTH", "HELLO", "PING", "QUIT", "RESPOOL", "CLIENT", "RESET"}
 
 // denyReason returns the error reply if a client beyond MaxClients may not run a command, or an empty string. The
-// limits of the client end as soon as the number of clients is within MaxClients.
+// limits of the client end as soon as the number of clients is within MaxClients. While clients move between processes,
+// each process has only a part of them.
 func (g *Gateway) denyReason(c *client, args [][]byte) string {
 	g.mu.Lock()
-	c.operatorOnly = len(g.clients) > g.settings.Load().MaxClients
+	c.operatorOnly = g.arriving || g.moving != nil || len(g.clients) > g.settings.Load().MaxClients
 	g.mu.Unlock()
 	if !c.operatorOnly || slices.ContainsFunc(operatorCommands, func(name string) bool { return bytes.EqualFold(args[0], []byte(name)) }) {
 		return ""

@@ -14,10 +14,11 @@ import (
 
 // Snapshot is the state of a client that moves to the gateway of another process. It contains no secrets. Input contains data.
 type Snapshot struct {
-	Session     session.Snapshot
-	LocalAddr   string // of the gateway
-	ConnectedAt time.Time
-	Input       []byte // received, but not processed
+	Session      session.Snapshot
+	LocalAddr    string // of the gateway
+	ConnectedAt  time.Time
+	OperatorOnly bool   // it connected beyond MaxClients, and no client has left since
+	Input        []byte // received, but not processed
 }
 
 // MostMovedInput limits Snapshot.Input in bytes. A client that has sent a larger part of a request moves after the rest.
@@ -152,7 +153,7 @@ func (c *client) Depart() {
 		c.subscriptions.close() // they have no topics any more
 	}
 	to.Depart(&Departure{c: c, Subscriber: s, Descriptor: c.out.Descriptor(), Snapshot: Snapshot{
-		Session: c.session.Snapshot(), LocalAddr: c.localAddr, ConnectedAt: c.connectedAt, Input: input,
+		Session: c.session.Snapshot(), LocalAddr: c.localAddr, ConnectedAt: c.connectedAt, OperatorOnly: c.operatorOnly, Input: input,
 	}})
 }
 
@@ -187,6 +188,13 @@ func (g *Gateway) StartIDs(last int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lastID = max(g.lastID, last)
+}
+
+// Arriving states whether clients of another process move here. Meanwhile clients beyond MaxClients stay limited.
+func (g *Gateway) Arriving(arriving bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.arriving = arriving
 }
 
 // Adopt serves a client that has moved here from another process. It owns the descriptor, except after an error. Limits on
@@ -228,7 +236,7 @@ func (g *Gateway) restore(l netio.Link, loop int, snap *Snapshot, topics *Arriva
 		return nil, err
 	}
 	c := &client{g: g, id: snap.Session.ID, addr: snap.Session.Addr, localAddr: snap.LocalAddr, host: hostOf(snap.Session.Addr),
-		connectedAt: snap.ConnectedAt, loop: uint8(loop), session: s}
+		connectedAt: snap.ConnectedAt, loop: uint8(loop), operatorOnly: snap.OperatorOnly, session: s}
 	c.in.lastAt, c.in.wholeAt = now, now
 	c.in.rest, c.in.stopped = snap.Input, true
 	s.ConnectedTo(&c.localAddr)

@@ -210,6 +210,7 @@ func (srv *Server) begin(a *arrival) error {
 		return fmt.Errorf("take over the gateway: %w", err)
 	default:
 		srv.gateway.StartIDs(m.LastID)
+		srv.gateway.Arriving(true)
 		a.received.Go(func() { srv.receive(a) })
 	}
 	srv.log.Info("taking over: this process accepts clients now")
@@ -240,6 +241,7 @@ func (srv *Server) takingOver() bool {
 // receive serves the clients that the running gateway passes, until it ends.
 func (srv *Server) receive(a *arrival) {
 	defer close(a.done)
+	defer srv.gateway.Arriving(false)
 	topics := newExpected(srv)
 	defer topics.close()
 	clients, stayed := 0, 0

@@ -208,3 +208,44 @@ func TestClientsStayOverTakeovers(t *testing.T) {
 	}
 	u.bounded(8)
 }
+
+// A client beyond max_clients may run an operator's commands only, also after it has moved, or while it stays and others move. That
+// ends when there is room for it.
+func TestClientsBeyondTheLimitStayLimitedInATakeover(t *testing.T) {
+	const refused = "-ERR max number of clients reached"
+	u := startUpgrades(t, 8, func(f *Flags) {
+		most := 2
+		f.MaxClients = &most
+	})
+	open, idle := u.dial(), u.dial()
+	open.Do("+OK", "MULTI") // stays until EXEC
+	idle.Do("+OK", "SET", "k", "v")
+	moves, stays := u.dial(), u.dial()
+	moves.Do(refused, "GET", "k")
+	stays.Send("HELLO", "3")
+	stays.Send("CLIENT", "TRACKING", "ON") // on a connection of its own
+	for line := ""; line != "+OK\r\n"; {
+		line, _ = stays.Reader.ReadString('\n')
+	}
+	next := u.next()
+	testkit.Eventually(t, "two clients have moved", func() bool { return next.gateway.Stats().Adopted == 2 })
+	moves.Do(refused, "GET", "k")
+	moves.Do("+PONG", "PING")
+	stays.Do(refused, "GET", "k")
+	open.Do("*0", "EXEC")
+	stays.Send("CLIENT", "TRACKING", "OFF")
+	expect(t, stays, "+OK")
+	u.succeed(next)
+	moves.Do(refused, "GET", "k")
+	open.Close()
+	idle.Close()
+	testkit.Eventually(t, "there is room", func() bool {
+		moves.Send("GET", "k")
+		line, _ := moves.Reader.ReadString('\n')
+		if line == "$1\r\n" {
+			_, _ = moves.Reader.ReadString('\n')
+		}
+		return !strings.HasPrefix(line, refused)
+	})
+	u.bounded(8)
+}

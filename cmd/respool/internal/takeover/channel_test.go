@@ -3,7 +3,9 @@
 package takeover
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/gob"
 	"errors"
 	"io"
 	"net"
@@ -371,5 +373,36 @@ func TestProcessesShareAnEndpoint(t *testing.T) {
 	}
 	if first.Reachable() {
 		t.Error("the path is there still")
+	}
+}
+
+// Processes of this version may lack fields of each other's messages.
+func TestMessagesWithOtherFields(t *testing.T) {
+	type client struct {
+		Session struct{ ID, Fresh int64 }
+		Fresh   map[string]bool
+	}
+	type message struct {
+		Kind   Kind
+		Fresh  []struct{ Name string }
+		Client *client
+	}
+	var b bytes.Buffer
+	c := &client{Fresh: map[string]bool{"x": true}}
+	c.Session.ID, c.Session.Fresh = 7, 8
+	if err := gob.NewEncoder(&b).Encode(message{Kind: Move, Fresh: []struct{ Name string }{{"x"}}, Client: c}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := decode(b.Bytes(), 1)
+	if err != nil || m.Kind != Move || m.Client.Session.ID != 7 || m.Client.OperatorOnly {
+		t.Errorf("%+v, %v", m, err)
+	}
+	raw, err := encode(&Message{Kind: Move, Client: &gateway.Snapshot{Session: session.Snapshot{ID: 9}, OperatorOnly: true}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old message
+	if err := gob.NewDecoder(bytes.NewReader(raw[headerSize:])).Decode(&old); err != nil || old.Client.Session.ID != 9 {
+		t.Errorf("%+v, %v", old, err)
 	}
 }
