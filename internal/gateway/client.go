@@ -48,6 +48,7 @@ type client struct {
 	leaving       atomic.Pointer[Subscriber] // set while it moves with its subscriptions
 
 	// The small fields are adjacent to save memory: there may be many thousand clients.
+	window       turns.Window
 	loop         uint8 // the number of its event loop; 0: goroutines serve it
 	closing      bool  // no more requests: the connection ends after the last reply
 	gone         bool  // the client has left
@@ -194,7 +195,7 @@ func (c *client) takeRequestsLocked(b []byte, batch *netio.FlushBatch) (rest []b
 		}
 		c.in.scanner.Unauthenticated = !c.session.Authenticated()
 		req, n, err := c.in.scanner.Next(b)
-		if req.Raw != nil && err == nil && !c.takeTurnLocked(req) {
+		if req.Raw != nil && err == nil && !c.takeTurnLocked(req, len(b) > n) {
 			if c.turn.Since == 0 {
 				c.turn.Since = batch.Now()
 			}

@@ -232,7 +232,7 @@ func (c *client) queueLocked(step *session.Step) {
 	if mayPark(step) && !c.g.pauses.holds(step) && c.parkLocked(s) {
 		return
 	}
-	if step.Kind == session.Multiplexed || step.Kind == session.Transaction {
+	if (step.Kind == session.Multiplexed || step.Kind == session.Transaction) && c.awaitsConnectionLocked(s) {
 		c.pending.launch(s)
 	}
 	c.pending.queued++

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/seed-2b0d76a6/respool"
 	"github.com/seed-2b0d76a6/respool/internal/gateway"
 	"github.com/seed-2b0d76a6/respool/internal/testkit"
+	"github.com/seed-2b0d76a6/respool/internal/testkit/clustertest"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/faultnet"
 	"github.com/seed-2b0d76a6/respool/internal/testkit/redistest"
 )
@@ -73,27 +76,36 @@ func (p *peer) wantBig(n int) {
 // small command never waits for more than a few large replies.
 func TestLargeRepliesTakeTurns(t *testing.T) {
 	for _, connections := range []int{1, 2, 8} {
-		for _, known := range []bool{false, true} {
-			t.Run(fmt.Sprintf("connections=%d/known=%v", connections, known), func(t *testing.T) {
+		for _, earlier := range []string{"none", "GET big by another client", "GET small", "PING"} {
+			t.Run(fmt.Sprintf("connections=%d/earlier=%s", connections, earlier), func(t *testing.T) {
 				s := startSlowServer(t, gateway.Config{}, connections)
 				console := s.h.dial()
-				want := 5 // first requests of new clients
-				if known {
+				const clients, commands = 24, 3
+				peers := make([]*peer, clients)
+				for i := range peers {
+					peers[i] = s.h.dial()
+				}
+				want := 5 // first requests of new clients, and of pipelines of clients that have sent none
+				switch earlier {
+				case "GET big by another client":
 					other := s.h.dial()
 					for range 2 {
 						other.send("GET big")
 						other.wantBig(1)
 					}
 					want = 3
+				case "GET small", "PING":
+					for _, p := range peers {
+						for range 20 {
+							p.ask(earlier)
+						}
+					}
 				}
 				before := s.executed("get")
 				began := time.Now()
 				s.StallReplies()
-				const clients, commands = 30, 4
-				peers := make([]*peer, clients)
-				for i := range peers {
-					peers[i] = s.h.dial()
-					peers[i].send(strings.Split(strings.Repeat("GET big;", commands-1)+"GET small", ";")...)
+				for _, p := range peers {
+					p.send(strings.Split(strings.Repeat("GET big;", commands-1)+"GET small", ";")...)
 				}
 				s.awaitTurns(t, console, clients/4)
 				got := s.executed("get") - before
@@ -153,12 +165,13 @@ func TestALargeReplyHasAConnectionApart(t *testing.T) {
 // All clients together may have only so many small commands in flight, and each client always some.
 func TestLongPipelinesTakeTurns(t *testing.T) {
 	s := startSlowServer(t, gateway.Config{}, 1)
-	const clients, commands, most = 60, 1000, 60*128 + 8192 // as each counts 128 bytes
+	const clients, commands, most = 20, 1000, 20*128 + 8192 // as each counts 128 bytes
 	peers := make([]*peer, clients)
 	for i := range peers {
 		peers[i] = s.h.dial()
-		for range 100 { // the gateway learns that the replies are small
-			peers[i].ask("GET small")
+		peers[i].send(strings.Split(strings.Repeat("GET small;", 1499)+"GET small", ";")...) // the gateway learns that the replies are small
+		for range 1500 {
+			peers[i].want("$3|abc|")
 		}
 	}
 	console := s.h.dial()
@@ -285,11 +298,14 @@ func TestCommandsThatWaitKeepTheirTurn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startSlowServer(t, gateway.Config{}, 1)
 			holder, console := s.h.dial(), s.h.dial()
-			const clients, most = 30, 3
+			const clients, most = 15, 3
 			peers := make([]*peer, clients)
 			for i := range peers {
 				peers[i] = s.h.dial()
-				peers[i].ask("GET small")
+				peers[i].send(slices.Repeat([]string{"GET small"}, 40)...) // it may send pipelines
+				for range 40 {
+					peers[i].want("$3|abc|")
+				}
 				peers[i].send("GET big") // its size is known
 				peers[i].wantBig(1)
 			}
@@ -332,6 +348,82 @@ func TestCommandsThatWaitKeepTheirTurn(t *testing.T) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// Clients whose requests wait for something other than a connection keep no turn, so they delay no others.
+func TestHeldRequestsKeepNoTurn(t *testing.T) {
+	const clients = 60
+	check := func(t *testing.T, h *testGateway, send func(i int, p *peer)) {
+		t.Helper()
+		console := h.dial()
+		before := h.Stats().TurnWaits
+		for i := range clients {
+			send(i, h.dial())
+		}
+		testkit.Eventually(t, "all requests are held", func() bool {
+			list := console.ask("RESPOOL CLIENTS")
+			return strings.Count(list, "state=paused")+strings.Count(list, "state=waiting")+strings.Count(list, "state=busy") > clients
+		})
+		if got := h.Stats().TurnWaits - before; got > 0 {
+			t.Errorf("%d clients have waited for their turn", got)
+		}
+	}
+	t.Run("pause", func(t *testing.T) {
+		s := startSlowServer(t, gateway.Config{Admin: true}, 2)
+		operator := s.h.dial()
+		if got := operator.ask("CLIENT PAUSE 600000 WRITE"); got != "+OK|" {
+			t.Fatal(got)
+		}
+		check(t, s.h, func(i int, p *peer) { p.send(fmt.Sprintf("SET key:%d v", i)) })
+		operator.ask("CLIENT UNPAUSE")
+	})
+	t.Run("node", func(t *testing.T) {
+		c := clustertest.Start(t, clustertest.Config{Replicas: -1, NodeTimeout: time.Minute, Relays: true})
+		h := open(t, c.URL("max_connections=4"), gateway.Config{})
+		dead := c.Primaries()[0]
+		tag, n := "", 0
+		for ; tag == "" || c.OwnerOf(tag) != dead; n++ {
+			tag = fmt.Sprintf("{t%d}", n)
+		}
+		h.dial().ask("SET " + tag + " v")
+		dead.Relay.Blackhole(true)
+		dead.Relay.CutAll()
+		testkit.Eventually(t, "the connection to the node is gone", func() bool {
+			return !slices.ContainsFunc(h.client.Stats().Nodes, func(n respool.Stats) bool { return n.Addr == dead.Relay.Addr() && n.Lanes > 0 })
+		})
+		check(t, h, func(i int, p *peer) { p.send(fmt.Sprintf("SET %s%d v", tag, i)) })
+	})
+}
+
+// The client that holds the only connection does not wait for those that wait for it.
+func TestTheHolderOfTheConnectionNeedsNoTurn(t *testing.T) {
+	s := startSlowServer(t, gateway.Config{}, 1)
+	holder, console := s.h.dial(), s.h.dial()
+	const clients = 12
+	peers := make([]*peer, clients)
+	for i := range peers {
+		peers[i] = s.h.dial()
+		peers[i].ask("GET small")
+		peers[i].send("GET big")
+		peers[i].wantBig(1)
+	}
+	holder.send("WATCH small", "GET big")
+	holder.want("+OK|")
+	holder.wantBig(1)
+	for _, p := range peers {
+		p.send("GET big")
+	}
+	s.awaitTurns(t, console, clients/4)
+	before := s.h.Stats().TurnWaits
+	holder.send("GET big")
+	holder.wantBig(1)
+	if got := s.h.Stats().TurnWaits - before; got > 0 {
+		t.Error("the holder has waited for its turn")
+	}
+	holder.ask("UNWATCH")
+	for _, p := range peers {
+		p.wantBig(1)
 	}
 }
 

@@ -151,35 +151,60 @@ func (c *client) refuseRequestLocked(req request.Request, why string, batch *net
 	c.startLocked(&step, batch)
 }
 
-// takeTurnLocked reports whether the client may take a request now, of which the reply may be large. Otherwise the client
-// resumes later, and takes the request then.
-func (c *client) takeTurnLocked(req request.Request) bool {
-	p := &c.pending
-	p.next = c.g.turns.Sizes.Expect(req.Raw, p.mean)
-	if commands, open := c.session.Queued(); open {
-		if !bytes.EqualFold(req.Args[0], []byte("EXEC")) {
-			return true // the gateway answers it
-		}
-		p.next = c.g.turns.Sizes.ExpectAll(commands, p.mean)
+// takeTurnLocked reports whether the client may take a request now, of which the reply may be large. more reports that the
+// client has sent more than this request. Otherwise the client resumes later, and takes the request then.
+func (c *client) takeTurnLocked(req request.Request, more bool) bool {
+	commands, n, open := c.session.Queued()
+	if open && !bytes.EqualFold(req.Args[0], []byte("EXEC")) {
+		return true // the gateway answers it
 	}
-	n := p.next.Bytes()
-	return p.inFlight+n <= turns.Free || c.turn.Covers(p.inFlight+n) || c.askTurnLocked(req.Args, n)
+	p := &c.pending
+	p.next = c.expectLocked(req, commands, p.mean)
+	trusted := c.window.Allows(int(p.n)+n, more) || p.next.Exact()
+	if n := p.inFlight + p.next.Bytes(); trusted && (n <= turns.Free || c.turn.Covers(n)) {
+		return true
+	}
+	return c.askTurnLocked(req, commands, trusted)
 }
 
-// askTurnLocked is takeTurnLocked for n bytes that exceed what the client may have in flight without a turn.
-func (c *client) askTurnLocked(args [][]byte, n int) bool {
-	if !session.IsMultiplexed(args) {
+// expectLocked returns what to expect of a request, or of an EXEC of these commands.
+func (c *client) expectLocked(req request.Request, commands []byte, mean turns.Mean) turns.Expected {
+	if commands != nil {
+		return c.g.turns.Sizes.ExpectAll(commands, mean)
+	}
+	return c.g.turns.Sizes.Expect(req.Raw, mean)
+}
+
+// askTurnLocked is takeTurnLocked for a request that exceeds what the client may have in flight without a turn, or whose
+// expected size is not trusted.
+func (c *client) askTurnLocked(req request.Request, commands []byte, trusted bool) bool {
+	if !session.IsMultiplexed(req.Args) {
 		return true // the gateway answers it, or it may take any time on a dedicated connection
 	}
 	if c.turn == nil {
 		c.turn = &turns.Turn{}
 	}
 	p := &c.pending
-	isFirst := !p.mean.Known() && !p.next.Exact()
-	if p.queued > 0 || isFirst && p.n > 0 {
+	if c.aloneOnPinLocked() {
+		return true // others may wait for its connection
+	}
+	if p.queued > 0 || !trusted && p.n > 0 {
 		return false // until the next reply
 	}
-	return c.g.turns.Ask(c.turn, p.inFlight, n, isFirst, &c.out)
+	if !trusted {
+		p.next = max(p.next, c.expectLocked(req, commands, 0))
+	}
+	n := p.next.Bytes()
+	return p.inFlight+n <= turns.Free || c.g.turns.Ask(c.turn, p.inFlight, n, !trusted, &c.out)
+}
+
+// aloneOnPinLocked reports whether the next request is the only one of a client with a dedicated connection.
+func (c *client) aloneOnPinLocked() bool { return c.dedicated.pin != nil && c.pending.n == 0 }
+
+// awaitsConnectionLocked reports whether a queued request waits for nothing but a connection to a working server. Others may wait
+// for long, for the end of a pause or for a node of a cluster that is down, and keep no turn meanwhile.
+func (c *client) awaitsConnectionLocked(s *pendingReply) bool {
+	return !c.g.engine.Clustered() && !(c.g.pauses.active.Load() && c.g.pauses.paused(s.level) != nil)
 }
 
 // noteTurnLocked adds to a request that is posted or queued now how long it has waited for its turn. It returns that time.
@@ -193,7 +218,7 @@ func (c *client) noteTurnLocked(s *pendingReply, now int64) time.Duration {
 // trimTurnLocked returns what the client does not need after a reply.
 func (c *client) trimTurnLocked() {
 	p := &c.pending
-	if c.turn.Waits() && p.inFlight+p.next.Bytes() <= turns.Free {
+	if c.turn.Waits() && (p.inFlight+p.next.Bytes() <= turns.Free || c.aloneOnPinLocked()) {
 		c.g.turns.Leave(c.turn, p.inFlight)
 		return
 	}

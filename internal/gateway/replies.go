@@ -26,17 +26,18 @@ func (c *client) Reply(tag uint64, frame []byte, owned bool, b *lane.Batch) {
 	}
 	c.unpostLocked(s)
 	c.chargeLocked(len(frame))
-	c.learnLocked(s, s.sent+len(frame), s.sent == 0 && frame[0] == '-')
 	if s.sample {
 		c.tally().server.add(s.at)
 		if s.waited == 0 { // otherwise its wait counts already
 			c.tally().queue.addTime(0)
 		}
 	}
-	if s.sent == 0 && frame[0] == '-' && c.refusedLocked(s, [][]byte{frame}) {
+	failed := s.sent == 0 && frame[0] == '-'
+	if failed && c.refusedLocked(s, [][]byte{frame}) {
 		return
 	}
 	size := s.sent + len(frame)
+	c.learnLocked(s, size, failed)
 	if tag != c.pending.head || s.silent {
 		switch {
 		case s.silent:
@@ -75,9 +76,13 @@ func (c *client) unpostLocked(s *pendingReply) {
 func (c *client) learnLocked(s *pendingReply, size int, failed bool) {
 	p := &c.pending
 	p.learn(size)
-	if !failed && !p.mean.Known() {
+	if c.turn != nil {
+		c.g.turns.Replied(c.turn)
+	}
+	if !failed && c.window.Narrow() {
 		c.g.turns.NoteFirst(c.turn, size)
 	}
+	c.window.Note(int(p.n), c.in.stopped, size, s.expected)
 	if large := size >= turns.Large; !failed && (large || s.sample || s.expected.Exact() || !p.mean.Known()) {
 		sizes, raw := &c.g.turns.Sizes, p.replay.bytes(s.from, s.to)
 		sizes.LearnFirst(raw, size)
@@ -140,15 +145,33 @@ func (c *client) replyToStepLocked(tag uint64, s *pendingReply, frame []byte, ow
 // learnStepLocked records the size of the replies to a step.
 func (c *client) learnStepLocked(s *pendingReply, frames [][]byte) {
 	p, size := &c.pending, totalSize(frames)
+	if c.turn != nil {
+		c.g.turns.Replied(c.turn)
+	}
 	if failed := frames[len(frames)-1][0] == '-'; !failed {
-		if !p.mean.Known() {
+		if c.window.Narrow() {
 			c.g.turns.NoteFirst(c.turn, size)
 		}
 		if size < turns.Large && (s.sample || !p.mean.Known()) {
 			c.g.turns.Sizes.LearnSmall(p.replay.bytes(s.from, s.to))
 		}
+		if size >= turns.Large && s.step.Kind == session.Transaction {
+			c.learnTransactionLocked(s, frames[len(frames)-1])
+		}
 	}
-	p.mean.Add(size / commandsOf(&s.step.Step))
+	n := commandsOf(&s.step.Step)
+	for range min(n, 255) { // each reply counts
+		c.window.Note(int(p.n)-1+n, c.in.stopped, size, s.expected)
+	}
+	p.mean.Add(size / n)
+}
+
+// learnTransactionLocked records the sizes of large replies in the reply to EXEC.
+func (c *client) learnTransactionLocked(s *pendingReply, reply []byte) {
+	if replies, err := resp.Elements(reply); err == nil {
+		ok := make([][]byte, 1, len(replies)+1) // for MULTI
+		c.g.turns.Sizes.LearnLarge(c.pending.replay.bytes(s.from, s.to), append(ok, replies...))
+	}
 }
 
 // completeLocked completes a step without a worker: frames are its replies, err is the error if there are none.
@@ -213,6 +236,9 @@ func (c *client) requeueLocked(s *pendingReply) {
 	if s.level = multiplexedLevel(s.reads); s.step != nil {
 		s.level = levelOf(&s.step.Step)
 	}
+	if !c.awaitsConnectionLocked(s) {
+		c.pending.land(s)
+	}
 	c.pending.queued++
 	c.startWorkerLocked()
 }
@@ -243,7 +269,7 @@ func (c *client) advanceLocked(b *lane.Batch) {
 	if c.in.eof || c.closing {
 		c.closeIfDoneLocked()
 	}
-	if c.in.stopped && !c.pausedLocked() {
+	if c.in.stopped && c.window.Resumes(int(c.pending.n)) && !c.pausedLocked() {
 		c.out.Resume()
 	}
 	c.closeIfBlockedLocked()

@@ -237,6 +237,7 @@ func (c *client) repostLocked() {
 		s.via = c.route.posted(l)
 		c.pending.queued--
 		c.pending.posted++
+		c.pending.launch(s)
 		batch.AddLane(l)
 	}
 	batch.Flush()

@@ -40,12 +40,12 @@ func (m *multi) abort() {
 	}
 }
 
-// Queued returns the encoded commands of an open transaction. open is false if there is none.
-func (s *Session) Queued() (commands []byte, open bool) {
+// Queued returns the encoded commands of an open transaction, and their number. open is false if there is none.
+func (s *Session) Queued() (commands []byte, n int, open bool) {
 	if t := s.multi.queued; t != nil && t.raw != nil {
-		commands = t.raw[len(rawMulti):]
+		commands, n = t.raw[len(rawMulti):], t.n
 	}
-	return commands, s.multi.open
+	return commands, n, s.multi.open
 }
 
 // queueInfo returns the number of queued commands, or -1 without MULTI, and their size in bytes, for CLIENT LIST.

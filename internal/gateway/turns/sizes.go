@@ -32,14 +32,17 @@ type Mean uint32
 // Known reports whether the client got a reply.
 func (m Mean) Known() bool { return m > 0 }
 
-// Add adds the size of a reply.
+// Add adds the size of a reply. A very large one counts at once: those behind it may be as large.
 func (m *Mean) Add(size int) {
 	size = min(size, most)
-	if *m == 0 {
-		*m = Mean(max(size, 1))
-		return
+	difference, of := size-int(*m), meanOf
+	switch {
+	case *m == 0:
+		of = 1
+	case size >= apart && difference > int(*m):
+		of = 2
 	}
-	*m = Mean(max(int(*m)+(size-int(*m))/meanOf, 1))
+	*m = Mean(max(int(*m)+difference/of, 1))
 }
 
 // Expected is the number of bytes that a request and its reply are expected to have.
@@ -174,6 +177,17 @@ func (s *Sizes) LearnFirst(request []byte, size int) {
 	case small.Load() == tag:
 		small.CompareAndSwap(tag, 0)
 	}
+}
+
+// LearnLarge is Learn for several encoded requests and their replies, of which it records the large ones.
+func (s *Sizes) LearnLarge(requests []byte, replies [][]byte) {
+	i := 0
+	each(requests, func(request []byte) {
+		if i < len(replies) {
+			s.Learn(request, 0, len(replies[i]))
+		}
+		i++
+	})
 }
 
 // LearnSmall is LearnFirst for several encoded requests that had small replies.

@@ -60,7 +60,7 @@ type Turns struct {
 	waits   uint64 // calls of Ask that returned false
 	timing  bool   // the timer runs
 	ticks   atomic.Int64
-	replied atomic.Int64 // ticks at the last call of Trim
+	replied atomic.Int64 // ticks at the last call of Replied
 	silent  uint         // ticks in a row that ended turns, with no reply to any client; each doubles the budgets
 	extra   int          // bytes by which the budget of first requests has grown
 }
@@ -186,19 +186,23 @@ func (t *Turns) claimLocked(x *Turn) {
 	x.granted = 0
 }
 
-// Trim notes a reply, and returns the bytes that the client does not need for the inFlight bytes that are in flight, except a
-// turn that was granted and not used yet. It keeps a few for a while, since it would take the lock for every reply.
-func (t *Turns) Trim(x *Turn, inFlight int) {
+// Replied notes a reply of a server to the client.
+func (t *Turns) Replied(x *Turn) {
 	now := t.ticks.Load()
 	if now != t.replied.Load() {
 		t.replied.Store(now)
 	}
+	if now != x.seen.Load() {
+		x.seen.Store(now)
+	}
+}
+
+// Trim returns the bytes that the client does not need for the inFlight bytes that are in flight, except a turn that was granted
+// and not used yet. It keeps a few for a while, since it would take the lock for every reply.
+func (t *Turns) Trim(x *Turn, inFlight int) {
 	total := int(x.total.Load())
 	if total == 0 {
 		return
-	}
-	if now != x.seen.Load() {
-		x.seen.Store(now)
 	}
 	needs := max(inFlight-Free, 0)
 	if spare := total - needs; spare <= 0 || spare < share && needs > 0 {

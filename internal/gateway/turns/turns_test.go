@@ -146,7 +146,7 @@ func TestATurnWithoutRepliesEnds(t *testing.T) {
 			turns.Ask(&m.Turn, 0, largeBudget, false, m)
 		}
 		time.Sleep(patience + patience/2)
-		turns.Trim(&other.Turn, 0) // a reply from another server
+		turns.Replied(&other.Turn) // from another server
 		time.Sleep(patience)
 		if waiting := turns.Waiting(); waiting != 1 || !b.resumed || c.resumed {
 			t.Fatalf("%d clients wait; the second client has its turn: %v, and the third: %v", waiting, b.resumed, c.resumed)
@@ -390,6 +390,53 @@ func TestRequestsTogether(t *testing.T) {
 	}
 }
 
+// Only the replies to a pipeline widen the window. A very large reply narrows it, unless it was expected.
+func TestTheWindowWidensWithPipelines(t *testing.T) {
+	var w Window
+	allows := func(when string, pending int, more, want bool) {
+		t.Helper()
+		if got := w.Allows(pending, more); got != want {
+			t.Errorf("%s, with %d pending, more=%v: allowed is %v", when, pending, more, got)
+		}
+	}
+	allows("at first", 0, false, false)
+	for range 1000 {
+		w.Note(1, false, 3, unknown)
+	}
+	allows("after single replies", 0, false, true)
+	allows("after single replies", 0, true, false)
+	allows("after single replies", 1, false, false)
+	rounds, last := 0, 0
+	for w.Note(1, true, 3, least); w < wide; rounds++ {
+		pending := int(w)
+		allows("in a pipeline", pending-1, true, true)
+		allows("in a pipeline", pending, true, false)
+		for last = pending; !w.Resumes(pending); pending-- {
+			w.Note(pending, true, 3, least)
+		}
+		if int(w) <= last {
+			t.Fatalf("the window of %d did not widen in a round", w)
+		}
+		last = int(w)
+		for w.Note(pending, true, 3, least); pending > 0; pending-- {
+			if w.Note(pending, false, 3, least); int(w) > last+1 {
+				t.Fatalf("the window of %d widens although the client waits for nothing", w)
+			}
+		}
+	}
+	if rounds > 30 {
+		t.Errorf("the window was wide after %d rounds", rounds)
+	}
+	allows("after a long pipeline", 1<<20, true, true)
+	w.Note(1, false, apart, apart/2)
+	allows("after an expected reply", 1000, true, true)
+	w.Note(1, false, apart-1, least)
+	allows("after a large reply", 1000, true, true)
+	w.Note(1000, true, apart, least)
+	allows("after a very large reply", 0, false, true)
+	allows("after a very large reply", 0, true, false)
+}
+
 // The mean follows the recent replies.
 func TestTheMeanFollows(t *testing.T) {
 	var m Mean
@@ -407,5 +454,13 @@ func TestTheMeanFollows(t *testing.T) {
 	}
 	if !m.Known() || m > meanOf {
 		t.Errorf("after 200 empty replies the mean is %d", m)
+	}
+	m = 3
+	if m.Add(1 << 20); m < 1<<19 {
+		t.Errorf("after a reply of 1 MiB the mean is %d", m)
+	}
+	m = 3
+	if m.Add(apart - 1); m > apart/meanOf+3 {
+		t.Errorf("after a reply below 256 KiB the mean is %d", m)
 	}
 }
