@@ -90,9 +90,7 @@ func TestTenThousandBlockedClientsShareFiveConnections(t *testing.T) {
 	}
 	for n, i := range order {
 		peers[i].send("BLPOP queue 0")
-		for h.client.Stats().Blocking.Waiting <= n {
-			runtime.Gosched()
-		}
+		testkit.Promptly(t, "the clients wait in order", func() bool { return h.client.Stats().Blocking.Waiting > n })
 	}
 	h.awaitBlocked(clients)
 	heap(&after)

@@ -5,6 +5,7 @@ package testkit
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -29,6 +30,22 @@ func Within(t testing.TB, limit time.Duration, what string, holds func() bool) {
 	if !poll(limit, holds) {
 		t.Fatalf("not within %v: %s", limit, what)
 	}
+}
+
+// promptLooks is the number of looks of Promptly without a pause between them.
+const promptLooks = 100
+
+// Promptly is Eventually for conditions that mostly hold within microseconds, when a test waits for thousands of them:
+// the first looks only yield the processor.
+func Promptly(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for range promptLooks {
+		if holds() {
+			return
+		}
+		runtime.Gosched()
+	}
+	Eventually(t, what, holds)
 }
 
 // Await calls get until ok accepts the value, and returns that value. After Patience it ends the

@@ -40,6 +40,7 @@ func TestAWaitEndsAtItsLimit(t *testing.T) {
 		limit time.Duration
 	}{
 		"Eventually":  {func(t testing.TB) { Eventually(t, "the server ends", never) }, "not within 20s: the server ends", Patience},
+		"Promptly":    {func(t testing.TB) { Promptly(t, "the server ends", never) }, "not within 20s: the server ends", Patience},
 		"Within":      {func(t testing.TB) { Within(t, time.Minute, "the server ends", never) }, "not within 1m0s: the server ends", time.Minute},
 		"Await":       {func(t testing.TB) { Await(t, "two", func() int { return 1 }, Is(2)) }, "not within 20s: two: last seen: 1", Patience},
 		"AwaitWithin": {func(t testing.TB) { AwaitWithin(t, time.Minute, "b", func() string { return "a\n" }, Is("b")) }, `not within 1m0s: b: last seen: "a\n"`, time.Minute},

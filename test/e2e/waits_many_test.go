@@ -20,13 +20,21 @@ import (
 func TestManyCallersWaitOnFewConnections(t *testing.T) {
 	const n, connections = 10_000, 5
 	s := redistest.Start(t, redistest.Config{})
+	var wg sync.WaitGroup
+	release := make(chan struct{})
+	t.Cleanup(func() { // after the client has closed
+		select {
+		case <-release:
+			wg.Wait()
+		default: // the test has failed before it
+		}
+	})
 	c := newClient(t, s, func(o *respool.Options) { o.MaxConnections = connections })
 	if err := c.Warm(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
 	watch := s.WatchClients()
 	ctx := context.Background()
-	var wg sync.WaitGroup
 	memory := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -50,7 +58,6 @@ func TestManyCallersWaitOnFewConnections(t *testing.T) {
 	}
 	own := func(i int) string { return "own" + strconv.Itoa(i) }
 	var callers atomic.Int64
-	release := make(chan struct{})
 	for i := range 2 * n { // callers without a wait, whose goroutines and arguments cost memory too
 		call(func(args ...any) (r respool.Reply, waited bool) {
 			callers.Add(1)
@@ -79,9 +86,7 @@ func TestManyCallersWaitOnFewConnections(t *testing.T) {
 	cheap(n, "a key of its own")
 	for i := range n {
 		call(do, "one", strconv.Itoa(i))
-		for c.Engine().Stats().Blocking.Waits.Waiting != n+i+1 { // in order
-			runtime.Gosched()
-		}
+		testkit.Promptly(t, "the callers wait in order", func() bool { return c.Engine().Stats().Blocking.Waits.Waiting == n+i+1 })
 	}
 	quiet()
 	cheap(2*n, "either")
