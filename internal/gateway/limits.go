@@ -160,7 +160,7 @@ func (c *client) takeTurnLocked(req request.Request, more bool) bool {
 	}
 	p := &c.pending
 	p.next = c.expectLocked(req, commands, p.mean)
-	trusted := c.window.Allows(int(p.n)+n, more) || p.next.Exact()
+	trusted := c.window.Allows(int(p.n)+max(n-1, 0), more) || p.next.Exact()
 	if n := p.inFlight + p.next.Bytes(); trusted && (n <= turns.Free || c.turn.Covers(n)) {
 		return true
 	}
