@@ -61,6 +61,11 @@ func TestCostly(t *testing.T) {
 	if len(list) != 2 || list[0].Command != "keys" || list[0].Calls != 2 || list[0].Time != 390*time.Millisecond {
 		t.Errorf("%+v", list)
 	}
+	// The slow log of the first look has the calls that only the counts of the second look have.
+	list = Costly(before, map[string]Stat{"keys": after["keys"]}, slow, 6, 5*time.Second)
+	if len(list) != 2 || !list[0].Recent || len(list[0].Slow) != 1 || list[0].Slow[0].ID != 6 || list[0].Calls != 2 {
+		t.Errorf("%+v", list)
+	}
 	if list := Costly(nil, after, nil, -1, time.Second); len(list) != 0 {
 		t.Errorf("%+v without a first look", list)
 	}

@@ -62,6 +62,9 @@ func Costly(before, after map[string]Stat, log []Slow, began int64, took time.Du
 	var list []Cost
 	for _, c := range found {
 		if c.costly(took) {
+			if p := past[c.Command]; p != nil && len(c.Slow) == 0 { // the first look read the slow log after the counts
+				c.Slow = []Slow{slices.MaxFunc(p.Slow, func(a, b Slow) int { return cmp.Compare(a.ID, b.ID) })}
+			}
 			list = append(list, *c)
 			delete(past, c.Command)
 		}
