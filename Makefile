@@ -37,8 +37,9 @@ test:
 	./scripts/deps.sh nutcracker python3-redis chromium
 	$(GO) vet work
 	$(GO) test -race -p $(TESTED_AT_A_TIME) -timeout 20m $(LONGEST) $(RACED_PACKAGES)
-	$(GO) test -p $(TESTED_AT_A_TIME) -timeout 8m ./bench/... ./test/page/...
-	./scripts/modules.sh
+	./scripts/modules.sh & modules=$$!; \
+		$(GO) test -p $(TESTED_AT_A_TIME) -timeout 8m ./bench/... ./test/page/...; tests=$$?; \
+		wait $$modules && exit $$tests
 
 # Runs other clients directly and through the gateway and compares what they print; takes
 # flags like CLIENTS='-only ioredis -out /tmp'.
