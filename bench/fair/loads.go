@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -15,6 +16,7 @@ import (
 type load struct {
 	name, about string
 	clients     int
+	before      int           // small commands that each client sends first, one by one
 	requests    []byte        // of each client, in one pipeline
 	reads       bool          // the clients read the replies, and repeat their requests
 	pause       time.Duration // between two reads of 64 KiB
@@ -68,7 +70,8 @@ func loads() []load {
 		{name: "none", about: "no other client"},
 		{name: "unread", about: "60 clients send 400 GET of one value of 1 MiB and read nothing", clients: clients, requests: one},
 		{name: "unread-keys", about: "the same with 100 values", clients: clients, requests: many},
-		{name: "leave", about: "the same, and each client disconnects after about a second and connects again", clients: clients, requests: many, leaves: time.Second},
+		{name: "unread-warm", about: "the same, after 200 GET of 3 bytes by each client, one by one", clients: clients, before: 200, requests: many},
+		{name: "leave", about: "60 clients send 400 GET of 100 values of 1 MiB and read nothing, and each client disconnects after about a second and connects again", clients: clients, requests: many, leaves: time.Second},
 		{name: "read", about: "60 clients send 400 GET of one value of 1 MiB, read, and repeat", clients: clients, requests: one, reads: true},
 		{name: "read-keys", about: "the same with 100 values", clients: clients, requests: many, reads: true},
 		{name: "slow", about: "60 clients send 400 GET of 1 MiB and read 64 KiB each 20 ms", clients: clients, requests: many, reads: true, pause: 20 * time.Millisecond},
@@ -134,6 +137,15 @@ func (l *load) run(addr string, end <-chan struct{}, received *atomic.Int64) {
 }
 
 func (l *load) send(conn net.Conn, received *atomic.Int64) {
+	reply := make([]byte, len(smallReply))
+	for range l.before {
+		if _, err := conn.Write(smallGet); err != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, reply); err != nil {
+			return
+		}
+	}
 	if l.reads {
 		go l.read(conn, received)
 	}
