@@ -22,7 +22,7 @@ func TestARequestCountsOnceWhileItIsInFlight(t *testing.T) {
 			switch s := p.at(tag); rapid.IntRange(0, 6).Draw(t, "step") {
 			case 0, 1:
 				p.next = turns.Expected(rapid.IntRange(0, 1<<20).Draw(t, "bytes"))
-				tag, s = p.push(engine.Identity{})
+				_, s = p.push(engine.Identity{})
 				s.state = queued
 			case 2:
 				if s != nil && s.state != answered {
