@@ -48,14 +48,14 @@ type client struct {
 	leaving       atomic.Pointer[Subscriber] // set while it moves with its subscriptions
 
 	// The small fields are adjacent to save memory: there may be many thousand clients.
-	window       turns.Window
-	loop         uint8 // the number of its event loop; 0: goroutines serve it
-	closing      bool  // no more requests: the connection ends after the last reply
-	gone         bool  // the client has left
-	moves        bool  // it takes no request, so that it can move to another process
-	stays        bool  // the other process has refused it
-	away         bool  // another process may serve it
-	operatorOnly bool  // it connected beyond MaxClients: only operatorCommands are allowed
+	window       turns.Window // bounds the pending requests, until long pipelines have had small replies
+	loop         uint8        // the number of its event loop; 0: goroutines serve it
+	closing      bool         // no more requests: the connection ends after the last reply
+	gone         bool         // the client has left
+	moves        bool         // it takes no request, so that it can move to another process
+	stays        bool         // the other process has refused it
+	away         bool         // another process may serve it
+	operatorOnly bool         // it connected beyond MaxClients: only operatorCommands are allowed
 }
 
 // engineLoop returns the event loop of the client, as a user of lanes.

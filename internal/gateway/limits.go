@@ -161,7 +161,7 @@ func (c *client) takeTurnLocked(req request.Request, more bool) bool {
 	p := &c.pending
 	p.next = c.expectLocked(req, commands, p.mean)
 	trusted := c.window.Allows(int(p.n)+max(n-1, 0), more) || p.next.Exact()
-	if n := p.inFlight + p.next.Bytes(); trusted && (n <= turns.Free || c.turn.Covers(n)) {
+	if all := p.inFlight + p.next.Bytes(); trusted && (all <= turns.Free || c.turn.Covers(all)) {
 		return true
 	}
 	return c.askTurnLocked(req, commands, trusted)
@@ -181,13 +181,13 @@ func (c *client) askTurnLocked(req request.Request, commands []byte, trusted boo
 	if !session.IsMultiplexed(req.Args) {
 		return true // the gateway answers it, or it may take any time on a dedicated connection
 	}
+	if c.aloneOnPinLocked() {
+		return true // others may wait for its connection
+	}
 	if c.turn == nil {
 		c.turn = &turns.Turn{}
 	}
 	p := &c.pending
-	if c.aloneOnPinLocked() {
-		return true // others may wait for its connection
-	}
 	if p.queued > 0 || !trusted && p.n > 0 {
 		return false // until the next reply
 	}

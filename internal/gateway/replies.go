@@ -76,13 +76,7 @@ func (c *client) unpostLocked(s *pendingReply) {
 func (c *client) learnLocked(s *pendingReply, size int, failed bool) {
 	p := &c.pending
 	p.learn(size)
-	if c.turn != nil {
-		c.g.turns.Replied(c.turn)
-	}
-	if !failed && c.window.Narrow() {
-		c.g.turns.NoteFirst(c.turn, size)
-	}
-	c.window.Note(int(p.n), c.in.stopped, size, s.expected)
+	c.noteRepliesLocked(s, 1, size, failed)
 	if large := size >= turns.Large; !failed && (large || s.sample || s.expected.Exact() || !p.mean.Known()) {
 		sizes, raw := &c.g.turns.Sizes, p.replay.bytes(s.from, s.to)
 		sizes.LearnFirst(raw, size)
@@ -144,14 +138,10 @@ func (c *client) replyToStepLocked(tag uint64, s *pendingReply, frame []byte, ow
 
 // learnStepLocked records the size of the replies to a step.
 func (c *client) learnStepLocked(s *pendingReply, frames [][]byte) {
-	p, size := &c.pending, totalSize(frames)
-	if c.turn != nil {
-		c.g.turns.Replied(c.turn)
-	}
-	if failed := frames[len(frames)-1][0] == '-'; !failed {
-		if c.window.Narrow() {
-			c.g.turns.NoteFirst(c.turn, size)
-		}
+	p, size, n := &c.pending, totalSize(frames), commandsOf(&s.step.Step)
+	failed := frames[len(frames)-1][0] == '-'
+	c.noteRepliesLocked(s, n, size, failed)
+	if !failed {
 		if size < turns.Large && (s.sample || !p.mean.Known()) {
 			c.g.turns.Sizes.LearnSmall(p.replay.bytes(s.from, s.to))
 		}
@@ -159,11 +149,18 @@ func (c *client) learnStepLocked(s *pendingReply, frames [][]byte) {
 			c.learnTransactionLocked(s, frames[len(frames)-1])
 		}
 	}
-	n := commandsOf(&s.step.Step)
-	for range min(n, 255) { // each reply counts
-		c.window.Note(int(p.n)-1+n, c.in.stopped, size, s.expected)
-	}
 	p.mean.Add(size / n)
+}
+
+// noteRepliesLocked notes n replies to a request, or to the commands of a transaction, for the turns and the window.
+func (c *client) noteRepliesLocked(s *pendingReply, n, size int, failed bool) {
+	if c.turn != nil {
+		c.g.turns.Replied(c.turn)
+		if !failed && c.window.Narrow() {
+			c.g.turns.NoteFirst(c.turn, size)
+		}
+	}
+	c.window.Note(n, int(c.pending.n)-1+n, c.in.stopped, size, s.expected)
 }
 
 // learnTransactionLocked records the sizes of large replies in the reply to EXEC.

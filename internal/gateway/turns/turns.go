@@ -216,7 +216,7 @@ func (t *Turns) Trim(x *Turn, inFlight int) {
 // NoteFirst notes the size of the first reply to a client. While other new clients wait, each small one allows more of them
 // at a time: their requests are most probably small too. A large one halves that.
 func (t *Turns) NoteFirst(x *Turn, size int) {
-	if x == nil || x.total.Load() == 0 {
+	if x.total.Load() == 0 {
 		return
 	}
 	t.mu.Lock()

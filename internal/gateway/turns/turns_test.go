@@ -401,25 +401,25 @@ func TestTheWindowWidensWithPipelines(t *testing.T) {
 	}
 	allows("at first", 0, false, false)
 	for range 1000 {
-		w.Note(1, false, 3, unknown)
+		w.Note(1, 1, false, 3, unknown)
 	}
 	allows("after single replies", 0, false, true)
 	allows("after single replies", 0, true, false)
 	allows("after single replies", 1, false, false)
 	rounds, last := 0, 0
-	for w.Note(1, true, 3, least); w < wide; rounds++ {
+	for w.Note(1, 1, true, 3, least); w < wide; rounds++ {
 		pending := int(w)
 		allows("in a pipeline", pending-1, true, true)
 		allows("in a pipeline", pending, true, false)
 		for last = pending; !w.Resumes(pending); pending-- {
-			w.Note(pending, true, 3, least)
+			w.Note(1, pending, true, 3, least)
 		}
 		if int(w) <= last {
 			t.Fatalf("the window of %d did not widen in a round", w)
 		}
 		last = int(w)
-		for w.Note(pending, true, 3, least); pending > 0; pending-- {
-			if w.Note(pending, false, 3, least); int(w) > last+1 {
+		for w.Note(1, pending, true, 3, least); pending > 0; pending-- {
+			if w.Note(1, pending, false, 3, least); int(w) > last+1 {
 				t.Fatalf("the window of %d widens although the client waits for nothing", w)
 			}
 		}
@@ -428,13 +428,17 @@ func TestTheWindowWidensWithPipelines(t *testing.T) {
 		t.Errorf("the window was wide after %d rounds", rounds)
 	}
 	allows("after a long pipeline", 1<<20, true, true)
-	w.Note(1, false, apart, apart/2)
+	w.Note(1, 1, false, apart, apart/2)
 	allows("after an expected reply", 1000, true, true)
-	w.Note(1, false, apart-1, least)
+	w.Note(1, 1, false, apart-1, least)
 	allows("after a large reply", 1000, true, true)
-	w.Note(1000, true, apart, least)
+	w.Note(1, 1000, true, apart, least)
 	allows("after a very large reply", 0, false, true)
 	allows("after a very large reply", 0, true, false)
+	w = 0
+	w.Note(20, 20, false, 20, unknown)
+	allows("after a transaction of 20 commands", 19, false, true)
+	allows("after a transaction of 20 commands", 20, false, false)
 }
 
 // The mean follows the recent replies.

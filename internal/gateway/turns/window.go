@@ -18,12 +18,16 @@ func (w Window) Allows(pending int, more bool) bool {
 // Narrow reports whether the client has sent no pipeline.
 func (w Window) Narrow() bool { return w <= 1 }
 
-// Note notes the size of a reply while some are pending, with this one. waits reports that the client has further requests.
-func (w *Window) Note(pending int, waits bool, size int, e Expected) {
-	switch {
-	case size >= apart && size > 2*e.Bytes():
+// Note notes n replies of a size in all, while some are pending, with these. waits reports that the client has further requests.
+func (w *Window) Note(n, pending int, waits bool, size int, e Expected) {
+	if size >= apart && size > 2*e.Bytes() {
 		*w = 1
-	case *w == 0, *w < wide && waits && 2*pending > int(*w), *w < wide && pending > 1 && pending >= int(*w):
+		return
+	}
+	for ; n > 0 && *w < wide; n-- {
+		if *w > 0 && !(waits && 2*pending > int(*w)) && !(pending > 1 && pending >= int(*w)) {
+			return
+		}
 		*w++
 	}
 }
